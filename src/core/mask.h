@@ -1,0 +1,131 @@
+// Who sees whom. A Band is a strip around a diagonal, cut into chunks; CPU loops, GPU loops, FLOP
+// counts and split planning all ask it the same two questions: which keys does a row see, and what
+// does a rectangle of rows and keys look like (nothing, some, all of it visible).
+#pragma once
+
+#include "core/base.h"
+
+namespace tilewise::core {
+
+enum class Cover { kNone, kSome, kAll };
+
+// Further limits than this are no limits: no index reaches them, and sums of them do not overflow.
+inline constexpr int64 kUnlimited = int64{1} << 60;
+
+class Band {
+ public:
+  int64 queries = 0, keys = 0;                   // lengths of this sequence
+  int64 left = kUnlimited, right = kUnlimited;  // -left <= j - i - diagonal <= right
+  int64 diagonal = 0;
+  int64 chunk = 0;  // 0 = none
+
+  TW_HD constexpr Range visible_keys(int64 query) const {
+    return clip(query + diagonal, left, right, 0, keys);
+  }
+
+  // The same strip seen from a key: backward walks queries.
+  TW_HD constexpr Range visible_queries(int64 key) const {
+    return clip(key, right, left, diagonal, queries);
+  }
+
+  TW_HD constexpr bool visible(int64 query, int64 key) const {
+    return visible_keys(query).contains(key);
+  }
+
+  // Keys outside this range are hidden from all of `rows`. Both ends of a row's range never decrease
+  // from row to row, so the first and the last row say everything.
+  TW_HD constexpr Range keys_of(Range rows) const {
+    return {visible_keys(rows.begin).begin, visible_keys(rows.end - 1).end};
+  }
+
+  TW_HD constexpr Range queries_of(Range columns) const {
+    return {visible_queries(columns.begin).begin, visible_queries(columns.end - 1).end};
+  }
+
+  TW_HD constexpr Cover cover(Range rows, Range columns) const {
+    const Range last = visible_keys(rows.end - 1), first = visible_keys(rows.begin);
+    if (rows.empty() || columns.empty() || !touches(rows, columns)) return Cover::kNone;
+    const bool whole = last.begin <= columns.begin && columns.end <= first.end;
+    return whole ? Cover::kAll : Cover::kSome;
+  }
+
+  // Visible pairs, for FLOP counts.
+  TW_HD constexpr int64 pairs() const {
+    int64 sum = 0;
+    for (int64 i = 0; i < queries; ++i) sum += visible_keys(i).size();
+    return sum;
+  }
+
+ private:
+  // What `position` sees: [position - before, position + after] and its chunk, moved by -shift into
+  // the other side's indices and cut to its length.
+  TW_HD constexpr Range clip(int64 position, int64 before, int64 after, int64 shift,
+                             int64 length) const {
+    Range seen{position - before, position + after + 1};
+    if (chunk > 0) {
+      const int64 begin = floor_div(position, chunk) * chunk;
+      seen = intersect(seen, {begin, begin + chunk});
+    }
+    const int64 begin = smaller(larger(seen.begin - shift, int64{0}), length);
+    const int64 end = smaller(larger(seen.end - shift, begin), length);
+    return {begin, end};
+  }
+
+  // Whether any pair of the rectangle is visible. Without chunks j - i takes every value between its
+  // extremes, so the strip is hit when the intervals meet; with chunks, in one of their squares.
+  TW_HD constexpr bool touches(Range rows, Range columns) const {
+    const Range r = intersect(rows, {0, queries}), c = intersect(columns, {0, keys});
+    if (r.empty() || c.empty()) return false;
+    if (chunk == 0) return meets(r, c);
+    const int64 first = larger(floor_div(c.begin, chunk), floor_div(r.begin + diagonal, chunk));
+    const int64 last = smaller(floor_div(c.end - 1, chunk), floor_div(r.end - 1 + diagonal, chunk));
+    for (int64 n = first; n <= last; ++n) {
+      const Range square{n * chunk, (n + 1) * chunk};
+      if (meets(intersect(r, {square.begin - diagonal, square.end - diagonal}),
+                intersect(c, square)))
+        return true;
+    }
+    return false;
+  }
+
+  TW_HD constexpr bool meets(Range r, Range c) const {
+    if (r.empty() || c.empty()) return false;
+    const int64 low = c.begin - (r.end - 1) - diagonal, high = c.end - 1 - r.begin - diagonal;
+    return low <= right && -left <= high;
+  }
+};
+
+// Causal over four keys: the middle query sees two of them, and its tile needs no more.
+static_assert(Band{.queries = 4, .keys = 4, .right = 0}.visible_keys(1) == Range{0, 2});
+static_assert(Band{.queries = 4, .keys = 4, .right = 0}.cover({0, 2}, {2, 4}) == Cover::kNone);
+
+// A mask given by blocks: bytes (batch|1, heads|1, row blocks, column blocks), one (batch, head) of
+// it. Everything beyond `present` is a question to its caller's Band.
+struct BlockMask {
+  const uint8* present = nullptr;  // null: everything is present
+  int64 row_stride = 0;
+  int64 rows = 0, columns = 0;  // size of one block
+
+  TW_HD constexpr bool visible(int64 query, int64 key) const {
+    return !present || present[query / rows * row_stride + key / columns] != 0;
+  }
+
+  TW_HD constexpr Cover cover(Range r, Range c) const {
+    if (!present) return Cover::kAll;
+    bool any = false, all = true;
+    for (int64 i = r.begin / rows; i <= (r.end - 1) / rows; ++i) {
+      for (int64 j = c.begin / columns; j <= (c.end - 1) / columns; ++j) {
+        const bool here = present[i * row_stride + j] != 0;
+        any = any || here;
+        all = all && here;
+      }
+    }
+    return all ? Cover::kAll : any ? Cover::kSome : Cover::kNone;
+  }
+};
+
+TW_HD constexpr Cover both(Cover a, Cover b) {
+  return a < b ? a : b;
+}
+
+}  // namespace tilewise::core
