@@ -44,7 +44,7 @@ struct Range {
   TW_HD constexpr int64 size() const { return end > begin ? end - begin : 0; }
   TW_HD constexpr bool empty() const { return end <= begin; }
   TW_HD constexpr bool contains(int64 i) const { return begin <= i && i < end; }
-  TW_HD constexpr bool operator==(const Range&) const = default;
+  constexpr bool operator==(const Range&) const = default;
 };
 
 TW_HD constexpr Range intersect(Range a, Range b) {

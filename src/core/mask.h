@@ -14,7 +14,7 @@ inline constexpr int64 kUnlimited = int64{1} << 60;
 
 class Band {
  public:
-  int64 queries = 0, keys = 0;                   // lengths of this sequence
+  int64 queries = 0, keys = 0;                  // lengths of this sequence
   int64 left = kUnlimited, right = kUnlimited;  // -left <= j - i - diagonal <= right
   int64 diagonal = 0;
   int64 chunk = 0;  // 0 = none
@@ -32,8 +32,8 @@ class Band {
     return visible_keys(query).contains(key);
   }
 
-  // Keys outside this range are hidden from all of `rows`. Both ends of a row's range never decrease
-  // from row to row, so the first and the last row say everything.
+  // Keys outside this range are hidden from all of `rows`. Both ends of a row's range never
+  // decrease from row to row, so the first and the last row say everything.
   TW_HD constexpr Range keys_of(Range rows) const {
     return {visible_keys(rows.begin).begin, visible_keys(rows.end - 1).end};
   }
@@ -71,8 +71,9 @@ class Band {
     return {begin, end};
   }
 
-  // Whether any pair of the rectangle is visible. Without chunks j - i takes every value between its
-  // extremes, so the strip is hit when the intervals meet; with chunks, in one of their squares.
+  // Whether any pair of the rectangle is visible. Without chunks j - i takes every value between
+  // its extremes, so the strip is hit when the intervals meet; with chunks, in one of their
+  // squares.
   TW_HD constexpr bool touches(Range rows, Range columns) const {
     const Range r = intersect(rows, {0, queries}), c = intersect(columns, {0, keys});
     if (r.empty() || c.empty()) return false;

@@ -7,7 +7,12 @@ namespace tilewise::core {
 
 template <class T>
 TW_HD constexpr T infinity() {
-  return static_cast<T>(__builtin_huge_val());
+  return static_cast<T>(__builtin_bit_cast(double, uint64{0x7FF0000000000000}));
+}
+
+template <class T>
+TW_HD constexpr T not_a_number() {
+  return static_cast<T>(__builtin_bit_cast(double, uint64{0x7FF8000000000000}));
 }
 
 template <class T>
@@ -27,23 +32,30 @@ TW_HD constexpr T largest() {
                         : static_cast<T>(1.79769313486231570815e+308);
 }
 
+// NVRTC declares these at global scope without a header; a host compiler has them as builtins.
+#if defined(__CUDACC_RTC__)
+#define TW_MATH(name) ::name
+#else
+#define TW_MATH(name) __builtin_##name
+#endif
+
 TW_HD inline float exp2(float x) {
-  return ::__builtin_exp2f(x);
+  return TW_MATH(exp2f)(x);
 }
 TW_HD inline double exp2(double x) {
-  return ::__builtin_exp2(x);
+  return TW_MATH(exp2)(x);
 }
 TW_HD inline float log2(float x) {
-  return ::__builtin_log2f(x);
+  return TW_MATH(log2f)(x);
 }
 TW_HD inline double log2(double x) {
-  return ::__builtin_log2(x);
+  return TW_MATH(log2)(x);
 }
-TW_HD inline float absolute(float x) {
-  return ::__builtin_fabsf(x);
-}
-TW_HD inline double absolute(double x) {
-  return ::__builtin_fabs(x);
+#undef TW_MATH
+
+template <class T>
+TW_HD constexpr T absolute(T x) {
+  return x < 0 ? -x : x;
 }
 
 }  // namespace tilewise::core

@@ -1,6 +1,6 @@
-// The running row. Scores arrive tile by tile in units of log2; the row remembers the largest one and
-// the sum of 2^(score - largest). Rows form a monoid: `merge` joins what was seen apart, and a row
-// that saw nothing is its identity.
+// The running row. Scores arrive tile by tile in units of log2; the row remembers the largest one
+// and the sum of 2^(score - largest). Rows form a monoid: `merge` joins what was seen apart, and a
+// row that saw nothing is its identity.
 #pragma once
 
 #include "core/base.h"
@@ -14,8 +14,9 @@ struct Row {
   T sum = 0;
 };
 
-// What to subtract from scores before exp2. A row that saw nothing has no largest score; 0 stands in,
-// so that hidden scores (-inf) give 2^-inf = 0 and not the NaN of -inf - -inf. Nobody else guards.
+// What to subtract from scores before exp2. A row that saw nothing has no largest score; 0 stands
+// in, so that hidden scores (-inf) give 2^-inf = 0 and not the NaN of -inf - -inf. Nobody else
+// guards.
 template <class T>
 TW_HD T shift(T max) {
   return max == -infinity<T>() ? T(0) : max;

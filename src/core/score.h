@@ -1,0 +1,66 @@
+// What happens to a score between q.k and the softmax. Each map stands beside its derivative, so
+// that backward cannot drift from forward.
+#pragma once
+
+#include "core/base.h"
+#include "core/math.h"
+
+namespace tilewise::core {
+
+// tanh to the precision of T at every magnitude. Near 0 the usual form cancels; a continued
+// fraction does not, and seven levels of it are exact to double below 1/2.
+template <class T>
+TW_HD T tanh(T x) {
+  const T size = absolute(x);
+  if (size < T(0.5)) {
+    const T square = x * x;
+    T fraction = T(15);
+    for (int level = 13; level >= 1; level -= 2) fraction = T(level) + square / fraction;
+    return x / fraction;
+  }
+  const T value = 1 - 2 / (exp2(2 * log2e<T>() * size) + 1);
+  return x < 0 ? -value : x != x ? x : value;
+}
+
+// cap * tanh(score / cap): scores stay within (-cap, cap).
+template <class T>
+struct Softcap {
+  T cap = 0;  // 0 = none
+
+  TW_HD T operator()(T score) const { return cap > 0 ? cap * tanh(score / cap) : score; }
+
+  // By its own result: 1 - tanh^2.
+  TW_HD T derivative(T capped) const {
+    const T ratio = cap > 0 ? capped / cap : T(0);
+    return (1 - ratio) * (1 + ratio);
+  }
+};
+
+// ALiBi: a key counts less the further it lies from the diagonal.
+TW_HD constexpr int64 distance(int64 query, int64 key, int64 diagonal) {
+  return absolute(query + diagonal - key);
+}
+
+template <class T>
+struct Alibi {
+  T slope = 0;
+
+  TW_HD T operator()(T score, int64 away) const { return score - slope * T(away); }
+
+  // By the slope; by the score it is 1.
+  TW_HD static T derivative(int64 away) { return -T(away); }
+};
+
+// A visible score in units of log2. Finite scores beyond half of the largest value are held there:
+// they would overflow on scaling, and a row of finfo.min would see nothing instead of everything
+// alike. +inf stays: its row is NaN, as it should be. -inf is held too, for only hidden keys have
+// that.
+template <class T>
+TW_HD T to_log2(T score) {
+  const T limit = largest<T>() / 2;
+  if (score < -limit) return -limit * log2e<T>();
+  if (score > limit && score <= largest<T>()) return limit * log2e<T>();
+  return score * log2e<T>();
+}
+
+}  // namespace tilewise::core

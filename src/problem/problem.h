@@ -1,0 +1,113 @@
+// A checked call. Whoever holds a Problem may run it without looking again: shapes agree, every
+// index stays inside its buffer, outputs overlap nothing. tests/problem has a test for each
+// refusal.
+#pragma once
+
+#include "core/mask.h"
+#include "core/philox.h"
+#include "problem/side.h"
+#include "problem/status.h"
+
+namespace tilewise {
+
+struct Shape {
+  int64 batch = 0;
+  int64 queries = 0, keys = 0;  // of the longest sequence
+  int64 heads = 0, key_heads = 0;
+  int64 dim = 0, value_dim = 0;
+
+  int64 group() const { return heads / key_heads; }
+};
+
+struct Mask {
+  int64 left = core::kUnlimited, right = core::kUnlimited;
+  tw_diagonal diagonal = TW_BOTTOM_RIGHT;
+  int64 shift = 0, chunk = 0;
+  View visible;  // by query head
+  View blocks;   // rows and columns are blocks
+  int64 block_query = 0, block_key = 0;
+};
+
+struct Scores {
+  double scale = 1, softcap = 0;
+  View slopes, bias, sinks;
+};
+
+struct Dropout {
+  core::Dropout decide;
+  int64 base[4] = {};
+};
+
+// One factor a (batch, key head), or none.
+struct Scaling {
+  View query, key, value, output_gradient;
+};
+
+struct Gradients {
+  View output, lse;                             // in
+  View query, key, value, bias, slopes, sinks;  // out
+};
+
+struct Problem {
+  tw_operation operation = TW_FORWARD;
+  Shape shape;
+  Side queries, keys;
+  View query, key, value, output, lse;
+  Mask mask;
+  Scores scores;
+  Dropout dropout;
+  Scaling scaling;
+  Gradients gradients;
+  bool deterministic = false;
+
+  // The mask of sequence b, and its block mask as query head h sees it.
+  core::Band band(int64 b) const;
+  core::BlockMask blocks(int64 b, int64 h) const;
+};
+
+struct Rotation {
+  View cosine, sine;  // rows are positions
+  bool interleaved = false;
+
+  explicit operator bool() const { return static_cast<bool>(cosine); }
+  int64 pairs() const { return cosine.size.column; }
+};
+
+struct RotaryProblem {
+  int64 batch = 0, heads = 0, dim = 0;
+  Side side;
+  View input, output;
+  Rotation rotation;
+  View positions;  // by batch; absent: 0
+  bool fixed = false, inverse = false;
+};
+
+struct AppendProblem {
+  int64 batch = 0, key_heads = 0, dim = 0, value_dim = 0;
+  Side fresh, cache;  // rows of the new keys; `cache.place(b).first` is the first row of the cache
+  View key, value, key_cache, value_cache;
+  View lengths;           // by batch, before the append
+  Rotation rotation;      // absent: rows are copied
+  RotaryProblem queries;  // absent (no output): none to rotate
+};
+
+struct MergeProblem {
+  int64 batch = 0, heads = 0, value_dim = 0, tokens = 0;  // tokens: rows a (batch, head)
+  int64 parts = 0;
+  const tw_tensor* outputs = nullptr;  // checked; read through `part`
+  const tw_tensor* lses = nullptr;
+  View output, lse, sinks;
+
+  View part_output(int64 part) const;
+  View part_lse(int64 part) const;
+};
+
+// Whether a call needs its buffers now, or only asks about its shapes (then data may be null).
+enum class Buffers { kGiven, kLater };
+
+Status check(tw_operation operation, const tw_request* request, Buffers buffers, Problem& problem);
+Status check(const tw_rotary_request* request, RotaryProblem& problem);
+Status check(const tw_append_request* request, AppendProblem& problem);
+Status check(const tw_merge_request* request, MergeProblem& problem);
+
+}  // namespace tilewise
