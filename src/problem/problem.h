@@ -26,6 +26,12 @@ struct Mask {
   View visible;  // by query head
   View blocks;   // rows and columns are blocks
   int64 block_query = 0, block_key = 0;
+
+  // For a sequence of these lengths.
+  core::Band band(int64 queries, int64 keys) const {
+    const int64 diagonals[] = {keys - queries, 0, shift};
+    return {queries, keys, left, right, diagonals[diagonal], chunk};
+  }
 };
 
 struct Scores {

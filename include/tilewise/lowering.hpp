@@ -1,0 +1,165 @@
+// From the C++ face's types to the C structs that they stand for.
+#ifndef TILEWISE_LOWERING_HPP
+#define TILEWISE_LOWERING_HPP
+
+#include "tilewise/types.hpp"
+
+namespace tilewise {
+inline namespace face {
+namespace detail {
+
+template <class Struct>
+Struct sized() {
+  Struct result{};
+  result.size = sizeof result;
+  return result;
+}
+
+inline tw_sequences lowered(const Sequences& from) {
+  auto to = sized<tw_sequences>();
+  to.offsets = from.offsets;
+  to.used = from.used;
+  to.start = from.start;
+  to.max_length = from.max_length;
+  return to;
+}
+
+inline tw_cache lowered(const Cache& from) {
+  auto to = sized<tw_cache>();
+  to.page_table = from.page_table;
+  to.batch_index = from.batch_index;
+  return to;
+}
+
+inline tw_mask lowered(const Mask& from) {
+  auto to = sized<tw_mask>();
+  to.has_left = from.left.has_value();
+  to.left = from.left.value_or(0);
+  to.has_right = from.right.has_value();
+  to.right = from.right.value_or(0);
+  to.diagonal = from.diagonal;
+  to.shift = from.shift;
+  to.chunk = from.chunk;
+  to.visible = from.visible;
+  to.blocks = from.blocks;
+  to.block_query = from.block_query;
+  to.block_key = from.block_key;
+  return to;
+}
+
+inline tw_scores lowered(const Scores& from) {
+  auto to = sized<tw_scores>();
+  to.has_scale = from.scale.has_value();
+  to.scale = from.scale.value_or(0);
+  to.softcap = from.softcap;
+  to.slopes = from.slopes;
+  to.bias = from.bias;
+  to.sinks = from.sinks;
+  return to;
+}
+
+inline tw_dropout lowered(const Dropout& from) {
+  auto to = sized<tw_dropout>();
+  to.probability = from.probability;
+  to.seed = from.seed;
+  to.offset = from.offset;
+  to.state = from.state;
+  for (int i = 0; i < 4; ++i) to.base[i] = from.base[i];
+  return to;
+}
+
+inline tw_scaling lowered(const Scaling& from) {
+  auto to = sized<tw_scaling>();
+  to.query = from.query;
+  to.key = from.key;
+  to.value = from.value;
+  to.output_gradient = from.output_gradient;
+  return to;
+}
+
+inline tw_gradients lowered(const Gradients& from) {
+  auto to = sized<tw_gradients>();
+  to.output = from.output;
+  to.lse = from.lse;
+  to.query = from.query;
+  to.key = from.key;
+  to.value = from.value;
+  to.bias = from.bias;
+  to.slopes = from.slopes;
+  to.sinks = from.sinks;
+  return to;
+}
+
+inline tw_rotation lowered(const Rotation& from) {
+  auto to = sized<tw_rotation>();
+  to.cosine = from.cosine;
+  to.sine = from.sine;
+  to.interleaved = from.interleaved;
+  return to;
+}
+
+inline tw_execution lowered(const Execution& from) {
+  auto to = sized<tw_execution>();
+  to.device = from.device;
+  to.stream = from.stream;
+  to.workspace = from.workspace;
+  to.workspace_bytes = from.workspace_bytes;
+  to.threads = from.threads;
+  to.parallel = from.parallel;
+  return to;
+}
+
+// The C form of a Request, whose structs point at each other and so stay where they are.
+class Lowered {
+ public:
+  explicit Lowered(const Request& from)
+      : mask_(lowered(from.mask)),
+        scores_(lowered(from.scores)),
+        dropout_(lowered(from.dropout)),
+        queries_(lowered(from.queries)),
+        keys_(lowered(from.keys)),
+        cache_(lowered(from.cache)),
+        scaling_(lowered(from.scaling)),
+        gradients_(lowered(from.gradients)) {
+    options_ = sized<tw_options>();
+    options_.mask = &mask_;
+    options_.scores = &scores_;
+    options_.dropout = &dropout_;
+    options_.queries = &queries_;
+    options_.keys = &keys_;
+    options_.cache = &cache_;
+    options_.scaling = &scaling_;
+    options_.deterministic = from.deterministic;
+    request_ = sized<tw_request>();
+    request_.query = from.query;
+    request_.key = from.key;
+    request_.value = from.value;
+    request_.output = from.output;
+    request_.lse = from.lse;
+    request_.options = &options_;
+  }
+  Lowered(const Lowered&) = delete;
+  Lowered& operator=(const Lowered&) = delete;
+
+  const tw_request* for_operation(tw_operation operation) {
+    request_.gradients = operation == TW_BACKWARD ? &gradients_ : nullptr;
+    return &request_;
+  }
+
+ private:
+  tw_mask mask_;
+  tw_scores scores_;
+  tw_dropout dropout_;
+  tw_sequences queries_, keys_;
+  tw_cache cache_;
+  tw_scaling scaling_;
+  tw_gradients gradients_;
+  tw_options options_;
+  tw_request request_;
+};
+
+}  // namespace detail
+}  // namespace face
+}  // namespace tilewise
+
+#endif

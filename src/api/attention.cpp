@@ -1,0 +1,95 @@
+// Attention's functions of the C face: Request -> Problem -> Plan -> one kernel.
+#include "api/call.h"
+#include "plan/explain.h"
+
+namespace tilewise {
+namespace {
+
+// All that comes before running: a checked problem, its plan, and what it runs with.
+struct Prepared {
+  Problem problem;
+  Plan plan;
+  Execution execution;
+};
+
+Status prepare(tw_operation operation, const tw_request* request, const tw_execution* given,
+               Buffers buffers, Prepared& prepared) {
+  if (operation < TW_FORWARD || operation > TW_PROBABILITIES)
+    return invalid("The operation is %d: give TW_FORWARD, TW_BACKWARD or TW_PROBABILITIES.",
+                   static_cast<int>(operation));
+  if (Status status = check(given, prepared.execution); !status.ok()) return status;
+  if (Status status = check(operation, request, buffers, prepared.problem); !status.ok())
+    return status;
+  return choose(prepared.problem, prepared.execution.machine, prepared.plan);
+}
+
+Status run(tw_operation operation, const tw_request* request, const tw_execution* given) {
+  Prepared call;
+  if (Status status = prepare(operation, request, given, Buffers::kGiven, call); !status.ok())
+    return status;
+  if (Status status = check_workspace(call.problem, call.plan, call.execution); !status.ok())
+    return status;
+  return call.plan.backend->run(call.problem, call.plan,
+                                {call.execution.parallel, call.execution.workspace});
+}
+
+Status explain(tw_operation operation, const tw_request* request, const tw_execution* given,
+               tw_format format, Text& text) {
+  if (format != TW_TEXT && format != TW_JSON)
+    return invalid("The format is %d: give TW_TEXT or TW_JSON.", static_cast<int>(format));
+  Prepared call;
+  if (Status status = prepare(operation, request, given, Buffers::kLater, call); !status.ok())
+    return status;
+  const Work work = work_of(call.problem, call.plan.tile);
+  const double seconds = predicted_seconds(call.problem, call.plan, work, call.execution.parallel);
+  const auto write = format == TW_JSON ? explain_json : explain_text;
+  write(call.problem, call.plan, work, seconds, text);
+  return {};
+}
+
+}  // namespace
+}  // namespace tilewise
+
+using namespace tilewise;
+
+tw_status tw_forward(const tw_request* request, const tw_execution* execution, char* message,
+                     size_t message_bytes) {
+  return answer(run(TW_FORWARD, request, execution), message, message_bytes);
+}
+
+tw_status tw_backward(const tw_request* request, const tw_execution* execution, char* message,
+                      size_t message_bytes) {
+  return answer(run(TW_BACKWARD, request, execution), message, message_bytes);
+}
+
+tw_status tw_probabilities(const tw_request* request, const tw_execution* execution, char* message,
+                           size_t message_bytes) {
+  return answer(run(TW_PROBABILITIES, request, execution), message, message_bytes);
+}
+
+tw_status tw_workspace(tw_operation operation, const tw_request* request,
+                       const tw_execution* execution, size_t* bytes, char* message,
+                       size_t message_bytes) {
+  Prepared call;
+  Status status = bytes ? Status{} : invalid("bytes is null: give a place for the answer.");
+  if (status.ok()) status = prepare(operation, request, execution, Buffers::kLater, call);
+  if (status.ok()) *bytes = static_cast<size_t>(call.plan.workspace_bytes);
+  return answer(status, message, message_bytes);
+}
+
+tw_status tw_prepare(tw_operation operation, const tw_request* request,
+                     const tw_execution* execution, char* message, size_t message_bytes) {
+  Prepared call;
+  const Status status = prepare(operation, request, execution, Buffers::kLater, call);
+  if (status.ok()) call.execution.parallel.prepare();
+  return answer(status, message, message_bytes);
+}
+
+tw_status tw_explain(tw_operation operation, const tw_request* request,
+                     const tw_execution* execution, tw_format format, char* text, size_t text_bytes,
+                     size_t* needed, char* message, size_t message_bytes) {
+  Text writer(text, text_bytes);
+  const Status status = explain(operation, request, execution, format, writer);
+  if (needed) *needed = writer.needed();
+  return answer(status, message, message_bytes);
+}

@@ -1,0 +1,121 @@
+// Gradients, pass by pass. Scores are recomputed in each, which costs two products more than the
+// least and buys tasks that share nothing: no atomics, the same bits every time, and linear memory.
+#include "backends/plain/backward_bias.h"
+#include "backends/plain/backward_keys.h"
+#include "backends/plain/backward_rows.h"
+#include "backends/plain/passes.h"
+
+namespace tilewise::plain {
+namespace {
+
+template <class T>
+class Backward {
+ public:
+  Backward(const Problem& problem, const Resources& resources)
+      : p_(problem),
+        parallel_(resources.parallel),
+        arena_(aligned(resources.workspace)),
+        sums_(problem, arena_),
+        scratch_(aligned(resources.workspace) + arena_.used()) {}
+
+  void run() const {
+    over_rows([&](const Head<T>& head, Range rows, int64 tile, int32) {
+      find_delta(head, rows, tile, sums_);
+    });
+    const Gradients& wanted = p_.gradients;
+    if (wanted.key || wanted.value) find_keys();
+    if (wanted.query || wanted.slopes) find_queries();
+    if (wanted.bias) find_bias();
+    if (wanted.slopes) add_up(wanted.slopes, sums_.slopes);
+    if (wanted.sinks) add_up(wanted.sinks, sums_.sinks);
+  }
+
+  // Of one worker: passes run one after another and share it.
+  static int64 share(const Shape& shape) {
+    return core::larger(
+        scratch_bytes<QueryScratch<T>>(shape),
+        core::larger(scratch_bytes<KeyScratch<T>>(shape), scratch_bytes<BiasScratch<T>>(shape)));
+  }
+
+ private:
+  template <class Scratch>
+  Scratch scratch(int32 worker) const {
+    Arena arena(scratch_ + worker * share(p_.shape));
+    return Scratch(p_.shape, arena);
+  }
+
+  template <class Body>
+  void over_rows(Body body) const {
+    const Shape& shape = p_.shape;
+    parallel_(shape.batch * shape.heads * sums_.tiles, [&](int64 task, int32 worker) {
+      const Work work = work_at(task, shape.heads, sums_.tiles);
+      const Head<T> head(p_, work.b, work.h);
+      body(head, tile_range(work.tile, kTileRows, head.queries.length), work.tile, worker);
+    });
+  }
+
+  void find_queries() const {
+    over_rows([&](const Head<T>& head, Range rows, int64 tile, int32 worker) {
+      auto mine = scratch<QueryScratch<T>>(worker);
+      find_query_gradient(head, rows, tile, sums_, mine);
+    });
+  }
+
+  void find_keys() const {
+    const Shape& shape = p_.shape;
+    const int64 tiles = core::ceil_div(shape.keys, kTileColumns);
+    parallel_(shape.batch * shape.key_heads * tiles, [&](int64 task, int32 worker) {
+      auto mine = scratch<KeyScratch<T>>(worker);
+      find_key_gradients(p_, work_at(task, shape.key_heads, tiles), sums_, mine);
+    });
+  }
+
+  void find_bias() const {
+    const BiasGrid grid(p_.gradients.bias.size);
+    parallel_(grid.tasks(), [&](int64 task, int32 worker) {
+      auto mine = scratch<BiasScratch<T>>(worker);
+      find_bias_gradient(p_, grid, task, sums_, mine);
+    });
+  }
+
+  // Adds the shares of all row tiles, in their order, into a gradient by head or (batch, head).
+  void add_up(const View& to, const T* shares) const {
+    const int64 batch = p_.shape.batch, heads = p_.shape.heads;
+    for (int64 own = 0; own < to.size.batch; ++own) {
+      const Range served = to.size.batch == 1 ? Range{0, batch} : Range{own, own + 1};
+      for (int64 h = 0; h < heads; ++h) {
+        T sum = 0;
+        for (int64 b = served.begin; b < served.end; ++b)
+          for (int64 t = 0; t < sums_.tiles; ++t) sum += shares[(b * heads + h) * sums_.tiles + t];
+        store(to, to.offset(own, h, 0, 0), sum);
+      }
+    }
+  }
+
+  const Problem& p_;
+  const Parallel& parallel_;
+  Arena arena_;
+  RowSums<T> sums_;
+  std::byte* scratch_;
+};
+
+}  // namespace
+
+template <class T>
+int64 backward_workspace(const Problem& problem, int workers) {
+  Arena arena(nullptr);
+  const RowSums<T> counted(problem, arena);
+  return kAlignmentRoom + arena.used() + workers * Backward<T>::share(problem.shape);
+}
+
+template <class T>
+void backward(const Problem& problem, const Resources& resources) {
+  Backward<T>(problem, resources).run();
+}
+
+template int64 backward_workspace<float>(const Problem&, int);
+template int64 backward_workspace<double>(const Problem&, int);
+template void backward<float>(const Problem&, const Resources&);
+template void backward<double>(const Problem&, const Resources&);
+
+}  // namespace tilewise::plain

@@ -1,0 +1,97 @@
+// One tile of the backward pass. Weights are recomputed from the scores and the forward's lse;
+// every pass then takes from the tile the products that it is after.
+#pragma once
+
+#include "backends/plain/work.h"
+
+namespace tilewise::plain {
+
+// What is known of each query row before any tile: delta_i = sum(dO_i * O_i) - dlse_i, the part of
+// a score's gradient that comes through the softmax's denominator. Rows of head h of sequence b
+// begin at (b * heads + h) * queries.
+template <class T>
+struct RowSums {
+  RowSums(const Problem& p, Arena& arena) {
+    const int64 heads = p.shape.batch * p.shape.heads;
+    tiles = core::ceil_div(p.shape.queries, kTileRows);
+    delta = arena.take<T>(heads * p.shape.queries);
+    if (p.gradients.slopes) slopes = arena.take<T>(heads * tiles);
+    if (p.gradients.sinks) sinks = arena.take<T>(heads * tiles);
+  }
+
+  T* delta;
+  T* slopes = nullptr;  // each row tile's share of the gradient, summed in order at the end
+  T* sinks = nullptr;
+  int64 tiles;
+};
+
+template <class T>
+struct BackwardTile {
+  BackwardTile(const Shape& shape, Arena& arena)
+      : scores(shape, arena),
+        value_columns(arena.take<T>(kTileColumns * shape.value_dim)),
+        output_gradient(arena.take<T>(kTileRows * shape.value_dim)),
+        lse(arena.take<T>(kTileRows)),
+        delta(arena.take<T>(kTileRows)),
+        weights(arena.take<T>(kTileRows * kTileColumns)),
+        gradient(arena.take<T>(kTileRows * kTileColumns)),
+        raw_gradient(arena.take<T>(kTileRows * kTileColumns)) {}
+
+  void load_rows(const Head<T>& head, Range rows, const RowSums<T>& sums) {
+    const Problem& p = head.problem;
+    const View& from = p.gradients.output;
+    const T factor = head.factor(p.scaling.output_gradient);
+    const T* deltas = sums.delta + (head.b * p.shape.heads + head.h) * p.shape.queries;
+    scores.load_query(head, rows);
+    for (int64 i = 0; i < rows.size(); ++i) {
+      const int64 row = rows.begin + i;
+      load_row(from, p.queries.row(from, head.queries, head.h, row), p.shape.value_dim, factor,
+               output_gradient + i * p.shape.value_dim);
+      lse[i] = load<T>(p.lse, p.queries.row(p.lse, head.queries, head.h, row)) * core::log2e<T>();
+      delta[i] = deltas[row];
+    }
+  }
+
+  void load_columns(const Head<T>& head, Range columns) {
+    const Problem& p = head.problem;
+    const T factor = head.factor(p.scaling.value);
+    scores.load_key(head, columns);
+    for (int64 j = 0; j < columns.size(); ++j)
+      load_row(p.value, p.keys.row(p.value, head.keys, head.key_head, columns.begin + j),
+               p.shape.value_dim, factor, value_columns + j, kTileColumns);
+  }
+
+  // Fills weights, gradient and raw_gradient.
+  void differentiate(const Head<T>& head, Range rows, Range columns) {
+    const int64 dim = head.problem.shape.value_dim;
+    scores.score(head, rows, columns);
+    for (int64 n = 0; n < rows.size() * kTileColumns; ++n) gradient[n] = 0;
+    add_product<T>({rows.size(), dim, columns.size()}, {output_gradient, dim, 1}, value_columns,
+                   gradient, kTileColumns, scores.apart);
+    const bool drops = head.problem.dropout.decide.active();
+    const T kept = static_cast<T>(head.problem.dropout.decide.scale());
+    for (int64 i = 0; i < rows.size(); ++i) {
+      for (int64 j = 0; j < columns.size(); ++j) {
+        const int64 n = i * kTileColumns + j;
+        const bool hidden = scores.scores[n] == -core::infinity<T>();
+        const T weight = hidden ? T(0) : core::exp2(scores.scores[n] - core::shift(lse[i]));
+        T keep = 1;
+        if (drops) keep = head.keeps(rows.begin + i, columns.begin + j) ? kept : T(0);
+        weights[n] = weight * keep;
+        gradient[n] = hidden ? T(0) : weight * (gradient[n] * keep - delta[i]);
+        raw_gradient[n] = gradient[n] * head.softcap.derivative(scores.capped[n]);
+      }
+    }
+  }
+
+  ScoreTile<T> scores;
+  T* value_columns;    // [value_dim][column]
+  T* output_gradient;  // [row][value_dim]
+  T* lse;              // [row], in units of log2
+  T* delta;            // [row]
+  T* weights;          // [row][column]: probabilities after dropout
+  T* gradient;         // [row][column]: of the score that enters the softmax
+  T* raw_gradient;     // [row][column]: of scale * q.k, before the softcap
+};
+
+}  // namespace tilewise::plain

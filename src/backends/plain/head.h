@@ -1,0 +1,79 @@
+// One sequence as one query head sees it: what every tile of it needs to know.
+#pragma once
+
+#include "backends/plain/rows.h"
+#include "core/score.h"
+#include "core/softmax.h"
+#include "problem/problem.h"
+
+namespace tilewise::plain {
+
+using core::Cover;
+using core::Range;
+
+inline constexpr int64 kTileRows = 32, kTileColumns = 64;
+
+inline Range tile_range(int64 index, int64 tile, int64 length) {
+  return {index * tile, core::smaller((index + 1) * tile, length)};
+}
+
+template <class T>
+struct Head {
+  Head(const Problem& p, int64 sequence, int64 query_head)
+      : problem(p),
+        b(sequence),
+        h(query_head),
+        key_head(query_head / p.shape.group()),
+        queries(p.queries.place(sequence)),
+        keys(p.keys.place(sequence)),
+        band(p.band(sequence)),
+        blocks(p.blocks(sequence, query_head)),
+        softcap{static_cast<T>(p.scores.softcap)} {
+    if (p.scores.slopes) alibi.slope = load<T>(p.scores.slopes, p.scores.slopes.offset(b, h, 0, 0));
+  }
+
+  Cover cover(Range rows, Range columns) const {
+    const Cover by_band = band.cover(rows, columns);
+    return by_band == Cover::kNone ? by_band : both(by_band, blocks.cover(rows, columns));
+  }
+
+  // Calls body(columns) for each tile of keys that some row of `rows` may see.
+  template <class Body>
+  void for_each_key_tile(Range rows, Body body) const {
+    const Range seen = band.keys_of(rows);
+    for (int64 t = seen.begin / kTileColumns; t * kTileColumns < seen.end; ++t) {
+      const Range columns = tile_range(t, kTileColumns, keys.length);
+      if (cover(rows, columns) != Cover::kNone) body(columns);
+    }
+  }
+
+  // The same from a tile of keys: calls body(rows).
+  template <class Body>
+  void for_each_query_tile(Range columns, Body body) const {
+    const Range seen = band.queries_of(columns);
+    for (int64 t = seen.begin / kTileRows; t * kTileRows < seen.end; ++t) {
+      const Range rows = tile_range(t, kTileRows, queries.length);
+      if (cover(rows, columns) != Cover::kNone) body(rows);
+    }
+  }
+
+  // What an FP8 tensor's elements are multiplied by.
+  T factor(const View& scaling) const {
+    return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
+  }
+
+  bool keeps(int64 i, int64 j) const {
+    const auto& [decide, base] = problem.dropout;
+    return decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
+  }
+
+  const Problem& problem;
+  int64 b, h, key_head;
+  Place queries, keys;
+  core::Band band;
+  core::BlockMask blocks;
+  core::Softcap<T> softcap;
+  core::Alibi<T> alibi;
+};
+
+}  // namespace tilewise::plain

@@ -1,0 +1,43 @@
+// The one matrix product of this backend. Seven products of attention, forward and backward, are
+// this one with other strides.
+#pragma once
+
+#include "core/base.h"
+
+namespace tilewise::plain {
+
+using core::int64;
+
+// A small matrix in scratch memory: element (i, k) is data[i * row + k * column].
+template <class T>
+struct Matrix {
+  const T* data;
+  int64 row, column;
+};
+
+template <class T>
+Matrix<T> transposed(Matrix<T> m) {
+  return {m.data, m.column, m.row};
+}
+
+struct Extent {
+  int64 rows, inner, columns;
+};
+
+// to[i][j] += sum over k of a(i, k) * b[k][j], for a `to` and a `b` with rows `width` apart. The
+// sum of one call is made apart, in `apart`, and then added: so a long row of keys is summed tile
+// by tile, and float32 loses no more on 16,000 keys than on 64.
+template <class T>
+void add_product(Extent extent, Matrix<T> a, const T* b, T* to, int64 width, T* apart) {
+  for (int64 i = 0; i < extent.rows; ++i) {
+    for (int64 j = 0; j < extent.columns; ++j) apart[j] = 0;
+    for (int64 k = 0; k < extent.inner; ++k) {
+      const T factor = a.data[i * a.row + k * a.column];
+      const T* from = b + k * width;
+      for (int64 j = 0; j < extent.columns; ++j) apart[j] += factor * from[j];
+    }
+    for (int64 j = 0; j < extent.columns; ++j) to[i * width + j] += apart[j];
+  }
+}
+
+}  // namespace tilewise::plain

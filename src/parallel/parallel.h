@@ -1,0 +1,52 @@
+// Threads. A call gets a Parallel: the library's pool, or the embedder's threads behind a hook.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace tilewise {
+
+using TaskFunction = void (*)(void* argument, std::int64_t task, std::int32_t worker);
+
+// Calls task(argument, t, worker) for all t in [0, tasks) and returns when all are done; a worker
+// in [0, workers) is in use once at a time.
+struct Hook {
+  void (*parallel_for)(void* host, std::int64_t tasks, TaskFunction task, void* argument) = nullptr;
+  void* host = nullptr;
+  std::int32_t workers = 0;
+};
+
+class Parallel {
+ public:
+  explicit Parallel(int threads) : workers_(threads) {}
+  explicit Parallel(const Hook& hook) : hook_(hook), workers_(hook.workers) {}
+
+  int workers() const { return workers_; }
+
+  // Starts the threads that a call would otherwise start on the way.
+  void prepare() const;
+
+  // body(task, worker), which must not throw, for every task; short of threads, one after another.
+  template <class Body>
+  void operator()(std::int64_t tasks, Body&& body) const {
+    using Plain = std::remove_reference_t<Body>;
+    run(
+        tasks,
+        [](void* argument, std::int64_t task, std::int32_t worker) {
+          (*static_cast<Plain*>(argument))(task, worker);
+        },
+        &body);
+  }
+
+ private:
+  void run(std::int64_t tasks, TaskFunction task, void* argument) const;
+
+  Hook hook_;
+  int workers_;
+};
+
+// What this process may use: its affinity, its control group's quota, TILEWISE_NUM_THREADS. At
+// least 1.
+int available_threads();
+
+}  // namespace tilewise

@@ -1,0 +1,95 @@
+// How long will it take? Asked of the backend itself, on a small problem of the same kind.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+
+#include "plan/work.h"
+
+namespace tilewise {
+namespace {
+
+constexpr int64 kLength = 128;
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+// The problem with its options that need no tensors, on `kLength` dense rows and one head a worker.
+class Sample {
+ public:
+  Sample(const Problem& like, int workers) {
+    problem_.operation = like.operation;
+    problem_.shape = like.shape;
+    problem_.shape.batch = 1;
+    problem_.shape.heads = problem_.shape.key_heads = workers;
+    problem_.shape.queries = problem_.shape.keys = kLength;
+    problem_.queries.rows = problem_.queries.longest = kLength;
+    problem_.keys = problem_.queries;
+    problem_.scores.scale = like.scores.scale;
+    problem_.scores.softcap = like.scores.softcap;
+    problem_.dropout = like.dropout;
+    const int64 widest = std::max({like.shape.dim, like.shape.value_dim, kLength});
+    bytes_ = static_cast<std::size_t>(workers * kLength * widest * 8);
+    memory_.reset(static_cast<std::byte*>(std::calloc(bytes_, kTensors)));
+    if (memory_) lay_out(like);
+  }
+
+  explicit operator bool() const { return memory_ != nullptr; }
+  const Problem& problem() const { return problem_; }
+
+ private:
+  static constexpr std::size_t kTensors = 9;
+
+  View next(DType dtype, int64 columns) {
+    const int64 heads = problem_.shape.heads;
+    std::byte* data = memory_.get() + bytes_ * used_++;
+    return {data, dtype, {1, heads, kLength, columns}, {0, kLength * columns, columns, 1}};
+  }
+
+  void lay_out(const Problem& like) {
+    const Shape& shape = problem_.shape;
+    const DType dtype = like.query.dtype;
+    const bool matrix = like.operation == TW_PROBABILITIES;
+    problem_.query = next(dtype, shape.dim);
+    problem_.key = next(dtype, shape.dim);
+    problem_.value = next(dtype, shape.value_dim);
+    problem_.output =
+        next(like.output ? like.output.dtype : dtype, matrix ? kLength : shape.value_dim);
+    problem_.lse = next(DType::kFloat32, 1);
+    if (like.operation != TW_BACKWARD) return;
+    problem_.gradients.output = next(dtype, shape.value_dim);
+    if (like.gradients.query) problem_.gradients.query = next(dtype, shape.dim);
+    if (like.gradients.key) problem_.gradients.key = next(dtype, shape.dim);
+    if (like.gradients.value) problem_.gradients.value = next(dtype, shape.value_dim);
+  }
+
+  Problem problem_;
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0, used_ = 0;
+};
+
+}  // namespace
+
+double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
+                         const Parallel& parallel) {
+  const Sample sample(problem, plan.workers);
+  if (!sample) return 0;
+  const Machine machine{{TW_CPU, 0}, plan.workers};
+  const Plan small = plan.backend->plan(sample.problem(), machine);
+  const std::unique_ptr<std::byte, Free> workspace(
+      static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
+  if (!workspace) return 0;
+  double best = 0;
+  for (int run = 0; run < 3; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    const Status status = plan.backend->run(sample.problem(), small, {parallel, workspace.get()});
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    if (!status.ok()) return 0;
+    best = run == 0 ? took.count() : std::min(best, took.count());
+  }
+  const Work done = work_of(sample.problem(), small.tile);
+  return done.flops > 0 ? best * work.flops / done.flops : 0;
+}
+
+}  // namespace tilewise

@@ -1,0 +1,14 @@
+// A Plan told to a person, or to a program as JSON.
+#pragma once
+
+#include "plan/text.h"
+#include "plan/work.h"
+
+namespace tilewise {
+
+void explain_text(const Problem& problem, const Plan& plan, const Work& work, double seconds,
+                  Text& text);
+void explain_json(const Problem& problem, const Plan& plan, const Work& work, double seconds,
+                  Text& text);
+
+}  // namespace tilewise

@@ -1,0 +1,25 @@
+// What a problem costs: arithmetic, and bytes that move, in this plan and in theory.
+#pragma once
+
+#include "plan/backend.h"
+
+namespace tilewise {
+
+struct Work {
+  double pairs = 0;           // (query, key) pairs of all heads
+  double visible = 0;         // of them, those inside band and blocks
+  double flops = 0;           // of the products that visible pairs need
+  double tiled_bytes = 0;     // read and written by a walk with this plan's tile
+  double model_bytes = 0;     // N^2 d^2 / M: what any tiling must move, up to a constant
+  double standard_bytes = 0;  // N d + N^2: with the score matrix in memory
+  double fast_bytes = 0;      // M: the memory close to one core
+};
+
+Work work_of(const Problem& problem, const Tile& tile);
+
+// Seconds that this plan takes by the rate of a short run on made-up data, or 0 when there was no
+// memory for one.
+double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
+                         const Parallel& parallel);
+
+}  // namespace tilewise

@@ -1,0 +1,79 @@
+#include "problem/call.h"
+
+#include <cassert>
+
+#include "problem/overlap.h"
+
+namespace tilewise {
+
+Status Call::read(const tw_tensor& tensor, const Form& form, Part part, View& view) {
+  TW_TRY(check_tensor(tensor, form, buffers_, view));
+  if (view) {
+    remember(form.name, part.role, view);
+  } else if (part.need == Need::kRequired) {
+    return invalid("%s is absent (its rank is 0): this call needs it as %s.", form.name,
+                   form.layout.shape);
+  }
+  return {};
+}
+
+void Call::remember(const char* name, Role role, const View& view) {
+  assert(count_ < kMostTensors);
+  entries_[count_++] = {name, role, view};
+}
+
+namespace {
+
+Status check_folds(const char* name, const View& view) {
+  switch (folds(view)) {
+    case Answer::kNo:
+      return {};
+    case Answer::kYes:
+      return invalid(
+          "%s visits a byte more than once: the strides of an output must keep its elements apart.",
+          name);
+    case Answer::kUnknown:
+      break;
+  }
+  return unsupported(
+      "%s has strides too tangled to tell whether its elements are apart: use strides that nest.",
+      name);
+}
+
+Status check_apart(const char* output, const char* other, Answer shared) {
+  switch (shared) {
+    case Answer::kNo:
+      return {};
+    case Answer::kYes:
+      return invalid(
+          "%s and %s share memory: an output needs bytes that no other tensor of the call has.",
+          output, other);
+    case Answer::kUnknown:
+      break;
+  }
+  return unsupported(
+      "%s and %s have strides too tangled to tell whether they share memory: give them buffers of "
+      "their own.",
+      output, other);
+}
+
+}  // namespace
+
+Status Call::outputs_apart() const {
+  for (int i = 0; i < count_; ++i) {
+    if (entries_[i].role == Role::kOutput) TW_TRY(check_folds(entries_[i].name, entries_[i].view));
+  }
+  if (!given()) return {};
+  for (int i = 0; i < count_; ++i) {
+    if (entries_[i].role != Role::kOutput) continue;
+    for (int j = 0; j < count_; ++j) {
+      const bool seen = entries_[j].role == Role::kOutput && j <= i;
+      if (seen) continue;
+      TW_TRY(check_apart(entries_[i].name, entries_[j].name,
+                         share_bytes(entries_[i].view, entries_[j].view)));
+    }
+  }
+  return {};
+}
+
+}  // namespace tilewise

@@ -1,0 +1,54 @@
+// One call under check. Every tensor is read through it and remembered, so that none can be
+// forgotten when outputs are held against the rest.
+#pragma once
+
+#include "problem/structs.h"
+#include "problem/tensor.h"
+
+namespace tilewise {
+
+enum class Role { kInput, kOutput };
+enum class Need { kOptional, kRequired };
+
+class Call {
+ public:
+  explicit Call(Buffers buffers) : buffers_(buffers) {}
+
+  // Whether data pointers may be followed.
+  Buffers buffers() const { return buffers_; }
+  bool given() const { return buffers_ == Buffers::kGiven; }
+
+  Status input(const tw_tensor& tensor, const Form& form, View& view, Need need = Need::kOptional) {
+    return read(tensor, form, {Role::kInput, need}, view);
+  }
+  Status output(const tw_tensor& tensor, const Form& form, View& view,
+                Need need = Need::kOptional) {
+    return read(tensor, form, {Role::kOutput, need}, view);
+  }
+
+  // Memory that the call reads and that no tensor describes. `name` must outlive the call.
+  void remember(const char* name, Role role, const View& view);
+
+  // No output folds onto itself, shares a byte with another output or with an input.
+  Status outputs_apart() const;
+
+ private:
+  struct Part {
+    Role role;
+    Need need;
+  };
+  struct Entry {
+    const char* name;
+    Role role;
+    View view;
+  };
+  static constexpr int kMostTensors = 40;
+
+  Status read(const tw_tensor& tensor, const Form& form, Part part, View& view);
+
+  Buffers buffers_;
+  int count_ = 0;
+  Entry entries_[kMostTensors];
+};
+
+}  // namespace tilewise

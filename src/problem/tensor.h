@@ -1,0 +1,65 @@
+// One tensor of a call: from the caller's description to a checked View.
+#pragma once
+
+#include "problem/problem.h"
+
+namespace tilewise {
+
+// How a tensor's dimensions are indexed, and how a sentence spells them.
+struct Layout {
+  int32 rank;
+  int64 Axes::*axis[4];
+  const char* shape;
+};
+
+inline constexpr Layout kDenseRows{
+    4, {&Axes::batch, &Axes::row, &Axes::head, &Axes::column}, "(batch, length, heads, dim)"};
+inline constexpr Layout kPackedRows{
+    3, {&Axes::row, &Axes::head, &Axes::column}, "packed (tokens, heads, dim)"};
+inline constexpr Layout kPages{4,
+                               {&Axes::batch, &Axes::row, &Axes::head, &Axes::column},
+                               "paged (pages, page size, key heads, dim)"};
+inline constexpr Layout kDenseLse{
+    3, {&Axes::batch, &Axes::head, &Axes::row}, "(batch, heads, queries)"};
+inline constexpr Layout kPackedLse{2, {&Axes::head, &Axes::row}, "packed (heads, tokens)"};
+inline constexpr Layout kScorePairs{
+    4, {&Axes::batch, &Axes::head, &Axes::row, &Axes::column}, "(batch, heads, queries, keys)"};
+inline constexpr Layout kBlockPairs{4,
+                                    {&Axes::batch, &Axes::head, &Axes::row, &Axes::column},
+                                    "(batch, heads, query blocks, key blocks)"};
+inline constexpr Layout kHeads{1, {&Axes::head}, "(heads)"};
+inline constexpr Layout kBatchHeads{2, {&Axes::batch, &Axes::head}, "(batch, heads)"};
+inline constexpr Layout kFactors{2, {&Axes::batch, &Axes::head}, "(batch, key heads)"};
+inline constexpr Layout kBatch{1, {&Axes::batch}, "(batch)"};
+inline constexpr Layout kOffsets{1, {&Axes::batch}, "(batch + 1)"};
+inline constexpr Layout kPageTable{2, {&Axes::batch, &Axes::column}, "(batch, columns)"};
+inline constexpr Layout kPositions{2, {&Axes::row, &Axes::column}, "(positions, columns)"};
+
+enum class Types { kFloat, kFloat32, kFloat32Or64, kBool, kIndex };
+
+// What a tensor of a call must be. `name` is the header's.
+struct Form {
+  const char* name;
+  const Layout& layout;
+  Types types;
+};
+
+const char* name_of(DType dtype);
+
+// The tensor in canonical form, believed: strides that act on nothing become 0.
+View view_of(const tw_tensor& tensor, const Layout& layout);
+
+// All that can be said of one tensor alone. An absent one gives an absent view.
+Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, View& view);
+
+// A size that is wanted: exactly, or (`ones`) also 1, to be broadcast; a table by position may be
+// larger than the longest sequence needs.
+struct Wanted {
+  Axes size;
+  bool ones = false;
+  bool more_rows = false, more_columns = false;
+};
+
+Status check_shape(const View& view, const Form& form, const Wanted& wanted);
+
+}  // namespace tilewise
