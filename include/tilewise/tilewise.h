@@ -7,11 +7,12 @@
  *
  * Rules that hold for every function here:
  *  - A call allocates nothing, waits for nothing it did not start, prints nothing and never aborts.
- *    Scratch memory comes from the caller: ask tw_workspace for its exact size.
+ *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Threads start on
+ *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times.)
  *  - A call that is refused changes nothing. It returns a status and writes one sentence into
  *    `message` (at most `message_bytes` bytes with the final 0; null and 0 are fine).
- *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct) and the rest
- *    to zero, then fill in what you need. A zero never switches anything on.
+ *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct), and the
+ *    rest to zero, then fill in what you need. A zero never switches anything on.
  *  - Any function may be called from any thread; concurrent calls need their own outputs and
  *    workspace.
  */
@@ -38,7 +39,7 @@ extern "C" {
 /* How a call ended. */
 typedef enum tw_status {
   TW_OK = 0,
-  TW_INVALID = 1,     /* the request is wrong: the message says what was given and what is allowed */
+  TW_INVALID = 1,     /* the request is wrong: the message says what was given, what is allowed */
   TW_UNSUPPORTED = 2, /* the request is right, but nothing in this library or machine can run it */
   TW_FAILED = 3       /* the machine failed: out of memory, a device error */
 } tw_status;
@@ -66,8 +67,8 @@ typedef struct tw_tensor {
   int64_t byte_size;   /* of the whole buffer, counted from data; 0 = unknown, then unchecked */
   int64_t shape[4];
   int64_t stride[4];
-  int32_t dtype; /* tw_dtype */
-  int32_t rank;  /* 0 = absent, at most 4 */
+  int32_t dtype;       /* tw_dtype */
+  int32_t rank;        /* 0 = absent, at most 4 */
   int64_t reserved[4]; /* zero */
 } tw_tensor;
 
@@ -85,18 +86,18 @@ typedef enum tw_diagonal {
 
 typedef struct tw_mask {
   size_t size;
-  int32_t has_left, has_right; /* 1 when left, right limit what is seen */
-  int64_t left, right;         /* may be negative: right = -1 hides the diagonal itself */
-  int32_t diagonal;            /* tw_diagonal; also the zero of ALiBi's distance and of chunks */
-  int64_t shift;               /* with TW_SHIFTED */
-  int64_t chunk;               /* 0 = none */
-  tw_tensor visible;           /* bool (batch|1, heads|1, queries|1, keys|1) */
-  tw_tensor blocks;            /* bool (batch|1, heads|1, ceil(queries/bq), ceil(keys/bk)) */
+  int32_t has_left, has_right;    /* 1 when left, right limit what is seen */
+  int64_t left, right;            /* may be negative: right = -1 hides the diagonal itself */
+  int32_t diagonal;               /* tw_diagonal; also the zero of ALiBi's distance and of chunks */
+  int64_t shift;                  /* with TW_SHIFTED */
+  int64_t chunk;                  /* 0 = none */
+  tw_tensor visible;              /* bool (batch|1, heads|1, queries|1, keys|1) */
+  tw_tensor blocks;               /* bool (batch|1, heads|1, ceil(queries/bq), ceil(keys/bk)) */
   int32_t block_query, block_key; /* bq and bk: multiples of 16 */
 } tw_mask;
 
 /* What a score is: scale * q.k -> softcap * tanh(./softcap) -> - slope * |i + d - j| -> + bias.
- * Everything here goes by query head. */
+ * Everything here goes by query head. Where query is float64, slopes and sinks may be, too. */
 typedef struct tw_scores {
   size_t size;
   int32_t has_scale; /* 0: the scale is 1/sqrt(head dim) */
@@ -136,8 +137,8 @@ typedef struct tw_cache {
   tw_tensor batch_index; /* int32 or int64 (batch): sequence b lies in row batch_index[b] of key */
 } tw_cache;
 
-/* Factors that widen FP8 tensors: the value meant is factor * element. float32 (batch|1, key
- * heads|1); output_gradient's factor goes by key head, too. */
+/* Factors that widen FP8 tensors: the value meant is factor * element. float32, or float64 where
+ * query is, (batch|1, key heads|1); those of query and output_gradient go by key head, too. */
 typedef struct tw_scaling {
   size_t size;
   tw_tensor query, key, value, output_gradient;
@@ -161,10 +162,10 @@ typedef struct tw_options {
  * broadcast and written whole. Rows that no sequence owns are left as they are. */
 typedef struct tw_gradients {
   size_t size;
-  tw_tensor output;                    /* in: the gradient that arrives at output */
-  tw_tensor lse;                       /* in, optional: the gradient that arrives at lse */
-  tw_tensor query, key, value;         /* out */
-  tw_tensor bias, slopes, sinks;       /* out */
+  tw_tensor output;              /* in: the gradient that arrives at output */
+  tw_tensor lse;                 /* in, optional: the gradient that arrives at lse */
+  tw_tensor query, key, value;   /* out */
+  tw_tensor bias, slopes, sinks; /* out */
 } tw_gradients;
 
 /* One attention: heads is a multiple of key heads, and query head h reads key head
@@ -176,8 +177,8 @@ typedef struct tw_gradients {
  *   lse    (batch, heads, queries)              packed: (heads, tokens)
  * query, key and value share one float type; output and gradients may be of any. lse is float32, or
  * float64 where query is: the natural logarithm of the softmax's denominator, sink included, before
- * dropout. forward writes output, and lse where given; backward reads both, and `gradients`. A query
- * that sees no key gets output 0 and lse -inf (with a sink: the sink). */
+ * dropout. forward writes output, and lse where given; backward reads both, and `gradients`. A
+ * query that sees no key gets output 0 and lse -inf (with a sink: the sink). */
 typedef struct tw_request {
   size_t size;
   tw_tensor query, key, value, output, lse;
@@ -198,9 +199,9 @@ typedef struct tw_device {
   int32_t index;
 } tw_device;
 
-/* An embedder's threads, in place of the library's pool: calls task(argument, t, worker) for every t
- * in [0, tasks), in any order, and returns when all are done. `worker` in [0, workers) is never in
- * use twice at a time. */
+/* An embedder's threads, in place of the library's pool: calls task(argument, t, worker) for every
+ * t in [0, tasks), in any order, and returns when all are done. `worker` in [0, workers) is never
+ * in use twice at a time. */
 typedef void (*tw_task)(void* argument, int64_t task, int32_t worker);
 typedef struct tw_parallel {
   size_t size;
@@ -220,8 +221,8 @@ typedef struct tw_execution {
   const tw_parallel* parallel;
 } tw_execution;
 
-TW_API tw_status tw_forward(const tw_request* request, const tw_execution* execution,
-                            char* message, size_t message_bytes);
+TW_API tw_status tw_forward(const tw_request* request, const tw_execution* execution, char* message,
+                            size_t message_bytes);
 
 TW_API tw_status tw_backward(const tw_request* request, const tw_execution* execution,
                              char* message, size_t message_bytes);
@@ -245,13 +246,12 @@ TW_API tw_status tw_prepare(tw_operation operation, const tw_request* request,
                             const tw_execution* execution, char* message, size_t message_bytes);
 
 /* Says which backend runs a request and why, with which tile, workspace, work, traffic and time.
- * Data pointers may be null. Writes at most text_bytes (with the final 0); *needed is what all of it
- * takes. */
+ * Data pointers may be null. Writes at most text_bytes (with the final 0); *needed is what all of
+ * it takes. */
 typedef enum tw_format { TW_TEXT = 0, TW_JSON = 1 } tw_format;
 TW_API tw_status tw_explain(tw_operation operation, const tw_request* request,
                             const tw_execution* execution, tw_format format, char* text,
-                            size_t text_bytes, size_t* needed, char* message,
-                            size_t message_bytes);
+                            size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
 
 /* Rotary embedding tables: row p holds the cosines, sines of position p; they rotate the first
  * 2 * columns elements of each head. */

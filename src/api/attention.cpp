@@ -1,6 +1,7 @@
 // Attention's functions of the C face: Request -> Problem -> Plan -> one kernel.
 #include "api/call.h"
 #include "plan/explain.h"
+#include "problem/structs.h"
 
 namespace tilewise {
 namespace {
@@ -17,18 +18,15 @@ Status prepare(tw_operation operation, const tw_request* request, const tw_execu
   if (operation < TW_FORWARD || operation > TW_PROBABILITIES)
     return invalid("The operation is %d: give TW_FORWARD, TW_BACKWARD or TW_PROBABILITIES.",
                    static_cast<int>(operation));
-  if (Status status = check(given, prepared.execution); !status.ok()) return status;
-  if (Status status = check(operation, request, buffers, prepared.problem); !status.ok())
-    return status;
+  TW_TRY(check(given, prepared.execution));
+  TW_TRY(check(operation, request, buffers, prepared.problem));
   return choose(prepared.problem, prepared.execution.machine, prepared.plan);
 }
 
 Status run(tw_operation operation, const tw_request* request, const tw_execution* given) {
   Prepared call;
-  if (Status status = prepare(operation, request, given, Buffers::kGiven, call); !status.ok())
-    return status;
-  if (Status status = check_workspace(call.problem, call.plan, call.execution); !status.ok())
-    return status;
+  TW_TRY(prepare(operation, request, given, Buffers::kGiven, call));
+  TW_TRY(check_workspace(call.problem, call.plan, call.execution));
   return call.plan.backend->run(call.problem, call.plan,
                                 {call.execution.parallel, call.execution.workspace});
 }
@@ -38,8 +36,7 @@ Status explain(tw_operation operation, const tw_request* request, const tw_execu
   if (format != TW_TEXT && format != TW_JSON)
     return invalid("The format is %d: give TW_TEXT or TW_JSON.", static_cast<int>(format));
   Prepared call;
-  if (Status status = prepare(operation, request, given, Buffers::kLater, call); !status.ok())
-    return status;
+  TW_TRY(prepare(operation, request, given, Buffers::kLater, call));
   const Work work = work_of(call.problem, call.plan.tile);
   const double seconds = predicted_seconds(call.problem, call.plan, work, call.execution.parallel);
   const auto write = format == TW_JSON ? explain_json : explain_text;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "plan/backend.h"
+#include "problem/structs.h"
 
 namespace tilewise {
 
@@ -50,7 +51,7 @@ Status forced(const Backend*& backend) {
 template <class Accepts>
 Status first(Accepts accepts, const Backend*& chosen) {
   const Backend* only = nullptr;
-  if (Status status = forced(only); !status.ok()) return status;
+  TW_TRY(forced(only));
   Reasons reasons;
   for (const Backend* backend : kBackends) {
     if (only && backend != only) continue;
@@ -70,7 +71,7 @@ Status first(Accepts accepts, const Backend*& chosen) {
 Status choose(const Problem& problem, const Machine& machine, Plan& plan) {
   const Backend* backend = nullptr;
   const auto accepts = [&](const Backend& b) { return b.accepts(problem, machine); };
-  if (Status status = first(accepts, backend); !status.ok()) return status;
+  TW_TRY(first(accepts, backend));
   plan = backend->plan(problem, machine);
   plan.backend = backend;
   return {};

@@ -1,3 +1,4 @@
+// Backward's own tensors: gradients that arrive and gradients that are wanted.
 #include "problem/features.h"
 
 namespace tilewise {

@@ -1,17 +1,20 @@
+// The band, the boolean mask and the block mask.
 #include "problem/features.h"
 
 namespace tilewise {
 namespace {
+
+Status check_distance(const char* name, int64 distance) {
+  if (-kFarthest <= distance && distance <= kFarthest) return {};
+  return invalid("mask.%s is %lld: it must be from -2^40 to 2^40.", name, distance);
+}
 
 Status check_limit(const char* name, core::int32 has, int64 limit) {
   if (has == 0 && limit != 0) {
     return invalid("mask.%s is %lld but mask.has_%s is 0: set that to 1, or %s to 0.", name, limit,
                    name, name);
   }
-  if (limit < -kFarthest || limit > kFarthest) {
-    return invalid("mask.%s is %lld: it must be from -2^40 to 2^40.", name, limit);
-  }
-  return {};
+  return check_distance(name, limit);
 }
 
 Status check_band(const tw_mask& given, Mask& mask) {
@@ -35,9 +38,7 @@ Status check_band(const tw_mask& given, Mask& mask) {
         "shift to 0.",
         int64{given.shift});
   }
-  if (given.shift < -kFarthest || given.shift > kFarthest) {
-    return invalid("mask.shift is %lld: it must be from -2^40 to 2^40.", int64{given.shift});
-  }
+  TW_TRY(check_distance("shift", given.shift));
   if (given.chunk < 0 || given.chunk > kFarthest) {
     return invalid("mask.chunk is %lld: it must be from 0 (none) to 2^40.", int64{given.chunk});
   }

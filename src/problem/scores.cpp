@@ -1,3 +1,4 @@
+// What a score is made of: scale, softcap, ALiBi, bias and sinks; dropout; factors of FP8 tensors.
 #include <cmath>
 
 #include "problem/features.h"

@@ -109,22 +109,23 @@ TEST(Call, ExecutionIsChecked) {
   Execution execution;
   execution.device.kind = 7;
   EXPECT_EQ(forward(sample.request, execution).message,
-            "tw_execution.device.kind is 7: give TW_CPU (0) or TW_CUDA (1).");
+            "execution.device.kind is 7: give TW_CPU (0) or TW_CUDA (1).");
   execution = {};
   execution.threads = -1;
   EXPECT_EQ(forward(sample.request, execution).message,
-            "tw_execution.threads is -1: give 1 to 4096, or 0 for all.");
+            "execution.threads is -1: give 1 to 4096, or 0 for all.");
   execution = {};
   tw_parallel parallel{};
   execution.parallel = &parallel;
   EXPECT_EQ(forward(sample.request, execution).message,
-            "tw_parallel.size is 0: set it to sizeof(tw_parallel), which is 32 in this version.");
+            "execution.parallel has size 0 but 32 bytes are needed: it was built for an older or "
+            "different header; set size to sizeof(tw_parallel).");
   parallel.size = sizeof parallel;
   EXPECT_EQ(forward(sample.request, execution).message,
-            "tw_parallel.parallel_for is null: give a function.");
+            "execution.parallel.parallel_for is null: give a function.");
   parallel.parallel_for = [](void*, std::int64_t, tw_task, void*) {};
   EXPECT_EQ(forward(sample.request, execution).message,
-            "tw_parallel.workers is 0: give 1 to 4096.");
+            "execution.parallel.workers is 0: give 1 to 4096.");
 }
 
 TEST(Call, NewerStructIsRefusedOnlyWhereItIsUsed) {
@@ -144,19 +145,15 @@ TEST(Call, NewerStructIsRefusedOnlyWhereItIsUsed) {
   EXPECT_EQ(ask(), TW_OK) << message;
   newer.later = 1;
   EXPECT_EQ(ask(), TW_UNSUPPORTED);
-  EXPECT_EQ(std::string(message), std::string("tw_execution uses fields of a newer tilewise than "
-                                              "this one, which is ") +
-                                      tw_version() + ".");
+  EXPECT_EQ(std::string(message).rfind("execution uses fields of a newer tilewise: byte ", 0), 0u)
+      << message;
 }
 
-TEST(Call, UnknownOperationAndFormatAreRefused) {
+TEST(Call, UnknownOperationIsRefused) {
   Sample sample;
   std::size_t bytes = 0;
-  std::string text;
   EXPECT_EQ(workspace(static_cast<tw_operation>(3), sample.request, bytes).message,
             "The operation is 3: give TW_FORWARD, TW_BACKWARD or TW_PROBABILITIES.");
-  EXPECT_EQ(explain(TW_FORWARD, sample.request, text, {}, static_cast<tw_format>(2)).message,
-            "The format is 2: give TW_TEXT or TW_JSON.");
   detail::Lowered form(sample.request);
   char message[64];
   EXPECT_EQ(tw_workspace(TW_FORWARD, form.for_operation(TW_FORWARD), nullptr, nullptr, message,

@@ -1,0 +1,174 @@
+"""What is refused, as which exception, and with which sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tilewise
+from reference import arrays
+from tilewise import _abi, _library
+
+
+def attend(**options: Any) -> None:
+    """A call that is right but for its options."""
+    query, key, value = arrays(dtype=np.float32)
+    tilewise.attention(query, key, value, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"cuasal": True}, "cuasal is no option of attention; did you mean causal?"),
+        ({"qqqq": 1}, "qqqq is no option of attention; help(tilewise.Options) lists them."),
+        ({"causal": 1}, "causal is a int; it must be True or False."),
+        ({"scale": "1"}, "scale is a str; it must be a real number."),
+        ({"softcap": True}, "softcap is a bool; it must be a real number."),
+        ({"chunk": 1.5}, "chunk is a float; it must be an integer."),
+        ({"diagonal": True}, "diagonal is True; it must be an integer."),
+        ({"window": 3}, "window is a int; it must be a tuple of 2 items."),
+        ({"mask": np.ones((19, 37), np.uint8)}, "mask has dtype uint8; it must be bool"),
+        ({"key_lengths": [1.0, 2.0]}, "key_lengths has dtype float64; it must hold integers."),
+        ({"bias": np.zeros(37, int)}, "bias has dtype int64; it must have one of float32"),
+        ({"sinks": ["a"]}, "sinks has dtype str32; it must hold real numbers."),
+        ({"workspace": 100}, "workspace is a int; pass a NumPy array"),
+        ({"return_lse": 1}, "return_lse is a int; it must be True or False."),
+        ({"out": [0.0]}, "out is a list; pass a NumPy array"),
+    ],
+)
+def test_wrong_types(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(TypeError) as error:
+        attend(**options)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"window": (1, 2, 3)}, "window has 3 items; it must have 2."),
+        ({"diagonal": "middle"}, "it must be 'bottom_right', 'top_left' or an integer."),
+        ({"seed": -1}, "seed is -1; it must lie between 0 and 18446744073709551615."),
+        ({"chunk": 2**63}, "chunk is 9223372036854775808; it must lie between"),
+        ({"threads": -1}, "threads is -1; it must lie between 0 and"),
+        ({"block_size": (16, 16)}, "block_size is given without a block_mask"),
+        ({"block_mask": [[True]]}, "block_mask is given without block_size"),
+        ({"mask": np.ones((1,) * 5, bool)}, "mask has 5 dimensions; it may have at most 4."),
+        ({"query_offsets": [0, 19]}, "query has 4 dimensions, shape (2, 19, 4, 16); it takes 3"),
+        (
+            {"key_lengths": np.full(2, 2**63, np.uint64)},
+            "holds 9223372036854775808, which does not",
+        ),
+        ({"page_table": 3}, "page_table has 0 dimensions"),
+        ({"workspace": np.empty((4, 4))[:, :2]}, "workspace must be a contiguous array"),
+    ],
+)
+def test_wrong_values(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the sentence is compared below
+        attend(**options)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"dropout": 1.0}, "^dropout is 1"),
+        ({"dropout": float("nan")}, "dropout"),
+        ({"scale": float("inf")}, "^scale is inf"),
+        ({"softcap": -1.0}, "softcap"),
+        ({"chunk": -1}, "^chunk is -1"),
+        ({"mask": np.ones((19, 36), bool)}, r"^mask has shape \(1, 1, 19, 36\)"),
+        ({"bias": np.zeros((3, 1, 1, 1))}, "bias"),
+        ({"sinks": [0.0]}, "sinks"),
+        ({"alibi_slopes": [[0.0] * 4] * 3}, "alibi_slopes"),
+        ({"key_lengths": [38, 1]}, r"key_lengths\[0\] is 38"),
+        ({"key_lengths": [-1, 1]}, r"key_lengths\[0\] is -1"),
+        ({"key_lengths": [1]}, "key_lengths"),
+        ({"block_mask": [[True]], "block_size": (16, 15)}, r"block_size\[1\] is 15"),
+        ({"page_table": [[0], [2]]}, "page_table is given without key_lengths"),
+        ({"page_table": [[0], [2]], "key_lengths": [5, 5]}, r"page_table\[1, 0\] is 2"),
+        ({"cache_batch_index": [0, 2]}, r"cache_batch_index\[1\] is 2"),
+    ],
+)
+def test_the_library_refuses(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word) as error:
+        attend(**options)
+    sentence = str(error.value)
+    assert sentence.endswith(".")
+    assert len(sentence.split()) > 4
+
+
+def test_arrays_that_are_none() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    with pytest.raises(TypeError, match=r"query is a list; pass a NumPy array"):
+        tilewise.attention(query.tolist(), key, value)
+    with pytest.raises(TypeError, match=r"key has dtype complex64; it must have one of float32"):
+        tilewise.attention(query, key.astype(np.complex64), value)
+    with pytest.raises(ValueError, match=r"value has 3 dimensions.*Without|With key_offsets"):
+        tilewise.attention(query, key, value[0])
+
+
+def test_shapes_and_types_that_differ() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    with pytest.raises(ValueError, match=r"key"):
+        tilewise.attention(query, key[..., :15], value)
+    with pytest.raises(ValueError, match=r"float64"):
+        tilewise.attention(query, key.astype(np.float64), value)
+    with pytest.raises(ValueError, match=r"heads"):
+        tilewise.attention(query[:, :, :3], key, value)
+
+
+def test_a_gradient_of_nothing() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True)
+    out = tilewise.Gradients(sinks=np.empty(4, np.float32))
+    with pytest.raises(ValueError, match=r"out.sinks is given, but the call has no sinks"):
+        tilewise.attention_backward(output, query, key, value, output, lse, out=out)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (_abi.Status.INVALID, ValueError),
+        (_abi.Status.UNSUPPORTED, NotImplementedError),
+        (_abi.Status.FAILED, RuntimeError),
+    ],
+)
+def test_each_status_has_its_exception(
+    status: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        @staticmethod
+        def tw_forward(message: Any, _size: int) -> int:
+            message.value = b"A sentence."
+            return status
+
+    monkeypatch.setattr(_library, "_library", Refusing)
+    with pytest.raises(error, match=r"A sentence\.") as raised:
+        _library.call("tw_forward")
+    assert type(raised.value) is error
+
+
+def load_with(path: str) -> str:
+    """What importing the package says when TILEWISE_LIBRARY is `path`."""
+    environment = {**os.environ, "TILEWISE_LIBRARY": path}
+    run = subprocess.run(
+        [sys.executable, "-c", "import tilewise"], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    return run.stderr
+
+
+def test_a_library_that_is_missing_or_another() -> None:
+    assert "cannot use the shared library /nowhere.so" in load_with("/nowhere.so")
+    other = "libSystem.dylib" if sys.platform == "darwin" else "libc.so.6"
+    assert f"cannot use the shared library {other}" in load_with(other)
+
+
+def test_a_library_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_abi, "ABI", (9, 8))
+    with pytest.raises(ImportError, match=r"but this package speaks version 9\.8"):
+        _library.load(_library.library_path())

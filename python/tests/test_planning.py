@@ -1,0 +1,89 @@
+"""explain, workspace_bytes, backends and the version: shapes are enough."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import tilewise
+from reference import arrays
+from tilewise import planning
+
+SHAPES = ((2, 19, 4, 16), (2, 37, 2, 16), (2, 37, 2, 24))
+OPERATIONS: tuple[Literal["forward", "backward", "probabilities"], ...] = (
+    "forward",
+    "backward",
+    "probabilities",
+)
+
+
+def test_version_is_the_headers() -> None:
+    header = Path(__file__).parents[2] / "include" / "tilewise" / "tilewise.h"
+    numbers = re.findall(r"#define TW_VERSION_\w+ (\d+)", header.read_text())
+    assert tilewise.__version__ == ".".join(numbers)
+
+
+def test_backends() -> None:
+    names = tilewise.backends()
+    assert names
+    assert len(set(names)) == len(names)
+    assert names[-1] == "plain"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_explain(operation: Literal["forward", "backward", "probabilities"]) -> None:
+    plan = tilewise.explain(*SHAPES, operation=operation, json=True, causal=True)
+    assert plan["backend"] in tilewise.backends()
+    text = tilewise.explain(*SHAPES, operation=operation, causal=True)
+    assert plan["backend"] in text
+    of_arrays = tilewise.explain(
+        *arrays(dtype=np.float32), operation=operation, causal=True, json=True
+    )
+    # A short run measures the machine's speed each time.
+    assert of_arrays.pop("predicted_seconds") > 0
+    assert plan.pop("predicted_seconds") > 0
+    assert of_arrays == plan
+
+
+def test_a_long_explanation_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tilewise.explain(*SHAPES, json=True)
+    monkeypatch.setattr(planning, "_LIKELY_BYTES", 8)
+    assert tilewise.explain(*SHAPES, json=True).keys() == whole.keys()
+
+
+def test_explain_of_shapes_no_machine_could_hold() -> None:
+    shape = (64, 2**20, 128, 128)
+    assert tilewise.explain(shape, shape, shape, dtype=np.float16)
+
+
+def test_explain_with_options() -> None:
+    options: dict[str, Any] = {
+        "sinks": np.zeros(4),
+        "bias": np.zeros((19, 37), np.float32),
+        "alibi_slopes": np.ones(4),
+    }
+    assert tilewise.explain(*SHAPES, operation="backward", **options)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_workspace_of_shapes_and_arrays(
+    operation: Literal["forward", "backward", "probabilities"],
+) -> None:
+    from_shapes = tilewise.workspace_bytes(*SHAPES, dtype=np.float64, operation=operation)
+    assert from_shapes == tilewise.workspace_bytes(*arrays(), operation=operation)
+
+
+def test_what_cannot_be_planned() -> None:
+    wrong: Any = "sideways"
+    with pytest.raises(ValueError, match=r"operation is 'sideways'; it must be one of forward"):
+        tilewise.explain(*SHAPES, operation=wrong)
+    wrong = (2.0, 3, 4, 5)
+    with pytest.raises(TypeError, match=r"query's shape is a float; it must be an integer"):
+        tilewise.explain(wrong, *SHAPES[1:])
+    with pytest.raises(TypeError, match=r"the tensor has dtype complex128"):
+        tilewise.explain(*SHAPES, dtype=complex)
+    with pytest.raises(ValueError, match=r"heads"):
+        tilewise.explain((2, 19, 3, 16), *SHAPES[1:])

@@ -1,0 +1,38 @@
+"""Exact attention, tile by tile, for NumPy arrays.
+
+attention and attention_backward are what it is for. merge joins attention over parts of the keys,
+append and rotary serve caches, explain and workspace_bytes say what a call would do.
+
+A request that is wrong raises ValueError or TypeError, one that nothing here can run
+NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
+of the shared library to load instead of the one in this package.
+"""
+
+from tilewise._library import backends, version
+from tilewise.attention import (
+    Gradients,
+    attention,
+    attention_backward,
+    attention_probabilities,
+)
+from tilewise.cache import append, rotary
+from tilewise.merging import merge
+from tilewise.options import Options
+from tilewise.planning import explain, workspace_bytes
+
+__version__ = version()
+
+__all__ = [
+    "Gradients",
+    "Options",
+    "__version__",
+    "append",
+    "attention",
+    "attention_backward",
+    "attention_probabilities",
+    "backends",
+    "explain",
+    "merge",
+    "rotary",
+    "workspace_bytes",
+]

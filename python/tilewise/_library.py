@@ -1,0 +1,78 @@
+"""Finds and opens libtilewise, makes its calls, and turns a refusal into an exception."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tilewise import _abi, _names
+
+_MESSAGE_BYTES = 2048
+_ERRORS: dict[int, type[Exception]] = {
+    _abi.Status.INVALID: ValueError,
+    _abi.Status.UNSUPPORTED: NotImplementedError,
+    _abi.Status.FAILED: RuntimeError,
+}
+
+
+def library_path() -> Path:
+    """The shared library to open: TILEWISE_LIBRARY where it is set, else the one installed here."""
+    chosen = os.environ.get("TILEWISE_LIBRARY")
+    if chosen:
+        return Path(chosen)
+    names = {"darwin": "libtilewise.dylib", "win32": "tilewise.dll"}
+    return Path(__file__).parent / names.get(sys.platform, "libtilewise.so")
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Opens the library at `path` and makes sure that it speaks this package's ABI."""
+    try:
+        library = ctypes.CDLL(str(path))
+        _abi.declare(library)
+    except (OSError, AttributeError) as error:
+        raise ImportError(
+            f"tilewise cannot use the shared library {path}: {error}. Reinstall tilewise, or set "
+            "TILEWISE_LIBRARY to the full path of a libtilewise of the same version."
+        ) from error
+    version = library.tw_version().decode()
+    wanted = ".".join(str(part) for part in _abi.ABI)
+    if version.split(".")[:2] != wanted.split("."):
+        raise ImportError(
+            f"The shared library {path} is tilewise {version}, but this package speaks version "
+            f"{wanted}. Install both from one release, or unset TILEWISE_LIBRARY."
+        )
+    return library
+
+
+_library = load(library_path())
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Calls a function that ends in (message, message_bytes); raises what its status stands for."""
+    message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+    status: int = getattr(_library, name)(*arguments, message, _MESSAGE_BYTES)
+    if status != _abi.Status.OK:
+        sentence = _names.in_python(message.value.decode("utf-8", "replace"))
+        raise _ERRORS.get(status, RuntimeError)(sentence or f"{name} ended with status {status}.")
+
+
+def version() -> str:
+    """The version of the library that is loaded."""
+    text: bytes = _library.tw_version()
+    return text.decode()
+
+
+def backends() -> list[str]:
+    """The names of the library's backends, in the order in which they are tried.
+
+    >>> import tilewise
+    >>> "plain" in tilewise.backends()
+    True
+    """
+    names: list[str] = []
+    while (name := _library.tw_backend_name(len(names))) is not None:
+        names.append(name.decode())
+    return names
