@@ -6,7 +6,7 @@
 namespace tilewise {
 namespace {
 
-__extension__ typedef __int128 int128;
+__extension__ using int128 = __int128;
 
 constexpr int kMaxSteps = 8;
 constexpr int kMaxVisits = 1 << 16;

@@ -44,8 +44,7 @@ struct Dropout {
   int64 base[4] = {};
 };
 
-// One factor a (batch, key head), or none. Gradients are those by the value meant, factor *
-// element.
+// One factor a (batch, key head), or none. Gradients are by the value meant: factor * element.
 struct Scaling {
   View query, key, value, output_gradient;
 };

@@ -1,0 +1,77 @@
+// The shapes of bench/cases: the one list that check, bench and tests read.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tilewise::cli {
+
+struct Sizes {
+  std::int64_t batch = 1, heads = 1, key_heads = 1;
+  std::int64_t queries = 0, keys = 0;  // packed: of the longest sequence
+  std::int64_t dim = 0, value_dim = 0;
+  // Packed cases: how long each sequence is. Both empty for a dense batch.
+  std::vector<std::int64_t> query_lengths, key_lengths;
+
+  [[nodiscard]] bool is_packed() const { return !query_lengths.empty(); }
+  [[nodiscard]] std::int64_t query_length(std::int64_t sequence) const;
+  [[nodiscard]] std::int64_t key_length(std::int64_t sequence) const;
+};
+
+enum class Diagonal { kBottomRight = 0, kTopLeft = 1, kShifted = 2 };
+
+struct MaskChoice {
+  std::optional<std::int64_t> left, right;
+  Diagonal diagonal = Diagonal::kBottomRight;
+  std::int64_t shift = 0;  // with kShifted
+  std::int64_t chunk = 0;  // 0: none
+
+  [[nodiscard]] bool is_causal() const { return right == 0 && !left; }
+};
+
+struct ScoreChoice {
+  std::optional<double> scale;
+  double softcap = 0;              // 0: none
+  std::vector<std::int64_t> bias;  // its shape; empty: none
+  bool has_slopes = false, has_sinks = false;
+  double dropout = 0;
+  std::uint64_t seed = 0, offset = 0;
+};
+
+// How long a case takes: tests run the quick ones, a benchmark the usual ones unless told
+// otherwise.
+enum class Tier { kQuick, kUsual, kLong };
+
+struct Case {
+  std::string name, about;
+  Tier tier = Tier::kQuick;
+  std::string dtype = "float32";
+  Sizes sizes;
+  MaskChoice mask;
+  ScoreChoice scores;
+};
+
+// Reads a list of cases; throws std::invalid_argument with a sentence that names the case and
+// field.
+[[nodiscard]] std::vector<Case> parse_cases(std::string_view json);
+
+// The list built into this program, in its own order.
+[[nodiscard]] const std::vector<Case>& all_cases();
+
+// Throws std::invalid_argument that names what is near.
+[[nodiscard]] const Case& find_case(std::string_view name);
+[[nodiscard]] std::vector<std::string> case_names();
+
+[[nodiscard]] std::string_view tier_name(Tier tier);
+
+// How many (query, key) pairs the band leaves visible, over all heads and sequences.
+[[nodiscard]] double visible_pairs(const Case& shape);
+
+// Multiplications and additions in the products over visible pairs: two products forward; five
+// backward, which recomputes the scores. With dim == value_dim: 4 and 10 per pair and dim.
+[[nodiscard]] double operations(const Case& shape, bool backward);
+
+}  // namespace tilewise::cli

@@ -1,0 +1,33 @@
+// What `tilewise demo` found, and how it is told.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/proof.h"
+#include "cli/workload.h"
+
+namespace tilewise::cli {
+
+struct DirectionReport {
+  Timing timing;
+  double workspace_bytes = 0, peak_bytes = 0;
+};
+
+struct DemoReport {
+  Case small, large;
+  std::vector<Agreement> whole, sampled;  // of the small problem, of rows of the large one
+  DirectionReport forward, backward;
+  double operand_bytes = 0, total_seconds = 0;
+  std::string forward_plan, backward_plan;  // tw_explain's answers, as text or as JSON
+};
+
+[[nodiscard]] bool is_proved(const DemoReport& report);
+
+// The bytes of the matrix that the standard algorithm stores, and this one does not.
+[[nodiscard]] double score_matrix_bytes(const Case& shape);
+
+void show(const DemoReport& report);
+void show_json(const DemoReport& report);
+
+}  // namespace tilewise::cli

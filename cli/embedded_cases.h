@@ -1,0 +1,8 @@
+// bench/cases/cases.json as text, built into the program so that an installed one has it.
+#pragma once
+
+namespace tilewise::cli {
+
+extern const char* const kEmbeddedCases;
+
+}  // namespace tilewise::cli

@@ -1,0 +1,21 @@
+// The machine that figures belong to, and how much memory this process has used at most.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace tilewise::cli {
+
+struct Machine {
+  std::string processor, system;
+  int threads = 0;  // that this process may use
+  double memory_bytes = 0;
+};
+[[nodiscard]] Machine this_machine();
+
+// The most memory that was resident at once since the last reset (where the system lets one
+// reset it) or the start.
+[[nodiscard]] double peak_bytes();
+void reset_peak();
+
+}  // namespace tilewise::cli

@@ -1,0 +1,43 @@
+// The text in front of a .npy file's numbers. Everything in it is a stranger's word: nothing is
+// believed, and above all nothing is allocated, before it has been compared with the file's size.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tilewise::cli {
+
+// A sentence's end: "its header is no Python dictionary". The reader puts the file's name before.
+class NpyError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct NpyHeader {
+  char kind = 0;       // 'f', 'i', 'u', 'b' or 'V', as numpy writes it
+  int item_bytes = 0;  // of one element
+  bool is_big_endian = false;
+  bool is_fortran_order = false;
+  std::vector<std::int64_t> shape;
+  std::uint64_t data_offset = 0;  // from the start of the file
+
+  [[nodiscard]] std::uint64_t elements() const;
+  [[nodiscard]] std::uint64_t data_bytes() const;
+  // "<f4", as in the file, but never big-endian.
+  [[nodiscard]] std::string type() const;
+};
+
+// The longest prelude that is accepted: magic, version, length and dictionary.
+constexpr std::uint64_t kLongestNpyPrelude = 1 << 16;
+
+// Reads the prelude from a file's first bytes, at most kLongestNpyPrelude of them, and proves that
+// a file of file_bytes holds exactly the numbers that it declares. Throws NpyError.
+[[nodiscard]] NpyHeader parse_npy_prelude(std::string_view start, std::uint64_t file_bytes);
+
+// The prelude of a C-ordered array; the numbers follow directly.
+[[nodiscard]] std::string make_npy_prelude(std::string_view type,
+                                           const std::vector<std::int64_t>& shape);
+
+}  // namespace tilewise::cli

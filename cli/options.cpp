@@ -1,0 +1,192 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+#include "cli/element.h"
+#include "cli/failure.h"
+
+namespace tilewise::cli {
+
+std::optional<std::int64_t> parse_integer(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+Window parse_window(const std::string& text) {
+  const std::size_t comma = text.find(',');
+  const auto fail = [&]() {
+    return Failure(kUsage,
+                   fmt::format("--window takes LEFT,RIGHT, each a whole number or inf, as in "
+                               "511,0; '{}' is not that",
+                               text));
+  };
+  if (comma == std::string::npos) throw fail();
+  const auto side = [&](const std::string& word) -> std::optional<std::int64_t> {
+    if (word == "inf") return std::nullopt;
+    const auto value = parse_integer(word);
+    if (!value) throw fail();
+    return value;
+  };
+  return {side(text.substr(0, comma)), side(text.substr(comma + 1))};
+}
+
+void AttentionOptions::add_to(CLI::App& command) {
+  const std::string group = "Attention";
+  command.add_flag("--causal", causal, "No query sees a later key")->group(group);
+  command
+      .add_option("--window", window, "Keys seen to the left and right of the diagonal; inf: all")
+      ->type_name("LEFT,RIGHT")
+      ->group(group);
+  command.add_option("--diagonal", diagonal, "Where query 0 stands; a number is a key's index")
+      ->type_name("{bottom-right,top-left,NUMBER}")
+      ->group(group);
+  command.add_option("--chunk", chunk, "Keys of other chunks of this length are hidden")
+      ->type_name("KEYS")
+      ->group(group);
+  command.add_option("--scale", scale, "Scores are scale * q.k; without, 1/sqrt(dim)")
+      ->group(group);
+  command.add_option("--softcap", softcap, "Scores become cap * tanh(score / cap)")->group(group);
+  command.add_option("--dropout", dropout, "The part of the probabilities that is dropped")
+      ->group(group);
+  command.add_option("--seed", seed, "Dropout's seed")->type_name("NUMBER")->group(group);
+  command.add_option("--seed-offset", offset, "Dropout's place in its stream of numbers")
+      ->type_name("NUMBER")
+      ->group(group);
+}
+
+namespace {
+
+void apply_diagonal(const std::string& diagonal, MaskChoice& mask) {
+  if (diagonal == "bottom-right") {
+    mask.diagonal = Diagonal::kBottomRight;
+  } else if (diagonal == "top-left") {
+    mask.diagonal = Diagonal::kTopLeft;
+  } else if (const auto shift = parse_integer(diagonal)) {
+    mask.diagonal = Diagonal::kShifted;
+    mask.shift = *shift;
+  } else {
+    throw Failure(kUsage,
+                  fmt::format("--diagonal takes bottom-right, top-left or a whole number; '{}' is "
+                              "none of these",
+                              diagonal));
+  }
+}
+
+}  // namespace
+
+void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
+  if (!window.empty()) {
+    const Window sides = parse_window(window);
+    mask.left = sides.left;
+    mask.right = sides.right;
+  }
+  if (causal) {
+    if (!window.empty() && mask.right.value_or(0) != 0) {
+      throw Failure(kUsage, fmt::format("--causal sets the window's right side to 0, but --window "
+                                        "{} asks for {}; drop one of the two",
+                                        window, *mask.right));
+    }
+    mask.right = 0;
+  }
+  if (!diagonal.empty()) apply_diagonal(diagonal, mask);
+  mask.chunk = chunk.value_or(mask.chunk);
+  if (scale) scores.scale = scale;
+  scores.softcap = softcap.value_or(scores.softcap);
+  scores.dropout = dropout.value_or(scores.dropout);
+  scores.seed = seed.value_or(scores.seed);
+  scores.offset = offset.value_or(scores.offset);
+}
+
+void ShapeOptions::add_to(CLI::App& command) {
+  const std::string group = "Shape";
+  command.add_option("--case", name, "Start from a case of the list (tilewise bench --list)")
+      ->type_name("CASE")
+      ->group(group);
+  const auto add = [&](const char* flags, auto& value, const char* about) {
+    command.add_option(flags, value, about)->type_name("NUMBER")->group(group);
+  };
+  add("--batch", batch, "Sequences; 1 when not given");
+  add("--heads", heads, "Query heads; 8 when not given");
+  add("--kv-heads,--key-heads", key_heads, "Key and value heads; as many as query heads");
+  add("--length", length, "Queries and keys alike; 1024 when not given");
+  add("--queries", queries, "Queries a sequence");
+  add("--keys", keys, "Keys a sequence");
+  add("--dim", dim, "The length of a query and a key; 64 when not given");
+  add("--value-dim", value_dim, "The length of a value; as a key's");
+  command.add_option("--dtype", dtype, "The type of the elements; float32 when not given")
+      ->type_name("DTYPE")
+      ->group(group);
+  command
+      .add_option("--bias", bias,
+                  "A bias of this shape: batch, heads, queries, keys, each may be 1")
+      ->type_name("B,H,Q,K")
+      ->delimiter(',')
+      ->group(group);
+  command.add_flag("--alibi", has_slopes, "A bias by distance, one slope a head")->group(group);
+  command.add_flag("--sinks", has_sinks, "One more logit in each denominator")->group(group);
+}
+
+Case ShapeOptions::shape() const {
+  Case shape;
+  shape.sizes = {.heads = 8,
+                 .key_heads = 8,
+                 .queries = 1024,
+                 .keys = 1024,
+                 .dim = 64,
+                 .value_dim = 64,
+                 .query_lengths = {},
+                 .key_lengths = {}};
+  if (!name.empty()) {
+    try {
+      shape = find_case(name);
+    } catch (const std::invalid_argument& error) {
+      throw Failure(kUsage, error.what());
+    }
+  }
+  Sizes& sizes = shape.sizes;
+  if (sizes.is_packed() && (batch || length || queries || keys)) {
+    throw Failure(kUsage, fmt::format("case {} is packed and has its own lengths; --batch, "
+                                      "--length, --queries and --keys cannot change them",
+                                      name));
+  }
+  sizes.batch = batch.value_or(sizes.batch);
+  if (heads) sizes.key_heads = *heads;
+  sizes.heads = heads.value_or(sizes.heads);
+  sizes.key_heads = key_heads.value_or(sizes.key_heads);
+  if (length) sizes.queries = sizes.keys = *length;
+  sizes.queries = queries.value_or(sizes.queries);
+  sizes.keys = keys.value_or(sizes.keys);
+  if (dim) sizes.dim = sizes.value_dim = *dim;
+  sizes.value_dim = value_dim.value_or(sizes.value_dim);
+  if (!dtype.empty()) shape.dtype = dtype;
+  if (!bias.empty()) shape.scores.bias = bias;
+  for (const std::int64_t size : {sizes.batch, sizes.heads, sizes.key_heads, sizes.queries,
+                                  sizes.keys, sizes.dim, sizes.value_dim}) {
+    if (size < 0)
+      throw Failure(kUsage, fmt::format("a size of {} is negative; give 0 or more", size));
+  }
+  if (bias.size() > 4) {
+    throw Failure(kUsage, fmt::format("--bias takes four sizes, as in 1,8,1,1024; {} were given",
+                                      bias.size()));
+  }
+  shape.scores.has_slopes |= has_slopes;
+  shape.scores.has_sinks |= has_sinks;
+  return shape;
+}
+
+void ExecutionOptions::add_to(CLI::App& command) {
+  command.add_option("--backend", backend, "Run on this one instead of the first that can")
+      ->type_name("BACKEND")
+      ->group("Execution");
+  command.add_option("--threads", threads, "At most this many; 0: all this process may use")
+      ->type_name("NUMBER")
+      ->check(CLI::Range(0, 4096).description(""))
+      ->group("Execution");
+}
+
+}  // namespace tilewise::cli

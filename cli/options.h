@@ -1,0 +1,55 @@
+// Options that several commands share, and what they become: a case's mask, scores and sizes.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/cases.h"
+
+namespace tilewise::cli {
+
+// Who sees whom and how scores are made; what both a shape and a set of files need.
+struct AttentionOptions {
+  bool causal = false;
+  std::string window, diagonal;
+  std::optional<std::int64_t> chunk;
+  std::optional<double> scale, softcap, dropout;
+  std::optional<std::uint64_t> seed, offset;
+
+  void add_to(CLI::App& command);
+  // Overrides what was asked for; contradictions are a Failure.
+  void apply(MaskChoice& mask, ScoreChoice& scores) const;
+};
+
+// A shape given by a case of the list, by numbers, or by a case with some numbers changed.
+struct ShapeOptions {
+  std::string name, dtype;
+  std::optional<std::int64_t> batch, heads, key_heads, length, queries, keys, dim, value_dim;
+  std::vector<std::int64_t> bias;
+  bool has_slopes = false, has_sinks = false;
+
+  void add_to(CLI::App& command);
+  [[nodiscard]] Case shape() const;
+};
+
+// Which backend runs it, and on how many threads.
+struct ExecutionOptions {
+  std::string backend;
+  std::int32_t threads = 0;
+
+  void add_to(CLI::App& command);
+};
+
+// "128,0", "inf,64": left and right; nullopt for "inf". What cannot be read is a Failure.
+struct Window {
+  std::optional<std::int64_t> left, right;
+};
+[[nodiscard]] Window parse_window(const std::string& text);
+
+// A whole number and nothing else, or nullopt.
+[[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text);
+
+}  // namespace tilewise::cli

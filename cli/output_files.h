@@ -1,0 +1,40 @@
+// Files that appear all together after everything has succeeded, or not at all: each is written
+// beside its place under another name and renamed at the very end.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tilewise::cli {
+
+class OutputFiles {
+ public:
+  OutputFiles() = default;
+  OutputFiles(const OutputFiles&) = delete;
+  OutputFiles& operator=(const OutputFiles&) = delete;
+  ~OutputFiles();
+
+  // Proves that the file can be written, and that no other output goes there. Throws Failure.
+  void reserve(const std::string& path);
+  void write(const std::string& path, std::string_view prelude, std::span<const std::byte> data);
+  void commit();
+
+ private:
+  struct Entry {
+    std::string path;       // as given
+    std::string place;      // with links followed
+    std::string temporary;  // empty once renamed
+    int descriptor;
+    std::size_t slot;  // among the names that an interrupt removes
+  };
+  std::vector<Entry> entries_;
+};
+
+// From here on an interrupt (Ctrl-C, a polite kill) removes unfinished files before it ends the
+// program.
+void remove_unfinished_on_interrupt();
+
+}  // namespace tilewise::cli

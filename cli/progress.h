@@ -1,0 +1,29 @@
+// Says on standard error how far long work has come: a bar on a terminal, plain lines elsewhere.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace tilewise::cli {
+
+class Progress {
+ public:
+  // Steps of unlike cost are better counted by their work than by their number.
+  Progress(std::string label, double total);
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress();
+
+  void advance(double amount, const std::string& what = "");
+
+ private:
+  void draw(const std::string& what) const;
+  [[nodiscard]] double elapsed() const;
+
+  std::string label_;
+  double total_, done_ = 0;
+  bool has_bar_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace tilewise::cli

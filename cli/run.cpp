@@ -1,0 +1,199 @@
+// `tilewise run`: attention and its gradients from .npy files into .npy files.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/element.h"
+#include "cli/options.h"
+#include "cli/run_files.h"
+#include "cli/terminal.h"
+
+namespace tilewise::cli {
+namespace {
+
+struct Options {
+  Paths paths;
+  std::string both_offsets, block_size;
+  FileTypes types;
+  AttentionOptions attention;
+  ExecutionOptions execution;
+  bool deterministic = false, json = false;
+};
+
+bool wants_gradients(const Options& options) {
+  return std::any_of(output_files().begin(), output_files().end(), [&](const OutputFile& file) {
+    return file.like != nullptr && !options.paths.at(file.flag).empty();
+  });
+}
+
+void check_usage(const Options& options) {
+  const auto is_asked = [&](const OutputFile& file) {
+    return !options.paths.at(file.flag).empty();
+  };
+  if (std::none_of(output_files().begin(), output_files().end(), is_asked)) {
+    throw Failure(kUsage,
+                  "nothing would be written; name a file with --output, --lse or one of "
+                  "the gradient options");
+  }
+  const bool has_arriving = !options.paths.at("--output-gradient").empty();
+  if (wants_gradients(options) && !has_arriving) {
+    throw Failure(kUsage,
+                  "gradients need the one that arrives at the output: give it with "
+                  "--output-gradient");
+  }
+  if (has_arriving && !wants_gradients(options)) {
+    throw Failure(kUsage,
+                  "--output-gradient is given, but no gradient would be written; name a "
+                  "file with --query-gradient or one of the others");
+  }
+  if (!options.paths.at("--lse-gradient").empty() && !has_arriving) {
+    throw Failure(kUsage, "--lse-gradient needs --output-gradient beside it");
+  }
+  if (!options.paths.at("--blocks").empty() && options.block_size.empty()) {
+    throw Failure(kUsage, "--blocks needs --block-size QUERIES,KEYS, as in 64,64");
+  }
+}
+
+void set_block_size(const std::string& text, tw_mask& mask) {
+  const std::size_t comma = std::min(text.find(','), text.size());
+  const auto query = parse_integer(text.substr(0, comma));
+  const auto key = parse_integer(text.substr(std::min(comma + 1, text.size())));
+  const auto is_size = [](const auto& size) { return size && *size > 0 && *size <= (1 << 30); };
+  if (!is_size(query) || !is_size(key)) {
+    throw Failure(kUsage, fmt::format("--block-size takes QUERIES,KEYS, as in 64,64; '{}' is not "
+                                      "that",
+                                      text));
+  }
+  mask.block_query = static_cast<std::int32_t>(*query);
+  mask.block_key = static_cast<std::int32_t>(*key);
+}
+
+Paths complete_paths(const Options& options) {
+  Paths paths = options.paths;
+  if (options.both_offsets.empty()) return paths;
+  for (const char* flag : {"--query-offsets", "--key-offsets"}) {
+    if (!paths.at(flag).empty()) {
+      throw Failure(kUsage,
+                    fmt::format("--cu-seqlens stands for both offsets; drop it or {}", flag));
+    }
+    paths.at(flag) = options.both_offsets;
+  }
+  return paths;
+}
+
+void report(const Options& options, Call& call, double taken) {
+  nlohmann::ordered_json json{{"version", tw_version()}, {"seconds", taken}};
+  for (const OutputFile& file : output_files()) {
+    const std::string& path = options.paths.at(file.flag);
+    if (path.empty()) continue;
+    const tw_tensor& tensor = *file.place(call);
+    const std::vector<std::int64_t> shape(tensor.shape, tensor.shape + tensor.rank);
+    if (options.json) {
+      json["outputs"].push_back({{"name", file.flag + 2},
+                                 {"path", path},
+                                 {"shape", shape},
+                                 {"dtype", tw_dtype_name(tensor.dtype)}});
+    } else {
+      print(fmt::format("wrote {}: {} ({}) {}\n", path, file.flag + 2, fmt::join(shape, ", "),
+                        tw_dtype_name(tensor.dtype)));
+    }
+  }
+  if (options.json) {
+    print(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  } else {
+    print(fmt::format("computed in {}\n", seconds(taken)));
+  }
+}
+
+double compute(bool has_gradients, const Call& call, Runner& runner) {
+  const auto start = std::chrono::steady_clock::now();
+  runner.run(TW_FORWARD, call);
+  if (has_gradients) runner.run(TW_BACKWARD, call);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+ExitStatus run(const Options& options) {
+  check_usage(options);
+  const Paths paths = complete_paths(options);
+  const bool has_gradients = wants_gradients(options);
+  const BackendChoice backend(options.execution.backend);
+
+  Call call;
+  MaskChoice mask;
+  ScoreChoice scores;
+  options.attention.apply(mask, scores);
+  set_mask(mask, call.mask);
+  set_scores(scores, call);
+  if (!options.block_size.empty()) set_block_size(options.block_size, call.mask);
+  call.options.deterministic = options.deterministic ? 1 : 0;
+  const std::vector<NpyArray> inputs = read_inputs(paths, options.types, call);
+  shape_outputs(paths, options.types, call);
+  call.link(has_gradients);
+
+  OutputFiles files;
+  remove_unfinished_on_interrupt();
+  for (const OutputFile& file : output_files()) {
+    if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
+  }
+  // The library checks the request here, before memory is taken for its results.
+  Runner runner(options.execution.threads);
+  runner.prepare(TW_FORWARD, call);
+  if (has_gradients) runner.prepare(TW_BACKWARD, call);
+  Results results;
+  results.allocate(call);
+  const double taken = compute(has_gradients, call, runner);
+  const std::string query_type = inputs.front().header.type();
+  results.write(paths, query_type == "<u2" ? "<u2" : "<V2", call, files);
+  files.commit();
+  report(options, call, taken);
+  return kOk;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Chosen& chosen) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& command = *app.add_subcommand("run", "Attention and its gradients on .npy files");
+  const auto add_file = [&](const char* flag, const char* about, const char* group) {
+    return command.add_option(flag, options->paths[flag], about)->type_name("FILE")->group(group);
+  };
+  for (const InputFile& file : input_files()) {
+    CLI::Option* option = add_file(file.flag, file.about, "Input");
+    const std::string flag = file.flag;
+    option->required(flag == "--query" || flag == "--key" || flag == "--value");
+  }
+  command
+      .add_option("--cu-seqlens", options->both_offsets,
+                  "Where packed sequences begin, queries and keys alike")
+      ->type_name("FILE")
+      ->group("Input");
+  command.add_option("--block-size", options->block_size, "How many queries and keys a block has")
+      ->type_name("QUERIES,KEYS")
+      ->group("Input");
+  command
+      .add_flag("--bfloat16", options->types.is_uint16_bfloat16,
+                "Files of uint16 hold the bits of bfloat16 numbers")
+      ->group("Input");
+  for (const OutputFile& file : output_files()) add_file(file.flag, file.about, "Output");
+  command.add_option("--output-dtype", options->types.output, "The output's type; the query's")
+      ->type_name("DTYPE")
+      ->group("Output");
+  options->attention.add_to(command);
+  options->execution.add_to(command);
+  command
+      .add_flag("--deterministic", options->deterministic, "Gradients: the same bits every time")
+      ->group("Execution");
+  command.add_flag("--json", options->json, "Say what was written as JSON");
+  command.footer(
+      "Files are written all together after everything has succeeded, or not at all.\n"
+      "Numbers may be float16, float32, float64 or bfloat16 (uint16 with --bfloat16, or V2).\n"
+      "Example: tilewise run --query q.npy --key k.npy --value v.npy --causal --output o.npy");
+  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+}  // namespace tilewise::cli

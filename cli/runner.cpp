@@ -1,0 +1,109 @@
+// Calls into the library: workspace, backends by name, and refusals turned into exit statuses.
+#include <algorithm>
+#include <cstdlib>
+
+#include "cli/call.h"
+#include "cli/failure.h"
+#include "cli/nearest.h"
+
+namespace tilewise::cli {
+namespace {
+
+constexpr const char* kBackendVariable = "TILEWISE_BACKEND";
+
+// Only backward takes gradients; a call keeps them for when it runs both ways.
+tw_request request_for(tw_operation operation, const Call& call) {
+  tw_request request = call.request;
+  if (operation != TW_BACKWARD) request.gradients = nullptr;
+  return request;
+}
+
+}  // namespace
+
+void check(tw_status status, const Message& message) {
+  switch (status) {
+    case TW_OK:
+      return;
+    case TW_INVALID:
+      throw Failure(kUsage, message.data());
+    case TW_UNSUPPORTED:
+      throw Failure(kUnsupported, message.data());
+    case TW_FAILED:
+      break;
+  }
+  throw Failure(kFailed, message.data());
+}
+
+Runner::Runner(std::int32_t threads) {
+  execution_.size = sizeof execution_;
+  execution_.threads = threads;
+}
+
+std::size_t Runner::prepare(tw_operation operation, const Call& call) {
+  const tw_request request = request_for(operation, call);
+  Message message{};
+  std::size_t needed = 0;
+  check(tw_workspace(operation, &request, &execution_, &needed, message.data(), message.size()),
+        message);
+  if (needed > execution_.workspace_bytes) {
+    workspace_.reset(::operator new (needed, std::align_val_t{64}));
+    execution_.workspace = workspace_.get();
+    execution_.workspace_bytes = needed;
+  }
+  check(tw_prepare(operation, &request, &execution_, message.data(), message.size()), message);
+  return needed;
+}
+
+void Runner::run(tw_operation operation, const Call& call) {
+  const tw_request request = request_for(operation, call);
+  Message message{};
+  const auto function = operation == TW_BACKWARD ? tw_backward : tw_forward;
+  check(function(&request, &execution_, message.data(), message.size()), message);
+}
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  for (std::int32_t i = 0; tw_backend_name(i) != nullptr; ++i)
+    names.emplace_back(tw_backend_name(i));
+  return names;
+}
+
+BackendChoice::BackendChoice(const std::string& name) : is_set_(!name.empty()) {
+  const char* before = std::getenv(kBackendVariable);
+  had_before_ = before != nullptr;
+  before_ = had_before_ ? before : "";
+  if (!is_set_) return;
+  const std::vector<std::string> names = backend_names();
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    throw Failure(kUsage, no_such("backend", name, names));
+  }
+  setenv(kBackendVariable, name.c_str(), 1);
+}
+
+BackendChoice::~BackendChoice() {
+  if (!is_set_) return;
+  if (had_before_) {
+    setenv(kBackendVariable, before_.c_str(), 1);
+  } else {
+    unsetenv(kBackendVariable);
+  }
+}
+
+std::string explain(tw_operation operation, const Call& call, const tw_execution& execution,
+                    tw_format format) {
+  const tw_request request = request_for(operation, call);
+  Message message{};
+  std::size_t needed = 0;
+  std::string text(4096, '\0');
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    check(tw_explain(operation, &request, &execution, format, text.data(), text.size(), &needed,
+                     message.data(), message.size()),
+          message);
+    if (needed <= text.size()) break;
+    text.assign(needed, '\0');
+  }
+  text.resize(needed > 0 ? needed - 1 : 0);
+  return text;
+}
+
+}  // namespace tilewise::cli

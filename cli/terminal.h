@@ -1,0 +1,40 @@
+// What a person sees: text on standard output, restrained colour, aligned tables, readable units.
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tilewise::cli {
+
+// Writes to standard output; throws ReaderGone when its reader has left, Failure when it is full.
+void print(std::string_view text);
+void flush();
+
+// A terminal that wants colour: NO_COLOR and TERM=dumb say no.
+[[nodiscard]] bool is_terminal(std::FILE* stream);
+[[nodiscard]] bool has_colour(std::FILE* stream);
+
+enum class Style { kBold, kDim, kGreen, kRed };
+[[nodiscard]] std::string styled(Style style, std::string_view text);
+
+// "1.5 MiB", "12.3 ms", "417".
+[[nodiscard]] std::string bytes(double count);
+[[nodiscard]] std::string seconds(double count);
+[[nodiscard]] std::string number(double value);
+
+// Columns as wide as their widest cell; 'l' and 'r' say where each column's text stands.
+class Table {
+ public:
+  explicit Table(std::string alignment) : alignment_(std::move(alignment)) {}
+  void add(std::vector<std::string> row);
+  // The first row set in bold on a terminal that wants colour, every line indented.
+  [[nodiscard]] std::string text(int indent = 0) const;
+
+ private:
+  std::string alignment_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace tilewise::cli

@@ -1,0 +1,96 @@
+#include "cli/workload.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+#include <random>
+
+#include "cli/element.h"
+
+namespace tilewise::cli {
+namespace {
+
+// The standard fixes this engine's numbers, but not those of its distributions.
+class Normal {
+ public:
+  explicit Normal(std::uint64_t seed) : engine_(seed) {}
+
+  double operator()() {
+    const double radius = std::sqrt(-2 * std::log(uniform()));
+    return radius * std::cos(2 * std::numbers::pi * uniform());
+  }
+
+ private:
+  double uniform() { return (static_cast<double>(engine_() >> 11) + 0.5) * 0x1p-53; }
+
+  std::mt19937_64 engine_;
+};
+
+// 2^(-8 (h + 1) / heads), the customary slopes.
+void fill_slopes(tw_tensor& slopes) {
+  const std::int64_t heads = slopes.shape[0];
+  for (std::int64_t head = 0; head < heads; ++head) {
+    const double power = 8.0 * static_cast<double>(head + 1) / static_cast<double>(heads);
+    store_element(slopes.dtype, slopes.data, head, std::exp2(-power));
+  }
+}
+
+double time_once(tw_operation operation, const Call& call, Runner& runner) {
+  const auto start = std::chrono::steady_clock::now();
+  runner.run(operation, call);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+Workload::Workload(const Case& shape, bool backward, std::uint64_t seed)
+    : call_(std::make_unique<Call>()) {
+  describe(shape, backward, *call_);
+  Normal normal(seed);
+  for (const NamedTensor& named : tensors_of(*call_)) {
+    tw_tensor& tensor = *named.tensor;
+    memory_.push_back(std::make_unique<std::byte[]>(static_cast<std::size_t>(tensor.byte_size)));
+    tensor.data = memory_.back().get();
+    operand_bytes_ += static_cast<double>(tensor.byte_size);
+    if (named.is_output) continue;
+    if (named.name == "slopes") {
+      fill_slopes(tensor);
+      continue;
+    }
+    const std::int64_t count = element_count(tensor);
+    for (std::int64_t i = 0; i < count; ++i) {
+      store_element(tensor.dtype, tensor.data, i, normal());
+    }
+  }
+}
+
+Timing summarize(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  const auto quantile = [&](double part) {
+    const double place = part * static_cast<double>(samples.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, samples.size() - 1);
+    return std::lerp(samples[below], samples[above], place - std::floor(place));
+  };
+  Timing timing;
+  timing.runs = static_cast<int>(samples.size());
+  timing.median = quantile(0.5);
+  timing.spread = timing.median > 0 ? (quantile(0.75) - quantile(0.25)) / timing.median : 0;
+  return timing;
+}
+
+Timing measure(tw_operation operation, const Call& call, Runner& runner, double budget) {
+  constexpr std::size_t kMostRuns = 10000;
+  const double first = time_once(operation, call, runner);
+  if (first > budget) return summarize({first});
+  std::vector<double> samples;
+  double spent = 0;
+  while (samples.empty() || (spent < budget && samples.size() < kMostRuns)) {
+    samples.push_back(time_once(operation, call, runner));
+    spent += samples.back();
+  }
+  return summarize(samples);
+}
+
+}  // namespace tilewise::cli

@@ -1,0 +1,40 @@
+// A case with memory and random numbers in it, ready to run: what bench times and demo proves.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cli/call.h"
+
+namespace tilewise::cli {
+
+class Workload {
+ public:
+  // Inputs are drawn from a normal distribution, the same numbers for the same seed everywhere.
+  Workload(const Case& shape, bool backward, std::uint64_t seed);
+
+  [[nodiscard]] Call& call() { return *call_; }
+  // Of the tensors themselves, without any workspace.
+  [[nodiscard]] double operand_bytes() const { return operand_bytes_; }
+
+ private:
+  std::unique_ptr<Call> call_;
+  std::vector<std::unique_ptr<std::byte[]>> memory_;
+  double operand_bytes_ = 0;
+};
+
+// Seconds that each of several runs took: the middle one, and the middle half's width beside it.
+struct Timing {
+  double median = 0, spread = 0;  // spread: interquartile range / median
+  int runs = 0;
+};
+[[nodiscard]] Timing summarize(std::vector<double> samples);
+
+// Runs until the budget is spent: once to warm up and then at least once more, unless the first
+// run alone took longer than the budget; then it is what counts.
+[[nodiscard]] Timing measure(tw_operation operation, const Call& call, Runner& runner,
+                             double budget);
+
+}  // namespace tilewise::cli

@@ -1,0 +1,93 @@
+// Options that are small languages of their own, and the names offered for misspelt ones.
+#include "cli/options.h"
+
+#include <gtest/gtest.h>
+
+#include "cli/failure.h"
+#include "cli/nearest.h"
+#include "cli/terminal.h"
+
+namespace tilewise::cli {
+namespace {
+
+TEST(Options, ReadsWindows) {
+  EXPECT_EQ(parse_window("511,0").left, 511);
+  EXPECT_EQ(parse_window("511,0").right, 0);
+  EXPECT_EQ(parse_window("inf,-1").left, std::nullopt);
+  EXPECT_EQ(parse_window("inf,-1").right, -1);
+  for (const char* text : {"", "5", "5,", ",5", "5;5", "5,5,5", "5, 5", "a,b", "1e3,0"}) {
+    EXPECT_THROW((void)parse_window(text), Failure) << text;
+  }
+}
+
+TEST(Options, CausalAndWindowMustAgree) {
+  MaskChoice mask;
+  ScoreChoice scores;
+  AttentionOptions options;
+  options.causal = true;
+  options.window = "7,inf";
+  options.apply(mask, scores);
+  EXPECT_EQ(mask.left, 7);
+  EXPECT_EQ(mask.right, 0);
+  options.window = "7,3";
+  EXPECT_THROW(options.apply(mask, scores), Failure);
+}
+
+TEST(Options, ReadsDiagonals) {
+  MaskChoice mask;
+  ScoreChoice scores;
+  AttentionOptions options;
+  options.diagonal = "-17";
+  options.apply(mask, scores);
+  EXPECT_EQ(mask.diagonal, Diagonal::kShifted);
+  EXPECT_EQ(mask.shift, -17);
+  options.diagonal = "middle";
+  EXPECT_THROW(options.apply(mask, scores), Failure);
+}
+
+TEST(Options, AShapeStartsFromACaseAndChangesIt) {
+  ShapeOptions options;
+  options.name = "causal-2048-gqa";
+  options.length = 100;
+  const Case shape = options.shape();
+  EXPECT_EQ(shape.sizes.queries, 100);
+  EXPECT_EQ(shape.sizes.keys, 100);
+  EXPECT_EQ(shape.sizes.key_heads, 2);
+  EXPECT_EQ(shape.mask.right, 0);
+  options.name = "packed";
+  EXPECT_THROW((void)options.shape(), Failure);
+  options.name = "";
+  options.length = -1;
+  EXPECT_THROW((void)options.shape(), Failure);
+}
+
+TEST(Nearest, CountsEdits) {
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3U);
+  EXPECT_EQ(edit_distance("", "abc"), 3U);
+  EXPECT_EQ(edit_distance("same", "same"), 0U);
+  EXPECT_EQ(edit_distance("right", "rigth"), 1U);
+}
+
+TEST(Nearest, OffersWhatIsLikeTheWord) {
+  const std::vector<std::string> names{"causal", "chunk", "case", "window"};
+  EXPECT_EQ(nearest("casual", names), std::vector<std::string>{"causal"});
+  EXPECT_EQ(nearest("win", names), std::vector<std::string>{"window"});
+  EXPECT_TRUE(nearest("zebra", names).empty());
+}
+
+TEST(Terminal, ReadsLikeAPersonWouldSay) {
+  EXPECT_EQ(bytes(1023), "1023 B");
+  EXPECT_EQ(bytes(1536), "1.50 KiB");
+  EXPECT_EQ(seconds(0.0123), "12.3 ms");
+  EXPECT_EQ(seconds(90), "90.0 s");
+}
+
+TEST(Terminal, TablesAlign) {
+  Table table("lr");
+  table.add({"name", "value"});
+  table.add({"é", "1"});
+  EXPECT_EQ(table.text(1), " name  value\n é         1\n");
+}
+
+}  // namespace
+}  // namespace tilewise::cli

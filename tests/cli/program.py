@@ -1,0 +1,63 @@
+"""Starts the built program and keeps what it said; a folder of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import npy_file
+
+
+def program() -> str:
+    return os.environ["TILEWISE_PROGRAM"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LD_LIBRARY_PATH"):
+        if name in os.environ:
+            kept[name] = os.environ[name]
+    return {**kept, **changes}
+
+
+def start(*words: object, **changes: str) -> subprocess.CompletedProcess[str]:
+    command = [program(), *(str(word) for word in words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment(**changes)
+    )
+
+
+class ProgramTest(unittest.TestCase):
+    """Files live in self.folder; self.give writes one and self.take reads one."""
+
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+
+    def give(
+        self, name: str, shape: tuple[int, ...], values: list[float], kind: str = "<f8"
+    ) -> Path:
+        return npy_file.write(self.folder / f"{name}.npy", npy_file.Array(kind, shape, values))
+
+    def take(self, name: str) -> npy_file.Array:
+        return npy_file.read(self.folder / f"{name}.npy")
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+    def assert_close(self, got: list[float], wanted: list[float], tolerance: float) -> None:
+        self.assertEqual(len(got), len(wanted))
+        for i, (one, other) in enumerate(zip(got, wanted)):
+            if one != other:  # infinities are equal, but have no difference
+                self.assertLessEqual(abs(one - other), tolerance * (1 + abs(other)), f"element {i}")
+
+    def assert_refused(
+        self, result: subprocess.CompletedProcess[str], status: int, words: str
+    ) -> None:
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertRegex(result.stderr, r"\Atilewise: [^\n]+\n\Z")
+        self.assertIn(words, result.stderr)

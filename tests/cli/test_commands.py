@@ -1,0 +1,189 @@
+"""The commands beside `run`: what they print, as text and as JSON, and to whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+from pathlib import Path
+
+from program import ProgramTest, environment, program, start
+
+CASES = Path(__file__).resolve().parents[2] / "bench" / "cases" / "cases.json"
+
+
+class CommandTest(ProgramTest):
+    def good(self, *words: object, **changes: str) -> str:
+        result = start(*words, **changes)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_version(self) -> None:
+        text = self.good("--version")
+        self.assertRegex(text, r"\Atilewise \d+\.\d+\.\d+\nlibrary .*\nbackends: .*plain\n\Z")
+
+    def test_help_has_every_command_and_status(self) -> None:
+        text = self.good("--help")
+        for word in ("demo", "explain", "run", "bench", "completion", "Exit status", "Examples"):
+            self.assertIn(word, text)
+        for command in ("demo", "explain", "run", "bench", "completion"):
+            self.assertIn("Usage: tilewise " + command, self.good(command, "--help"))
+
+    def test_explain(self) -> None:
+        text = self.good("explain", "--case", "causal-1024")
+        self.assertIn("1024 queries", text)
+        plan = json.loads(self.good("explain", "--case", "causal-1024", "--heads", "3", "--json"))
+        self.assertEqual((plan["heads"], plan["queries"]), (3, 1024))
+        plan = json.loads(self.good("explain", "--length", "64", "--backward", "--json"))
+        self.assertEqual(plan["operation"], "backward")
+
+    def test_bench_json(self) -> None:
+        words = ("bench", "--case", "tiny", "--case", "uneven-causal", "--seconds", "0.01")
+        report = json.loads(self.good(*words, "--json"))
+        self.assertEqual(set(report), {"machine", "version", "cases"})
+        rows = [row for row in report["cases"] if row["backend"] == "plain"]
+        self.assertEqual(
+            [(row["name"], row["direction"], row["causal"]) for row in rows],
+            [
+                ("tiny", "forward", False),
+                ("tiny", "backward", False),
+                ("uneven-causal", "forward", True),
+                ("uneven-causal", "backward", True),
+            ],
+        )
+        for row in rows:
+            self.assertGreater(row["seconds"], 0)
+            self.assertGreater(row["gflops"], 0)
+        # 2 heads x 25 pairs x 4 operations x dim 4 forward
+        wanted = 2 * 25 * 4 * 4 / rows[0]["seconds"] / 1e9
+        self.assertAlmostEqual(rows[0]["gflops"], wanted, delta=1e-9 + wanted * 1e-6)
+
+    def test_bench_table(self) -> None:
+        words = ("--case", "tiny", "--direction", "forward", "--dtype", "float64")
+        text = self.good("bench", *words, "--seconds", "0.01", "--backend", "plain")
+        lines = text.splitlines()
+        self.assertEqual(len(lines), 2)
+        self.assertRegex(lines[0], r"^case +dtype +direction +backend")
+        self.assertRegex(lines[1], r"^tiny +float64 +forward +plain")
+
+    def test_bench_list_is_the_file(self) -> None:
+        listed = json.loads(self.good("bench", "--list", "--json"))
+        with CASES.open(encoding="utf-8") as file:
+            names = [case["name"] for case in json.load(file)]
+        self.assertEqual([case["name"] for case in listed], names)
+        self.assertEqual(len(self.good("bench", "--list").splitlines()), len(names) + 1)
+
+    def test_demo_proves(self) -> None:
+        report = json.loads(self.good("demo", "--length", "128", "--json"))
+        self.assertIs(report["proved"], True)
+        self.assertEqual(report["problem"]["length"], 128)
+        for part in ("whole", "sampled"):
+            self.assertEqual(len(report["proof"][part]), 5)
+            for one in report["proof"][part]:
+                self.assertLessEqual(one["worst"], 1, one)
+                self.assertGreater(one["elements"], 0)
+        self.assertEqual(report["score_matrix_bytes"], 8 * 128 * 128 * 4)
+        text = self.good("demo", "--length", "128", "--dtype", "bfloat16")
+        self.assertRegex(text, r"(?m)^PROVED: ")
+        self.assertNotIn("\x1b", text)
+
+    def test_unsupported_is_status_three(self) -> None:
+        result = start("demo", "--length", "128", "--dtype", "float8_e4m3")
+        self.assert_refused(result, 3, "float8_e4m3")
+
+    def test_colour_is_for_terminals_that_want_it(self) -> None:
+        for changes, has_colour in (
+            ({"TERM": "xterm"}, True),
+            ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+            ({"TERM": "dumb"}, False),
+        ):
+            text = self.on_terminal("bench", "--list", **changes)
+            self.assertIn("causal-1024", text)
+            self.assertEqual("\x1b[1m" in text, has_colour, changes)
+
+    def on_terminal(self, *words: str, **changes: str) -> str:
+        """What the program says to a terminal."""
+        leader, follower = os.openpty()
+        process = subprocess.Popen(
+            [program(), *words], stdout=follower, stderr=follower, env=environment(**changes)
+        )
+        os.close(follower)
+        said = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # how Linux says that the other side has closed
+                break
+            if not part:
+                break
+            said += part
+        os.close(leader)
+        self.assertEqual(process.wait(timeout=60), 0)
+        return said.decode()
+
+    def test_progress_is_a_bar_on_a_terminal_and_a_line_elsewhere(self) -> None:
+        words = ("bench", "--case", "tiny", "--seconds", "0.01", "--direction", "forward")
+        self.assertIn("█", self.on_terminal(*words, TERM="xterm"))
+        result = start(*words)
+        self.assertRegex(result.stderr, r"\Abench \.\.\.\nbench: 100 % in [^\n]+\n\Z")
+
+    def test_a_reader_that_leaves_is_no_crash(self) -> None:
+        for words in (("bench", "--list"), ("explain", "--case", "tiny"), ("completion", "bash")):
+            read_end, write_end = os.pipe()
+            os.close(read_end)
+            process = subprocess.run(
+                [program(), *words], stdout=write_end, stderr=subprocess.PIPE, check=False,
+                env=environment(),
+            )  # fmt: skip
+            os.close(write_end)
+            self.assertEqual(process.returncode, 1)
+            self.assertEqual(process.stderr, b"")
+
+    def test_a_full_device_is_told(self) -> None:
+        with Path("/dev/full").open("wb") as full:
+            process = subprocess.run(
+                [program(), "bench", "--list"], stdout=full, stderr=subprocess.PIPE, check=False,
+                env=environment(), text=True,
+            )  # fmt: skip
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("cannot write to standard output: No space left", process.stderr)
+
+    def test_bash_completes_what_help_lists(self) -> None:
+        script = self.folder / "completion.bash"
+        script.write_text(self.good("completion", "bash"))
+        subprocess.run(["bash", "-n", script], check=True)
+
+        def completed(*words: str) -> list[str]:
+            ask = (
+                f"source '{script}'; COMP_WORDS=({' '.join(words)} ''); "
+                f"COMP_CWORD={len(words)}; _tilewise; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            )
+            result = subprocess.run(
+                ["bash", "-c", ask], capture_output=True, text=True, check=True
+            )
+            return result.stdout.split()
+
+        self.assertIn("explain", completed("tilewise"))
+        for command in ("demo", "explain", "run", "bench"):
+            flags = set(re.findall(r"(?m)^  .*?(--[a-z][a-z0-9-]*)", self.good(command, "--help")))
+            self.assertLessEqual(flags, set(completed("tilewise", command)), command)
+        self.assertIn("causal-1024", completed("tilewise", "bench", "--case"))
+        self.assertIn("plain", completed("tilewise", "run", "--backend"))
+        self.assertEqual(completed("tilewise", "completion"), ["-h", "--help", "bash", "zsh", "fish"])
+
+    def test_other_shells(self) -> None:
+        for shell in ("zsh", "fish"):
+            text = self.good("completion", shell)
+            for word in ("explain", "causal-1024", "key-heads"):
+                self.assertIn(word, text, shell)
+            if shutil.which(shell):
+                script = self.folder / shell
+                script.write_text(text)
+                subprocess.run([shell, "-n", script], check=True)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,221 @@
+"""What `tilewise` refuses: the sentence, the exit status, and that nothing has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+import npy_file
+from program import ProgramTest, environment, program, start
+
+
+class RunRefusalTest(ProgramTest):
+    """A good request of which one thing at a time is spoiled."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.words: dict[str, object] = {
+            "--query": self.give("q", (1, 3, 2, 4), [0.5] * 24, "<f4"),
+            "--key": self.give("k", (1, 5, 2, 4), [0.25] * 40, "<f4"),
+            "--value": self.give("v", (1, 5, 2, 4), [1.0] * 40, "<f4"),
+            "--output": self.path("o"),
+        }
+        self.path("o").write_text("what was here before")
+
+    def run_with(self, *more: object, **changes: object) -> subprocess.CompletedProcess[str]:
+        words = {**self.words, **{f"--{name}": value for name, value in changes.items()}}
+        flat = [part for pair in words.items() if pair[1] is not None for part in pair]
+        return start("run", *flat, *more)
+
+    def assert_unchanged(self, result: subprocess.CompletedProcess[str], words: str) -> None:
+        self.assert_refused(result, 2, words)
+        self.assertEqual(self.path("o").read_text(), "what was here before")
+        names = sorted(entry.name for entry in self.folder.iterdir())
+        self.assertEqual([name for name in names if ".npy." in name], [])
+
+    def raw(self, name: str, content: bytes) -> Path:
+        path = self.folder / f"{name}.npy"
+        path.write_bytes(content)
+        return path
+
+    def test_the_unspoiled_request_runs(self) -> None:
+        result = self.run_with()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.take("o").values, [1.0] * 24)
+
+    def test_files_that_cannot_be_read(self) -> None:
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path, words in (
+            (self.path("absent"), "No such file or directory"),
+            (self.folder, "it is a directory"),
+            ("/dev/zero", "it is not a regular file"),
+            (pipe, "it is not a regular file"),
+        ):
+            self.assert_unchanged(self.run_with(query=path), words)
+
+    def test_files_that_are_no_npy(self) -> None:
+        text = npy_file.header("<f4", (1, 3, 2, 4))
+        whole = npy_file.encode(text, b"\0" * 96)
+        huge = npy_file.header("<f4", (1 << 40, 1 << 40, 2, 4))
+        large = npy_file.header("<f4", (1 << 20, 1 << 20, 2, 4))
+        for content, words in (
+            (b"", "does not begin as a .npy file"),
+            (b"PK\x03\x04 not at all", "does not begin as a .npy file"),
+            (whole[:9], "it ends in the middle of its header"),
+            (whole[:40], "but the file ends after"),
+            (whole[:-1], "needs 96 bytes, but 95 follow"),
+            (whole + b"\0", "needs 96 bytes, but 97 follow"),
+            (npy_file.encode("(1, 2)", b""), "not the Python dictionary"),
+            (npy_file.encode("{'d\xe9scr': 1}", b""), "not ASCII"),
+            (npy_file.encode(huge, b""), "more bytes than 64 bits can count"),
+            (npy_file.encode(large, b""), "needs 35184372088832 bytes, but 0 follow"),
+            (npy_file.encode(npy_file.header("|O", (1,)), b"\0" * 8), "Python objects"),
+            (npy_file.encode(npy_file.header("<c8", (1,)), b"\0" * 8), "have the type '<c8'"),
+            (whole.replace(b"\x01\x00", b"\x07\x00", 1), "version 7.0"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{", "claims 2147483647 bytes; at most"),
+        ):
+            self.assert_unchanged(self.run_with(query=self.raw("bad", content)), words)
+
+    def test_shapes_and_types_that_do_not_fit(self) -> None:
+        for name, shape, kind, words in (
+            ("query", (24,), "<f4", "the query has 1 dimensions"),
+            ("query", (1, 3, 2, 3), "<f4", "dim"),
+            ("query", (1, 3, 3, 4), "<f4", "heads"),
+            ("query", (1, 3, 2, 4), "<f8", "float64"),
+            ("query", (1, 3, 2, 4), "<i4", "int32"),
+            ("query", (1, 3, 2, 4), "<u2", "--bfloat16"),
+            ("value", (1, 4, 2, 4), "<f4", "value"),
+            ("bias", (1, 2, 3, 4), "<f4", "bias"),
+            ("mask", (1, 1, 3, 5), "<f4", "visible"),
+            ("sinks", (3,), "<f4", "sinks"),
+        ):
+            count = 1
+            for extent in shape:
+                count *= extent
+            path = self.give("bad", shape, [0] * count, kind)
+            self.assert_unchanged(self.run_with(**{name: path}), words)
+        scalar = self.raw("scalar", npy_file.encode(npy_file.header("<f4", ()), b"\0" * 4))
+        self.assert_unchanged(self.run_with(query=scalar), "has 0 dimensions")
+
+    def test_contradictions(self) -> None:
+        gradient = ("--output-gradient", self.give("do", (1, 3, 2, 4), [1.0] * 24, "<f4"))
+        for words, sentence in (
+            (("--query-gradient", self.path("dq")), "give it with --output-gradient"),
+            (gradient, "no gradient would be written"),
+            ((*gradient, "--bias-gradient", self.path("db")), "something that was not given"),
+            (("--causal", "--window", "3,3"), "drop one of the two"),
+            (("--window", "3"), "--window takes LEFT,RIGHT"),
+            (("--diagonal", "middle"), "--diagonal takes"),
+            (("--blocks", self.path("q")), "--blocks needs --block-size"),
+            (("--block-size", "16"), "--block-size takes QUERIES,KEYS"),
+            (("--dropout", "1.5"), "dropout"),
+            (("--softcap", "-1"), "softcap"),
+            (("--output-dtype", "float31"), "did you mean 'float32'"),
+            (("--backend", "plan"), "did you mean 'plain'"),
+            (("--lse", self.path("o")), "two outputs would go there"),
+        ):
+            self.assert_unchanged(self.run_with(*words), sentence)
+        self.assert_unchanged(self.run_with(output=None), "nothing would be written")
+        self.assert_unchanged(self.run_with(key=None), "--key is required")
+
+    def test_places_that_cannot_be_written(self) -> None:
+        for place, words in (
+            (self.folder / "absent" / "o.npy", "No such file or directory"),
+            (self.folder, "it is a directory"),
+            ("/dev/null", "it is not a regular file"),
+            (self.path("q") / "o.npy", "Not a directory"),
+        ):
+            # A second output that is fine must not appear either.
+            result = self.run_with("--lse", self.path("lse"), output=place)
+            self.assert_unchanged(result, f"cannot write {place}: {words}")
+            self.assertFalse(self.path("lse").exists())
+
+    def test_a_full_disk_changes_nothing(self) -> None:
+        # A limit on the size of files stands in for it; 24 numbers and a header take 224 bytes.
+        def limit() -> None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        words = [str(part) for pair in self.words.items() for part in pair]
+        result = subprocess.run(
+            [program(), "run", *words],
+            capture_output=True, text=True, check=False, preexec_fn=limit, env=environment(),
+        )  # fmt: skip
+        self.assert_refused(result, 1, "File too large")
+        self.assertEqual(self.path("o").read_text(), "what was here before")
+        self.assertEqual(list(self.folder.glob("*.npy.*")), [])
+
+    def test_an_interrupt_leaves_nothing_behind(self) -> None:
+        length = 1 << 13
+        large = self.give("large", (1, length, 1, 64), [0.01] * (length * 64), "<f4")
+        flags = ("--query", "--key", "--value")
+        words = [str(part) for flag in flags for part in (flag, large)]
+        process = subprocess.Popen(
+            [program(), "run", *words, "--output", str(self.path("o")), "--threads", "1"],
+            env=environment(),
+        )
+        deadline = time.monotonic() + 60
+        while not list(self.folder.glob("o.npy.*")) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=60), -signal.SIGINT)
+        self.assertEqual(list(self.folder.glob("o.npy.*")), [])
+        self.assertEqual(self.path("o").read_text(), "what was here before")
+
+    def test_links_are_followed_and_modes_kept(self) -> None:
+        self.path("o").chmod(0o640)
+        link = self.folder / "link.npy"
+        link.symlink_to(self.path("o"))
+        result = self.run_with(output=link)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(self.take("o").values, [1.0] * 24)
+        self.assertEqual(self.path("o").stat().st_mode & 0o777, 0o640)
+
+    def test_json_tells_of_errors(self) -> None:
+        result = self.run_with("--json", query=self.path("absent"))
+        self.assert_unchanged(result, "No such file")
+        error = json.loads(result.stdout)["error"]
+        self.assertEqual(error["status"], 2)
+        self.assertIn("No such file", error["message"])
+
+
+class UsageTest(ProgramTest):
+    def test_wrong_words(self) -> None:
+        for words, sentence in (
+            ((), "no command was given"),
+            (("explan",), "did you mean 'explain'"),
+            (("explain", "--casual"), "did you mean '--causal'"),
+            (("explain", "--case", "causal-1042"), "did you mean 'causal-1024'"),
+            (("explain", "--case", "zebra"), "tilewise bench --list"),
+            (("explain", "--length", "many"), "--length cannot be 'many'"),
+            (("explain", "--length", "-3"), "negative"),
+            (("explain", "--length", str(1 << 60)), "64 bits"),
+            (("explain", "--heads", "6", "--kv-heads", "4"), "heads"),
+            (("explain", "--dtype", "float23"), "float type 'float23'"),
+            (("explain", "--device", "gpu"), "--device takes"),
+            (("explain", "--case", "packed", "--length", "7"), "is packed"),
+            (("bench", "--case", "tiny-casual"), "did you mean 'tiny-causal'"),
+            (("bench", "--backend", "quick"), "there is no backend 'quick'"),
+            (("bench", "--tier", "slow"), "there is no tier 'slow'"),
+            (("bench", "--direction", "up"), "there is no direction 'up'"),
+            (("demo", "--length", "3"), "--length"),
+            (("completion", "tcsh"), "there is no shell 'tcsh'"),
+        ):
+            self.assert_refused(start(*words), 2, sentence)
+
+    def test_a_wrong_environment(self) -> None:
+        result = start("explain", "--case", "tiny", TILEWISE_BACKEND="nonsense")
+        self.assert_refused(result, 2, "TILEWISE_BACKEND")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,59 @@
+// One case through the C face: builds the structs of tilewise.h over a setup's memory and makes the
+// call with a dirty workspace of exactly the size asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "conformance/case.h"
+#include "conformance/setup.h"
+#include "tilewise/tilewise.h"
+
+namespace tilewise::conformance {
+
+struct Outcome {
+  tw_status status = TW_OK;
+  std::string message;
+};
+
+// The structs point at each other and at the setup, so a request stays where it was made.
+class Request {
+ public:
+  Request(const Case& drawn, const Setup& setup);
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  // Makes the call. Any breach of the workspace's rules comes back as a failure with its sentence.
+  Outcome run(tw_operation operation);
+  Outcome call(tw_operation operation, std::size_t workspace_bytes);
+  Outcome workspace(tw_operation operation, std::size_t& bytes);
+  // Lets a dense call write fewer rows of output and lse.
+  void shorten_output(std::int64_t rows);
+
+  tw_request request{};
+  tw_options options{};
+  tw_mask mask{};
+  tw_scores scores{};
+  tw_dropout dropout{};
+  tw_sequences queries{}, keys{};
+  tw_cache cache{};
+  tw_scaling scaling{};
+  tw_gradients gradients{};
+  tw_execution execution{};
+
+ private:
+  void set_options(const Case& drawn, const Setup& setup);
+  void set_scores(const Case& drawn, const Setup& setup);
+  void set_gradients(const Setup& setup);
+  void set_execution(const Case& drawn);
+  void select(tw_operation operation);
+  Outcome workspace_without_data(tw_operation operation, std::size_t& bytes);
+
+  tw_tensor output_{}, probabilities_{}, output_gradient_factor_{};
+  tw_parallel parallel_{};
+  std::int32_t host_workers_ = 3;
+  std::vector<unsigned char> workspace_;
+};
+
+}  // namespace tilewise::conformance

@@ -1,0 +1,114 @@
+// One random combination of everything a call may ask for: sizes, layouts, features. A value, drawn
+// from a seed and printable in a line; the numbers and the memory come later, in setup.h.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "oracle/attention.h"
+#include "tilewise/tilewise.h"
+
+namespace tilewise::conformance {
+
+enum class Storage { kDense, kPacked, kPaged, kIndexed };
+
+// Where one side's sequences lie. Sequence b counts rows start[b] .. end[b] - 1 of its capacity[b].
+struct SideCase {
+  Storage storage = Storage::kDense;
+  std::vector<std::int64_t> capacity, start, end;
+  bool has_used = false, has_start = false;
+  std::int64_t before = 0, after = 0;  // packed: tokens that nobody owns at both ends
+  std::int64_t max_length = 0;         // packed: 0, or an upper bound
+  std::int64_t page_size = 0;          // paged: capacity is page_size * columns
+  std::int64_t outer = 0;              // pages, or rows of an indexed cache
+  std::vector<std::int64_t> places;    // page table (batch, columns), or batch index (batch)
+  tw_dtype index_dtype = TW_INT32;
+
+  [[nodiscard]] std::int64_t length(std::int64_t b) const {
+    return end[static_cast<std::size_t>(b)] - start[static_cast<std::size_t>(b)];
+  }
+  // What the call takes for the longest sequence's length: the extent of biases and masks.
+  [[nodiscard]] std::int64_t extent() const;
+  // Row i of sequence b: first index and row of a (outer, row, head, dim) tensor; packed: (0,
+  // token).
+  [[nodiscard]] std::array<std::int64_t, 2> place(std::int64_t b, std::int64_t i) const;
+  [[nodiscard]] bool is_cache() const {
+    return storage == Storage::kPaged || storage == Storage::kIndexed;
+  }
+};
+
+struct ScoreCase {
+  bool has_scale = false;
+  double scale = 0, softcap = 0;
+  bool has_slopes = false, slopes_by_batch = false;
+  bool has_bias = false, bias_hides = false;
+  std::array<bool, 4> bias_broadcast = {};
+  tw_dtype bias_dtype = TW_FLOAT64;
+  bool has_sinks = false;
+};
+
+struct MaskCase {
+  oracle::Band band;
+  bool has_visible = false, has_blocks = false;
+  std::array<bool, 4> visible_broadcast = {};
+  std::array<bool, 2> blocks_broadcast = {};
+  std::int64_t block_query = 0, block_key = 0;
+};
+
+struct DropoutCase {
+  double probability = 0;
+  std::uint64_t seed = 0, offset = 0;
+  std::array<std::int64_t, 4> base = {};
+  bool by_state = false;  // seed and offset through a pointer
+};
+
+// Which gradients are wanted, in the order of tw_gradients.
+struct GradientCase {
+  bool has_lse = false;
+  bool query = true, key = true, value = true, bias = true, slopes = true, sinks = true;
+  bool deterministic = false;
+};
+
+struct DtypeCase {
+  tw_dtype input = TW_FLOAT64, output = TW_FLOAT64, lse = TW_FLOAT64;
+  bool has_scaling = false;  // factors for query, key, value and the output's gradient
+  std::array<bool, 2> scaling_broadcast = {};
+};
+
+// What the numbers are like; see docs/numerics.md.
+enum class Family { kGauss, kPeaky, kShift, kNeedle };
+
+struct RunCase {
+  int threads = 1;
+  bool by_host = false;      // the embedder's parallel_for
+  bool is_scattered = true;  // odd strides, not dense ones
+};
+
+struct Case {
+  std::uint64_t seed = 0;
+  std::int64_t batch = 1, heads = 1, key_heads = 1, dim = 1, value_dim = 1;
+  SideCase queries, keys;
+  MaskCase mask;
+  ScoreCase scores;
+  DropoutCase dropout;
+  GradientCase gradients;
+  DtypeCase dtypes;
+  Family family = Family::kGauss;
+  RunCase run;
+
+  [[nodiscard]] std::string describe() const;
+};
+
+// Everything from the seed.
+[[nodiscard]] Case draw_case(std::uint64_t seed);
+
+// Plain dense attention to build particular cases from.
+struct PlainSizes {
+  std::int64_t batch = 1, queries = 1, keys = 1, heads = 1, key_heads = 1, dim = 1, value_dim = 1;
+};
+[[nodiscard]] Case plain_case(std::uint64_t seed, const PlainSizes& sizes, const DtypeCase& dtypes);
+[[nodiscard]] SideCase dense_side(std::int64_t batch, std::int64_t rows);
+
+}  // namespace tilewise::conformance

@@ -1,0 +1,220 @@
+// What must hold of attention whatever the numbers are: no oracle is needed to see it broken.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "conformance/trial.h"
+
+namespace tilewise::conformance {
+namespace {
+
+constexpr tw_dtype kDtypes[] = {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16, TW_FLOAT16};
+
+DtypeCase dtypes_of(tw_dtype input, tw_dtype output) {
+  return {.input = input, .output = output, .lse = input == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
+}
+
+double allowed(tw_dtype dtype, double keys) {
+  const double arithmetic = dtype == TW_FLOAT64 ? 0x1p-50 : 0x1p-22;
+  return 2 * unit_roundoff(dtype) + arithmetic * std::sqrt(keys);
+}
+
+// A random combination without what takes weight away from the values.
+Case draw_average(std::uint64_t seed, tw_dtype dtype) {
+  Case drawn = draw_case(seed);
+  drawn.dtypes = dtypes_of(dtype, dtype);
+  drawn.scores.has_sinks = false;
+  drawn.dropout.probability = 0;
+  return drawn;
+}
+
+TEST(Properties, ValuesOfOneGiveOne) {
+  for (const tw_dtype dtype : kDtypes) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+      Trial trial(draw_average(seed, dtype));
+      fill_value(trial, [](const Index&) { return 1; });
+      trial.forward();
+      for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+        const bool sees = std::isfinite(trial.lse(b, i, h));
+        const auto keys = static_cast<double>(trial.drawn.keys.length(b));
+        for (std::int64_t d = 0; d < trial.drawn.value_dim; ++d) {
+          ASSERT_NEAR(trial.output(b, i, h, d), sees ? 1 : 0, sees ? allowed(dtype, keys) : 0)
+              << trial.drawn.describe();
+        }
+      });
+    }
+  }
+}
+
+TEST(Properties, OutputsLieBetweenTheSmallestAndTheLargestValue) {
+  for (const tw_dtype dtype : kDtypes) {
+    for (std::uint64_t seed = 41; seed <= 80; ++seed) {
+      Trial trial(draw_average(seed, dtype));
+      const Case& drawn = trial.drawn;
+      trial.forward();
+      for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+        if (std::isinf(trial.lse(b, i, h))) return;
+        const std::int64_t key_head = h / (drawn.heads / drawn.key_heads);
+        for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+          double low = std::numeric_limits<double>::infinity(), high = -low;
+          for (std::int64_t j = 0; j < drawn.keys.length(b); ++j) {
+            const double value = trial.setup.value.read(row_index(drawn.keys, b, j, key_head, d));
+            low = std::min(low, value);
+            high = std::max(high, value);
+          }
+          const double slack = allowed(dtype, static_cast<double>(drawn.keys.length(b))) *
+                               std::max(std::fabs(low), std::fabs(high));
+          ASSERT_GE(trial.output(b, i, h, d), low - slack) << drawn.describe();
+          ASSERT_LE(trial.output(b, i, h, d), high + slack) << drawn.describe();
+        }
+      });
+    }
+  }
+}
+
+TEST(Properties, EqualScoresGiveTheExactMean) {
+  for (const tw_dtype dtype : kDtypes) {
+    const tw_dtype output = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+    for (const std::int64_t keys : {1, 2, 64, 256}) {
+      Trial trial(plain_case(3, {.queries = 5, .keys = keys, .heads = 2, .dim = 24, .value_dim = 9},
+                             dtypes_of(dtype, output)));
+      for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+        for (std::int64_t d = 0; d < 24; ++d) trial.setup.query.write({b, i, h, d}, 0);
+      });
+      const auto number = [](std::int64_t j, std::int64_t d) {
+        return static_cast<double>((7 * j + 3 * d) % 17 - 8);
+      };
+      fill_value(trial, [&](const Index& at) { return number(at[1], at[3]); });
+      trial.forward();
+      for (std::int64_t d = 0; d < 9; ++d) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < keys; ++j) sum += number(j, d);
+        for (std::int64_t i = 0; i < 5; ++i) {
+          ASSERT_EQ(trial.output(0, i, 1, d), sum / static_cast<double>(keys))
+              << name_of(dtype) << ", " << keys << " keys";
+        }
+      }
+    }
+  }
+}
+
+TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
+  for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {
+    const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+    Case drawn =
+        plain_case(4, {.queries = 3, .keys = 40, .dim = 8, .value_dim = 4}, dtypes_of(dtype, wide));
+    drawn.scores.has_bias = true;
+    drawn.scores.bias_dtype = dtype;
+    const double lowest = dtype == TW_FLOAT64   ? std::numeric_limits<double>::lowest()
+                          : dtype == TW_FLOAT32 ? std::numeric_limits<float>::lowest()
+                                                : decode(TW_BFLOAT16, 0xFF7F);
+    Trial trial(drawn);
+    for (std::int64_t j = 0; j < 40; ++j) trial.setup.scores.bias.write({0, 0, 1, j}, lowest);
+    trial.forward();
+    for (std::int64_t d = 0; d < 4; ++d) {
+      double mean = 0;
+      for (std::int64_t j = 0; j < 40; ++j) mean += trial.setup.value.read({0, j, 0, d}) / 40;
+      EXPECT_NEAR(trial.output(0, 1, 0, d), mean, 1e-6) << name_of(dtype);
+    }
+    EXPECT_TRUE(std::isfinite(trial.lse(0, 1, 0))) << name_of(dtype);
+  }
+}
+
+TEST(Properties, ConstantAddedToEveryLogitMovesLseAlone) {
+  constexpr double kConstant = 3.25;
+  for (std::uint64_t seed = 200; seed < 230; ++seed) {
+    Case drawn = draw_average(seed, TW_FLOAT64);
+    drawn.scores.has_bias = true;
+    drawn.scores.bias_hides = true;
+    drawn.scores.bias_dtype = TW_FLOAT64;
+    Trial before(drawn), after(drawn);
+    for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+      for (std::int64_t j = 0; j < drawn.keys.length(b); ++j) {
+        const Index index = broadcast_index(before.setup.scores.bias, {b, h, i, j});
+        after.setup.scores.bias.write(index, before.setup.scores.bias.read(index) + kConstant);
+      }
+    });
+    before.forward();
+    after.forward();
+    for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+      const double lse = before.lse(b, i, h);
+      if (std::isinf(lse)) {
+        ASSERT_EQ(after.lse(b, i, h), lse);
+        return;
+      }
+      ASSERT_NEAR(after.lse(b, i, h), lse + kConstant, 1e-13);
+      for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+        ASSERT_NEAR(after.output(b, i, h, d), before.output(b, i, h, d), 1e-13);
+      }
+    });
+  }
+}
+
+// Rows of +-1, all different, with the number of the row in the last channels.
+double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
+  const std::int64_t bit = dim - 1 - d;
+  if (bit < 12) return ((row >> bit) & 1) != 0 ? 1 : -1;
+  const std::uint64_t mixed =
+      (static_cast<std::uint64_t>(row) * 64 + static_cast<std::uint64_t>(d) + 1) *
+      0x9E3779B97F4A7C15U;
+  return (mixed >> 40U & 1U) != 0 ? 1 : -1;
+}
+
+TEST(Properties, NeedlesAreFoundToTheBit) {
+  constexpr std::int64_t kDim = 64, kKeys = 1025, kQueries = 130;
+  for (const tw_dtype dtype : kDtypes) {
+    Trial trial(
+        plain_case(5, {.queries = kQueries, .keys = kKeys, .heads = 2, .dim = kDim, .value_dim = 3},
+                   dtypes_of(dtype, dtype)));
+    // Steps of 79 meet every remainder of every tile size; the last query looks for the last key.
+    const auto needle = [](std::int64_t i) {
+      return (kKeys - 1 + 79 * (i + 1 - kQueries)) % kKeys;
+    };
+    const auto place = [&](std::int64_t i) { return (needle(i) + 79 * kKeys) % kKeys; };
+    for (std::int64_t h = 0; h < 2; ++h) {
+      for (std::int64_t i = 0; i < kQueries; ++i) {
+        for (std::int64_t d = 0; d < kDim; ++d) {
+          trial.setup.query.write({0, i, h, d}, 512 * code(place(i), d, kDim));
+        }
+      }
+    }
+    for (std::int64_t j = 0; j < kKeys; ++j) {
+      for (std::int64_t d = 0; d < kDim; ++d) {
+        trial.setup.key.write({0, j, 0, d}, code(j, d, kDim));
+      }
+    }
+    trial.forward();
+    for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+      for (std::int64_t d = 0; d < 3; ++d) {
+        ASSERT_EQ(trial.output(b, i, h, d), trial.setup.value.read({0, place(i), 0, d}))
+            << name_of(dtype) << ", query " << i << " looks for key " << place(i);
+      }
+    });
+  }
+}
+
+TEST(Properties, ScoreGradientsOfARowSumToZero) {
+  for (std::uint64_t seed = 300; seed < 330; ++seed) {
+    Case drawn = draw_case(seed);
+    drawn.scores.has_sinks = false;
+    drawn.scores.has_bias = true;
+    drawn.scores.bias_broadcast = {};
+    drawn.gradients = {};
+    drawn.gradients.key = drawn.gradients.value = false;
+    Trial trial(drawn);
+    trial.forward();
+    trial.backward();
+    for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+      double sum = 0;
+      for (std::int64_t j = 0; j < drawn.keys.length(b); ++j) {
+        sum += trial.setup.gradients.bias.read({b, h, i, j});
+      }
+      ASSERT_NEAR(sum, 0, 1e-12) << drawn.describe();
+    });
+  }
+}
+
+}  // namespace
+}  // namespace tilewise::conformance

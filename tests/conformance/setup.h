@@ -1,0 +1,58 @@
+// The memory of a case: every tensor of the call, laid out and filled; what no sequence owns is
+// NaN.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conformance/case.h"
+#include "conformance/field.h"
+
+namespace tilewise::conformance {
+
+struct SideFields {
+  Field offsets, used, start;
+};
+
+struct ScoreFields {
+  Field slopes, bias, sinks, visible, blocks;
+};
+
+struct ScalingFields {
+  Field query, key, value, output_gradient;
+};
+
+struct GradientFields {
+  Field output, lse;                             // in
+  Field query, key, value, bias, slopes, sinks;  // out
+};
+
+struct Setup {
+  Field query, key, value, output, lse, probabilities;
+  SideFields queries, keys;
+  Field page_table, batch_index;
+  ScoreFields scores;
+  ScalingFields scaling;
+  GradientFields gradients;
+  std::array<std::uint64_t, 2> state = {};  // of dropout
+
+  using Named = std::pair<std::string, Field*>;
+  [[nodiscard]] std::vector<Named> inputs();
+  [[nodiscard]] std::vector<Named> gradient_outputs();
+};
+
+[[nodiscard]] Setup make_setup(const Case& drawn);
+
+// Indices of one side's tensors: element (b, i, h, d) of query, output and the like, and (b, h, i)
+// of lse, wherever the case's layout puts them.
+[[nodiscard]] Index row_index(const SideCase& side, std::int64_t b, std::int64_t i, std::int64_t h,
+                              std::int64_t d = 0);
+[[nodiscard]] Index lse_index(const SideCase& side, std::int64_t b, std::int64_t h, std::int64_t i);
+
+// The index into a tensor of which each extent is either 1 or whole.
+[[nodiscard]] Index broadcast_index(const Field& field, const Index& index);
+
+}  // namespace tilewise::conformance

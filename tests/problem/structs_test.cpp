@@ -1,0 +1,72 @@
+#include <gtest/gtest.h>
+
+#include "calls.h"
+
+namespace tilewise {
+
+// A mask as a later header might have it.
+struct LaterMask {
+  tw_mask mask;
+  std::int64_t more[2];
+};
+
+namespace {
+
+Status check_later(std::int64_t value) {
+  Attention call;
+  LaterMask later{};
+  later.mask.size = sizeof later;
+  later.more[1] = value;
+  call.options.mask = &later.mask;
+  return call.check();
+}
+
+}  // namespace
+
+Refusals struct_refusals() {
+  using A = Attention;
+  return {
+      refuse(TW_FORWARD, "set size to sizeof(tw_request).", [](A& a) { a.request.size = 8; }),
+      refuse(TW_FORWARD, "set size to sizeof(tw_options).", [](A& a) { a.options.size = 0; }),
+      refuse(TW_FORWARD, "mask has size 8 but", [](A& a) { a.mask.size = 8; }),
+      refuse(TW_FORWARD, "mask has size", [](A& a) { a.mask.size -= 1; }),
+      refuse(TW_FORWARD, "set size to sizeof(tw_scores).", [](A& a) { a.scores.size = 8; }),
+      refuse(TW_FORWARD, "set size to sizeof(tw_dropout).", [](A& a) { a.dropout.size = 8; }),
+      refuse(TW_FORWARD, "queries has size 8 but", [](A& a) { a.queries.size = 8; }),
+      refuse(TW_FORWARD, "keys has size 8 but", [](A& a) { a.keys.size = 8; }),
+      refuse(TW_FORWARD, "set size to sizeof(tw_cache).", [](A& a) { a.cache.size = 8; }),
+      refuse(TW_FORWARD, "set size to sizeof(tw_scaling).", [](A& a) { a.scaling.size = 8; }),
+      refuse(TW_BACKWARD, "set size to sizeof(tw_gradients).", [](A& a) { a.gradients.size = 8; }),
+      refuse(TW_FORWARD, "mask has size 1000000, more than any version of it",
+             [](A& a) { a.mask.size = 1000000; }),
+      {"mask uses fields of a newer tilewise: byte", TW_UNSUPPORTED, [] { return check_later(1); }},
+      refuse(TW_FORWARD, "mask.has_left is 2: it must be 0 or 1.",
+             [](A& a) { a.mask.has_left = 2; }),
+      refuse(TW_FORWARD, "mask.has_right is -1: it must be 0 or 1.",
+             [](A& a) { a.mask.has_right = -1; }),
+      refuse(TW_FORWARD, "scores.has_scale is 7: it must be 0 or 1.",
+             [](A& a) { a.scores.has_scale = 7; }),
+      refuse(TW_BACKWARD, "options.deterministic is 2: it must be 0 or 1.",
+             [](A& a) { a.options.deterministic = 2; }),
+  };
+}
+
+namespace {
+
+TEST(Structs, Refused) {
+  expect_refusals(struct_refusals());
+}
+
+TEST(Structs, LargerOnesAreReadWhileTheRestIsZero) {
+  EXPECT_TRUE(check_later(0).ok());
+}
+
+TEST(Structs, NullOptionsArePlainAttention) {
+  Attention call;
+  call.request.options = nullptr;
+  EXPECT_TRUE(call.check().ok());
+  EXPECT_FALSE(call.problem.dropout.decide.active());
+}
+
+}  // namespace
+}  // namespace tilewise

@@ -1,0 +1,45 @@
+#!/bin/sh
+# What `./dev lint` runs: everything about the sources that needs no test. Stops at the first check
+# that fails. Expects the packages and build/venv that `./dev lint` provides.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p build
+
+echo "-- the checks themselves"
+python3 -m unittest discover -q -b -s tools/tests -t tools
+python3 tools/readme_examples.py --self-test
+python3 tools/check_layers.py
+python3 tools/check_shape.py
+python3 tools/check_links.py
+
+echo "-- shell"
+shellcheck dev tools/*.sh tests/consumers/*.sh .ci/run
+
+echo "-- Python"
+python_folders=$(ls -d tools python examples 2>/dev/null)
+# The folders are several words.
+# shellcheck disable=SC2086
+build/venv/bin/ruff check -q $python_folders
+# shellcheck disable=SC2086
+build/venv/bin/ruff format -q --check $python_folders
+build/venv/bin/mypy --no-error-summary
+
+echo "-- clang-format"
+find include src cli tests bench examples \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o \
+  -name '*.c' \) 2>/dev/null | sort | xargs clang-format-14 --dry-run -Werror
+
+echo "-- headers, each alone"
+cmake --preset release >build/lint.log
+if ! cmake --build --preset release --target all_verify_interface_header_sets >>build/lint.log; then
+  tail -n 40 build/lint.log
+  exit 1
+fi
+
+echo "-- clang-tidy"
+cmake --preset clang >>build/lint.log
+# A broken .clang-tidy is only a remark to clang-tidy, which then checks something else.
+if clang-tidy-14 --dump-config 2>&1 | grep '\.clang-tidy'; then exit 1; fi
+find src cli -name '*.cpp' | sort |
+  xargs -n 1 -P "$(nproc)" clang-tidy-14 --quiet -p build/clang 2>build/tidy.log
+
+echo "lint: all passed"

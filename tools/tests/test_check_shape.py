@@ -1,0 +1,99 @@
+"""check_shape.py must find each fault that it is for, and take prose for prose."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+import check_shape
+
+
+def complaints(name: str, text: str) -> list[str]:
+    """What check_shape says about a file of that name and text."""
+    return list(check_shape.check_text(Path(name), text))
+
+
+class Faults(unittest.TestCase):
+    """One file for each fault."""
+
+    def test_each_fault_is_found(self) -> None:
+        """Sizes, leftovers, dead code."""
+        for name, text in {
+            "long.cpp": "int x;\n" * (check_shape.MAX_LINES + 1),
+            "wide.cpp": "//" + " wide" * 20 + "\n",
+            "later.cpp": "// TO" + "DO: make it fast\n",
+            "later.py": "# FIX" + "ME\n",
+            "dead.cpp": "#if " + "0\nint x;\n#endif\n",
+            "many.h": "template <class A, int B, class C, bool D, class... E>\nstruct Many {};\n",
+            "nested.h": "template <class A, class B = P<A, int>, class C, class D, int E>\n",
+        }.items():
+            with self.subTest(name=name):
+                self.assertEqual(len(complaints(name, text)), 1)
+
+    def test_commented_out_code(self) -> None:
+        """Statements, directives, braces."""
+        for line in [
+            "// row.sum *= factor;",
+            "// total = a + b;",
+            "// raise(row, max);",
+            "// std::printf(text, value);",
+            "// if (row.empty()) {",
+            "// for (int i = 0; i < n; ++i)",
+            "// return row;",
+            "// }",
+            "// #include <vector>",
+            "// const int rows = 4;",
+            "/* visit(row);\n   leave(row); */",
+        ]:
+            with self.subTest(line=line):
+                self.assertTrue(complaints("code.cpp", line + "\n"))
+        for line in ["# total = a + b", "# print(total)", "# import numpy", "# return row"]:
+            with self.subTest(line=line):
+                self.assertTrue(complaints("code.py", line + "\n"))
+
+    def test_prose_is_left_alone(self) -> None:
+        """Comments that explain, also where they speak in formulas."""
+        for line in [
+            "// Keys are walked from the diagonal outwards;",
+            "// s = scale * q.k, then the softcap.",
+            "// merge(a, b) joins two rows; the identity is {-inf, 0}.",
+            "// Return what is left; nothing may be (an empty row is fine).",
+            "// for each key tile: score, mask, raise",
+            "// { max, sum } of one row",
+            "/* 232448 bytes: the most one block may ask for. */",
+            'const char* text = "// return row;";',
+        ]:
+            with self.subTest(line=line):
+                self.assertEqual(complaints("prose.cpp", line + "\n"), [])
+        for line in ["# rows", "# type: ignore", "# one row, then the next", "# x: the row"]:
+            with self.subTest(line=line):
+                self.assertEqual(complaints("prose.py", line + "\n"), [])
+
+    def test_four_template_parameters_are_fine(self) -> None:
+        """Nested brackets and arrows are no separators."""
+        text = "template <class A, class B, F<A, B> C, decltype(a->b(1, 2)) D>\nstruct Four;\n"
+        self.assertEqual(complaints("four.h", text), [])
+        self.assertEqual(complaints("none.h", "template <>\nstruct Four<int>;\n"), [])
+
+
+class Names(unittest.TestCase):
+    """Names that say nothing."""
+
+    def test_folders_and_files(self) -> None:
+        """Both are refused."""
+        self.assertTrue(list(check_shape.check_name(Path("src/utils/row.h"))))
+        self.assertTrue(list(check_shape.check_name(Path("src/core/common.h"))))
+        self.assertFalse(list(check_shape.check_name(Path("src/core/row.h"))))
+
+    def test_the_program_fails(self) -> None:
+        """A tree with one fault makes the exit status 1; build/ is not looked at."""
+        with tempfile.TemporaryDirectory() as folder:
+            for place in ["src/core", "build"]:
+                (Path(folder) / place).mkdir(parents=True)
+            (Path(folder) / "build/misc.cpp").write_text("// return row;\n")
+            self.assertEqual(check_shape.main([folder]), 0)
+            (Path(folder) / "src/core/row.h").write_text("// return row;\n")
+            self.assertEqual(check_shape.main([folder]), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
