@@ -15,9 +15,6 @@ struct Prepared {
 
 Status prepare(tw_operation operation, const tw_request* request, const tw_execution* given,
                Buffers buffers, Prepared& prepared) {
-  if (operation < TW_FORWARD || operation > TW_PROBABILITIES)
-    return invalid("The operation is %d: give TW_FORWARD, TW_BACKWARD or TW_PROBABILITIES.",
-                   static_cast<int>(operation));
   TW_TRY(check(given, prepared.execution));
   TW_TRY(check(operation, request, buffers, prepared.problem));
   return choose(prepared.problem, prepared.execution.machine, prepared.plan);

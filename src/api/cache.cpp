@@ -20,23 +20,6 @@ tw_status run(const Request* request, const tw_execution* given,
   return answer(status, message, message_bytes);
 }
 
-struct DTypeName {
-  tw_dtype dtype;
-  const char* name;
-};
-
-constexpr DTypeName kNames[] = {
-    {TW_FLOAT32, "float32"},
-    {TW_FLOAT64, "float64"},
-    {TW_FLOAT16, "float16"},
-    {TW_BFLOAT16, "bfloat16"},
-    {TW_FLOAT8_E4M3, "float8_e4m3"},
-    {TW_FLOAT8_E5M2, "float8_e5m2"},
-    {TW_BOOL, "bool"},
-    {TW_INT32, "int32"},
-    {TW_INT64, "int64"},
-};
-
 }  // namespace
 }  // namespace tilewise
 
@@ -69,9 +52,7 @@ const char* tw_backend_name(int32_t i) {
 }
 
 const char* tw_dtype_name(int32_t dtype) {
-  for (const DTypeName& known : kNames)
-    if (known.dtype == dtype) return known.name;
-  return nullptr;
+  return tw_dtype_bytes(dtype) > 0 ? name_of(static_cast<DType>(dtype)) : nullptr;
 }
 
 size_t tw_dtype_bytes(int32_t dtype) {

@@ -64,8 +64,8 @@ double share(const Work& work) {
 void explain_text(const Problem& p, const Plan& plan, const Work& work, double seconds,
                   Text& text) {
   const Shape& s = p.shape;
-  text.add("%s, %s, batch %lld, %lld heads", operation_name(p.operation),
-           tw_dtype_name(static_cast<int32>(p.query.dtype)), Integer{s.batch}, Integer{s.heads});
+  text.add("%s, %s, batch %lld, %lld heads", operation_name(p.operation), name_of(p.query.dtype),
+           Integer{s.batch}, Integer{s.heads});
   text.add(" (%lld key heads), %lld queries, %lld keys, dim %lld, value dim %lld\n",
            Integer{s.key_heads}, Integer{s.queries}, Integer{s.keys}, Integer{s.dim},
            Integer{s.value_dim});
@@ -105,7 +105,7 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
                   Text& text) {
   const Shape& s = p.shape;
   text.add("{\"operation\": \"%s\", \"dtype\": \"%s\", ", operation_name(p.operation),
-           tw_dtype_name(static_cast<int32>(p.query.dtype)));
+           name_of(p.query.dtype));
   text.add("\"batch\": %lld, \"heads\": %lld, \"key_heads\": %lld, \"queries\": %lld, ",
            Integer{s.batch}, Integer{s.heads}, Integer{s.key_heads}, Integer{s.queries});
   text.add("\"keys\": %lld, \"dim\": %lld, \"value_dim\": %lld, \"mask\": \"", Integer{s.keys},

@@ -11,7 +11,8 @@ namespace {
 // far.
 int64 length_of(const Side& side, int64 b) {
   const auto unread = [](const View& view) { return view && !view.data; };
-  if (unread(side.offsets) || unread(side.used) || unread(side.start)) return side.longest;
+  for (const View& view : {side.offsets, side.used, side.start, side.batch_index})
+    if (unread(view)) return side.longest;
   return side.place(b).length;
 }
 

@@ -44,8 +44,6 @@ struct Form {
   Types types;
 };
 
-const char* name_of(DType dtype);
-
 // The tensor in canonical form, believed: strides that act on nothing become 0.
 View view_of(const tw_tensor& tensor, const Layout& layout);
 

@@ -14,6 +14,9 @@ using core::DType;
 using core::int32;
 using core::int64;
 
+// "bfloat16": the public header's name of a type.
+const char* name_of(DType dtype);
+
 // One number for each of the four ways in which a call's tensors are indexed. Rows are queries,
 // keys, positions or pages' slots; columns are keys (of a bias) or the elements of a head.
 struct Axes {

@@ -153,7 +153,7 @@ TEST(Call, UnknownOperationIsRefused) {
   Sample sample;
   std::size_t bytes = 0;
   EXPECT_EQ(workspace(static_cast<tw_operation>(3), sample.request, bytes).message,
-            "The operation is 3: give TW_FORWARD, TW_BACKWARD or TW_PROBABILITIES.");
+            "operation is 3: it must be TW_FORWARD (0), TW_BACKWARD (1) or TW_PROBABILITIES (2).");
   detail::Lowered form(sample.request);
   char message[64];
   EXPECT_EQ(tw_workspace(TW_FORWARD, form.for_operation(TW_FORWARD), nullptr, nullptr, message,

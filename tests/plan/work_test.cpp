@@ -32,6 +32,15 @@ TEST(Work, CountsVisiblePairs) {
   EXPECT_EQ(work_of(problem, {4, 4}).flops, causal.visible * 2 * (3 * 8 + 2 * 4));
 }
 
+TEST(Work, TakesTheLongestWhereLengthsHaveNoData) {
+  const View without_data{nullptr, DType::kInt32, {2, 1, 1, 1}, {1, 0, 0, 0}};
+  for (View Side::*table : {&Side::used, &Side::start, &Side::offsets, &Side::batch_index}) {
+    Problem problem = problem_of(10, 1);
+    problem.keys.*table = without_data;
+    EXPECT_EQ(work_of(problem, {4, 4}).visible, 2 * 100);
+  }
+}
+
 TEST(Work, LeavesOutAbsentBlocks) {
   Problem problem = problem_of(40, 1);
   std::byte blocks[9] = {};
