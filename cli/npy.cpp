@@ -11,6 +11,8 @@
 
 #include "cli/call.h"
 #include "cli/failure.h"
+#include "cli/machine.h"
+#include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {
@@ -118,9 +120,14 @@ NpyArray read_npy(const std::string& path) {
   } catch (const NpyError& error) {
     file.fail(error.what());
   }
-  const std::uint64_t bytes = array.header.data_bytes();
-  array.data = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  file.read_at(array.header.data_offset, array.data.get(), bytes);
+  const std::uint64_t count = array.header.data_bytes();
+  // A file with holes may claim what no memory holds, and asking for it might even be granted.
+  if (const double memory = this_machine().memory_bytes; static_cast<double>(count) > memory) {
+    file.fail(fmt::format("its numbers take {}, but this machine has {} of memory",
+                          bytes(static_cast<double>(count)), bytes(memory)));
+  }
+  array.data = std::make_unique_for_overwrite<std::byte[]>(count);
+  file.read_at(array.header.data_offset, array.data.get(), count);
   if (array.header.is_big_endian) swap_bytes(array);
   if (array.header.is_fortran_order) reorder(array);
   return array;

@@ -1,6 +1,8 @@
 #include "cli/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -15,6 +17,12 @@ constexpr int kBarColumns = 28;
 void tell(const std::string& text) {
   std::fputs(text.c_str(), stderr);
   std::fflush(stderr);
+}
+
+std::size_t terminal_columns() {
+  winsize size = {};
+  const bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return is_known ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -54,7 +62,12 @@ void Progress::draw(const std::string& what) const {
   for (int column = 0; column < kBarColumns; ++column) bar += column < filled ? "█" : "░";
   const std::string left =
       part > 0 && part < 1 ? fmt::format(", {} left", seconds(elapsed() * (1 - part) / part)) : "";
-  tell(fmt::format("\r\x1b[K  {}  {}  {:3.0f} %{}  {}", label_, bar, 100 * part, left, what));
+  const std::string after = fmt::format("{:3.0f} %{}  {}", 100 * part, left, what);
+  // A line that wraps could not be taken back; what does not fit is cut.
+  const std::size_t before = label_.size() + kBarColumns + 6;
+  const std::size_t columns = terminal_columns();
+  if (columns <= before) return;
+  tell(fmt::format("\r\x1b[K  {}  {}  {}", label_, bar, after.substr(0, columns - before - 1)));
 }
 
 }  // namespace tilewise::cli

@@ -34,6 +34,7 @@ fi
 rm -rf "$root"
 cp -a "$bare" "$root"
 mkdir "$root/tilewise"
+git -C "$source" rev-parse --git-dir >/dev/null
 (cd "$source" && git ls-files -z --cached --others --exclude-standard |
   tar --null --ignore-failed-read -cf - -T -) | tar -xf - -C "$root/tilewise"
 

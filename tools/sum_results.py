@@ -30,8 +30,11 @@ NOTHING = Counts(0, 0, 0)
 
 def _case_counts(case: ElementTree.Element) -> Counts:
     bad = case.find("failure") is not None or case.find("error") is not None
+    skip = case.find("skipped")
+    if skip is not None and "Unable to find executable" in skip.get("message", ""):
+        bad = True
     skipped = (
-        case.find("skipped") is not None
+        skip is not None
         or case.get("status") in ("notrun", "disabled")
         or case.get("result") in ("suppressed", "skipped")
     )

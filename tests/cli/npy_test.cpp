@@ -150,6 +150,14 @@ TEST_F(NpyFile, RefusesWhatIsNoRegularFile) {
   EXPECT_NE(read_refusal(path("pipe")).find("it is not a regular file"), std::string::npos);
 }
 
+TEST_F(NpyFile, RefusesMoreNumbersThanMemory) {
+  const std::string file = save(npy(dictionary("|b1", "(4398046511104,)")));
+  std::error_code error;
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) + 4398046511104, error);
+  if (error) GTEST_SKIP() << "no files with holes here: " << error.message();
+  EXPECT_NE(read_refusal(file).find("its numbers take 4.00 TiB"), std::string::npos);
+}
+
 TEST_F(NpyFile, NamesTheFileItRefuses) {
   const std::string file = save("");
   EXPECT_EQ(read_refusal(file).find("cannot read " + file + ": it does not begin"), 0U);

@@ -26,7 +26,12 @@ def environment(**changes: str) -> dict[str, str]:
 def start(*words: object, **changes: str) -> subprocess.CompletedProcess[str]:
     command = [program(), *(str(word) for word in words)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=environment(**changes)
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment(**changes),
     )
 
 

@@ -161,9 +161,7 @@ class CommandTest(ProgramTest):
                 f"source '{script}'; COMP_WORDS=({' '.join(words)} ''); "
                 f"COMP_CWORD={len(words)}; _tilewise; printf '%s\\n' \"${{COMPREPLY[@]}}\""
             )
-            result = subprocess.run(
-                ["bash", "-c", ask], capture_output=True, text=True, check=True
-            )
+            result = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
             return result.stdout.split()
 
         self.assertIn("explain", completed("tilewise"))
@@ -172,7 +170,9 @@ class CommandTest(ProgramTest):
             self.assertLessEqual(flags, set(completed("tilewise", command)), command)
         self.assertIn("causal-1024", completed("tilewise", "bench", "--case"))
         self.assertIn("plain", completed("tilewise", "run", "--backend"))
-        self.assertEqual(completed("tilewise", "completion"), ["-h", "--help", "bash", "zsh", "fish"])
+        self.assertEqual(
+            completed("tilewise", "completion"), ["-h", "--help", "bash", "zsh", "fish"]
+        )
 
     def test_other_shells(self) -> None:
         for shell in ("zsh", "fish"):

@@ -1,4 +1,4 @@
-"""`tilewise run` against attention by finite sums: forward, backward, packed, masked, every type."""
+"""`tilewise run` against attention by finite sums: forward, backward, packed, every type."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import struct
 import unittest
+from collections.abc import Callable
 
 import attention
 from attention import Head, Matrix
@@ -29,6 +30,14 @@ def rows(values: list[float], heads: int, head: int, dim: int) -> Matrix:
 def interleave(per_head: list[Matrix]) -> list[float]:
     """Heads of rows back into a flat (length, heads, dim) tensor."""
     return [x for group in zip(*per_head) for row in group for x in row]
+
+
+def biased(bias: list[float]) -> Callable[[int, int], float]:
+    return lambda i, j: bias[i * KEYS + j]
+
+
+def biased_by_distance(row: list[float], slope: float) -> Callable[[int, int], float]:
+    return lambda i, j: row[j] - slope * abs(i + KEYS - QUERIES - j)
 
 
 class RunTest(ProgramTest):
@@ -101,9 +110,7 @@ class RunTest(ProgramTest):
         heads = self.heads()
         for h, head in enumerate(heads):
             head.sees = lambda i, j: visible[i * KEYS + j] != 0
-            head.bias = lambda i, j, h=h: (
-                bias[h * KEYS + j] - (0.5, 0.25)[h] * abs(i + KEYS - QUERIES - j)
-            )
+            head.bias = biased_by_distance(bias[h * KEYS : (h + 1) * KEYS], (0.5, 0.25)[h])
             head.sink = (0.5, -1.0)[h]
         self.assert_forward(heads)
 
@@ -123,7 +130,7 @@ class RunTest(ProgramTest):
         heads = self.heads()
         for h, head in enumerate(heads):
             head.sees = lambda i, j: j <= i + KEYS - QUERIES
-            head.bias = lambda i, j, h=h: bias[(h * QUERIES + i) * KEYS + j]
+            head.bias = biased(bias[h * QUERIES * KEYS : (h + 1) * QUERIES * KEYS])
             head.sink = (0.5, -1.0)[h]
         per_head = [
             attention.backward(head, rows(self.arriving, 2, h, VALUE_DIM))
@@ -159,7 +166,11 @@ class RunTest(ProgramTest):
         at = 0
         for length in lengths:
             part = slice(at * DIM, (at + length) * DIM)
-            head = Head(*(rows(values[part], 1, 0, DIM) for values in (query, key, value)))
+            head = Head(
+                rows(query[part], 1, 0, DIM),
+                rows(key[part], 1, 0, DIM),
+                rows(value[part], 1, 0, DIM),
+            )
             head.sees = lambda i, j: j <= i
             alone = attention.forward(head)
             output += [x for row in alone.output for x in row]

@@ -14,16 +14,6 @@ std::int64_t extent(const Field& field, int axis) {
   return axis < field.view().rank ? field.size(axis) : 1;
 }
 
-void for_each_element(const Field& field, const std::function<void(const Index&)>& visit) {
-  for (std::int64_t i = 0; i < extent(field, 0); ++i) {
-    for (std::int64_t j = 0; j < extent(field, 1); ++j) {
-      for (std::int64_t k = 0; k < extent(field, 2); ++k) {
-        for (std::int64_t l = 0; l < extent(field, 3); ++l) visit({i, j, k, l});
-      }
-    }
-  }
-}
-
 void for_each_row(const Case& drawn, const SideCase& side, std::int64_t heads,
                   const VisitRow& visit) {
   for (std::int64_t b = 0; b < drawn.batch; ++b) {
@@ -58,6 +48,16 @@ double Trial::output(std::int64_t b, std::int64_t i, std::int64_t h, std::int64_
 
 double Trial::lse(std::int64_t b, std::int64_t i, std::int64_t h) const {
   return setup.lse.read(lse_index(drawn.queries, b, h, i));
+}
+
+void for_each_element(const Field& field, const std::function<void(const Index&)>& visit) {
+  for (std::int64_t i = 0; i < extent(field, 0); ++i) {
+    for (std::int64_t j = 0; j < extent(field, 1); ++j) {
+      for (std::int64_t k = 0; k < extent(field, 2); ++k) {
+        for (std::int64_t l = 0; l < extent(field, 3); ++l) visit({i, j, k, l});
+      }
+    }
+  }
 }
 
 void for_each_query(const Case& drawn, const VisitRow& visit) {

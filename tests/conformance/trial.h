@@ -37,6 +37,8 @@ using VisitRow = std::function<void(std::int64_t, std::int64_t, std::int64_t)>;
 void for_each_query(const Case& drawn, const VisitRow& visit);
 void for_each_key(const Case& drawn, const VisitRow& visit);
 
+void for_each_element(const Field& field, const std::function<void(const Index&)>& visit);
+
 // Sets every element that counts.
 void fill_value(Trial& trial, const std::function<double(const Index& element)>& number);
 

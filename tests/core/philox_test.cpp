@@ -6,9 +6,9 @@
 
 #include <array>
 #include <cmath>
-#include <compare>
 #include <iostream>
 #include <set>
+#include <tuple>
 
 namespace tilewise::core {
 namespace {
@@ -57,7 +57,10 @@ struct Place {
   Words counter;
   int64 decision;
 
-  auto operator<=>(const Place&) const = default;
+  bool operator==(const Place&) const = default;
+  bool operator<(const Place& other) const {
+    return std::tie(counter, decision) < std::tie(other.counter, other.decision);
+  }
 };
 
 Place place_of(Element element) {

@@ -264,8 +264,8 @@ TYPED_TEST(Softmax, IsNanForGoodOnceItMetNanOrInfinity) {
     const T values[] = {T(1), T(1), T(1), T(1)};
     std::vector<size_t> order = {0, 1, 2, 3};
     do {
-      std::vector<T> shuffled;
-      for (size_t place : order) shuffled.push_back(scores[place]);
+      std::vector<T> shuffled(order.size());
+      for (size_t j = 0; j < order.size(); ++j) shuffled[j] = scores[order[j]];
       for (size_t cut = 0; cut <= 4; ++cut) {
         Running<T> running, first, second;
         running.take(shuffled.data(), values, cut);

@@ -9,6 +9,9 @@ from sum_results import Counts
 
 PASSED = '<testcase name="{0}" status="run"/>'
 FAILED = '<testcase name="{0}" status="fail"><failure message="no"/></testcase>'
+NOT_BUILT = (
+    '<testcase name="{0}" status="notrun"><skipped message="Unable to find executable"/></testcase>'
+)
 SKIPPED = '<testcase name="{0}" status="run"><skipped/></testcase>'
 
 
@@ -35,6 +38,11 @@ class Results(unittest.TestCase):
     def test_a_program_that_crashed(self) -> None:
         """It leaves no file; ctest's entry stands for it."""
         self.write("ctest", FAILED.format("test_core"), PASSED.format("consumers"))
+        self.assertEqual(sum_results.count_part(self.folder, 8), Counts(1, 1, 0))
+
+    def test_a_program_that_was_not_built(self) -> None:
+        """ctest calls it skipped; it is a failure."""
+        self.write("ctest", PASSED.format("consumers"), NOT_BUILT.format("test_core"))
         self.assertEqual(sum_results.count_part(self.folder, 8), Counts(1, 1, 0))
 
     def test_a_program_that_failed_after_its_cases(self) -> None:
