@@ -130,7 +130,8 @@ typedef struct tw_sequences {
   int64_t max_length; /* no sequence is longer; 0: read from offsets, which are then on the host */
 } tw_sequences;
 
-/* Keys and values that lie in a cache: in pages, or in rows picked by an index. */
+/* Keys and values that lie in a cache: in pages (then options.keys says how many are used), or in
+ * rows picked by an index. */
 typedef struct tw_cache {
   size_t size;
   tw_tensor page_table; /* int32 or int64 (batch, columns): key is (pages, page size, heads, dim) */

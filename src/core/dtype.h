@@ -99,7 +99,7 @@ TW_HD constexpr uint32 encode(SmallFloat format, double value) {
   // far below the smallest subnormal, doubles' own subnormals among them, are 0.
   const int32 lowest = larger(exponent, 1 - format.bias());
   const int32 dropped = 52 - format.mantissa_bits + lowest - exponent;
-  if (exponent == -1023 || dropped > 53) return sign;
+  if (dropped > 53) return sign;
   const uint64 mantissa = fraction | uint64{1} << 52;
   const uint64 half = uint64{1} << (dropped - 1), odd = mantissa >> dropped & 1;
   const uint64 rounded = (mantissa + half - 1 + odd) >> dropped;

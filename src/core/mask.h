@@ -49,13 +49,6 @@ class Band {
     return whole ? Cover::kAll : Cover::kSome;
   }
 
-  // Visible pairs, for FLOP counts.
-  TW_HD constexpr int64 pairs() const {
-    int64 sum = 0;
-    for (int64 i = 0; i < queries; ++i) sum += visible_keys(i).size();
-    return sum;
-  }
-
  private:
   // What `position` sees: [position - before, position + after] and its chunk, moved by -shift into
   // the other side's indices and cut to its length.
@@ -90,7 +83,7 @@ class Band {
   }
 
   TW_HD constexpr bool meets(Range r, Range c) const {
-    if (r.empty() || c.empty()) return false;
+    if (r.empty() || c.empty() || -left > right) return false;
     const int64 low = c.begin - (r.end - 1) - diagonal, high = c.end - 1 - r.begin - diagonal;
     return low <= right && -left <= high;
   }

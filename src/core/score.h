@@ -22,7 +22,7 @@ TW_HD T tanh(T x) {
   return x < 0 ? -value : x != x ? x : value;
 }
 
-// cap * tanh(score / cap): scores stay within (-cap, cap).
+// cap * tanh(score / cap): scores stay within [-cap, cap].
 template <class T>
 struct Softcap {
   T cap = 0;  // 0 = none

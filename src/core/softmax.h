@@ -5,6 +5,7 @@
 
 #include "core/base.h"
 #include "core/math.h"
+#include "core/score.h"
 
 namespace tilewise::core {
 
@@ -50,10 +51,12 @@ TW_HD T lse(Row<T> row) {
   return (row.max + log2(row.sum)) * ln2<T>();
 }
 
-// The row that lse came from, its sum scaled to 1.
+// The row that lse came from, its sum scaled to 1. An lse too low to be scaled is held, as scores
+// are.
 template <class T>
 TW_HD Row<T> row_of(T lse) {
-  return {lse * log2e<T>(), lse == -infinity<T>() ? T(0) : T(1)};
+  if (lse == -infinity<T>()) return {};
+  return {to_log2(lse), T(1)};
 }
 
 }  // namespace tilewise::core

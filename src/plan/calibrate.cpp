@@ -10,6 +10,8 @@ namespace tilewise {
 namespace {
 
 constexpr int64 kLength = 128;
+// Heads wider than this take too long, and too much memory, for a mere question.
+constexpr int64 kWidest = 4096;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -30,6 +32,7 @@ class Sample {
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
     const int64 widest = std::max({like.shape.dim, like.shape.value_dim, kLength});
+    if (widest > kWidest) return;
     bytes_ = static_cast<std::size_t>(workers * kLength * widest * 8);
     memory_.reset(static_cast<std::byte*>(std::calloc(bytes_, kTensors)));
     if (memory_) lay_out(like);

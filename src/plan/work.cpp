@@ -7,44 +7,59 @@
 namespace tilewise {
 namespace {
 
-// Lengths of sequence b, where they can be read; the longest, where the caller has only shapes so
-// far.
-int64 length_of(const Side& side, int64 b) {
-  const auto unread = [](const View& view) { return view && !view.data; };
-  for (const View& view : {side.offsets, side.used, side.start, side.batch_index})
-    if (unread(view)) return side.longest;
-  return side.place(b).length;
+// A sum over [0, count). Of very many terms only some are taken, evenly spread, and stand for the
+// rest: explain answers at once for shapes that no machine could run.
+template <class Term>
+double sum_over(int64 count, Term term) {
+  constexpr int64 kMostTerms = 1 << 17;
+  const int64 step = core::ceil_div(count, kMostTerms);
+  int64 taken = 0;
+  double sum = 0;
+  for (int64 n = 0; n < count; n += step, ++taken) sum += static_cast<double>(term(n));
+  return taken > 0 ? sum * static_cast<double>(count) / static_cast<double>(taken) : 0;
 }
 
-// Visible pairs of one head: exact for the band. Absent blocks are taken off tile by tile, where
-// they can be read.
+// Whether all sequences of a side have the longest's length: because none says otherwise, or
+// because the caller has only shapes so far.
+bool uniform(const Side& side) {
+  bool said = false;
+  for (const View& view : {side.offsets, side.used, side.start}) {
+    if (view && !view.data) return true;
+    said = said || view;
+  }
+  return !said;
+}
+
+int64 length_of(const Side& side, int64 b) {
+  return uniform(side) ? side.longest : side.place(b).length;
+}
+
+// Visible pairs of one head, absent blocks taken off.
 double visible_pairs(const Problem& p, const core::Band& band, const core::BlockMask& blocks) {
-  if (!blocks.present) return static_cast<double>(band.pairs());
-  double sum = 0;
-  for (int64 i = 0; i < band.queries; ++i) {
+  return sum_over(band.queries, [&](int64 i) {
     const core::Range seen = band.visible_keys(i);
+    if (!blocks.present) return seen.size();
+    int64 sum = 0;
     for (int64 j = seen.begin; j < seen.end;) {
       const int64 end = std::min(seen.end, (j / p.mask.block_key + 1) * p.mask.block_key);
-      if (blocks.visible(i, j)) sum += static_cast<double>(end - j);
+      if (blocks.visible(i, j)) sum += end - j;
       j = end;
     }
-  }
-  return sum;
+    return sum;
+  });
 }
 
 // Rows of the other side that tiles of one side read again, over all tiles of one head.
 double reread_keys(const core::Band& band, int64 tile) {
-  double sum = 0;
-  for (int64 i = 0; i < band.queries; i += tile)
-    sum += static_cast<double>(band.keys_of({i, std::min(i + tile, band.queries)}).size());
-  return sum;
+  return sum_over(core::ceil_div(band.queries, tile), [&](int64 t) {
+    return band.keys_of({t * tile, std::min((t + 1) * tile, band.queries)}).size();
+  });
 }
 
 double reread_queries(const core::Band& band, int64 tile) {
-  double sum = 0;
-  for (int64 j = 0; j < band.keys; j += tile)
-    sum += static_cast<double>(band.queries_of({j, std::min(j + tile, band.keys)}).size());
-  return sum;
+  return sum_over(core::ceil_div(band.keys, tile), [&](int64 t) {
+    return band.queries_of({t * tile, std::min((t + 1) * tile, band.keys)}).size();
+  });
 }
 
 double fast_memory() {
@@ -60,29 +75,41 @@ double flops_per_pair(const Problem& p) {
   return 2 * (dim + (p.operation == TW_FORWARD ? value_dim : 0));
 }
 
+// What one sequence adds.
+void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
+  const auto element = static_cast<double>(core::bytes_of(p.query.dtype));
+  const auto dims = static_cast<double>(p.shape.dim + p.shape.value_dim);
+  const auto heads = static_cast<double>(p.shape.heads);
+  const core::Band band = p.mask.band(length_of(p.queries, b), length_of(p.keys, b));
+  const auto queries = static_cast<double>(band.queries), keys = static_cast<double>(band.keys);
+  const bool by_head = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.size.head > 1;
+  const double visible = sum_over(by_head ? p.shape.heads : 1,
+                                  [&](int64 h) { return visible_pairs(p, band, p.blocks(b, h)); });
+  double rows = queries + reread_keys(band, tile.rows);
+  if (p.operation == TW_BACKWARD)
+    rows += 3 * queries + 2 * keys + reread_queries(band, tile.columns);
+  work.pairs += heads * queries * keys;
+  work.visible += (by_head ? 1 : heads) * visible;
+  work.tiled_bytes += heads * rows * dims * element;
+  work.model_bytes +=
+      heads * queries * keys * dims * dims / 4 * element * element / work.fast_bytes;
+  work.standard_bytes += heads * ((queries + keys) * dims + queries * keys) * element;
+}
+
 }  // namespace
 
 Work work_of(const Problem& p, const Tile& tile) {
   Work work;
   work.fast_bytes = fast_memory();
-  const auto element = static_cast<double>(core::bytes_of(p.query.dtype));
-  const auto dims = static_cast<double>(p.shape.dim + p.shape.value_dim);
-  const auto heads = static_cast<double>(p.shape.heads);
-  const bool by_head = p.mask.blocks && p.mask.blocks.data;
-  for (int64 b = 0; b < p.shape.batch; ++b) {
-    const core::Band band = p.mask.band(length_of(p.queries, b), length_of(p.keys, b));
-    const auto queries = static_cast<double>(band.queries), keys = static_cast<double>(band.keys);
-    work.pairs += heads * queries * keys;
-    for (int64 h = 0; h < (by_head ? p.shape.heads : 1); ++h)
-      work.visible += (by_head ? 1 : heads) *
-                      visible_pairs(p, band, by_head ? p.blocks(b, h) : core::BlockMask{});
-    double rows = queries + reread_keys(band, tile.rows);
-    if (p.operation == TW_BACKWARD)
-      rows += 3 * queries + 2 * keys + reread_queries(band, tile.columns);
-    work.tiled_bytes += heads * rows * dims * element;
-    work.model_bytes +=
-        heads * queries * keys * dims * dims / 4 * element * element / work.fast_bytes;
-    work.standard_bytes += heads * ((queries + keys) * dims + queries * keys) * element;
+  const bool blocks = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.size.batch > 1;
+  const bool alike = uniform(p.queries) && uniform(p.keys) && !blocks;
+  for (int64 b = 0; b < (alike ? std::min<int64>(1, p.shape.batch) : p.shape.batch); ++b)
+    add_sequence(p, b, tile, work);
+  if (alike) {
+    const auto batch = static_cast<double>(p.shape.batch);
+    for (double* sum :
+         {&work.pairs, &work.visible, &work.tiled_bytes, &work.model_bytes, &work.standard_bytes})
+      *sum *= batch;
   }
   work.flops = work.visible * flops_per_pair(p);
   return work;

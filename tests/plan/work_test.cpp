@@ -41,6 +41,14 @@ TEST(Work, TakesTheLongestWhereLengthsHaveNoData) {
   }
 }
 
+TEST(Work, AnswersAtOnceForShapesThatNothingCanRun) {
+  Problem problem = problem_of(int64{1} << 39, 1);
+  problem.shape.batch = int64{1} << 15;
+  problem.mask.right = 0;
+  const Work work = work_of(problem, {4, 4});
+  EXPECT_NEAR(work.visible / work.pairs, 0.5, 1e-4);
+}
+
 TEST(Work, LeavesOutAbsentBlocks) {
   Problem problem = problem_of(40, 1);
   std::byte blocks[9] = {};

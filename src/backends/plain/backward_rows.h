@@ -12,8 +12,8 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
   const View& incoming = p.gradients.output;
   const T factor = head.factor(p.scaling.output_gradient);
   const int64 index = head.b * p.shape.heads + head.h;
-  T sink = -core::infinity<T>(), share = 0;
-  if (p.scores.sinks) sink = load<T>(p.scores.sinks, p.scores.sinks.offset(0, head.h, 0, 0));
+  const T sink = head.sink();
+  T share = 0;
   for (int64 i = rows.begin; i < rows.end; ++i) {
     const int64 output = p.queries.row(p.output, head.queries, head.h, i);
     const int64 gradient = p.queries.row(incoming, head.queries, head.h, i);

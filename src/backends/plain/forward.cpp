@@ -64,17 +64,18 @@ template <class T>
 void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
   const Problem& p = head.problem;
   const int64 dim = p.shape.value_dim;
+  const T sink = head.sink();
   for (int64 i = 0; i < rows.size(); ++i) {
     const core::Row<T> seen = scratch.row[i];
-    core::Row<T> row = seen;
-    if (p.scores.sinks)
-      row = merge(seen,
-                  core::row_of(load<T>(p.scores.sinks, p.scores.sinks.offset(0, head.h, 0, 0))));
+    const core::Row<T> row = merge(seen, core::row_of(sink));
     // A row that saw nothing has sum 0, and output 0.
     const T factor = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
     const int64 to = p.queries.row(p.output, head.queries, head.h, rows.begin + i);
     store_row(p.output, to, dim, factor, scratch.output + i * dim);
-    if (p.lse) store(p.lse, p.queries.row(p.lse, head.queries, head.h, rows.begin + i), lse(row));
+    if (!p.lse) continue;
+    // To the bit, where the sink is all there is.
+    const T lse = seen.sum == 0 ? sink : core::lse(row);
+    store(p.lse, p.queries.row(p.lse, head.queries, head.h, rows.begin + i), lse);
   }
 }
 

@@ -62,6 +62,12 @@ struct Head {
     return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }
 
+  // -inf, the logit that adds nothing, where there is none.
+  T sink() const {
+    const View& sinks = problem.scores.sinks;
+    return sinks ? load<T>(sinks, sinks.offset(0, h, 0, 0)) : -core::infinity<T>();
+  }
+
   bool keeps(int64 i, int64 j) const {
     const auto& [decide, base] = problem.dropout;
     return decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
