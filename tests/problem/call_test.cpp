@@ -95,17 +95,17 @@ Refusals memory_refusals() {
       refuse(TW_FORWARD, "lse and keys.offsets share memory",
              [](A& a) {
                a.pack_keys();
-               lay_over(a.request.lse, a.keys.offsets);
+               lay_over(a.keys.offsets, a.request.lse);
              }),
       refuse(TW_FORWARD, "output and scaling.key share memory",
              [](A& a) {
                a.scaling.key = a.memory.tensor(TW_FLOAT32, {1, 1});
-               lay_over(a.request.output, a.scaling.key);
+               lay_over(a.scaling.key, a.request.output);
              }),
       refuse(TW_FORWARD, "output and cache.page_table share memory",
              [](A& a) {
                a.page_keys();
-               lay_over(a.request.output, a.cache.page_table);
+               lay_over(a.cache.page_table, a.request.output);
              }),
       refuse(
           TW_FORWARD,
