@@ -72,10 +72,9 @@ std::vector<std::string> figures(const std::vector<Measurement>& results,
                                  const Measurement& result) {
   if (result.refusal) return {"declines", "", "", "", "", ""};
   const auto times = ratio(results, result);
-  return {
-      seconds(result.timing.median),         fmt::format("{:.1f} %", 100 * result.timing.spread),
-      fmt::format("{}", result.timing.runs), number(gflops(result)),
-      bytes(result.workspace_bytes),         times ? number(*times) : ""};
+  return {seconds(result.timing.median),         spread_text(result.timing),
+          fmt::format("{}", result.timing.runs), number(gflops(result)),
+          bytes(result.workspace_bytes),         times ? number(*times) : ""};
 }
 
 std::string size_text(const Case& shape) {

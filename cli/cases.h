@@ -56,7 +56,7 @@ struct Case {
 
 // Reads a list of cases; throws std::invalid_argument with a sentence that names the case and
 // field.
-[[nodiscard]] std::vector<Case> parse_cases(std::string_view json);
+[[nodiscard]] std::vector<Case> parse_cases(std::string_view text);
 
 // The list built into this program, in its own order.
 [[nodiscard]] const std::vector<Case>& all_cases();

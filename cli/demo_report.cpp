@@ -60,8 +60,7 @@ void show_time(const DemoReport& report) {
   Table table("lrrrrr");
   table.add({"direction", "median", "spread", "GFLOP/s", "workspace", "peak resident"});
   const auto row = [&](const char* name, bool backward, const DirectionReport& direction) {
-    table.add({name, seconds(direction.timing.median),
-               fmt::format("{:.1f} %", 100 * direction.timing.spread),
+    table.add({name, seconds(direction.timing.median), spread_text(direction.timing),
                number(gflops(report.large, backward, direction)), bytes(direction.workspace_bytes),
                bytes(direction.peak_bytes)});
   };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -49,6 +50,13 @@ bool wants_json(int count, char** words) {
   return false;
 }
 
+// A sentence may quote a file or an argument, which must not move the terminal's cursor.
+std::string printable(std::string text) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
+}
+
 ExitStatus report(const Failure& failure, bool json) {
   if (json) {
     const nlohmann::ordered_json error{
@@ -56,7 +64,7 @@ ExitStatus report(const Failure& failure, bool json) {
     print(error.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
     flush();
   }
-  fmt::print(stderr, "tilewise: {}\n", failure.what());
+  fmt::print(stderr, "tilewise: {}\n", printable(failure.what()));
   return failure.status();
 }
 

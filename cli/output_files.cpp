@@ -39,10 +39,12 @@ Failure cannot_write(const std::string& path, const std::string& why) {
   return {kUsage, fmt::format("cannot write {}: {}", path, why)};
 }
 
-// Where the file will lie: renaming onto a link would replace the link instead of its target.
+// Where the file will lie, in one spelling: renaming onto a link would replace the link instead of
+// its target.
 std::string follow_links(const std::string& path) {
   std::error_code error;
-  const auto place = std::filesystem::weakly_canonical(path, error);
+  const auto whole = std::filesystem::absolute(path, error);
+  const auto place = std::filesystem::weakly_canonical(error ? path : whole, error);
   return error ? path : place.string();
 }
 
@@ -84,8 +86,15 @@ OutputFiles::~OutputFiles() {
   }
 }
 
+void OutputFiles::keep(const std::string& path) {
+  kept_.push_back(follow_links(path));
+}
+
 void OutputFiles::reserve(const std::string& path) {
   const std::string place = follow_links(path);
+  if (std::find(kept_.begin(), kept_.end(), place) != kept_.end()) {
+    throw cannot_write(path, "it is an input of this run");
+  }
   const bool is_taken = std::any_of(entries_.begin(), entries_.end(),
                                     [&](const Entry& entry) { return entry.place == place; });
   if (is_taken) throw cannot_write(path, "two outputs would go there");

@@ -17,6 +17,8 @@ class OutputFiles {
   OutputFiles& operator=(const OutputFiles&) = delete;
   ~OutputFiles();
 
+  // A file that this run reads and therefore does not replace.
+  void keep(const std::string& path);
   // Proves that the file can be written, and that no other output goes there. Throws Failure.
   void reserve(const std::string& path);
   void write(const std::string& path, std::string_view prelude, std::span<const std::byte> data);
@@ -31,6 +33,7 @@ class OutputFiles {
     std::size_t slot;  // among the names that an interrupt removes
   };
   std::vector<Entry> entries_;
+  std::vector<std::string> kept_;
 };
 
 // From here on an interrupt (Ctrl-C, a polite kill) removes unfinished files before it ends the

@@ -137,6 +137,9 @@ ExitStatus run(const Options& options) {
 
   OutputFiles files;
   remove_unfinished_on_interrupt();
+  for (const InputFile& file : input_files()) {
+    if (!paths.at(file.flag).empty()) files.keep(paths.at(file.flag));
+  }
   for (const OutputFile& file : output_files()) {
     if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
   }

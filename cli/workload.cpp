@@ -1,5 +1,7 @@
 #include "cli/workload.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -78,6 +80,10 @@ Timing summarize(std::vector<double> samples) {
   timing.median = quantile(0.5);
   timing.spread = timing.median > 0 ? (quantile(0.75) - quantile(0.25)) / timing.median : 0;
   return timing;
+}
+
+std::string spread_text(const Timing& timing) {
+  return timing.runs == 1 ? "one run" : fmt::format("{:.1f} %", 100 * timing.spread);
 }
 
 Timing measure(tw_operation operation, const Call& call, Runner& runner, double budget) {

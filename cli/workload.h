@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cli/call.h"
@@ -31,6 +32,8 @@ struct Timing {
   int runs = 0;
 };
 [[nodiscard]] Timing summarize(std::vector<double> samples);
+// "1.2 %", or "one run", which has no spread.
+[[nodiscard]] std::string spread_text(const Timing& timing);
 
 // Runs until the budget is spent: once to warm up and then at least once more, unless the first
 // run alone took longer than the budget; then it is what counts.

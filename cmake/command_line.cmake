@@ -16,5 +16,8 @@ if(missing_packages)
 endif()
 
 add_subdirectory(${PROJECT_SOURCE_DIR}/cli)
-# A program `tilewise` at the top of the build folder would take the name from the target `tilewise`.
-set_target_properties(tilewise_cli PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+# The program formats text and waits for the library; more than -O1 only makes three large template
+# libraries a third slower to compile.
+foreach(target tilewise_cli_parts tilewise_cli)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endforeach()

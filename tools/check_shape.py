@@ -64,7 +64,8 @@ def _hash_comment_lines(text: str) -> Iterator[tuple[int, str]]:
 def _commented_out_code(path: Path, text: str) -> Iterator[tuple[int, str]]:
     if path.suffix in CPP_SUFFIXES:
         for number, comment in cpp_comment_lines(text):
-            if _CPP_CODE.match(comment):
+            # Deeply indented lines are a display: an example, a formula.
+            if not comment.startswith("    ") and _CPP_CODE.match(comment.strip()):
                 yield number, "is commented-out code: delete it, the history keeps it"
         for match in re.finditer(r"^[ \t]*#[ \t]*if[ \t]+0\b", text, re.MULTILINE):
             yield text.count("\n", 0, match.start()) + 1, "opens code that is never compiled"

@@ -7,7 +7,6 @@ mkdir -p build
 
 echo "-- the checks themselves"
 python3 -m unittest discover -q -b -s tools/tests -t tools
-python3 tools/readme_examples.py --self-test
 python3 tools/check_layers.py
 python3 tools/check_shape.py
 python3 tools/check_links.py
@@ -16,17 +15,13 @@ echo "-- shell"
 shellcheck dev tools/*.sh tests/consumers/*.sh .ci/run
 
 echo "-- Python"
-python_folders=$(ls -d tools python examples 2>/dev/null)
-# The folders are several words.
-# shellcheck disable=SC2086
-build/venv/bin/ruff check -q $python_folders
-# shellcheck disable=SC2086
-build/venv/bin/ruff format -q --check $python_folders
+build/venv/bin/ruff check -q .
+build/venv/bin/ruff format --check .
 build/venv/bin/mypy --no-error-summary
 
 echo "-- clang-format"
-find include src cli tests bench examples \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o \
-  -name '*.c' \) 2>/dev/null | sort | xargs clang-format-14 --dry-run -Werror
+find . -path ./build -prune -o \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.c' \) \
+  -print | sort | xargs clang-format-14 --dry-run -Werror
 
 echo "-- headers, each alone"
 cmake --preset release >build/lint.log

@@ -42,11 +42,11 @@ def cpp_without_comments(text: str) -> str:
 
 
 def cpp_comment_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(line number, text) of each line of each comment, without the comment's own marks."""
+    """(line number, text) of each line of each comment; what follows its marks keeps its indent."""
     for match in _CPP_TOKEN.finditer(text):
         comment = match["block"] or match["line"]
         if comment is None:
             continue
         first = text.count("\n", 0, match.start()) + 1
         for offset, line in enumerate(comment.split("\n")):
-            yield first + offset, line.strip().lstrip("/*").removesuffix("*/").strip()
+            yield first + offset, line.strip().lstrip("/*").removesuffix("*/").rstrip()

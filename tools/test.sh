@@ -64,8 +64,7 @@ python_tests() {
 
 # What the pages show must compile, run and print what they say.
 page_examples() {
-  cmake --install build/release --prefix build/prefix >"$results/examples.log"
-  python3 tools/readme_examples.py --prefix build/prefix --python build/venv/bin/python
+  python3 tools/readme_examples.py --build build/release --python build/venv/bin/python
 }
 
 # NullDereference takes each absent tensor for present on some path.

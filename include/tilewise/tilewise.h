@@ -304,7 +304,7 @@ typedef struct tw_merge_request {
   const tw_tensor* outputs; /* parts of them */
   const tw_tensor* lses;
   int64_t parts;
-  tw_tensor sinks; /* optional, float32 (heads) */
+  tw_tensor sinks; /* optional, float32 or float64 (heads) */
   tw_tensor output, lse;
 } tw_merge_request;
 TW_API tw_status tw_merge(const tw_merge_request* request, const tw_execution* execution,

@@ -41,6 +41,53 @@ def test_option(name: str, dtype: type, tolerance: float) -> None:
         assert_close(gradient, wanted[field], max(tolerance, 1e-6) if is_single else tolerance)
 
 
+def test_slopes_and_sinks_in_float64() -> None:
+    query, key, value = arrays()
+    random = np.random.default_rng(6)
+    slopes, sinks = random.random((2, 4)), random.standard_normal(4)
+    words: dict[str, Any] = {"slopes": slopes, "sinks": sinks, "diagonal": 18}
+    reference = Attention(query, key, value, **words)
+    arriving = random.standard_normal(reference.output.shape)
+    wanted = reference.gradients(arriving)
+    for sinks_given, slopes_given in ((sinks, slopes), (sinks.tolist(), slopes.astype(">f8"))):
+        options: dict[str, Any] = {"alibi_slopes": slopes_given, "sinks": sinks_given}
+        output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+        assert_close(lse, reference.lse, 1e-13)
+        found = tilewise.attention_backward(arriving, query, key, value, output, lse, **options)
+        for name in ("slopes", "sinks"):
+            gradient = getattr(found, name)
+            assert gradient.dtype == np.float64
+            assert gradient.dtype.isnative
+            assert_close(gradient, wanted[name], 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given", "result", "tolerance"),
+    [
+        (np.float64, np.float32, np.float32, 1e-6),
+        (np.float64, np.float16, np.float64, 1e-12),
+        (np.float64, np.int32, np.float64, 1e-12),
+        (np.float32, np.float64, np.float32, 3e-6),
+        (np.float16, np.float16, np.float32, 6e-3),
+    ],
+)
+def test_types_of_slopes_and_sinks(
+    dtype: type, given: type, result: type, tolerance: float
+) -> None:
+    query, key, value = arrays(dtype=dtype)
+    small: Array = np.array([0, 1, 0, 2], given)
+    options: dict[str, Any] = {"alibi_slopes": small, "sinks": small}
+    output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+    found = tilewise.attention_backward(output, query, key, value, output, lse, **options)
+    assert found.slopes is not None
+    assert found.sinks is not None
+    assert found.slopes.dtype == found.sinks.dtype == result
+    wanted = Attention(query, key, value, slopes=small, sinks=small, diagonal=18)
+    gradients = wanted.gradients(output)
+    for name in ("slopes", "sinks"):
+        assert_close(getattr(found, name), gradients[name], tolerance)
+
+
 def directional(query: Array, key: Array, value: Array, options: dict[str, Any]) -> float:
     """A number made of all results: sum(output * cos) + sum(lse * sin)."""
     output, lse = tilewise.attention(query, key, value, return_lse=True, **options)

@@ -79,6 +79,10 @@ def test_wrong_values(options: dict[str, Any], sentence: str) -> None:
         ({"dropout": float("nan")}, "dropout"),
         ({"scale": float("inf")}, "^scale is inf"),
         ({"softcap": -1.0}, "softcap"),
+        ({"scale": -1e39}, r"^scale is -1e\+39"),
+        ({"scale": 1e-50}, "^scale is 1e-50"),
+        ({"softcap": 1e39}, r"^softcap is 1e\+39"),
+        ({"softcap": 1e-50}, "^softcap is 1e-50"),
         ({"chunk": -1}, "^chunk is -1"),
         ({"mask": np.ones((19, 36), bool)}, r"^mask has shape \(1, 1, 19, 36\)"),
         ({"bias": np.zeros((3, 1, 1, 1))}, "bias"),
@@ -99,6 +103,15 @@ def test_the_library_refuses(options: dict[str, Any], word: str) -> None:
     sentence = str(error.value)
     assert sentence.endswith(".")
     assert len(sentence.split()) > 4
+
+
+def test_what_float32_cannot_hold_is_right_in_float64() -> None:
+    query, key, value = arrays()
+    plain = tilewise.attention(query, key, value)
+    for softcap in (1e39, 1e300):
+        np.testing.assert_allclose(tilewise.attention(query, key, value, softcap=softcap), plain)
+    large = tilewise.attention(query * 1e-25, key * 1e-25, value, scale=0.25e50)
+    np.testing.assert_allclose(large, plain)
 
 
 def test_arrays_that_are_none() -> None:

@@ -143,6 +143,18 @@ def test_factors_of_float8() -> None:
     assert_close(output, wanted.output, 5e-2)
 
 
+@pytest.mark.parametrize("kind", ["array", "list"])
+def test_factors_in_float64(kind: str) -> None:
+    query, key, value = arrays()
+    factors = np.array([[1 / 3, 0.7], [1.1, 0.9]])
+    given = factors if kind == "array" else factors.tolist()
+    options: dict[str, Any] = {"query_factor": 0.3, "key_factor": given, "value_factor": given}
+    output = tilewise.attention(query, key, value, **options)
+    by_head = factors[:, None, :, None]
+    wanted = Attention(query * 0.3, key * by_head, value * by_head)
+    assert_close(output, wanted.output, 1e-13)
+
+
 def test_a_row_that_sees_nothing() -> None:
     query, key, value = arrays(queries=8, keys=3)
     output, lse = tilewise.attention(query, key, value, causal=True, return_lse=True)

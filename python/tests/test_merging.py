@@ -10,7 +10,7 @@ from reference import Array, Attention, arrays, assert_close
 SINKS = np.array([0.0, 1.5, -2.0, 3.0], np.float32)
 
 
-@pytest.mark.parametrize("sinks", [None, SINKS])
+@pytest.mark.parametrize("sinks", [None, SINKS, SINKS.astype(np.float64) / 3])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])
 def test_merge(sinks: Array | None, dtype: type, tolerance: float) -> None:
     query, key, value = arrays(dtype=dtype)

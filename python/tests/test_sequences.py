@@ -81,6 +81,31 @@ def test_packed_probabilities() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("bounds", "shape"),
+    [
+        ({"max_query_length": 15, "max_key_length": 20}, (15, 20)),
+        ({"max_query_length": 2**39, "max_key_length": 2**39}, (18, 25)),
+        ({"max_query_length": 0, "max_key_length": 0}, (12, 12)),
+    ],
+)
+def test_probabilities_within_bounds(bounds: dict[str, Any], shape: tuple[int, int]) -> None:
+    query, key, _ = packed()
+    found = tilewise.attention_probabilities(query, key, **OPTIONS, **bounds)
+    assert found.shape == (4, 4, *shape)
+    wanted = tilewise.attention_probabilities(query, key, **OPTIONS)
+    assert_close(found[..., :12, :12], wanted, 1e-13)
+    assert not found[..., 12:, :].any()
+    assert not found[..., 12:].any()
+
+
+def test_probabilities_of_offsets_beyond_the_tokens() -> None:
+    query, key, _ = packed()
+    options = {**OPTIONS, "query_offsets": [0, 2**45, 2**45, 2**45, 2**45]}
+    with pytest.raises(ValueError, match=r"query_offsets ends at 35184372088832 but query has 18"):
+        tilewise.attention_probabilities(query, key, **options)
+
+
 def test_rows_that_no_sequence_owns() -> None:
     query, key, value = packed()
     options = {**OPTIONS, "query_offsets": [2, 5, 5, 10, 11], "key_offsets": [0, 4, 8, 20, 20]}

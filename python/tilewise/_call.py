@@ -16,8 +16,8 @@ from tilewise._tensor import (
     Borrower,
     Operand,
     default_dtype,
-    lse_dtype,
     require_array,
+    wide_dtype,
 )
 from tilewise.options import Settings
 
@@ -54,7 +54,8 @@ class Call:
             if operand is not None:
                 _check_rank(name, operand, settings)
                 setattr(self.request, name, self.borrow.input(name, operand))
-        self.options = _request.build_options(settings, self.borrow)
+        wide = wide_dtype(operands.query.dtype)
+        self.options = _request.build_options(settings, self.borrow, wide)
         self.request.options = pointer(self.options)
 
     @property
@@ -79,10 +80,10 @@ class Call:
 
     def result_lse(self) -> Array:
         """A new array for the lse; rows that no sequence owns see nothing, so they stay -inf."""
-        return np.full(self.lse_shape(), -np.inf, lse_dtype(self.operands.query.dtype))
+        return np.full(self.lse_shape(), -np.inf, wide_dtype(self.operands.query.dtype))
 
     def extent(self) -> Extent:
-        """The sizes of the score matrix, as large as the longest sequences."""
+        """The sizes of the score matrix: as large as the longest sequences may be, no larger."""
         settings = self.settings
         query, key = self.operands.query.shape, self.operands.key.shape
         queries = _longest(settings.query_offsets, settings.max_query_length, query)
@@ -96,11 +97,11 @@ class Call:
         """Adds the results of an operation as blanks, which is enough to plan it."""
         dtype = default_dtype(self.operands.query.dtype)
         if operation == _abi.Operation.PROBABILITIES:
-            dtype = lse_dtype(self.operands.query.dtype)
+            dtype = wide_dtype(self.operands.query.dtype)
             self.request.output = self.borrow.input("output", Blank(self.extent(), dtype))
             return
         output = self.borrow.input("output", Blank(self.output_shape(), dtype))
-        lse = Blank(self.lse_shape(), lse_dtype(self.operands.query.dtype))
+        lse = Blank(self.lse_shape(), wide_dtype(self.operands.query.dtype))
         self.request.output, self.request.lse = output, self.borrow.input("lse", lse)
         if operation == _abi.Operation.BACKWARD:
             gradients = _abi.Gradients(output=output)
@@ -157,10 +158,10 @@ def _check_rank(name: str, operand: Operand, settings: Settings) -> None:
 def _longest(offsets: Any, bound: int | None, shape: tuple[int, ...]) -> int:
     if offsets is None:
         return shape[1]
-    if bound is not None:
-        return check.integer("the longest length", bound, low=0)
+    if bound:
+        return min(int(bound), shape[0])
     lengths = np.diff(np.asarray(offsets))
-    return max(int(lengths.max()), 0) if lengths.size else 0
+    return min(max(int(lengths.max()), 0), shape[0]) if lengths.size else 0
 
 
 def _without_data(tensor: Any) -> _abi.Tensor:

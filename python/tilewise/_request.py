@@ -15,8 +15,8 @@ from tilewise._tensor import (
     Borrower,
     booleans,
     integers,
+    reals,
     require_array,
-    singles,
     with_leading_ones,
 )
 from tilewise.options import Settings
@@ -24,12 +24,12 @@ from tilewise.options import Settings
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 
-def build_options(settings: Settings, borrow: Borrower) -> _abi.Options:
-    """All of `settings` that a request carries; the arrays stay with `borrow`."""
+def build_options(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.Options:
+    """All that a request carries; arrays stay with `borrow`, numbers are at most `wide`."""
     options = _abi.Options(deterministic=check.flag("deterministic", settings.deterministic))
     parts: dict[str, Any] = {
         "mask": _mask(settings, borrow),
-        "scores": _scores(settings, borrow),
+        "scores": _scores(settings, borrow, wide),
         "dropout": _dropout(settings),
         "queries": sequences(
             borrow,
@@ -56,7 +56,7 @@ def build_options(settings: Settings, borrow: Borrower) -> _abi.Options:
                 "cache_batch_index": settings.cache_batch_index,
             },
         ),
-        "scaling": _scaling(settings, borrow),
+        "scaling": _scaling(settings, borrow, wide),
     }
     for name, part in parts.items():
         if part is not None:
@@ -149,18 +149,19 @@ def _block_size(block_size: object) -> tuple[int, int]:
     return queries, keys
 
 
-def _scores(settings: Settings, borrow: Borrower) -> _abi.Scores | None:
+def _scores(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.Scores | None:
     scores = _abi.Scores(softcap=check.real("softcap", settings.softcap))
     if settings.scale is not None:
         scores.has_scale, scores.scale = 1, check.real("scale", settings.scale)
     if settings.alibi_slopes is not None:
-        slopes = singles("alibi_slopes", settings.alibi_slopes)
+        slopes = reals("alibi_slopes", settings.alibi_slopes, wide)
         scores.slopes = borrow.input("alibi_slopes", slopes)
     bias = bias_view(settings)
     if bias is not None:
         scores.bias = borrow.input("bias", bias)
     if settings.sinks is not None:
-        scores.sinks = borrow.input("sinks", singles("sinks", settings.sinks))
+        sinks = reals("sinks", settings.sinks, wide)
+        scores.sinks = borrow.input("sinks", sinks)
     return scores if bytes(scores) != bytes(_abi.Scores()) else None
 
 
@@ -176,7 +177,7 @@ def _dropout(settings: Settings) -> _abi.Dropout | None:
     return dropout if dropout.probability != 0 else None
 
 
-def _scaling(settings: Settings, borrow: Borrower) -> _abi.Scaling | None:
+def _scaling(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.Scaling | None:
     factors = {
         "query": settings.query_factor,
         "key": settings.key_factor,
@@ -189,6 +190,6 @@ def _scaling(settings: Settings, borrow: Borrower) -> _abi.Scaling | None:
     for member, factor in factors.items():
         if factor is not None:
             name = f"{member}_factor"
-            array = with_leading_ones(name, singles(name, factor), 2)
+            array = with_leading_ones(name, reals(name, factor, wide), 2)
             setattr(scaling, member, borrow.input(name, array))
     return scaling

@@ -137,12 +137,12 @@ def integers(name: str, value: npt.ArrayLike) -> Array:
     return array.astype(np.int64)
 
 
-def singles(name: str, value: npt.ArrayLike) -> Array:
-    """Numbers as float32, which is what the library takes for slopes, sinks and factors."""
+def reals(name: str, value: npt.ArrayLike, wide: np.dtype[Any]) -> Array:
+    """Slopes, sinks or factors, as the library takes them: float32 as it is, the rest as `wide`."""
     array = np.asarray(value)
     if array.dtype.name not in _FLOATS and array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype.name}; it must hold real numbers.")
-    return array.astype(np.float32, copy=False)
+    return array.astype(np.float32 if array.dtype.name == "float32" else wide, copy=False)
 
 
 def with_leading_ones(name: str, array: Array, rank: int) -> Array:
@@ -157,7 +157,8 @@ def default_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype("bfloat16") if dtype.itemsize == 1 else dtype.newbyteorder("=")
 
 
-def lse_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def wide_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of lse and probabilities, and the widest of slopes, where query is `dtype`."""
     return np.dtype(np.float64 if dtype.name == "float64" else np.float32)
 
 

@@ -14,8 +14,9 @@ from tilewise._call import Call, Operands, taken
 from tilewise._tensor import (
     Array,
     default_dtype,
-    lse_dtype,
+    reals,
     require_array,
+    wide_dtype,
     with_leading_ones,
 )
 from tilewise.options import Options, settings, with_options
@@ -157,8 +158,9 @@ def attention_backward(
 
     output_gradient, shaped like output, is the gradient that arrives there; lse_gradient, shaped
     like lse, the one that arrives at lse, if any. Each gradient has the shape and type of what it
-    is the gradient of (bfloat16 for FP8); those of bias, slopes and sinks exist when these are
-    given, and are summed over what was broadcast. Switch off what you do not need.
+    is the gradient of (bfloat16 for FP8; slopes and sinks: the type that they are taken to); those
+    of bias, slopes and sinks exist when these are given, and are summed over what was broadcast.
+    Switch off what you do not need.
 
     out: arrays to write gradients into instead of new ones, in the fields of Gradients.
     options: the ones that attention was called with; see tilewise.Options.
@@ -221,7 +223,7 @@ def attention_probabilities(
     """
     operands = Operands(require_array("query", query), require_array("key", key), None)
     call = Call(settings(options), operands)
-    new = np.zeros(call.extent() if out is None else 0, lse_dtype(operands.query.dtype))
+    new = np.zeros(call.extent() if out is None else 0, wide_dtype(operands.query.dtype))
     result = taken("out", out, new)
     call.request.output = call.borrow.output("out", result)
     call.run("tw_probabilities", _abi.Operation.PROBABILITIES, workspace)
@@ -238,9 +240,11 @@ def _gradient_results(call: Call, wanted: set[str], out: Gradients) -> dict[str,
     if scores.bias is not None:
         bias = np.asarray(scores.bias)
         shapes["bias"] = bias.shape, default_dtype(bias.dtype)
+    wide = wide_dtype(call.operands.query.dtype)
     for name, given in (("slopes", scores.alibi_slopes), ("sinks", scores.sinks)):
         if given is not None:
-            shapes[name] = np.asarray(given).shape, np.dtype(np.float32)
+            taken_as = reals(name, given, wide)
+            shapes[name] = taken_as.shape, taken_as.dtype
     results: dict[str, Array] = {}
     for name, (shape, dtype) in shapes.items():
         given = getattr(out, name)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tilewise import _abi, _library
 from tilewise._call import execution, taken
-from tilewise._tensor import Array, Borrower, require_array, singles
+from tilewise._tensor import Array, Borrower, reals, require_array, wide_dtype
 
 
 def merge(
@@ -60,6 +60,7 @@ def merge(
         lse=borrow.output("lse_out", lse),
     )
     if sinks is not None:
-        request.sinks = borrow.input("sinks", singles("sinks", sinks))
+        wide = wide_dtype(lses[0].dtype)
+        request.sinks = borrow.input("sinks", reals("sinks", sinks, wide))
     _library.call("tw_merge", byref(request), byref(execution(threads)))
     return output, lse

@@ -18,7 +18,8 @@ class Options(TypedDict, total=False):
 
     Query i of a sequence, counted from its first row that counts, sees key j when all of these say
     so. Small arrays may be given as lists; masks and biases with fewer than four dimensions get
-    leading ones, as in broadcasting.
+    leading ones, as in broadcasting. Slopes, sinks and factors are taken to float32; where query is
+    float64, to float64 unless they are float32 arrays.
 
     Who sees whom:
       causal: hides the keys behind the diagonal; the same as a right window of 0.
@@ -35,9 +36,9 @@ class Options(TypedDict, total=False):
     What a score is (scale, softcap, slopes, bias, in this order):
       scale: the factor of each product of query and key; None is 1 / sqrt(dim).
       softcap: c replaces a score s with c * tanh(s / c); 0 is none.
-      alibi_slopes: (heads) or (batch, heads); taken to float32.
+      alibi_slopes: (heads) or (batch, heads).
       bias: any float type, broadcastable to (batch, heads, queries, keys); -inf hides the key.
-      sinks: (heads): one more logit in each denominator; taken to float32.
+      sinks: (heads): one more logit in each denominator.
 
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
@@ -49,7 +50,8 @@ class Options(TypedDict, total=False):
         offsets[b + 1] of the packed array (tokens, heads, dim).
       query_lengths, key_lengths: (batch): how many rows of each sequence count.
       query_start, key_start: (batch): the first row that counts, for padding on the left.
-      max_query_length, max_key_length: upper bounds of packed lengths; None reads the offsets.
+      max_query_length, max_key_length: upper bounds of packed lengths; None and 0 read
+        the offsets.
 
     Keys and values in a cache:
       page_table: (batch, columns) integers; key and value are (pages, page size, key heads, dim).
@@ -57,7 +59,7 @@ class Options(TypedDict, total=False):
 
     Factors of FP8 arrays: the value meant is factor * element:
       query_factor, key_factor, value_factor, output_gradient_factor: broadcastable to (batch, key
-        heads); taken to float32.
+        heads).
 
     How it runs:
       deterministic: backward gives the same bits every time. (Forward always does.)

@@ -45,6 +45,12 @@ TW_HD Row<T> merge(Row<T> a, Row<T> b) {
   return {max, a.sum * exp2(a.max - shift(max)) + b.sum * exp2(b.max - shift(max))};
 }
 
+// A score's share of the row's denominator.
+template <class T>
+TW_HD T weight_in(Row<T> row, T score) {
+  return exp2(score - shift(row.max)) / row.sum;
+}
+
 // The natural logarithm of the row's denominator; -inf where nothing was seen.
 template <class T>
 TW_HD T lse(Row<T> row) {

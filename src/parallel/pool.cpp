@@ -62,8 +62,7 @@ void Pool::start(int threads) {
 void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argument) {
   std::int64_t next = 0;
   const Job job{task, argument, tasks, &next};
-  const std::unique_lock mine(busy_, std::try_to_lock);
-  if (!mine.owns_lock()) return work(job, 0);
+  if (busy_.test_and_set()) return work(job, 0);
 
   const int wanted = static_cast<int>(std::min<std::int64_t>(workers, tasks)) - 1;
   start(wanted);
@@ -76,8 +75,11 @@ void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argumen
   }
   wake_.notify_all();
   work(job, 0);
-  std::unique_lock lock(state_);
-  done_.wait(lock, [this] { return active_ == 0; });
+  {
+    std::unique_lock lock(state_);
+    done_.wait(lock, [this] { return active_ == 0; });
+  }
+  busy_.clear();
 }
 
 void Pool::serve(int worker) {

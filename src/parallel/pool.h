@@ -1,6 +1,7 @@
 // The library's own threads: started when first needed, asleep between calls, gone at exit.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -39,8 +40,8 @@ class Pool {
   void serve(int worker);
   static void work(const Job& job, int worker);
 
-  std::mutex busy_;   // held by the caller whose job is running
-  std::mutex state_;  // guards everything below
+  std::atomic_flag busy_;  // set while some caller's job is running
+  std::mutex state_;       // guards everything below
   std::condition_variable wake_, done_;
   std::vector<std::thread> threads_;
   Job job_;

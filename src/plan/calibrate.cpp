@@ -10,6 +10,8 @@ namespace tilewise {
 namespace {
 
 constexpr int64 kLength = 128;
+constexpr int64 kMostHeads = 64;
+constexpr double kEnoughSeconds = 0.05;
 // Heads wider than this take too long, and too much memory, for a mere question.
 constexpr int64 kWidest = 4096;
 
@@ -17,23 +19,26 @@ struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// The problem with its options that need no tensors, on `kLength` dense rows and one head a worker.
+// The problem with its options that need no tensors, on a few dense rows and at most one head a
+// worker.
 class Sample {
  public:
   Sample(const Problem& like, int workers) {
     problem_.operation = like.operation;
     problem_.shape = like.shape;
     problem_.shape.batch = 1;
-    problem_.shape.heads = problem_.shape.key_heads = workers;
-    problem_.shape.queries = problem_.shape.keys = kLength;
-    problem_.queries.rows = problem_.queries.longest = kLength;
-    problem_.keys = problem_.queries;
+    const int64 heads = std::min<int64>({like.shape.batch * like.shape.heads, workers, kMostHeads});
+    problem_.shape.heads = problem_.shape.key_heads = heads;
+    problem_.shape.queries = std::min(like.shape.queries, kLength);
+    problem_.shape.keys = std::min(like.shape.keys, kLength);
+    problem_.queries.rows = problem_.queries.longest = problem_.shape.queries;
+    problem_.keys.rows = problem_.keys.longest = problem_.shape.keys;
     problem_.scores.scale = like.scores.scale;
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
     const int64 widest = std::max({like.shape.dim, like.shape.value_dim, kLength});
     if (widest > kWidest) return;
-    bytes_ = static_cast<std::size_t>(workers * kLength * widest * 8);
+    bytes_ = static_cast<std::size_t>(heads * kLength * widest * 8);
     memory_.reset(static_cast<std::byte*>(std::calloc(bytes_, kTensors)));
     if (memory_) lay_out(like);
   }
@@ -83,13 +88,14 @@ double predicted_seconds(const Problem& problem, const Plan& plan, const Work& w
   const std::unique_ptr<std::byte, Free> workspace(
       static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
   if (!workspace) return 0;
-  double best = 0;
-  for (int run = 0; run < 3; ++run) {
+  double best = 0, spent = 0;
+  for (int run = 0; run < 3 && spent < kEnoughSeconds; ++run) {
     const auto begin = std::chrono::steady_clock::now();
     const Status status = plan.backend->run(sample.problem(), small, {parallel, workspace.get()});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (!status.ok()) return 0;
     best = run == 0 ? took.count() : std::min(best, took.count());
+    spent += took.count();
   }
   const Work done = work_of(sample.problem(), small.tile);
   return done.flops > 0 ? best * work.flops / done.flops : 0;

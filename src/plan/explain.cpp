@@ -72,13 +72,12 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   text.add("mask       ");
   add_band(p.mask, text);
   text.add("; %.2f %% of the scores visible\n", 100 * share(work));
-  text.add("also       ");
-  const char* separator = "";
+  const char* separator = "also       ";
   for_each_feature(p, [&](const char* name) {
     text.add("%s%s", separator, name);
     separator = ", ";
   });
-  text.add("%s\n", *separator ? "" : "nothing");
+  if (*separator == ',') text.add("\n");
   text.add("backend    %s: %s\n", plan.backend->name, plan.backend->summary);
   text.add("           %s\n", plan.note);
   text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},

@@ -6,11 +6,12 @@
 namespace tilewise {
 
 struct Work {
-  double pairs = 0;           // (query, key) pairs of all heads
-  double visible = 0;         // of them, those inside band and blocks
-  double flops = 0;           // of the products that visible pairs need
-  double tiled_bytes = 0;     // read and written by a walk with this plan's tile
-  double model_bytes = 0;     // N^2 d^2 / M: what any tiling must move, up to a constant
+  double pairs = 0;        // (query, key) pairs of all heads
+  double visible = 0;      // of them, those inside band and blocks
+  double flops = 0;        // of the products that visible pairs need
+  double tiled_bytes = 0;  // read and written by a walk with this plan's tile
+  double model_bytes =
+      0;  // N^2 d^2 / M: what any tiling must move for the scores, up to a constant
   double standard_bytes = 0;  // N d + N^2: with the score matrix in memory
   double fast_bytes = 0;      // M: the memory close to one core
 };

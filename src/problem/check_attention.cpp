@@ -95,8 +95,17 @@ Status check_heads(const Problem& problem) {
   return problem.value ? check_value(problem) : Status{};
 }
 
+// Of one head; a tile of it, times all threads, must be countable.
+constexpr int64 kWidestHead = int64{1} << 24;
+
 // Products of sizes, such as a workspace's, must be countable.
 Status check_count(const Shape& shape) {
+  for (const int64 dim : {shape.dim, shape.value_dim}) {
+    if (dim > kWidestHead) {
+      return invalid("The dims are %lld and %lld: a head is at most 2^24 wide.", shape.dim,
+                     shape.value_dim);
+    }
+  }
   int64 count = shape.queries + shape.keys;
   bool beyond = false;
   for (const int64 factor : {shape.batch, shape.heads, shape.dim + shape.value_dim})

@@ -6,6 +6,15 @@
 namespace tilewise {
 namespace {
 
+// Scores are made in float32 unless the query is float64, and scale and softcap with them.
+Status check_held(double number, const char* name, const Problem& problem) {
+  const auto held = static_cast<double>(static_cast<float>(number));
+  const bool lost = !std::isfinite(held) || (held == 0 && number != 0);
+  if (problem.query.dtype == DType::kFloat64 || !lost) return {};
+  return invalid("%s is %g, which float32 cannot hold: with these inputs scores are float32.", name,
+                 number);
+}
+
 Status check_scale(const tw_scores& given, Problem& problem) {
   TW_TRY(check_flag(given.has_scale, "scores.has_scale"));
   if (!given.has_scale && given.scale != 0) {
@@ -19,6 +28,8 @@ Status check_scale(const tw_scores& given, Problem& problem) {
     return invalid("scores.softcap is %g: it must be finite and not negative (0 is none).",
                    given.softcap);
   }
+  TW_TRY(check_held(given.scale, "scores.scale", problem));
+  TW_TRY(check_held(given.softcap, "scores.softcap", problem));
   const double usual = 1 / std::sqrt(static_cast<double>(problem.shape.dim));
   problem.scores.scale = given.has_scale ? given.scale : usual;
   problem.scores.softcap = given.softcap;

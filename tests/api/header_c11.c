@@ -7,8 +7,8 @@ _Static_assert(offsetof(tw_tensor, dtype) == 88, "the tensor is frozen");
 _Static_assert(offsetof(tw_request, size) == 0, "a struct begins with its size");
 
 /* Uses each kind of thing once: a file of declarations alone would not show a missing type. */
-tw_status header_reads_as_c11(const tw_tensor *query, size_t *bytes);
-tw_status header_reads_as_c11(const tw_tensor *query, size_t *bytes) {
+tw_status header_reads_as_c11(const tw_tensor* query, size_t* bytes);
+tw_status header_reads_as_c11(const tw_tensor* query, size_t* bytes) {
   tw_request request = {0};
   request.size = sizeof request;
   request.query = *query;

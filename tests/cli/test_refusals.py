@@ -119,10 +119,17 @@ class RunRefusalTest(ProgramTest):
             (("--output-dtype", "float31"), "did you mean 'float32'"),
             (("--backend", "plan"), "did you mean 'plain'"),
             (("--lse", self.path("o")), "two outputs would go there"),
+            (("--lse", f"{self.folder}/./o.npy"), "two outputs would go there"),
+            (("--lse", self.path("q")), "it is an input of this run"),
         ):
             self.assert_unchanged(self.run_with(*words), sentence)
         self.assert_unchanged(self.run_with(output=None), "nothing would be written")
         self.assert_unchanged(self.run_with(key=None), "--key is required")
+
+    def test_sentences_do_not_move_the_cursor(self) -> None:
+        result = self.run_with("--output-dtype", "\x1b[31mfloat")
+        self.assert_unchanged(result, "?[31mfloat")
+        self.assertNotIn("\x1b", result.stderr)
 
     def test_places_that_cannot_be_written(self) -> None:
         for place, words in (

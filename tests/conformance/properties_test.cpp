@@ -122,6 +122,37 @@ TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   }
 }
 
+// So low that lse no longer knows how many keys there are: the gradients must still be the mean's.
+TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
+  constexpr std::int64_t kKeys = 40;
+  for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32}) {
+    for (const double low : {-1e4, -1e7, -1e9, -1e30, -3.4028234663852886e38}) {
+      Case drawn = plain_case(4, {.queries = 1, .keys = kKeys, .dim = 8, .value_dim = 4},
+                              dtypes_of(dtype, dtype));
+      drawn.scores.has_bias = drawn.gradients.bias = true;
+      drawn.scores.bias_dtype = dtype;
+      drawn.scores.has_scale = true;  // 0: all scores alike, so that the mean is exact
+      Trial trial(drawn);
+      for (std::int64_t j = 0; j < kKeys; ++j) trial.setup.scores.bias.write({0, 0, 0, j}, low);
+      trial.forward();
+      trial.backward();
+      for (std::int64_t d = 0; d < 4; ++d) {
+        const double incoming = trial.setup.gradients.output.read({0, 0, 0, d});
+        for (std::int64_t j = 0; j < kKeys; ++j) {
+          const double got = trial.setup.gradients.value.read({0, j, 0, d});
+          EXPECT_NEAR(got, incoming / kKeys, 1e-3 * std::abs(incoming) / kKeys)
+              << name_of(dtype) << ", bias " << low;
+        }
+      }
+      double sum = 0;
+      for (std::int64_t j = 0; j < kKeys; ++j) {
+        sum += trial.setup.gradients.bias.read({0, 0, 0, j});
+      }
+      EXPECT_NEAR(sum, 0, 1e-5) << name_of(dtype) << ", bias " << low;
+    }
+  }
+}
+
 TEST(Properties, ConstantAddedToEveryLogitMovesLseAlone) {
   constexpr double kConstant = 3.25;
   for (std::uint64_t seed = 200; seed < 230; ++seed) {

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <tilewise/tilewise.h>
 
-static tw_tensor tensor(float *data, int64_t dim) {
+static tw_tensor tensor(float* data, int64_t dim) {
   tw_tensor view = {0};
   view.data = data;
   view.rank = 4;

@@ -63,6 +63,14 @@ Refusals shape_refusals() {
                a.pack_queries();
                a.queries.offsets = a.memory.integers({0, 1, 2, 3});
              }),
+      refuse(TW_FORWARD, "The dims are 16777217 and 16: a head is at most 2^24 wide.",
+             [](A& a) {
+               a.request.query.shape[3] = a.request.key.shape[3] = (1 << 24) + 1;
+               for (tw_tensor* tensor : {&a.request.query, &a.request.key}) {
+                 for (int k = 0; k < 3; ++k) tensor->stride[k] = 0;
+                 tensor->byte_size = 0;
+               }
+             }),
       refuse(TW_FORWARD,
              "batch 2, heads 4, lengths 1099511627775 and 7 with dims 2097152 and 16 make more "
              "than 2^58 elements",

@@ -26,6 +26,15 @@ Refusals score_refusals() {
              [](A& a) { a.scores.softcap = -1; }),
       refuse(TW_FORWARD, "scores.softcap is inf: it must be finite",
              [](A& a) { a.scores.softcap = INFINITY; }),
+      refuse(TW_FORWARD,
+             "scores.softcap is 1e-50, which float32 cannot hold: with these inputs scores are "
+             "float32.",
+             [](A& a) { a.scores.softcap = 1e-50; }),
+      refuse(TW_FORWARD, "scores.scale is 1e+39, which float32 cannot hold",
+             [](A& a) {
+               a.scores.has_scale = 1;
+               a.scores.scale = 1e39;
+             }),
       refuse(TW_FORWARD, "scores.slopes has shape (2) but must be (4): (heads).",
              [](A& a) { a.scores.slopes = a.memory.tensor(TW_FLOAT32, {2}); }),
       refuse(TW_FORWARD, "scores.slopes has shape (1, 4) but must be (2, 4): (batch, heads).",

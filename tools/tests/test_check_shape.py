@@ -59,6 +59,7 @@ class Faults(unittest.TestCase):
             "// Return what is left; nothing may be (an empty row is fine).",
             "// for each key tile: score, mask, raise",
             "// { max, sum } of one row",
+            "//     forward({.query = query});",
             "/* 232448 bytes: the most one block may ask for. */",
             'const char* text = "// return row;";',
         ]:

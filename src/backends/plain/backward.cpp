@@ -19,7 +19,9 @@ class Backward {
         scratch_(aligned(resources.workspace) + arena_.used()) {}
 
   void run() const {
-    over_rows([&](const Head<T>& head, Range rows, int64 tile, int32) {
+    over_rows([&](const Head<T>& head, Range rows, int64 tile, int32 worker) {
+      auto mine = scratch<QueryScratch<T>>(worker);
+      find_denominators(head, rows, sums_, mine.tile.scores, mine.own);
       find_delta(head, rows, tile, sums_);
     });
     const Gradients& wanted = p_.gradients;

@@ -7,12 +7,76 @@
 namespace tilewise::plain {
 
 template <class T>
+struct QueryScratch {
+  QueryScratch(const Shape& shape, Arena& arena)
+      : tile(shape, arena),
+        query(arena.take<T>(kTileRows * shape.dim)),
+        own(arena.take<core::Row<T>>(kTileRows)) {}
+
+  BackwardTile<T> tile;
+  T* query;           // [row][dim], the gradient before the scale
+  core::Row<T>* own;  // [row], see find_denominators
+};
+
+// Whether lse is so large that what its type rounds away is felt in weights made from it.
+inline bool is_coarse(const View& view, double lse) {
+  const double place = view.dtype == DType::kFloat64 ? 0x1p-52 : 0x1p-23;
+  return core::absolute(lse) * place > 0x1p-13 && core::absolute(lse) < core::infinity<double>();
+}
+
+// The denominators of a tile's rows as their own keys and sink make them.
+template <class T>
+void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>* own) {
+  for (int64 i = 0; i < rows.size(); ++i) own[i] = core::row_of(head.sink());
+  tile.load_query(head, rows);
+  head.for_each_key_tile(rows, [&](Range columns) {
+    tile.load_key(head, columns);
+    tile.score(head, rows, columns);
+    for (int64 i = 0; i < rows.size(); ++i) {
+      const T* scores = tile.scores + i * kTileColumns;
+      core::Row<T> seen;
+      for (int64 j = 0; j < columns.size(); ++j) seen.max = core::running_max(seen.max, scores[j]);
+      for (int64 j = 0; j < columns.size(); ++j)
+        seen.sum += core::exp2(scores[j] - core::shift(seen.max));
+      own[i] = core::merge(own[i], seen);
+    }
+  });
+}
+
+// Denominators come from lse. A coarse one has lost them: of 40 keys that all score -1e9, log 40 is
+// beyond float32. Where such an lse is this row's own, and not that of a larger whole, the sum is
+// made again. `own` has room for a tile's rows.
+template <class T>
+void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, ScoreTile<T>& tile,
+                       core::Row<T>* own) {
+  const Problem& p = head.problem;
+  core::Row<T>* to = sums.denominator + sums.first_row(head) + rows.begin;
+  const auto given = [&](int64 i) {
+    return load<T>(p.lse, p.queries.row(p.lse, head.queries, head.h, rows.begin + i));
+  };
+  bool coarse = false;
+  for (int64 i = 0; i < rows.size(); ++i) {
+    to[i] = core::row_of(given(i));
+    coarse = coarse || is_coarse(p.lse, given(i));
+  }
+  if (!coarse) return;
+  sum_rows(head, rows, tile, own);
+  for (int64 i = 0; i < rows.size(); ++i) {
+    const T apart = core::absolute(core::lse(own[i]) - given(i));
+    const T place =
+        core::absolute(given(i)) * T(p.lse.dtype == DType::kFloat64 ? 0x1p-51 : 0x1p-22);
+    if (is_coarse(p.lse, given(i)) && apart <= place) to[i] = own[i];
+  }
+}
+
+// Delta of a tile's rows, and these rows' share of the sink's gradient.
+template <class T>
 void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& sums) {
   const Problem& p = head.problem;
   const View& incoming = p.gradients.output;
   const T factor = head.factor(p.scaling.output_gradient);
-  const int64 index = head.b * p.shape.heads + head.h;
-  const T sink = head.sink();
+  const core::Row<T> sink = core::row_of(head.sink());
+  const core::Row<T>* denominator = sums.denominator + sums.first_row(head);
   T share = 0;
   for (int64 i = rows.begin; i < rows.end; ++i) {
     const int64 output = p.queries.row(p.output, head.queries, head.h, i);
@@ -23,21 +87,11 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
     const View& through_lse = p.gradients.lse;
     if (through_lse)
       sum -= load<T>(through_lse, p.queries.row(through_lse, head.queries, head.h, i));
-    sums.delta[index * p.shape.queries + i] = sum;
-    const T lse = load<T>(p.lse, p.queries.row(p.lse, head.queries, head.h, i));
-    share -= core::exp2((sink - core::shift(lse)) * core::log2e<T>()) * sum;
+    sums.delta[sums.first_row(head) + i] = sum;
+    if (sums.sinks && sink.sum != 0) share -= weight_in(denominator[i], sink.max) * sum;
   }
-  if (sums.sinks) sums.sinks[index * sums.tiles + tile] = share;
+  if (sums.sinks) sums.sinks[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = share;
 }
-
-template <class T>
-struct QueryScratch {
-  QueryScratch(const Shape& shape, Arena& arena)
-      : tile(shape, arena), query(arena.take<T>(kTileRows * shape.dim)) {}
-
-  BackwardTile<T> tile;
-  T* query;  // [row][dim], the gradient before the scale
-};
 
 template <class T>
 T slope_share(const Head<T>& head, Range rows, Range columns, const T* gradient) {

@@ -6,20 +6,28 @@
 
 namespace tilewise::plain {
 
-// What is known of each query row before any tile: delta_i = sum(dO_i * O_i) - dlse_i, the part of
-// a score's gradient that comes through the softmax's denominator. Rows of head h of sequence b
-// begin at (b * heads + h) * queries.
+// What is known of each query row before any tile. Its denominator, as a Row whose weights are
+// exp2(score - max) / sum; and delta_i = sum(dO_i * O_i) - dlse_i, the part of a score's gradient
+// that comes through that denominator. Rows of head h of sequence b begin at (b * heads + h) *
+// queries.
 template <class T>
 struct RowSums {
   RowSums(const Problem& p, Arena& arena) {
     const int64 heads = p.shape.batch * p.shape.heads;
     tiles = core::ceil_div(p.shape.queries, kTileRows);
     delta = arena.take<T>(heads * p.shape.queries);
+    denominator = arena.take<core::Row<T>>(heads * p.shape.queries);
     if (p.gradients.slopes) slopes = arena.take<T>(heads * tiles);
     if (p.gradients.sinks) sinks = arena.take<T>(heads * tiles);
   }
 
+  int64 first_row(const Head<T>& head) const {
+    const Shape& shape = head.problem.shape;
+    return (head.b * shape.heads + head.h) * shape.queries;
+  }
+
   T* delta;
+  core::Row<T>* denominator;
   T* slopes = nullptr;  // each row tile's share of the gradient, summed in order at the end
   T* sinks = nullptr;
   int64 tiles;
@@ -31,8 +39,6 @@ struct BackwardTile {
       : scores(shape, arena),
         value_columns(arena.take<T>(kTileColumns * shape.value_dim)),
         output_gradient(arena.take<T>(kTileRows * shape.value_dim)),
-        lse(arena.take<T>(kTileRows)),
-        delta(arena.take<T>(kTileRows)),
         weights(arena.take<T>(kTileRows * kTileColumns)),
         gradient(arena.take<T>(kTileRows * kTileColumns)),
         raw_gradient(arena.take<T>(kTileRows * kTileColumns)) {}
@@ -41,15 +47,12 @@ struct BackwardTile {
     const Problem& p = head.problem;
     const View& from = p.gradients.output;
     const T factor = head.factor(p.scaling.output_gradient);
-    const T* deltas = sums.delta + (head.b * p.shape.heads + head.h) * p.shape.queries;
+    delta = sums.delta + sums.first_row(head) + rows.begin;
+    denominator = sums.denominator + sums.first_row(head) + rows.begin;
     scores.load_query(head, rows);
-    for (int64 i = 0; i < rows.size(); ++i) {
-      const int64 row = rows.begin + i;
-      load_row(from, p.queries.row(from, head.queries, head.h, row), p.shape.value_dim, factor,
-               output_gradient + i * p.shape.value_dim);
-      lse[i] = load<T>(p.lse, p.queries.row(p.lse, head.queries, head.h, row)) * core::log2e<T>();
-      delta[i] = deltas[row];
-    }
+    for (int64 i = 0; i < rows.size(); ++i)
+      load_row(from, p.queries.row(from, head.queries, head.h, rows.begin + i), p.shape.value_dim,
+               factor, output_gradient + i * p.shape.value_dim);
   }
 
   void load_columns(const Head<T>& head, Range columns) {
@@ -74,7 +77,7 @@ struct BackwardTile {
       for (int64 j = 0; j < columns.size(); ++j) {
         const int64 n = i * kTileColumns + j;
         const bool hidden = scores.scores[n] == -core::infinity<T>();
-        const T weight = hidden ? T(0) : core::exp2(scores.scores[n] - core::shift(lse[i]));
+        const T weight = hidden ? T(0) : weight_in(denominator[i], scores.scores[n]);
         T keep = 1;
         if (drops) keep = head.keeps(rows.begin + i, columns.begin + j) ? kept : T(0);
         weights[n] = weight * keep;
@@ -85,13 +88,13 @@ struct BackwardTile {
   }
 
   ScoreTile<T> scores;
-  T* value_columns;    // [value_dim][column]
-  T* output_gradient;  // [row][value_dim]
-  T* lse;              // [row], in units of log2
-  T* delta;            // [row]
-  T* weights;          // [row][column]: probabilities after dropout
-  T* gradient;         // [row][column]: of the score that enters the softmax
-  T* raw_gradient;     // [row][column]: of scale * q.k, before the softcap
+  T* value_columns;                           // [value_dim][column]
+  T* output_gradient;                         // [row][value_dim]
+  T* weights;                                 // [row][column]: probabilities after dropout
+  T* gradient;                                // [row][column]: of the score that enters the softmax
+  T* raw_gradient;                            // [row][column]: of scale * q.k, before the softcap
+  const T* delta = nullptr;                   // [row], of the rows loaded last
+  const core::Row<T>* denominator = nullptr;  // [row], likewise
 };
 
 }  // namespace tilewise::plain
