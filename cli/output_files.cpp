@@ -43,8 +43,8 @@ Failure cannot_write(const std::string& path, const std::string& why) {
 // its target.
 std::string follow_links(const std::string& path) {
   std::error_code error;
-  const auto whole = std::filesystem::absolute(path, error);
-  const auto place = std::filesystem::weakly_canonical(error ? path : whole, error);
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  const std::filesystem::path place = std::filesystem::weakly_canonical(whole, error);
   return error ? path : place.string();
 }
 

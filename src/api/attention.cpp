@@ -61,6 +61,8 @@ tw_status tw_probabilities(const tw_request* request, const tw_execution* execut
   return answer(run(TW_PROBABILITIES, request, execution), message, message_bytes);
 }
 
+// The ABI has the parameters that it has.
+// NOLINTNEXTLINE(readability-function-size)
 tw_status tw_workspace(tw_operation operation, const tw_request* request,
                        const tw_execution* execution, size_t* bytes, char* message,
                        size_t message_bytes) {
@@ -79,6 +81,7 @@ tw_status tw_prepare(tw_operation operation, const tw_request* request,
   return answer(status, message, message_bytes);
 }
 
+// NOLINTNEXTLINE(readability-function-size)
 tw_status tw_explain(tw_operation operation, const tw_request* request,
                      const tw_execution* execution, tw_format format, char* text, size_t text_bytes,
                      size_t* needed, char* message, size_t message_bytes) {

@@ -89,7 +89,7 @@ void find_bias_gradient(const Problem& p, const BiasGrid& grid, int64 task, cons
   const Range rows = tile_range(own.row, kTileRows, to.size.row);
   const Range columns = tile_range(own.column, kTileColumns, to.size.column);
   for (int64 i = 0; i < rows.size(); ++i)
-    store_row(to, to.offset(own.batch, own.head, rows.begin + i, columns.begin), columns.size(),
+    store_row(to, {to.offset(own.batch, own.head, rows.begin + i, columns.begin), columns.size()},
               T(1), scratch.sum + i * kTileColumns);
 }
 

@@ -28,12 +28,12 @@ void add_key_gradient(const Head<T>& head, Range columns, const RowSums<T>& sums
   head.for_each_query_tile(columns, [&](Range rows) {
     tile.load_rows(head, rows, sums);
     tile.differentiate(head, rows, columns);
-    add_product<T>({columns.size(), rows.size(), shape.value_dim},
+    add_product<T>({columns.size(), rows.size(), shape.value_dim, shape.value_dim},
                    transposed(Matrix<T>{tile.weights, kTileColumns, 1}), tile.output_gradient,
-                   scratch.value, shape.value_dim, tile.scores.apart);
-    add_product<T>({columns.size(), rows.size(), shape.dim},
+                   scratch.value, tile.scores.apart);
+    add_product<T>({columns.size(), rows.size(), shape.dim, shape.dim},
                    transposed(Matrix<T>{tile.raw_gradient, kTileColumns, 1}), tile.scores.query,
-                   scratch.key, shape.dim, tile.scores.apart);
+                   scratch.key, tile.scores.apart);
   });
 }
 
@@ -50,7 +50,8 @@ void find_key_gradients(const Problem& p, const Work& work, const RowSums<T>& su
 
   const auto put = [&](const View& to, int64 dim, T factor, const T* from) {
     for (int64 j = 0; to && j < columns.size(); ++j)
-      store_row(to, p.keys.row(to, place, work.h, columns.begin + j), dim, factor, from + j * dim);
+      store_row(to, {p.keys.row(to, place, work.h, columns.begin + j), dim}, factor,
+                from + j * dim);
   };
   put(p.gradients.key, p.shape.dim, static_cast<T>(p.scores.scale), scratch.key);
   put(p.gradients.value, p.shape.value_dim, T(1), scratch.value);

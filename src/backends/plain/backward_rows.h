@@ -116,15 +116,16 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
   head.for_each_key_tile(rows, [&](Range columns) {
     scratch.tile.load_columns(head, columns);
     scratch.tile.differentiate(head, rows, columns);
-    add_product<T>({rows.size(), columns.size(), dim}, {scratch.tile.raw_gradient, kTileColumns, 1},
-                   scratch.tile.scores.key, scratch.query, dim, scratch.tile.scores.apart);
+    add_product<T>({rows.size(), columns.size(), dim, dim},
+                   {scratch.tile.raw_gradient, kTileColumns, 1}, scratch.tile.scores.key,
+                   scratch.query, scratch.tile.scores.apart);
     if (sums.slopes) share += slope_share(head, rows, columns, scratch.tile.gradient);
   });
   if (sums.slopes) sums.slopes[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = share;
   const View& to = p.gradients.query;
   if (!to) return;
   for (int64 i = 0; i < rows.size(); ++i)
-    store_row(to, p.queries.row(to, head.queries, head.h, rows.begin + i), dim,
+    store_row(to, {p.queries.row(to, head.queries, head.h, rows.begin + i), dim},
               static_cast<T>(p.scores.scale), scratch.query + i * dim);
 }
 

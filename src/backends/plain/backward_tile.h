@@ -51,7 +51,7 @@ struct BackwardTile {
     denominator = sums.denominator + sums.first_row(head) + rows.begin;
     scores.load_query(head, rows);
     for (int64 i = 0; i < rows.size(); ++i)
-      load_row(from, p.queries.row(from, head.queries, head.h, rows.begin + i), p.shape.value_dim,
+      load_row(from, {p.queries.row(from, head.queries, head.h, rows.begin + i), p.shape.value_dim},
                factor, output_gradient + i * p.shape.value_dim);
   }
 
@@ -60,8 +60,10 @@ struct BackwardTile {
     const T factor = head.factor(p.scaling.value);
     scores.load_key(head, columns);
     for (int64 j = 0; j < columns.size(); ++j)
-      load_row(p.value, p.keys.row(p.value, head.keys, head.key_head, columns.begin + j),
-               p.shape.value_dim, factor, value_columns + j, kTileColumns);
+      load_row(
+          p.value,
+          {p.keys.row(p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
+          factor, value_columns + j, kTileColumns);
   }
 
   // Fills weights, gradient and raw_gradient.
@@ -69,8 +71,8 @@ struct BackwardTile {
     const int64 dim = head.problem.shape.value_dim;
     scores.score(head, rows, columns);
     for (int64 n = 0; n < rows.size() * kTileColumns; ++n) gradient[n] = 0;
-    add_product<T>({rows.size(), dim, columns.size()}, {output_gradient, dim, 1}, value_columns,
-                   gradient, kTileColumns, scores.apart);
+    add_product<T>({rows.size(), dim, columns.size(), kTileColumns}, {output_gradient, dim, 1},
+                   value_columns, gradient, scores.apart);
     const bool drops = head.problem.dropout.decide.active();
     const T kept = static_cast<T>(head.problem.dropout.decide.scale());
     for (int64 i = 0; i < rows.size(); ++i) {

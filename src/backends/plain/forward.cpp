@@ -25,8 +25,9 @@ void load_value(const Head<T>& head, Range columns, T* value) {
   const Problem& p = head.problem;
   const T factor = head.factor(p.scaling.value);
   for (int64 j = 0; j < columns.size(); ++j)
-    load_row(p.value, p.keys.row(p.value, head.keys, head.key_head, columns.begin + j),
-             p.shape.value_dim, factor, value + j * p.shape.value_dim);
+    load_row(p.value,
+             {p.keys.row(p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
+             factor, value + j * p.shape.value_dim);
 }
 
 // Scores become weights relative to the row's largest score so far; what was accumulated before
@@ -71,7 +72,7 @@ void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
     // A row that saw nothing has sum 0, and output 0.
     const T factor = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
     const int64 to = p.queries.row(p.output, head.queries, head.h, rows.begin + i);
-    store_row(p.output, to, dim, factor, scratch.output + i * dim);
+    store_row(p.output, {to, dim}, factor, scratch.output + i * dim);
     if (!p.lse) continue;
     // To the bit, where the sink is all there is.
     const T lse = seen.sum == 0 ? sink : core::lse(row);
@@ -92,8 +93,8 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
     scratch.tile.score(head, rows, columns);
     raise(rows, columns, dim, scratch);
     drop(head, rows, columns, scratch.tile.scores);
-    add_product<T>({rows.size(), columns.size(), dim}, {scratch.tile.scores, kTileColumns, 1},
-                   scratch.value, scratch.output, dim, scratch.tile.apart);
+    add_product<T>({rows.size(), columns.size(), dim, dim}, {scratch.tile.scores, kTileColumns, 1},
+                   scratch.value, scratch.output, scratch.tile.apart);
   });
   finish(head, rows, scratch);
 }

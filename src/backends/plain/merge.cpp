@@ -32,7 +32,7 @@ void merge_chunk(const MergeProblem& p, RowAt at, core::Row<double> total, int64
     for (int64 c = 0; c < count; ++c)
       sum[c] += share * load<double>(output, at.in(output) + begin + c);
   }
-  store_row(p.output, at.in(p.output) + begin, count, 1.0, sum);
+  store_row(p.output, {at.in(p.output) + begin, count}, 1.0, sum);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ void store_weights(const Head<T>& head, Range rows, Range columns, Scratch<T>& s
       if (drops && !hidden && !head.keeps(rows.begin + i, columns.begin + j))
         weights[j] = -weights[j];
     }
-    store_row(to, to.offset(head.b, head.h, rows.begin + i, columns.begin), columns.size(), T(1),
+    store_row(to, {to.offset(head.b, head.h, rows.begin + i, columns.begin), columns.size()}, T(1),
               weights);
   }
 }

@@ -20,15 +20,17 @@ Matrix<T> transposed(Matrix<T> m) {
   return {m.data, m.column, m.row};
 }
 
+// Sizes of a product, and how far rows of its right side and of its result lie apart.
 struct Extent {
-  int64 rows, inner, columns;
+  int64 rows, inner, columns, width;
 };
 
-// to[i][j] += sum over k of a(i, k) * b[k][j], for a `to` and a `b` with rows `width` apart. The
+// to[i][j] += sum over k of a(i, k) * b[k][j]. The
 // sum of one call is made apart, in `apart`, and then added: so a long row of keys is summed tile
 // by tile, and float32 loses no more on 16,000 keys than on 64.
 template <class T>
-void add_product(Extent extent, Matrix<T> a, const T* b, T* to, int64 width, T* apart) {
+void add_product(Extent extent, Matrix<T> a, const T* b, T* to, T* apart) {
+  const int64 width = extent.width;
   for (int64 i = 0; i < extent.rows; ++i) {
     for (int64 j = 0; j < extent.columns; ++j) apart[j] = 0;
     for (int64 k = 0; k < extent.inner; ++k) {

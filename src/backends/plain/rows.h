@@ -67,9 +67,15 @@ void store(const View& view, int64 element, T value) {
   store(view.dtype, view.at(element), value);
 }
 
-// `count` elements that lie one behind the other, each times `factor`; to[i * step].
+// `count` elements that lie one behind the other, from `element` on.
+struct Stretch {
+  int64 element, count;
+};
+
+// Element i, times `factor`, goes to to[i * step].
 template <class T>
-void load_row(const View& view, int64 element, int64 count, T factor, T* to, int64 step = 1) {
+void load_row(const View& view, Stretch stretch, T factor, T* to, int64 step = 1) {
+  const auto [element, count] = stretch;
   const std::byte* at = view.at(element);
   if (view.dtype == DType::kFloat32 && sizeof(T) == sizeof(float)) {
     const float* from = reinterpret_cast<const float*>(at);
@@ -81,7 +87,8 @@ void load_row(const View& view, int64 element, int64 count, T factor, T* to, int
 }
 
 template <class T>
-void store_row(const View& view, int64 element, int64 count, T factor, const T* from) {
+void store_row(const View& view, Stretch stretch, T factor, const T* from) {
+  const auto [element, count] = stretch;
   const int64 bytes = core::bytes_of(view.dtype);
   std::byte* at = view.at(element);
   for (int64 i = 0; i < count; ++i) store(view.dtype, at + i * bytes, from[i] * factor);

@@ -46,7 +46,7 @@ struct ScoreTile {
     const Problem& p = head.problem;
     const T factor = head.factor(p.scaling.query);
     for (int64 i = 0; i < rows.size(); ++i)
-      load_row(p.query, p.queries.row(p.query, head.queries, head.h, rows.begin + i), p.shape.dim,
+      load_row(p.query, {p.queries.row(p.query, head.queries, head.h, rows.begin + i), p.shape.dim},
                factor, query + i * p.shape.dim);
   }
 
@@ -55,7 +55,7 @@ struct ScoreTile {
     const T factor = head.factor(p.scaling.key);
     for (int64 j = 0; j < columns.size(); ++j) {
       const int64 row = p.keys.row(p.key, head.keys, head.key_head, columns.begin + j);
-      load_row(p.key, row, p.shape.dim, factor, key + j * p.shape.dim);
+      load_row(p.key, {row, p.shape.dim}, factor, key + j * p.shape.dim);
       for (int64 c = 0; c < p.shape.dim; ++c)
         key_columns[c * kTileColumns + j] = key[j * p.shape.dim + c];
     }
@@ -65,8 +65,8 @@ struct ScoreTile {
   void score(const Head<T>& head, Range rows, Range columns) {
     const Problem& p = head.problem;
     for (int64 n = 0; n < rows.size() * kTileColumns; ++n) scores[n] = 0;
-    add_product<T>({rows.size(), p.shape.dim, columns.size()}, {query, p.shape.dim, 1}, key_columns,
-                   scores, kTileColumns, apart);
+    add_product<T>({rows.size(), p.shape.dim, columns.size(), kTileColumns},
+                   {query, p.shape.dim, 1}, key_columns, scores, apart);
     const bool masked = head.cover(rows, columns) != Cover::kAll || p.mask.visible || p.scores.bias;
     for (int64 i = 0; i < rows.size(); ++i) {
       map(head, rows.begin + i, columns, i);
@@ -123,7 +123,7 @@ struct ScoreTile {
   // Keys of one row of the bias, also where it has one column for all.
   void load_broadcast(const View& view, int64 element, Range columns) {
     if (view.stride.column == 1) {
-      load_row(view, element + columns.begin, columns.size(), T(1), bias);
+      load_row(view, {element + columns.begin, columns.size()}, T(1), bias);
       return;
     }
     const T value = load<T>(view, element);

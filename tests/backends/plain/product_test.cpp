@@ -17,14 +17,14 @@ std::vector<double> numbers(std::size_t count, double start) {
 }
 
 TEST(Product, AddsToWhatIsThere) {
-  const Extent extent{3, 5, 4};
   const int64 width = 6;
+  const Extent extent{3, 5, 4, width};
   const auto a = numbers(15, 1), b = numbers(30, 2), before = numbers(18, 3);
   for (const Matrix<double> left :
        {Matrix<double>{a.data(), 5, 1}, Matrix<double>{a.data(), 1, 3}}) {
     auto to = before;
     double apart[4];
-    add_product(extent, left, b.data(), to.data(), width, apart);
+    add_product(extent, left, b.data(), to.data(), apart);
     for (int64 i = 0; i < extent.rows; ++i) {
       for (int64 j = 0; j < width; ++j) {
         const auto at = static_cast<std::size_t>(i * width + j);
@@ -52,7 +52,7 @@ TEST(Product, SumsLongRowsTileByTile) {
   float together = 0, tile_by_tile = 0, apart = 0;
   for (int64 n = 0; n < tile * tiles; ++n) together += 0.1F;
   for (int64 n = 0; n < tiles; ++n)
-    add_product<float>({1, tile, 1}, {ones.data(), tile, 1}, tenths.data(), &tile_by_tile, 1,
+    add_product<float>({1, tile, 1, 1}, {ones.data(), tile, 1}, tenths.data(), &tile_by_tile,
                        &apart);
   const double exact = double(0.1F) * double(tile * tiles);
   EXPECT_LT(std::abs(tile_by_tile - exact) / exact, 5e-6);

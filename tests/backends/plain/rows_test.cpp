@@ -18,9 +18,9 @@ TEST(Rows, StoreThenLoadKeepsWhatEveryTypeCanHold) {
     const View view{memory.data(), dtype, {1, 1, 1, 8}, {0, 0, 0, 1}};
     const double from[8] = {0, 1, -1.5, 2, -0.25, 0.5, 16, -28};
     double to[8], wide[16] = {};
-    store_row(view, 0, 8, 2.0, from);
-    load_row(view, 0, 8, 0.5, to);
-    load_row(view, 0, 8, 1.0, wide, 2);
+    store_row(view, {0, 8}, 2.0, from);
+    load_row(view, {0, 8}, 0.5, to);
+    load_row(view, {0, 8}, 1.0, wide, 2);
     for (int i = 0; i < 8; ++i) {
       EXPECT_EQ(to[i], from[i]) << int(dtype);
       EXPECT_EQ(wide[2 * i], 2 * from[i]) << int(dtype);
@@ -45,8 +45,8 @@ TEST(Rows, FloatPathEqualsTheGeneralOne) {
                   {0, 0, 0, 1}};
   float fast[5];
   double general[5];
-  load_row(view, 0, 5, 1.0F, fast);
-  load_row(view, 0, 5, 1.0, general);
+  load_row(view, {0, 5}, 1.0F, fast);
+  load_row(view, {0, 5}, 1.0, general);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(fast[i], general[i]);
 }
 
