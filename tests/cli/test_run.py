@@ -220,11 +220,12 @@ class RunTest(ProgramTest):
         wanted = interleave([attention.forward(head).output for head in self.heads()])
         self.assert_close(widened(self.take("o").values), wanted, 2e-2)
 
-    def test_output_may_be_an_input(self) -> None:
+    def test_output_never_replaces_an_input(self) -> None:
+        before = self.path("v").read_bytes()
         result = start(*self.inputs, "--output", self.path("v"))
-        self.assertEqual(result.returncode, 0, result.stderr)
-        wanted = interleave([attention.forward(head).output for head in self.heads()])
-        self.assert_close(self.take("v").values, wanted, 1e-12)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("it is an input of this run", result.stderr)
+        self.assertEqual(self.path("v").read_bytes(), before)
 
 
 if __name__ == "__main__":
