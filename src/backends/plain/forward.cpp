@@ -103,24 +103,12 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
 
 template <class T>
 int64 forward_workspace(const Problem& problem, int workers) {
-  return kAlignmentRoom + workers * scratch_bytes<Scratch<T>>(problem.shape);
+  return query_pass_workspace<Scratch<T>>(problem, workers);
 }
 
 template <class T>
 void forward(const Problem& problem, const Resources& resources) {
-  const Shape& shape = problem.shape;
-  const int64 tiles = core::ceil_div(shape.queries, kTileRows);
-  const int64 share = scratch_bytes<Scratch<T>>(shape);
-  std::byte* workspace = aligned(resources.workspace);
-  resources.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
-    const Work work = work_at(task, shape.heads, tiles);
-    const Head<T> head(problem, work.b, work.h);
-    const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
-    if (rows.empty()) return;
-    Arena arena(workspace + worker * share);
-    Scratch<T> scratch(shape, arena);
-    run_tile(head, rows, scratch);
-  });
+  for_each_query_tile<T, Scratch<T>>(problem, resources, run_tile<T>);
 }
 
 template int64 forward_workspace<float>(const Problem&, int);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "backends/plain/tile.h"
-#include "parallel/parallel.h"
+#include "plan/backend.h"
 
 namespace tilewise::plain {
 
@@ -33,6 +33,30 @@ inline std::byte* aligned(std::byte* workspace) {
   const auto address = reinterpret_cast<std::uintptr_t>(workspace);
   const auto rest = address % Arena::kAlignment;
   return rest == 0 ? workspace : workspace + (Arena::kAlignment - rest);
+}
+
+// What a pass over tiles of queries takes, with `workers` threads of one Scratch each.
+template <class Scratch>
+int64 query_pass_workspace(const Problem& problem, int workers) {
+  return kAlignmentRoom + workers * scratch_bytes<Scratch>(problem.shape);
+}
+
+// Calls body(head, rows, scratch) for every tile of queries of every head.
+template <class T, class Scratch, class Body>
+void for_each_query_tile(const Problem& problem, const Resources& resources, Body body) {
+  const Shape& shape = problem.shape;
+  const int64 tiles = core::ceil_div(shape.queries, kTileRows);
+  const int64 share = scratch_bytes<Scratch>(shape);
+  std::byte* workspace = aligned(resources.workspace);
+  resources.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
+    const Work work = work_at(task, shape.heads, tiles);
+    const Head<T> head(problem, work.b, work.h);
+    const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
+    if (rows.empty()) return;
+    Arena arena(workspace + worker * share);
+    Scratch scratch(shape, arena);
+    body(head, rows, scratch);
+  });
 }
 
 }  // namespace tilewise::plain
