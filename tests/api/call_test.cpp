@@ -21,7 +21,7 @@ std::atomic<long> allocations{0};
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define TW_COUNTS_ALLOCATIONS 1
 extern "C" void* __libc_malloc(size_t bytes);
-extern "C" void* malloc(size_t bytes) {
+extern "C" __attribute__((visibility("default"))) void* malloc(size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   return __libc_malloc(bytes);
 }
