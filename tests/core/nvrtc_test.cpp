@@ -42,6 +42,15 @@ struct Nvrtc {
   }
 };
 
+std::vector<std::string> matches(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  globfree(&found);
+  return paths;
+}
+
 // Where NVRTC may lie: where the environment says and nowhere else; or where the loader looks, in a
 // toolkit, in the packages of a Python.
 std::vector<std::string> candidates() {
@@ -59,12 +68,19 @@ std::vector<std::string> candidates() {
   };
   for (const std::string& root : {environment("VIRTUAL_ENV"), environment("HOME") + "/.local",
                                   std::string("/usr/local"), std::string("/usr")}) {
-    glob_t found{};
-    if (glob((root + package).c_str(), 0, nullptr, &found) == 0)
-      paths.insert(paths.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
-    globfree(&found);
+    const auto found = matches(root + package);
+    paths.insert(paths.end(), found.begin(), found.end());
   }
   return paths;
+}
+
+// NVRTC opens a second library by its bare name when it compiles. The address sanitizer's dlopen
+// does not look where NVRTC itself lies, but finds what is open already.
+void open_companions(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) return;
+  for (const std::string& companion : matches(folder + "/libnvrtc-builtins.so*"))
+    dlopen(companion.c_str(), RTLD_NOW | RTLD_LOCAL);
 }
 
 std::string read(const std::filesystem::path& path) {
@@ -109,7 +125,9 @@ class NvrtcTest : public testing::Test {
   void SetUp() override {
     for (const std::string& path : candidates()) {
       void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (library && nvrtc_.load(library)) return;
+      if (!library || !nvrtc_.load(library)) continue;
+      open_companions(path);
+      return;
     }
     ASSERT_EQ(std::getenv("TILEWISE_NVRTC"), nullptr) << "TILEWISE_NVRTC names no NVRTC library.";
     GTEST_SKIP() << "NVRTC was not found; set TILEWISE_NVRTC to the path of a libnvrtc.so to have "
@@ -179,6 +197,7 @@ __device__ void reals(T* out, const T* in, int64 away) {
   const T factor = raise(row, to_log2(in[0]));
   row.sum += factor + exp2(in[1] - shift(row.max));
   row = merge(row, row_of(in[2]));
+  row.sum += weight_in(row, in[1]);
   const Softcap<T> softcap{in[3]};
   const Alibi<T> alibi{in[4]};
   out[0] = lse(row) + running_max(in[5], in[6]);
