@@ -64,7 +64,8 @@ python_tests() {
 
 # What the pages show must compile, run and print what they say.
 page_examples() {
-  python3 tools/readme_examples.py --build build/release --python build/venv/bin/python
+  python3 tools/readme_examples.py --build build/release \
+    --python "$PWD/build/venv/bin/python"
 }
 
 # NullDereference takes each absent tensor for present on some path.
