@@ -41,7 +41,7 @@ typedef enum tw_status {
   TW_OK = 0,
   TW_INVALID = 1,     /* the request is wrong: the message says what was given, what is allowed */
   TW_UNSUPPORTED = 2, /* the request is right, but nothing in this library or machine can run it */
-  TW_FAILED = 3       /* the machine failed: out of memory, a device error */
+  TW_FAILED = 3       /* the machine failed (out of memory, a device error), or a tw_parallel did */
 } tw_status;
 
 /* Element types. Masks take TW_BOOL, lengths and tables TW_INT32 or TW_INT64. */
@@ -202,7 +202,7 @@ typedef struct tw_device {
 
 /* An embedder's threads, in place of the library's pool: calls task(argument, t, worker) for every
  * t in [0, tasks), in any order, and returns when all are done. `worker` in [0, workers) is never
- * in use twice at a time. */
+ * in use twice at a time. A task or worker out of range does not run, and the call fails. */
 typedef void (*tw_task)(void* argument, int64_t task, int32_t worker);
 typedef struct tw_parallel {
   size_t size;

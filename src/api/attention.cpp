@@ -21,23 +21,37 @@ Status prepare(tw_operation operation, const tw_request* request, const tw_execu
 }
 
 Status run(tw_operation operation, const tw_request* request, const tw_execution* given) {
+  const DefaultArithmetic arithmetic;
   Prepared call;
   TW_TRY(prepare(operation, request, given, Buffers::kGiven, call));
   TW_TRY(check_workspace(call.problem, call.plan, call.execution));
-  return call.plan.backend->run(call.problem, call.plan,
-                                {call.execution.parallel, call.execution.workspace});
+  TW_TRY(call.plan.backend->run(call.problem, call.plan,
+                                {call.execution.parallel, call.execution.workspace}));
+  return check_hook(call.execution.parallel);
 }
 
+// Where an explanation goes.
+struct Explanation {
+  char* text;
+  std::size_t bytes;
+  std::size_t* needed;
+};
+
 Status explain(tw_operation operation, const tw_request* request, const tw_execution* given,
-               tw_format format, Text& text) {
+               tw_format format, const Explanation& explanation) {
   if (format != TW_TEXT && format != TW_JSON)
     return invalid("The format is %d: give TW_TEXT or TW_JSON.", static_cast<int>(format));
+  const DefaultArithmetic arithmetic;
   Prepared call;
   TW_TRY(prepare(operation, request, given, Buffers::kLater, call));
   const Work work = work_of(call.problem, call.plan.tile);
   const double seconds = predicted_seconds(call.problem, call.plan, work, call.execution.parallel);
+  TW_TRY(check_hook(call.execution.parallel));
   const auto write = format == TW_JSON ? explain_json : explain_text;
+  // Not before nothing can be refused any more: a Text clears its buffer.
+  Text text(explanation.text, explanation.bytes);
   write(call.problem, call.plan, work, seconds, text);
+  if (explanation.needed) *explanation.needed = text.needed();
   return {};
 }
 
@@ -66,6 +80,7 @@ tw_status tw_probabilities(const tw_request* request, const tw_execution* execut
 tw_status tw_workspace(tw_operation operation, const tw_request* request,
                        const tw_execution* execution, size_t* bytes, char* message,
                        size_t message_bytes) {
+  const DefaultArithmetic arithmetic;
   Prepared call;
   Status status = bytes ? Status{} : invalid("bytes is null: give a place for the answer.");
   if (status.ok()) status = prepare(operation, request, execution, Buffers::kLater, call);
@@ -75,6 +90,7 @@ tw_status tw_workspace(tw_operation operation, const tw_request* request,
 
 tw_status tw_prepare(tw_operation operation, const tw_request* request,
                      const tw_execution* execution, char* message, size_t message_bytes) {
+  const DefaultArithmetic arithmetic;
   Prepared call;
   const Status status = prepare(operation, request, execution, Buffers::kLater, call);
   if (status.ok()) call.execution.parallel.prepare();
@@ -85,8 +101,6 @@ tw_status tw_prepare(tw_operation operation, const tw_request* request,
 tw_status tw_explain(tw_operation operation, const tw_request* request,
                      const tw_execution* execution, tw_format format, char* text, size_t text_bytes,
                      size_t* needed, char* message, size_t message_bytes) {
-  Text writer(text, text_bytes);
-  const Status status = explain(operation, request, execution, format, writer);
-  if (needed) *needed = writer.needed();
+  const Status status = explain(operation, request, execution, format, {text, text_bytes, needed});
   return answer(status, message, message_bytes);
 }

@@ -9,6 +9,7 @@ template <class Checked, class Request>
 tw_status run(const Request* request, const tw_execution* given,
               Status (*Backend::*operation)(const Checked&, const Resources&), char* message,
               std::size_t message_bytes) {
+  const DefaultArithmetic arithmetic;
   Execution execution;
   Checked problem;
   const Backend* backend = nullptr;
@@ -17,6 +18,7 @@ tw_status run(const Request* request, const tw_execution* given,
   if (status.ok()) status = choose(execution.machine, backend);
   if (status.ok())
     status = (backend->*operation)(problem, {execution.parallel, execution.workspace});
+  if (status.ok()) status = check_hook(execution.parallel);
   return answer(status, message, message_bytes);
 }
 

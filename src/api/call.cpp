@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "problem/overlap.h"
 #include "problem/structs.h"
 
 namespace tilewise {
@@ -23,23 +24,9 @@ Status check_parallel(const tw_parallel* given, Execution& execution) {
   return {};
 }
 
-struct Bytes {
-  const std::byte* begin;
-  const std::byte* end;
-};
-
-// From a view's first to behind its last byte; nothing for one that is absent, empty or without
-// data.
-Bytes hull(const View& view) {
-  const int64 sizes[] = {view.size.batch, view.size.head, view.size.row, view.size.column};
-  const int64 strides[] = {view.stride.batch, view.stride.head, view.stride.row,
-                           view.stride.column};
-  int64 low = 0, high = 1;
-  for (int axis = 0; axis < 4; ++axis) {
-    if (!view.data || sizes[axis] == 0) return {nullptr, nullptr};
-    (strides[axis] < 0 ? low : high) += (sizes[axis] - 1) * strides[axis];
-  }
-  return {view.at(low), view.at(high)};
+// The part of the workspace that a call writes.
+View view_of(std::byte* workspace, int64 bytes) {
+  return {workspace, DType::kBool, {1, 1, 1, bytes}, {0, 0, 0, 1}};
 }
 
 auto tensors_of(const Problem& p) {
@@ -61,6 +48,7 @@ auto tensors_of(const Problem& p) {
                     p.keys.start,
                     p.keys.batch_index,
                     p.keys.page_table,
+                    p.dropout.state,
                     p.scaling.query,
                     p.scaling.key,
                     p.scaling.value,
@@ -99,6 +87,31 @@ Status check(const tw_execution* given, Execution& execution) {
   return {};
 }
 
+Status check_hook(const Parallel& parallel) {
+  const auto [of, given, allowed] = parallel.breach();
+  const long long wrong = given, right = allowed;
+  switch (of) {
+    case Breach::Of::kNone:
+      return {};
+    case Breach::Of::kTask:
+      return failed(
+          "execution.parallel ran task %lld of %lld: it must run 0 up to the last, each once. What "
+          "the call wrote is not to be used.",
+          wrong, right);
+    case Breach::Of::kWorker:
+      return failed(
+          "execution.parallel ran a task as worker %lld of %lld: it must be 0 up to the last. What "
+          "the call wrote is not to be used.",
+          wrong, right);
+    case Breach::Of::kCount:
+      break;
+  }
+  return failed(
+      "execution.parallel ran %lld of %lld tasks: it must run each once, before it returns. What "
+      "the call wrote is not to be used.",
+      wrong, right);
+}
+
 tw_status answer(const Status& status, char* message, std::size_t message_bytes) {
   if (message && message_bytes > 0) std::snprintf(message, message_bytes, "%s", status.sentence);
   return status.code;
@@ -113,10 +126,9 @@ Status check_workspace(const Problem& p, const Plan& plan, const Execution& exec
   if (given < needed)
     return invalid("The workspace has %lld bytes: this call takes %lld, as tw_workspace says.",
                    given, needed);
-  const Bytes workspace{execution.workspace, execution.workspace + needed};
+  const View workspace = view_of(execution.workspace, needed);
   for (const View& view : tensors_of(p)) {
-    const Bytes used = hull(view);
-    if (used.begin < workspace.end && workspace.begin < used.end)
+    if (share_bytes(view, workspace) != Answer::kNo)
       return invalid("The workspace overlaps a tensor of the request: give it memory of its own.");
   }
   return {};

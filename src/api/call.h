@@ -2,6 +2,7 @@
 // sentence.
 #pragma once
 
+#include "parallel/arithmetic.h"
 #include "plan/backend.h"
 
 namespace tilewise {
@@ -20,5 +21,8 @@ tw_status answer(const Status& status, char* message, std::size_t message_bytes)
 
 // Whether the workspace is there, large enough, and no tensor's memory.
 Status check_workspace(const Problem& problem, const Plan& plan, const Execution& execution);
+
+// After a run: whether the embedder's threads did what they had to.
+Status check_hook(const Parallel& parallel);
 
 }  // namespace tilewise

@@ -1,13 +1,15 @@
 #include "parallel/parallel.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <atomic>
 #include <cstdlib>
-#include <exception>
 #include <thread>
 
+#include "parallel/arithmetic.h"
 #include "parallel/pool.h"
 
 namespace tilewise {
@@ -19,15 +21,19 @@ int allowed_by_affinity() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// A container's share of the machine: "quota period" in microseconds, or "max".
+// A container's share of the machine: "quota period" in microseconds, or "max". Read without a
+// stream, for that takes memory.
 int allowed_by_control_group() {
-  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "re");
-  if (!file) return 1 << 20;
-  long long quota = 0, period = 0;
-  const int read = std::fscanf(file, "%lld %lld", &quota, &period);
-  static_cast<void>(std::fclose(file));
-  if (read != 2 || quota <= 0 || period <= 0) return 1 << 20;
-  return static_cast<int>(std::max(1LL, (quota + period - 1) / period));
+  constexpr int kNoLimit = 1 << 20;
+  const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return kNoLimit;
+  char text[64] = "";
+  const ssize_t bytes = read(file, text, sizeof text - 1);
+  close(file);
+  char* rest = text;
+  const long long quota = std::strtoll(text, &rest, 10), period = std::strtoll(rest, nullptr, 10);
+  if (bytes <= 0 || quota <= 0 || period <= 0) return kNoLimit;
+  return static_cast<int>(std::clamp((quota + period - 1) / period, 1LL, 1LL * kNoLimit));
 }
 
 int asked_for() {
@@ -36,35 +42,74 @@ int asked_for() {
   return count > 0 ? static_cast<int>(std::min(count, 4096L)) : 0;
 }
 
+// One parallel_for of an embedder, whose every task is looked at before it runs: a worker or task
+// out of range would write into memory that is not the call's. The embedder's threads may have
+// modes of their own.
+class Watch {
+ public:
+  Watch(TaskFunction task, void* argument, std::int64_t tasks, std::int32_t workers)
+      : task_(task), argument_(argument), tasks_(tasks), workers_(workers) {}
+
+  static void run(void* watch, std::int64_t task, std::int32_t worker) {
+    static_cast<Watch*>(watch)->run(task, worker);
+  }
+
+  // Once the hook has returned.
+  Breach found() const {
+    const std::int64_t ran = ran_.load();
+    if (breach_.of != Breach::Of::kNone || ran == tasks_) return breach_;
+    return {Breach::Of::kCount, ran, tasks_};
+  }
+
+ private:
+  void run(std::int64_t task, std::int32_t worker) {
+    if (task < 0 || task >= tasks_) return report({Breach::Of::kTask, task, tasks_});
+    if (worker < 0 || worker >= workers_) return report({Breach::Of::kWorker, worker, workers_});
+    const DefaultArithmetic arithmetic;
+    task_(argument_, task, worker);
+    ran_.fetch_add(1);
+  }
+
+  void report(const Breach& breach) {
+    if (!reported_.test_and_set()) breach_ = breach;
+  }
+
+  TaskFunction task_;
+  void* argument_;
+  std::int64_t tasks_;
+  std::int32_t workers_;
+  std::atomic<std::int64_t> ran_{0};
+  std::atomic_flag reported_;
+  Breach breach_;  // the first to report writes it
+};
+
 }  // namespace
 
 int available_threads() {
-  static const int allowed =
-      std::max(1, std::min(allowed_by_affinity(), allowed_by_control_group()));
+  // Whoever comes first finds it out, side by side if need be: a guard's lock, held while another
+  // thread forks, would stay locked in the child.
+  static std::atomic<int> allowed{0};
+  if (allowed.load() == 0)
+    allowed.store(std::max(1, std::min(allowed_by_affinity(), allowed_by_control_group())));
   const int asked = asked_for();
-  return asked > 0 ? asked : allowed;
+  return asked > 0 ? asked : allowed.load();
 }
 
 void Parallel::prepare() const {
-  if (hook_.parallel_for) return;
-  try {
-    Pool::instance().start(workers_ - 1);
-  } catch (const std::exception&) {
-    // Without a pool calls run on their own thread.
-  }
+  if (hook_.parallel_for || workers_ < 2) return;
+  if (Pool* pool = Pool::instance()) pool->start(workers_ - 1);
 }
 
 void Parallel::run(std::int64_t tasks, TaskFunction task, void* argument) const {
-  if (tasks > 1 && hook_.parallel_for) return hook_.parallel_for(hook_.host, tasks, task, argument);
-  if (tasks > 1 && workers_ > 1) {
-    Pool* pool = nullptr;
-    try {
-      pool = &Pool::instance();
-    } catch (const std::exception&) {
-      pool = nullptr;
-    }
-    if (pool) return pool->run(tasks, workers_, task, argument);
+  if (tasks > 1 && hook_.parallel_for) {
+    if (breach_.of != Breach::Of::kNone) return;
+    Watch watch(task, argument, tasks, workers_);
+    hook_.parallel_for(hook_.host, tasks, Watch::run, &watch);
+    breach_ = watch.found();
+    return;
   }
+  Pool* pool = tasks > 1 && workers_ > 1 ? Pool::instance() : nullptr;
+  if (pool) return pool->run(tasks, workers_, task, argument);
   for (std::int64_t i = 0; i < tasks; ++i) task(argument, i, 0);
 }
 

@@ -16,12 +16,26 @@ struct Hook {
   std::int32_t workers = 0;
 };
 
+// How a hook broke its rules: by a task or worker out of range, which then did not run, or by a
+// wrong number of tasks.
+struct Breach {
+  enum class Of { kNone, kTask, kWorker, kCount };
+
+  Of of = Of::kNone;
+  std::int64_t given = 0, allowed = 0;  // the number that was wrong; it must be below, or for
+                                        // kCount the same as `allowed`
+};
+
 class Parallel {
  public:
   explicit Parallel(int threads) : workers_(threads) {}
   explicit Parallel(const Hook& hook) : hook_(hook), workers_(hook.workers) {}
 
   int workers() const { return workers_; }
+
+  // The first breach of the hook so far. After one nothing more is run, and what was computed is
+  // worth nothing.
+  const Breach& breach() const { return breach_; }
 
   // Starts the threads that a call would otherwise start on the way.
   void prepare() const;
@@ -43,6 +57,7 @@ class Parallel {
 
   Hook hook_;
   int workers_;
+  mutable Breach breach_;  // a call has a Parallel of its own
 };
 
 // What this process may use: its affinity, its control group's quota, TILEWISE_NUM_THREADS. At

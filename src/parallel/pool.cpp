@@ -4,17 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <exception>
+#include <new>
 
 namespace tilewise {
 namespace {
 
 std::atomic<Pool*> current{nullptr};
-
-void stop_at_exit() {
-  delete current.exchange(nullptr);
-}
 
 // The child's copy of the pool has threads that do not exist and locks that nobody will release. It
 // is left alone, and the next call makes another.
@@ -22,20 +18,24 @@ void forget_in_child() {
   current.store(nullptr);
 }
 
+// Done when the library is loaded, so that no call has to take memory for it. A pool that is not
+// told of forks would make a child wait for ever, so without this there is none.
+const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
+
+struct AtExit {
+  ~AtExit() { delete current.exchange(nullptr); }
+} at_exit;
+
 }  // namespace
 
-Pool& Pool::instance() {
-  static std::once_flag registered;
-  std::call_once(registered, [] {
-    std::atexit(stop_at_exit);
-    pthread_atfork(nullptr, nullptr, forget_in_child);
-  });
+Pool* Pool::instance() {
+  if (!kForksAreWatched) return nullptr;
   Pool* pool = current.load();
-  if (pool) return *pool;
-  Pool* fresh = new Pool;
-  if (current.compare_exchange_strong(pool, fresh)) return *fresh;
+  if (pool) return pool;
+  Pool* fresh = new (std::nothrow) Pool;
+  if (!fresh || current.compare_exchange_strong(pool, fresh)) return fresh;
   delete fresh;
-  return *pool;
+  return pool;
 }
 
 Pool::~Pool() {

@@ -14,8 +14,9 @@ namespace tilewise {
 
 class Pool {
  public:
-  // The process's pool. A fork's child gets a new one: threads do not survive a fork.
-  static Pool& instance();
+  // The process's pool, or null without memory for one. A fork's child gets a new one: threads do
+  // not survive a fork.
+  static Pool* instance();
 
   Pool() = default;
   Pool(const Pool&) = delete;

@@ -42,6 +42,7 @@ struct Scores {
 struct Dropout {
   core::Dropout decide;
   int64 base[4] = {};
+  View state;  // where seed and offset were read, if not in the request itself
 };
 
 // One factor a (batch, key head), or none. Gradients are by the value meant: factor * element.

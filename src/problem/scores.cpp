@@ -108,6 +108,7 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     View state{.dtype = DType::kInt64, .size = {1, 1, 1, 2}, .stride = {0, 0, 0, 1}};
     state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given.state));
     call.remember("dropout.state", Role::kInput, state);
+    problem.dropout.state = state;
     if (call.given()) {
       seed = given.state[0];
       offset = given.state[1];

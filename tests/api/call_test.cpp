@@ -8,18 +8,19 @@
 #include <thread>
 #include <vector>
 
+#include "sanitizers.h"
 #include "tilewise/tilewise.hpp"
 
+// The whole program counts: what the library takes by malloc comes through here as well. Sanitizers
+// bring their own malloc, so there nothing is counted and the test that needs it says so.
+#if !TW_ADDRESS_SANITIZER && !TW_THREAD_SANITIZER
+#define TW_COUNTS_ALLOCATIONS 1
 namespace {
 
 std::atomic<long> allocations{0};
 
 }  // namespace
 
-// The whole program counts: what the library takes by malloc comes through here as well. Sanitizers
-// bring their own malloc, so there the count stays 0 and the test that needs it says so.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define TW_COUNTS_ALLOCATIONS 1
 extern "C" void* __libc_malloc(size_t bytes);
 extern "C" __attribute__((visibility("default"))) void* malloc(size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
@@ -100,6 +101,46 @@ TEST(Call, WorkspaceOverATensorIsRefused) {
   Execution execution;
   execution.workspace = memory.data();
   execution.workspace_bytes = bytes;
+  EXPECT_EQ(forward(sample.request, execution).message,
+            "The workspace overlaps a tensor of the request: give it memory of its own.");
+}
+
+TEST(Call, WorkspaceOverDropoutsStateIsRefused) {
+  Sample sample;
+  sample.request.dropout.probability = 0.5;
+  std::uint64_t elsewhere[2] = {1, 2};
+  sample.request.dropout.state = elsewhere;
+  std::size_t bytes = 0;
+  ASSERT_TRUE(workspace(TW_FORWARD, sample.request, bytes).ok());
+  std::vector<std::uint64_t> memory(bytes / sizeof(std::uint64_t) + 3, 7);
+  Execution execution;
+  execution.workspace = memory.data();
+  execution.workspace_bytes = bytes;
+  EXPECT_TRUE(forward(sample.request, execution).ok());
+  sample.request.dropout.state = memory.data() + 2;
+  EXPECT_EQ(forward(sample.request, execution).message,
+            "The workspace overlaps a tensor of the request: give it memory of its own.");
+  sample.request.dropout.state = memory.data() + memory.size() - 2;
+  EXPECT_TRUE(forward(sample.request, execution).ok());
+}
+
+// What counts is the bytes that a tensor has, not the range that they span.
+TEST(Call, WorkspaceMayLieBetweenTheRowsOfATensor) {
+  Sample sample;
+  std::size_t bytes = 0;
+  ASSERT_TRUE(workspace(TW_FORWARD, sample.request, bytes).ok());
+  const std::size_t gap = bytes / sizeof(float) + 64;
+  std::vector<float> memory(gap * Sample::kLength);
+  const std::int64_t stride = static_cast<std::int64_t>(gap);
+  sample.request.key = dense(memory.data(), {1, Sample::kLength, Sample::kHeads, Sample::kDim});
+  sample.request.key.stride[1] = stride;
+  sample.request.key.stride[0] = stride * Sample::kLength;
+  sample.request.key.byte_size = static_cast<std::int64_t>(memory.size() * sizeof(float));
+  Execution execution;
+  execution.workspace_bytes = bytes;
+  execution.workspace = memory.data() + Sample::kHeads * Sample::kDim;
+  EXPECT_EQ(forward(sample.request, execution).message, "");
+  execution.workspace = memory.data() + Sample::kHeads * Sample::kDim - 1;
   EXPECT_EQ(forward(sample.request, execution).message,
             "The workspace overlaps a tensor of the request: give it memory of its own.");
 }
@@ -238,6 +279,40 @@ TEST(Call, ExplainsInWordsAndAsJson) {
   EXPECT_NE(json.find("\"visible_fraction\": 0.507143"), std::string::npos) << json;
   EXPECT_EQ(json.front(), '{');
   EXPECT_EQ(json.back(), '}');
+}
+
+TEST(Call, SequencesWithoutRowsTakeNoTimeHoweverManyThereAre) {
+  const std::int64_t many = std::int64_t{1} << 39;
+  Request request;
+  float sinks[2] = {1, 1}, sinks_gradient[2] = {1, 1}, bias[6] = {};
+  float bias_gradient[6] = {1, 1, 1, 1, 1, 1};
+  for (Tensor* tensor :
+       {&request.query, &request.value, &request.output, &request.gradients.output})
+    *tensor = dense<float>(nullptr, {many, 0, 2, 4});
+  request.key = dense<float>(nullptr, {many, 3, 2, 4});
+  request.key.stride[0] = 0;
+  request.value = request.key;
+  float keys[24] = {};
+  request.key.data = request.value.data = keys;
+  request.lse = dense<float>(nullptr, {many, 2, 0});
+  request.scores.sinks = dense(sinks, {2});
+  request.gradients.sinks = dense(sinks_gradient, {2});
+  request.scores.bias = dense(bias, {1, 2, 1, 3});
+  request.gradients.bias = dense(bias_gradient, {1, 2, 1, 3});
+  const Status status = backward(request);
+  EXPECT_TRUE(status.ok()) << status.message;
+  EXPECT_EQ(sinks_gradient[0], 0);
+  EXPECT_EQ(bias_gradient[5], 0);
+}
+
+TEST(Call, RefusedExplanationLeavesTextAndSizeAlone) {
+  char text[] = "as before";
+  std::size_t needed = 42;
+  EXPECT_EQ(
+      tw_explain(TW_FORWARD, nullptr, nullptr, TW_TEXT, text, sizeof text, &needed, nullptr, 0),
+      TW_INVALID);
+  EXPECT_STREQ(text, "as before");
+  EXPECT_EQ(needed, 42u);
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ struct Head {
   }
 
   bool keeps(int64 i, int64 j) const {
-    const auto& [decide, base] = problem.dropout;
-    return decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
+    const int64* base = problem.dropout.base;
+    return problem.dropout.decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
   }
 
   const Problem& problem;

@@ -1,0 +1,45 @@
+// The floating-point modes in which results are promised: rounding to nearest, denormal numbers
+// kept, no traps. They belong to a thread, and a caller may have set others: whoever computes holds
+// one of these, and what the caller had is back when it goes. A thread inherits the modes of the
+// one that starts it.
+#pragma once
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#else
+#include <cfenv>
+#endif
+
+namespace tilewise {
+
+class DefaultArithmetic {
+ public:
+  DefaultArithmetic(const DefaultArithmetic&) = delete;
+  DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;
+
+#if defined(__x86_64__)
+  // Nothing here computes in the x87 unit. 11 ns; saving both units takes 240.
+  DefaultArithmetic() : callers_(_mm_getcsr()) {
+    _mm_setcsr(_MM_MASK_MASK);
+  }
+  ~DefaultArithmetic() {
+    _mm_setcsr(callers_);
+  }
+
+ private:
+  unsigned callers_;
+#else
+  DefaultArithmetic() {
+    std::fegetenv(&callers_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultArithmetic() {
+    std::fesetenv(&callers_);
+  }
+
+ private:
+  std::fenv_t callers_;
+#endif
+};
+
+}  // namespace tilewise
