@@ -82,7 +82,7 @@ void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
   const auto heads = static_cast<double>(p.shape.heads);
   const core::Band band = p.mask.band(length_of(p.queries, b), length_of(p.keys, b));
   const auto queries = static_cast<double>(band.queries), keys = static_cast<double>(band.keys);
-  const bool by_head = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.size.head > 1;
+  const bool by_head = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.stride.head != 0;
   const double visible = sum_over(by_head ? p.shape.heads : 1,
                                   [&](int64 h) { return visible_pairs(p, band, p.blocks(b, h)); });
   double rows = queries + reread_keys(band, tile.rows);
@@ -101,7 +101,7 @@ void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
 Work work_of(const Problem& p, const Tile& tile) {
   Work work;
   work.fast_bytes = fast_memory();
-  const bool blocks = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.size.batch > 1;
+  const bool blocks = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.stride.batch != 0;
   const bool alike = uniform(p.queries) && uniform(p.keys) && !blocks;
   for (int64 b = 0; b < (alike ? std::min<int64>(1, p.shape.batch) : p.shape.batch); ++b)
     add_sequence(p, b, tile, work);

@@ -21,6 +21,8 @@ struct Side {
 
   bool packed() const { return static_cast<bool>(offsets); }
   bool paged() const { return static_cast<bool>(page_table); }
+  // Every sequence has all rows: whatever holds for one of them holds for all, however many.
+  bool uniform() const { return !offsets && !used && !start; }
 
   Place place(int64 b) const {
     const int64 origin = packed() ? index_at(offsets, b * offsets.stride.batch) : 0;

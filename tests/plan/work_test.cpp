@@ -49,6 +49,15 @@ TEST(Work, AnswersAtOnceForShapesThatNothingCanRun) {
   EXPECT_NEAR(work.visible / work.pairs, 0.5, 1e-4);
 }
 
+TEST(Work, CountsBlocksThatManySequencesAndHeadsShareOnce) {
+  Problem problem = problem_of(16, 1 << 19);
+  problem.shape.batch = int64{1} << 39;
+  std::byte block{1};
+  problem.mask.blocks = {&block, DType::kBool, {problem.shape.batch, 1 << 19, 1, 1}, {0, 0, 0, 0}};
+  problem.mask.block_query = problem.mask.block_key = 16;
+  EXPECT_EQ(work_of(problem, {32, 64}).visible, 0x1p58 * 256);
+}
+
 TEST(Work, LeavesOutAbsentBlocks) {
   Problem problem = problem_of(40, 1);
   std::byte blocks[9] = {};

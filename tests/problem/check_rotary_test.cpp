@@ -116,6 +116,22 @@ TEST(RotaryCheck, SequencesWithoutRowsTakeNoPosition) {
   EXPECT_STREQ(call.check().sentence, "");
 }
 
+TEST(RotaryCheck, MoreSequencesThanCanBeCountedThroughAreAnsweredAtOnce) {
+  Rotary call;
+  call.request.positions = {};
+  for (tw_tensor* tensor : {&call.request.input, &call.request.output}) {
+    tensor->shape[0] = std::int64_t{1} << 39;
+    tensor->shape[1] = 0;
+  }
+  ASSERT_STREQ(call.check().sentence, "");
+  call.request.input.shape[1] = call.request.output.shape[1] = 17;
+  call.request.input.stride[0] = 0;
+  call.request.input.byte_size = call.request.output.byte_size = 0;
+  EXPECT_EQ(std::string(call.check().sentence)
+                .rfind("rotation.cosine has 16 positions but input of sequence 0 reaches", 0),
+            0u);
+}
+
 TEST(RotaryCheck, FixedRowsTakeOnePositionEach) {
   Rotary call;
   call.request.positions = call.memory.integers({15, 15});

@@ -155,6 +155,20 @@ TEST(Sequences, ShapesAloneAgreeWithTheCall) {
   EXPECT_EQ(before.problem.shape.keys, after.problem.shape.keys);
 }
 
+// A stride of 0 needs no memory for them, and an answer must not take a step for each.
+TEST(Sequences, MoreThanCanBeCountedThroughAreAnsweredAtOnce) {
+  const std::int64_t many = std::int64_t{1} << 39;
+  Attention call;
+  for (tw_tensor* tensor : {&call.request.query, &call.request.key, &call.request.value,
+                            &call.request.output, &call.request.lse}) {
+    tensor->shape[0] = many;
+    tensor->byte_size = 0;
+  }
+  call.forget_memory();
+  ASSERT_STREQ(call.check().sentence, "");
+  EXPECT_EQ(call.problem.shape.batch, many);
+}
+
 TEST(Sequences, NoSequencesAtAllAreFine) {
   Attention call;
   call.pack_queries();

@@ -87,7 +87,7 @@ class Backward {
       const Range served = to.size.batch == 1 ? Range{0, batch} : Range{own, own + 1};
       for (int64 h = 0; h < heads; ++h) {
         T sum = 0;
-        for (int64 b = served.begin; b < served.end; ++b)
+        for (int64 b = served.begin; sums_.tiles > 0 && b < served.end; ++b)
           for (int64 t = 0; t < sums_.tiles; ++t) sum += shares[(b * heads + h) * sums_.tiles + t];
         store(to, to.offset(own, h, 0, 0), sum);
       }

@@ -62,6 +62,8 @@ void add_bias_gradient(const Head<T>& head, Axes tile, const RowSums<T>& sums, c
 template <class T>
 void walk_served(const Problem& p, Axes own, const BiasGrid& grid, const RowSums<T>& sums,
                  BiasScratch<T>& scratch) {
+  // Sequences without rows can be more than anyone could count through.
+  if (p.shape.queries == 0 || p.shape.keys == 0) return;
   const Range batches = grid.batch.serves(own.batch, p.shape.batch);
   const Range heads = grid.head.serves(own.head, p.shape.heads);
   for (int64 b = batches.begin; b < batches.end; ++b) {
