@@ -12,6 +12,7 @@ namespace tilewise::cli {
 // The command that was chosen on the command line; set by CLI11's callback, run by main.
 using Chosen = std::function<ExitStatus()>;
 
+void add_check(CLI::App& app, Chosen& chosen);
 void add_explain(CLI::App& app, Chosen& chosen);
 void add_run(CLI::App& app, Chosen& chosen);
 void add_bench(CLI::App& app, Chosen& chosen);

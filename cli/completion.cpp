@@ -10,6 +10,7 @@
 #include "cli/element.h"
 #include "cli/nearest.h"
 #include "cli/terminal.h"
+#include "conformance/series.h"
 
 namespace tilewise::cli {
 namespace {
@@ -21,10 +22,24 @@ struct Choice {
   std::vector<std::string> values;  // when there are only these
 };
 
+std::vector<std::string> series_names() {
+  std::vector<std::string> names;
+  for (const conformance::Series& each : conformance::all_series()) names.push_back(each.name());
+  return names;
+}
+
+std::vector<std::string> family_names() {
+  std::vector<std::string> names;
+  for (const conformance::Family each : conformance::kFamilies) names.emplace_back(name_of(each));
+  return names;
+}
+
 // What an option takes is told by its type's name: "FILE", "CASE", "{cpu,cuda}".
 std::vector<std::string> values_of(const std::string& type) {
   if (type.find("CASE") != std::string::npos) return case_names();
   if (type.find("BACKEND") != std::string::npos) return backend_names();
+  if (type.find("SERIES") != std::string::npos) return series_names();
+  if (type.find("FAMILY") != std::string::npos) return family_names();
   if (type.find("DTYPE") != std::string::npos) return float_type_names();
   const std::size_t open = type.find('{'), end = type.find('}');
   if (open == std::string::npos || end == std::string::npos) return {};

@@ -1,10 +1,11 @@
 #include "cli/proof.h"
 
 #include <cmath>
-#include <limits>
 
-#include "cli/bounds.h"
 #include "cli/element.h"
+#include "conformance/gradient_bound.h"
+#include "conformance/number.h"
+#include "conformance/report.h"
 
 namespace tilewise::cli {
 namespace {
@@ -31,86 +32,79 @@ oracle::Attention take_problem(const Call& call, const RowBand& band) {
   return problem;
 }
 
-class Comparison {
- public:
-  Comparison(std::string name, double allowed) {
-    agreement_.name = std::move(name);
-    agreement_.allowed = allowed;
-  }
+using conformance::Part;
+using conformance::Report;
 
-  void add(double got, double exact, double bound) {
-    const double error = std::abs(got - exact);
-    const double ratio = error / bound;
-    // What is not a number compares with nothing, and must not pass for that.
-    agreement_.worst = std::isnan(ratio) ? std::numeric_limits<double>::infinity()
-                                         : std::max(agreement_.worst, ratio);
-    error_squares_ += error * error;
-    exact_squares_ += exact * exact;
-    ++agreement_.elements;
-  }
+double unit_of(std::int32_t dtype) {
+  return conformance::unit_roundoff(static_cast<tw_dtype>(dtype));
+}
 
-  // `from` is the first of the exact tensor's rows that is compared; it is row `first` of the call.
-  void add_rows(const tw_tensor& got, std::int64_t first, std::int64_t from, const Tensor& exact,
-                const Tensor& bound) {
-    const std::int64_t width = got.stride[1];
-    const std::int64_t rows = exact.shape[0] - from;
-    for (std::int64_t i = 0; i < rows * width; ++i) {
-      const auto at = static_cast<std::size_t>(from * width + i);
-      add(load_element(got.dtype, got.data, first * width + i), exact.values[at], bound.values[at]);
-    }
-  }
+// One element of a result, which lies `index` elements from its tensor's first.
+struct Element {
+  Part part;
+  const tw_tensor& tensor;
+  std::int64_t index;
 
-  [[nodiscard]] Agreement agreement() const {
-    Agreement result = agreement_;
-    result.relative =
-        exact_squares_ > 0 ? std::sqrt(error_squares_ / exact_squares_) : std::sqrt(error_squares_);
-    return result;
+  void compare(double want, double allowed, Report& report) const {
+    const double got = load_element(tensor.dtype, tensor.data, index);
+    const double rounding = conformance::rounding_of(static_cast<tw_dtype>(tensor.dtype), want);
+    report.add(part, {index}, {got, want, allowed, rounding});
   }
-
- private:
-  Agreement agreement_;
-  double error_squares_ = 0, exact_squares_ = 0;
 };
 
-struct Comparisons {
-  explicit Comparisons(double allowed)
-      : output("output", allowed),
-        lse("lse", allowed),
-        query("query gradient", allowed),
-        key("key gradient", allowed),
-        value("value gradient", allowed) {}
-
-  Comparison output, lse, query, key, value;
+// What the oracle says of all rows of a band, and how far off each may be.
+struct Wanted {
+  const Tensor &exact, &bound;
 };
+
+// `from` is the first of the wanted rows that is compared; it is row `first` of the call.
+struct Window {
+  std::int64_t first = 0, from = 0;
+};
+
+void compare_rows(Part part, const tw_tensor& got, const Window& window, const Wanted& wanted,
+                  Report& report) {
+  const std::int64_t width = got.stride[1];
+  const std::int64_t rows = wanted.exact.shape[0] - window.from;
+  for (std::int64_t i = 0; i < rows * width; ++i) {
+    const auto at = static_cast<std::size_t>(window.from * width + i);
+    const Element element{part, got, window.first * width + i};
+    element.compare(wanted.exact.values[at], wanted.bound.values[at], report);
+  }
+}
 
 // Full-precision results drift by the length of their sums; short types only by how they are
 // stored.
-double allowed_relative(const Precision& precision) {
-  return (precision.stored > precision.arithmetic ? 4 : 32) * precision.stored;
+double allowed_relative(std::int32_t dtype) {
+  return (tw_dtype_bytes(dtype) < 4 ? 4 : 32) * unit_of(dtype);
 }
 
-void prove_band(const Call& call, const RowBand& band, Comparisons& comparisons) {
+void prove_band(const Call& call, const RowBand& band, Report& report) {
   const oracle::Attention problem = take_problem(call, band);
-  const Tensor arriving = take_rows(call.gradients.output, band);
+  const oracle::Arriving arriving{take_rows(call.gradients.output, band), {}};
   const oracle::Result result = oracle::forward(problem);
-  const oracle::Gradients exact = oracle::backward(problem, arriving, {});
-  const Bounds bounds =
-      bounds_of(problem, result, exact, arriving, precision_of(call.request.query.dtype));
+  const oracle::Gradients exact = oracle::backward(problem, result, arriving);
+  const auto dtype = static_cast<tw_dtype>(call.request.query.dtype);
+  const conformance::Precision precision = conformance::precision_of(dtype, dtype);
+  const conformance::ForwardBound forward = bound_forward(problem, result, precision);
+  const conformance::GradientBound backward =
+      bound_gradients(problem, result, exact, arriving, precision);
 
-  comparisons.output.add_rows(call.request.output, band.first, 0, result.output, bounds.output);
+  const Window own{band.first, 0};
+  compare_rows(Part::kOutput, call.request.output, own, {result.output, forward.output}, report);
   const tw_tensor& lse = call.request.lse;
   for (std::int64_t head = 0; head < problem.heads(); ++head) {
     for (std::int64_t row = 0; row < band.rows; ++row) {
-      const std::int64_t at = head * lse.stride[1] + band.first + row;
-      comparisons.lse.add(load_element(lse.dtype, lse.data, at), result.lse.at(head, row),
-                          bounds.lse.at(head, row));
+      const Element element{Part::kLse, lse, head * lse.stride[1] + band.first + row};
+      element.compare(result.lse.at(head, row), forward.lse.at(head, row), report);
     }
   }
   const tw_gradients& got = call.gradients;
-  comparisons.query.add_rows(got.query, band.first, 0, exact.query, bounds.query);
+  compare_rows(Part::kQueryGradient, got.query, own, {exact.query, backward.query}, report);
   if (band.first + band.rows < call.request.key.shape[1]) return;
-  comparisons.key.add_rows(got.key, band.first, band.first, exact.key, bounds.key);
-  comparisons.value.add_rows(got.value, band.first, band.first, exact.value, bounds.value);
+  const Window last{band.first, band.first};
+  compare_rows(Part::kKeyGradient, got.key, last, {exact.key, backward.key}, report);
+  compare_rows(Part::kValueGradient, got.value, last, {exact.value, backward.value}, report);
 }
 
 }  // namespace
@@ -120,11 +114,16 @@ bool is_exact(const Agreement& agreement) {
 }
 
 std::vector<Agreement> prove(const Call& call, const std::vector<RowBand>& bands) {
-  Comparisons comparisons(allowed_relative(precision_of(call.request.query.dtype)));
-  for (const RowBand& band : bands) prove_band(call, band, comparisons);
-  return {comparisons.output.agreement(), comparisons.lse.agreement(),
-          comparisons.query.agreement(), comparisons.key.agreement(),
-          comparisons.value.agreement()};
+  Report report;
+  for (const RowBand& band : bands) prove_band(call, band, report);
+  std::vector<Agreement> agreements;
+  for (const Part part : {Part::kOutput, Part::kLse, Part::kQueryGradient, Part::kKeyGradient,
+                          Part::kValueGradient}) {
+    const conformance::Agreement& one = report.of(part);
+    agreements.push_back({name_of(part), one.worst, one.relative(),
+                          allowed_relative(call.request.query.dtype), one.compared});
+  }
+  return agreements;
 }
 
 }  // namespace tilewise::cli

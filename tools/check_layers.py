@@ -30,7 +30,7 @@ ALLOWED: dict[str, list[str]] = {
     "src/backends": _PLAN,  # and its own backend, see _is_allowed
     "src/api": [*_PLAN, "backends", "api"],
     "include/tilewise": ["tilewise"],
-    "cli": ["tilewise", "cli", "oracle"],
+    "cli": ["tilewise", "cli", "oracle", "conformance"],
     "python": ["tilewise", "python"],
     "bench": ["tilewise", "bench"],
     "tests/oracle": ["oracle"],

@@ -27,9 +27,18 @@ class CommandTest(ProgramTest):
 
     def test_help_has_every_command_and_status(self) -> None:
         text = self.good("--help")
-        for word in ("demo", "explain", "run", "bench", "completion", "Exit status", "Examples"):
+        for word in (
+            "demo",
+            "check",
+            "explain",
+            "run",
+            "bench",
+            "completion",
+            "Exit status",
+            "Examples",
+        ):
             self.assertIn(word, text)
-        for command in ("demo", "explain", "run", "bench", "completion"):
+        for command in ("demo", "check", "explain", "run", "bench", "completion"):
             self.assertIn("Usage: tilewise " + command, self.good(command, "--help"))
 
     def test_explain(self) -> None:

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "conformance/call.h"
-#include "conformance/compare.h"
 #include "conformance/rotation.h"
 #include "conformance/trial.h"
+#include "conformance/untouched.h"
 #include "oracle/rotary.h"
 
 namespace tilewise::conformance {
@@ -152,10 +152,11 @@ oracle::Tensor read_rows(const Rows& rows, std::int64_t b, std::int64_t first, s
   return result;
 }
 
-void compare_rows(const char* name, const oracle::Tensor& got, const oracle::Tensor& want,
+void compare_rows(Part part, const oracle::Tensor& got, const oracle::Tensor& want,
                   Report& report) {
   for (std::size_t n = 0; n < want.values.size(); ++n) {
-    report.add(name, got.values[n], want.values[n], 1e-14 * (1 + std::fabs(want.values[n])));
+    report.add(part, {static_cast<std::int64_t>(n)},
+               {got.values[n], want.values[n], 1e-14 * (1 + std::fabs(want.values[n]))});
   }
 }
 
@@ -177,11 +178,11 @@ void compare_appended(Scene& scene, const Tables& tables, Report& report) {
       keys = oracle::rotate(keys, rotation, positions_from(before, count, false));
     }
     compare_rows(
-        "appended key",
+        Part::kCachedKey,
         read_rows({scene.keys(), cache.keys, fresh.key_heads, fresh.dim}, b, before, count), keys,
         report);
     compare_rows(
-        "appended value",
+        Part::kCachedValue,
         read_rows({scene.values(), cache.keys, fresh.key_heads, fresh.value_dim}, b, before, count),
         read_rows({scene.fresh_setup.value, fresh.keys, fresh.key_heads, fresh.value_dim}, b, 0,
                   count),
@@ -189,7 +190,7 @@ void compare_appended(Scene& scene, const Tables& tables, Report& report) {
     if (!scene.has_query) continue;
     const std::int64_t queries = fresh.queries.length(b);
     compare_rows(
-        "rotated query",
+        Part::kRotated,
         read_rows({scene.fresh_setup.gradients.query, fresh.queries, fresh.heads, fresh.dim}, b, 0,
                   queries),
         oracle::rotate(read_rows({scene.fresh_setup.query, fresh.queries, fresh.heads, fresh.dim},

@@ -1,6 +1,10 @@
-// How far a correct kernel of limited precision may be from the formulas: the bounds of
-// docs/numerics.md, worked out for each element from the oracle's own numbers.
+// How far a correct kernel of limited precision may be from the formulas before it stores what it
+// has: the bounds of docs/numerics.md, worked out for each element from the oracle's own numbers.
 #pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
 
 #include "oracle/attention.h"
 #include "tilewise/tilewise.h"
@@ -8,20 +12,55 @@
 namespace tilewise::conformance {
 
 struct Precision {
-  double probability = 0;  // unit roundoff of the type in which P meets V
-  double output = 0;       // unit roundoff of the output's type
-  double floor = 0;        // half of the smallest subnormal of either
+  double arithmetic = 0;    // unit roundoff of scores, sums and everything else that is not stored
+  double probability = 0;   // of the type in which weights, and gradients of scores, are multiplied
+  double output = 0;        // of the type in which the output and most gradients are stored
+  double weight_floor = 0;  // what a weight may lose below the smallest normal number of its type
+  double floor = 0;         // and what a number of the output may
+
+  // The relative error of a sum of `count` terms: errors wander.
+  [[nodiscard]] double sum(std::int64_t count) const {
+    return 4 * arithmetic * std::sqrt(static_cast<double>(count));
+  }
+  // Of a product over `dim` channels, its terms being absolute.
+  [[nodiscard]] double product(std::int64_t dim) const {
+    return (4 + 2 * std::sqrt(static_cast<double>(dim))) * arithmetic;
+  }
 };
 
-// Kernels may hold P in the type of the inputs.
+// A kernel may hold its weights in the type of the inputs.
 [[nodiscard]] Precision precision_of(tw_dtype input, tw_dtype output);
 
-struct Bound {
-  oracle::Tensor output;  // (queries, heads, value dim)
-  oracle::Tensor lse;     // (heads, queries)
+// One key as a row sees it: its weight, dropout's factor, and the size of what its score was summed
+// from.
+struct SeenKey {
+  std::int64_t index = 0;
+  double weight = 0, factor = 0, magnitude = 0;
 };
 
-[[nodiscard]] Bound bound_of(const oracle::Attention& problem, const oracle::Result& result,
-                             const Precision& precision);
+// What all bounds of one row begin with.
+struct SeenRow {
+  SeenRow(const oracle::Attention& problem, const oracle::Result& result, std::int64_t head,
+          std::int64_t query);
+
+  // How far the lse may be off, for a finite one.
+  [[nodiscard]] double lse_bound(const Precision& precision) const;
+
+  std::vector<SeenKey> keys;  // the visible ones
+  double sink_weight = 0, sink = 0;
+  double lse = 0;
+  double sum = 0;      // of exp(score - max)
+  double largest = 0;  // magnitude of all scores
+  std::int64_t dim = 0;
+};
+
+struct ForwardBound {
+  oracle::Tensor output;         // (queries, heads, value dim)
+  oracle::Tensor lse;            // (heads, queries)
+  oracle::Tensor probabilities;  // (heads, queries, keys)
+};
+
+[[nodiscard]] ForwardBound bound_forward(const oracle::Attention& problem,
+                                         const oracle::Result& result, const Precision& precision);
 
 }  // namespace tilewise::conformance

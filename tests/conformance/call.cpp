@@ -161,9 +161,10 @@ Outcome Request::workspace(tw_operation operation, std::size_t& bytes) {
 
 Outcome Request::call(tw_operation operation, std::size_t workspace_bytes) {
   select(operation);
+  const bool is_odd = workspace_bytes % 128 >= 64;  // so that each end gets its turn at the guard
+  workspace_ = Guarded(workspace_bytes, is_odd ? Guarded::Flush::kBegin : Guarded::Flush::kEnd);
   // All ones: a NaN in every float type.
-  workspace_.assign(workspace_bytes, 0xFF);
-  workspace_.shrink_to_fit();
+  std::fill_n(workspace_.data(), workspace_bytes, 0xFF);
   execution.workspace = workspace_.data();
   execution.workspace_bytes = workspace_bytes;
   char message[1024] = "";

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "conformance/case.h"
+#include "conformance/guarded.h"
 #include "conformance/setup.h"
 #include "tilewise/tilewise.h"
 
@@ -53,7 +53,7 @@ class Request {
   tw_tensor output_{}, probabilities_{}, output_gradient_factor_{};
   tw_parallel parallel_{};
   std::int32_t host_workers_ = 3;
-  std::vector<unsigned char> workspace_;
+  Guarded workspace_;
 };
 
 }  // namespace tilewise::conformance

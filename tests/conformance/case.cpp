@@ -1,7 +1,6 @@
-// Where rows lie, and the one line that tells a case apart from the others.
+// The one line that tells a case apart from the others.
 #include "conformance/case.h"
 
-#include <algorithm>
 #include <sstream>
 
 #include "conformance/number.h"
@@ -68,38 +67,11 @@ void describe_gradients(std::ostringstream& text, const GradientCase& gradients)
 
 }  // namespace
 
-std::int64_t SideCase::extent() const {
-  if (max_length > 0) return max_length;
-  return capacity.empty() ? 0 : *std::max_element(capacity.begin(), capacity.end());
-}
-
-std::array<std::int64_t, 2> SideCase::place(std::int64_t b, std::int64_t i) const {
-  const auto at = static_cast<std::size_t>(b);
-  const std::int64_t row = start[at] + i;
-  switch (storage) {
-    case Storage::kPacked: {
-      std::int64_t token = before + row;
-      for (std::size_t earlier = 0; earlier < at; ++earlier) token += capacity[earlier];
-      return {0, token};
-    }
-    case Storage::kPaged: {
-      const std::int64_t columns = capacity[at] / page_size;
-      return {places[static_cast<std::size_t>(b * columns + row / page_size)], row % page_size};
-    }
-    case Storage::kIndexed:
-      return {places[at], row};
-    default:
-      return {b, row};
-  }
-}
-
 std::string Case::describe() const {
-  constexpr const char* kFamilies[] = {"gauss", "peaky", "shift", "needle"};
   std::ostringstream text;
-  text << "TILEWISE_SEED=" << seed << " replays: batch=" << batch << " heads=" << heads << '/'
-       << key_heads << " dim=" << dim << '/' << value_dim << ' ' << name_of(dtypes.input) << "->"
-       << name_of(dtypes.output) << (dtypes.has_scaling ? " scaled " : " ")
-       << kFamilies[static_cast<int>(family)];
+  text << "seed=" << seed << ": batch=" << batch << " heads=" << heads << '/' << key_heads
+       << " dim=" << dim << '/' << value_dim << ' ' << name_of(dtypes.input) << "->"
+       << name_of(dtypes.output) << (dtypes.has_scaling ? " scaled " : " ") << name_of(family);
   describe_side(text, "queries", queries);
   describe_side(text, "keys", keys);
   describe_mask(text, mask);

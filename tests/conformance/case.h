@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "conformance/family.h"
 #include "oracle/attention.h"
 #include "tilewise/tilewise.h"
 
@@ -77,9 +78,6 @@ struct DtypeCase {
   std::array<bool, 2> scaling_broadcast = {};
 };
 
-// What the numbers are like; see docs/numerics.md.
-enum class Family { kGauss, kPeaky, kShift, kNeedle };
-
 struct RunCase {
   int threads = 1;
   bool by_host = false;      // the embedder's parallel_for
@@ -101,8 +99,22 @@ struct Case {
   [[nodiscard]] std::string describe() const;
 };
 
-// Everything from the seed.
+// Everything from the seed: small sizes, all features.
 [[nodiscard]] Case draw_case(std::uint64_t seed);
+
+// The sizes that broke others: each number has its own pair of lengths, and its own head dims; all
+// pairs come in kMuseumPairs numbers that follow each other. Features are drawn as above.
+inline constexpr std::uint64_t kMuseumPairs = 529;
+[[nodiscard]] Case draw_museum_case(std::uint64_t number);
+
+// One head and many keys, for needles.
+inline constexpr std::uint64_t kLongCases = 16;
+[[nodiscard]] Case draw_long_case(std::uint64_t number);
+
+// Gives a case numbers of a family, and the masks that the family needs.
+void set_family(Case& drawn, Family family);
+// And elements of a type; outputs now and then of another one.
+void set_dtype(Case& drawn, tw_dtype dtype);
 
 // Plain dense attention to build particular cases from.
 struct PlainSizes {
@@ -110,5 +122,8 @@ struct PlainSizes {
 };
 [[nodiscard]] Case plain_case(std::uint64_t seed, const PlainSizes& sizes, const DtypeCase& dtypes);
 [[nodiscard]] SideCase dense_side(std::int64_t batch, std::int64_t rows);
+// Sequences of these lengths and no other rows.
+[[nodiscard]] SideCase side_of(Storage storage, const std::vector<std::int64_t>& lengths,
+                               std::int64_t page_size = 16);
 
 }  // namespace tilewise::conformance

@@ -2,18 +2,15 @@
 #pragma once
 
 #include "conformance/case.h"
-#include "conformance/compare.h"
+#include "conformance/report.h"
 
 namespace tilewise::conformance {
 
-// Forward with and without lse, the probabilities and the gradients, in float64.
+// Forward with and without lse, the probabilities and the gradients; and all memory around them.
 [[nodiscard]] Report check_case(const Case& drawn);
 
-// How many cases to draw: TILEWISE_CASES, or `usual`. TILEWISE_SEED draws that one case alone.
-struct Draws {
-  std::uint64_t first = 0, count = 0;
-  bool is_replay = false;
-};
-[[nodiscard]] Draws draws(std::uint64_t first, std::uint64_t usual);
+// Each query finds the value of its key, and each value the gradient of its query, to the bit: no
+// oracle is needed, and so no length is too long.
+[[nodiscard]] Report check_needles(const Case& drawn);
 
 }  // namespace tilewise::conformance

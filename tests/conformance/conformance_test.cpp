@@ -1,39 +1,76 @@
-// Random combinations of everything a call may ask for, through the C face, against the oracle in
-// float64. TILEWISE_CASES says how many; TILEWISE_SEED replays the one that a failure names.
+// Every series of the list, as far as the tier goes that TILEWISE_TIER names, against the oracle.
+// TILEWISE_CASE and TILEWISE_SEED run one case alone: what a failure tells to replay.
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <thread>
 
-#include "conformance/check.h"
 #include "conformance/coverage.h"
+#include "conformance/sweep.h"
 
 namespace tilewise::conformance {
 namespace {
 
-constexpr std::uint64_t kCases = 1500;
+std::string environment(const char* name, const char* otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : text;
+}
 
-TEST(Conformance, RandomCombinationsMatchTheOracle) {
-  const Draws drawn = draws(1, kCases);
-  Coverage coverage;
-  Report total;
-  std::string worst_case;
-  for (std::uint64_t seed = drawn.first; seed < drawn.first + drawn.count; ++seed) {
-    const Case one = draw_case(seed);
-    const Report report = check_case(one);
-    EXPECT_TRUE(report.ok()) << one.describe() << report.sentences();
-    if (report.worst() > total.worst()) worst_case = one.describe();
-    total.merge(report);
-    coverage.add(features_of(one));
+std::vector<Pick> wanted_picks(const Tier& tier) {
+  const std::vector<const Series*> list = series_named(environment("TILEWISE_CASE", ""));
+  const std::string seed = environment("TILEWISE_SEED", "");
+  if (seed.empty()) return pick(list, tier);
+  std::vector<Pick> picks;
+  for (const Series* series : list) picks.push_back({series, std::stoull(seed), 0});
+  return picks;
+}
+
+struct Total {
+  Report report;
+  std::int64_t cases = 0;
+};
+
+void print(const std::map<std::string, Total>& totals) {
+  std::printf("%-28s %6s %11s  %-8s %-8s\n", "series", "cases", "numbers", "rel-RMSE", "of bound");
+  for (const auto& [name, total] : totals) {
+    std::printf(
+        "%-28s %6lld %11lld  %.2e %.2f at %s\n", name.c_str(), static_cast<long long>(total.cases),
+        static_cast<long long>(total.report.compared()), total.report.of(Part::kOutput).relative(),
+        total.report.worst(), total.report.worst_where().c_str());
   }
-  std::printf("%llu cases, %lld numbers compared, %zu of %zu pairs of features met\n",
-              static_cast<unsigned long long>(drawn.count),
-              static_cast<long long>(total.compared()), coverage.met(), coverage.possible());
-  std::printf("worst error %.2e of natural size at %s of %s\n", total.worst() * kTolerance,
-              total.worst_where().c_str(), worst_case.c_str());
-  EXPECT_GT(total.compared(), 0);
-  if (drawn.is_replay || drawn.count < kCases) return;
-  for (const std::string& pair : coverage.missing()) ADD_FAILURE() << "never met: " << pair;
+}
+
+TEST(Conformance, EverySeriesStaysWithinItsBound) {
+  const Tier* tier = tier_named(environment("TILEWISE_TIER", "quick"));
+  ASSERT_NE(tier, nullptr) << "TILEWISE_TIER names no tier";
+  const std::vector<Pick> picks = wanted_picks(*tier);
+  ASSERT_FALSE(picks.empty()) << "TILEWISE_CASE names no series";
+  std::map<std::string, Total> totals;
+  double predicted = 0;
+  const auto start = std::chrono::steady_clock::now();
+  sweep(picks, static_cast<int>(std::thread::hardware_concurrency()),
+        [&](const Pick& one, const Report& report) {
+          EXPECT_TRUE(report.ok()) << replay_line(one) << report.sentences();
+          EXPECT_EQ(report.refusal(), "") << replay_line(one);
+          Total& total = totals[one.series->name()];
+          total.report.merge(report);
+          ++total.cases;
+          predicted += one.cost;
+        });
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  print(totals);
+  std::printf("tier %s: %zu cases of %zu series in %.1f s, %.1f s predicted for one core\n",
+              tier->name, picks.size(), totals.size(), took.count(), predicted);
+  for (const auto& [name, total] : totals) {
+    EXPECT_GT(total.report.compared(), 0) << name;
+    const std::optional<double> gate = relative_gate(*series_named(name).front());
+    if (!gate) continue;
+    EXPECT_LE(total.report.of(Part::kOutput).relative(), *gate) << name;
+  }
 }
 
 }  // namespace

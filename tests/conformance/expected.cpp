@@ -88,30 +88,36 @@ oracle::Attention read_problem(const Case& drawn, const Setup& setup, std::int64
 }  // namespace
 
 Expected expect_forward(const Case& drawn, const Setup& setup) {
+  const Precision precision = precision_of(drawn.dtypes.input, drawn.dtypes.output);
   Expected expected;
   for (std::int64_t b = 0; b < drawn.batch; ++b) {
-    expected.problems.push_back(read_problem(drawn, setup, b));
-    expected.results.push_back(oracle::forward(expected.problems.back()));
+    ExpectedSequence& sequence = expected.emplace_back();
+    sequence.problem = read_problem(drawn, setup, b);
+    sequence.result = oracle::forward(sequence.problem);
+    sequence.bound = bound_forward(sequence.problem, sequence.result, precision);
   }
   return expected;
 }
 
 void expect_gradients(const Case& drawn, const Setup& setup, Expected& expected) {
+  const Precision precision = precision_of(drawn.dtypes.input, drawn.dtypes.output);
   const std::int64_t group = drawn.heads / drawn.key_heads;
   for (std::int64_t b = 0; b < drawn.batch; ++b) {
-    const oracle::Tensor output =
+    ExpectedSequence& sequence = expected[static_cast<std::size_t>(b)];
+    oracle::Arriving arriving;
+    arriving.output =
         read_rows(setup.gradients.output, drawn.queries, b, setup.scaling.output_gradient, group);
-    oracle::Tensor lse;
     if (!setup.gradients.lse.absent()) {
-      lse = oracle::Tensor({drawn.heads, drawn.queries.length(b)});
-      for (std::int64_t h = 0; h < lse.shape[0]; ++h) {
-        for (std::int64_t i = 0; i < lse.shape[1]; ++i) {
-          lse.at(h, i) = setup.gradients.lse.read(lse_index(drawn.queries, b, h, i));
+      arriving.lse = oracle::Tensor({drawn.heads, drawn.queries.length(b)});
+      for (std::int64_t h = 0; h < drawn.heads; ++h) {
+        for (std::int64_t i = 0; i < drawn.queries.length(b); ++i) {
+          arriving.lse.at(h, i) = setup.gradients.lse.read(lse_index(drawn.queries, b, h, i));
         }
       }
     }
-    expected.gradients.push_back(
-        oracle::backward(expected.problems[static_cast<std::size_t>(b)], output, lse));
+    sequence.gradients = oracle::backward(sequence.problem, sequence.result, arriving);
+    sequence.gradient_bound =
+        bound_gradients(sequence.problem, sequence.result, sequence.gradients, arriving, precision);
   }
 }
 

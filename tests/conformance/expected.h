@@ -1,20 +1,24 @@
-// What a case's call must give, from the oracle: each sequence is read out of the case's memory, as
-// a dense problem of its own.
+// What a case's call must give, from the oracle, and how far from that it may be: each sequence is
+// read out of the case's memory, as a dense problem of its own.
 #pragma once
 
 #include <vector>
 
 #include "conformance/case.h"
+#include "conformance/gradient_bound.h"
 #include "conformance/setup.h"
 #include "oracle/attention.h"
 
 namespace tilewise::conformance {
 
-struct Expected {
-  std::vector<oracle::Attention> problems;  // one a sequence
-  std::vector<oracle::Result> results;
-  std::vector<oracle::Gradients> gradients;  // empty unless asked for
+struct ExpectedSequence {
+  oracle::Attention problem;
+  oracle::Result result;
+  ForwardBound bound;
+  oracle::Gradients gradients;  // empty unless asked for
+  GradientBound gradient_bound;
 };
+using Expected = std::vector<ExpectedSequence>;
 
 [[nodiscard]] Expected expect_forward(const Case& drawn, const Setup& setup);
 void expect_gradients(const Case& drawn, const Setup& setup, Expected& expected);

@@ -70,14 +70,14 @@ Field::Field(tw_dtype dtype, const Shape& shape) {
   std::copy(shape.begin(), shape.end(), view_.shape);
 }
 
-void Field::allocate(std::int64_t lead, std::int64_t elements, std::int64_t tail) {
-  const auto count = static_cast<std::size_t>(lead + elements + tail);
-  bytes_.resize(count * bytes_of(static_cast<tw_dtype>(view_.dtype)));
+void Field::allocate(std::int64_t elements, Guarded::Flush flush) {
+  const auto count = static_cast<std::size_t>(elements);
+  memory_ = Guarded(count * bytes_of(static_cast<tw_dtype>(view_.dtype)), flush);
   owned_.assign(count, false);
   for (std::size_t n = 0; n < count; ++n) {
     store(n, poison(static_cast<tw_dtype>(view_.dtype), n));
   }
-  view_.data = bytes_.data();
+  view_.data = memory_.data();
   remember();
 }
 
@@ -88,8 +88,8 @@ Field Field::dense(tw_dtype dtype, const Shape& shape) {
     field.view_.stride[axis] = count;
     count *= shape[axis];
   }
-  field.allocate(0, count, 0);
-  field.view_.byte_size = static_cast<std::int64_t>(field.bytes_.size());
+  field.allocate(count, Guarded::Flush::kEnd);
+  field.view_.byte_size = static_cast<std::int64_t>(field.memory_.size());
   return field;
 }
 
@@ -99,37 +99,31 @@ Field Field::scattered(tw_dtype dtype, const Shape& shape, Role role, oracle::Ra
   const Strides strides = draw_strides(shape, role, random);
   std::copy(strides.stride.begin(), strides.stride.end(), field.view_.stride);
   const std::int64_t lead = kLeads[random.integer(0, 3)];
-  field.allocate(lead, strides.span, kLeads[random.integer(0, 3)]);
+  const std::int64_t tail = kLeads[random.integer(0, 3)];
+  field.allocate(lead + strides.span + tail,
+                 random.chance(0.5) ? Guarded::Flush::kEnd : Guarded::Flush::kBegin);
   field.first_ = lead + strides.first;
 
   // The view may begin anywhere before its first element, and need not know where its buffer ends.
   const std::int64_t skipped = random.chance(0.5) ? lead : 0;
   const auto bytes = static_cast<std::int64_t>(bytes_of(dtype));
-  field.view_.data = field.bytes_.data() + skipped * bytes;
+  field.view_.data = field.memory_.data() + skipped * bytes;
   field.view_.byte_offset = (field.first_ - skipped) * bytes;
-  const std::int64_t known = static_cast<std::int64_t>(field.bytes_.size()) - skipped * bytes;
+  const std::int64_t known = static_cast<std::int64_t>(field.memory_.size()) - skipped * bytes;
   field.view_.byte_size = random.chance(0.7) ? known : 0;
   return field;
-}
-
-std::size_t Field::element(const Index& index) const {
-  std::int64_t result = first_;
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(view_.rank); ++axis) {
-    result += index[axis] * view_.stride[axis];
-  }
-  return static_cast<std::size_t>(result);
 }
 
 std::uint64_t Field::load(std::size_t element) const {
   const std::size_t bytes = bytes_of(static_cast<tw_dtype>(view_.dtype));
   std::uint64_t result = 0;
-  std::memcpy(&result, bytes_.data() + element * bytes, bytes);
+  std::memcpy(&result, memory_.data() + element * bytes, bytes);
   return result;
 }
 
 void Field::store(std::size_t element, std::uint64_t bits) {
   const std::size_t bytes = bytes_of(static_cast<tw_dtype>(view_.dtype));
-  std::memcpy(bytes_.data() + element * bytes, &bits, bytes);
+  std::memcpy(memory_.data() + element * bytes, &bits, bytes);
 }
 
 std::uint64_t Field::bits(const Index& index) const {
@@ -149,11 +143,19 @@ void Field::own(const Index& index) {
   owned_[element(index)] = true;
 }
 
+bool Field::unchanged() const {
+  return std::equal(remembered_.begin(), remembered_.end(), bytes().begin(), bytes().end());
+}
+
+void Field::restore() {
+  std::copy(remembered_.begin(), remembered_.end(), memory_.data());
+}
+
 bool Field::unowned_unchanged() const {
   const std::size_t bytes = bytes_of(static_cast<tw_dtype>(view_.dtype));
   for (std::size_t n = 0; n < owned_.size(); ++n) {
     const bool same =
-        std::memcmp(bytes_.data() + n * bytes, remembered_.data() + n * bytes, bytes) == 0;
+        std::memcmp(memory_.data() + n * bytes, remembered_.data() + n * bytes, bytes) == 0;
     if (!owned_[n] && !same) return false;
   }
   return true;

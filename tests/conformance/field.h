@@ -4,9 +4,11 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "conformance/guarded.h"
 #include "conformance/number.h"
 #include "oracle/random.h"
 #include "tilewise/tilewise.h"
@@ -44,24 +46,34 @@ class Field {
   void disown() { owned_.assign(owned_.size(), false); }
 
   // Takes what is there now as what must stay: everything, or everything not owned.
-  void remember() { remembered_ = bytes_; }
-  [[nodiscard]] bool unchanged() const { return bytes_ == remembered_; }
+  void remember() { remembered_.assign(bytes().begin(), bytes().end()); }
+  [[nodiscard]] bool unchanged() const;
   [[nodiscard]] bool unowned_unchanged() const;
-  [[nodiscard]] const std::vector<unsigned char>& bytes() const { return bytes_; }
-  void restore() { bytes_ = remembered_; }
+  [[nodiscard]] std::span<const unsigned char> bytes() const {
+    return {memory_.data(), memory_.size()};
+  }
+  void restore();
 
   [[nodiscard]] std::string describe() const;  // shape and strides
 
  private:
   Field(tw_dtype dtype, const Shape& shape);
-  void allocate(std::int64_t lead, std::int64_t elements, std::int64_t tail);
-  [[nodiscard]] std::size_t element(const Index& index) const;
+  // Poisoned memory for `elements` and for as many around them as the case wants.
+  void allocate(std::int64_t elements, Guarded::Flush flush);
+  [[nodiscard]] std::size_t element(const Index& index) const {
+    std::int64_t result = first_;
+    for (int axis = 0; axis < view_.rank; ++axis) {
+      result += index[static_cast<std::size_t>(axis)] * view_.stride[axis];
+    }
+    return static_cast<std::size_t>(result);
+  }
   [[nodiscard]] std::uint64_t load(std::size_t element) const;
   void store(std::size_t element, std::uint64_t bits);
 
   tw_tensor view_{};
   std::int64_t first_ = 0;  // the element of the buffer at which index 0, 0, ... lies
-  std::vector<unsigned char> bytes_, remembered_;
+  Guarded memory_;
+  std::vector<unsigned char> remembered_;
   std::vector<bool> owned_;  // by element of the buffer
 };
 

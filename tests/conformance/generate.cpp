@@ -229,12 +229,31 @@ Case draw_case(std::uint64_t seed) {
   return drawn;
 }
 
-SideCase dense_side(std::int64_t batch, std::int64_t rows) {
-  SideCase side;
-  side.capacity.assign(static_cast<std::size_t>(batch), rows);
-  side.end = side.capacity;
-  side.start.assign(static_cast<std::size_t>(batch), 0);
-  return side;
+void set_family(Case& drawn, Family family) {
+  drawn.family = family;
+  if (family != Family::kLonely && family != Family::kLate) return;
+  // Keys are hidden row by row, so that nothing else decides what a row sees.
+  drawn.mask = {};
+  drawn.scores.bias_hides = true;
+  if (drawn.seed % 2 == 0) {
+    drawn.mask.has_visible = true;
+    drawn.scores.has_bias = false;
+  } else {
+    drawn.scores.has_bias = true;
+    drawn.scores.bias_broadcast = {false, drawn.scores.bias_broadcast[1], false, false};
+  }
+}
+
+void set_dtype(Case& drawn, tw_dtype dtype) {
+  constexpr tw_dtype kOutputs[] = {TW_FLOAT32, TW_BFLOAT16, TW_FLOAT16};
+  drawn.dtypes.input = drawn.dtypes.output = dtype;
+  drawn.dtypes.lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+  if (dtype == TW_FLOAT64) return;
+  const bool is_narrow = dtype == TW_FLOAT8_E4M3 || dtype == TW_FLOAT8_E5M2;
+  const bool is_fourth = drawn.seed % 4 == 0;
+  if (is_narrow != is_fourth) drawn.dtypes.output = kOutputs[drawn.seed % 3];
+  drawn.dtypes.has_scaling = is_narrow && drawn.seed % 2 == 0;
+  drawn.dtypes.scaling_broadcast = {drawn.seed % 3 == 0, drawn.seed % 5 == 0};
 }
 
 Case plain_case(std::uint64_t seed, const PlainSizes& sizes, const DtypeCase& dtypes) {

@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "conformance/compare.h"
 #include "conformance/field.h"
+#include "conformance/report.h"
 
 namespace tilewise::conformance {
 namespace {
@@ -123,11 +123,13 @@ TEST(Merge, MatchesTheOracleInRandomLayouts) {
     scene.for_each_row([&](std::int64_t b, std::int64_t i, std::int64_t h) {
       const oracle::Part want = merged(scene, b, i, h);
       const double lse = want.lse.at(0, 0);
-      report.add("lse", scene.lse.read(scene.lse_at(b, h, i)), lse, allowed * (1 + std::fabs(lse)));
+      report.add(Part::kLse, {b, h, i},
+                 {scene.lse.read(scene.lse_at(b, h, i)), lse, allowed * (1 + std::fabs(lse))});
       scene.lse.own(scene.lse_at(b, h, i));
       for (std::int64_t d = 0; d < scene.dim; ++d) {
-        report.add("output", scene.output.read(scene.output_at(b, i, h, d)),
-                   want.output.at(0, 0, d), allowed * 10);
+        report.add(Part::kOutput, {b, i, h, d},
+                   {scene.output.read(scene.output_at(b, i, h, d)), want.output.at(0, 0, d),
+                    allowed * 10});
         scene.output.own(scene.output_at(b, i, h, d));
       }
     });

@@ -159,6 +159,17 @@ std::uint64_t poison(tw_dtype dtype, std::uint64_t index) {
   }
 }
 
+double largest(tw_dtype dtype) {
+  switch (dtype) {
+    case TW_FLOAT64:
+      return std::numeric_limits<double>::max();
+    case TW_FLOAT32:
+      return std::numeric_limits<float>::max();
+    default:
+      return decode_small(format_of(dtype), format_of(dtype).largest());
+  }
+}
+
 double unit_roundoff(tw_dtype dtype) {
   switch (dtype) {
     case TW_FLOAT64:
@@ -168,6 +179,25 @@ double unit_roundoff(tw_dtype dtype) {
     default:
       return std::ldexp(1.0, -1 - format_of(dtype).mantissa);
   }
+}
+
+double floor_of(tw_dtype dtype) {
+  switch (dtype) {
+    case TW_FLOAT64:
+      return 0x1p-1022;
+    case TW_FLOAT16:
+      return 0x1p-25;
+    case TW_FLOAT8_E4M3:
+      return 0x1p-10;
+    case TW_FLOAT8_E5M2:
+      return 0x1p-17;
+    default:
+      return 0x1p-126;
+  }
+}
+
+double rounding_of(tw_dtype dtype, double exact) {
+  return exact == 0 ? 0 : std::max(unit_roundoff(dtype) * std::fabs(exact), floor_of(dtype));
 }
 
 }  // namespace tilewise::conformance

@@ -19,7 +19,15 @@ namespace tilewise::conformance {
 // NaN, bits that nobody would write.
 [[nodiscard]] std::uint64_t poison(tw_dtype dtype, std::uint64_t index);
 
-// The largest relative error of one rounding.
+// The largest finite number.
+[[nodiscard]] double largest(tw_dtype dtype);
+
+// The largest relative error of one rounding; and, below the smallest normal number, the largest
+// absolute one, which is that of a processor that flushes subnormal numbers where it does.
 [[nodiscard]] double unit_roundoff(tw_dtype dtype);
+[[nodiscard]] double floor_of(tw_dtype dtype);
+
+// The most that storing a number near `exact` changes it. Zero is stored as it is.
+[[nodiscard]] double rounding_of(tw_dtype dtype, double exact);
 
 }  // namespace tilewise::conformance

@@ -183,49 +183,6 @@ TEST(Properties, ConstantAddedToEveryLogitMovesLseAlone) {
   }
 }
 
-// Rows of +-1, all different, with the number of the row in the last channels.
-double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
-  const std::int64_t bit = dim - 1 - d;
-  if (bit < 12) return ((row >> bit) & 1) != 0 ? 1 : -1;
-  const std::uint64_t mixed =
-      (static_cast<std::uint64_t>(row) * 64 + static_cast<std::uint64_t>(d) + 1) *
-      0x9E3779B97F4A7C15U;
-  return (mixed >> 40U & 1U) != 0 ? 1 : -1;
-}
-
-TEST(Properties, NeedlesAreFoundToTheBit) {
-  constexpr std::int64_t kDim = 64, kKeys = 1025, kQueries = 130;
-  for (const tw_dtype dtype : kDtypes) {
-    Trial trial(
-        plain_case(5, {.queries = kQueries, .keys = kKeys, .heads = 2, .dim = kDim, .value_dim = 3},
-                   dtypes_of(dtype, dtype)));
-    // Steps of 79 meet every remainder of every tile size; the last query looks for the last key.
-    const auto needle = [](std::int64_t i) {
-      return (kKeys - 1 + 79 * (i + 1 - kQueries)) % kKeys;
-    };
-    const auto place = [&](std::int64_t i) { return (needle(i) + 79 * kKeys) % kKeys; };
-    for (std::int64_t h = 0; h < 2; ++h) {
-      for (std::int64_t i = 0; i < kQueries; ++i) {
-        for (std::int64_t d = 0; d < kDim; ++d) {
-          trial.setup.query.write({0, i, h, d}, 512 * code(place(i), d, kDim));
-        }
-      }
-    }
-    for (std::int64_t j = 0; j < kKeys; ++j) {
-      for (std::int64_t d = 0; d < kDim; ++d) {
-        trial.setup.key.write({0, j, 0, d}, code(j, d, kDim));
-      }
-    }
-    trial.forward();
-    for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
-      for (std::int64_t d = 0; d < 3; ++d) {
-        ASSERT_EQ(trial.output(b, i, h, d), trial.setup.value.read({0, place(i), 0, d}))
-            << name_of(dtype) << ", query " << i << " looks for key " << place(i);
-      }
-    });
-  }
-}
-
 TEST(Properties, ScoreGradientsOfARowSumToZero) {
   for (std::uint64_t seed = 300; seed < 330; ++seed) {
     Case drawn = draw_case(seed);

@@ -1,75 +1,68 @@
-// What was compared, how far off the worst was, and the first few sentences about what failed; and
-// the check of memory that nobody owns.
+#include "conformance/report.h"
+
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
+#include <limits>
 #include <sstream>
-
-#include "conformance/compare.h"
 
 namespace tilewise::conformance {
 namespace {
 
-std::string numbers(double got, double want) {
+std::string place(Part part, const Index& at) {
   std::ostringstream text;
-  text << std::setprecision(17) << " is " << got << " instead of " << want;
+  text << name_of(part) << '(' << at[0] << ", " << at[1] << ", " << at[2] << ", " << at[3] << ')';
   return text.str();
 }
 
-void own_rows(const SideCase& side, std::int64_t b, Field& field) {
-  if (field.absent()) return;
-  const int rank = field.view().rank;
-  for (std::int64_t i = 0; i < side.length(b); ++i) {
-    for (std::int64_t h = 0; h < field.size(rank - 2); ++h) {
-      for (std::int64_t d = 0; d < field.size(rank - 1); ++d) {
-        field.own(row_index(side, b, i, h, d));
-      }
-    }
-  }
-}
-
-void own_scores(const Case& drawn, std::int64_t b, Setup& setup) {
-  for (std::int64_t h = 0; h < drawn.heads; ++h) {
-    for (std::int64_t i = 0; i < drawn.queries.length(b); ++i) {
-      setup.lse.own(lse_index(drawn.queries, b, h, i));
-      for (std::int64_t j = 0; j < drawn.keys.length(b); ++j) {
-        setup.probabilities.own({b, h, i, j});
-      }
-    }
-  }
-}
-
-// Gradients that are written whole.
-void own_whole(Field& field) {
-  if (field.absent()) return;
-  const auto extent = [&](int axis) { return axis < field.view().rank ? field.size(axis) : 1; };
-  for (std::int64_t i = 0; i < extent(0); ++i) {
-    for (std::int64_t j = 0; j < extent(1); ++j) {
-      for (std::int64_t k = 0; k < extent(2); ++k) {
-        for (std::int64_t l = 0; l < extent(3); ++l) field.own({i, j, k, l});
-      }
-    }
-  }
+double ratio_of(const Comparison& numbers) {
+  if (numbers.got == numbers.want) return 0;
+  const double error = std::fabs(numbers.got - numbers.want) - numbers.rounding;
+  if (error <= 0) return 0;
+  // What is not a number compares with nothing, and must not pass for that.
+  const double ratio = error / numbers.allowed;
+  return std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio;
 }
 
 }  // namespace
 
-void Report::add(const std::string& where, double got, double want, double allowed) {
-  ++compared_;
-  const double error = got == want ? 0 : std::fabs(got - want) / allowed;
-  if (error > worst_) {
-    worst_ = error;
-    worst_where_ = where;
-  }
-  if (error <= 1) return;  // false for NaN, too
-  std::ostringstream text;
-  text << where << numbers(got, want) << ", " << std::setprecision(3) << error
-       << " times what is allowed";
-  fail(text.str());
+const char* name_of(Part part) {
+  constexpr const char* kNames[kParts] = {
+      "output",         "lse",           "probability",     "query gradient", "key gradient",
+      "value gradient", "bias gradient", "slopes gradient", "sinks gradient", "rotated row",
+      "cached key",     "cached value"};
+  return kNames[static_cast<std::size_t>(part)];
 }
 
-void Report::add_exact(const std::string& where, double got, double want) {
-  ++compared_;
-  if (got != want) fail(where + numbers(got, want));
+double Agreement::relative() const {
+  return exact_squares > 0 ? std::sqrt(error_squares / exact_squares) : std::sqrt(error_squares);
+}
+
+void Agreement::merge(const Agreement& other) {
+  if (other.worst > worst) {
+    worst = other.worst;
+    where = other.where;
+  }
+  error_squares += other.error_squares;
+  exact_squares += other.exact_squares;
+  compared += other.compared;
+}
+
+void Report::add(Part part, const Index& at, const Comparison& numbers) {
+  const auto [got, want, allowed, rounding] = numbers;
+  const double ratio = ratio_of(numbers);
+  Agreement one{.worst = ratio, .where = at, .compared = 1};
+  if (std::isfinite(want) && std::isfinite(got)) {
+    one.error_squares = (got - want) * (got - want);
+    one.exact_squares = want * want;
+  }
+  agreements_[static_cast<std::size_t>(part)].merge(one);
+  if (ratio <= 1) return;
+  std::ostringstream text;
+  text << place(part, at) << std::setprecision(17) << " is " << got << " instead of " << want
+       << std::setprecision(3);
+  if (allowed > 0) text << ", " << ratio << " times what is allowed";
+  fail(text.str());
 }
 
 void Report::fail(const std::string& sentence) {
@@ -77,45 +70,45 @@ void Report::fail(const std::string& sentence) {
   if (sentences_.size() < kMostSentences) sentences_.push_back(sentence);
 }
 
+void Report::merge(const Report& other) {
+  for (std::size_t part = 0; part < kParts; ++part) {
+    agreements_[part].merge(other.agreements_[part]);
+  }
+  for (const std::string& sentence : other.sentences_) {
+    if (sentences_.size() < kMostSentences) sentences_.push_back(sentence);
+  }
+  failed_ += other.failed_;
+  if (refusal_.empty()) refusal_ = other.refusal_;
+}
+
 std::string Report::sentences() const {
   std::ostringstream text;
-  for (const std::string& each : sentences_) text << "\n  " << each;
+  for (const std::string& sentence : sentences_) text << "\n  " << sentence;
   const auto told = static_cast<std::int64_t>(sentences_.size());
   if (failed_ > told) text << "\n  and " << failed_ - told << " more";
   return text.str();
 }
 
-void Report::merge(const Report& other) {
-  for (const std::string& each : other.sentences_) fail(each);
-  failed_ += other.failed_ - static_cast<std::int64_t>(other.sentences_.size());
-  compared_ += other.compared_;
-  if (other.worst_ > worst_) {
-    worst_ = other.worst_;
-    worst_where_ = other.worst_where_;
-  }
+std::int64_t Report::compared() const {
+  std::int64_t count = 0;
+  for (const Agreement& each : agreements_) count += each.compared;
+  return count;
 }
 
-void own_outputs(const Case& drawn, Setup& setup) {
-  GradientFields& gradients = setup.gradients;
-  for (std::int64_t b = 0; b < drawn.batch; ++b) {
-    own_rows(drawn.queries, b, setup.output);
-    own_rows(drawn.queries, b, gradients.query);
-    own_rows(drawn.keys, b, gradients.key);
-    own_rows(drawn.keys, b, gradients.value);
-    own_scores(drawn, b, setup);
-  }
-  for (Field* each : {&gradients.bias, &gradients.slopes, &gradients.sinks}) own_whole(*each);
+std::size_t Report::worst_part() const {
+  const auto* const worst =
+      std::max_element(agreements_.begin(), agreements_.end(),
+                       [](const Agreement& a, const Agreement& b) { return a.worst < b.worst; });
+  return static_cast<std::size_t>(worst - agreements_.begin());
 }
 
-void check_untouched(const std::vector<Setup::Named>& outputs, Setup& setup, Report& report) {
-  for (const auto& [name, field] : outputs) {
-    if (!field->unowned_unchanged()) {
-      report.fail(name + " was written where nobody owns it: " + field->describe());
-    }
-  }
-  for (const auto& [name, field] : setup.inputs()) {
-    if (!field->unchanged()) report.fail(name + " is an input and was written");
-  }
+double Report::worst() const {
+  return agreements_[worst_part()].worst;
+}
+
+std::string Report::worst_where() const {
+  const std::size_t part = worst_part();
+  return place(static_cast<Part>(part), agreements_[part].where);
 }
 
 }  // namespace tilewise::conformance

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "conformance/call.h"
-#include "conformance/compare.h"
 #include "conformance/rotation.h"
+#include "conformance/untouched.h"
 
 namespace tilewise::conformance {
 namespace {
@@ -55,8 +55,8 @@ void compare_turned(const Case& drawn, const Setup& setup, const Tables& tables,
       for (std::int64_t h = 0; h < drawn.heads; ++h) {
         for (std::int64_t d = 0; d < drawn.dim; ++d) {
           const double got = setup.output.read(row_index(drawn.queries, b, t, h, d));
-          report.add("rotated element", got, want.at(t, h, d),
-                     unit_roundoff(dtype) * std::fabs(want.at(t, h, d)) + arithmetic);
+          report.add(Part::kRotated, {b, t, h, d},
+                     {got, want.at(t, h, d), arithmetic, rounding_of(dtype, want.at(t, h, d))});
         }
       }
     }

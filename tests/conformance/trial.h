@@ -15,7 +15,7 @@ class Trial {
  public:
   explicit Trial(const Case& given) : drawn(given), setup(make_setup(given)) {}
 
-  // Each expects success, and writes over poison.
+  // Each throws what the library says unless it succeeds, and writes over poison.
   void forward();
   void backward();  // after forward
   void probabilities();

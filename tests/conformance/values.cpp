@@ -65,22 +65,41 @@ double default_scale(const Case& drawn) {
                                 : 1 / std::sqrt(static_cast<double>(drawn.dim));
 }
 
+bool is_narrow(const Case& drawn) {
+  return drawn.dtypes.input == TW_FLOAT8_E4M3 || drawn.dtypes.input == TW_FLOAT8_E5M2;
+}
+
 // Moves every logit by about the same large amount, through the first channel of query and key.
 double shift_of(const Case& drawn, bool is_query) {
   const double shifts[] = {128, 1e4, 1e5};
   const double scale = default_scale(drawn);
-  const bool narrow = drawn.dtypes.input == TW_FLOAT8_E4M3 || drawn.dtypes.input == TW_FLOAT8_E5M2;
-  const double shift = narrow ? 128 : shifts[drawn.seed % 3];
-  const double query = narrow ? 16 : 128;
+  const double shift = is_narrow(drawn) ? 128 : shifts[drawn.seed % 3];
+  const double query = is_narrow(drawn) ? 16 : 128;
   if (is_query || scale == 0) return query;
   return std::clamp(-shift / (scale * query), -400.0 * query / 16, 400.0 * query / 16);
 }
 
-// One bit of key (b, j)'s code: keys differ in about half of their channels.
-double code(const Case& drawn, std::int64_t b, std::int64_t j, std::int64_t d) {
-  Random random(drawn.seed + 7919U * static_cast<std::uint64_t>(b) +
-                1000003U * static_cast<std::uint64_t>(j) + 131U * static_cast<std::uint64_t>(d));
+// One sign of the code of key `row`: its last channels hold the row's number, the others noise.
+double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
+  constexpr std::int64_t kBits = 17;
+  const std::int64_t bit = dim - 1 - d;
+  if (bit < kBits) return ((row >> bit) & 1) != 0 ? 1 : -1;
+  Random random(static_cast<std::uint64_t>(row) * 1000003 + static_cast<std::uint64_t>(d));
   return random.chance(0.5) ? 1 : -1;
+}
+
+// How far along a common direction a query and a hub's key go, to like each other by about e^12.
+double hub_length(const Case& drawn) {
+  const double size = std::fabs(default_scale(drawn)) * static_cast<double>(drawn.dim);
+  return size > 0 ? std::min(8.0, std::sqrt(12 / size)) : 1;
+}
+
+bool is_hub(std::int64_t key, std::int64_t keys) {
+  return key == 0 || key == keys / 3 || key == 2 * keys / 3 || key == keys - 1;
+}
+
+double outlier(Random& random) {
+  return random.normal() + (random.chance(0.003) ? 10 * random.normal() : 0);
 }
 
 double query_number(const Case& drawn, Random& random, const Index& element) {
@@ -88,13 +107,16 @@ double query_number(const Case& drawn, Random& random, const Index& element) {
   switch (drawn.family) {
     case Family::kPeaky:
       return 8 * random.normal();
+    case Family::kOutlier:
+      return outlier(random);
     case Family::kShift:
       return d == 0 ? shift_of(drawn, true) : random.normal();
-    case Family::kNeedle: {
-      const std::int64_t keys = std::max<std::int64_t>(1, drawn.keys.length(b));
-      const double size = drawn.dtypes.input == TW_FLOAT8_E4M3 ? 256 : 1024;
-      return code(drawn, b, (i * 7 + h) % keys, d) * size;
-    }
+    case Family::kHub:
+      return std::copysign(hub_length(drawn), default_scale(drawn)) * code(0, d, drawn.dim) +
+             random.normal() / 2;
+    case Family::kNeedle:
+      return code(needle_of(drawn, b, i), d, drawn.dim) *
+             (drawn.dtypes.input == TW_FLOAT8_E4M3 ? 256 : 1024);
     default:
       return random.normal();
   }
@@ -102,9 +124,34 @@ double query_number(const Case& drawn, Random& random, const Index& element) {
 
 double key_number(const Case& drawn, Random& random, const Index& element) {
   const auto [b, j, h, d] = element;
-  if (drawn.family == Family::kNeedle) return code(drawn, b, j, d);
-  if (drawn.family == Family::kShift && d == 0) return shift_of(drawn, false);
-  return random.normal();
+  switch (drawn.family) {
+    case Family::kNeedle:
+      return code(j, d, drawn.dim);
+    case Family::kOutlier:
+      return outlier(random);
+    case Family::kShift:
+      return d == 0 ? shift_of(drawn, false) : random.normal();
+    case Family::kHub:
+      return is_hub(j, drawn.keys.length(b)) ? hub_length(drawn) * code(0, d, drawn.dim)
+                                             : random.normal();
+    default:
+      return random.normal();
+  }
+}
+
+double value_number(const Case& drawn, Random& random) {
+  switch (drawn.family) {
+    case Family::kOutlier:
+      return outlier(random);
+    case Family::kLarge:
+      return (is_narrow(drawn) ? 8 : 1e3) * random.normal();
+    case Family::kSmall:
+      return (is_narrow(drawn) ? 0.02 : 1e-5) * random.normal();
+    case Family::kOnes:
+      return 1;
+    default:
+      return random.normal();
+  }
 }
 
 void fill_operands(const Case& drawn, Random& random, Setup& setup) {
@@ -118,9 +165,10 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   fill_rows(setup.key, keys, [&](auto b, auto j, auto h, auto d) {
     return key_number(drawn, random, {b, j, h, d});
   });
-  const auto normal = [&](auto...) { return random.normal(); };
-  fill_rows(setup.value, values, normal);
-  fill_rows(setup.gradients.output, outputs, normal);
+  fill_rows(setup.value, values, [&](auto...) { return value_number(drawn, random); });
+  // Large values meet small gradients, so that no gradient leaves its type's range.
+  const double arriving = drawn.family != Family::kLarge ? 1 : is_narrow(drawn) ? 0.125 : 1e-3;
+  fill_rows(setup.gradients.output, outputs, [&](auto...) { return arriving * random.normal(); });
   if (setup.gradients.lse.absent()) return;
   for_each_row(drawn.queries, [&](std::int64_t b, std::int64_t i) {
     for (std::int64_t h = 0; h < drawn.heads; ++h) {
@@ -129,12 +177,31 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
+// Whether the family hides the key of (b, h, i, j) from its row.
+bool family_hides(const Case& drawn, const Index& element) {
+  constexpr std::int64_t kWidestTile = 128, kEnd = 16;
+  const auto [b, h, i, j] = element;
+  const std::int64_t keys = drawn.keys.length(b);
+  switch (drawn.family) {
+    case Family::kLonely:
+      return j != keys - 1 - i % std::min(keys, kEnd);
+    case Family::kLate:
+      return j < (keys > kWidestTile ? kWidestTile : keys / 2);
+    default:
+      return false;
+  }
+}
+
 void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
   constexpr double kTrue[] = {1, 2, 255};
   const auto flag = [&](double often) {
     return random.chance(often) ? kTrue[random.integer(0, 2)] : 0;
   };
-  fill_scores(drawn, fields.visible, [&](const Index&) { return flag(0.7); });
+  const bool is_given = drawn.family == Family::kLonely || drawn.family == Family::kLate;
+  fill_scores(drawn, fields.visible, [&](const Index& element) {
+    if (is_given) return family_hides(drawn, element) ? 0 : flag(1);
+    return flag(0.7);
+  });
   if (fields.blocks.absent()) return;
   for_each_row(drawn.queries, [&](std::int64_t b, std::int64_t i) {
     for (std::int64_t h = 0; h < drawn.heads; ++h) {
@@ -151,15 +218,28 @@ void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
 
 }  // namespace
 
+std::int64_t needle_of(const Case& drawn, std::int64_t b, std::int64_t i) {
+  const std::int64_t keys = drawn.keys.length(b), queries = drawn.queries.length(b);
+  if (keys == 0) return 0;
+  if (i == 0) return 0;
+  // Odd steps meet every place inside a tile or a page; the last query looks for the last key.
+  const std::int64_t step =
+      std::max<std::int64_t>(1, keys / std::max<std::int64_t>(1, queries)) | 1;
+  const std::int64_t place = keys - 1 - step * (queries - 1 - i);
+  return (place % keys + keys) % keys;
+}
+
 void fill_values(const Case& drawn, Random& random, Setup& setup) {
   fill_operands(drawn, random, setup);
   fill_masks(drawn, random, setup.scores);
   const auto normal = [&] { return random.normal(); };
   fill_whole(setup.scores.slopes, [&] { return 0.3 * random.uniform() - 0.05; });
   fill_whole(setup.scores.sinks, normal);
-  const bool hides = drawn.scores.bias_hides;
-  fill_scores(drawn, setup.scores.bias, [&](const Index&) {
-    return hides && random.chance(0.2) ? -std::numeric_limits<double>::infinity() : random.normal();
+  const bool is_given = drawn.family == Family::kLonely || drawn.family == Family::kLate;
+  fill_scores(drawn, setup.scores.bias, [&](const Index& element) {
+    const bool hides =
+        is_given ? family_hides(drawn, element) : drawn.scores.bias_hides && random.chance(0.2);
+    return hides ? -std::numeric_limits<double>::infinity() : random.normal();
   });
   const auto factor = [&] { return std::exp2(static_cast<double>(random.integer(-2, 1))) * 1.25; };
   fill_whole(setup.scaling.query, factor);

@@ -7,6 +7,9 @@
 
 namespace tilewise::conformance {
 
+// The key that a needle query looks for.
+[[nodiscard]] std::int64_t needle_of(const Case& drawn, std::int64_t b, std::int64_t i);
+
 void fill_values(const Case& drawn, oracle::Random& random, Setup& setup);
 
 }  // namespace tilewise::conformance

@@ -66,6 +66,11 @@ struct Result {
   Tensor lse;            // (heads, queries)
   Tensor probabilities;  // (heads, queries, keys): exp(score - row max), negative where dropped
   Tensor weights;        // (heads, queries, keys): the softmax, sink included, before dropout
+  std::vector<Score> scores;  // (heads, queries, keys)
+
+  [[nodiscard]] const Score* score_row(std::int64_t head, std::int64_t query) const {
+    return scores.data() + (weights.row(head, query) - weights.values.data());
+  }
 };
 
 [[nodiscard]] Result forward(const Attention& problem);
@@ -74,12 +79,15 @@ struct Gradients {
   Tensor query, key, value;           // shaped like what they differentiate
   Tensor bias;                        // (heads, queries, keys), not yet summed over broadcasts
   std::vector<double> slopes, sinks;  // one a query head
-  Tensor
-      magnitude;  // (heads, queries, keys): P (|dP| + |delta|), what bias's rounding errors go with
 };
 
-// `output` (queries, heads, value dim) is the gradient that arrives at the output, `lse`
-// (heads, queries) the one that arrives at lse, absent for none.
-[[nodiscard]] Gradients backward(const Attention& problem, const Tensor& output, const Tensor& lse);
+// Gradients that arrive: at the output (queries, heads, value dim), and at lse (heads, queries),
+// absent for none.
+struct Arriving {
+  Tensor output, lse;
+};
+
+[[nodiscard]] Gradients backward(const Attention& problem, const Result& result,
+                                 const Arriving& arriving);
 
 }  // namespace tilewise::oracle

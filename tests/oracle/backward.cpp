@@ -8,11 +8,6 @@
 namespace tilewise::oracle {
 namespace {
 
-struct Arriving {
-  const Tensor& output;
-  const Tensor& lse;
-};
-
 double row_delta(const Result& result, const Arriving& arriving, std::int64_t head,
                  std::int64_t query) {
   double delta = arriving.lse.absent() ? 0 : -arriving.lse.at(head, query);
@@ -22,25 +17,21 @@ double row_delta(const Result& result, const Arriving& arriving, std::int64_t he
   return delta;
 }
 
-// The gradient that arrives at one probability, and the sum of its absolute terms.
-struct AtProbability {
-  double value = 0, magnitude = 0;
-};
-
-// Also adds what this element gives to the value's gradient.
-AtProbability through_value(const Attention& problem, const Result& result, const Tensor& output,
-                            const std::int64_t (&element)[3], Tensor& value_gradient) {
+// The gradient that arrives at one probability. Also adds what this element gives to the value's
+// gradient.
+double through_value(const Attention& problem, const Result& result, const Tensor& output,
+                     const std::int64_t (&element)[3], Tensor& value_gradient) {
   const auto [head, query, key] = element;
-  AtProbability sum;
   const double factor = keep_factor(problem.dropout, head, query, key);
-  if (factor == 0) return sum;
-  const std::int64_t key_head = problem.key_head(head);
+  if (factor == 0) return 0;
+  const double weight = result.weights.at(head, query, key);
+  const double* arriving = output.row(query, head);
+  const double* value = problem.value.row(key, problem.key_head(head));
+  double* gradient = value_gradient.row(key, problem.key_head(head));
+  double sum = 0;
   for (std::int64_t d = 0; d < problem.value.shape[2]; ++d) {
-    const double arriving = factor * output.at(query, head, d);
-    const double term = arriving * problem.value.at(key, key_head, d);
-    sum.value += term;
-    sum.magnitude += std::fabs(term);
-    value_gradient.at(key, key_head, d) += result.weights.at(head, query, key) * arriving;
+    sum += factor * arriving[d] * value[d];
+    gradient[d] += weight * factor * arriving[d];
   }
   return sum;
 }
@@ -48,37 +39,39 @@ AtProbability through_value(const Attention& problem, const Result& result, cons
 void backward_row(const Attention& problem, const Result& result, const Arriving& arriving,
                   const std::int64_t (&row)[2], Gradients& gradients) {
   const auto [head, query] = row;
-  const std::int64_t key_head = problem.key_head(head);
   const auto at_head = static_cast<std::size_t>(head);
   const double delta = row_delta(result, arriving, head, query);
   if (!problem.sinks.empty() && std::isfinite(problem.sinks[at_head])) {
     const double sink = std::exp(problem.sinks[at_head] - result.lse.at(head, query));
     gradients.sinks[at_head] -= sink * delta;
   }
+  const std::int64_t key_head = problem.key_head(head);
+  const Score* scores = result.score_row(head, query);
+  const double* query_row = problem.query.row(query, head);
+  double* query_gradient = gradients.query.row(query, head);
   for (std::int64_t j = 0; j < problem.keys(); ++j) {
-    const Score each = score(problem, head, query, j);
-    if (!each.visible) continue;
-    const AtProbability at_probability =
+    if (!scores[j].visible) continue;
+    const double at_probability =
         through_value(problem, result, arriving.output, {head, query, j}, gradients.value);
-    const double weight = result.weights.at(head, query, j);
-    const double at_score = weight * (at_probability.value - delta);
+    const double at_score = result.weights.at(head, query, j) * (at_probability - delta);
     gradients.bias.at(head, query, j) = at_score;
-    gradients.magnitude.at(head, query, j) = weight * (at_probability.magnitude + std::fabs(delta));
     if (!problem.slopes.empty()) {
       const auto distance = static_cast<double>(std::abs(query + diagonal(problem) - j));
       gradients.slopes[at_head] -= distance * at_score;
     }
+    const double at_product = at_score * scores[j].derivative;
+    const double* key_row = problem.key.row(j, key_head);
+    double* key_gradient = gradients.key.row(j, key_head);
     for (std::int64_t d = 0; d < problem.query.shape[2]; ++d) {
-      const double at_product = at_score * each.derivative;
-      gradients.query.at(query, head, d) += at_product * problem.key.at(j, key_head, d);
-      gradients.key.at(j, key_head, d) += at_product * problem.query.at(query, head, d);
+      query_gradient[d] += at_product * key_row[d];
+      key_gradient[d] += at_product * query_row[d];
     }
   }
 }
 
 }  // namespace
 
-Gradients backward(const Attention& problem, const Tensor& output, const Tensor& lse) {
+Gradients backward(const Attention& problem, const Result& result, const Arriving& arriving) {
   const std::int64_t queries = problem.queries(), heads = problem.heads();
   const auto count = static_cast<std::size_t>(heads);
   Gradients gradients{.query = Tensor(problem.query.shape),
@@ -86,12 +79,10 @@ Gradients backward(const Attention& problem, const Tensor& output, const Tensor&
                       .value = Tensor(problem.value.shape),
                       .bias = Tensor({heads, queries, problem.keys()}),
                       .slopes = std::vector<double>(count),
-                      .sinks = std::vector<double>(count),
-                      .magnitude = Tensor({heads, queries, problem.keys()})};
-  const Result result = forward(problem);
+                      .sinks = std::vector<double>(count)};
   for (std::int64_t head = 0; head < heads; ++head) {
     for (std::int64_t query = 0; query < queries; ++query) {
-      backward_row(problem, result, {output, lse}, {head, query}, gradients);
+      backward_row(problem, result, arriving, {head, query}, gradients);
     }
   }
   return gradients;

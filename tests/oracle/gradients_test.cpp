@@ -35,7 +35,7 @@ enum Feature : unsigned {
 
 struct Trial {
   Attention problem;
-  Tensor output_gradient, lse_gradient;
+  Arriving arriving;
 };
 
 void add_masks(Attention& problem, unsigned features, Random& random) {
@@ -72,8 +72,8 @@ Trial make_trial(unsigned features, std::uint64_t seed) {
     problem.dropout =
         Dropout{.probability = 0.4, .seed = seed, .offset = 3, .batch = 1, .base = {1, 2, 14, 30}};
   }
-  trial.output_gradient = gauss({kQueries, kHeads, kValueDim}, random);
-  trial.lse_gradient = gauss({kHeads, kQueries}, random);
+  trial.arriving.output = gauss({kQueries, kHeads, kValueDim}, random);
+  trial.arriving.lse = gauss({kHeads, kQueries}, random);
   return trial;
 }
 
@@ -81,11 +81,11 @@ double loss(const Trial& trial) {
   const Result result = forward(trial.problem);
   double sum = 0;
   for (std::size_t n = 0; n < result.output.values.size(); ++n) {
-    sum += result.output.values[n] * trial.output_gradient.values[n];
+    sum += result.output.values[n] * trial.arriving.output.values[n];
   }
-  for (std::size_t n = 0; n < result.lse.values.size() && !trial.lse_gradient.absent(); ++n) {
+  for (std::size_t n = 0; n < result.lse.values.size() && !trial.arriving.lse.absent(); ++n) {
     if (std::isfinite(result.lse.values[n])) {
-      sum += result.lse.values[n] * trial.lse_gradient.values[n];
+      sum += result.lse.values[n] * trial.arriving.lse.values[n];
     }
   }
   return sum;
@@ -109,7 +109,7 @@ void expect_slopes(Trial& trial, std::vector<double>& parameters,
 }
 
 void expect_gradients(Trial& trial) {
-  const Gradients gradients = backward(trial.problem, trial.output_gradient, trial.lse_gradient);
+  const Gradients gradients = backward(trial.problem, forward(trial.problem), trial.arriving);
   Attention& problem = trial.problem;
   expect_slopes(trial, problem.query.values, gradients.query.values, "query");
   expect_slopes(trial, problem.key.values, gradients.key.values, "key");
@@ -133,7 +133,7 @@ TEST(OracleGradients, MatchFiniteDifferencesInEveryCombination) {
 TEST(OracleGradients, MatchWithoutTheLseGradient) {
   for (const unsigned features : {0U, static_cast<unsigned>(kSunk | kDropped), 255U}) {
     Trial trial = make_trial(features, 500 + features);
-    trial.lse_gradient = Tensor();
+    trial.arriving.lse = Tensor();
     expect_gradients(trial);
   }
 }
@@ -142,7 +142,7 @@ TEST(OracleGradients, SmallBiasIsTheSumOfTheFullGradient) {
   Trial trial = make_trial(kEverything & ~kBiased, 900);
   Random random(901);
   trial.problem.bias = gauss({1, kQueries, 1}, random);
-  const Gradients gradients = backward(trial.problem, trial.output_gradient, trial.lse_gradient);
+  const Gradients gradients = backward(trial.problem, forward(trial.problem), trial.arriving);
   std::vector<double> reduced(kQueries);
   for (std::int64_t h = 0; h < kHeads; ++h) {
     for (std::int64_t i = 0; i < kQueries; ++i) {

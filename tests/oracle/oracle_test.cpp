@@ -113,7 +113,8 @@ TEST(Oracle, RowThatSeesNothing) {
   problem.sinks = {0.75};
   expect_output(forward(problem), {0});
   EXPECT_EQ(forward(problem).lse.at(0, 0), 0.75);
-  const Gradients gradients = backward(problem, Tensor({1, 1, 1}, 5), Tensor({1, 1}, 2));
+  const Gradients gradients =
+      backward(problem, forward(problem), {Tensor({1, 1, 1}, 5), Tensor({1, 1}, 2)});
   EXPECT_EQ(gradients.sinks[0], 2);  // the lse is the sink
   EXPECT_EQ(gradients.value.at(0, 0, 0), 0);
 }

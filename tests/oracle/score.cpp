@@ -53,10 +53,11 @@ Score score(const Attention& problem, std::int64_t head, std::int64_t query, std
 
   const std::int64_t dim = problem.query.shape[2];
   const double scale = problem.scale.value_or(1.0 / std::sqrt(static_cast<double>(dim)));
+  const double* query_row = problem.query.row(query, head);
+  const double* key_row = problem.key.row(key, problem.key_head(head));
   double product = 0, absolute = 0;
   for (std::int64_t d = 0; d < dim; ++d) {
-    const double term =
-        problem.query.at(query, head, d) * problem.key.at(key, problem.key_head(head), d);
+    const double term = query_row[d] * key_row[d];
     product += term;
     absolute += std::fabs(term);
   }

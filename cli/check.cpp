@@ -1,0 +1,190 @@
+// `tilewise check`: the library on this machine against the oracle, over the list of families,
+// shapes and types that the project's own tests run.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "cli/call.h"
+#include "cli/check_report.h"
+#include "cli/command.h"
+#include "cli/element.h"
+#include "cli/nearest.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+#include "conformance/sweep.h"
+
+namespace tilewise::cli {
+namespace {
+
+using conformance::Pick;
+using conformance::Series;
+
+struct Options {
+  std::string tier = "quick", name, family, dtype, backend, journal;
+  std::optional<std::uint64_t> seed;
+  int jobs = 0;
+  bool list = false, json = false;
+};
+
+std::vector<const Series*> chosen_series(const Options& options) {
+  std::vector<const Series*> list = conformance::series_named(options.name);
+  if (list.empty()) {
+    std::vector<std::string> names;
+    for (const Series& each : conformance::all_series()) names.push_back(each.name());
+    throw Failure(kUsage, no_such("case", options.name, names));
+  }
+  if (!options.family.empty() && !conformance::family_named(options.family)) {
+    std::vector<std::string> names;
+    for (const conformance::Family each : conformance::kFamilies) {
+      names.emplace_back(name_of(each));
+    }
+    throw Failure(kUsage, no_such("family", options.family, names));
+  }
+  const std::int32_t dtype = options.dtype.empty() ? 0 : dtype_from_name(options.dtype);
+  std::erase_if(list, [&](const Series* each) {
+    return (!options.family.empty() && name_of(each->family) != options.family) ||
+           (dtype != 0 && each->dtype != dtype);
+  });
+  if (list.empty()) {
+    throw Failure(kUsage, fmt::format("no series has family '{}' and dtype '{}' under '{}' (see "
+                                      "tilewise check --list)",
+                                      options.family, options.dtype, options.name));
+  }
+  return list;
+}
+
+const conformance::Tier& chosen_tier(const Options& options) {
+  const conformance::Tier* tier = conformance::tier_named(options.tier);
+  if (tier != nullptr) return *tier;
+  std::vector<std::string> names;
+  for (const conformance::Tier& each : conformance::all_tiers()) names.emplace_back(each.name);
+  throw Failure(kUsage, no_such("tier", options.tier, names));
+}
+
+int chosen_jobs(const Options& options) {
+  return options.jobs > 0 ? options.jobs : static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// One case alone, told in full.
+ExitStatus replay(const Options& options) {
+  const std::vector<const Series*> list = chosen_series(options);
+  if (list.size() != 1) {
+    throw Failure(kUsage,
+                  fmt::format("--seed needs the whole name of a case, such as {}; '{}' names {}",
+                              list.front()->name(), options.name, list.size()));
+  }
+  const Pick pick{list.front(), *options.seed, 0};
+  CheckResult result;
+  result.tier = "replay";
+  result.series.emplace_back().name = pick.series->name();
+  conformance::sweep({pick}, 1, [&](const Pick&, const conformance::Report& report) {
+    result.series.front().add(pick, report);
+  });
+  const SeriesResult& series = result.series.front();
+  if (options.json) {
+    show(result, true);
+  } else {
+    print(pick.series->draw(pick.seed).describe() + "\n");
+    for (const Finding& each : series.findings) print(each.sentences.substr(1) + "\n");
+    if (!series.refusal.empty()) print("declined: " + series.refusal + "\n");
+    print(fmt::format("{}: {} numbers compared, the worst at {:.2f} of its bound, {}\n",
+                      series.failed == 0 ? "exact" : "WRONG", series.numbers, series.worst,
+                      series.worst_where));
+  }
+  if (series.declined > 0) return kUnsupported;
+  return series.failed == 0 ? kOk : kFailed;
+}
+
+SeriesResult check_series(const Series& series, const std::vector<Pick>& picks, int jobs,
+                          Progress& progress) {
+  SeriesResult result;
+  result.name = series.name();
+  conformance::sweep(picks, jobs, [&](const Pick& pick, const conformance::Report& report) {
+    result.add(pick, report);
+    progress.advance(pick.cost, result.name);
+  });
+  return result;
+}
+
+CheckResult check_all(const Options& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<const Series*> list = chosen_series(options);
+  const std::vector<Pick> picks = conformance::pick(list, chosen_tier(options));
+  double total = 0;
+  for (const Pick& each : picks) total += each.cost;
+  Journal journal(options.journal,
+                  fmt::format("{} {} {}", tw_version(), options.tier,
+                              options.backend.empty() ? "any backend" : options.backend));
+  CheckResult result;
+  result.tier = options.tier;
+  Progress progress("check", total);
+  for (const Series* series : list) {
+    std::vector<Pick> own;
+    double cost = 0;
+    for (const Pick& each : picks) {
+      if (each.series != series) continue;
+      own.push_back(each);
+      cost += each.cost;
+    }
+    const auto done = journal.find(series->name(), static_cast<std::int64_t>(own.size()));
+    if (done) {
+      progress.advance(cost, series->name());
+      result.series.push_back(*done);
+      continue;
+    }
+    result.series.push_back(check_series(*series, own, chosen_jobs(options), progress));
+    journal.append(result.series.back());
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+ExitStatus run(const Options& options) {
+  if (options.list) {
+    show_series(options.json);
+    return kOk;
+  }
+  const BackendChoice backend(options.backend);
+  if (options.seed) return replay(options);
+  const CheckResult result = check_all(options);
+  if (result.is_declined()) throw Failure(kUnsupported, result.series.front().refusal);
+  show(result, options.json);
+  return result.is_exact() ? kOk : kFailed;
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Chosen& chosen) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& command = *app.add_subcommand(
+      "check", "Is this library exact on this machine? Every family and type, against the oracle");
+  command.add_option("--tier", options->tier, "How far to go; quick when not given")
+      ->type_name("{smoke,quick,gpu,full}");
+  command.add_option("--case", options->name, "Only this series, or those that begin so")
+      ->type_name("SERIES");
+  command.add_option("--seed", options->seed, "Of that series, this case alone")
+      ->type_name("NUMBER");
+  command.add_option("--family", options->family, "Only this family of numbers")
+      ->type_name("FAMILY");
+  command.add_option("--dtype", options->dtype, "Only this type")->type_name("DTYPE");
+  command.add_option("--backend", options->backend, "Only this backend")->type_name("BACKEND");
+  command.add_option("--jobs", options->jobs, "Cases at a time; as many as processors when 0")
+      ->type_name("NUMBER")
+      ->check(CLI::Range(0, 256).description(""));
+  command
+      .add_option("--resume", options->journal,
+                  "Write what is done into this file, and go on from there another time")
+      ->type_name("FILE");
+  command.add_flag("--list", options->list, "Show the series and their cases in each tier instead");
+  command.add_flag("--json", options->json, "As JSON");
+  command.footer(
+      "Exit status 0 says that everything was exact, 1 that something was wrong, 3 that the\n"
+      "backend runs none of it.\n"
+      "Example: tilewise check --case museum/gauss/float32 --seed 17");
+  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+}  // namespace tilewise::cli

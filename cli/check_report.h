@@ -1,0 +1,62 @@
+// What `tilewise check` found, for people and for programs; and the file that a long check resumes
+// from.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conformance/series.h"
+
+namespace tilewise::cli {
+
+// A case that failed.
+struct Finding {
+  std::string replay;     // the command that runs it again
+  std::string sentences;  // what was wrong, one a line
+};
+
+// All that is known of one series.
+struct SeriesResult {
+  std::string name;
+  std::int64_t cases = 0, declined = 0, failed = 0, numbers = 0;
+  double worst = 0;  // error over bound
+  std::string worst_where;
+  double error_squares = 0, exact_squares = 0;  // of outputs stored in the series' type
+  std::vector<Finding> findings;                // the first few
+  std::string refusal;                          // the sentence of the first case declined
+
+  void add(const conformance::Pick& pick, const conformance::Report& report);
+  [[nodiscard]] double relative() const;
+  // Whether the outputs taken together are as near as their gate asks.
+  [[nodiscard]] bool is_close() const;
+};
+
+struct CheckResult {
+  std::string tier;
+  std::vector<SeriesResult> series;
+  double seconds = 0;
+
+  [[nodiscard]] bool is_exact() const;
+  [[nodiscard]] bool is_declined() const;  // every case
+};
+
+void show(const CheckResult& result, bool json);
+void show_series(bool json);
+
+// One line of JSON for each series that is done.
+class Journal {
+ public:
+  // Reads what is there; a file of another check is a Failure. No name, no journal.
+  Journal(std::string file, const std::string& identity);
+  [[nodiscard]] std::optional<SeriesResult> find(const std::string& name, std::int64_t cases) const;
+  void append(const SeriesResult& result);
+
+ private:
+  std::string file_;
+  std::map<std::string, SeriesResult> done_;
+};
+
+}  // namespace tilewise::cli

@@ -1,0 +1,45 @@
+// How far gradients may be from the formulas; docs/numerics.md derives these bounds.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "conformance/bound.h"
+#include "oracle/attention.h"
+
+namespace tilewise::conformance {
+
+// What is known of the error of a sum: what its terms bring, and their sizes.
+struct ErrorSum {
+  double error = 0, magnitude = 0;
+  std::int64_t count = 0;
+
+  void add(double term_error, double term) {
+    error += term_error;
+    magnitude += std::fabs(term);
+    ++count;
+  }
+  void add(const ErrorSum& other) {
+    error += other.error;
+    magnitude += other.magnitude;
+    count += other.count;
+  }
+  [[nodiscard]] double bound(const Precision& precision) const {
+    return error + precision.sum(count) * magnitude;
+  }
+};
+
+struct GradientBound {
+  oracle::Tensor query, key, value;     // shaped like the gradients
+  oracle::Tensor score;                 // (heads, queries, keys): of a score's gradient
+  std::vector<ErrorSum> slopes, sinks;  // one a query head
+};
+
+[[nodiscard]] GradientBound bound_gradients(const oracle::Attention& problem,
+                                            const oracle::Result& result,
+                                            const oracle::Gradients& gradients,
+                                            const oracle::Arriving& arriving,
+                                            const Precision& precision);
+
+}  // namespace tilewise::conformance

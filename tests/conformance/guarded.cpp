@@ -1,0 +1,53 @@
+#include "conformance/guarded.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TW_HAS_RED_ZONES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TW_HAS_RED_ZONES 1
+#endif
+#endif
+
+namespace tilewise::conformance {
+
+#if defined(TW_HAS_RED_ZONES)
+
+// The address sanitizer guards what comes from the heap, to the byte and at both ends.
+Guarded::Guarded(std::size_t bytes, Flush) : size_(bytes) {
+  data_ = static_cast<unsigned char*>(::operator new(bytes));
+  mapping_ = data_;
+}
+
+Guarded::~Guarded() {
+  ::operator delete(mapping_);
+}
+
+#else
+
+Guarded::Guarded(std::size_t bytes, Flush flush) : size_(bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t inner = (bytes + page - 1) / page * page;
+  mapped_ = inner + 2 * page;
+  void* all = mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) throw std::bad_alloc();
+  unsigned char* begin = static_cast<unsigned char*>(all) + page;
+  if (inner > 0 && mprotect(begin, inner, PROT_READ | PROT_WRITE) != 0) {
+    munmap(all, mapped_);
+    throw std::bad_alloc();
+  }
+  mapping_ = all;
+  data_ = flush == Flush::kBegin ? begin : begin + (inner - bytes);
+}
+
+Guarded::~Guarded() {
+  if (mapping_ != nullptr) munmap(mapping_, mapped_);
+}
+
+#endif
+
+}  // namespace tilewise::conformance

@@ -1,0 +1,63 @@
+// The list of all that is checked. A series is one row of it: where the shapes come from, what the
+// numbers are like, which type they have. Its cases have numbers; a tier takes as many of them, of
+// every series alike, as its time allows.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conformance/case.h"
+#include "conformance/report.h"
+
+namespace tilewise::conformance {
+
+enum class Source {
+  kRandom,  // all features in random combinations, small sizes
+  kMuseum,  // lengths and dims at which others have failed
+  kLong     // needles among up to 65,536 keys
+};
+
+[[nodiscard]] const char* name_of(Source source);
+
+struct Series {
+  Source source = Source::kRandom;
+  Family family = Family::kGauss;
+  tw_dtype dtype = TW_FLOAT32;
+
+  [[nodiscard]] std::string name() const;  // "museum/gauss/float32"
+  [[nodiscard]] Case draw(std::uint64_t seed) const;
+  [[nodiscard]] Report check(const Case& drawn) const;
+  // Seconds that a case takes, about, on one core of an ordinary machine.
+  [[nodiscard]] double cost(const Case& drawn) const;
+  // How many cases there are; kRandom has no end, and takes this many when there is time.
+  [[nodiscard]] std::uint64_t count() const;
+};
+
+[[nodiscard]] const std::vector<Series>& all_series();
+// Those whose name is or begins with `name` up to a slash.
+[[nodiscard]] std::vector<const Series*> series_named(std::string_view name);
+
+// The error that is left when everything is right, over all elements of a series' outputs: a gate
+// on ||error|| / ||exact||, for families in which it means something.
+[[nodiscard]] std::optional<double> relative_gate(const Series& series);
+
+struct Tier {
+  const char* name;
+  double seconds;  // for the whole list
+  double a_case;   // dearer cases are left out
+};
+[[nodiscard]] const std::vector<Tier>& all_tiers();
+[[nodiscard]] const Tier* tier_named(std::string_view name);
+
+// One case of the list.
+struct Pick {
+  const Series* series = nullptr;
+  std::uint64_t seed = 0;
+  double cost = 0;
+};
+[[nodiscard]] std::vector<Pick> pick(const std::vector<const Series*>& list, const Tier& tier);
+
+}  // namespace tilewise::conformance
