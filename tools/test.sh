@@ -51,7 +51,7 @@ preset_tests() {
 }
 
 # The programs in which threads meet; the thread sanitizer makes the others slow for nothing.
-threaded="^test_(parallel|api|backends_.*)$"
+threaded="^test_(parallel|robust|api|backends_.*)$"
 thread_tests() {
   built tsan all
   tested tsan tsan --tests-regex "$threaded"
@@ -66,6 +66,11 @@ python_tests() {
 page_examples() {
   python3 tools/readme_examples.py --build build/release \
     --python "$PWD/build/venv/bin/python"
+}
+
+# Every case of the list; stopped half-way, it goes on from there the next time.
+whole_list() {
+  build/release/bin/tilewise check --tier full --resume build/check-full.jsonl
 }
 
 # NullDereference takes each absent tensor for present on some path.
@@ -84,10 +89,7 @@ case $extent in
     part release preset_tests release
     ;;
   usual | full)
-    if [ "$extent" = full ]; then
-      threaded=.
-      export TILEWISE_CASES=3000
-    fi
+    if [ "$extent" = full ]; then threaded=.; fi
     part lint sh tools/lint.sh
     part release preset_tests release
     part clang preset_tests clang
@@ -97,6 +99,9 @@ case $extent in
     part examples page_examples
     if [ "$extent" = full ]; then
       part dev preset_tests dev
+      part check whole_list
+      part mutants python3 tools/mutants.py
+      part fuzz sh tools/fuzz.sh 300
       part analysis analysis
     fi
     ;;
