@@ -31,17 +31,9 @@ struct Options {
 
 std::vector<const Series*> chosen_series(const Options& options) {
   std::vector<const Series*> list = conformance::series_named(options.name);
-  if (list.empty()) {
-    std::vector<std::string> names;
-    for (const Series& each : conformance::all_series()) names.push_back(each.name());
-    throw Failure(kUsage, no_such("case", options.name, names));
-  }
+  if (list.empty()) throw Failure(kUsage, no_such("case", options.name, series_names()));
   if (!options.family.empty() && !conformance::family_named(options.family)) {
-    std::vector<std::string> names;
-    for (const conformance::Family each : conformance::kFamilies) {
-      names.emplace_back(name_of(each));
-    }
-    throw Failure(kUsage, no_such("family", options.family, names));
+    throw Failure(kUsage, no_such("family", options.family, family_names()));
   }
   const std::int32_t dtype = options.dtype.empty() ? 0 : dtype_from_name(options.dtype);
   std::erase_if(list, [&](const Series* each) {

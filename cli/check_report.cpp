@@ -229,6 +229,19 @@ void show_series(bool json) {
   print(json ? list.dump(2) + "\n" : table.text());
 }
 
+std::vector<std::string> series_names() {
+  std::vector<std::string> names;
+  for (const conformance::Series& each : conformance::all_series()) names.push_back(each.name());
+  return names;
+}
+
+std::vector<std::string> family_names() {
+  std::vector<std::string> names(conformance::kFamilies.size());
+  std::transform(conformance::kFamilies.begin(), conformance::kFamilies.end(), names.begin(),
+                 [](conformance::Family each) { return name_of(each); });
+  return names;
+}
+
 Journal::Journal(std::string file, const std::string& identity) : file_(std::move(file)) {
   if (file_.empty()) return;
   std::ifstream in(file_);

@@ -6,11 +6,11 @@
 #include <memory>
 
 #include "cli/call.h"
+#include "cli/check_report.h"
 #include "cli/command.h"
 #include "cli/element.h"
 #include "cli/nearest.h"
 #include "cli/terminal.h"
-#include "conformance/series.h"
 
 namespace tilewise::cli {
 namespace {
@@ -21,18 +21,6 @@ struct Choice {
   bool takes_value = false, takes_file = false;
   std::vector<std::string> values;  // when there are only these
 };
-
-std::vector<std::string> series_names() {
-  std::vector<std::string> names;
-  for (const conformance::Series& each : conformance::all_series()) names.push_back(each.name());
-  return names;
-}
-
-std::vector<std::string> family_names() {
-  std::vector<std::string> names;
-  for (const conformance::Family each : conformance::kFamilies) names.emplace_back(name_of(each));
-  return names;
-}
 
 // What an option takes is told by its type's name: "FILE", "CASE", "{cpu,cuda}".
 std::vector<std::string> values_of(const std::string& type) {

@@ -42,8 +42,8 @@ Status check_positions(const RotaryProblem& problem, const RotaryNames& names) {
         "%lld: it must be at least that.",
         pairs, 2 * pairs, names.input, problem.dim);
   }
-  const bool alike = problem.side.uniform() && !problem.positions;
-  for (int64 b = 0; b < (alike ? core::smaller(problem.batch, int64{1}) : problem.batch); ++b) {
+  const int64 unlike = problem.positions ? problem.batch : problem.side.unlike(problem.batch);
+  for (int64 b = 0; b < unlike; ++b) {
     const int64 first =
         problem.positions ? index_at(problem.positions, b * problem.positions.stride.batch) : 0;
     if (first < 0 || first >= kFarthest) {

@@ -89,7 +89,7 @@ Status place_sequences(const tw_sequences* sequences, const SideNames& names, in
   if (side.packed() && readable(side.offsets)) TW_TRY(check_offsets(names, side));
   side.longest = max_length > 0 ? core::smaller(max_length, side.rows) : longest_of(side);
   if (!has_lengths(side)) return {};
-  for (int64 b = 0; b < (side.uniform() ? core::smaller(batch, int64{1}) : batch); ++b) {
+  for (int64 b = 0; b < side.unlike(batch); ++b) {
     const int64 rows =
         side.packed() ? value_at(side.offsets, b + 1) - value_at(side.offsets, b) : side.rows;
     TW_TRY(check_length(names, b, rows, side));

@@ -23,6 +23,8 @@ struct Side {
   bool paged() const { return static_cast<bool>(page_table); }
   // Every sequence has all rows: whatever holds for one of them holds for all, however many.
   bool uniform() const { return !offsets && !used && !start; }
+  // Of `batch` sequences, how many to look at to have seen all that there is.
+  int64 unlike(int64 batch) const { return uniform() ? core::smaller(batch, int64{1}) : batch; }
 
   Place place(int64 b) const {
     const int64 origin = packed() ? index_at(offsets, b * offsets.stride.batch) : 0;
