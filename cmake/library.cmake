@@ -19,6 +19,12 @@ set_target_properties(tilewise_objects PROPERTIES VERIFY_INTERFACE_HEADER_SETS O
 target_compile_features(tilewise_objects PUBLIC cxx_std_20)
 target_link_libraries(tilewise_objects PUBLIC Threads::Threads)
 tilewise_compile_options(tilewise_objects)
+# A wrong kernel on purpose, for tools/mutants.py (src/core/wound.h): it never leaves its folder.
+if(TILEWISE_WOUNDS)
+  target_compile_definitions(tilewise_objects PUBLIC TILEWISE_WOUNDS)
+  install(CODE "message(FATAL_ERROR \"This library was built with TILEWISE_WOUNDS and may compute \
+wrong results: it is not installed. Build without that option.\")" ALL_COMPONENTS)
+endif()
 
 add_library(tilewise SHARED $<TARGET_OBJECTS:tilewise_objects>)
 add_library(tilewise_static STATIC $<TARGET_OBJECTS:tilewise_objects>)

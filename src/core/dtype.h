@@ -3,6 +3,7 @@
 
 #include "core/base.h"
 #include "core/math.h"
+#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -86,6 +87,13 @@ TW_HD constexpr double decode(SmallFloat format, uint32 code) {
   return sign * mantissa * power_of_two(lowest - format.bias() - format.mantissa_bits);
 }
 
+// mantissa / 2^dropped, to nearest with ties to even.
+TW_HD constexpr uint64 rounded_shift(uint64 mantissa, int32 dropped) {
+  const uint64 half = uint64{1} << (dropped - 1), odd = mantissa >> dropped & 1;
+  if (wounded(Wound::kEncodeTruncates)) return mantissa >> dropped;
+  return (mantissa + half - 1 + odd) >> dropped;
+}
+
 TW_HD constexpr uint32 encode(SmallFloat format, double value) {
   const uint64 bits = __builtin_bit_cast(uint64, value);
   const uint32 sign = bits >> 63 ? format.sign() : 0;
@@ -101,8 +109,9 @@ TW_HD constexpr uint32 encode(SmallFloat format, double value) {
   const int32 dropped = 52 - format.mantissa_bits + lowest - exponent;
   if (dropped > 53) return sign;
   const uint64 mantissa = fraction | uint64{1} << 52;
-  const uint64 half = uint64{1} << (dropped - 1), odd = mantissa >> dropped & 1;
-  const uint64 rounded = (mantissa + half - 1 + odd) >> dropped;
+  const uint64 rounded = wounded(Wound::kEncodeTwice)
+                             ? rounded_shift(rounded_shift(mantissa, dropped - 1), 1)
+                             : rounded_shift(mantissa, dropped);
   // A carry out of the mantissa lands in the exponent, which is where it belongs.
   const uint32 code =
       uint32(rounded) + (uint32(lowest + format.bias() - 1) << format.mantissa_bits);

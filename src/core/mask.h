@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/base.h"
+#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -20,12 +21,14 @@ class Band {
   int64 chunk = 0;  // 0 = none
 
   TW_HD constexpr Range visible_keys(int64 query) const {
-    return clip(query + diagonal, left, right, 0, keys);
+    const int64 length = wounded(Wound::kLastKeyDropped) ? keys - 1 : keys;
+    return clip(position(query), left_limit(), right_limit(), 0, length);
   }
 
   // The same strip seen from a key: backward walks queries.
   TW_HD constexpr Range visible_queries(int64 key) const {
-    return clip(key, right, left, diagonal, queries);
+    const int64 shift = wounded(Wound::kQueriesUnshifted) ? 0 : diagonal;
+    return clip(key, right_limit(), left_limit(), shift, queries);
   }
 
   TW_HD constexpr bool visible(int64 query, int64 key) const {
@@ -35,7 +38,8 @@ class Band {
   // Keys outside this range are hidden from all of `rows`. Both ends of a row's range never
   // decrease from row to row, so the first and the last row say everything.
   TW_HD constexpr Range keys_of(Range rows) const {
-    return {visible_keys(rows.begin).begin, visible_keys(rows.end - 1).end};
+    const int64 last = wounded(Wound::kKeysOfFirstRow) ? rows.begin : rows.end - 1;
+    return {visible_keys(rows.begin).begin, visible_keys(last).end};
   }
 
   TW_HD constexpr Range queries_of(Range columns) const {
@@ -45,18 +49,40 @@ class Band {
   TW_HD constexpr Cover cover(Range rows, Range columns) const {
     const Range last = visible_keys(rows.end - 1), first = visible_keys(rows.begin);
     if (rows.empty() || columns.empty() || !touches(rows, columns)) return Cover::kNone;
-    const bool whole = last.begin <= columns.begin && columns.end <= first.end;
-    return whole ? Cover::kAll : Cover::kSome;
+    const int64 begin = wounded(Wound::kWindowTileUnmasked) ? first.begin : last.begin;
+    const int64 end = wounded(Wound::kDiagonalTileUnmasked) ? last.end : first.end;
+    if (begin <= columns.begin && columns.end <= end) return Cover::kAll;
+    return wounded(Wound::kBorderTileSkipped) ? Cover::kNone : Cover::kSome;
   }
 
  private:
+  // Where a query stands among the keys.
+  TW_HD constexpr int64 position(int64 query) const {
+    return wounded(Wound::kDiagonalSign) ? query - diagonal : query + diagonal;
+  }
+
+  TW_HD constexpr int64 left_limit() const {
+    return limit_off(left, Wound::kLeftLimitMore, Wound::kLeftLimitLess);
+  }
+
+  TW_HD constexpr int64 right_limit() const {
+    return limit_off(right, Wound::kRightLimitMore, Wound::kRightLimitLess);
+  }
+
+  // Where the chunk of `position` begins.
+  TW_HD constexpr int64 chunk_begin(int64 position) const {
+    if (wounded(Wound::kChunkTruncates)) return position / chunk * chunk;
+    const int64 moved = wounded(Wound::kChunkBorderMoved) ? position + 1 : position;
+    return floor_div(moved, chunk) * chunk;
+  }
+
   // What `position` sees: [position - before, position + after] and its chunk, moved by -shift into
   // the other side's indices and cut to its length.
   TW_HD constexpr Range clip(int64 position, int64 before, int64 after, int64 shift,
                              int64 length) const {
     Range seen{position - before, position + after + 1};
     if (chunk > 0) {
-      const int64 begin = floor_div(position, chunk) * chunk;
+      const int64 begin = chunk_begin(position);
       seen = intersect(seen, {begin, begin + chunk});
     }
     const int64 begin = smaller(larger(seen.begin - shift, int64{0}), length);
@@ -101,7 +127,8 @@ struct BlockMask {
   int64 rows = 0, columns = 0;  // size of one block
 
   TW_HD constexpr bool visible(int64 query, int64 key) const {
-    return !present || present[query / rows * row_stride + key / columns] != 0;
+    const int64 column = wounded(Wound::kBlockMoved) ? larger(key - 1, int64{0}) : key;
+    return !present || present[query / rows * row_stride + column / columns] != 0;
   }
 
   TW_HD constexpr Cover cover(Range r, Range c) const {
@@ -114,6 +141,7 @@ struct BlockMask {
         all = all && here;
       }
     }
+    if (wounded(Wound::kBlockCoverAny)) all = any;
     return all ? Cover::kAll : any ? Cover::kSome : Cover::kNone;
   }
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/base.h"
+#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -38,6 +39,7 @@ class Dropout {
 
   // `threshold` of 65536 steps are dropped; 0 drops nothing.
   TW_HD constexpr Dropout(uint64 seed, uint64 offset, int32 threshold) : threshold_(threshold) {
+    if (wounded(Wound::kDropoutOffsetIgnored)) offset = 0;
     const Counter place{{low(offset), low(offset >> 32), 0, 0}};
     const Counter drawn = philox<7>(place, {{low(seed), low(seed >> 32)}});
     key_ = {{drawn.word[0], drawn.word[1]}};
@@ -46,16 +48,21 @@ class Dropout {
   TW_HD constexpr bool active() const { return threshold_ > 0; }
 
   // What survivors are multiplied by, from the rounded probability.
-  TW_HD constexpr double scale() const { return double(kSteps) / (kSteps - threshold_); }
+  TW_HD constexpr double scale() const {
+    return wounded(Wound::kKeepScaleMissing) ? 1 : double(kSteps) / (kSteps - threshold_);
+  }
 
   TW_HD constexpr bool keeps(int64 batch, int64 head, int64 row, int64 column) const {
+    if (wounded(Wound::kDropoutHeadIgnored)) head = 0;
     const Counter place{{low(uint64(column / 32 * 8 + column % 8)),
                          low(uint64(row / 16 * 8 + row % 8)), low(uint64(head)),
                          low(uint64(batch))}};
-    const Counter drawn = philox<7>(place, key_);
+    const Counter drawn =
+        wounded(Wound::kDropoutSixRounds) ? philox<6>(place, key_) : philox<7>(place, key_);
     const int64 decision = row % 16 / 8 * 4 + column % 32 / 8;
     const uint32 word = drawn.word[decision / 2];
-    return int32((decision % 2 ? word >> 16 : word) & 0xFFFF) >= threshold_;
+    const int32 least = threshold_ + (wounded(Wound::kDropoutThresholdMore) ? 1 : 0);
+    return int32((decision % 2 ? word >> 16 : word) & 0xFFFF) >= least;
   }
 
  private:

@@ -1,6 +1,7 @@
 // What a score is made of: scale, softcap, ALiBi, bias and sinks; dropout; factors of FP8 tensors.
 #include <cmath>
 
+#include "core/wound.h"
 #include "problem/features.h"
 
 namespace tilewise {
@@ -30,7 +31,8 @@ Status check_scale(const tw_scores& given, Problem& problem) {
   }
   TW_TRY(check_held(given.scale, "scores.scale", problem));
   TW_TRY(check_held(given.softcap, "scores.softcap", problem));
-  const double usual = 1 / std::sqrt(static_cast<double>(problem.shape.dim));
+  const auto dim = static_cast<double>(problem.shape.dim);
+  const double usual = 1 / (wounded(core::Wound::kDefaultScaleUnrooted) ? dim : std::sqrt(dim));
   problem.scores.scale = given.has_scale ? given.scale : usual;
   problem.scores.softcap = given.softcap;
   return {};
@@ -109,7 +111,7 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given.state));
     call.remember("dropout.state", Role::kInput, state);
     problem.dropout.state = state;
-    if (call.given()) {
+    if (call.given() && !wounded(core::Wound::kDropoutStateIgnored)) {
       seed = given.state[0];
       offset = given.state[1];
     }

@@ -2,6 +2,7 @@
 // paged and indexed layouts differ here and nowhere else.
 #pragma once
 
+#include "core/wound.h"
 #include "problem/view.h"
 
 namespace tilewise {
@@ -28,11 +29,13 @@ struct Side {
 
   Place place(int64 b) const {
     const int64 origin = packed() ? index_at(offsets, b * offsets.stride.batch) : 0;
-    const int64 skipped = start ? index_at(start, b * start.stride.batch) : 0;
+    const bool skips = start && !wounded(core::Wound::kStartIgnored);
+    const int64 skipped = skips ? index_at(start, b * start.stride.batch) : 0;
     int64 end = packed() ? index_at(offsets, (b + 1) * offsets.stride.batch) - origin : rows;
-    if (used) end = index_at(used, b * used.stride.batch);
+    if (used && !wounded(core::Wound::kUsedIgnored)) end = index_at(used, b * used.stride.batch);
     int64 batch = packed() ? 0 : b;
-    if (batch_index) batch = index_at(batch_index, b * batch_index.stride.batch);
+    const int64 picked = wounded(core::Wound::kBatchIndexOfFirst) ? 0 : b;
+    if (batch_index) batch = index_at(batch_index, picked * batch_index.stride.batch);
     return {b, batch, origin + skipped, end - skipped};
   }
 
@@ -40,8 +43,10 @@ struct Side {
   int64 row(const View& view, const Place& place, int64 h, int64 i) const {
     const int64 at = place.first + i;
     if (!paged()) return view.offset(place.batch, h, at, 0);
+    const int64 stale = i > 0 && wounded(core::Wound::kStalePage) ? 1 : 0;
+    const int64 owner = wounded(core::Wound::kPageTableOfFirst) ? 0 : place.sequence;
     const int64 page =
-        index_at(page_table, page_table.offset(place.sequence, 0, 0, at / page_size));
+        index_at(page_table, page_table.offset(owner, 0, 0, (at - stale) / page_size));
     return view.offset(page, h, at % page_size, 0);
   }
 };

@@ -2,6 +2,7 @@
 // little beside the attention they serve.
 #include "backends/plain/passes.h"
 #include "backends/plain/rows.h"
+#include "core/wound.h"
 
 namespace tilewise::plain {
 namespace {
@@ -15,13 +16,14 @@ struct Turn {
   void operator()(const View& input, int64 from, const View& output, int64 to, int64 dim) const {
     const int64 pairs = rotation ? rotation.pairs() : 0;
     for (int64 c = 0; c < pairs; ++c) {
-      const int64 first = rotation.interleaved ? 2 * c : c;
-      const int64 second = rotation.interleaved ? 2 * c + 1 : c + pairs;
+      const bool interleaved = rotation.interleaved != wounded(core::Wound::kRotaryPairs);
+      const int64 first = interleaved ? 2 * c : c;
+      const int64 second = interleaved ? 2 * c + 1 : c + pairs;
       const double x = load<double>(input, from + first), y = load<double>(input, from + second);
       const double cosine =
           load<double>(rotation.cosine, rotation.cosine.offset(0, 0, position, c));
       const double along = load<double>(rotation.sine, rotation.sine.offset(0, 0, position, c));
-      const double sine = inverse ? -along : along;
+      const double sine = inverse != wounded(core::Wound::kRotarySign) ? -along : along;
       store(output, to + first, x * cosine - y * sine);
       store(output, to + second, x * sine + y * cosine);
     }
@@ -31,14 +33,15 @@ struct Turn {
 
 void append_row(const AppendProblem& p, const Place& fresh, const Place& cached, int64 t) {
   const int64 length = index_at(p.lengths, fresh.sequence * p.lengths.stride.batch);
-  const Turn turn{p.rotation, length + t, false};
+  const Turn turn{p.rotation, wounded(core::Wound::kAppendUnrotated) ? t : length + t, false};
+  const int64 row = length + t - (wounded(core::Wound::kAppendEarly) && length > 0 ? 1 : 0);
   const Rotation none;
   const Turn copy{none, 0, false};
   for (int64 h = 0; h < p.key_heads; ++h) {
     turn(p.key, p.fresh.row(p.key, fresh, h, t), p.key_cache,
-         p.cache.row(p.key_cache, cached, h, length + t), p.dim);
+         p.cache.row(p.key_cache, cached, h, row), p.dim);
     copy(p.value, p.fresh.row(p.value, fresh, h, t), p.value_cache,
-         p.cache.row(p.value_cache, cached, h, length + t), p.value_dim);
+         p.cache.row(p.value_cache, cached, h, row), p.value_dim);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/plain/rows.h"
+#include "backends/plain/scars.h"
 #include "core/score.h"
 #include "core/softmax.h"
 #include "problem/problem.h"
@@ -10,6 +11,7 @@ namespace tilewise::plain {
 
 using core::Cover;
 using core::Range;
+using core::Wound;
 
 inline constexpr int64 kTileRows = 32, kTileColumns = 64;
 
@@ -23,13 +25,16 @@ struct Head {
       : problem(p),
         b(sequence),
         h(query_head),
-        key_head(query_head / p.shape.group()),
+        key_head(wounded(Wound::kGroupModulo) ? query_head % p.shape.key_heads
+                                              : query_head / p.shape.group()),
         queries(p.queries.place(sequence)),
         keys(p.keys.place(sequence)),
         band(p.band(sequence)),
         blocks(p.blocks(sequence, query_head)),
         softcap{static_cast<T>(p.scores.softcap)} {
-    if (p.scores.slopes) alibi.slope = load<T>(p.scores.slopes, p.scores.slopes.offset(b, h, 0, 0));
+    const View& slopes = p.scores.slopes;
+    const int64 owner = wounded(Wound::kSlopesOfFirstSequence) ? 0 : b;
+    if (slopes) alibi.slope = load<T>(slopes, slopes.offset(owner, h, 0, 0));
   }
 
   Cover cover(Range rows, Range columns) const {
@@ -41,9 +46,12 @@ struct Head {
   template <class Body>
   void for_each_key_tile(Range rows, Body body) const {
     const Range seen = band.keys_of(rows);
-    for (int64 t = seen.begin / kTileColumns; t * kTileColumns < seen.end; ++t) {
-      const Range columns = tile_range(t, kTileColumns, keys.length);
+    int64 width = kTileColumns;
+    if (wounded(Wound::kTilesNarrow)) width /= 2;
+    for (int64 t = seen.begin / width; t * width < seen.end; ++t) {
+      const Range columns = tile_range(in_order(t, seen, width), width, keys.length);
       if (cover(rows, columns) != Cover::kNone) body(columns);
+      if (wounded(Wound::kFirstTileTwice) && t == seen.begin / width) body(columns);
     }
   }
 
@@ -65,11 +73,15 @@ struct Head {
   // -inf, the logit that adds nothing, where there is none.
   T sink() const {
     const View& sinks = problem.scores.sinks;
-    return sinks ? load<T>(sinks, sinks.offset(0, h, 0, 0)) : -core::infinity<T>();
+    if (!sinks) return -core::infinity<T>();
+    const T logit = load<T>(sinks, sinks.offset(0, h, 0, 0));
+    return wounded(Wound::kSinkScaled) ? logit * static_cast<T>(problem.scores.scale) : logit;
   }
 
   bool keeps(int64 i, int64 j) const {
     const int64* base = problem.dropout.base;
+    if (wounded(Wound::kDropoutBaseIgnored)) return problem.dropout.decide.keeps(b, h, i, j);
+    if (wounded(Wound::kDropoutByTile)) i %= kTileRows, j %= kTileColumns;
     return problem.dropout.decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
   }
 

@@ -53,7 +53,7 @@ void for_each_query_tile(const Problem& problem, const Resources& resources, Bod
     const Head<T> head(problem, work.b, work.h);
     const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
     if (rows.empty()) return;
-    Arena arena(workspace + worker * share);
+    Arena arena(workspace + (wounded(Wound::kScratchShared) ? 0 : worker) * share);
     Scratch scratch(shape, arena);
     body(head, rows, scratch);
   });

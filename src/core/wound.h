@@ -1,0 +1,186 @@
+// Wrong kernels: one row for each mistake that a kernel might make. A library built with
+// TILEWISE_WOUNDS makes the one that the environment variable TILEWISE_WOUND names, and `./dev
+// mutants` asks which tests notice. In any other build wounded() is false at compile time and no
+// branch on it is left. A scar is no mistake but a freedom that a kernel has: no test may mind it.
+#pragma once
+
+#include "core/base.h"
+
+#define TW_WOUNDS(WOUND, SCAR)                                                                     \
+  WOUND(kLastKeyDropped, "last-key-dropped", "No row sees the last key of its sequence.")          \
+  WOUND(kFirstKeyTwice, "first-key-twice",                                                         \
+        "The first key counts twice in every row that sees it.")                                   \
+  WOUND(kFirstTileTwice, "first-tile-twice",                                                       \
+        "The first tile of keys that a tile of queries sees is walked twice.")                     \
+  WOUND(kRightLimitMore, "right-limit-more", "The band's right limit is one key too far.")         \
+  WOUND(kRightLimitLess, "right-limit-less", "The band's right limit is one key too near.")        \
+  WOUND(kLeftLimitMore, "left-limit-more", "The band's left limit is one key too far.")            \
+  WOUND(kLeftLimitLess, "left-limit-less", "The band's left limit is one key too near.")           \
+  WOUND(kDiagonalTileUnmasked, "diagonal-tile-unmasked",                                           \
+        "A tile that its last row sees whole is taken as seen whole by every row.")                \
+  WOUND(kWindowTileUnmasked, "window-tile-unmasked",                                               \
+        "A tile that its first row sees whole from the left is not masked there.")                 \
+  WOUND(kBorderTileSkipped, "border-tile-skipped",                                                 \
+        "A tile of which only a part is visible is skipped.")                                      \
+  WOUND(kKeysOfFirstRow, "keys-of-first-row",                                                      \
+        "A tile of queries walks the keys that its first row sees, and no further.")               \
+  WOUND(kQueriesUnshifted, "queries-unshifted",                                                    \
+        "From a key, the queries that see it are found without the diagonal.")                     \
+  WOUND(kTopLeftForBottomRight, "top-left-for-bottom-right",                                       \
+        "The bottom-right diagonal is taken as the top-left one.")                                 \
+  WOUND(kDiagonalSign, "diagonal-sign", "The diagonal moves rows the wrong way.")                  \
+  WOUND(kChunkBorderMoved, "chunk-border-moved",                                                   \
+        "A chunk's last position is counted to the next chunk.")                                   \
+  WOUND(kChunkTruncates, "chunk-truncates", "Chunks of negative positions are rounded towards 0.") \
+  WOUND(kBlockMoved, "block-moved", "The block mask is read one key too early.")                   \
+  WOUND(kBlockHeadZero, "block-head-zero", "Every head reads the block mask of head 0.")           \
+  WOUND(kBlockCoverAny, "block-cover-any",                                                         \
+        "A tile with one block present is taken as wholly present.")                               \
+  WOUND(kVisibleInvertedAtTail, "visible-inverted-at-tail",                                        \
+        "The boolean mask is inverted at the last key.")                                           \
+  WOUND(kVisibleOfNeighbour, "visible-of-neighbour",                                               \
+        "Each head reads the boolean mask of the next one.")                                       \
+  WOUND(kScaleForgotten, "scale-forgotten", "Scores are not scaled.")                              \
+  WOUND(kScaleTwice, "scale-twice", "Scores are scaled twice.")                                    \
+  WOUND(kDefaultScaleUnrooted, "default-scale-unrooted",                                           \
+        "The usual scale is 1 / dim without the root.")                                            \
+  WOUND(kSoftcapAfterBias, "softcap-after-bias",                                                   \
+        "Scores are capped after ALiBi and bias, not before.")                                     \
+  WOUND(kSoftcapSlopeMissing, "softcap-slope-missing", "Backward forgets softcap's derivative.")   \
+  WOUND(kTanhCoarse, "tanh-coarse", "tanh is good to 11 bits, as the GPU's own instruction is.")   \
+  WOUND(kAlibiSign, "alibi-sign", "ALiBi favours far keys.")                                       \
+  WOUND(kAlibiSigned, "alibi-signed", "ALiBi's distance has a sign.")                              \
+  WOUND(kAlibiWithoutDiagonal, "alibi-without-diagonal",                                           \
+        "ALiBi's distance is counted from the top-left corner.")                                   \
+  WOUND(kSlopesOfFirstSequence, "slopes-of-first-sequence",                                        \
+        "Every sequence takes the slopes of the first.")                                           \
+  WOUND(kBiasTransposed, "bias-transposed", "Rows and columns of the bias are exchanged.")         \
+  WOUND(kBiasHeadZero, "bias-head-zero", "Every head reads the bias of head 0.")                   \
+  WOUND(kBiasInfinityFinite, "bias-infinity-finite",                                               \
+        "A bias of -inf is merely low and hides nothing.")                                         \
+  WOUND(kLowestBiasHides, "lowest-bias-hides", "The lowest finite bias hides its key.")            \
+  WOUND(kNanSwallowed, "nan-swallowed", "A score of NaN is taken as the lowest one.")              \
+  WOUND(kMaxNotRaised, "max-not-raised", "The running maximum stays that of the first tile.")      \
+  WOUND(kSumNotRescaled, "sum-not-rescaled", "The sum is not shrunk when the maximum rises.")      \
+  WOUND(kOutputNotRescaled, "output-not-rescaled",                                                 \
+        "The accumulated output is not shrunk when the maximum rises.")                            \
+  WOUND(kLseInLog2, "lse-in-log2", "lse is in units of log2.")                                     \
+  WOUND(kLseWithoutSum, "lse-without-sum",                                                         \
+        "lse is the largest score, without the logarithm of the sum.")                             \
+  WOUND(kLseReadAsLog2, "lse-read-as-log2",                                                        \
+        "An lse or a sink that is read back is taken as in units of log2.")                        \
+  WOUND(kGuardMissing, "guard-missing",                                                            \
+        "Rows that have seen nothing yet subtract -inf from -inf.")                                \
+  WOUND(kEmptyRowUnwritten, "empty-row-unwritten",                                                 \
+        "A row that sees nothing leaves its output as it was.")                                    \
+  WOUND(kSinkPerTile, "sink-per-tile",                                                             \
+        "The sink joins the denominator once for each tile of keys.")                              \
+  WOUND(kSinkNotInLse, "sink-not-in-lse", "The sink is missing from lse alone.")                   \
+  WOUND(kSinkScaled, "sink-scaled", "The sink is multiplied by the scale.")                        \
+  WOUND(kSinkPerPart, "sink-per-part", "A merge adds the sink once for each part.")                \
+  WOUND(kDropoutByTile, "dropout-by-tile", "Dropout counts rows and columns inside their tile.")   \
+  WOUND(kKeepScaleMissing, "keep-scale-missing", "What dropout keeps does not grow.")              \
+  WOUND(kDropoutThresholdMore, "dropout-threshold-more",                                           \
+        "Dropout drops one step of 65536 too much.")                                               \
+  WOUND(kDropoutTransposed, "dropout-transposed",                                                  \
+        "Backward drops the element across the diagonal.")                                         \
+  WOUND(kDropoutBaseIgnored, "dropout-base-ignored", "The base of dropout's indices is ignored.")  \
+  WOUND(kDropoutBeforeSum, "dropout-before-sum",                                                   \
+        "What is dropped is missing from the denominator.")                                        \
+  WOUND(kDropoutOffsetIgnored, "dropout-offset-ignored", "Dropout's offset is ignored.")           \
+  WOUND(kDropoutHeadIgnored, "dropout-head-ignored", "Every head drops the same elements.")        \
+  WOUND(kDropoutSixRounds, "dropout-six-rounds", "Dropout draws with six rounds of Philox.")       \
+  WOUND(kDropoutStateIgnored, "dropout-state-ignored", "Seed and offset in memory are ignored.")   \
+  WOUND(kGroupModulo, "group-modulo",                                                              \
+        "Query head h reads key head h modulo the number of key heads.")                           \
+  WOUND(kGroupLastHead, "group-last-head",                                                         \
+        "The gradients of a key head come from the last query head of its group alone.")           \
+  WOUND(kDeltaMissing, "delta-missing", "Delta is missing from the scores' gradient.")             \
+  WOUND(kDeltaWithoutLse, "delta-without-lse", "The gradient that arrives at lse is ignored.")     \
+  WOUND(kKeyGradientScaledTwice, "key-gradient-scaled-twice",                                      \
+        "The key's gradient is scaled twice.")                                                     \
+  WOUND(kQueryGradientUnscaled, "query-gradient-unscaled", "The query's gradient is not scaled.")  \
+  WOUND(kScoreGradientUndropped, "score-gradient-undropped",                                       \
+        "The scores' gradient forgets what was dropped.")                                          \
+  WOUND(kValueGradientUndropped, "value-gradient-undropped",                                       \
+        "The value's gradient forgets what was dropped.")                                          \
+  WOUND(kSinkGradientSign, "sink-gradient-sign", "The sinks' gradient has the wrong sign.")        \
+  WOUND(kSlopeGradientDistance, "slope-gradient-distance",                                         \
+        "The slopes' gradient forgets the distance.")                                              \
+  WOUND(kBiasGradientLastBatch, "bias-gradient-last-batch",                                        \
+        "The gradient of a bias for all sequences comes from the last one alone.")                 \
+  WOUND(kQueryGradientDirty, "query-gradient-dirty",                                               \
+        "The query's gradient begins with what the workspace held.")                               \
+  WOUND(kMergeUnweighted, "merge-unweighted", "A merge counts every part alike.")                  \
+  WOUND(kMergeUnscaled, "merge-unscaled",                                                          \
+        "Rows are merged without bringing their sums to one maximum.")                             \
+  WOUND(kMergeFirstLse, "merge-first-lse", "A merge gives the lse of its first part.")             \
+  WOUND(kStalePage, "stale-page",                                                                  \
+        "The page table is read one row late: a page begins with a row of the page before.")       \
+  WOUND(kPageTableOfFirst, "page-table-of-first", "Every sequence reads the pages of the first.")  \
+  WOUND(kBatchIndexOfFirst, "batch-index-of-first",                                                \
+        "Every sequence lies in the row of the cache where the first lies.")                       \
+  WOUND(kStartIgnored, "start-ignored", "Rows before a sequence's start count.")                   \
+  WOUND(kUsedIgnored, "used-ignored", "Rows beyond a sequence's used length count.")               \
+  WOUND(kRotarySign, "rotary-sign", "Rotary embedding turns the other way.")                       \
+  WOUND(kRotaryPairs, "rotary-pairs",                                                              \
+        "Rotary embedding takes halves for interleaved pairs, and the reverse.")                   \
+  WOUND(kAppendEarly, "append-early", "New keys overwrite the last one of the cache.")             \
+  WOUND(kAppendUnrotated, "append-unrotated", "New keys are rotated as if the cache were empty.")  \
+  WOUND(kTailRowUnwritten, "tail-row-unwritten",                                                   \
+        "The last row of a tile that is not full is not written.")                                 \
+  WOUND(kRowPastEnd, "row-past-end", "A row behind the last one of a sequence is written.")        \
+  WOUND(kRowDirty, "row-dirty", "The running row begins with what the workspace held.")            \
+  WOUND(kOutputDirty, "output-dirty",                                                              \
+        "The accumulated output begins with what the workspace held.")                             \
+  WOUND(kValueTailRead, "value-tail-read",                                                         \
+        "Beyond the last key, what the workspace holds is multiplied by 0.")                       \
+  WOUND(kKeyStrideOfValue, "key-stride-of-value", "Key heads are found by the value's stride.")    \
+  WOUND(kScratchShared, "scratch-shared", "All threads work in the scratch memory of the first.")  \
+  WOUND(kAccumulatorNarrow, "accumulator-narrow",                                                  \
+        "With 16-bit inputs, the accumulated output is rounded to their type after each tile.")    \
+  WOUND(kEncodeTruncates, "encode-truncates", "Small floats are cut off instead of rounded.")      \
+  WOUND(kEncodeTwice, "encode-twice", "Small floats are rounded to one bit more first.")           \
+  WOUND(kQueryFactorForgotten, "query-factor-forgotten", "The query's FP8 factor is forgotten.")   \
+  WOUND(kValueFactorOfKey, "value-factor-of-key", "Values are widened by the key's FP8 factor.")   \
+  SCAR(kWeightsNarrow, "weights-narrow",                                                           \
+       "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \
+  SCAR(kExpInexact, "exp-inexact",                                                                 \
+       "In float32, weights are off by up to 2^-22, as the GPU's own exp2 is.")                    \
+  SCAR(kTilesReversed, "tiles-reversed", "Tiles of keys are walked from the last to the first.")   \
+  SCAR(kTilesNarrow, "tiles-narrow", "Tiles have half as many keys.")                              \
+  SCAR(kMaxRaisedLate, "max-raised-late", "The running maximum rises only by factors above 2^8.")
+
+namespace tilewise::core {
+
+#define TW_WOUND_VALUE(value, name, sentence) value,
+enum class Wound : int32 { kNone, TW_WOUNDS(TW_WOUND_VALUE, TW_WOUND_VALUE) };
+#undef TW_WOUND_VALUE
+
+#if defined(TILEWISE_WOUNDS)
+// Read once, from the environment, in src/api/wound.cpp.
+extern const Wound kInflicted;
+
+// What is worked out at compile time stays right, so static_asserts hold. The initialiser of a
+// const number or bool is such a place if all but this is known: there, ask after what is not.
+TW_HD constexpr bool wounded(Wound wound) {
+  return !__builtin_is_constant_evaluated() && kInflicted == wound;
+}
+#else
+TW_HD constexpr bool wounded(Wound) {
+  return false;
+}
+#endif
+
+// `usual`, or what a wounded kernel has in its place.
+template <class T>
+TW_HD constexpr T unless(Wound wound, T usual, T otherwise) {
+  return wounded(wound) ? otherwise : usual;
+}
+
+// `limit`, or one off where one of two wounds says so.
+TW_HD constexpr int64 limit_off(int64 limit, Wound more, Wound less) {
+  return limit + (wounded(more) ? 1 : 0) - (wounded(less) ? 1 : 0);
+}
+
+}  // namespace tilewise::core

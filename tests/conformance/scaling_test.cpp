@@ -1,0 +1,78 @@
+// Factors of FP8 tensors, one a sequence and key head: the call means the widened numbers, so it
+// agrees with a call in float32 that is given those.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "conformance/trial.h"
+
+namespace tilewise::conformance {
+namespace {
+
+// A kernel may keep its weights in the inputs' type; e5m2 has two bits.
+constexpr double kWithin = 0x1p-3;
+
+Case draw(tw_dtype dtype) {
+  return plain_case(41,
+                    {.batch = 2,
+                     .queries = 40,
+                     .keys = 70,
+                     .heads = 6,
+                     .key_heads = 3,
+                     .dim = 16,
+                     .value_dim = 8},
+                    {.input = dtype, .output = TW_FLOAT32, .lse = TW_FLOAT32});
+}
+
+double largest_number(const Field& field) {
+  double largest = 0;
+  for_each_element(
+      field, [&](const Index& at) { largest = std::max(largest, std::fabs(field.read(at))); });
+  return largest;
+}
+
+// A factor by sequence and key head: powers of two from `smallest` to 16 times that.
+double factor_at(double smallest, std::int64_t b, std::int64_t key_head) {
+  return std::ldexp(smallest, static_cast<int>((2 * b + 3 * key_head) % 5));
+}
+
+// Writes factors, and what they mean into the tensor of the float32 call.
+void widen(Field& factors, const Field& narrow, double smallest, Field& wide) {
+  const std::int64_t group = narrow.size(2) / factors.size(1);
+  for_each_element(factors,
+                   [&](const Index& at) { factors.write(at, factor_at(smallest, at[0], at[1])); });
+  for_each_element(narrow, [&](const Index& at) {
+    wide.write(at, factors.read({at[0], at[2] / group}) * narrow.read(at));
+  });
+}
+
+void expect_near(const Field& got, const Field& want, const char* name) {
+  EXPECT_LE(largest_difference(got, want), kWithin * largest_number(want)) << name;
+}
+
+TEST(Scaling, FactorsMeanTheWidenedNumbers) {
+  for (const tw_dtype dtype : {TW_FLOAT8_E4M3, TW_FLOAT8_E5M2}) {
+    SCOPED_TRACE(name_of(dtype));
+    Case narrow_case = draw(dtype);
+    narrow_case.dtypes.has_scaling = true;
+    Trial narrow(narrow_case), wide(draw(TW_FLOAT32));
+    conformance::Setup &from = narrow.setup, &to = wide.setup;
+    widen(from.scaling.query, from.query, 0.125, to.query);
+    widen(from.scaling.key, from.key, 0.25, to.key);
+    widen(from.scaling.value, from.value, 2, to.value);
+    widen(from.scaling.output_gradient, from.gradients.output, 0.5, to.gradients.output);
+    for (Trial* each : {&narrow, &wide}) {
+      each->forward();
+      each->backward();
+    }
+    expect_near(from.output, to.output, "output");
+    EXPECT_LE(largest_difference(from.lse, to.lse), 1e-4);
+    expect_near(from.gradients.query, to.gradients.query, "query gradient");
+    expect_near(from.gradients.key, to.gradients.key, "key gradient");
+    expect_near(from.gradients.value, to.gradients.value, "value gradient");
+  }
+}
+
+}  // namespace
+}  // namespace tilewise::conformance
