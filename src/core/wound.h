@@ -136,7 +136,9 @@
   WOUND(kValueTailRead, "value-tail-read",                                                         \
         "Beyond the last key, what the workspace holds is multiplied by 0.")                       \
   WOUND(kKeyStrideOfValue, "key-stride-of-value", "Key heads are found by the value's stride.")    \
-  WOUND(kScratchShared, "scratch-shared", "All threads work in the scratch memory of the first.")  \
+  WOUND(kTaskTakenTwice, "task-taken-twice",                                                       \
+        "Each thread but the first does the task before its own, as if it had been counted "       \
+        "without a lock.")                                                                         \
   WOUND(kAccumulatorNarrow, "accumulator-narrow",                                                  \
         "With 16-bit inputs, the accumulated output is rounded to their type after each tile.")    \
   WOUND(kEncodeTruncates, "encode-truncates", "Small floats are cut off instead of rounded.")      \
