@@ -1,4 +1,5 @@
-// The shapes of bench/cases: the one list that check, bench and tests read.
+// The shapes of bench/cases: the one list that bench, explain and the tests of the command line
+// read.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,8 @@
 // `tilewise check`: the library on this machine against the oracle, over the list of families,
 // shapes and types that the project's own tests run.
+#include <dlfcn.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <memory>
@@ -11,7 +13,9 @@
 #include "cli/check_report.h"
 #include "cli/command.h"
 #include "cli/element.h"
+#include "cli/machine.h"
 #include "cli/nearest.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "conformance/sweep.h"
@@ -24,7 +28,7 @@ using conformance::Series;
 
 struct Options {
   std::string tier = "quick", name, family, dtype, backend, journal;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> seed;
   int jobs = 0;
   bool list = false, json = false;
 };
@@ -41,9 +45,9 @@ std::vector<const Series*> chosen_series(const Options& options) {
            (dtype != 0 && each->dtype != dtype);
   });
   if (list.empty()) {
-    throw Failure(kUsage, fmt::format("no series has family '{}' and dtype '{}' under '{}' (see "
-                                      "tilewise check --list)",
-                                      options.family, options.dtype, options.name));
+    throw Failure(kUsage,
+                  "no series is all that --case, --family and --dtype ask for together "
+                  "(see tilewise check --list)");
   }
   return list;
 }
@@ -68,7 +72,16 @@ ExitStatus replay(const Options& options) {
                   fmt::format("--seed needs the whole name of a case, such as {}; '{}' names {}",
                               list.front()->name(), options.name, list.size()));
   }
-  const Pick pick{list.front(), *options.seed, 0};
+  if (!options.journal.empty()) {
+    throw Failure(kUsage,
+                  "--seed runs one case, which --resume has nothing to add to; leave one out");
+  }
+  const auto seed = parse_integer(*options.seed);
+  if (!seed || *seed < 0) {
+    throw Failure(kUsage,
+                  fmt::format("--seed cannot be '{}': it is a whole number from 0", *options.seed));
+  }
+  const Pick pick{list.front(), static_cast<std::uint64_t>(*seed), 0};
   CheckResult result;
   result.tier = "replay";
   result.series.emplace_back().name = pick.series->name();
@@ -82,9 +95,9 @@ ExitStatus replay(const Options& options) {
     print(pick.series->draw(pick.seed).describe() + "\n");
     for (const Finding& each : series.findings) print(each.sentences.substr(1) + "\n");
     if (!series.refusal.empty()) print("declined: " + series.refusal + "\n");
-    print(fmt::format("{}: {} numbers compared, the worst at {:.2f} of its bound, {}\n",
+    print(fmt::format("{}: {} numbers compared, the worst at {:.2f} of its bound{}\n",
                       series.failed == 0 ? "exact" : "WRONG", series.numbers, series.worst,
-                      series.worst_where));
+                      series.worst_where.empty() ? "" : ", " + series.worst_where));
   }
   if (series.declined > 0) return kUnsupported;
   return series.failed == 0 ? kOk : kFailed;
@@ -92,24 +105,36 @@ ExitStatus replay(const Options& options) {
 
 SeriesResult check_series(const Series& series, const std::vector<Pick>& picks, int jobs,
                           Progress& progress) {
+  const auto start = std::chrono::steady_clock::now();
   SeriesResult result;
   result.name = series.name();
   conformance::sweep(picks, jobs, [&](const Pick& pick, const conformance::Report& report) {
     result.add(pick, report);
     progress.advance(pick.cost, result.name);
   });
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
+// Results are those of this very library on this very machine: of another build, or elsewhere, they
+// are begun anew.
+std::string identity_of(const Options& options) {
+  Dl_info library = {};
+  struct stat file = {};
+  const bool is_known = dladdr(reinterpret_cast<const void*>(&tw_version), &library) != 0 &&
+                        stat(library.dli_fname, &file) == 0;
+  return fmt::format("{} of {} bytes made at {}, {}, tier {}, {}", tw_version(),
+                     is_known ? file.st_size : 0, is_known ? file.st_mtime : 0,
+                     this_machine().processor, options.tier,
+                     options.backend.empty() ? "any backend" : options.backend);
+}
+
 CheckResult check_all(const Options& options) {
-  const auto start = std::chrono::steady_clock::now();
   const std::vector<const Series*> list = chosen_series(options);
   const std::vector<Pick> picks = conformance::pick(list, chosen_tier(options));
   double total = 0;
   for (const Pick& each : picks) total += each.cost;
-  Journal journal(options.journal,
-                  fmt::format("{} {} {}", tw_version(), options.tier,
-                              options.backend.empty() ? "any backend" : options.backend));
+  Journal journal(options.journal, identity_of(options));
   CheckResult result;
   result.tier = options.tier;
   Progress progress("check", total);
@@ -130,7 +155,7 @@ CheckResult check_all(const Options& options) {
     result.series.push_back(check_series(*series, own, chosen_jobs(options), progress));
     journal.append(result.series.back());
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (const SeriesResult& each : result.series) result.seconds += each.seconds;
   return result;
 }
 

@@ -116,6 +116,7 @@ Json to_json(const SeriesResult& result) {
             {"worst", result.worst},
             {"worst_where", result.worst_where},
             {"relative", result.relative()},
+            {"seconds", result.seconds},
             {"error_squares", result.error_squares},
             {"exact_squares", result.exact_squares}};
   if (!result.refusal.empty()) json["refusal"] = result.refusal;
@@ -137,6 +138,7 @@ SeriesResult from_json(const Json& json) {
   result.numbers = json.at("numbers");
   result.worst = json.at("worst");
   result.worst_where = json.at("worst_where");
+  result.seconds = json.at("seconds");
   result.error_squares = json.at("error_squares");
   result.exact_squares = json.at("exact_squares");
   result.refusal = json.value("refusal", "");

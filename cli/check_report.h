@@ -24,6 +24,7 @@ struct SeriesResult {
   std::int64_t cases = 0, declined = 0, failed = 0, numbers = 0;
   double worst = 0;  // error over bound
   std::string worst_where;
+  double seconds = 0;
   double error_squares = 0, exact_squares = 0;  // of outputs stored in the series' type
   std::vector<Finding> findings;                // the first few
   std::string refusal;                          // the sentence of the first case declined

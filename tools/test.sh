@@ -68,9 +68,13 @@ page_examples() {
     --python "$PWD/build/venv/bin/python"
 }
 
-# Every case of the list; stopped half-way, it goes on from there the next time.
+# Every case of the list; stopped half-way, it goes on from there the next time, unless what it
+# checks has changed.
 whole_list() {
-  build/release/bin/tilewise check --tier full --resume build/check-full.jsonl
+  library=$(cksum <build/release/libtilewise.so | cut -d ' ' -f 1)
+  journal=build/check-$library.jsonl
+  build/release/bin/tilewise check --tier full --resume "$journal" || return
+  rm "$journal"
 }
 
 # NullDereference takes each absent tensor for present on some path.

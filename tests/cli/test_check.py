@@ -81,7 +81,12 @@ class CheckTest(ProgramTest):
         self.assert_refused(start("check", "--seed", "3"), 2, "whole name of a case")
         self.assert_refused(start("check", "--backend", "plane"), 2, "there are: ")
         long = ("check", "--case", "long", "--family", "gauss")
-        self.assert_refused(start(*long), 2, "no series has family 'gauss'")
+        self.assert_refused(start(*long), 2, "no series is all that")
+        for seed in ("-1", "12abc", "99999999999999999999"):
+            words = ("check", "--case", "random/gauss/float32", f"--seed={seed}")
+            self.assert_refused(start(*words), 2, "cannot be")
+        both = ("check", "--case", "random/gauss/float32", "--seed", "1", "--resume", "x")
+        self.assert_refused(start(*both), 2, "leave one out")
         nowhere = (*SMALL, "--resume", self.folder / "no" / "file")
         self.assert_refused(start(*nowhere), 2, "cannot be written")
 

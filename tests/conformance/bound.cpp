@@ -31,8 +31,7 @@ double output_bound(const SeenRow& row, const oracle::Tensor& value, const Colum
   }
   const auto count = static_cast<std::int64_t>(row.keys.size());
   return (precision.probability + precision.sum(count)) * weighted +
-         precision.product(row.dim) * conditioned + precision.weight_floor * plain / row.sum +
-         precision.floor;
+         precision.product(row.dim) * conditioned + precision.weight_floor * plain / row.sum;
 }
 
 // A score and the row's largest one are both off.

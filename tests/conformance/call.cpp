@@ -172,6 +172,7 @@ Outcome Request::call(tw_operation operation, std::size_t workspace_bytes) {
                         : operation == TW_BACKWARD ? tw_backward
                                                    : tw_probabilities;
   const tw_status status = function(&request, &execution, message, sizeof message);
+  if (!workspace_.is_intact()) return {TW_FAILED, "memory beside the workspace was written"};
   return {status, message};
 }
 

@@ -1,6 +1,7 @@
 // The one line that tells a case apart from the others.
 #include "conformance/case.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "conformance/number.h"
@@ -9,7 +10,11 @@ namespace tilewise::conformance {
 namespace {
 
 void list(std::ostringstream& text, const std::vector<std::int64_t>& values) {
-  for (std::size_t n = 0; n < values.size(); ++n) text << (n > 0 ? "," : "") << values[n];
+  constexpr std::size_t kMost = 24;
+  for (std::size_t n = 0; n < std::min(kMost, values.size()); ++n) {
+    text << (n > 0 ? "," : "") << values[n];
+  }
+  if (values.size() > kMost) text << ",... (" << values.size() << ")";
 }
 
 void describe_side(std::ostringstream& text, const char* name, const SideCase& side) {

@@ -107,8 +107,8 @@ struct Case {
 inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
 
-// One head and many keys, for needles.
-inline constexpr std::uint64_t kLongCases = 16;
+// One head and many keys, for needles; from the 17th on, as many queries as there are tiles.
+inline constexpr std::uint64_t kLongCases = 24;
 [[nodiscard]] Case draw_long_case(std::uint64_t number);
 
 // Gives a case numbers of a family, and the masks that the family needs.

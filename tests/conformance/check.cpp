@@ -2,6 +2,7 @@
 #include "conformance/check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +43,83 @@ void check_without_lse(Setup& setup, Request& request, Report& report) {
   request.request.lse = lse;
 }
 
+// What a weight of 2^-150 and less leaves in float64.
+constexpr double kNothing = 0x1p-100;
+
+// One query of a needle case: its key's score, and what it brings to gradients.
+struct Needle {
+  std::int64_t query = 0, key = 0;
+  double score = 0, magnitude = 0;  // and |dO||v|, what delta was summed from
+};
+
+Needle find_needle(const Case& drawn, const Setup& setup, std::int64_t query) {
+  Needle needle{.query = query, .key = needle_of(drawn, 0, query)};
+  for (std::int64_t d = 0; d < drawn.dim; ++d) {
+    needle.score += setup.query.read(row_index(drawn.queries, 0, query, 0, d)) *
+                    setup.key.read(row_index(drawn.keys, 0, needle.key, 0, d));
+  }
+  needle.score /= std::sqrt(static_cast<double>(drawn.dim));
+  for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+    needle.magnitude +=
+        std::fabs(setup.gradients.output.read(row_index(drawn.queries, 0, query, 0, d)) *
+                  setup.value.read(row_index(drawn.keys, 0, needle.key, 0, d)));
+  }
+  return needle;
+}
+
+void compare_row(const Case& drawn, const Setup& setup, const Needle& needle, Report& report) {
+  const Precision precision = precision_of(drawn.dtypes.input, drawn.dtypes.output);
+  const std::int64_t i = needle.query;
+  for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+    report.add(Part::kOutput, {0, i, 0, d},
+               {setup.output.read(row_index(drawn.queries, 0, i, 0, d)),
+                setup.value.read(row_index(drawn.keys, 0, needle.key, 0, d))});
+  }
+  const double lse_error =
+      (precision.product(drawn.dim) + 4 * precision.arithmetic) * std::fabs(needle.score);
+  report.add(Part::kLse, {0, 0, i},
+             {setup.lse.read(lse_index(drawn.queries, 0, 0, i)), needle.score, lse_error});
+  // Its dP and its delta are two sums of the same products.
+  const double gradient_error = 2 * precision.product(drawn.value_dim) * needle.magnitude;
+  for (std::int64_t d = 0; d < drawn.dim; ++d) {
+    report.add(Part::kQueryGradient, {0, i, 0, d},
+               {setup.gradients.query.read(row_index(drawn.queries, 0, i, 0, d)), 0,
+                gradient_error + precision.floor});
+  }
+}
+
+void compare_keys(const Case& drawn, const Setup& setup, const std::vector<Needle>& needles,
+                  Report& report) {
+  const Precision precision = precision_of(drawn.dtypes.input, drawn.dtypes.output);
+  const auto keys = static_cast<std::size_t>(drawn.keys.length(0));
+  std::vector<const Needle*> by_key(keys);
+  for (const Needle& each : needles) by_key[static_cast<std::size_t>(each.key)] = &each;
+  for (std::size_t key = 0; key < keys; ++key) {
+    const auto j = static_cast<std::int64_t>(key);
+    const Needle* needle = by_key[key];
+    for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+      const double want =
+          needle == nullptr
+              ? 0
+              : setup.gradients.output.read(row_index(drawn.queries, 0, needle->query, 0, d));
+      report.add(Part::kValueGradient, {0, j, 0, d},
+                 {setup.gradients.value.read(row_index(drawn.keys, 0, j, 0, d)), want,
+                  want == 0 ? kNothing : 0});
+    }
+    for (std::int64_t d = 0; d < drawn.dim; ++d) {
+      const double query = needle == nullptr
+                               ? 0
+                               : setup.query.read(row_index(drawn.queries, 0, needle->query, 0, d));
+      const double error = needle == nullptr ? kNothing
+                                             : 2 * precision.product(drawn.value_dim) *
+                                                       needle->magnitude * std::fabs(query) +
+                                                   precision.floor;
+      report.add(Part::kKeyGradient, {0, j, 0, d},
+                 {setup.gradients.key.read(row_index(drawn.keys, 0, j, 0, d)), 0, error});
+    }
+  }
+}
+
 }  // namespace
 
 Report check_case(const Case& drawn) {
@@ -80,29 +158,12 @@ Report check_needles(const Case& drawn) {
   Request request(drawn, setup);
   if (!make_call(request, TW_FORWARD, report)) return report;
   if (!make_call(request, TW_BACKWARD, report)) return report;
-
-  const std::int64_t dim = drawn.value_dim;
-  std::vector<double> at_values(static_cast<std::size_t>(drawn.keys.length(0) * dim));
+  std::vector<Needle> needles;
   for (std::int64_t i = 0; i < drawn.queries.length(0); ++i) {
-    const std::int64_t needle = needle_of(drawn, 0, i);
-    for (std::int64_t d = 0; d < dim; ++d) {
-      const Index row = row_index(drawn.queries, 0, i, 0, d);
-      report.add(
-          Part::kOutput, {0, i, 0, d},
-          {setup.output.read(row), setup.value.read(row_index(drawn.keys, 0, needle, 0, d))});
-      at_values[static_cast<std::size_t>(needle * dim + d)] += setup.gradients.output.read(row);
-    }
+    needles.push_back(find_needle(drawn, setup, i));
+    compare_row(drawn, setup, needles.back(), report);
   }
-  // What a weight of 2^-150 and less leaves in float64.
-  constexpr double kNothing = 0x1p-100;
-  for (std::int64_t j = 0; j < drawn.keys.length(0); ++j) {
-    for (std::int64_t d = 0; d < dim; ++d) {
-      const double want = at_values[static_cast<std::size_t>(j * dim + d)];
-      report.add(Part::kValueGradient, {0, j, 0, d},
-                 {setup.gradients.value.read(row_index(drawn.keys, 0, j, 0, d)), want,
-                  want == 0 ? kNothing : 0});
-    }
-  }
+  compare_keys(drawn, setup, needles, report);
   check_untouched({{"output", &setup.output}, {"lse", &setup.lse}}, setup, report);
   check_untouched(setup.gradient_outputs(), setup, report);
   return report;

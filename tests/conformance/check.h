@@ -9,8 +9,9 @@ namespace tilewise::conformance {
 // Forward with and without lse, the probabilities and the gradients; and all memory around them.
 [[nodiscard]] Report check_case(const Case& drawn);
 
-// Each query finds the value of its key, and each value the gradient of its query, to the bit: no
-// oracle is needed, and so no length is too long.
+// Each query finds the value of its key, and each value the gradient of its query, to the bit; lse
+// is the score of that key, and scores have no gradient. No oracle is needed, and so no length is
+// too long.
 [[nodiscard]] Report check_needles(const Case& drawn);
 
 }  // namespace tilewise::conformance

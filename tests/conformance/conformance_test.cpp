@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -25,7 +26,10 @@ std::vector<Pick> wanted_picks(const Tier& tier) {
   const std::string seed = environment("TILEWISE_SEED", "");
   if (seed.empty()) return pick(list, tier);
   std::vector<Pick> picks;
-  for (const Series* series : list) picks.push_back({series, std::stoull(seed), 0});
+  char* end = nullptr;
+  const std::uint64_t number = std::strtoull(seed.c_str(), &end, 10);
+  if (*end != 0 || seed.front() == '-') throw std::runtime_error("TILEWISE_SEED is no number");
+  for (const Series* series : list) picks.push_back({series, number, 0});
   return picks;
 }
 

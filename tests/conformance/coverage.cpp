@@ -13,7 +13,7 @@ struct Feature {
   bool (*present)(const Case&);
 };
 
-enum Group { kFree, kQueries, kKeys, kBand, kDiagonal, kScale };
+enum Group { kFree, kQueries, kKeys, kBand, kDiagonal, kScale, kDtype };
 
 bool has_length(const SideCase& side, std::int64_t length) {
   for (std::size_t b = 0; b < side.end.size(); ++b) {
@@ -92,6 +92,23 @@ const Feature kFeatures[] = {
     {"no key gradient", kFree, [](const Case& c) { return !c.gradients.key; }},
     {"no value gradient", kFree, [](const Case& c) { return !c.gradients.value; }},
     {"deterministic", kFree, [](const Case& c) { return c.gradients.deterministic; }},
+    {"no bias gradient", kFree,
+     [](const Case& c) { return c.scores.has_bias && !c.gradients.bias; }},
+    {"bias of 16 bits", kFree,
+     [](const Case& c) {
+       return c.scores.has_bias &&
+              (c.scores.bias_dtype == TW_FLOAT16 || c.scores.bias_dtype == TW_BFLOAT16);
+     }},
+    {"64-bit indices", kFree, [](const Case& c) { return c.keys.index_dtype == TW_INT64; }},
+    {"float64", kDtype, [](const Case& c) { return c.dtypes.input == TW_FLOAT64; }},
+    {"float32", kDtype, [](const Case& c) { return c.dtypes.input == TW_FLOAT32; }},
+    {"float16", kDtype, [](const Case& c) { return c.dtypes.input == TW_FLOAT16; }},
+    {"bfloat16", kDtype, [](const Case& c) { return c.dtypes.input == TW_BFLOAT16; }},
+    {"e4m3", kDtype, [](const Case& c) { return c.dtypes.input == TW_FLOAT8_E4M3; }},
+    {"e5m2", kDtype, [](const Case& c) { return c.dtypes.input == TW_FLOAT8_E5M2; }},
+    {"outputs of another type", kDtype,
+     [](const Case& c) { return c.dtypes.output != c.dtypes.input; }},
+    {"8-bit factors", kDtype, [](const Case& c) { return c.dtypes.has_scaling; }},
     {"several threads", kFree, [](const Case& c) { return c.run.threads > 1; }},
     {"an embedder's threads", kFree, [](const Case& c) { return c.run.by_host; }},
     {"contiguous tensors", kFree, [](const Case& c) { return !c.run.is_scattered; }}};

@@ -47,6 +47,25 @@ TEST(Determinism, RepetitionGivesTheSameBits) {
   }
 }
 
+TEST(Determinism, AThousandRunsGiveTheSameBits) {
+  Case drawn = plain_case(
+      13,
+      {.batch = 2, .queries = 40, .keys = 70, .heads = 4, .key_heads = 2, .dim = 8, .value_dim = 8},
+      {.input = TW_FLOAT32, .output = TW_FLOAT32, .lse = TW_FLOAT32});
+  drawn.mask.band.right = 0;
+  drawn.gradients.deterministic = true;
+  drawn.run.threads = 3;
+  Trial first(drawn), again(drawn);
+  first.forward();
+  first.backward();
+  for (int time = 0; time < 1000; ++time) {
+    again.forward();
+    again.backward();
+    expect_same_results(first, again);
+    if (HasFailure()) return;
+  }
+}
+
 TEST(Determinism, ThreadsDoNotMatter) {
   for (const tw_dtype dtype : kDtypes) {
     for (std::uint64_t seed = 101; seed <= 100 + kCases; ++seed) {

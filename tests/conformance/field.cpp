@@ -144,7 +144,8 @@ void Field::own(const Index& index) {
 }
 
 bool Field::unchanged() const {
-  return std::equal(remembered_.begin(), remembered_.end(), bytes().begin(), bytes().end());
+  return memory_.is_intact() &&
+         std::equal(remembered_.begin(), remembered_.end(), bytes().begin(), bytes().end());
 }
 
 void Field::restore() {
@@ -152,6 +153,7 @@ void Field::restore() {
 }
 
 bool Field::unowned_unchanged() const {
+  if (!memory_.is_intact()) return false;
   const std::size_t bytes = bytes_of(static_cast<tw_dtype>(view_.dtype));
   for (std::size_t n = 0; n < owned_.size(); ++n) {
     const bool same =

@@ -231,6 +231,11 @@ Case draw_case(std::uint64_t seed) {
 
 void set_family(Case& drawn, Family family) {
   drawn.family = family;
+  if (family == Family::kShift) {
+    // Nothing may take the shift away again.
+    drawn.scores.softcap = 0;
+    drawn.scores.has_scale = drawn.scores.has_scale && drawn.scores.scale != 0;
+  }
   if (family != Family::kLonely && family != Family::kLate) return;
   // Keys are hidden row by row, so that nothing else decides what a row sees.
   drawn.mask = {};

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -14,6 +15,16 @@
 #endif
 
 namespace tilewise::conformance {
+namespace {
+
+constexpr unsigned char kSlack = 0xFF;  // all ones: a NaN in every float type
+
+}  // namespace
+
+bool Guarded::is_intact() const {
+  return std::all_of(slack_, slack_ + slack_size_,
+                     [](unsigned char each) { return each == kSlack; });
+}
 
 #if defined(TW_HAS_RED_ZONES)
 
@@ -41,7 +52,11 @@ Guarded::Guarded(std::size_t bytes, Flush flush) : size_(bytes) {
     throw std::bad_alloc();
   }
   mapping_ = all;
-  data_ = flush == Flush::kBegin ? begin : begin + (inner - bytes);
+  slack_size_ = inner - bytes;
+  const bool is_first = flush == Flush::kBegin;
+  data_ = is_first ? begin : begin + slack_size_;
+  slack_ = is_first ? begin + bytes : begin;
+  std::fill_n(slack_, slack_size_, kSlack);
 }
 
 Guarded::~Guarded() {

@@ -1,5 +1,6 @@
-// Memory between two pages that nobody may touch: a read or write one byte too far ends the program
-// at once, with no sanitizer needed.
+// Memory between two pages that nobody may touch. On the side on which it lies flush, a read or
+// write one byte too far ends the program at once, with no sanitizer needed; what is left of a page
+// on the other side is full of NaN and has to stay so.
 #pragma once
 
 #include <cstddef>
@@ -26,17 +27,23 @@ class Guarded {
   [[nodiscard]] unsigned char* data() { return data_; }
   [[nodiscard]] const unsigned char* data() const { return data_; }
   [[nodiscard]] std::size_t size() const { return size_; }
+  // Whether nobody wrote beside it.
+  [[nodiscard]] bool is_intact() const;
 
  private:
   void swap(Guarded& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(slack_, other.slack_);
+    std::swap(slack_size_, other.slack_size_);
     std::swap(mapping_, other.mapping_);
     std::swap(mapped_, other.mapped_);
   }
 
   unsigned char* data_ = nullptr;
   std::size_t size_ = 0;
+  unsigned char* slack_ = nullptr;  // what lies beside it, up to the other guard page
+  std::size_t slack_size_ = 0;
   void* mapping_ = nullptr;
   std::size_t mapped_ = 0;
 };

@@ -74,11 +74,13 @@ Case draw_museum_case(std::uint64_t number) {
 
 Case draw_long_case(std::uint64_t number) {
   constexpr std::int64_t kLongLengths[] = {1000, 1024, 4095, 4097, 16384, 32767, 65535, 65536};
-  constexpr std::int64_t kQueries = 130;
+  constexpr std::int64_t kTile = 64;
   const std::int64_t keys = kLongLengths[number % std::size(kLongLengths)];
   const bool is_paged = number / std::size(kLongLengths) % 2 == 1;
+  const bool has_all_tiles = number / std::size(kLongLengths) % 3 == 2;
+  const std::int64_t queries = has_all_tiles ? keys / (kTile - 1) + 1 : 130;
   Case drawn =
-      plain_case(number, {.queries = kQueries, .keys = keys, .dim = 64, .value_dim = 16}, {});
+      plain_case(number, {.queries = queries, .keys = keys, .dim = 64, .value_dim = 16}, {});
   if (is_paged) drawn.keys = side_of(Storage::kPaged, {keys}, 16 + 48 * (number % 2 == 0 ? 1 : 0));
   drawn.run.threads = 2;
   return drawn;

@@ -74,9 +74,8 @@ double shift_of(const Case& drawn, bool is_query) {
   const double shifts[] = {128, 1e4, 1e5};
   const double scale = default_scale(drawn);
   const double shift = is_narrow(drawn) ? 128 : shifts[drawn.seed % 3];
-  const double query = is_narrow(drawn) ? 16 : 128;
-  if (is_query || scale == 0) return query;
-  return std::clamp(-shift / (scale * query), -400.0 * query / 16, 400.0 * query / 16);
+  const double query = is_narrow(drawn) ? 16 : 128, most = is_narrow(drawn) ? 400 : 60000;
+  return is_query ? query : std::clamp(-shift / (scale * query), -most, most);
 }
 
 // One sign of the code of key `row`: its last channels hold the row's number, the others noise.

@@ -22,7 +22,7 @@ enum class Wound { kNone, TW_WOUNDS(A, A) };
 """
 WOUND = Wound("kLastKey", "last-key", "The last key is lost.", False)
 SCAR = Wound("kOrder", "order", "Tiles come in another order.", True)
-RANDOM = Failure("test_conformance", "Conformance", "RandomCombinations", "")
+RANDOM = Failure("test_conformance", "Conformance", "EverySeriesStaysWithinItsBound", "")
 FLOAT = Failure("test_conformance", "Kinds/FloatConformance", "StaysWithin/float16_gauss", "")
 MERGE = Failure("test_conformance", "Merge", "Matches", "")
 MASK = Failure("test_core", "Band", "CoversEveryTile", "mask")
@@ -39,10 +39,10 @@ class List(unittest.TestCase):
         self.assertEqual(wounds[1].sentence, "A sentence that is cut in two.")
 
     def test_the_project_s_own_list(self) -> None:
-        """No name twice, none without a place in the sources, at least 40 wounds and 3 scars."""
+        """No name twice, none without a place in the sources, at least 90 wounds and 5 scars."""
         wounds = mutants.read_wounds((mutants.ROOT / "src/core/wound.h").read_text())
         scars = sum(each.is_scar for each in wounds)
-        self.assertGreaterEqual(len(wounds) - scars, 40)
+        self.assertGreaterEqual(len(wounds) - scars, 90)
         self.assertGreaterEqual(scars, 3)
         self.assertEqual(len({each.name for each in wounds}), len(wounds))
         files = [*mutants.ROOT.glob("src/**/*.h"), *mutants.ROOT.glob("src/**/*.cpp")]
