@@ -1,9 +1,9 @@
 """Makes the library wrong on purpose, one mistake at a time, and asks which tests notice.
 
-src/core/wound.h lists the mistakes. Each has to be caught by two independent checks, of which one at
-least compares results of calls. All comparisons of random calls with the oracle are one check, the
-unit tests of one word of core are one, and any other test is one. Scars, which are no mistakes, have
-to be left alone by all. Usage: mutants.py [--wound NAME] [--all] [--list] [--no-build]
+src/core/wound.h lists the mistakes. Each has to be caught by two independent checks, of which at
+least one compares results of calls. All comparisons of random calls with the oracle are one check,
+the unit tests of one word of core are one, and any other test is one. Scars, which are no mistakes,
+have to be left alone by all. Usage: mutants.py [--wound NAME] [--all] [--list] [--no-build]
 """
 
 from __future__ import annotations
