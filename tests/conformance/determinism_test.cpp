@@ -113,6 +113,22 @@ TEST(Determinism, DropoutOfProbabilityZeroIsNone) {
   }
 }
 
+TEST(Determinism, SeedsInMemoryAreThoseOfTheRequest) {
+  for (std::uint64_t seed = 241; seed <= 240 + kCases; ++seed) {
+    Case drawn = draw(seed, TW_FLOAT32);
+    drawn.dropout.probability = 0.5;
+    drawn.dropout.by_state = false;
+    Trial given(drawn);
+    drawn.dropout.by_state = true;
+    Trial in_memory(drawn);
+    for (Trial* each : {&given, &in_memory}) {
+      each->forward();
+      each->backward();
+    }
+    expect_same_results(given, in_memory);
+  }
+}
+
 TEST(Determinism, ZeroStructsArePlainAttention) {
   Trial full(plain_case(
       6,
