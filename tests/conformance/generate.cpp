@@ -6,6 +6,7 @@
 #include <set>
 
 #include "conformance/case.h"
+#include "conformance/values.h"
 #include "oracle/random.h"
 
 namespace tilewise::conformance {
@@ -236,7 +237,7 @@ void set_family(Case& drawn, Family family) {
     drawn.scores.softcap = 0;
     drawn.scores.has_scale = drawn.scores.has_scale && drawn.scores.scale != 0;
   }
-  if (family != Family::kLonely && family != Family::kLate) return;
+  if (!hides_keys(family)) return;
   // Keys are hidden row by row, so that nothing else decides what a row sees.
   drawn.mask = {};
   drawn.scores.bias_hides = true;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 namespace tilewise::conformance {
@@ -196,9 +195,8 @@ void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
   const auto flag = [&](double often) {
     return random.chance(often) ? kTrue[random.integer(0, 2)] : 0;
   };
-  const bool is_given = drawn.family == Family::kLonely || drawn.family == Family::kLate;
   fill_scores(drawn, fields.visible, [&](const Index& element) {
-    if (is_given) return family_hides(drawn, element) ? 0 : flag(1);
+    if (hides_keys(drawn.family)) return family_hides(drawn, element) ? 0 : flag(1);
     return flag(0.7);
   });
   if (fields.blocks.absent()) return;
@@ -219,8 +217,7 @@ void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
 
 std::int64_t needle_of(const Case& drawn, std::int64_t b, std::int64_t i) {
   const std::int64_t keys = drawn.keys.length(b), queries = drawn.queries.length(b);
-  if (keys == 0) return 0;
-  if (i == 0) return 0;
+  if (keys == 0 || i == 0) return 0;
   // Odd steps meet every place inside a tile or a page; the last query looks for the last key.
   const std::int64_t step =
       std::max<std::int64_t>(1, keys / std::max<std::int64_t>(1, queries)) | 1;
@@ -234,10 +231,9 @@ void fill_values(const Case& drawn, Random& random, Setup& setup) {
   const auto normal = [&] { return random.normal(); };
   fill_whole(setup.scores.slopes, [&] { return 0.3 * random.uniform() - 0.05; });
   fill_whole(setup.scores.sinks, normal);
-  const bool is_given = drawn.family == Family::kLonely || drawn.family == Family::kLate;
   fill_scores(drawn, setup.scores.bias, [&](const Index& element) {
-    const bool hides =
-        is_given ? family_hides(drawn, element) : drawn.scores.bias_hides && random.chance(0.2);
+    const bool hides = hides_keys(drawn.family) ? family_hides(drawn, element)
+                                                : drawn.scores.bias_hides && random.chance(0.2);
     return hides ? -std::numeric_limits<double>::infinity() : random.normal();
   });
   const auto factor = [&] { return std::exp2(static_cast<double>(random.integer(-2, 1))) * 1.25; };

@@ -7,6 +7,11 @@
 
 namespace tilewise::conformance {
 
+// Whether the family itself says, row by row, which keys are hidden.
+[[nodiscard]] inline bool hides_keys(Family family) {
+  return family == Family::kLonely || family == Family::kLate;
+}
+
 // The key that a needle query looks for.
 [[nodiscard]] std::int64_t needle_of(const Case& drawn, std::int64_t b, std::int64_t i);
 
