@@ -1,31 +1,43 @@
-// `tilewise bench`: the backends against each other on the cases of the list.
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
+// `tilewise bench`: the backends and their peers on the cases of the list.
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <string>
+#include <vector>
 
+#include "cli/bench_measure.h"
+#include "cli/bench_record.h"
 #include "cli/bench_report.h"
 #include "cli/command.h"
 #include "cli/element.h"
-#include "cli/machine.h"
 #include "cli/nearest.h"
 #include "cli/options.h"
 #include "cli/progress.h"
-#include "cli/workload.h"
+#include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {
 
 struct Options {
-  std::vector<std::string> cases, backends;
-  std::string direction = "both", dtype, tier = "usual";
+  std::vector<std::string> cases, backends, tiers;
+  std::string direction = "both", dtype, record;
   double seconds = 1;
   std::int32_t threads = 0;
-  bool list = false, json = false;
+  bool list = false, json = false, has_no_peers = false;
 };
+
+std::vector<std::string> chosen_tiers(const Options& options) {
+  if (options.tiers.empty()) return {"usual"};
+  std::vector<std::string> known = tier_names();
+  for (const std::string& tier : options.tiers) {
+    if (tier == "all") return known;
+    if (std::find(known.begin(), known.end(), tier) == known.end()) {
+      known.emplace_back("all");
+      throw Failure(kUsage, no_such("tier", tier, known));
+    }
+  }
+  return options.tiers;
+}
 
 std::vector<Case> chosen_cases(const Options& options) {
   std::vector<Case> cases;
@@ -35,12 +47,11 @@ std::vector<Case> chosen_cases(const Options& options) {
     throw Failure(kUsage, error.what());
   }
   if (options.cases.empty()) {
+    const std::vector<std::string> tiers = chosen_tiers(options);
     for (const Case& shape : all_cases()) {
-      if (options.tier == "all" || tier_name(shape.tier) == options.tier) cases.push_back(shape);
+      const auto is_of = [&](const std::string& tier) { return tier == tier_name(shape.tier); };
+      if (std::any_of(tiers.begin(), tiers.end(), is_of)) cases.push_back(shape);
     }
-  }
-  if (cases.empty()) {
-    throw Failure(kUsage, no_such("tier", options.tier, {"quick", "usual", "long", "all"}));
   }
   for (Case& shape : cases) {
     if (!options.dtype.empty()) shape.dtype = options.dtype;
@@ -65,43 +76,20 @@ std::vector<tw_operation> chosen_directions(const std::string& direction) {
   throw Failure(kUsage, no_such("direction", direction, {"forward", "backward", "both"}));
 }
 
-// A backend that declines is a row of the table, not the end of the benchmark.
-Measurement measure_backend(const Case& shape, tw_operation operation, const std::string& backend,
-                            const Options& options) {
-  Measurement result{shape, operation, backend, {}, 0, 0, std::nullopt};
-  const BackendChoice choice(backend);
-  Workload work(shape, operation == TW_BACKWARD, 1);
-  Runner runner(options.threads);
-  result.operand_bytes = work.operand_bytes();
-  try {
-    if (operation == TW_BACKWARD) {
-      runner.prepare(TW_FORWARD, work.call());
-      runner.run(TW_FORWARD, work.call());
-    }
-    result.workspace_bytes = static_cast<double>(runner.prepare(operation, work.call()));
-    result.timing = measure(operation, work.call(), runner, options.seconds);
-  } catch (const Failure& failure) {
-    if (failure.status() != kUnsupported) throw;
-    result.refusal = failure.what();
-  }
-  return result;
-}
-
-std::vector<Measurement> measure_all(const std::vector<Case>& cases, const Options& options) {
-  const auto backends = chosen_backends(options);
-  const auto directions = chosen_directions(options.direction);
+std::vector<Measurement> measure_all(const std::vector<Case>& cases, Bench& bench,
+                                     std::size_t steps_a_case) {
   std::vector<Measurement> results;
-  Progress progress("bench",
-                    static_cast<double>(cases.size() * backends.size() * directions.size()));
+  Progress progress("bench", static_cast<double>(cases.size() * steps_a_case));
+  double step = 0;  // the one that begins has not advanced the bar yet
   for (const Case& shape : cases) {
-    for (const tw_operation operation : directions) {
-      for (const std::string& backend : backends) {
-        progress.advance(0, fmt::format("{} {}", shape.name, backend));
-        results.push_back(measure_backend(shape, operation, backend, options));
-        progress.advance(1);
-      }
+    for (Measurement& each : bench.measure(shape, [&](const std::string& what) {
+           progress.advance(step, what);
+           step = 1;
+         })) {
+      results.push_back(std::move(each));
     }
   }
+  progress.advance(step);
   return results;
 }
 
@@ -112,11 +100,20 @@ ExitStatus run(const Options& options) {
   }
   const std::vector<Case> cases = chosen_cases(options);
   for (const Case& shape : cases) require_elements(dtype_from_name(shape.dtype));
-  const std::vector<Measurement> results = measure_all(cases, options);
-  show_measurements(results, options.json);
+  const BenchSettings settings{chosen_backends(options), chosen_directions(options.direction),
+                               options.seconds, options.threads, !options.has_no_peers};
+  Bench bench(settings);
+  const std::vector<Measurement> results = measure_all(cases, bench, settings.directions.size());
+  const auto report = bench_json(bench, results);
+  if (options.json) {
+    print(report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  } else {
+    show_measurements(bench, results);
+  }
   const bool has_any = std::any_of(results.begin(), results.end(),
                                    [](const Measurement& result) { return !result.refusal; });
   if (!has_any) throw Failure(kUnsupported, *results.front().refusal);
+  if (!options.record.empty()) record(options.record, report);
   return kOk;
 }
 
@@ -124,13 +121,16 @@ ExitStatus run(const Options& options) {
 
 void add_bench(CLI::App& app, Chosen& chosen) {
   const auto options = std::make_shared<Options>();
-  CLI::App& command = *app.add_subcommand("bench", "Time the backends against each other");
+  CLI::App& command =
+      *app.add_subcommand("bench", "Time the backends against each other and against peers");
   command.add_option("--case", options->cases, "Only these cases; may be given several times")
       ->type_name("CASE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--tier", options->tier, "Without --case, the cases of this tier; usual")
-      ->type_name("{quick,usual,long,all}");
+  command.add_option("--tier", options->tiers, "Without --case, the cases of this tier; usual")
+      ->type_name("{quick,usual,long,bars,lengths,all}")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--direction", options->direction, "Which way; both when not given")
       ->type_name("{forward,backward,both}");
   command.add_option("--dtype", options->dtype, "This type in place of each case's own")
@@ -145,10 +145,21 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   command.add_option("--threads", options->threads, "At most this many; 0: all")
       ->type_name("NUMBER")
       ->check(CLI::Range(0, 4096).description(""));
+  command.add_flag("--no-peers", options->has_no_peers, "Leave out what others have written");
+  command
+      .add_option("--record", options->record, "Add a line to this folder's file of the machine")
+      ->type_name("FOLDER");
   command.add_flag("--list", options->list, "Show the list of cases instead");
   command.add_flag("--json", options->json, "As JSON");
   command.footer(
       "GFLOP/s count visible pairs alone: 4 operations a pair and dimension forward, 10 backward.\n"
+      "Of peak: of what the processor's multiply-adds reach, measured before and after each case.\n"
+      "Of reads: of memory's read bandwidth. x PEER: how many times as fast as that we are.\n"
+      "Peers: torch and onnxruntime through TILEWISE_PYTHON or else python3, matmuls over "
+      "OpenBLAS\n"
+      "(TILEWISE_OPENBLAS or else libopenblas.so.0). One that is silent for "
+      "TILEWISE_PEER_SECONDS,\n"
+      "120, is given up. --record writes TILEWISE_COMMIT beside the figures.\n"
       "Example: tilewise bench --case causal-1024 --direction forward --seconds 3");
   command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

@@ -4,7 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <array>
+#include <cmath>
 
 #include "cli/machine.h"
 #include "cli/terminal.h"
@@ -18,63 +19,136 @@ std::string_view direction_name(tw_operation operation) {
   return operation == TW_BACKWARD ? "backward" : "forward";
 }
 
-double gflops(const Measurement& result) {
-  const bool backward = result.operation == TW_BACKWARD;
-  return result.timing.median > 0 ? operations(result.shape, backward) / result.timing.median / 1e9
-                                  : 0;
+// Four digits say all that a measurement knows.
+double rounded(double value) {
+  if (value == 0 || !std::isfinite(value)) return 0;
+  const double unit = std::pow(10, 3 - std::floor(std::log10(std::abs(value))));
+  return std::round(value * unit) / unit;
+}
+
+Json peak_json(const Bench& bench, PeakKind kind) {
+  const auto found = bench.peaks().find(kind);
+  if (found == bench.peaks().end()) return nullptr;
+  return {{"gflops", rounded(found->second.gflops)}, {"instructions", found->second.instructions}};
+}
+
+Json peers_json(const Bench& bench) {
+  Json peers = Json::array();
+  for (const NamedPeer& peer : bench.peers()) {
+    Json row{{"name", peer.name}, {"found", peer.is_there()}};
+    if (!peer.version.empty()) row["version"] = peer.version;
+    if (!peer.is_there()) row["why"] = peer.absent;
+    peers.push_back(std::move(row));
+  }
+  return peers;
+}
+
+void add_figures(const Measurement& result, Json& row) {
+  row["seconds"] = result.timing.median;
+  row["spread"] = result.timing.spread;
+  row["runs"] = result.timing.runs;
+  row["gflops"] = result.gflops();
+  row["peak_gflops"] = rounded(result.ceiling.peak.gflops);
+  row["peak_instructions"] = result.ceiling.peak.instructions;
+  row["peak_share"] = rounded(result.peak_share());
+  if (result.ceiling.read_bandwidth) {
+    row["gbytes_per_second"] = rounded(result.bandwidth() / 1e9);
+    row["bandwidth_share"] = rounded(result.bandwidth() / *result.ceiling.read_bandwidth);
+  }
+  row["operand_bytes"] = result.operand_bytes;
+  row["workspace_bytes"] = result.workspace_bytes;
+  row["ratios"] = Json::object();
+  row["peer_gflops"] = Json::object();
+  for (const PeerTiming& peer : result.peers) {
+    row["ratios"][peer.peer] = rounded(result.ratio(peer));
+    row["peer_gflops"][peer.peer] = rounded(result.gflops() / result.ratio(peer));
+  }
+}
+
+Json case_json(const Measurement& result) {
+  const Sizes& sizes = result.shape.sizes;
+  Json row{{"name", result.shape.name},
+           {"dtype", result.shape.dtype},
+           {"direction", direction_name(result.operation)},
+           {"causal", result.shape.mask.is_causal()},
+           {"batch", sizes.batch},
+           {"heads", sizes.heads},
+           {"key_heads", sizes.key_heads},
+           {"queries", sizes.queries},
+           {"keys", sizes.keys},
+           {"dim", sizes.dim},
+           {"backend", result.backend}};
+  if (result.refusal) {
+    row["refused"] = *result.refusal;
+  } else {
+    add_figures(result, row);
+  }
+  return row;
 }
 
 bool belong_together(const Measurement& a, const Measurement& b) {
   return a.shape.name == b.shape.name && a.operation == b.operation;
 }
 
-// How many times as fast the first backend of the same case and direction is.
-std::optional<double> ratio(const std::vector<Measurement>& results, const Measurement& result) {
-  const auto first = std::find_if(results.begin(), results.end(), [&](const Measurement& other) {
-    return belong_together(other, result) && !other.refusal;
-  });
-  if (result.refusal || first == results.end() || first->timing.median <= 0) return std::nullopt;
-  return result.timing.median / first->timing.median;
+std::string percent(double share) {
+  return fmt::format("{:.0f} %", 100 * share);
 }
 
-void show_json(const std::vector<Measurement>& results) {
-  const Machine machine = this_machine();
-  Json json{{"machine",
-             {{"processor", machine.processor},
-              {"threads", machine.threads},
-              {"memory_bytes", machine.memory_bytes},
-              {"system", machine.system}}},
-            {"version", tw_version()},
-            {"cases", Json::array()}};
-  for (const Measurement& result : results) {
-    Json row{{"name", result.shape.name},
-             {"dtype", result.shape.dtype},
-             {"direction", direction_name(result.operation)},
-             {"causal", result.shape.mask.is_causal()},
-             {"backend", result.backend}};
-    if (result.refusal) {
-      row["refused"] = *result.refusal;
-    } else {
-      row["seconds"] = result.timing.median;
-      row["spread"] = result.timing.spread;
-      row["runs"] = result.timing.runs;
-      row["gflops"] = gflops(result);
-      row["operand_bytes"] = result.operand_bytes;
-      row["workspace_bytes"] = result.workspace_bytes;
-      row["ratio"] = ratio(results, result).value_or(1);
-    }
-    json["cases"].push_back(std::move(row));
+std::vector<std::string> figures(const Measurement& result, const std::vector<std::string>& peers) {
+  std::vector<std::string> row(6 + peers.size());
+  if (result.refusal) {
+    row[0] = "declines";
+    return row;
   }
-  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  row[0] = seconds(result.timing.median);
+  row[1] = spread_text(result.timing);
+  row[2] = number(result.gflops());
+  row[3] = percent(result.peak_share());
+  if (result.ceiling.read_bandwidth) {
+    row[4] = percent(result.bandwidth() / *result.ceiling.read_bandwidth);
+  }
+  row[5] = bytes(result.workspace_bytes);
+  for (const PeerTiming& peer : result.peers) {
+    const auto column = std::find(peers.begin(), peers.end(), peer.peer) - peers.begin();
+    row[6 + static_cast<std::size_t>(column)] = fmt::format("{:.2f}", result.ratio(peer));
+  }
+  return row;
 }
 
-std::vector<std::string> figures(const std::vector<Measurement>& results,
-                                 const Measurement& result) {
-  if (result.refusal) return {"declines", "", "", "", "", ""};
-  const auto times = ratio(results, result);
-  return {seconds(result.timing.median),         spread_text(result.timing),
-          fmt::format("{}", result.timing.runs), number(gflops(result)),
-          bytes(result.workspace_bytes),         times ? number(*times) : ""};
+// A column for each peer that has a figure anywhere.
+std::vector<std::string> peer_columns(const std::vector<Measurement>& results) {
+  std::vector<std::string> columns;
+  for (const Measurement& result : results) {
+    for (const PeerTiming& peer : result.peers) {
+      if (std::find(columns.begin(), columns.end(), peer.peer) == columns.end()) {
+        columns.push_back(peer.peer);
+      }
+    }
+  }
+  return columns;
+}
+
+constexpr std::array<std::pair<PeakKind, const char*>, 4> kPeaks{{
+    {PeakKind::kFloat32, "float32"},
+    {PeakKind::kFloat64, "float64"},
+    {PeakKind::kBfloat16Dot, "bfloat16_dot"},
+    {PeakKind::kBfloat16Tile, "bfloat16_tile"},
+}};
+
+void show_surroundings(const Bench& bench) {
+  print(fmt::format("\nmachine  {}, {} threads; reads {:.1f} GB/s, triad {:.1f} GB/s\n",
+                    this_machine().processor, bench.threads(), bench.read_bandwidth() / 1e9,
+                    bench.triad_bandwidth() / 1e9));
+  for (const auto& [kind, name] : kPeaks) {
+    const auto found = bench.peaks().find(kind);
+    if (found == bench.peaks().end()) continue;
+    print(fmt::format("peak     {}: {} GFLOP/s with {}\n", name, number(found->second.gflops),
+                      found->second.instructions));
+  }
+  for (const NamedPeer& peer : bench.peers()) {
+    print(fmt::format("peer     {} {}\n", peer.name,
+                      peer.is_there() ? peer.version : "is left out: " + peer.absent));
+  }
 }
 
 std::string size_text(const Case& shape) {
@@ -90,18 +164,41 @@ std::string size_text(const Case& shape) {
 
 }  // namespace
 
-void show_measurements(const std::vector<Measurement>& results, bool json) {
-  if (json) return show_json(results);
-  Table table("llllrrrrrr");
-  table.add({"case", "dtype", "direction", "backend", "median", "spread", "runs", "GFLOP/s",
-             "workspace", "time ratio"});
+Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
+  const Machine machine = this_machine();
+  Json json{{"machine",
+             {{"processor", machine.processor},
+              {"cores", machine.cores},
+              {"threads", bench.threads()},
+              {"features", machine.features},
+              {"memory_bytes", machine.memory_bytes},
+              {"system", machine.system}}},
+            {"version", tw_version()},
+            {"peak", Json::object()},
+            {"bandwidth",
+             {{"read_gbytes_per_second", rounded(bench.read_bandwidth() / 1e9)},
+              {"triad_gbytes_per_second", rounded(bench.triad_bandwidth() / 1e9)}}},
+            {"peers", peers_json(bench)},
+            {"cases", Json::array()}};
+  for (const auto& [kind, name] : kPeaks) json["peak"][name] = peak_json(bench, kind);
+  for (const Measurement& result : results) json["cases"].push_back(case_json(result));
+  return json;
+}
+
+void show_measurements(const Bench& bench, const std::vector<Measurement>& results) {
+  const std::vector<std::string> peers = peer_columns(results);
+  Table table("llllrrrrrr" + std::string(peers.size(), 'r'));
+  std::vector<std::string> head{"case",   "dtype",   "direction", "backend",  "median",
+                                "spread", "GFLOP/s", "of peak",   "of reads", "workspace"};
+  for (const std::string& peer : peers) head.push_back("x " + peer);
+  table.add(head);
   const Measurement* before = nullptr;
   for (const Measurement& result : results) {
     const bool is_new = before == nullptr || !belong_together(*before, result);
     std::vector<std::string> row{is_new ? result.shape.name : "", is_new ? result.shape.dtype : "",
                                  is_new ? std::string(direction_name(result.operation)) : "",
                                  result.backend};
-    for (std::string& figure : figures(results, result)) row.push_back(std::move(figure));
+    for (std::string& figure : figures(result, peers)) row.push_back(std::move(figure));
     table.add(std::move(row));
     before = &result;
   }
@@ -112,6 +209,7 @@ void show_measurements(const std::vector<Measurement>& results, bool json) {
           fmt::format("{} declines {}: {}\n", result.backend, result.shape.name, *result.refusal));
     }
   }
+  show_surroundings(bench);
 }
 
 void show_cases(bool json) {

@@ -1,25 +1,20 @@
 // How measurements and the list of cases are shown: as a table for people, as JSON for programs.
 #pragma once
 
-#include <optional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "cli/workload.h"
+#include "cli/bench_measure.h"
 
 namespace tilewise::cli {
 
-struct Measurement {
-  Case shape;
-  tw_operation operation;
-  std::string backend;
-  Timing timing;
-  double operand_bytes, workspace_bytes;
-  std::optional<std::string> refusal;  // why the backend declined; then there are no figures
-};
+// All that a run found: machine, peaks, peers and cases.
+[[nodiscard]] nlohmann::ordered_json bench_json(const Bench& bench,
+                                                const std::vector<Measurement>& results);
 
-// Rows of one case and direction stand together, the first backend that ran being their measure.
-void show_measurements(const std::vector<Measurement>& results, bool json);
+// Rows of one case and direction stand together.
+void show_measurements(const Bench& bench, const std::vector<Measurement>& results);
 void show_cases(bool json);
 
 }  // namespace tilewise::cli

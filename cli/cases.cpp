@@ -61,9 +61,16 @@ const Case& find_case(std::string_view name) {
   return *found;
 }
 
+namespace {
+constexpr std::array<std::string_view, 5> kTierNames{"quick", "usual", "long", "bars", "lengths"};
+}  // namespace
+
 std::string_view tier_name(Tier tier) {
-  constexpr std::array<std::string_view, 3> kNames{"quick", "usual", "long"};
-  return kNames.at(static_cast<std::size_t>(tier));
+  return kTierNames.at(static_cast<std::size_t>(tier));
+}
+
+std::vector<std::string> tier_names() {
+  return {kTierNames.begin(), kTierNames.end()};
 }
 
 double visible_pairs(const Case& shape) {

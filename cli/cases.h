@@ -42,9 +42,9 @@ struct ScoreChoice {
   std::uint64_t seed = 0, offset = 0;
 };
 
-// How long a case takes: tests run the quick ones, a benchmark the usual ones unless told
-// otherwise.
-enum class Tier { kQuick, kUsual, kLong };
+// What a case is for: tests run the quick ones, a benchmark the usual ones unless told otherwise.
+// Bars are what speed is promised for, lengths what plots need besides.
+enum class Tier { kQuick, kUsual, kLong, kBars, kLengths };
 
 struct Case {
   std::string name, about;
@@ -67,6 +67,7 @@ struct Case {
 [[nodiscard]] std::vector<std::string> case_names();
 
 [[nodiscard]] std::string_view tier_name(Tier tier);
+[[nodiscard]] std::vector<std::string> tier_names();
 
 // How many (query, key) pairs the band leaves visible, over all heads and sequences.
 [[nodiscard]] double visible_pairs(const Case& shape);

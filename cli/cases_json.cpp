@@ -147,10 +147,10 @@ ScoreChoice read_scores(const Json& json, const std::string& where) {
 
 Tier read_tier(Fields& fields) {
   const std::string given = fields.get<std::string>("tier", "");
-  for (const Tier tier : {Tier::kQuick, Tier::kUsual, Tier::kLong}) {
+  for (const Tier tier : {Tier::kQuick, Tier::kUsual, Tier::kLong, Tier::kBars, Tier::kLengths}) {
     if (given == tier_name(tier)) return tier;
   }
-  fields.fail(no_such("tier", given, {"quick", "usual", "long"}));
+  fields.fail(no_such("tier", given, tier_names()));
 }
 
 Case read_case(const Json& json) {

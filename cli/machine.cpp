@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "cli/options.h"
@@ -30,6 +32,34 @@ int usable_threads() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
+// Hardware threads of one core have one pair of (physical id, core id).
+int count_cores() {
+  std::ifstream file("/proc/cpuinfo");
+  std::set<std::string> cores;
+  std::string package;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("physical id")) package = line;
+    if (line.starts_with("core id")) cores.insert(package + line);
+  }
+  return cores.empty() ? static_cast<int>(std::thread::hardware_concurrency())
+                       : static_cast<int>(cores.size());
+}
+
+std::vector<std::string> known_features() {
+  static const std::set<std::string> kKnown{"fma",         "avx2",        "f16c",       "avx512f",
+                                            "avx512_bf16", "avx512_fp16", "amx_tile",   "amx_bf16",
+                                            "amx_int8",    "asimd",       "asimdhp",    "bf16",
+                                            "sve",         "sve2",        "avx512_vnni"};
+  std::string all = entry("/proc/cpuinfo", "flags");
+  if (all.empty()) all = entry("/proc/cpuinfo", "Features");
+  std::istringstream words(all);
+  std::vector<std::string> features;
+  for (std::string word; words >> word;) {
+    if (kKnown.count(word) > 0) features.push_back(word);
+  }
+  return features;
+}
+
 }  // namespace
 
 Machine this_machine() {
@@ -40,6 +70,8 @@ Machine this_machine() {
   }
   machine.processor = entry("/proc/cpuinfo", "model name");
   if (machine.processor.empty()) machine.processor = "an unnamed processor";
+  machine.features = known_features();
+  machine.cores = count_cores();
   machine.threads = usable_threads();
   machine.memory_bytes =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));

@@ -3,12 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tilewise::cli {
 
 struct Machine {
   std::string processor, system;
-  int threads = 0;  // that this process may use
+  std::vector<std::string> features;  // the instruction sets that attention can make use of
+  int cores = 0;                      // of the machine
+  int threads = 0;                    // that this process may use
   double memory_bytes = 0;
 };
 [[nodiscard]] Machine this_machine();

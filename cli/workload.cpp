@@ -38,12 +38,6 @@ void fill_slopes(tw_tensor& slopes) {
   }
 }
 
-double time_once(tw_operation operation, const Call& call, Runner& runner) {
-  const auto start = std::chrono::steady_clock::now();
-  runner.run(operation, call);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 Workload::Workload(const Case& shape, bool backward, std::uint64_t seed)
@@ -86,17 +80,28 @@ std::string spread_text(const Timing& timing) {
   return timing.runs == 1 ? "one run" : fmt::format("{:.1f} %", 100 * timing.spread);
 }
 
-Timing measure(tw_operation operation, const Call& call, Runner& runner, double budget) {
+double time_once(tw_operation operation, const Call& call, Runner& runner) {
+  const auto start = std::chrono::steady_clock::now();
+  runner.run(operation, call);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::vector<double> times_within(tw_operation operation, const Call& call, Runner& runner,
+                                 double budget) {
   constexpr std::size_t kMostRuns = 10000;
+  std::vector<double> times;
+  double spent = 0;
+  while (times.empty() || (spent < budget && times.size() < kMostRuns)) {
+    times.push_back(time_once(operation, call, runner));
+    spent += times.back();
+  }
+  return times;
+}
+
+Timing measure(tw_operation operation, const Call& call, Runner& runner, double budget) {
   const double first = time_once(operation, call, runner);
   if (first > budget) return summarize({first});
-  std::vector<double> samples;
-  double spent = 0;
-  while (samples.empty() || (spent < budget && samples.size() < kMostRuns)) {
-    samples.push_back(time_once(operation, call, runner));
-    spent += samples.back();
-  }
-  return summarize(samples);
+  return summarize(times_within(operation, call, runner, budget));
 }
 
 }  // namespace tilewise::cli

@@ -35,6 +35,11 @@ struct Timing {
 // "1.2 %", or "one run", which has no spread.
 [[nodiscard]] std::string spread_text(const Timing& timing);
 
+[[nodiscard]] double time_once(tw_operation operation, const Call& call, Runner& runner);
+// Seconds of each run, as many as fit into the budget and one at least.
+[[nodiscard]] std::vector<double> times_within(tw_operation operation, const Call& call,
+                                               Runner& runner, double budget);
+
 // Runs until the budget is spent: once to warm up and then at least once more, unless the first
 // run alone took longer than the budget; then it is what counts.
 [[nodiscard]] Timing measure(tw_operation operation, const Call& call, Runner& runner,

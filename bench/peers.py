@@ -1,0 +1,227 @@
+"""Times attention in libraries that are reached through Python, when `tilewise bench` asks.
+
+The program starts one such process a peer, `python -c TEXT PEER THREADS`, and talks with it in
+lines of JSON on standard input and output:
+
+    first line           {"peer": NAME, "version": TEXT} or {"missing": SENTENCE}
+    {"prepare": CASE}    {"first": SECONDS} of one run after warming up, or {"declines": SENTENCE}
+    {"run": SECONDS}     {"times": [SECONDS, ...]}, runs until so many seconds are spent
+
+It ends with its standard input. Whatever goes wrong later is {"failed": SENTENCE}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+MOST_RUNS = 2000
+
+
+class Declines(Exception):
+    """This peer does not do this case; the sentence says why."""
+
+
+class Torch:
+    """torch.nn.functional.scaled_dot_product_attention, and its gradients by autograd."""
+
+    def __init__(self, threads):
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(1)
+        self.torch = torch
+        self.version = torch.__version__
+
+    def prepare(self, case):
+        torch = self.torch
+        dtype = getattr(torch, case["dtype"], None)
+        if dtype is None or dtype.itemsize == 1:
+            raise Declines(f"torch has no attention in {case['dtype']}")
+        is_backward = case["direction"] == "backward"
+
+        def draw(heads, rows, dim):
+            shape = (case["batch"], heads, rows, dim)
+            return torch.randn(shape, dtype=torch.float32).to(dtype).requires_grad_(is_backward)
+
+        query = draw(case["heads"], case["queries"], case["dim"])
+        key = draw(case["key_heads"], case["keys"], case["dim"])
+        value = draw(case["key_heads"], case["keys"], case["value_dim"])
+        options = {"is_causal": case["causal"]}
+        if case["scale"] is not None:
+            options["scale"] = case["scale"]
+        if case["heads"] != case["key_heads"]:
+            options["enable_gqa"] = True
+
+        def forward():
+            return torch.nn.functional.scaled_dot_product_attention(query, key, value, **options)
+
+        if not is_backward:
+
+            def forward_alone():
+                with torch.inference_mode():
+                    forward()
+
+            return forward_alone
+        output = forward()
+        gradient = torch.randn(output.shape, dtype=torch.float32).to(dtype)
+        return lambda: torch.autograd.grad(output, (query, key, value), gradient, retain_graph=True)
+
+
+class OnnxRuntime:
+    """The operator MultiHeadAttention of ONNX Runtime, in a model of this one node."""
+
+    def __init__(self, threads):
+        import numpy
+        import onnxruntime
+
+        self.numpy = numpy
+        self.onnxruntime = onnxruntime
+        self.version = onnxruntime.__version__
+        self.threads = threads
+
+    def prepare(self, case):
+        if case["dtype"] != "float32" or case["direction"] != "forward":
+            raise Declines("onnxruntime is measured forward in float32")
+        if case["heads"] != case["key_heads"] or case["dim"] != case["value_dim"]:
+            raise Declines("onnxruntime is measured where query, key and value have one shape")
+        width = case["heads"] * case["dim"]
+        shapes = {
+            "query": (case["batch"], case["queries"], width),
+            "key": (case["batch"], case["keys"], width),
+            "value": (case["batch"], case["keys"], width),
+            "output": (case["batch"], case["queries"], width),
+        }
+        options = self.onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        session = self.onnxruntime.InferenceSession(
+            one_node_model(case, shapes), options, providers=["CPUExecutionProvider"]
+        )
+        binding = session.io_binding()
+        random = self.numpy.random.default_rng(1)
+        for name in ("query", "key", "value"):
+            binding.bind_cpu_input(name, random.standard_normal(shapes[name], "float32"))
+        output = self.onnxruntime.OrtValue.ortvalue_from_numpy(
+            self.numpy.zeros(shapes["output"], "float32")
+        )
+        binding.bind_ortvalue_output("output", output)
+        return lambda: session.run_with_iobinding(binding)
+
+
+# A model is a Protocol Buffer of ONNX's onnx.proto. So few fields are written by hand, which spares
+# the package `onnx`.
+
+
+def varint(number):
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def field(number, content):
+    """One field: a whole number, or bytes (a nested message, a text) after their length."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    if isinstance(content, str):
+        content = content.encode()
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def tensor_info(name, shape):
+    float32 = 1
+    dims = b"".join(field(1, field(1, size)) for size in shape)
+    tensor = field(1, float32) + field(2, dims)
+    return field(1, name) + field(2, field(1, tensor))
+
+
+def attribute(name, value):
+    whole_number = 2
+    return field(1, name) + field(3, value) + field(20, whole_number)
+
+
+def one_node_model(case, shapes):
+    domain = "com.microsoft"
+    inputs = ("query", "key", "value")
+    node = b"".join(field(1, name) for name in inputs) + field(2, "output")
+    node += field(4, "MultiHeadAttention") + field(7, domain)
+    node += field(5, attribute("num_heads", case["heads"]))
+    if case["causal"]:
+        node += field(5, attribute("unidirectional", 1))
+    graph = field(1, node) + field(2, "attention")
+    graph += b"".join(field(11, tensor_info(name, shapes[name])) for name in inputs)
+    graph += field(12, tensor_info("output", shapes["output"]))
+    model = field(1, 8) + field(7, graph)
+    model += field(8, field(1, "") + field(2, 17))
+    return model + field(8, field(1, domain) + field(2, 1))
+
+
+PEERS = {"torch": Torch, "onnxruntime": OnnxRuntime}
+
+
+def timed(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def first_time(run):
+    # The first run makes threads and memory ready, unless it is so long that this hardly counts.
+    first = timed(run)
+    return first if first > 0.5 else timed(run)
+
+
+def times_within(run, budget):
+    times = []
+    spent = 0.0
+    while not times or (spent < budget and len(times) < MOST_RUNS):
+        times.append(timed(run))
+        spent += times[-1]
+    return times
+
+
+def answer(peer, request, state):
+    if "prepare" in request:
+        state["run"] = None  # the last case's memory goes first
+        try:
+            state["run"] = peer.prepare(request["prepare"])
+            return {"first": first_time(state["run"])}
+        except Declines as reason:
+            return {"declines": str(reason)}
+    return {"times": times_within(state["run"], request["run"])}
+
+
+def one_line(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def main():
+    # Libraries that print must not write between the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def say(message):
+        answers.write(json.dumps(message) + "\n")
+
+    name, threads = sys.argv[1], int(sys.argv[2])
+    try:
+        peer = PEERS[name](threads)
+    except ImportError as error:
+        say({"missing": f"{sys.executable} cannot import it ({one_line(error)})"})
+        return
+    say({"peer": name, "version": peer.version})
+    state = {}
+    for line in sys.stdin:
+        try:
+            say(answer(peer, json.loads(line), state))
+        except Exception as error:
+            say({"failed": one_line(error)})
+
+
+main()

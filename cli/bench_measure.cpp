@@ -1,0 +1,153 @@
+#include "cli/bench_measure.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "cli/contestant.h"
+#include "cli/machine.h"
+#include "cli/options.h"
+
+namespace tilewise::cli {
+namespace {
+
+// Whatever slows the machine down for a while should meet everyone.
+constexpr int kRounds = 5;
+
+// One query a sequence reads all keys and values to do hardly anything with each.
+bool is_read_bound(const Case& shape, tw_operation operation) {
+  return operation == TW_FORWARD && !shape.sizes.is_packed() && shape.sizes.queries == 1;
+}
+
+Ceiling better(const Ceiling& a, const Ceiling& b) {
+  Ceiling best = a.peak.gflops >= b.peak.gflops ? a : b;
+  if (a.read_bandwidth) best.read_bandwidth = std::max(*a.read_bandwidth, *b.read_bandwidth);
+  return best;
+}
+
+using Contestants = std::vector<std::unique_ptr<Contestant>>;
+
+void take_turns(const Contestants& ours, const Contestants& theirs, double budget) {
+  for (int round = 0; round < kRounds; ++round) {
+    for (const Contestants* side : {&ours, &theirs}) {
+      for (const auto& contestant : *side) contestant->take_turn(budget, kRounds);
+    }
+  }
+}
+
+}  // namespace
+
+double Measurement::gflops() const {
+  const bool is_backward = operation == TW_BACKWARD;
+  return timing.median > 0 ? operations(shape, is_backward) / timing.median / 1e9 : 0;
+}
+
+double Measurement::peak_share() const {
+  return ceiling.peak.gflops > 0 ? gflops() / ceiling.peak.gflops : 0;
+}
+
+double Measurement::bandwidth() const {
+  return timing.median > 0 ? operand_bytes / timing.median : 0;
+}
+
+double Measurement::ratio(const PeerTiming& peer) const {
+  return timing.median > 0 ? peer.timing.median / timing.median : 0;
+}
+
+int usable_threads(std::int32_t asked) {
+  const char* given = std::getenv("TILEWISE_NUM_THREADS");
+  const auto limit = parse_integer(given != nullptr ? given : "");
+  std::int64_t threads = asked > 0 ? asked : this_machine().threads;
+  if (limit && *limit > 0) threads = std::min(threads, *limit);
+  return static_cast<int>(std::max<std::int64_t>(1, threads));
+}
+
+Bench::Bench(BenchSettings settings)
+    : settings_(std::move(settings)), team_(usable_threads(settings_.threads)) {
+  // Peers first: while they load, nothing can be measured.
+  if (settings_.has_peers) peers_ = find_peers(team_.size());
+  for (const PeakKind kind :
+       {PeakKind::kFloat32, PeakKind::kFloat64, PeakKind::kBfloat16Dot, PeakKind::kBfloat16Tile}) {
+    if (const auto found = measure_peak(kind, team_)) peaks_[kind] = *found;
+  }
+  stream_ = std::make_unique<Stream>(team_);
+  read();
+  triad_ = stream_->triad();
+}
+
+Bench::~Bench() = default;
+
+Peak Bench::peak(PeakKind kind) {
+  const Peak now = measure_peak(kind, team_).value_or(Peak{});
+  if (now.gflops > peaks_[kind].gflops) peaks_[kind] = now;
+  return now;
+}
+
+double Bench::read() {
+  const double now = stream_->read();
+  read_ = std::max(read_, now);
+  return now;
+}
+
+Ceiling Bench::ceiling_of(const Case& shape, tw_operation operation) {
+  PeakKind kind = PeakKind::kFloat32;
+  if (shape.dtype == "float64") kind = PeakKind::kFloat64;
+  if (shape.dtype == "bfloat16" && peaks_.count(PeakKind::kBfloat16Dot) > 0) {
+    kind = PeakKind::kBfloat16Dot;
+  }
+  Ceiling ceiling{peak(kind), std::nullopt};
+  if (is_read_bound(shape, operation)) ceiling.read_bandwidth = read();
+  return ceiling;
+}
+
+std::vector<Measurement> Bench::measure(const Case& shape,
+                                        const std::function<void(std::string)>& begin) {
+  std::vector<Measurement> results;
+  for (const tw_operation operation : settings_.directions) {
+    begin(shape.name + (operation == TW_BACKWARD ? " backward" : " forward"));
+    for (Measurement& each : measure_direction(shape, operation)) {
+      results.push_back(std::move(each));
+    }
+  }
+  return results;
+}
+
+std::vector<Measurement> Bench::measure_direction(const Case& shape, tw_operation operation) {
+  Workload work(shape, operation == TW_BACKWARD, 1);
+  Contestants ours, theirs;
+  for (const std::string& backend : settings_.backends) {
+    ours.push_back(our_contestant(backend, operation, work, settings_.threads));
+  }
+  const bool has_any = std::any_of(ours.begin(), ours.end(),
+                                   [](const auto& each) { return each->refusal().empty(); });
+  const auto wanted = has_any ? peer_case(shape, operation) : std::nullopt;
+  for (NamedPeer& peer : peers_) {
+    if (wanted && peer.is_there()) theirs.push_back(their_contestant(peer, *wanted));
+  }
+  Ceiling ceiling = ceiling_of(shape, operation);
+  take_turns(ours, theirs, settings_.seconds);
+  ceiling = better(ceiling, ceiling_of(shape, operation));
+
+  std::vector<PeerTiming> peers;
+  for (const auto& each : theirs) {
+    if (each->has_samples()) peers.push_back({each->name(), each->timing()});
+  }
+  std::vector<Measurement> results;
+  for (const auto& each : ours) {
+    Measurement& result = results.emplace_back();
+    result.shape = shape;
+    result.operation = operation;
+    result.backend = each->name();
+    result.operand_bytes = work.operand_bytes();
+    result.workspace_bytes = each->workspace_bytes();
+    result.ceiling = ceiling;
+    if (each->has_samples()) {
+      result.timing = each->timing();
+      result.peers = peers;
+    } else {
+      result.refusal = each->refusal();
+    }
+  }
+  return results;
+}
+
+}  // namespace tilewise::cli

@@ -1,0 +1,91 @@
+#include "cli/contestant.h"
+
+#include "cli/failure.h"
+
+namespace tilewise::cli {
+namespace {
+
+class Ours : public Contestant {
+ public:
+  Ours(const std::string& backend, tw_operation operation, Workload& work, std::int32_t threads)
+      : Contestant(backend), operation_(operation), work_(work), runner_(threads) {
+    const BackendChoice choice(backend);
+    try {
+      if (operation == TW_BACKWARD) {
+        runner_.prepare(TW_FORWARD, work.call());
+        runner_.run(TW_FORWARD, work.call());
+      }
+      workspace_bytes_ = static_cast<double>(runner_.prepare(operation, work.call()));
+      first_ = time_once(operation_, work_.call(), runner_);
+    } catch (const Failure& failure) {
+      if (failure.status() != kUnsupported) throw;
+      refusal_ = failure.what();
+    }
+  }
+
+ private:
+  std::vector<double> run(double budget) override {
+    const BackendChoice choice(name());
+    return times_within(operation_, work_.call(), runner_, budget);
+  }
+
+  tw_operation operation_;
+  Workload& work_;
+  Runner runner_;
+};
+
+class Theirs : public Contestant {
+ public:
+  Theirs(NamedPeer& peer, const PeerCase& wanted) : Contestant(peer.name), peer_(peer) {
+    attempt([&] {
+      const auto first = peer_.peer->prepare(wanted);
+      first_ = first.value_or(0);
+      if (!first) refusal_ = "this peer does not do this case";
+    });
+  }
+
+ private:
+  std::vector<double> run(double budget) override {
+    std::vector<double> times;
+    attempt([&] { times = peer_.peer->run(budget); });
+    return times;
+  }
+
+  template <class Action>
+  void attempt(const Action& action) {
+    try {
+      action();
+    } catch (const PeerLost& lost) {
+      refusal_ = lost.what();
+      peer_.lose(lost.what());
+    }
+  }
+
+  NamedPeer& peer_;
+};
+
+}  // namespace
+
+void Contestant::take_turn(double budget, int turns) {
+  if (!refusal_.empty() || (spent_ > 0 && spent_ >= budget)) return;
+  if (first_ > budget) {
+    samples_ = {first_};
+    spent_ = first_;
+    return;
+  }
+  for (const double sample : run(budget / turns)) {
+    samples_.push_back(sample);
+    spent_ += sample;
+  }
+}
+
+std::unique_ptr<Contestant> our_contestant(const std::string& backend, tw_operation operation,
+                                           Workload& work, std::int32_t threads) {
+  return std::make_unique<Ours>(backend, operation, work, threads);
+}
+
+std::unique_ptr<Contestant> their_contestant(NamedPeer& peer, const PeerCase& wanted) {
+  return std::make_unique<Theirs>(peer, wanted);
+}
+
+}  // namespace tilewise::cli

@@ -1,0 +1,51 @@
+// Who takes turns in a case: a backend of ours, or a peer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/peer.h"
+#include "cli/workload.h"
+
+namespace tilewise::cli {
+
+class Contestant {
+ public:
+  explicit Contestant(std::string name) : name_(std::move(name)) {}
+  Contestant(const Contestant&) = delete;
+  Contestant& operator=(const Contestant&) = delete;
+  virtual ~Contestant() = default;
+
+  // Spends a part of the budget, unless all of it is spent. The run that made everything ready
+  // counts only when it alone took more.
+  void take_turn(double budget, int turns);
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] bool has_samples() const { return refusal_.empty() && !samples_.empty(); }
+  [[nodiscard]] Timing timing() const { return summarize(samples_); }
+  // Why it takes no part; empty: it does.
+  [[nodiscard]] const std::string& refusal() const { return refusal_; }
+  [[nodiscard]] double workspace_bytes() const { return workspace_bytes_; }
+
+ protected:
+  virtual std::vector<double> run(double budget) = 0;
+
+  double first_ = 0, workspace_bytes_ = 0;
+  std::string refusal_;
+
+ private:
+  std::string name_;
+  std::vector<double> samples_;
+  double spent_ = 0;
+};
+
+// Makes it ready, with one run. A backend that declines is a row of the table, not the end of the
+// benchmark.
+[[nodiscard]] std::unique_ptr<Contestant> our_contestant(const std::string& backend,
+                                                         tw_operation operation, Workload& work,
+                                                         std::int32_t threads);
+// A peer that fails is lost to the cases that follow, too.
+[[nodiscard]] std::unique_ptr<Contestant> their_contestant(NamedPeer& peer, const PeerCase& wanted);
+
+}  // namespace tilewise::cli

@@ -1,0 +1,121 @@
+// A peer behind bench/peers.py: requests and answers are lines of JSON, as that file says.
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "cli/child.h"
+#include "cli/embedded_peers.h"
+#include "cli/options.h"
+#include "cli/peer.h"
+
+namespace tilewise::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+// Long enough for a large library on a cold disk.
+constexpr double kPatience = 120;
+
+double patience() {
+  const char* given = std::getenv("TILEWISE_PEER_SECONDS");
+  const auto seconds = parse_integer(given != nullptr ? given : "");
+  return seconds && *seconds > 0 ? static_cast<double>(*seconds) : kPatience;
+}
+
+std::string python() {
+  const char* given = std::getenv("TILEWISE_PYTHON");
+  return given != nullptr && *given != '\0' ? given : "python3";
+}
+
+std::string described(const PeerCase& wanted) {
+  const Case& shape = *wanted.shape;
+  const Sizes& sizes = shape.sizes;
+  const Json json{{"dtype", shape.dtype},
+                  {"direction", wanted.operation == TW_BACKWARD ? "backward" : "forward"},
+                  {"causal", wanted.is_causal},
+                  {"batch", sizes.batch},
+                  {"heads", sizes.heads},
+                  {"key_heads", sizes.key_heads},
+                  {"queries", sizes.queries},
+                  {"keys", sizes.keys},
+                  {"dim", sizes.dim},
+                  {"value_dim", sizes.value_dim},
+                  {"scale", shape.scores.scale ? Json(*shape.scores.scale) : Json(nullptr)}};
+  return Json{{"prepare", json}}.dump();
+}
+
+class PythonPeer : public Peer {
+ public:
+  PythonPeer(const std::string& name, int threads)
+      : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads)}) {
+    const Json hello = hear(0);
+    if (hello.contains("missing")) throw PeerLost(hello["missing"].get<std::string>());
+    version_ = hello.at("version").get<std::string>();
+  }
+
+  [[nodiscard]] std::string version() const override { return version_; }
+
+  std::optional<double> prepare(const PeerCase& wanted) override {
+    const Json answer = ask(described(wanted), 0);
+    if (answer.contains("declines")) return std::nullopt;
+    return read<double>(answer, "first");
+  }
+
+  std::vector<double> run(double budget) override {
+    auto times = read<std::vector<double>>(ask(Json{{"run", budget}}.dump(), budget), "times");
+    if (times.empty()) throw PeerLost("gave no times");
+    return times;
+  }
+
+ private:
+  template <class T>
+  static T read(const Json& answer, const char* name) {
+    try {
+      return answer.at(name).get<T>();
+    } catch (const Json::exception&) {
+      throw PeerLost(fmt::format("gave an answer without {}", name));
+    }
+  }
+
+  Json ask(const std::string& request, double budget) {
+    child_.go_on();
+    try {
+      child_.send(request);
+    } catch (const ChildLost& lost) {
+      throw PeerLost(lost.what());
+    }
+    return hear(budget);
+  }
+
+  Json hear(double budget) {
+    std::string line;
+    try {
+      line = child_.receive(patience() + 2 * budget);
+    } catch (const ChildLost& lost) {
+      throw PeerLost(fmt::format("{}: {}", python(), lost.what()));
+    }
+    child_.pause();
+    Json answer = Json::parse(line, nullptr, false);
+    if (!answer.is_object()) throw PeerLost("gave an answer that is no JSON object");
+    if (answer.contains("failed")) throw PeerLost("failed: " + answer["failed"].dump());
+    return answer;
+  }
+
+  Child child_;
+  std::string version_;
+};
+
+}  // namespace
+
+std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads) {
+  try {
+    return std::make_unique<PythonPeer>(name, threads);
+  } catch (const ChildLost& lost) {
+    throw PeerLost(lost.what());
+  } catch (const Json::exception&) {
+    throw PeerLost("did not say its version");
+  }
+}
+
+}  // namespace tilewise::cli

@@ -1,0 +1,43 @@
+// Threads that stand ready: what has to start together, or often, cannot wait for new threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace tilewise::cli {
+
+class Team {
+ public:
+  explicit Team(int threads);
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+  ~Team();
+
+  [[nodiscard]] int size() const { return static_cast<int>(workers_.size()) + 1; }
+  // Calls task(0) here and task(1)… on the others, and returns when all have ended. The task must
+  // not throw.
+  void run(const std::function<void(int)>& task);
+
+ private:
+  void work(int worker);
+
+  std::vector<std::thread> workers_;
+  const std::function<void(int)>* task_ = nullptr;  // nullptr: go home
+  std::atomic<std::uint32_t> turn_ = 0;
+  std::atomic<int> busy_ = 0;
+};
+
+// All who enter leave at once, when the last of them has come.
+class StartingLine {
+ public:
+  explicit StartingLine(int runners) : awaited_(runners) {}
+  void wait();
+
+ private:
+  std::atomic<int> awaited_;
+};
+
+}  // namespace tilewise::cli
