@@ -74,8 +74,8 @@ class OnnxRuntime:
     """The operator MultiHeadAttention of ONNX Runtime, in a model of this one node."""
 
     def __init__(self, threads):
-        import numpy
         import onnxruntime
+        import numpy  # a dependency of that one
 
         self.numpy = numpy
         self.onnxruntime = onnxruntime

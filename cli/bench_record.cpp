@@ -25,7 +25,7 @@ std::string machine_slug(const std::string& processor, int threads) {
       slug += '-';
     }
   }
-  if (slug.empty() || slug.back() != '-') slug += '-';
+  if (!slug.empty() && slug.back() != '-') slug += '-';
   return fmt::format("{}{}", slug, threads);
 }
 

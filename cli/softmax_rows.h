@@ -6,7 +6,7 @@
 namespace tilewise::cli {
 
 [[nodiscard]] float largest(const float* row, std::int64_t count);
-// row = exp(row - shift); returns the sum. Right to 2e-7 of each element.
+// row = exp(row - shift); returns the sum. Right to 5e-6 of each element.
 float exponentials(float* row, std::int64_t count, float shift);
 // row = factor * (row - shift), element by element.
 void scale_shifted(float* row, const float* factor, std::int64_t count, float shift);

@@ -1,0 +1,61 @@
+// What the machine can do is measured, and threads that stand ready all come.
+#include "cli/peak.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <vector>
+
+#include "cli/bench_record.h"
+
+namespace tilewise::cli {
+namespace {
+
+TEST(Team, CallsEachWorkerOnceATurn) {
+  for (const int threads : {1, 2, 5}) {
+    Team team(threads);
+    EXPECT_EQ(team.size(), threads);
+    std::vector<std::atomic<int>> calls(static_cast<std::size_t>(threads));
+    for (int turn = 1; turn <= 300; ++turn) {
+      StartingLine line(threads);
+      team.run([&](int worker) {
+        line.wait();
+        ++calls[static_cast<std::size_t>(worker)];
+      });
+      for (const auto& each : calls) ASSERT_EQ(each, turn);
+    }
+  }
+}
+
+TEST(Peak, EachTypeHasOne) {
+  Team team(2);
+  const auto single = measure_peak(PeakKind::kFloat32, team);
+  const auto twice = measure_peak(PeakKind::kFloat64, team);
+  ASSERT_TRUE(single && twice);
+  EXPECT_GT(single->gflops, 0.1);
+  EXPECT_GT(twice->gflops, 0.1);
+  EXPECT_FALSE(single->instructions.empty());
+  for (const PeakKind kind : {PeakKind::kBfloat16Dot, PeakKind::kBfloat16Tile}) {
+    const auto peak = measure_peak(kind, team);
+    EXPECT_GT(peak.value_or(Peak{1, ""}).gflops, 0.1);
+  }
+}
+
+TEST(Stream, ReadsAndWrites) {
+  Team team(2);
+  Stream stream(team);
+  // Between a floppy disk and the fastest memory there is.
+  for (const double rate : {stream.read(), stream.triad()}) {
+    EXPECT_GT(rate, 1e7);
+    EXPECT_LT(rate, 1e14);
+  }
+}
+
+TEST(Record, NamesAFileAfterTheMachine) {
+  EXPECT_EQ(machine_slug("AMD EPYC 7B13 64-Core", 2), "amd-epyc-7b13-64-core-2");
+  EXPECT_EQ(machine_slug("Intel(R) Xeon(R) @ 2.0GHz", 16), "intel-r-xeon-r-2-0ghz-16");
+  EXPECT_EQ(machine_slug("../..", 1), "1");
+}
+
+}  // namespace
+}  // namespace tilewise::cli
