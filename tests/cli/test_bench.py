@@ -71,9 +71,7 @@ class BenchTest(ProgramTest):
         self.assertEqual(
             list(report), ["machine", "version", "peak", "bandwidth", "peers", "cases"]
         )
-        self.assertLessEqual(
-            {"processor", "cores", "threads", "features"}, set(report["machine"])
-        )
+        self.assertLessEqual({"processor", "cores", "threads", "features"}, set(report["machine"]))
         self.assertEqual(
             list(report["peak"]), ["float32", "float64", "bfloat16_dot", "bfloat16_tile"]
         )
@@ -144,9 +142,7 @@ class BenchTest(ProgramTest):
         blind = {"PYTHONPATH": str(self.folder)}
         for name in ("torch", "onnxruntime"):
             (self.folder / f"{name}.py").write_text("raise ImportError('not today')\n")
-        result = start(
-            "bench", "--case", "tiny", "--seconds", "0.01", "--json", **changes, **blind
-        )
+        result = start("bench", "--case", "tiny", "--seconds", "0.01", "--json", **changes, **blind)
         for peer in json.loads(result.stdout)["peers"][:2]:
             self.assertIn("not today", peer["why"])
 
