@@ -77,7 +77,7 @@ Bench::Bench(BenchSettings settings)
 Bench::~Bench() = default;
 
 Peak Bench::peak(PeakKind kind) {
-  const Peak now = measure_peak(kind, team_).value_or(Peak{});
+  Peak now = measure_peak(kind, team_).value_or(Peak{});
   if (now.gflops > peaks_[kind].gflops) peaks_[kind] = now;
   return now;
 }

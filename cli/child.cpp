@@ -44,6 +44,7 @@ using Clock = std::chrono::steady_clock;
 
 Child::Child(const std::vector<std::string>& words) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   // A socket, as writing to a closed one need not raise SIGPIPE.

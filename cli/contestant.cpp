@@ -15,11 +15,11 @@ class Ours : public Contestant {
         runner_.prepare(TW_FORWARD, work.call());
         runner_.run(TW_FORWARD, work.call());
       }
-      workspace_bytes_ = static_cast<double>(runner_.prepare(operation, work.call()));
-      first_ = time_once(operation_, work_.call(), runner_);
+      needs(static_cast<double>(runner_.prepare(operation, work.call())));
+      is_ready_after(time_once(operation_, work_.call(), runner_));
     } catch (const Failure& failure) {
       if (failure.status() != kUnsupported) throw;
-      refusal_ = failure.what();
+      refuse(failure.what());
     }
   }
 
@@ -39,8 +39,8 @@ class Theirs : public Contestant {
   Theirs(NamedPeer& peer, const PeerCase& wanted) : Contestant(peer.name), peer_(peer) {
     attempt([&] {
       const auto first = peer_.peer->prepare(wanted);
-      first_ = first.value_or(0);
-      if (!first) refusal_ = "this peer does not do this case";
+      is_ready_after(first.value_or(0));
+      if (!first) refuse("this peer does not do this case");
     });
   }
 
@@ -56,7 +56,7 @@ class Theirs : public Contestant {
     try {
       action();
     } catch (const PeerLost& lost) {
-      refusal_ = lost.what();
+      refuse(lost.what());
       peer_.lose(lost.what());
     }
   }

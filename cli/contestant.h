@@ -31,11 +31,14 @@ class Contestant {
  protected:
   virtual std::vector<double> run(double budget) = 0;
 
-  double first_ = 0, workspace_bytes_ = 0;
-  std::string refusal_;
+  // How long the run took that made everything ready.
+  void is_ready_after(double first) { first_ = first; }
+  void needs(double workspace_bytes) { workspace_bytes_ = workspace_bytes; }
+  void refuse(const std::string& why) { refusal_ = why; }
 
  private:
-  std::string name_;
+  std::string name_, refusal_;
+  double first_ = 0, workspace_bytes_ = 0;
   std::vector<double> samples_;
   double spent_ = 0;
 };

@@ -46,16 +46,16 @@ int count_cores() {
 }
 
 std::vector<std::string> known_features() {
-  static const std::set<std::string> kKnown{"fma",         "avx2",        "f16c",       "avx512f",
-                                            "avx512_bf16", "avx512_fp16", "amx_tile",   "amx_bf16",
-                                            "amx_int8",    "asimd",       "asimdhp",    "bf16",
-                                            "sve",         "sve2",        "avx512_vnni"};
+  static const std::set<std::string> known{"fma",         "avx2",        "f16c",       "avx512f",
+                                           "avx512_bf16", "avx512_fp16", "amx_tile",   "amx_bf16",
+                                           "amx_int8",    "asimd",       "asimdhp",    "bf16",
+                                           "sve",         "sve2",        "avx512_vnni"};
   std::string all = entry("/proc/cpuinfo", "flags");
   if (all.empty()) all = entry("/proc/cpuinfo", "Features");
   std::istringstream words(all);
   std::vector<std::string> features;
   for (std::string word; words >> word;) {
-    if (kKnown.count(word) > 0) features.push_back(word);
+    if (known.count(word) > 0) features.push_back(word);
   }
   return features;
 }

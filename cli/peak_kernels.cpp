@@ -250,8 +250,8 @@ std::vector<PeakKernel> bfloat16_dot_kernels() {
 
 std::vector<PeakKernel> bfloat16_tile_kernels() {
 #if defined(__x86_64__)
-  static const bool kHasTiles = has_tiles();
-  if (kHasTiles) return {{"TDPBF16PS", tile_amx, 4 * 16384.0}};
+  static const bool are_there = has_tiles();
+  if (are_there) return {{"TDPBF16PS", tile_amx, 4 * 16384.0}};
 #endif
   return {};
 }

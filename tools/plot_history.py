@@ -220,10 +220,12 @@ def svg(picture: Picture) -> str:
             f'<text class="faint" x="{across(length):.1f}" y="{HEIGHT - BOTTOM + 20}" '
             f'text-anchor="middle">{length}</text>'
         )
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(f'<text class="faint" x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">length')
-    lines.append(f', in queries and keys</text><text class="faint" x="{LEFT}" y="40" ')
-    lines.append(f'text-anchor="end">{picture.unit}</text>')
+    lines.append(
+        f'<text class="faint" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" '
+        f'text-anchor="middle">length, in queries and keys</text>'
+        f'<text class="faint" x="{LEFT - 22}" y="{HEIGHT - BOTTOM + 20}" '
+        f'text-anchor="end">{picture.unit}</text>'
+    )
     for place, each in enumerate(series):
         lines += _curve_lines(each, place, across, up)
     lines.append("</svg>")
