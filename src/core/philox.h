@@ -47,6 +47,10 @@ class Dropout {
 
   TW_HD constexpr bool active() const { return threshold_ > 0; }
 
+  // For those who draw for many elements at once, in their own words.
+  TW_HD constexpr PhiloxKey key() const { return key_; }
+  TW_HD constexpr int32 threshold() const { return threshold_; }
+
   // What survivors are multiplied by, from the rounded probability.
   TW_HD constexpr double scale() const {
     return wounded(Wound::kKeepScaleMissing) ? 1 : double(kSteps) / (kSteps - threshold_);

@@ -25,7 +25,7 @@ void add_key_gradient(const Head<T>& head, Range columns, const RowSums<T>& sums
   const Shape& shape = head.problem.shape;
   BackwardTile<T>& tile = scratch.tile;
   tile.load_columns(head, columns);
-  head.for_each_query_tile(columns, [&](Range rows) {
+  head.for_each_query_tile(columns, kTileRows, [&](Range rows) {
     tile.load_rows(head, rows, sums);
     tile.differentiate(head, rows, columns);
     add_product<T>({columns.size(), rows.size(), shape.value_dim, shape.value_dim},

@@ -29,7 +29,7 @@ template <class T>
 void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>* own) {
   for (int64 i = 0; i < rows.size(); ++i) own[i] = core::row_of(head.sink());
   tile.load_query(head, rows);
-  head.for_each_key_tile(rows, [&](Range columns) {
+  head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     tile.load_key(head, columns);
     tile.score(head, rows, columns);
     for (int64 i = 0; i < rows.size(); ++i) {
@@ -115,7 +115,7 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
   for (int64 n = 0; n < rows.size() * dim && !wounded(Wound::kQueryGradientDirty); ++n)
     scratch.query[n] = 0;
   scratch.tile.load_rows(head, rows, sums);
-  head.for_each_key_tile(rows, [&](Range columns) {
+  head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     scratch.tile.load_columns(head, columns);
     scratch.tile.differentiate(head, rows, columns);
     add_product<T>({rows.size(), columns.size(), dim, dim},

@@ -105,7 +105,7 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
     scratch.output[n] = 0;
 
   scratch.tile.load_query(head, rows);
-  head.for_each_key_tile(rows, [&](Range columns) {
+  head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     scratch.tile.load_key(head, columns);
     load_value(head, columns, scratch.value);
     scratch.tile.score(head, rows, columns);

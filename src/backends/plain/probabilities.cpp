@@ -47,7 +47,7 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
     scratch.tile.load_key(head, columns);
     scratch.tile.score(head, rows, columns);
   };
-  head.for_each_key_tile(rows, [&](Range columns) {
+  head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     score(columns);
     for (int64 i = 0; i < rows.size(); ++i)
       for (int64 j = 0; j < columns.size(); ++j)
@@ -55,7 +55,7 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
             core::running_max(scratch.largest[i], scratch.tile.scores[i * kTileColumns + j]);
   });
   store_zeros(head, rows);
-  head.for_each_key_tile(rows, [&](Range columns) {
+  head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     score(columns);
     store_weights(head, rows, columns, scratch);
   });

@@ -1,21 +1,15 @@
-// What some wounds and scars of src/core/wound.h do to a number or to an order of tiles. Without
+// What some wounds and scars of src/core/wound.h do to a number. Without
 // TILEWISE_WOUNDS each of these returns what it was given.
 #pragma once
 
-#include "backends/plain/rows.h"
+#include "core/dtype.h"
 #include "core/wound.h"
 
 namespace tilewise::plain {
 
-// The tile to walk instead of tile `t` of those that hold the keys `seen`.
-inline int64 in_order(int64 t, core::Range seen, int64 width) {
-  if (!wounded(core::Wound::kTilesReversed)) return t;
-  return seen.begin / width + (seen.end - 1) / width - t;
-}
-
 // To the nearest number of a small type.
 template <class T>
-void round_to(core::SmallFloat format, T* numbers, int64 count) {
+void round_to(core::SmallFloat format, T* numbers, core::int64 count) {
   for (int64 n = 0; n < count; ++n) {
     const auto wide = static_cast<double>(numbers[n]);
     numbers[n] = static_cast<T>(decode(format, encode(format, wide)));
@@ -24,20 +18,20 @@ void round_to(core::SmallFloat format, T* numbers, int64 count) {
 
 // The same in the type of 16-bit inputs.
 template <class T>
-void round_like(DType dtype, T* numbers, int64 count) {
-  if (dtype == DType::kFloat16) round_to(core::kFloat16, numbers, count);
-  if (dtype == DType::kBFloat16) round_to(core::kBFloat16, numbers, count);
+void round_like(core::DType dtype, T* numbers, core::int64 count) {
+  if (dtype == core::DType::kFloat16) round_to(core::kFloat16, numbers, count);
+  if (dtype == core::DType::kBFloat16) round_to(core::kBFloat16, numbers, count);
 }
 
 // Weights, or scores' gradients, before they meet the elements of a tensor of `dtype`.
 template <class T>
-void narrow(DType dtype, T* weights, int64 count) {
+void narrow(core::DType dtype, T* weights, core::int64 count) {
   if (wounded(core::Wound::kWeightsNarrow)) round_like(dtype, weights, count);
 }
 
 // Sums after a tile, as a kernel keeps them that has no room for float.
 template <class T>
-void keep_sums(DType dtype, T* sums, int64 count) {
+void keep_sums(core::DType dtype, T* sums, core::int64 count) {
   if (wounded(core::Wound::kAccumulatorNarrow)) round_like(dtype, sums, count);
 }
 

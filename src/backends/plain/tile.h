@@ -1,32 +1,14 @@
 // A tile of scores in scratch memory, and the steps that every pass shares: load rows, score, mask.
 #pragma once
 
-#include "backends/plain/head.h"
 #include "backends/plain/product.h"
+#include "backends/plain/scars.h"
+#include "plan/arena.h"
+#include "problem/head.h"
 
 namespace tilewise::plain {
 
-// Hands out pieces of a worker's share of the workspace. Without memory it only counts, so the size
-// that a plan states is the size that a run takes.
-class Arena {
- public:
-  static constexpr int64 kAlignment = 64;
-
-  explicit Arena(std::byte* memory) : memory_(memory) {}
-
-  template <class T>
-  T* take(int64 count) {
-    T* piece = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
-    used_ += core::ceil_div(count * static_cast<int64>(sizeof(T)), kAlignment) * kAlignment;
-    return piece;
-  }
-
-  int64 used() const { return used_; }
-
- private:
-  std::byte* memory_;
-  int64 used_ = 0;
-};
+inline constexpr int64 kTileRows = 32, kTileColumns = 64;
 
 // Rows of query, key, value and output gradient as they come and, where a product wants it, on
 // their side: column c of the tensor in row c of the piece.

@@ -26,15 +26,6 @@ int64 scratch_bytes(const Shape& shape) {
   return arena.used();
 }
 
-// Room to move the caller's workspace up to the arena's alignment, whatever address it has.
-inline constexpr int64 kAlignmentRoom = Arena::kAlignment;
-
-inline std::byte* aligned(std::byte* workspace) {
-  const auto address = reinterpret_cast<std::uintptr_t>(workspace);
-  const auto rest = address % Arena::kAlignment;
-  return rest == 0 ? workspace : workspace + (Arena::kAlignment - rest);
-}
-
 // What a pass over tiles of queries takes, with `workers` threads of one Scratch each.
 template <class Scratch>
 int64 query_pass_workspace(const Problem& problem, int workers) {

@@ -1,19 +1,22 @@
 // One sequence as one query head sees it: what every tile of it needs to know.
 #pragma once
 
-#include "backends/plain/rows.h"
-#include "backends/plain/scars.h"
 #include "core/score.h"
 #include "core/softmax.h"
+#include "problem/element.h"
 #include "problem/problem.h"
 
-namespace tilewise::plain {
+namespace tilewise {
 
 using core::Cover;
 using core::Range;
 using core::Wound;
 
-inline constexpr int64 kTileRows = 32, kTileColumns = 64;
+// The tile to walk instead of tile `t` of those that hold the keys `seen`.
+inline int64 in_order(int64 t, Range seen, int64 width) {
+  if (!wounded(Wound::kTilesReversed)) return t;
+  return seen.begin / width + (seen.end - 1) / width - t;
+}
 
 inline Range tile_range(int64 index, int64 tile, int64 length) {
   return {index * tile, core::smaller((index + 1) * tile, length)};
@@ -42,11 +45,10 @@ struct Head {
     return by_band == Cover::kNone ? by_band : both(by_band, blocks.cover(rows, columns));
   }
 
-  // Calls body(columns) for each tile of keys that some row of `rows` may see.
+  // Calls body(columns) for each tile of `width` keys that some row of `rows` may see.
   template <class Body>
-  void for_each_key_tile(Range rows, Body body) const {
+  void for_each_key_tile(Range rows, int64 width, Body body) const {
     const Range seen = band.keys_of(rows);
-    int64 width = kTileColumns;
     if (wounded(Wound::kTilesNarrow)) width /= 2;
     for (int64 t = seen.begin / width; t * width < seen.end; ++t) {
       const Range columns = tile_range(in_order(t, seen, width), width, keys.length);
@@ -57,10 +59,10 @@ struct Head {
 
   // The same from a tile of keys: calls body(rows).
   template <class Body>
-  void for_each_query_tile(Range columns, Body body) const {
+  void for_each_query_tile(Range columns, int64 height, Body body) const {
     const Range seen = band.queries_of(columns);
-    for (int64 t = seen.begin / kTileRows; t * kTileRows < seen.end; ++t) {
-      const Range rows = tile_range(t, kTileRows, queries.length);
+    for (int64 t = seen.begin / height; t * height < seen.end; ++t) {
+      const Range rows = tile_range(t, height, queries.length);
       if (cover(rows, columns) != Cover::kNone) body(rows);
     }
   }
@@ -81,7 +83,7 @@ struct Head {
   bool keeps(int64 i, int64 j) const {
     const int64* base = problem.dropout.base;
     if (wounded(Wound::kDropoutBaseIgnored)) return problem.dropout.decide.keeps(b, h, i, j);
-    if (wounded(Wound::kDropoutByTile)) i %= kTileRows, j %= kTileColumns;
+    if (wounded(Wound::kDropoutByTile)) i %= 32, j %= 64;
     return problem.dropout.decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
   }
 
@@ -94,4 +96,4 @@ struct Head {
   core::Alibi<T> alibi;
 };
 
-}  // namespace tilewise::plain
+}  // namespace tilewise

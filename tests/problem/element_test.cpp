@@ -1,12 +1,12 @@
 // Elements of every type in and out, aligned or not.
-#include "backends/plain/rows.h"
+#include "problem/element.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <vector>
 
-namespace tilewise::plain {
+namespace tilewise {
 namespace {
 
 constexpr DType kFloats[] = {DType::kFloat32,  DType::kFloat64,    DType::kFloat16,
@@ -51,4 +51,4 @@ TEST(Rows, FloatPathEqualsTheGeneralOne) {
 }
 
 }  // namespace
-}  // namespace tilewise::plain
+}  // namespace tilewise

@@ -7,7 +7,7 @@
 #include "core/math.h"
 #include "problem/view.h"
 
-namespace tilewise::plain {
+namespace tilewise {
 
 template <class T>
 T load(DType dtype, const std::byte* at) {
@@ -94,4 +94,4 @@ void store_row(const View& view, Stretch stretch, T factor, const T* from) {
   for (int64 i = 0; i < count; ++i) store(view.dtype, at + i * bytes, from[i] * factor);
 }
 
-}  // namespace tilewise::plain
+}  // namespace tilewise
