@@ -17,6 +17,7 @@ Status prepare(tw_operation operation, const tw_request* request, const tw_execu
                Buffers buffers, Prepared& prepared) {
   TW_TRY(check(given, prepared.execution));
   TW_TRY(check(operation, request, buffers, prepared.problem));
+  limit_workers(prepared.problem, prepared.execution);
   return choose(prepared.problem, prepared.execution.machine, prepared.plan);
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "plan/share.h"
 #include "problem/overlap.h"
 #include "problem/structs.h"
 
@@ -85,6 +86,13 @@ Status check(const tw_execution* given, Execution& execution) {
   TW_TRY(check_parallel(given ? given->parallel : nullptr, execution));
   execution.machine.workers = execution.parallel.workers();
   return {};
+}
+
+void limit_workers(const Problem& problem, Execution& execution) {
+  const int available = execution.machine.workers, worth = workers_worth(problem, available);
+  if (worth == available || (worth > 1 && execution.parallel.is_embedders())) return;
+  execution.machine.workers = worth;
+  execution.parallel = Parallel(worth);
 }
 
 Status check_hook(const Parallel& parallel) {

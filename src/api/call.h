@@ -16,6 +16,10 @@ struct Execution {
 
 Status check(const tw_execution* given, Execution& execution);
 
+// Before planning: takes no more workers than the problem is worth. An embedder's threads cannot be
+// told to be fewer, so of those it takes all, or none beside the caller.
+void limit_workers(const Problem& problem, Execution& execution);
+
 // The code for the caller; the sentence into `message`, cut to fit.
 tw_status answer(const Status& status, char* message, std::size_t message_bytes);
 

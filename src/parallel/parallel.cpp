@@ -85,14 +85,18 @@ class Watch {
 
 }  // namespace
 
-int available_threads() {
+int usable_processors() {
   // Whoever comes first finds it out, side by side if need be: a guard's lock, held while another
   // thread forks, would stay locked in the child.
   static std::atomic<int> allowed{0};
   if (allowed.load() == 0)
     allowed.store(std::max(1, std::min(allowed_by_affinity(), allowed_by_control_group())));
+  return allowed.load();
+}
+
+int available_threads() {
   const int asked = asked_for();
-  return asked > 0 ? asked : allowed.load();
+  return asked > 0 ? asked : usable_processors();
 }
 
 void Parallel::prepare() const {

@@ -32,6 +32,7 @@ class Parallel {
   explicit Parallel(const Hook& hook) : hook_(hook), workers_(hook.workers) {}
 
   int workers() const { return workers_; }
+  bool is_embedders() const { return hook_.parallel_for != nullptr; }
 
   // The first breach of the hook so far. After one nothing more is run, and what was computed is
   // worth nothing.
@@ -60,8 +61,11 @@ class Parallel {
   mutable Breach breach_;  // a call has a Parallel of its own
 };
 
-// What this process may use: its affinity, its control group's quota, TILEWISE_NUM_THREADS. At
+// What this process may use by its affinity and its control group's quota, when first asked. At
 // least 1.
+int usable_processors();
+
+// What TILEWISE_NUM_THREADS says, else one thread a processor.
 int available_threads();
 
 }  // namespace tilewise

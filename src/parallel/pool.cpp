@@ -3,14 +3,21 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <atomic>
+#include <climits>
 #include <exception>
 #include <new>
+
+#include "parallel/wait.h"
 
 namespace tilewise {
 namespace {
 
+// The parts of Pool::state_. A helper's number is that of the seat that it takes.
+constexpr std::uint32_t kHelper = 1, kHelpers = 0x7fff, kCallerSleeps = 0x8000, kSeat = 0x10000;
+constexpr int kMostSeats = 0x7fff;
+
 std::atomic<Pool*> current{nullptr};
+std::atomic<bool> leaving{false};
 
 // The child's copy of the pool has threads that do not exist and locks that nobody will release. It
 // is left alone, and the next call makes another.
@@ -23,13 +30,17 @@ void forget_in_child() {
 const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 struct AtExit {
-  ~AtExit() { delete current.exchange(nullptr); }
+  // Threads of the program's own may be in a call still, so the pool's memory stays.
+  ~AtExit() {
+    leaving.store(true);
+    if (Pool* pool = current.load()) pool->stop();
+  }
 } at_exit;
 
 }  // namespace
 
 Pool* Pool::instance() {
-  if (!kForksAreWatched) return nullptr;
+  if (!kForksAreWatched || leaving.load()) return nullptr;
   Pool* pool = current.load();
   if (pool) return pool;
   Pool* fresh = new (std::nothrow) Pool;
@@ -38,64 +49,111 @@ Pool* Pool::instance() {
   return pool;
 }
 
-Pool::~Pool() {
-  {
-    const std::lock_guard lock(state_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-}
-
 void Pool::start(int threads) {
-  const std::lock_guard lock(state_);
+  if (started_.load() >= threads) return;
+  const std::lock_guard lock(starting_);
+  if (stopping_.load()) return;
   try {
     while (static_cast<int>(threads_.size()) < threads) {
-      const int worker = static_cast<int>(threads_.size()) + 1;
-      threads_.emplace_back([this, worker] { serve(worker); });
+      threads_.emplace_back([this] { serve(); });
+      started_.store(static_cast<int>(threads_.size()));
     }
   } catch (const std::exception&) {
     // No more threads to be had. Work is handed out task by task, so fewer do it all the same.
   }
 }
 
-void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argument) {
-  std::int64_t next = 0;
-  const Job job{task, argument, tasks, &next};
-  if (busy_.test_and_set()) return work(job, 0);
-
-  const int wanted = static_cast<int>(std::min<std::int64_t>(workers, tasks)) - 1;
-  start(wanted);
-  {
-    const std::lock_guard lock(state_);
-    helpers_ = std::min(wanted, static_cast<int>(threads_.size()));
-    active_ = helpers_;
-    job_ = job;
-    ++generation_;
-  }
-  wake_.notify_all();
-  work(job, 0);
-  {
-    std::unique_lock lock(state_);
-    done_.wait(lock, [this] { return active_ == 0; });
-  }
-  busy_.clear();
+void Pool::stop() {
+  const std::lock_guard lock(starting_);
+  stopping_.store(true);
+  bell_.fetch_add(1);
+  wake(bell_, INT_MAX);
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
-void Pool::serve(int worker) {
-  std::uint64_t seen = 0;
-  std::unique_lock lock(state_);
-  while (true) {
-    wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-    if (stopping_) return;
-    seen = generation_;
-    if (worker > helpers_) continue;
-    const Job job = job_;
-    lock.unlock();
-    work(job, worker);
-    lock.lock();
-    if (--active_ == 0) done_.notify_one();
+void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argument) {
+  alignas(64) std::int64_t next = 0;  // all write to it: it has a cache line of its own
+  const Job job{task, argument, tasks, &next};
+  callers_.fetch_add(1);
+  if (busy_.test_and_set()) {
+    work(job, 0);
+  } else {
+    share(job,
+          static_cast<int>(std::min({std::int64_t{workers}, tasks, kMostSeats + INT64_C(1)})) - 1);
+    work(job, 0);
+    wait_for_helpers();
+    busy_.clear();
   }
+  callers_.fetch_sub(1);
+}
+
+void Pool::share(const Job& job, int helpers) {
+  start(helpers);
+  job_ = job;
+  helpers = std::min(helpers, started_.load());
+  state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
+  // Who goes to sleep says so before the last look at the seats, and here it is the other way
+  // round: one of the two notices.
+  const int asleep = helpers - awake_.load();
+  if (asleep <= 0) return;
+  bell_.fetch_add(1);
+  wake(bell_, asleep);
+}
+
+void Pool::wait_for_helpers() {
+  state_.fetch_and(kHelpers);
+  const auto done = [this] { return (state_.load() & kHelpers) == 0; };
+  if (!wait_awake(done, [this] { return may_wait_awake(); })) {
+    for (std::uint32_t seen = state_.load(); (seen & kHelpers) != 0; seen = state_.load())
+      if (seen & kCallerSleeps || state_.compare_exchange_strong(seen, seen | kCallerSleeps))
+        sleep_while(state_, seen | kCallerSleeps);
+  }
+  state_.store(0);
+}
+
+void Pool::serve() {
+  awake_.fetch_add(1);
+  while (!stopping_.load()) {
+    const int worker = take_seat();
+    if (worker == 0) {
+      rest();
+    } else {
+      work(job_, worker);
+      leave_seat();
+    }
+  }
+}
+
+// The worker's number, or 0 where no seat is free.
+int Pool::take_seat() {
+  std::uint32_t seen = state_.load();
+  while (seen >= kSeat)
+    if (state_.compare_exchange_weak(seen, seen - kSeat + kHelper))
+      return static_cast<int>(seen / kSeat);
+  return 0;
+}
+
+void Pool::leave_seat() {
+  if (state_.fetch_sub(kHelper) == (kHelper | kCallerSleeps)) wake(state_, 1);
+}
+
+void Pool::rest() {
+  const auto news = [this] { return has_news(); };
+  if (wait_awake(news, [this] { return may_wait_awake(); })) return;
+  const std::uint32_t rung = bell_.load();
+  awake_.fetch_sub(1);
+  if (!has_news()) sleep_while(bell_, rung);
+  awake_.fetch_add(1);
+}
+
+bool Pool::has_news() const {
+  return state_.load() >= kSeat || stopping_.load();
+}
+
+// Not where somebody else would have the processor: another call, or a thread that has work.
+bool Pool::may_wait_awake() const {
+  return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
 void Pool::work(const Job& job, int worker) {

@@ -1,8 +1,8 @@
-// The library's own threads: started when first needed, asleep between calls, gone at exit.
+// The library's own threads: started when first needed, awake for a moment after each job, asleep
+// between calls, gone at exit.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <thread>
@@ -14,20 +14,24 @@ namespace tilewise {
 
 class Pool {
  public:
-  // The process's pool, or null without memory for one. A fork's child gets a new one: threads do
-  // not survive a fork.
+  // The process's pool, or null without memory for one and when the process ends. A fork's child
+  // gets a new one: threads do not survive a fork.
   static Pool* instance();
 
   Pool() = default;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
-  ~Pool();
+  ~Pool() { stop(); }
 
   // Makes sure of `threads` threads beside the caller, or as many as the system grants.
   void start(int threads);
 
-  // The caller works too, as worker 0. A pool that is busy with somebody else's call, or with the
-  // one that this call is nested in, is not waited for: the caller then works alone.
+  // Joins the threads. Whoever is in `run` ends his job alone, and so does whoever comes later.
+  void stop();
+
+  // The caller works too, as worker 0. He waits for those who have begun to help and not for those
+  // who are still waking up. A pool that is busy with somebody else's call, or with the one that
+  // this call is nested in, is not waited for: the caller then works alone.
   void run(std::int64_t tasks, int workers, TaskFunction task, void* argument);
 
  private:
@@ -38,18 +42,30 @@ class Pool {
     std::int64_t* next = nullptr;  // the first task that nobody has taken; in the caller's frame
   };
 
-  void serve(int worker);
+  void share(const Job& job, int helpers);
+  void wait_for_helpers();
+
+  void serve();
+  int take_seat();
+  void leave_seat();
+  void rest();
+  bool has_news() const;
+  bool may_wait_awake() const;
+
   static void work(const Job& job, int worker);
 
-  std::atomic_flag busy_;  // set while some caller's job is running
-  std::mutex state_;       // guards everything below
-  std::condition_variable wake_, done_;
-  std::vector<std::thread> threads_;
+  std::atomic_flag busy_;  // set while some caller's job is running: it guards job_
   Job job_;
-  std::uint64_t generation_ = 0;  // of job_: how a thread knows that it is new
-  int helpers_ = 0;               // threads that job_ wants: those numbered 1 .. helpers_
-  int active_ = 0;                // of those, how many have not finished
-  bool stopping_ = false;
+  // Seats of job_ that are free still, helpers at work in it, and whether the caller sleeps until
+  // they are done. A thread that finds no seat touches nothing else, so it may come late.
+  std::atomic<std::uint32_t> state_{0};
+  std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; its number is how often it rang
+  std::atomic<int> awake_{0};           // threads that need no bell
+  std::atomic<int> callers_{0};         // calls of `run` at the moment
+  std::atomic<int> started_{0};         // size of threads_, to be read without its lock
+  std::atomic<bool> stopping_{false};
+  std::mutex starting_;  // guards threads_
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace tilewise
