@@ -2,9 +2,44 @@
 # the objects, because the shared library hides all but tw_*.
 find_package(Threads REQUIRED)
 
-# A folder is its own list of sources: one more list here could only disagree with it.
-# CONFIGURE_DEPENDS makes the build look again each time.
+# Files of isa/ alone know an instruction set. They are compiled for speed in every build: without
+# inlining, functions of shared headers would be left in them and linked into the others' programs.
+function(tilewise_instruction_set name)
+  set(flags -O3 -ffp-contract=fast -Wno-psabi ${ARGN})
+  # The address sanitizer's stack does not align vectors of 64 bytes and more. Memory of the heap,
+  # which is where tiles lie, stays watched.
+  if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=[a-z,]*address")
+    if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+      list(APPEND flags --param=asan-stack=0)
+    else()
+      list(APPEND flags -mllvm -asan-stack=0)
+    endif()
+  endif()
+  set_source_files_properties(${isa_folder}/${name}.cpp PROPERTIES COMPILE_OPTIONS "${flags}")
+  list(APPEND tilewise_instruction_sets ${name})
+  set(tilewise_instruction_sets ${tilewise_instruction_sets} PARENT_SCOPE)
+endfunction()
+
+set(isa_folder ${PROJECT_SOURCE_DIR}/src/backends/cpu/isa)
+set(tilewise_instruction_sets)
+tilewise_instruction_set(portable)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512)
+  tilewise_instruction_set(avx2 -mavx2 -mfma -mf16c)
+  tilewise_instruction_set(avx512 ${avx512})
+  tilewise_instruction_set(avx512_bf16 ${avx512} -mavx512bf16)
+  tilewise_instruction_set(amx_bf16 ${avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  tilewise_instruction_set(neon)
+endif()
+
+# A folder is its own list of sources: one more list here could only disagree with it. Of isa/ there
+# are those of this processor. CONFIGURE_DEPENDS makes the build look again each time.
 file(GLOB_RECURSE tilewise_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.cpp)
+list(FILTER tilewise_sources EXCLUDE REGEX "/backends/cpu/isa/")
+list(TRANSFORM tilewise_instruction_sets PREPEND ${isa_folder}/ OUTPUT_VARIABLE isa_sources)
+list(TRANSFORM isa_sources APPEND .cpp)
+list(APPEND tilewise_sources ${isa_folder}/isa.cpp ${isa_sources})
 file(GLOB_RECURSE tilewise_private_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.h)
 file(GLOB tilewise_public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tilewise/*.h
      ${PROJECT_SOURCE_DIR}/include/tilewise/*.hpp)
@@ -19,6 +54,7 @@ set_target_properties(tilewise_objects PROPERTIES VERIFY_INTERFACE_HEADER_SETS O
 target_compile_features(tilewise_objects PUBLIC cxx_std_20)
 target_link_libraries(tilewise_objects PUBLIC Threads::Threads)
 tilewise_compile_options(tilewise_objects)
+
 # A wrong kernel on purpose, for tools/mutants.py (src/core/wound.h): it never leaves its folder.
 if(TILEWISE_WOUNDS)
   target_compile_definitions(tilewise_objects PUBLIC TILEWISE_WOUNDS)

@@ -28,6 +28,8 @@ RANDOM_CALLS = "random calls"  # the check that has a thousand cases and more
 # How many random calls are made (docs/numerics.md): few, and first those of one family alone.
 SMALL = {"TILEWISE_TIER": "smoke"}
 FIRST = {**SMALL, "TILEWISE_CASE": "random/gauss"}
+# The mistakes stand in the plain backend and in what all share, so no other one may run.
+WHERE = {"TILEWISE_BACKEND": "plain"}
 FAMILIES = 30  # how much longer all take than one, at most
 Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
@@ -195,7 +197,7 @@ class Runner:
         self.suites: list[Suite] = []  # the quickest first
 
     def _run(self, program: str, chosen: str, limit: float | None, extra: Environment) -> Ended:
-        environment = {**os.environ, **extra, "GTEST_COLOR": "no"}
+        environment = {**os.environ, **extra, **WHERE, "GTEST_COLOR": "no"}
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
             command = [

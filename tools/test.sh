@@ -57,6 +57,12 @@ thread_tests() {
   tested tsan tsan --tests-regex "$threaded"
 }
 
+# Kernels for another processor, on the machine that QEMU makes of this one.
+neon_tests() {
+  built neon test_backends_cpu test_conformance
+  tested neon neon
+}
+
 python_tests() {
   build/venv/bin/pip install -q --disable-pip-version-check .
   build/venv/bin/pytest -q --junit-xml="$results/python/pytest.xml"
@@ -99,6 +105,7 @@ case $extent in
     part clang preset_tests clang
     part asan preset_tests asan
     part tsan thread_tests
+    if [ "$(uname -m)" = x86_64 ]; then part neon neon_tests; fi
     part python python_tests
     part examples page_examples
     if [ "$extent" = full ]; then

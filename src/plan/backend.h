@@ -25,7 +25,8 @@ struct Plan {
   Tile tile;
   int workers = 1;
   int64 workspace_bytes = 0;
-  const char* note = "";  // what a reader of `explain` should know about the speed of this choice
+  const void* variant = nullptr;  // the backend's own: what it chose to run this with
+  char note[256] = "";  // what a reader of `explain` should know about the speed of this choice
 };
 
 // What a run works with. The workspace is at least as large as the plan says.
@@ -38,7 +39,9 @@ struct Backend {
   const char* name;
   const char* summary;
 
-  // Ok, or the sentence why not. `runs_on` answers for the operations beside attention.
+  // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID
+  // says that what was asked of this one cannot be meant, and refuses the call. `runs_on` answers
+  // for the operations beside attention.
   Status (*runs_on)(const Machine&);
   Status (*accepts)(const Problem&, const Machine&);
   Plan (*plan)(const Problem&, const Machine&);
@@ -51,7 +54,7 @@ struct Backend {
 };
 
 // Best first. The last one, plain, takes whatever runs on a processor.
-inline constexpr int kBackendCount = 1;
+inline constexpr int kBackendCount = 2;
 extern const Backend* const kBackends[kBackendCount];
 
 // The first backend of the list that accepts, or the one that TILEWISE_BACKEND names, has planned.

@@ -9,11 +9,14 @@
 
 namespace tilewise {
 
+namespace cpu {
+extern const Backend kBackend;
+}
 namespace plain {
 extern const Backend kBackend;
 }
 
-const Backend* const kBackends[kBackendCount] = {&plain::kBackend};
+const Backend* const kBackends[kBackendCount] = {&cpu::kBackend, &plain::kBackend};
 
 namespace {
 
@@ -44,6 +47,7 @@ Status first(Accepts accepts, const Backend*& chosen) {
       chosen = backend;
       return {};
     }
+    if (status.code == TW_INVALID) return status;
     reasons.add(" %s: %s", backend->name, status.sentence);
   }
   return unsupported("No backend can run this.%s%s", said,

@@ -220,8 +220,9 @@ class UsageTest(ProgramTest):
             self.assert_refused(start(*words), 2, sentence)
 
     def test_a_wrong_environment(self) -> None:
-        result = start("explain", "--case", "tiny", TILEWISE_BACKEND="nonsense")
-        self.assert_refused(result, 2, "TILEWISE_BACKEND")
+        for variable in ("TILEWISE_BACKEND", "TILEWISE_CPU_ISA"):
+            result = start("explain", "--case", "tiny", **{variable: "nonsense"})
+            self.assert_refused(result, 2, variable)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ constexpr double kTiny = 1e-39;
 
 struct Sizes {
   explicit Sizes(Memory& memory)
-      : batch(1 + memory.below(2)),
+      // At least two, for a call of one task needs no thread.
+      : batch(2 + memory.below(2)),
         length(40 + memory.below(60)),
         key_heads(1 + memory.below(2)),
         heads(key_heads * (1 + memory.below(2))),

@@ -3,6 +3,7 @@
 
 #include "backends/plain/passes.h"
 #include "backends/plain/tile.h"
+#include "plan/text.h"
 
 namespace tilewise::plain {
 namespace {
@@ -54,10 +55,10 @@ Plan plan(const Problem& problem, const Machine& machine) {
   plan.workers = machine.workers;
   plan.workspace_bytes = is_double(problem) ? workspace<double>(problem, machine.workers)
                                             : workspace<float>(problem, machine.workers);
-  plan.note =
-      problem.operation == TW_BACKWARD
-          ? "portable loops; each pass recomputes the scores, two products more than the least"
-          : "portable loops, no instruction set in particular";
+  const bool twice = problem.operation == TW_BACKWARD;
+  Text(plan.note, sizeof plan.note)
+      .add("portable loops, no instruction set in particular%s",
+           twice ? "; each pass recomputes the scores, two products more than the least" : "");
   return plan;
 }
 

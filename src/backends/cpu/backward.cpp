@@ -1,0 +1,102 @@
+// Gradients, pass by pass: what is known of each row, then the keys and with them the queries, then
+// what is asked for beside them.
+#include "backends/cpu/backward_keys.h"
+
+namespace tilewise::cpu {
+namespace {
+
+template <class T>
+class Backward {
+ public:
+  Backward(const Problem& p, const Kernels<T>& kernels, int workers, std::byte* workspace)
+      : p_(p),
+        kernels_(kernels),
+        arena_(workspace),
+        sums_(p, kernels, arena_),
+        keys_(p, kernels, sums_, arena_, workers),
+        share_(core::larger(keys_.share(), row_pass_share(p, kernels))),
+        shares_(workspace ? workspace + arena_.used() : nullptr) {
+    if (p.gradients.bias) share_ = core::larger(share_, bias_pass_share(p, kernels));
+  }
+
+  Planned plan(int workers) const {
+    return {keys_.tile(), kAlignmentRoom + arena_.used() + workers * share_};
+  }
+
+  void run(const Parallel& parallel) const {
+    const Workers workers{parallel, shares_, share_};
+    const Gradients& wanted = p_.gradients;
+    find_row_sums(p_, kernels_, sums_, workers);
+    const bool by_row = p_.shape.queries > 0 && (wanted.query || wanted.slopes);
+    if (by_row || wanted.key || wanted.value) keys_.run(workers);
+    if (wanted.bias) find_bias_gradient(p_, kernels_, sums_, workers);
+    if (wanted.query) store_queries(workers);
+    if (wanted.slopes) add_up(wanted.slopes, sums_.slope);
+    if (wanted.sinks) add_up(wanted.sinks, sums_.sink);
+  }
+
+ private:
+  void store_queries(const Workers& workers) const {
+    const Shape& shape = p_.shape;
+    const int64 tiles = core::ceil_div(shape.queries, kernels_.pitch);
+    workers.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
+      const int64 head = task / tiles, b = head / shape.heads;
+      const QueryTile tile{b, head % shape.heads, 1,
+                           tile_range(task % tiles, kernels_.pitch, p_.queries.place(b).length)};
+      if (tile.rows.empty()) return;
+      Arena arena(workers.scratch(worker));
+      const RowList list{arena.take<std::byte*>(kernels_.pitch)};
+      T* factor = arena.take<T>(kernels_.pitch);
+      for (int64 lane = 0; lane < kernels_.pitch; ++lane)
+        factor[lane] = static_cast<T>(p_.scores.scale);
+      const int64 row = sums_.first(b, tile.first_head) + tile.rows.begin;
+      store_lanes(kernels_,
+                  list.of_lanes(p_, p_.gradients.query, {tile, 0, tile.lanes()}, shape.dim), factor,
+                  {sums_.query + row * sums_.pitch, sums_.pitch});
+    });
+  }
+
+  // Adds rows' parts, in their order, into a gradient by head or (batch, head).
+  void add_up(const View& to, const T* parts) const {
+    const int64 batch = p_.shape.batch;
+    for (int64 own = 0; own < to.size.batch; ++own) {
+      const Range served = to.size.batch == 1 ? Range{0, batch} : Range{own, own + 1};
+      for (int64 h = 0; h < p_.shape.heads; ++h) {
+        double sum = 0;
+        for (int64 b = served.begin; p_.shape.queries > 0 && b < served.end; ++b) {
+          const int64 rows = p_.queries.place(b).length;
+          for (int64 i = 0; i < rows; ++i) sum += static_cast<double>(parts[sums_.first(b, h) + i]);
+        }
+        tilewise::store(to, to.offset(own, h, 0, 0), sum);
+      }
+    }
+  }
+
+  const Problem& p_;
+  const Kernels<T>& kernels_;
+  Arena arena_;
+  RowSums<T> sums_;
+  KeyPass<T> keys_;
+  int64 share_;
+  std::byte* shares_;
+};
+
+}  // namespace
+
+template <class T>
+Planned backward_plan(const Problem& problem, const Isa& isa, int workers) {
+  return Backward<T>(problem, kernels_for<T>(problem, isa), workers, nullptr).plan(workers);
+}
+
+template <class T>
+void backward(const Problem& problem, const Isa& isa, int workers, const Resources& resources) {
+  Backward<T>(problem, kernels_for<T>(problem, isa), workers, aligned(resources.workspace))
+      .run(resources.parallel);
+}
+
+template Planned backward_plan<float>(const Problem&, const Isa&, int);
+template Planned backward_plan<double>(const Problem&, const Isa&, int);
+template void backward<float>(const Problem&, const Isa&, int, const Resources&);
+template void backward<double>(const Problem&, const Isa&, int, const Resources&);
+
+}  // namespace tilewise::cpu

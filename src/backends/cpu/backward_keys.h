@@ -1,0 +1,316 @@
+// The pass of backward that owns keys. A task owns a range of keys, walks the queries of all heads
+// that share them, and keeps the gradients of its keys and values to itself. What it adds to a
+// query's gradient it adds in its turn: ranges take turns in the order of their keys, from the last
+// tile of queries to the first, so that sums are made in one order whoever runs them. Five products
+// a tile, and no number is written by two at once.
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "backends/cpu/backward_passes.h"
+#include "backends/cpu/differentiate.h"
+
+namespace tilewise::cpu {
+
+// About so many queries are worked on at once.
+inline constexpr int64 kQueryLanes = 96;
+inline constexpr int64 kMostQueryGroups =
+    16;  // of two doubles a register, three registers side by side
+// Keys of a tile, and tiles of a task, at most.
+inline constexpr int64 kKeys = 64, kMostTaskTiles = 4;
+
+template <class T>
+struct KeyScratch {
+  KeyScratch(const Problem& p, const Kernels<T>& kernels, int64 task_keys, Arena& arena)
+      : groups(core::larger(int64{1}, kQueryLanes / kernels.pitch)),
+        pitch(round_up(p.shape.dim, kernels.lanes)),
+        value_pitch(round_up(p.shape.value_dim, kernels.lanes)),
+        scores(p, kernels, arena) {
+    const int64 lanes = kernels.pitch, tile = kKeys * lanes;
+    list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));
+    key = arena.take<T>((task_keys + kKeysBeyond) * pitch);
+    key_numbers = kernels.pairs() ? arena.take<T>((task_keys + kKeysBeyond) * pitch) : key;
+    value = arena.take<T>((task_keys + kKeysBeyond) * value_pitch);
+    key_gradient = arena.take<T>(task_keys * pitch);
+    value_gradient = arena.take<T>(task_keys * value_pitch);
+    query = arena.take<T>(groups * lanes * pitch);
+    output = arena.take<T>(groups * lanes * value_pitch);
+    weights = arena.take<T>(groups * tile);
+    raw = arena.take<T>(groups * lanes * task_keys);
+    gradient = p.scores.softcap > 0 ? arena.take<T>(tile) : nullptr;
+    seen = arena.take<Range>(groups * (task_keys / kKeys));
+    ahead_query.at = arena.take<std::byte*>(groups * lanes);
+    ahead_output.at = arena.take<std::byte*>(groups * lanes);
+    if (p.gradients.slopes) slope = arena.take<T>(groups * lanes * (task_keys / kKeys));
+    factor = arena.take<T>(core::larger(task_keys, lanes));
+    for (int64 g = 0; g < groups; ++g) rows[g] = GroupRows<T>(p, kernels, arena);
+  }
+
+  int64 groups, pitch, value_pitch;
+  ScoreScratch<T> scores;
+  RowList list, ahead_query, ahead_output;
+  T *key, *value, *key_numbers;      // [key][dim]: for scores, and as numbers
+  T *key_gradient, *value_gradient;  // [key][dim]
+  T *query, *output;                 // [group][lane][dim]
+  T* weights;                        // [group][key][lane], of one tile of keys
+  T* raw;                            // [tile of keys][group][key][lane]
+  T* gradient;                       // [key][lane]
+  Range* seen;                       // [tile of keys][group]: keys with weights, in whole blocks
+  T* slope = nullptr;                // [tile of keys][group][lane]
+  T* factor;
+  GroupRows<T> rows[kMostQueryGroups];
+};
+
+template <class T>
+class KeyPass {
+ public:
+  KeyPass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums, Arena& arena,
+          int workers)
+      : p_(p), kernels_(kernels), sums_(sums) {
+    const Shape& s = p.shape;
+    const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
+    // Enough tasks for all, of as many keys as that allows. Bits do not depend on it.
+    const int64 tiles = core::ceil_div(s.keys, kKeys);
+    const int64 tasks = core::ceil_div(int64{4} * workers, heads);
+    task_tiles_ = core::smaller(kMostTaskTiles, core::larger(int64{1}, tiles / tasks));
+    ranges_ = core::ceil_div(tiles, task_tiles_);
+    // Sequences without rows can be more than there is memory for their turns.
+    turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;
+    turns_ = arena.take<int64>(turn_count_ + 1);
+    query_tile_ = core::larger(int64{1}, kQueryLanes / kernels.pitch) * kernels.pitch;
+  }
+
+  int64 task_keys() const { return task_tiles_ * kKeys; }
+  Tile tile() const { return {query_tile_, kKeys}; }
+
+  int64 share() const {
+    Arena counting(nullptr);
+    const KeyScratch<T> counted(p_, kernels_, task_keys(), counting);
+    return counting.used();
+  }
+
+  void run(const Workers& workers) const {
+    const Shape& s = p_.shape;
+    const int64 heads = s.batch * s.key_heads;
+    for (int64 n = 0; n < turn_count_; ++n)
+      turns_[n] = tiles_of(n / ranges_ / s.heads, n % ranges_).end;
+    int64& next = turns_[turn_count_];
+    next = 0;
+    workers.parallel(heads * ranges_, [&](int64, int32 worker) {
+      // Whatever order an embedder's threads run tasks in, ranges of keys are begun in theirs: one
+      // that waits for its turn waits for a task that somebody runs.
+      const int64 task = std::atomic_ref(next).fetch_add(1);
+      Arena arena(workers.scratch(worker));
+      KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
+      run_task(task % heads / s.key_heads, task % heads % s.key_heads, task / heads, scratch);
+    });
+  }
+
+ private:
+  // Tiles of queries that see keys of a range.
+  Range tiles_of(int64 b, int64 range) const {
+    const core::Band band = p_.band(b);
+    const Range columns = tile_range(range, task_keys(), band.keys);
+    if (columns.empty()) return {0, 0};
+    const Range seen = band.queries_of(columns);
+    if (seen.empty()) return {0, 0};
+    return {seen.begin / query_tile_, core::ceil_div(seen.end, query_tile_)};
+  }
+
+  int64& turn(int64 b, int64 h, int64 range) const {
+    return turns_[(b * p_.shape.heads + h) * ranges_ + range];
+  }
+
+  void run_task(int64 b, int64 key_head, int64 range, KeyScratch<T>& s) const {
+    const Place place = p_.keys.place(b);
+    const Range columns = tile_range(range, task_keys(), place.length);
+    if (columns.empty()) return;
+    load_keys(place, key_head, columns, s);
+    const Range tiles = tiles_of(b, range);
+    for (int64 g = 0; g < p_.shape.group(); ++g) {
+      const int64 h = key_head * p_.shape.group() + g;
+      const Head<T> head(p_, b, h);
+      for (int64 t = tiles.end - 1; t >= tiles.begin; --t) {
+        const QueryTile tile{b, h, 1, tile_range(t, query_tile_, head.queries.length)};
+        if (!tile.rows.empty()) take(head, tile, columns, s);
+        wait_for_turn(b, h, range, t);
+        if (!tile.rows.empty()) add_to_rows(head, tile, columns, s);
+        std::atomic_ref(turn(b, h, range)).store(t, std::memory_order_release);
+      }
+    }
+    store_keys(place, key_head, columns, s);
+  }
+
+  void wait_for_turn(int64 b, int64 h, int64 range, int64 tile) const {
+    if (range == 0) return;
+    const std::atomic_ref before(turn(b, h, range - 1));
+    while (before.load(std::memory_order_acquire) > tile) std::this_thread::yield();
+  }
+
+  void load_keys(const Place& place, int64 key_head, Range columns, KeyScratch<T>& s) const {
+    const Shape& shape = p_.shape;
+    const int64 b = place.sequence, padded = columns.size() + kKeysBeyond;
+    const Rows keys = s.list.of_keys(p_.key, {p_.keys, place, key_head}, columns, shape.dim);
+    const T factor = factor_of<T>(p_.scaling.key, b, key_head);
+    load_operand(kernels_, keys, factor, {s.key, s.pitch}, padded);
+    if (s.key_numbers != s.key)
+      load_lanes(kernels_, keys, factor, {s.key_numbers, s.pitch}, padded);
+    load_operand(kernels_,
+                 s.list.of_keys(p_.value, {p_.keys, place, key_head}, columns, shape.value_dim),
+                 factor_of<T>(p_.scaling.value, b, key_head), {s.value, s.value_pitch}, padded);
+    for (int64 n = 0; n < columns.size() * s.pitch; ++n) s.key_gradient[n] = 0;
+    for (int64 n = 0; n < columns.size() * s.value_pitch; ++n) s.value_gradient[n] = 0;
+  }
+
+  // The rows that the next tile, the one before, will read.
+  Ahead next_rows(const View& view, const QueryTile& tile, int64 dim, const RowList& list) const {
+    const Range rows{core::larger(tile.rows.begin - query_tile_, int64{0}), tile.rows.begin};
+    if (rows.empty()) return {};
+    const QueryTile next{tile.b, tile.first_head, 1, rows};
+    const Rows of = list.of_lanes(p_, view, {next, 0, next.lanes()}, dim);
+    return {of.at, of.count, dim * core::bytes_of(view.dtype)};
+  }
+
+  int64 groups_of(const QueryTile& tile) const {
+    return core::ceil_div(tile.lanes(), kernels_.pitch);
+  }
+
+  // Calls body(tile of keys, its number in the range) for those that rows of the tile see.
+  template <class Body>
+  void for_each_key_tile(const Head<T>& head, const QueryTile& tile, Range columns,
+                         Body body) const {
+    for (int64 n = 0; n * kKeys < columns.size(); ++n) {
+      const int64 begin = columns.begin + n * kKeys;
+      const Range keys{begin, core::smaller(begin + kKeys, columns.end)};
+      if (head.cover(tile.rows, keys) != Cover::kNone) body(keys, n);
+    }
+  }
+
+  // All of a tile of queries but its own gradient.
+  void take(const Head<T>& head, const QueryTile& tile, Range columns, KeyScratch<T>& s) const {
+    const int64 groups = groups_of(tile), lanes = kernels_.pitch;
+    for (int64 g = 0; g < groups; ++g)
+      s.rows[g].load({p_, kernels_, sums_}, tile, g * lanes,
+                     {s.list, s.query + g * lanes * s.pitch, s.output + g * lanes * s.value_pitch});
+    Ahead fetched = next_rows(p_.query, tile, p_.shape.dim, s.ahead_query);
+    Ahead also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.ahead_output);
+    for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
+      const KeyTile at{columns, keys, n};
+      bool whole = true;
+      for (int64 g = 0; g < groups; ++g) {
+        take_group(at, g, fetched, s);
+        whole = whole && s.seen[n * s.groups + g] == keys;
+        fetched = also;
+        also = {};
+      }
+      // Where groups see different keys, each adds its own.
+      for (int64 g = 0; g < (whole ? 1 : groups); ++g) add_to_keys(at, g, whole ? groups : 1, s);
+    });
+  }
+
+  // Tile number n of a task's keys.
+  struct KeyTile {
+    Range task, keys;
+    int64 n;
+  };
+
+  // What `count` groups from g on add to the gradients of the keys that group g sees.
+  void add_to_keys(const KeyTile& at, int64 g, int64 count, KeyScratch<T>& s) const {
+    const Range seen = s.seen[at.n * s.groups + g];
+    if (seen.empty()) return;
+    const int64 lanes = kernels_.pitch;
+    const T* raw = s.raw + at.n * s.groups * kKeys * lanes;
+    const int64 to = seen.begin - at.task.begin, from = seen.begin - at.keys.begin;
+    const auto left = [&](const T* tile) {
+      return LeftSide<T>{tile + (g * kKeys + from) * lanes, lanes, 1, lanes, count, kKeys * lanes};
+    };
+    if (p_.gradients.value)
+      kernels_.add_product({left(s.weights),
+                            {s.output + g * lanes * s.value_pitch, s.value_pitch},
+                            {s.value_gradient + to * s.value_pitch, s.value_pitch},
+                            seen.size(),
+                            s.value_pitch});
+    if (p_.gradients.key)
+      kernels_.add_product({left(raw),
+                            {s.query + g * lanes * s.pitch, s.pitch},
+                            {s.key_gradient + to * s.pitch, s.pitch},
+                            seen.size(),
+                            s.pitch});
+  }
+
+  void take_group(const KeyTile& at, int64 g, const Ahead& ahead, KeyScratch<T>& s) const {
+    const GroupRows<T>& rows = s.rows[g];
+    const Range keys = at.keys;
+    const int64 lanes = kernels_.pitch, n = at.n;
+    T* weights = s.weights + g * kKeys * lanes;
+    T* raw = s.raw + (n * s.groups + g) * kKeys * lanes;
+    Range seen = core::intersect(keys, rows.group.seen);
+    if (seen.empty()) seen = {keys.begin, keys.begin};
+    seen.begin = keys.begin + (seen.begin - keys.begin) / kRowStep * kRowStep;
+    s.seen[n * s.groups + g] = seen;
+    const int64 first = (seen.begin - keys.begin) * lanes;
+    // Products go over all lanes, also those that hold no row.
+    if (rows.group.vectors * kernels_.lanes < lanes) {
+      for (T* numbers : {weights, raw})
+        for (int64 i = 0; i < seen.size() * lanes; ++i) numbers[first + i] = 0;
+    }
+    T* slope = s.slope ? s.slope + (n * s.groups + g) * lanes : nullptr;
+    for (int64 lane = 0; slope && lane < lanes; ++lane) slope[lane] = 0;
+    if (seen.empty()) return;
+    const int64 skipped = seen.begin - at.task.begin;
+    const GradientTile<T> to{weights + first, s.gradient ? s.gradient : raw + first, raw + first};
+    differentiate<T>({p_, kernels_, sums_}, s.scores, rows,
+                     {{seen, {s.key + skipped * s.pitch, s.pitch}, ahead},
+                      {s.value + skipped * s.value_pitch, s.value_pitch}},
+                     to);
+    if (slope)
+      kernels_.add_slopes(
+          {{to.gradient, seen.size(), rows.group.vectors},
+           Scorer<T>(p_, kernels_, s.scores).find_positions(rows.tile, rows.group, seen),
+           slope});
+  }
+
+  // The tile's share of its own rows' gradients, tile of keys by tile of keys.
+  void add_to_rows(const Head<T>& head, const QueryTile& tile, Range columns,
+                   KeyScratch<T>& s) const {
+    const int64 lanes = kernels_.pitch;
+    const int64 row = sums_.first(tile.b, tile.first_head) + tile.rows.begin;
+    for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
+      for (int64 g = 0; g < groups_of(tile); ++g) {
+        const Group<T>& group = s.rows[g].group;
+        const Range seen = s.seen[n * s.groups + g];
+        if (seen.empty()) continue;
+        const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
+        if (sums_.query)
+          kernels_.add_product(
+              {{s.raw + ((n * s.groups + g) * kKeys + first) * lanes, 1, lanes, seen.size(), 1, 0},
+               {s.key_numbers + skipped * s.pitch, s.pitch},
+               {sums_.query + (row + g * lanes) * sums_.pitch, sums_.pitch},
+               group.count,
+               s.pitch});
+        for (int64 lane = 0; sums_.slope && lane < group.count; ++lane)
+          sums_.slope[row + g * lanes + lane] += s.slope[(n * s.groups + g) * lanes + lane];
+      }
+    });
+  }
+
+  void store_keys(const Place& place, int64 key_head, Range columns, KeyScratch<T>& s) const {
+    const auto put = [&](const View& to, int64 dim, T factor, Matrix<const T> from) {
+      if (!to) return;
+      for (int64 i = 0; i < columns.size(); ++i) s.factor[i] = factor;
+      store_lanes(kernels_, s.list.of_keys(to, {p_.keys, place, key_head}, columns, dim), s.factor,
+                  from);
+    };
+    put(p_.gradients.key, p_.shape.dim, static_cast<T>(p_.scores.scale), {s.key_gradient, s.pitch});
+    put(p_.gradients.value, p_.shape.value_dim, T(1), {s.value_gradient, s.value_pitch});
+  }
+
+  const Problem& p_;
+  const Kernels<T>& kernels_;
+  const RowSums<T>& sums_;
+  int64 task_tiles_, ranges_, turn_count_, query_tile_;
+  int64* turns_;  // [head][range]: tiles of queries from this on are done; then the next task
+};
+
+}  // namespace tilewise::cpu

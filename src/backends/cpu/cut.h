@@ -1,0 +1,80 @@
+// How a forward pass is cut into tasks.
+#pragma once
+
+#include "backends/cpu/scores.h"
+
+namespace tilewise::cpu {
+
+// Queries of a task, at most: their rows of query and output should stay near.
+inline constexpr int64 kMostLanes = 384, kMostGroups = 32;
+
+// Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
+// queries are cut changes no bit of a result, for lanes know nothing of each other, so it may
+// depend on the number of workers; how keys are split does, so that does not.
+struct Cut {
+  int64 batch = 0, key_heads = 0, group = 1;  // of the problem
+  int64 rows = 1, heads = 1;                  // of a tile
+  int64 row_tiles = 0, head_tiles = 1;
+  int64 groups = 1;  // of lanes, in a tile
+  int64 splits = 1, split_keys = core::kUnlimited;
+  bool longest_first = false;
+
+  int64 lanes() const { return rows * heads; }
+  int64 tiles() const { return batch * key_heads * head_tiles * row_tiles; }
+
+  QueryTile tile(const Problem& p, int64 n) const {
+    const int64 others = batch * key_heads * head_tiles;
+    // Tiles of late rows have the most keys under a causal mask. Otherwise tiles of one head follow
+    // each other, while its keys are still near.
+    const int64 row_tile = longest_first ? row_tiles - 1 - n / others : n % row_tiles;
+    const int64 other = longest_first ? n % others : n / row_tiles;
+    const int64 b = other / head_tiles / key_heads, key_head = other / head_tiles % key_heads;
+    const int64 first = other % head_tiles * heads;
+    return {b, key_head * group + first, core::smaller(heads, group - first),
+            tile_range(row_tile, rows, p.queries.place(b).length)};
+  }
+
+  Range keys_of_split(int64 split) const {
+    return {split * split_keys, core::smaller(core::kUnlimited, (split + 1) * split_keys)};
+  }
+};
+
+template <class T>
+Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
+  const Shape& s = p.shape;
+  Cut cut;
+  cut.batch = s.batch;
+  cut.key_heads = s.key_heads;
+  cut.group = s.group();
+  cut.longest_first = p.mask.right < core::kUnlimited;
+  const int64 heads = s.batch * s.key_heads;
+  if (s.queries == 0 || heads == 0) return cut;
+
+  // Enough tiles that nobody waits long for the last one, as large as that allows.
+  const int64 tiles_per_worker = cut.longest_first ? 5 : 2;
+  const int64 all_lanes = heads * s.group() * s.queries;
+  cut.groups = core::smaller(
+      core::smaller(kMostGroups, core::larger(int64{1}, kMostLanes / kernels.pitch)),
+      core::larger(int64{1}, all_lanes / (kernels.pitch * tiles_per_worker * workers)));
+  const int64 lanes = cut.groups * kernels.pitch;
+  // Absent blocks are skipped by what one head sees.
+  if (!p.mask.blocks && 2 * s.queries <= lanes)
+    cut.heads = core::smaller(s.group(), lanes / s.queries);
+  cut.rows = core::smaller(s.queries, lanes / cut.heads);
+  cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
+  cut.row_tiles = core::ceil_div(s.queries, cut.rows);
+  cut.head_tiles = core::ceil_div(s.group(), cut.heads);
+
+  // Splits are worth their merging only where there is little else to share out.
+  constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 4 * kTileKeys;
+  const int64 least_tiles = heads * core::ceil_div(s.group() * s.queries, kernels.pitch);
+  if (least_tiles < kFewTiles && s.keys >= 2 * kLeastKeys) {
+    const int64 wanted =
+        core::smaller(core::ceil_div(kWantedTasks, least_tiles), s.keys / kLeastKeys);
+    cut.split_keys = core::ceil_div(core::ceil_div(s.keys, wanted), kTileKeys) * kTileKeys;
+    cut.splits = core::ceil_div(s.keys, cut.split_keys);
+  }
+  return cut;
+}
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,316 @@
+// The forward pass. A task takes a tile of queries and walks its keys, tile by tile: score, mask,
+// raise, accumulate. With few queries and many keys, as in decoding, the keys are split over
+// several tasks, and what those found is merged in their order.
+#include "backends/cpu/cut.h"
+#include "backends/cpu/keys.h"
+#include "backends/cpu/passes.h"
+
+namespace tilewise::cpu {
+namespace {
+
+template <class T>
+struct Scratch {
+  Scratch(const Problem& p, const Kernels<T>& kernels, int64 groups, Arena& arena)
+      : scores(p, kernels, arena),
+        dims{round_up(p.shape.dim, kernels.lanes),
+             round_up(p.shape.value_dim, core::larger(kernels.lanes, kPanel))} {
+    const int64 pitch = kernels.pitch;
+    rows.at = arena.take<std::byte*>(core::larger(kTileKeys, pitch));
+    ahead.at = arena.take<std::byte*>(2 * kTileKeys);
+    key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);
+    value = arena.take<T>((kTileKeys + kKeysBeyond) * dims.value);
+    row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
+    weights = arena.take<T>(kTileKeys * pitch);
+    copies = arena.take<T>(2 * kMostFew * core::larger(dims.key, dims.value));
+    query = arena.take<T>(groups * dims.key * pitch);
+    output = arena.take<T>(groups * dims.value * pitch);
+    max = arena.take<T>(groups * pitch);
+    sum = arena.take<T>(groups * pitch);
+    factor = arena.take<T>(pitch);
+    for (int64 g = 0; g < groups; ++g) lanes[g] = Group<T>(p, kernels, arena);
+  }
+
+  RunningRows<T> running(int64 group, int64 pitch) const {
+    return {max + group * pitch, sum + group * pitch, factor};
+  }
+
+  ScoreScratch<T> scores;
+  struct {
+    int64 key, value;
+  } dims;  // rounded up to whole vectors
+  RowList rows, ahead;
+  T *key, *value;     // [key][dim], panels
+  T* row;             // [lane][dim], rows on their way in or out
+  T* weights;         // [key][lane], of the group at hand; scores before
+  T* copies;          // rows for FewArgs, and then rows of output
+  T *query, *output;  // [group][dim][lane]
+  T *max, *sum;       // [group][lane]
+  T* factor;          // [lane]
+  Group<T> lanes[kMostGroups];
+};
+
+// What the tasks of a split found: unnormalised rows of output, and their running rows.
+template <class T>
+struct Parts {
+  void take(const Problem& p, const Cut& cut, Arena& arena) {
+    if (cut.splits == 1) return;
+    const int64 lanes = cut.tiles() * cut.lanes();
+    output = arena.take<T>(lanes * cut.splits * p.shape.value_dim);
+    row = arena.take<core::Row<T>>(lanes * cut.splits);
+  }
+
+  T* output = nullptr;          // [tile][split][lane][value_dim]
+  core::Row<T>* row = nullptr;  // [tile][split][lane]
+};
+
+template <class T>
+class Forward {
+ public:
+  Forward(const Problem& problem, const Kernels<T>& kernels, int workers, std::byte* workspace)
+      : p_(problem),
+        kernels_(kernels),
+        cut_(cut_of(problem, kernels, workers)),
+        few_(cut_.lanes() <= core::smaller(kMostFew, kernels.lanes)) {
+    Arena arena(workspace);
+    parts_.take(p_, cut_, arena);
+    common_ = arena.used();
+    shares_ = workspace ? workspace + common_ : nullptr;
+    Arena counting(nullptr);
+    const Scratch<T> counted(p_, kernels_, cut_.groups, counting);
+    share_ = counting.used();
+  }
+
+  int64 bytes(int workers) const { return common_ + workers * share_; }
+  Tile tile() const { return {cut_.rows, kTileKeys}; }
+
+  void run(const Parallel& parallel) const {
+    parallel(cut_.tiles() * cut_.splits, [&](int64 task, int32 worker) {
+      const QueryTile tile = cut_.tile(p_, task / cut_.splits);
+      if (tile.rows.empty()) return;
+      Arena arena(shares_ + worker * share_);
+      Scratch<T> scratch(p_, kernels_, cut_.groups, arena);
+      attend(tile, cut_.keys_of_split(task % cut_.splits), scratch);
+      finish(tile, task, scratch);
+    });
+    if (cut_.splits == 1) return;
+    parallel(cut_.tiles(), [&](int64 task, int32 worker) {
+      const QueryTile tile = cut_.tile(p_, task);
+      Arena arena(shares_ + worker * share_);
+      Scratch<T> scratch(p_, kernels_, cut_.groups, arena);
+      for (int64 lane = 0; lane < tile.lanes(); ++lane) merge(tile, task, lane, scratch);
+    });
+  }
+
+ private:
+  void load_query(const QueryTile& tile, const Group<T>& group, int64 g, Scratch<T>& s) const {
+    const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
+    const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
+    if (few_) return load_lanes(kernels_, rows, factor, {s.query, s.dims.key}, kernels_.pitch);
+    load_operand(kernels_, rows, factor, {s.row, s.dims.key}, group.vectors * kernels_.lanes);
+    kernels_.to_lanes({s.row, s.dims.key}, s.dims.key, group.vectors, query_of(g, s));
+  }
+
+  // A power of two would put all panels' rows of a key into one set of the cache.
+  int64 panel_keys() const { return kernels_.keys + 2; }
+
+  T* query_of(int64 g, const Scratch<T>& s) const {
+    return s.query + g * s.dims.key * kernels_.pitch;
+  }
+  T* output_of(int64 g, const Scratch<T>& s) const {
+    return s.output + g * s.dims.value * kernels_.pitch;
+  }
+
+  void load_keys(const QueryTile& tile, Range columns, Scratch<T>& s) const {
+    const int64 key_head = tile.first_head / p_.shape.group();
+    const Place place = p_.keys.place(tile.b);
+    load_operand(kernels_,
+                 s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim),
+                 factor_of<T>(p_.scaling.key, tile.b, key_head), {s.key, s.dims.key},
+                 columns.size() + kKeysBeyond);
+    kernels_.load_panels(
+        s.rows.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim),
+        factor_of<T>(p_.scaling.value, tile.b, key_head), s.value, panel_keys(), s.row);
+  }
+
+  // Walks the keys of `split` for all groups of the tile.
+  void attend(const QueryTile& tile, Range split, Scratch<T>& s) const {
+    const int64 pitch = kernels_.pitch, groups = core::ceil_div(tile.lanes(), pitch);
+    for (int64 g = 0; g < groups; ++g) {
+      s.lanes[g].place(p_, kernels_, tile, g * pitch);
+      load_query(tile, s.lanes[g], g, s);
+      for (int64 n = 0; n < pitch; ++n) {
+        s.max[g * pitch + n] = -core::infinity<T>();
+        s.sum[g * pitch + n] = 0;
+      }
+      for (int64 n = 0; n < s.dims.value * pitch; ++n) output_of(g, s)[n] = 0;
+    }
+    const Head<T> head(p_, tile.b, tile.first_head);
+    const int64 last = core::smaller(head.band.keys_of(tile.rows).end, split.end);
+    head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
+      const Range columns = core::intersect(whole, split);
+      if (columns.empty()) return;
+      if (few_) return take_few(tile, columns, s);
+      load_keys(tile, columns, s);
+      const Range next{whole.end, core::smaller(whole.end + kernels_.keys, last)};
+      const Ahead ahead = rows_ahead(tile, next, s);
+      for (int64 g = 0; g < groups; ++g) {
+        // Whole blocks of keys, counted from the tile's first.
+        Range seen = core::intersect(columns, s.lanes[g].seen);
+        seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
+        if (seen.empty()) continue;
+        const int64 skipped = seen.begin - columns.begin;
+        const Matrix<const T> rows{s.key + skipped * s.dims.key, s.dims.key};
+        take(tile, g, skipped, {seen, rows, share(ahead, g, groups)}, s);
+      }
+    });
+  }
+
+  // Keys and values of the tile after this one.
+  Ahead rows_ahead(const QueryTile& tile, Range columns, const Scratch<T>& s) const {
+    if (columns.empty()) return {};
+    const int64 key_head = tile.first_head / p_.shape.group();
+    const Place place = p_.keys.place(tile.b);
+    const RowList values{s.ahead.at + columns.size()};
+    s.ahead.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim);
+    values.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
+    return {s.ahead.at, 2 * columns.size(),
+            core::larger(p_.shape.dim, p_.shape.value_dim) * core::bytes_of(p_.key.dtype)};
+  }
+
+  // What group g of `groups` fetches.
+  static Ahead share(const Ahead& all, int64 g, int64 groups) {
+    const int64 begin = all.count * g / groups;
+    return {all.at + begin, all.count * (g + 1) / groups - begin, all.bytes};
+  }
+
+  // What group g sees of a tile of keys, of which it skips the first ones.
+  void take(const QueryTile& tile, int64 g, int64 skipped, const KeysAt<T>& keys,
+            Scratch<T>& s) const {
+    const Scorer<T> scorer(p_, kernels_, s.scores);
+    const Group<T>& group = s.lanes[g];
+    const T scale = scorer.score(tile, group, query_of(g, s), keys, s.weights);
+    const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors};
+    const RunningRows<T> rows = s.running(g, kernels_.pitch);
+    kernels_.raise({weights, s.scores.largest, scale, rows});
+    if (const T* keep = scorer.keep(tile, group, keys.columns)) kernels_.multiply(weights, keep);
+    kernels_.accumulate({s.value, panel_keys(), round_up(p_.shape.value_dim, kPanel), skipped,
+                         weights, rows.factor, output_of(g, s)});
+  }
+
+  // A tile of keys for a few queries.
+  void take_few(const QueryTile& tile, Range columns, Scratch<T>& s) const {
+    const Scorer<T> scorer(p_, kernels_, s.scores);
+    const Group<T>& group = s.lanes[0];
+    const int64 key_head = tile.first_head / p_.shape.group();
+    const Place place = p_.keys.place(tile.b);
+    FewArgs<T> few{s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim),
+                   factor_of<T>(p_.scaling.key, tile.b, key_head),
+                   s.query,
+                   group.count,
+                   s.dims.key,
+                   s.copies};
+    const T scale = scorer.score(tile, group, few, columns, s.weights);
+    const ScoreTile<T> tile_of{s.weights, columns.size(), group.vectors};
+    kernels_.raise({tile_of, s.scores.largest, scale, s.running(0, kernels_.pitch)});
+    if (const T* keep = scorer.keep(tile, group, columns)) kernels_.multiply(tile_of, keep);
+    few = {s.rows.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim),
+           factor_of<T>(p_.scaling.value, tile.b, key_head),
+           s.output,
+           group.count,
+           s.dims.value,
+           s.copies};
+    kernels_.accumulate_few(few, tile_of, s.factor, s.copies + kMostFew * s.dims.value);
+  }
+
+  void finish(const QueryTile& tile, int64 task, Scratch<T>& s) const {
+    const int64 pitch = kernels_.pitch, dim = p_.shape.value_dim;
+    const Matrix<T> out{few_ ? s.output : s.row, s.dims.value};
+    for (int64 first = 0; first < tile.lanes(); first += pitch) {
+      const int64 count = core::smaller(pitch, tile.lanes() - first);
+      if (!few_)
+        kernels_.from_lanes(output_of(first / pitch, s), s.dims.value,
+                            core::ceil_div(count, kernels_.lanes), out);
+      if (cut_.splits == 1) {
+        for (int64 n = 0; n < count; ++n)
+          s.factor[n] = finish_row(tile, first + n, {s.max[first + n], s.sum[first + n]});
+        store(tile, first, count, {out.data, out.pitch}, s);
+        continue;
+      }
+      const int64 to = task * cut_.lanes() + first;
+      for (int64 n = 0; n < count; ++n) {
+        parts_.row[to + n] = {s.max[first + n], s.sum[first + n]};
+        for (int64 c = 0; c < dim; ++c)
+          parts_.output[(to + n) * dim + c] = out.data[n * out.pitch + c];
+      }
+    }
+  }
+
+  // Stores lse, and returns what the row's sum of weighted values is multiplied by.
+  T finish_row(const QueryTile& tile, int64 lane, core::Row<T> seen) const {
+    const Head<T> head(p_, tile.b, tile.head(lane));
+    const T sink = head.sink();
+    const core::Row<T> row = core::merge(seen, core::row_of(sink));
+    if (p_.lse) {
+      const int64 to = p_.queries.row(p_.lse, head.queries, head.h, tile.row(lane));
+      // To the bit, where the sink is all there is.
+      tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
+    }
+    // A row that saw nothing has sum 0, and output 0.
+    return row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
+  }
+
+  // Rows of s.row times s.factor into lanes first .. first + count - 1 of the output.
+  void store(const QueryTile& tile, int64 first, int64 count, Matrix<const T> from,
+             Scratch<T>& s) const {
+    const Rows rows = s.rows.of_lanes(p_, p_.output, {tile, first, count}, p_.shape.value_dim);
+    store_lanes(kernels_, rows, s.factor, from);
+  }
+
+  void merge(const QueryTile& tile, int64 n, int64 lane, Scratch<T>& s) const {
+    const int64 dim = p_.shape.value_dim;
+    const auto part = [&](int64 split) { return (n * cut_.splits + split) * cut_.lanes() + lane; };
+    core::Row<T> seen;
+    for (int64 split = 0; split < cut_.splits; ++split)
+      seen = core::merge(seen, parts_.row[part(split)]);
+    for (int64 c = 0; c < dim; ++c) s.row[c] = 0;
+    for (int64 split = 0; split < cut_.splits; ++split) {
+      const core::Row<T> row = parts_.row[part(split)];
+      if (row.sum == 0) continue;
+      const T share = core::exp2(row.max - core::shift(seen.max));
+      const T* from = parts_.output + part(split) * dim;
+      for (int64 c = 0; c < dim; ++c) s.row[c] += share * from[c];
+    }
+    s.factor[0] = finish_row(tile, lane, seen);
+    store(tile, lane, 1, {s.row, s.dims.value}, s);
+  }
+
+  const Problem& p_;
+  const Kernels<T>& kernels_;
+  Cut cut_;
+  bool few_;  // queries in a tile: keys and values are read where they lie
+  Parts<T> parts_;
+  int64 common_, share_;  // bytes of all workers, and of each
+  std::byte* shares_;
+};
+
+}  // namespace
+
+template <class T>
+Planned forward_plan(const Problem& problem, const Isa& isa, int workers) {
+  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers, nullptr);
+  return {pass.tile(), kAlignmentRoom + pass.bytes(workers)};
+}
+
+template <class T>
+void forward(const Problem& problem, const Isa& isa, int workers, const Resources& resources) {
+  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers,
+                        aligned(resources.workspace));
+  pass.run(resources.parallel);
+}
+
+template Planned forward_plan<float>(const Problem&, const Isa&, int);
+template Planned forward_plan<double>(const Problem&, const Isa&, int);
+template void forward<float>(const Problem&, const Isa&, int, const Resources&);
+template void forward<double>(const Problem&, const Isa&, int, const Resources&);
+
+}  // namespace tilewise::cpu

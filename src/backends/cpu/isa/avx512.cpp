@@ -1,0 +1,17 @@
+#include "backends/cpu/isa/isa.h"
+#include "backends/cpu/kernel/instance.h"
+
+namespace tilewise::cpu {
+namespace {
+
+struct Avx512 {
+  static constexpr int kBytes = 64, kRegisters = 32, kVectors = 3;
+  static constexpr int64 kKeys = 128;
+};
+
+}  // namespace
+
+const Isa kAvx512{"avx512", runs_avx512, kernels_of<Avx512, float>(), kernels_of<Avx512, double>(),
+                  row_kernels_of<Avx512>()};
+
+}  // namespace tilewise::cpu

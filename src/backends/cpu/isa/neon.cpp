@@ -1,0 +1,17 @@
+#include "backends/cpu/isa/isa.h"
+#include "backends/cpu/kernel/instance.h"
+
+namespace tilewise::cpu {
+namespace {
+
+struct Neon {
+  static constexpr int kBytes = 16, kRegisters = 32, kVectors = 3;
+  static constexpr int64 kKeys = 128;
+};
+
+}  // namespace
+
+const Isa kNeon{"neon", runs_neon, kernels_of<Neon, float>(), kernels_of<Neon, double>(),
+                row_kernels_of<Neon>()};
+
+}  // namespace tilewise::cpu

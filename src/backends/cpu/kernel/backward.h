@@ -1,0 +1,113 @@
+// The steps of the backward pass on an instruction set: weigh, differentiate, add products.
+#pragma once
+
+#include "backends/cpu/kernel/forward.h"
+
+namespace tilewise::cpu {
+
+template <class Isa, class T>
+struct Backward {
+  using L = Lanes<Isa, T>;
+  using V = typename L::V;
+  static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
+
+  // Scores become weights of rows whose denominators are known.
+  static void weigh(const WeighArgs<T>& a) {
+    const V most = all<V>(T(Exponent<T>::kBias + 1));
+    for (int64 j = 0; j < a.tile.vectors; ++j) {
+      const V max = load<V>(a.max + j * kLanes), share = load<V>(a.share + j * kLanes);
+      T* at = a.tile.data + j * kLanes;
+      for (int64 key = 0; key < a.tile.keys; ++key, at += kPitch) {
+        const V x = load<V>(at) * all<V>(a.scale) - max;
+        store(at, exp2_gradual<Isa, T>(smaller(x, most)) * share);
+      }
+    }
+  }
+
+  static void differentiate(const DifferentiateArgs<T>& a) {
+    for (int64 j = 0; j < a.weights.vectors; ++j) {
+      const V delta = load<V>(a.delta + j * kLanes);
+      for (int64 key = 0; key < a.weights.keys; ++key) {
+        const int64 n = key * kPitch + j * kLanes;
+        const V weight = load<V>(a.weights.data + n);
+        V through_output = load<V>(a.gradient + n);
+        if (a.keep) {
+          const V keep = load<V>(a.keep + n);
+          through_output *= keep;
+          store(a.weights.data + n, weight * keep);
+        }
+        // A hidden score's gradient is 0, whatever its value holds.
+        V gradient = weight * (through_output - delta);
+        gradient = weight == V{} ? V{} : gradient;
+        store(a.gradient + n, gradient);
+        if (a.slant) store(a.raw + n, gradient * load<V>(a.slant + n));
+      }
+    }
+  }
+
+  static void multiply(ScoreTile<T> tile, const T* by) {
+    for (int64 key = 0; key < tile.keys; ++key) {
+      for (int64 j = 0; j < tile.vectors; ++j) {
+        const int64 n = key * kPitch + j * kLanes;
+        store(tile.data + n, load<V>(tile.data + n) * load<V>(by + n));
+      }
+    }
+  }
+
+  template <int rows, int vectors>
+  TW_INLINE static void add_block(const ProductArgs<T>& a, int64 r, int64 c) {
+    Block<V, rows, vectors> block;
+    block.clear();
+    const LeftSide<T>& left = a.left;
+    for (int64 s = 0; s < left.segments; ++s)
+      block.add(Operand<T>{left.data + s * left.next + r * left.row, left.row, left.step},
+                a.right.data + s * left.depth * a.right.pitch + c, a.right.pitch, left.depth);
+    TW_UNROLL for (int i = 0; i < rows; ++i) {
+      TW_UNROLL for (int j = 0; j < vectors; ++j) {
+        T* to = a.to.data + (r + i) * a.to.pitch + c + j * kLanes;
+        store(to, load<V>(to) + block.sum[i][j]);
+      }
+    }
+  }
+
+  template <int vectors>
+  TW_INLINE static void add_column(const ProductArgs<T>& a, int64 c) {
+    constexpr int kRows = kBlockRows<Isa, vectors>;
+    int64 r = 0;
+    for (; r + kRows <= a.rows; r += kRows) add_block<kRows, vectors>(a, r, c);
+    for (; r < a.rows; ++r) add_block<1, vectors>(a, r, c);
+  }
+
+  static void add_slopes(const SlopeArgs<T>& a) {
+    for (int64 j = 0; j < a.gradient.vectors; ++j) {
+      const V position = load<V>(a.position + j * kLanes);
+      V sum = {}, place = {};
+      for (int64 key = 0; key < a.gradient.keys; ++key) {
+        sum -= load<V>(a.gradient.data + key * kPitch + j * kLanes) * absolute(position - place);
+        place += all<V>(T(1));
+      }
+      store(a.sum + j * kLanes, load<V>(a.sum + j * kLanes) + sum);
+    }
+  }
+
+  static void dot_rows(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to) {
+    for (int64 r = 0; r < rows; ++r) {
+      V sum = {};
+      for (int64 c = 0; c < a.pitch; c += kLanes)
+        sum += load<V>(a.data + r * a.pitch + c) * load<V>(b.data + r * b.pitch + c);
+      T total = sum[0];
+      TW_UNROLL for (int i = 1; i < kLanes; ++i) total += sum[i];
+      to[r] = total;
+    }
+  }
+
+  static void add_product(const ProductArgs<T>& a) {
+    constexpr int kVectors = Isa::kVectors < 3 ? Isa::kVectors : 3;
+    int64 c = 0;
+    for (; c + kVectors * kLanes <= a.columns; c += kVectors * kLanes) add_column<kVectors>(a, c);
+    for (; c + 2 * kLanes <= a.columns; c += 2 * kLanes) add_column<2>(a, c);
+    for (; c < a.columns; c += kLanes) add_column<1>(a, c);
+  }
+};
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,107 @@
+// The forward pass of bfloat16 where a processor multiplies it: two by two into float sums, by
+// VDPBF16PS or by tiles of AMX. What lies in scratch memory as bfloat16 lies there in pairs, one
+// pair in the place of a float: of a key's neighbouring columns for the first product, of
+// neighbouring keys for the second. Everything between the products is as in float.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backends/cpu/kernel/instance.h"
+
+namespace tilewise::cpu {
+
+template <class Isa>
+struct Pairs {
+  using V = typename Lanes<Isa, float>::V;
+  using U = typename VectorOf<uint32, Isa::kBytes>::Type;
+  static constexpr int64 kLanes = Lanes<Isa, float>::kCount, kPitch = kLanes * Isa::kVectors;
+
+  // Rows as they are, zeros after them.
+  static void load_rows(const Rows& rows, float, Matrix<float> to, int64 padded) {
+    const auto bytes = static_cast<unsigned long>(rows.dim * 2);
+    const auto all_bytes = static_cast<unsigned long>(to.pitch * 4);
+    for (int64 r = 0; r < padded; ++r) {
+      auto* row = reinterpret_cast<unsigned char*>(to.data + r * to.pitch);
+      const bool held = r < rows.count && rows.at[r];
+      if (held) __builtin_memcpy(row, rows.at[r], bytes);
+      __builtin_memset(row + (held ? bytes : 0), 0, all_bytes - (held ? bytes : 0));
+    }
+  }
+
+  static void to_lanes(Matrix<const float> from, int64 columns, int64 vectors, float* to) {
+    const int64 pairs = (columns + 2 * kLanes - 1) / (2 * kLanes) * kLanes;
+    turn<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
+  }
+
+  // Columns of two rows in pairs; a null row is zeros.
+  TW_INLINE static void interleave(const std::byte* even, const std::byte* odd, int64 dim,
+                                   float* to) {
+    using C = Codes<Isa, uint16>;
+    auto* pairs = reinterpret_cast<uint32*>(to);
+    int64 c = 0;
+    for (; c + kLanes <= dim; c += kLanes) {
+      const U low = C::read(even, c), high = odd ? C::read(odd, c) : U{};
+      store(pairs + c, low | high << 16);
+    }
+    const auto* first = reinterpret_cast<const uint16*>(even);
+    const auto* second = reinterpret_cast<const uint16*>(odd);
+    for (; c < dim; ++c) pairs[c] = first[c] | (second ? uint32{second[c]} << 16 : 0);
+  }
+
+  // Numbers of two rows as pairs.
+  TW_INLINE static V pairs_of(V even, V odd) {
+    typedef short Halves __attribute__((vector_size(64)));
+    const Halves both = (Halves)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+    return (V)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22,
+                                      7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                      15, 31);
+  }
+
+  // Weights of two keys become pairs in place: row k of pairs lies where row k of the tile lay.
+  // Rows up to `padded` pairs are zeroed.
+  TW_INLINE static void narrow(ScoreTile<float> tile, int64 padded) {
+    for (int64 j = 0; j < tile.vectors; ++j) {
+      float* column = tile.data + j * kLanes;
+      for (int64 key = 0; key < tile.keys; key += 2) {
+        const V even = load<V>(column + key * kPitch);
+        const V odd = key + 1 < tile.keys ? load<V>(column + (key + 1) * kPitch) : V{};
+        store(column + key / 2 * kPitch, pairs_of(even, odd));
+      }
+      for (int64 k = (tile.keys + 1) / 2; k < padded; ++k) store(column + k * kPitch, V{});
+    }
+  }
+
+  // The largest score of each lane, and whether any is out of the ordinary.
+  TW_INLINE static bool find_largest(const ScoreArgs<float>& a) {
+    using F = Forward<Isa, float>;
+    typename F::I odd = {};
+    for (int64 j = 0; j < a.tile.vectors; ++j) {
+      V largest = all<V>(-kInfinity<float>), other = largest;
+      const float* at = a.tile.data + j * kLanes;
+      int64 key = 0;
+      for (; key + 2 <= a.tile.keys; key += 2, at += 2 * kPitch) {
+        largest = larger(largest, load<V>(at));
+        other = larger(other, load<V>(at + kPitch));
+      }
+      if (key < a.tile.keys) largest = larger(largest, load<V>(at));
+      largest = larger(largest, other);
+      store(a.largest + j * kLanes, largest);
+      odd |= F::unusual(largest, all<V>(a.limit));
+    }
+    return any(odd);
+  }
+};
+
+// The kernels for bfloat16 with the products and layouts of `Products`.
+template <class Isa, template <class> class Products>
+constexpr Kernels<float> bfloat16_kernels_of() {
+  Kernels<float> kernels = kernels_of<Isa, float>();
+  kernels.load_rows = Pairs<Isa>::load_rows;
+  kernels.to_lanes = Pairs<Isa>::to_lanes;
+  kernels.load_panels = Products<Isa>::load_panels;
+  kernels.score = Products<Isa>::score;
+  kernels.accumulate = Products<Isa>::accumulate;
+  return kernels;
+}
+
+}  // namespace tilewise::cpu

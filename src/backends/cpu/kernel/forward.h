@@ -1,0 +1,179 @@
+// The steps of the forward pass on an instruction set: score, mask, map, raise, accumulate.
+#pragma once
+
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/simd/exponential.h"
+#include "backends/cpu/simd/product.h"
+
+namespace tilewise::cpu {
+
+template <class T>
+inline constexpr T kInfinity = static_cast<T>(__builtin_inf());
+// What core::to_log2 holds scores to, and its measure of them.
+template <class T>
+inline constexpr T kLargest = sizeof(T) == 4 ? static_cast<T>(0x1.fffffep127)
+                                             : static_cast<T>(0x1.fffffffffffffp1023);
+template <class T>
+inline constexpr T kLog2e = static_cast<T>(1.44269504088896340735992468100189214);
+
+template <class Isa, class T>
+struct Forward {
+  using L = Lanes<Isa, T>;
+  using V = typename L::V;
+  using I = typename L::I;
+  static constexpr int kVectors = Isa::kVectors;
+  static constexpr int64 kLanes = L::kCount, kPitch = kLanes * kVectors;
+
+  // Whether a lane's largest score is NaN, infinite or so far out that scaling might overflow.
+  // Lanes that see nothing (`seen` not set) are in order.
+  TW_INLINE static I unusual(V largest, V limit) {
+    return ~((largest < limit) & (largest > -limit));
+  }
+
+  TW_INLINE static int64 fetch(const Ahead& ahead, int64 from, int64 to) {
+    constexpr int64 kLine = 64;
+    for (to = to < ahead.count ? to : ahead.count; from < to; ++from)
+      for (int64 i = 0; i < ahead.bytes; i += kLine) __builtin_prefetch(ahead.at[from] + i, 0, 2);
+    return from;
+  }
+
+  template <int vectors>
+  TW_INLINE static I score_in(const ScoreArgs<T>& a) {
+    constexpr int kRows = kBlockRows<Isa, vectors>;
+    V largest[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<T>);
+    int64 fetched = 0;
+    for (int64 key = 0; key < a.tile.keys; key += kRows) {
+      fetched = fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      Block<V, kRows, vectors> block;
+      block.clear();
+      block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
+      block.keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
+    }
+    I odd = {};
+    TW_UNROLL for (int j = 0; j < vectors; ++j) {
+      store(a.largest + j * kLanes, largest[j]);
+      odd |= unusual(largest[j], all<V>(a.limit));
+    }
+    return odd;
+  }
+
+  static bool score(const ScoreArgs<T>& a) {
+    I odd = {};
+    with_vectors<kVectors>(a.tile.vectors,
+                           [&]<int vectors>() TW_INLINE_LAMBDA { odd = score_in<vectors>(a); });
+    return any(odd);
+  }
+
+  static bool mask(const ScoreArgs<T>& a, const Limits<T>& limits) {
+    I odd = {};
+    for (int64 j = 0; j < a.tile.vectors; ++j) {
+      const V begin = load<V>(limits.begin + j * kLanes), end = load<V>(limits.end + j * kLanes);
+      V largest = all<V>(-kInfinity<T>), place = {};
+      for (int64 key = 0; key < a.tile.keys; ++key) {
+        T* at = a.tile.data + key * kPitch + j * kLanes;
+        const V x = ((place >= begin) & (place < end)) ? load<V>(at) : all<V>(-kInfinity<T>);
+        largest = larger(largest, x);
+        store(at, x);
+        place += all<V>(T(1));
+      }
+      store(a.largest + j * kLanes, largest);
+      odd |= unusual(largest, all<V>(a.limit)) & (begin < end);
+    }
+    return any(odd);
+  }
+
+  // As core::to_log2.
+  TW_INLINE static V to_log2(V x) {
+    const V limit = all<V>(kLargest<T> / 2), scaled = limit * all<V>(kLog2e<T>);
+    V result = x * all<V>(kLog2e<T>);
+    result = x < -limit ? -scaled : result;
+    return ((x > limit) & (x <= all<V>(kLargest<T>))) ? scaled : result;
+  }
+
+  static void map(const MapArgs<T>& a) {
+    const V lowest = all<V>(-kLargest<T>), cap = all<V>(a.softcap);
+    for (int64 j = 0; j < a.tile.vectors; ++j) {
+      const V begin = load<V>(a.limits.begin + j * kLanes),
+              end = load<V>(a.limits.end + j * kLanes);
+      V largest = all<V>(-kInfinity<T>), place = {};
+      for (int64 key = 0; key < a.tile.keys; ++key) {
+        const int64 n = key * kPitch + j * kLanes;
+        V x = load<V>(a.tile.data + n) * all<V>(a.scale);
+        if (a.softcap > 0) {
+          const V ratio = tanh<Isa, T>(x / cap);
+          x = cap * ratio;
+          if (a.slant) store(a.slant + n, (all<V>(T(1)) - ratio) * (all<V>(T(1)) + ratio));
+        }
+        if (a.slope) {
+          const V away = absolute(load<V>(a.position + j * kLanes) - place);
+          x -= load<V>(a.slope + j * kLanes) * away;
+        }
+        I seen = (place >= begin) & (place < end);
+        if (a.bias) {
+          const V bias = load<V>(a.bias + n);
+          x += bias;
+          seen &= bias != all<V>(-kInfinity<T>);
+        }
+        x = to_log2(larger(x, lowest));
+        x = seen ? x : all<V>(-kInfinity<T>);
+        largest = larger(largest, x);
+        store(a.tile.data + n, x);
+        place += all<V>(T(1));
+      }
+      store(a.largest + j * kLanes, largest);
+    }
+  }
+
+  // Takes the tile's largest scores into the running rows, and turns scores into weights.
+  static void raise(const RaiseArgs<T>& a) {
+    for (int64 j = 0; j < a.tile.vectors; ++j) {
+      const V scale = all<V>(a.scale), nothing = all<V>(-kInfinity<T>);
+      const V before = load<V>(a.rows.max + j * kLanes);
+      const V max = larger(before, load<V>(a.largest + j * kLanes) * scale);
+      const V shift = max == nothing ? V{} : max;
+      const V factor = exp2<Isa, T>(before - shift);
+      V sum = {}, other = {};
+      T* at = a.tile.data + j * kLanes;
+      int64 key = 0;
+      for (; key + 2 <= a.tile.keys; key += 2, at += 2 * kPitch) {
+        const V x = exp2<Isa, T>(load<V>(at) * scale - shift);
+        const V y = exp2<Isa, T>(load<V>(at + kPitch) * scale - shift);
+        store(at, x);
+        store(at + kPitch, y);
+        sum += x;
+        other += y;
+      }
+      if (key < a.tile.keys) {
+        const V x = exp2<Isa, T>(load<V>(at) * scale - shift);
+        store(at, x);
+        sum += x;
+      }
+      store(a.rows.max + j * kLanes, max);
+      store(a.rows.factor + j * kLanes, factor);
+      store(a.rows.sum + j * kLanes, load<V>(a.rows.sum + j * kLanes) * factor + (sum + other));
+    }
+  }
+
+  template <int vectors>
+  TW_INLINE static void accumulate_in(const AccumulateArgs<T>& a) {
+    constexpr int kRows = kBlockRows<Isa, vectors>;
+    V factor[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) factor[j] = load<V>(a.factor + j * kLanes);
+    for (int64 c = 0; c < a.dim; c += kRows) {
+      Block<V, kRows, vectors> block;
+      const T* panel = a.value + c / kPanel * a.panel_keys * kPanel + a.first * kPanel + c % kPanel;
+      block.clear();
+      block.add(Operand<T>{panel, 1, kPanel}, a.tile.data, kPitch, a.tile.keys);
+      block.gather(a.output + c * kPitch, kPitch, factor);
+    }
+  }
+
+  // output = output * factor + value^T . weights, the tile's own sum made apart.
+  static void accumulate(const AccumulateArgs<T>& a) {
+    with_vectors<kVectors>(a.tile.vectors,
+                           [&]<int vectors>() TW_INLINE_LAMBDA { accumulate_in<vectors>(a); });
+  }
+};
+
+}  // namespace tilewise::cpu

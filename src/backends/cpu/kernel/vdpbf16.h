@@ -1,0 +1,90 @@
+// bfloat16 by VDPBF16PS: a block of registers as in float, each multiplication taking a pair.
+#pragma once
+
+#include "backends/cpu/kernel/bfloat16.h"
+
+namespace tilewise::cpu {
+
+template <class Isa>
+struct DotPairs {
+  using P = Pairs<Isa>;
+  using V = typename P::V;
+  static constexpr int64 kLanes = P::kLanes, kPitch = P::kPitch;
+  static constexpr int kRows = 8;
+
+  // Sums of pairs of `a` times pairs of b, over `depth` pairs.
+  template <int vectors>
+  TW_INLINE static Block<V, kRows, vectors> multiply(Operand<float> a, const float* b,
+                                                     int64 depth) {
+    Block<V, kRows, vectors> block;
+    block.clear();
+    for (int64 k = 0; k < depth; ++k) {
+      V right[vectors];
+      TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * kPitch + j * kLanes);
+      TW_UNROLL for (int r = 0; r < kRows; ++r) {
+        const V left = all_pairs(a.data + r * a.row + k * a.step);
+        TW_UNROLL for (int j = 0; j < vectors; ++j) {
+          V& sum = block.sum[r][j];
+          sum = (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right[j]);
+        }
+      }
+    }
+    return block;
+  }
+
+  // Bits, not a number: as a number a pair may be one that arithmetic changes.
+  TW_INLINE static V all_pairs(const float* from) {
+    int pair = 0;
+    __builtin_memcpy(&pair, from, 4);
+    return (V)_mm512_set1_epi32(pair);
+  }
+
+  template <int vectors>
+  TW_INLINE static void score_in(const ScoreArgs<float>& a) {
+    int64 fetched = 0;
+    V largest[vectors] = {};  // found again, of all keys
+    for (int64 key = 0; key < a.tile.keys; key += kRows) {
+      fetched =
+          Forward<Isa, float>::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, (a.dim + 1) / 2)
+          .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
+    }
+  }
+
+  static bool score(const ScoreArgs<float>& a) {
+    with_vectors<Isa::kVectors>(a.tile.vectors,
+                                [&]<int vectors>() TW_INLINE_LAMBDA { score_in<vectors>(a); });
+    return P::find_largest(a);
+  }
+
+  // Panels of kPanel columns, each [pair of keys][kPanel].
+  static void load_panels(const Rows& rows, float, float* to, int64 panel_keys, float* row) {
+    const int64 padded = (rows.dim + kPanel - 1) / kPanel * kPanel;
+    for (int64 c = rows.dim; c < padded; ++c) row[c] = 0;
+    for (int64 r = 0; r < rows.count; r += 2) {
+      P::interleave(rows.at[r], r + 1 < rows.count ? rows.at[r + 1] : nullptr, rows.dim, row);
+      for (int64 c = 0; c < padded; c += kPanel)
+        __builtin_memcpy(to + c * panel_keys / 2 + r / 2 * kPanel, row + c, kPanel * 4);
+    }
+  }
+
+  template <int vectors>
+  TW_INLINE static void accumulate_in(const AccumulateArgs<float>& a, int64 pairs) {
+    V factor[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) factor[j] = load<V>(a.factor + j * kLanes);
+    for (int64 c = 0; c < a.dim; c += kRows) {
+      const float* panel = a.value + c * a.panel_keys / 2 + a.first / 2 * kPanel;
+      multiply<vectors>({panel, 1, kPanel}, a.tile.data, pairs)
+          .gather(a.output + c * kPitch, kPitch, factor);
+    }
+  }
+
+  static void accumulate(const AccumulateArgs<float>& a) {
+    const int64 pairs = (a.tile.keys + 1) / 2;
+    P::narrow(a.tile, pairs);
+    with_vectors<Isa::kVectors>(
+        a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { accumulate_in<vectors>(a, pairs); });
+  }
+};
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,257 @@
+// What an instruction set does: steps on tiles in scratch memory. The walk over tiles, and all that
+// knows of masks, pages and heads, is above and the same for every instruction set.
+//
+// Scores stand on their side: a tile's rows are keys, its lanes are queries. So keys and values are
+// read along their rows, and the softmax of a query runs down a lane and never across.
+#pragma once
+
+#include <cstddef>
+
+#include "core/dtype.h"
+
+namespace tilewise::cpu {
+
+using core::DType;
+using core::int32;
+using core::int64;
+using core::uint32;
+using core::uint64;
+
+// Rows of memory, wherever each begins. A null row is a row of zeros.
+struct Rows {
+  std::byte* const* at;
+  int64 count, dim;
+  DType dtype;
+};
+
+// Rows as numbers in scratch memory, `pitch` apart.
+template <class T>
+struct Matrix {
+  T* data;
+  int64 pitch;
+};
+
+// Columns of values are kept in panels of this many, key after key: what a block takes from a panel
+// lies together, whatever strides the caller's tensor has.
+inline constexpr int64 kPanel = 8;
+
+// Keys are taken in blocks of registers. A stretch of keys may begin at every kRowStep-th one, and
+// as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
+inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
+
+// A tile of scores or of what becomes of them: `keys` rows of `pitch` lanes. The first `vectors`
+// vectors are in use.
+template <class T>
+struct ScoreTile {
+  T* data;
+  int64 keys, vectors;
+};
+
+// The lanes' own numbers, one a lane.
+template <class T>
+struct RunningRows {
+  T *max, *sum;
+  T* factor;  // out of raise: what was accumulated before shrinks by this
+};
+
+// Rows that will be read soon, and lie wherever the caller's strides put them, too far apart for
+// the machine to foresee.
+struct Ahead {
+  std::byte* const* at = nullptr;
+  int64 count = 0, bytes = 0;
+};
+
+// raw scores = key . query.
+template <class T>
+struct ScoreArgs {
+  Matrix<const T> key;  // rows up to the next multiple of 8 may be read
+  const T* query;       // [dim][lane]
+  int64 dim;
+  ScoreTile<T> tile;
+  T* largest;  // of each lane, in this tile
+  T limit;
+  Ahead ahead;  // fetched on the way
+};
+
+// Which keys of the tile a lane sees: begin <= key < end.
+template <class T>
+struct Limits {
+  const T *begin, *end;
+};
+
+// q.k -> scale -> softcap -> ALiBi -> bias -> log2, hidden ones -inf.
+template <class T>
+struct MapArgs {
+  ScoreTile<T> tile;
+  Limits<T> limits;
+  T scale, softcap;
+  const T* slope;     // by lane, or null
+  const T* position;  // by lane: where the diagonal crosses it, counted from the tile's first key
+  const T* bias;      // [key][lane], or null; -inf hides
+  T* slant;           // [key][lane], or null: takes the softcap's derivative
+  T* largest;
+};
+
+template <class T>
+struct RaiseArgs {
+  ScoreTile<T> tile;
+  const T* largest;
+  T scale;  // from the tile's unit to log2
+  RunningRows<T> rows;
+};
+
+// Decisions of core::Dropout for a tile whose first key has this column.
+struct DropArgs {
+  uint32 key[2];
+  uint32 batch;
+  int32 threshold;
+  int64 column;
+};
+
+// Each lane's place in the matrix of scores. A row counts as Philox's counter has it; `upper` is 1
+// for the upper eight of sixteen rows.
+struct DropLanes {
+  const uint32 *row, *upper, *head;
+};
+
+template <class T>
+struct AccumulateArgs {
+  const T* value;  // panels of kPanel columns, each [panel_keys][kPanel]
+  int64 panel_keys, dim;
+  int64 first;        // the key of the panels that the tile begins with
+  ScoreTile<T> tile;  // used up
+  const T* factor;    // by lane
+  T* output;          // [dim][lane]
+};
+
+// As many queries take their keys and values row by row; no more than a vector has lanes.
+inline constexpr int64 kMostFew = 8;
+
+// Rows of keys or values where they lie, and a few queries' rows of queries or of output.
+template <class T>
+struct FewArgs {
+  Rows rows;
+  T factor;
+  T* by_row;  // [query][pitch]
+  int64 count, pitch;
+  T* copies;  // room for kMostFew rows, for those that cannot be read where they lie
+};
+
+template <class T>
+struct WeighArgs {
+  ScoreTile<T> tile;     // in: scores; out: weights
+  const T *max, *share;  // of the lanes' denominators: weight = 2^(score * scale - max) * share
+  T scale;
+};
+
+template <class T>
+struct DifferentiateArgs {
+  ScoreTile<T> weights;  // out: after dropout
+  T* gradient;           // in: dP; out: the scores' gradient
+  T* raw;                // out: of scale * q.k, before the softcap; may be `gradient`
+  const T* keep;         // dropout's factors, or null
+  const T* slant;        // the softcap's derivative, or null
+  const T* delta;        // by lane
+};
+
+// The left side of a product: element (r, k) is data[r * row + k * step]. k runs through `depth`
+// numbers of each of `segments`, which lie `next` apart.
+template <class T>
+struct LeftSide {
+  const T* data;
+  int64 row, step, depth;
+  int64 segments, next;
+};
+
+// to[r][c] += sum over k of left(r, k) * right[k][c]. Columns are whole vectors.
+template <class T>
+struct ProductArgs {
+  LeftSide<T> left;
+  Matrix<const T> right;
+  Matrix<T> to;
+  int64 rows, columns;
+};
+
+// What ALiBi's slope gets from a tile: by lane, the sum of gradient * -|position - key|.
+template <class T>
+struct SlopeArgs {
+  ScoreTile<const T> gradient;
+  const T* position;
+  T* sum;
+};
+
+template <class T>
+struct Kernels {
+  int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
+  int64 keys = 0;              // of a tile in the forward pass
+
+  // Whether products are of bfloat16 pairs and not of numbers.
+  bool pairs() const { return load_rows != widen_rows; }
+
+  // Rows as `score` takes them, and as numbers: the same where products are of numbers.
+  void (*load_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*widen_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*load_panels)(const Rows&, T factor, T* to, int64 panel_keys, T* row);
+  void (*store_rows)(const Rows&, const T* factor, Matrix<const T> from);
+  // Between rows and lanes: to[c][lane] = from[lane][c], and back.
+  void (*to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
+  void (*from_lanes)(const T* from, int64 columns, int64 vectors, Matrix<T> to);
+
+  // True where a largest score is no ordinary number, and map has to look at each.
+  bool (*score)(const ScoreArgs<T>&);
+  bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
+  void (*map)(const MapArgs<T>&);
+  void (*raise)(const RaiseArgs<T>&);
+  void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
+  void (*multiply)(ScoreTile<T> tile, const T* by);
+  void (*accumulate)(const AccumulateArgs<T>&);
+
+  // Instead of score and accumulate, for a few queries.
+  bool (*score_few)(const FewArgs<T>&, const ScoreArgs<T>&);
+  void (*accumulate_few)(const FewArgs<T>&, const ScoreTile<T>& weights, const T* factor, T* apart);
+
+  // Backward.
+  void (*weigh)(const WeighArgs<T>&);
+  void (*differentiate)(const DifferentiateArgs<T>&);
+  void (*add_product)(const ProductArgs<T>&);
+  void (*add_slopes)(const SlopeArgs<T>&);
+  void (*dot_rows)(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to);
+};
+
+// Numbers that lie one behind the other, of any type but float8 where they are written.
+struct Numbers {
+  std::byte* at;
+  DType dtype;
+};
+
+// Pairs of `heads` rows, turned by one row of the tables; heads lie `..._next` bytes apart.
+struct TurnArgs {
+  Numbers from, to;
+  int64 from_next, to_next, heads;
+  Numbers cosine, sine;
+  int64 pairs;
+  bool interleaved, inverse;
+};
+
+// The operations beside attention, worked on in double and rounded once. What is in double is as
+// long as whole vectors.
+struct RowKernels {
+  void (*turn)(const TurnArgs&);
+  void (*convert)(Numbers from, Numbers to, int64 count);
+  void (*add_share)(Numbers from, double share, int64 count, double* sum);
+  void (*write)(const double* from, Numbers to, int64 count);
+};
+
+// An instruction set.
+struct Isa {
+  const char* name;
+  bool (*runs_here)();
+  Kernels<float> in_float;
+  Kernels<double> in_double;
+  RowKernels rows;
+  // In float, of bfloat16 inputs, with layouts of its own for what lies in scratch memory. None (no
+  // lanes) where they are widened.
+  Kernels<float> of_bfloat16 = {};
+};
+
+}  // namespace tilewise::cpu

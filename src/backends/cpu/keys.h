@@ -1,0 +1,89 @@
+// Keys and values of one tile in scratch memory, as numbers of one type whatever the caller's are.
+#pragma once
+
+#include "backends/cpu/scores.h"
+
+namespace tilewise::cpu {
+
+inline int64 round_up(int64 count, int64 step) {
+  return core::ceil_div(count, step) * step;
+}
+
+// The keys of one head of one sequence, and a span of a tile's lanes.
+struct KeyHead {
+  const Side& side;
+  const Place& place;
+  int64 head;
+};
+
+struct LaneSpan {
+  const QueryTile& tile;
+  int64 first, count;
+};
+
+// Where rows of a tensor begin in memory.
+struct RowList {
+  std::byte** at;
+
+  Rows of_keys(const View& view, const KeyHead& of, Range rows, int64 dim) const {
+    for (int64 i = rows.begin; i < rows.end; ++i)
+      at[i - rows.begin] = view.at(of.side.row(view, of.place, of.head, i));
+    return {at, rows.size(), dim, view.dtype};
+  }
+
+  Rows of_lanes(const Problem& p, const View& view, const LaneSpan& span, int64 dim) const {
+    const QueryTile& tile = span.tile;
+    const Place place = p.queries.place(tile.b);
+    for (int64 n = 0; n < span.count; ++n) {
+      const int64 lane = span.first + n;
+      at[n] = view.at(p.queries.row(view, place, tile.head(lane), tile.row(lane)));
+    }
+    return {at, span.count, dim, view.dtype};
+  }
+};
+
+template <class T>
+T factor_of(const View& scaling, int64 b, int64 key_head) {
+  return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
+}
+
+// Rows of any type into scratch; those that no instruction set reads go number by number.
+template <class T>
+void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
+  const bool wide = sizeof(T) == sizeof(double);
+  if (wide == (rows.dtype == DType::kFloat64)) return kernels.widen_rows(rows, factor, to, padded);
+  for (int64 r = 0; r < padded; ++r) {
+    for (int64 c = 0; c < to.pitch; ++c)
+      to.data[r * to.pitch + c] =
+          r < rows.count && c < rows.dim
+              ? load<T>(rows.dtype, rows.at[r] + c * core::bytes_of(rows.dtype)) * factor
+              : T(0);
+  }
+}
+
+// Rows as `score` takes them, into scratch.
+template <class T>
+void load_operand(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to,
+                  int64 padded) {
+  return kernels.pairs() ? kernels.load_rows(rows, factor, to, padded)
+                         : load_lanes(kernels, rows, factor, to, padded);
+}
+
+// Rows of `from`, each times its factor, into memory. Types that no instruction set writes go
+// number by number.
+template <class T>
+void store_lanes(const Kernels<T>& kernels, const Rows& rows, const T* factor,
+                 Matrix<const T> from) {
+  const bool wide = sizeof(T) == sizeof(double);
+  if (wide ? rows.dtype == DType::kFloat64
+           : rows.dtype == DType::kFloat32 || rows.dtype == DType::kFloat16 ||
+                 rows.dtype == DType::kBFloat16)
+    return kernels.store_rows(rows, factor, from);
+  const int64 bytes = core::bytes_of(rows.dtype);
+  for (int64 r = 0; r < rows.count; ++r)
+    for (int64 c = 0; c < rows.dim; ++c)
+      tilewise::store(rows.dtype, rows.at[r] + c * bytes,
+                      from.data[r * from.pitch + c] * factor[r]);
+}
+
+}  // namespace tilewise::cpu

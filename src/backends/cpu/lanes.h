@@ -1,0 +1,116 @@
+// Queries in lanes. A tile of queries is cut into groups as wide as a tile of scores; a lane holds
+// one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a decoder
+// has, put all heads that share keys side by side, so that keys and values are read once for all.
+#pragma once
+
+#include <initializer_list>
+
+#include "backends/cpu/kernels.h"
+#include "plan/arena.h"
+#include "problem/head.h"
+
+namespace tilewise::cpu {
+
+// The kernels of an instruction set for numbers of type T.
+template <class T>
+const Kernels<T>& kernels_in(const Isa& isa) {
+  if constexpr (sizeof(T) == sizeof(double))
+    return isa.in_double;
+  else
+    return isa.in_float;
+}
+
+// Float inputs are worked on in float, double ones in double.
+inline bool is_double(const Problem& problem) {
+  return problem.query.dtype == DType::kFloat64;
+}
+
+// The kernels for a problem: inputs of bfloat16 stay what they are where an instruction set
+// multiplies them.
+template <class T>
+const Kernels<T>& kernels_for(const Problem& p, const Isa& isa) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    bool pairs = isa.of_bfloat16.lanes > 0;
+    for (const View* view : {&p.query, &p.key, &p.value, &p.gradients.output})
+      pairs = pairs && (!*view || view->dtype == DType::kBFloat16);
+    for (const View* view :
+         {&p.scaling.query, &p.scaling.key, &p.scaling.value, &p.scaling.output_gradient})
+      pairs = pairs && !*view;
+    if (pairs) return isa.of_bfloat16;
+  }
+  return kernels_in<T>(isa);
+}
+
+// Rows `rows` of `heads` neighbouring heads of one key head.
+struct QueryTile {
+  int64 b, first_head, heads;
+  Range rows;
+
+  int64 lanes() const { return heads * rows.size(); }
+  int64 head(int64 lane) const { return first_head + lane / rows.size(); }
+  int64 row(int64 lane) const { return rows.begin + lane % rows.size(); }
+};
+
+// Lanes first .. first + count - 1 of a tile, and what is known of each before any key.
+template <class T>
+struct Group {
+  Group() = default;
+  Group(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+      : begin(arena.take<int64>(kernels.pitch)), end(arena.take<int64>(kernels.pitch)) {
+    if (p.scores.slopes) slope = arena.take<T>(kernels.pitch);
+    if (!p.dropout.decide.active()) return;
+    drop_row = arena.take<uint32>(kernels.pitch);
+    drop_upper = arena.take<uint32>(kernels.pitch);
+    drop_head = arena.take<uint32>(kernels.pitch);
+  }
+
+  void place(const Problem& p, const Kernels<T>& kernels, const QueryTile& tile, int64 from) {
+    first = from;
+    count = core::smaller(kernels.pitch, tile.lanes() - from);
+    vectors = core::ceil_div(count, kernels.lanes);
+    const core::Band band = p.band(tile.b);
+    seen = {core::kUnlimited, 0};
+    shared = {0, core::kUnlimited};
+    for (int64 lane = 0; lane < count; ++lane) {
+      const Range keys = band.visible_keys(tile.row(first + lane));
+      begin[lane] = keys.begin;
+      end[lane] = keys.end;
+      shared = core::intersect(shared, keys);
+      if (keys.empty()) continue;
+      seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
+    }
+    // Lanes that hold no row see what the last one sees; nobody reads what they find.
+    for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) {
+      begin[lane] = begin[count - 1];
+      end[lane] = end[count - 1];
+    }
+    if (slope)
+      fill(kernels, tile, slope,
+           [&](int64 l) { return Head<T>(p, tile.b, tile.head(l)).alibi.slope; });
+    if (!drop_row) return;
+    const int64* base = p.dropout.base;
+    fill(kernels, tile, drop_row, [&](int64 l) {
+      const int64 row = tile.row(l) + base[2];
+      return static_cast<uint32>(row / 16 * 8 + row % 8);
+    });
+    fill(kernels, tile, drop_upper,
+         [&](int64 l) { return static_cast<uint32>((tile.row(l) + base[2]) % 16 / 8); });
+    fill(kernels, tile, drop_head,
+         [&](int64 l) { return static_cast<uint32>(tile.head(l) + base[1]); });
+  }
+
+  int64 first = 0, count = 0, vectors = 0;
+  Range seen, shared;                      // keys that some lane sees; keys that all lanes see
+  int64 *begin = nullptr, *end = nullptr;  // by lane: the keys it sees
+  T* slope = nullptr;
+  uint32 *drop_row = nullptr, *drop_upper = nullptr, *drop_head = nullptr;  // see DropLanes
+
+ private:
+  template <class Number, class Of>
+  void fill(const Kernels<T>& kernels, const QueryTile& tile, Number* to, Of of) {
+    for (int64 lane = 0; lane < vectors * kernels.lanes; ++lane)
+      to[lane] = of(core::smaller(first + lane, tile.lanes() - 1));
+  }
+};
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,132 @@
+// The weights themselves, for people who look at them: exp(score - the row's largest), negative
+// where dropout drops. Two walks over the keys of a tile of rows: the largest score first.
+#include "backends/cpu/keys.h"
+#include "backends/cpu/passes.h"
+
+namespace tilewise::cpu {
+namespace {
+
+template <class T>
+struct Scratch {
+  Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+      : pitch(round_up(p.shape.dim, kernels.lanes)),
+        scores(p, kernels, arena),
+        group(p, kernels, arena) {
+    const int64 lanes = kernels.pitch;
+    list.at = arena.take<std::byte*>(core::larger(kTileKeys, lanes));
+    key = arena.take<T>((kTileKeys + kKeysBeyond) * pitch);
+    rows = arena.take<T>(lanes * pitch);
+    query = arena.take<T>(lanes * pitch);
+    weights = arena.take<T>(kTileKeys * lanes);
+    max = arena.take<T>(lanes);
+  }
+
+  int64 pitch;
+  ScoreScratch<T> scores;
+  Group<T> group;
+  RowList list;
+  T *key, *rows, *query;  // [key][dim], [lane][dim], [dim][lane]
+  T* weights;             // [key][lane]
+  T* max;                 // [lane]
+};
+
+template <class T>
+class Probabilities {
+ public:
+  Probabilities(const Problem& p, const Kernels<T>& kernels, const QueryTile& tile, Scratch<T>& s)
+      : p_(p), kernels_(kernels), tile_(tile), s_(s), head_(p, tile.b, tile.first_head) {}
+
+  void run() {
+    s_.group.place(p_, kernels_, tile_, 0);
+    load_lanes(kernels_, s_.list.of_lanes(p_, p_.query, {tile_, 0, s_.group.count}, p_.shape.dim),
+               head_.factor(p_.scaling.query), {s_.rows, s_.pitch}, kernels_.pitch);
+    kernels_.to_lanes({s_.rows, s_.pitch}, s_.pitch, s_.group.vectors, s_.query);
+    for (int64 lane = 0; lane < kernels_.pitch; ++lane) s_.max[lane] = -core::infinity<T>();
+    head_.for_each_key_tile(tile_.rows, kTileKeys, [&](Range columns) {
+      const T scale = score(columns);
+      for (int64 lane = 0; lane < s_.group.count; ++lane)
+        s_.max[lane] = core::running_max(s_.max[lane], s_.scores.largest[lane] * scale);
+    });
+    store_zeros();
+    head_.for_each_key_tile(tile_.rows, kTileKeys, [&](Range columns) { store(columns); });
+  }
+
+ private:
+  T score(Range columns) const {
+    load_lanes(
+        kernels_,
+        s_.list.of_keys(p_.key, {p_.keys, head_.keys, head_.key_head}, columns, p_.shape.dim),
+        head_.factor(p_.scaling.key), {s_.key, s_.pitch}, columns.size() + kKeysBeyond);
+    return Scorer<T>(p_, kernels_, s_.scores)
+        .score(tile_, s_.group, s_.query, {columns, {s_.key, s_.pitch}}, s_.weights);
+  }
+
+  // A score of -inf is a hidden one, and no decision of dropout is seen there.
+  void store(Range columns) const {
+    const int64 pitch = kernels_.pitch;
+    const T scale = score(columns);
+    const T* keep = Scorer<T>(p_, kernels_, s_.scores).keep(tile_, s_.group, columns);
+    const View& to = p_.output;
+    for (int64 lane = 0; lane < tile_.lanes(); ++lane) {
+      const int64 first = to.offset(tile_.b, tile_.first_head, tile_.row(lane), columns.begin);
+      for (int64 j = 0; j < columns.size(); ++j) {
+        const T at = s_.weights[j * pitch + lane];
+        const T weight = core::exp2(at * scale - core::shift(s_.max[lane]));
+        const bool drops = keep && keep[j * pitch + lane] == 0 && at != -core::infinity<T>();
+        tilewise::store(to, first + j * to.stride.column, drops ? -weight : weight);
+      }
+    }
+  }
+
+  void store_zeros() const {
+    const View& to = p_.output;
+    for (int64 lane = 0; lane < tile_.lanes(); ++lane)
+      for (int64 j = 0; j < head_.keys.length; ++j)
+        tilewise::store(to, to.offset(tile_.b, tile_.first_head, tile_.row(lane), j), T(0));
+  }
+
+  const Problem& p_;
+  const Kernels<T>& kernels_;
+  const QueryTile& tile_;
+  Scratch<T>& s_;
+  Head<T> head_;
+};
+
+template <class T>
+int64 share_of(const Problem& p, const Kernels<T>& kernels) {
+  Arena counting(nullptr);
+  const Scratch<T> counted(p, kernels, counting);
+  return counting.used();
+}
+
+}  // namespace
+
+template <class T>
+Planned probabilities_plan(const Problem& p, const Isa& isa, int workers) {
+  const Kernels<T>& kernels = kernels_in<T>(isa);
+  return {{kernels.pitch, kTileKeys}, kAlignmentRoom + workers * share_of(p, kernels)};
+}
+
+template <class T>
+void probabilities(const Problem& p, const Isa& isa, int, const Resources& resources) {
+  const Kernels<T>& kernels = kernels_in<T>(isa);
+  const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
+  const int64 share = share_of(p, kernels);
+  std::byte* workspace = aligned(resources.workspace);
+  resources.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
+    const int64 head = task / tiles, b = head / p.shape.heads;
+    const QueryTile tile{b, head % p.shape.heads, 1,
+                         tile_range(task % tiles, kernels.pitch, p.queries.place(b).length)};
+    if (tile.rows.empty()) return;
+    Arena arena(workspace + worker * share);
+    Scratch<T> scratch(p, kernels, arena);
+    Probabilities<T>(p, kernels, tile, scratch).run();
+  });
+}
+
+template Planned probabilities_plan<float>(const Problem&, const Isa&, int);
+template Planned probabilities_plan<double>(const Problem&, const Isa&, int);
+template void probabilities<float>(const Problem&, const Isa&, int, const Resources&);
+template void probabilities<double>(const Problem&, const Isa&, int, const Resources&);
+
+}  // namespace tilewise::cpu

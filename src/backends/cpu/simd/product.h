@@ -1,0 +1,80 @@
+// The one product: a block of registers takes the sum over k of a(r, k) * b[k][lane]. All seven
+// products of attention, forward and backward, are this one with other strides.
+#pragma once
+
+#include "backends/cpu/simd/vector.h"
+
+namespace tilewise::cpu {
+
+// Element (r, k) is data[r * row + k * step].
+template <class T>
+struct Operand {
+  const T* data;
+  int64 row, step;
+};
+
+template <class V, int rows, int vectors>
+struct Block {
+  V sum[rows][vectors];
+
+  TW_INLINE void clear() {
+    TW_UNROLL for (int r = 0; r < rows; ++r) {
+      TW_UNROLL for (int j = 0; j < vectors; ++j) sum[r][j] = V{};
+    }
+  }
+
+  // The first `count` rows into memory, and into the lanes' largest numbers.
+  template <class T>
+  TW_INLINE void keep(T* to, int64 pitch, int64 count, V (&largest)[vectors]) const {
+    constexpr int kLanes = sizeof(V) / sizeof(T);
+    TW_UNROLL for (int r = 0; r < rows; ++r) {
+      if (r >= count) return;
+      TW_UNROLL for (int j = 0; j < vectors; ++j) {
+        largest[j] = larger(largest[j], sum[r][j]);
+        store(to + r * pitch + j * kLanes, sum[r][j]);
+      }
+    }
+  }
+
+  // memory = memory * factor + this.
+  template <class T>
+  TW_INLINE void gather(T* to, int64 pitch, const V (&factor)[vectors]) const {
+    constexpr int kLanes = sizeof(V) / sizeof(T);
+    TW_UNROLL for (int r = 0; r < rows; ++r) {
+      TW_UNROLL for (int j = 0; j < vectors; ++j) {
+        T* at = to + r * pitch + j * kLanes;
+        store(at, load<V>(at) * factor[j] + sum[r][j]);
+      }
+    }
+  }
+
+  // b's row k begins at b + k * pitch.
+  template <class T>
+  TW_INLINE void add(Operand<T> a, const T* b, int64 pitch, int64 depth) {
+    constexpr int kLanes = sizeof(V) / sizeof(T);
+    for (int64 k = 0; k < depth; ++k) {
+      V right[vectors];
+      TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * pitch + j * kLanes);
+      TW_UNROLL for (int r = 0; r < rows; ++r) {
+        const V left = all<V>(a.data[r * a.row + k * a.step]);
+        TW_UNROLL for (int j = 0; j < vectors; ++j) sum[r][j] += left * right[j];
+      }
+    }
+  }
+};
+
+// Rows of a block of so many vectors: enough sums to keep the multipliers busy, as few as leave
+// registers for b and a.
+template <class Isa, int vectors>
+inline constexpr int kBlockRows = Isa::kRegisters == 32 || vectors == 1 ? 8 : 4;
+
+// Calls body.template operator()<vectors>() for the count at hand, 1 to `most`.
+template <int most, class Body>
+TW_INLINE void with_vectors(int64 vectors, Body body) {
+  if constexpr (most > 1) {
+    if (vectors < most) return with_vectors<most - 1>(vectors, body);
+  }
+  body.template operator()<most>();
+}
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,99 @@
+// Vectors of as many lanes as an instruction set has, and the few words that are spoken with them.
+// Everything is inlined without exception: files of isa/ compile this text with flags of their own,
+// and a function with a body of its own might be linked into programs for lesser machines.
+#pragma once
+
+#include "core/base.h"
+
+#define TW_INLINE [[gnu::always_inline]] inline
+#define TW_INLINE_LAMBDA __attribute__((always_inline))
+#if defined(__clang__)
+#define TW_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TW_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace tilewise::cpu {
+
+using core::int32;
+using core::int64;
+using core::uint16;
+using core::uint32;
+using core::uint64;
+using core::uint8;
+
+// The integer as wide as T.
+template <class T>
+struct SameSize;
+template <>
+struct SameSize<float> {
+  using Type = int32;
+};
+template <>
+struct SameSize<double> {
+  using Type = int64;
+};
+
+template <class E, int bytes>
+struct VectorOf {
+  typedef E Type __attribute__((vector_size(bytes)));
+  typedef E Anywhere __attribute__((vector_size(bytes), aligned(alignof(E)), may_alias));
+};
+
+// Of numbers of type T on instruction set Isa, and of integers that go with them lane by lane.
+template <class Isa, class T>
+struct Lanes {
+  static constexpr int kCount = Isa::kBytes / static_cast<int>(sizeof(T));
+  using V = typename VectorOf<T, Isa::kBytes>::Type;
+  using Int = typename SameSize<T>::Type;
+  using I = typename VectorOf<Int, Isa::kBytes>::Type;
+};
+
+template <class V, class T>
+TW_INLINE V all(T x) {
+  return x - V{};
+}
+
+template <class V, class T>
+TW_INLINE V load(const T* from) {
+  return *reinterpret_cast<const typename VectorOf<T, sizeof(V)>::Anywhere*>(from);
+}
+
+template <class V, class T>
+TW_INLINE void store(T* to, V x) {
+  *reinterpret_cast<typename VectorOf<T, sizeof(V)>::Anywhere*>(to) = x;
+}
+
+// Where a lane of b is NaN it is the lane of a: one instruction on x86.
+template <class V>
+TW_INLINE V larger(V a, V b) {
+  return b > a ? b : a;
+}
+
+template <class V>
+TW_INLINE V smaller(V a, V b) {
+  return b < a ? b : a;
+}
+
+// The bits of x in lanes of another type.
+template <class To, class From>
+TW_INLINE To bits(From x) {
+  static_assert(sizeof(To) == sizeof(From));
+  return reinterpret_cast<To>(x);
+}
+
+template <class V>
+TW_INLINE V absolute(V x) {
+  return x < V{} ? -x : x;
+}
+
+// Whether any lane of a comparison's result is set.
+template <class I>
+TW_INLINE bool any(I mask) {
+  constexpr int kCount = sizeof(I) / sizeof(mask[0]);
+  auto found = mask[0];
+  TW_UNROLL for (int i = 1; i < kCount; ++i) found |= mask[i];
+  return found != 0;
+}
+
+}  // namespace tilewise::cpu

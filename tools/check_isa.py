@@ -1,0 +1,125 @@
+"""Checks that no instruction set leaks out of the objects that are compiled for it.
+
+An object below backends/cpu/isa/ defines one global symbol, its table, and nothing weak: a weak
+function might be the one that the linker takes for the whole program. All other objects, and the
+portable one, have no instruction that the baseline of x86-64 lacks. Usage: check_isa.py OBJECT...
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = "backends/cpu/isa/"
+DISPATCH = "isa"  # the file of that folder that chooses among the others
+# What an object may have beyond the baseline; one that is not named here may have anything.
+LIMITS = {"portable": set[str](), "avx2": {"AVX"}}
+SHOWN = 3  # instructions of one object
+
+_AVX512 = re.compile(r"%zmm|%k[0-7]|%[xy]mm(?:1[6-9]|2\d|3[01])\b")
+_AMX = re.compile(r"%tmm|\b(?:ld|st)tilecfg\b|\btilerelease\b")
+_AVX = re.compile(r"%ymm")
+_INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(?P<text>\S.*?)\s*$")
+
+
+class Wide(NamedTuple):
+    """An instruction that not every machine has."""
+
+    kind: str  # "AVX", "AVX512", "AMX"
+    text: str
+
+
+def isa_name(path: str) -> str | None:
+    """The instruction set that an object is compiled for: "avx2"; None of all others."""
+    folder, _, file = path.replace("\\", "/").rpartition("/")
+    name = file.split(".")[0]
+    is_isa = f"/{folder}/".endswith(f"/{FOLDER}") and name != DISPATCH
+    return name if is_isa else None
+
+
+def kind_of(instruction: str) -> str:
+    """What an instruction asks of the machine; "" for the baseline."""
+    if _AMX.search(instruction):
+        return "AMX"
+    if _AVX512.search(instruction):
+        return "AVX512"
+    # All that has a VEX prefix and works on vectors begins with v, on xmm as on ymm.
+    mnemonic = instruction.split()[0]
+    is_vex = mnemonic.startswith("v") and not mnemonic.startswith("ver")
+    return "AVX" if is_vex or _AVX.search(instruction) else ""
+
+
+def wide_instructions(listing: Iterable[str]) -> list[Wide]:
+    """Those in a listing of objdump without bytes."""
+    found = []
+    for line in listing:
+        match = _INSTRUCTION.match(line)
+        if match is None:
+            continue
+        # Behind # are addresses, in <> are names.
+        text = re.sub(r"\s+", " ", match["text"].split("#")[0].split("<")[0]).strip()
+        kind = kind_of(text) if text else ""
+        if kind:
+            found.append(Wide(kind, text))
+    return found
+
+
+def instruction_complaints(path: str, wide: list[Wide]) -> list[str]:
+    """One sentence when an object has instructions that it must not have."""
+    name = isa_name(path)
+    if name is not None and name not in LIMITS:
+        return []
+    allowed = LIMITS[name] if name is not None else set()
+    bad = [each.text for each in wide if each.kind not in allowed]
+    if not bad:
+        return []
+    return [f"{path} has {len(bad)} instructions beyond its machine: {'; '.join(bad[:SHOWN])}."]
+
+
+def symbol_complaints(path: str, listing: str) -> list[str]:
+    """What is wrong with the symbols of an instruction set's object, from nm's posix format."""
+    if isa_name(path) is None:
+        return []
+    symbols = [line.split()[:2] for line in listing.splitlines() if len(line.split()) > 1]
+    shared = [name for name, kind in symbols if kind in "WwVvu"]
+    tables = [name for name, kind in symbols if kind.isupper() and kind not in "WVUN"]
+    found = [f"{path} shares {name} with other objects: inline it always." for name in shared]
+    if len(tables) != 1:
+        found.append(f"{path} defines {len(tables)} global symbols, not its table alone: {tables}.")
+    return found
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def complaints(path: str) -> list[str]:
+    """Everything that is wrong with one object."""
+    symbols = _said("nm", "--defined-only", "--format=posix", path)
+    listing = _said("objdump", "--disassemble", "--no-show-raw-insn", path)
+    wide = wide_instructions(listing.splitlines())
+    found = symbol_complaints(path, symbols) + instruction_complaints(path, wide)
+    if isa_name(path) not in (None, "portable") and not wide:
+        found.append(f"{path} has no wide instruction: was it compiled without its options?")
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """1 when something leaks, or when there was nothing to check."""
+    objects = [path for path in arguments if Path(path).suffix == ".o"]
+    sets = [path for path in objects if isa_name(path) is not None]
+    found = [complaint for path in objects for complaint in complaints(path)]
+    if not sets:
+        found.append("Among the objects there is none of an instruction set.")
+    for complaint in found:
+        print(complaint, file=sys.stderr)
+    print(f"isa: {len(objects)} objects, {len(sets)} of instruction sets, {len(found)} complaints")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
