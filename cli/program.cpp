@@ -34,8 +34,8 @@ constexpr const char* kFooter =
     "standard\n"
     "output also has {\"error\": {\"status\": N, \"message\": \"...\"}}.\n"
     "\n"
-    "TILEWISE_NUM_THREADS limits the threads, TILEWISE_BACKEND forces a backend, NO_COLOR forbids\n"
-    "colour.\n";
+    "TILEWISE_NUM_THREADS limits the threads, TILEWISE_BACKEND forces a backend, TILEWISE_CPU_ISA\n"
+    "the instruction set of backend cpu, NO_COLOR forbids colour.\n";
 
 std::string version_text() {
   return fmt::format("tilewise {}\nlibrary {}, C interface {}.{}.{}\nbackends: {}", tw_version(),
