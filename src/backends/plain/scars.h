@@ -10,7 +10,7 @@ namespace tilewise::plain {
 // To the nearest number of a small type.
 template <class T>
 void round_to(core::SmallFloat format, T* numbers, core::int64 count) {
-  for (int64 n = 0; n < count; ++n) {
+  for (core::int64 n = 0; n < count; ++n) {
     const auto wide = static_cast<double>(numbers[n]);
     numbers[n] = static_cast<T>(decode(format, encode(format, wide)));
   }
