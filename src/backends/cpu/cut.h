@@ -7,6 +7,9 @@ namespace tilewise::cpu {
 
 // Queries of a task, at most: their rows of query and output should stay near.
 inline constexpr int64 kMostLanes = 384, kMostGroups = 32;
+// Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
+// to be read in its own order.
+inline constexpr int64 kMostTogether = 8;
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
 // queries are cut changes no bit of a result, for lanes know nothing of each other, so it may
@@ -15,7 +18,8 @@ struct Cut {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
-  int64 groups = 1;  // of lanes, in a tile
+  int64 groups = 1;    // of lanes, in a task
+  int64 together = 1;  // tiles of a task, of neighbouring key heads
   int64 splits = 1, split_keys = core::kUnlimited;
   bool longest_first = false;
 
@@ -34,10 +38,24 @@ struct Cut {
             tile_range(row_tile, rows, p.queries.place(b).length)};
   }
 
+  int64 tasks() const { return tiles() / together * splits; }
+
   Range keys_of_split(int64 split) const {
     return {split * split_keys, core::smaller(core::kUnlimited, (split + 1) * split_keys)};
   }
 };
+
+// Whether a tile has so few queries that keys and values are used where they lie.
+template <class T>
+bool is_few(const Cut& cut, const Kernels<T>& kernels) {
+  return cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
+}
+
+inline int64 largest_divisor(int64 key_heads) {
+  int64 divisor = kMostTogether;
+  while (key_heads % divisor != 0) --divisor;
+  return divisor;
+}
 
 template <class T>
 Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
@@ -65,15 +83,20 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   cut.row_tiles = core::ceil_div(s.queries, cut.rows);
   cut.head_tiles = core::ceil_div(s.group(), cut.heads);
 
+  if (is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
+
   // Splits are worth their merging only where there is little else to share out.
   constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 4 * kTileKeys;
-  const int64 least_tiles = heads * core::ceil_div(s.group() * s.queries, kernels.pitch);
+  const int64 least_tiles =
+      heads / cut.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
   if (least_tiles < kFewTiles && s.keys >= 2 * kLeastKeys) {
     const int64 wanted =
         core::smaller(core::ceil_div(kWantedTasks, least_tiles), s.keys / kLeastKeys);
     cut.split_keys = core::ceil_div(core::ceil_div(s.keys, wanted), kTileKeys) * kTileKeys;
     cut.splits = core::ceil_div(s.keys, cut.split_keys);
   }
+  // Where heads lie apart each is read in its own order.
+  if (p.key.stride.head > p.key.stride.row) cut.together = 1;
   return cut;
 }
 

@@ -70,13 +70,14 @@ class Forward {
       : p_(problem),
         kernels_(kernels),
         cut_(cut_of(problem, kernels, workers)),
-        few_(cut_.lanes() <= core::smaller(kMostFew, kernels.lanes)) {
+        groups_(core::larger(cut_.groups, cut_.together)),
+        few_(is_few(cut_, kernels)) {
     Arena arena(workspace);
     parts_.take(p_, cut_, arena);
     common_ = arena.used();
     shares_ = workspace ? workspace + common_ : nullptr;
     Arena counting(nullptr);
-    const Scratch<T> counted(p_, kernels_, cut_.groups, counting);
+    const Scratch<T> counted(p_, kernels_, groups_, counting);
     share_ = counting.used();
   }
 
@@ -84,28 +85,40 @@ class Forward {
   Tile tile() const { return {cut_.rows, kTileKeys}; }
 
   void run(const Parallel& parallel) const {
-    parallel(cut_.tiles() * cut_.splits, [&](int64 task, int32 worker) {
-      const QueryTile tile = cut_.tile(p_, task / cut_.splits);
+    parallel(cut_.tasks(), [&](int64 task, int32 worker) {
+      const int64 first = task / cut_.splits * cut_.together, split = task % cut_.splits;
+      const QueryTile tile = cut_.tile(p_, first);
       if (tile.rows.empty()) return;
       Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, cut_.groups, arena);
-      attend(tile, cut_.keys_of_split(task % cut_.splits), scratch);
-      finish(tile, task, scratch);
+      Scratch<T> scratch(p_, kernels_, groups_, arena);
+      if (!few_) {
+        attend(tile, cut_.keys_of_split(split), scratch);
+        return finish(tile, task, 0, scratch);
+      }
+      attend_few(tile, cut_.keys_of_split(split), scratch);
+      for (int64 g = 0; g < cut_.together; ++g)
+        finish(beside(tile, g), (first + g) * cut_.splits + split, g, scratch);
     });
     if (cut_.splits == 1) return;
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
       Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, cut_.groups, arena);
+      Scratch<T> scratch(p_, kernels_, groups_, arena);
       for (int64 lane = 0; lane < tile.lanes(); ++lane) merge(tile, task, lane, scratch);
     });
   }
 
  private:
+  // The tile of the key head that is `g` heads further.
+  QueryTile beside(const QueryTile& tile, int64 g) const {
+    return {tile.b, tile.first_head + g * p_.shape.group(), tile.heads, tile.rows};
+  }
+
   void load_query(const QueryTile& tile, const Group<T>& group, int64 g, Scratch<T>& s) const {
     const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
     const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
-    if (few_) return load_lanes(kernels_, rows, factor, {s.query, s.dims.key}, kernels_.pitch);
+    if (few_)
+      return load_lanes(kernels_, rows, factor, {query_of(g, s), s.dims.key}, kernels_.pitch);
     load_operand(kernels_, rows, factor, {s.row, s.dims.key}, group.vectors * kernels_.lanes);
     kernels_.to_lanes({s.row, s.dims.key}, s.dims.key, group.vectors, query_of(g, s));
   }
@@ -132,24 +145,27 @@ class Forward {
         factor_of<T>(p_.scaling.value, tile.b, key_head), s.value, panel_keys(), s.row);
   }
 
+  // Group g begins: lanes of the tile from `first` on, which have seen nothing yet.
+  void begin(const QueryTile& tile, int64 first, int64 g, Scratch<T>& s) const {
+    const int64 pitch = kernels_.pitch;
+    s.lanes[g].place(p_, kernels_, tile, first);
+    load_query(tile, s.lanes[g], g, s);
+    for (int64 n = 0; n < pitch; ++n) {
+      s.max[g * pitch + n] = -core::infinity<T>();
+      s.sum[g * pitch + n] = 0;
+    }
+    for (int64 n = 0; n < s.dims.value * pitch; ++n) output_of(g, s)[n] = 0;
+  }
+
   // Walks the keys of `split` for all groups of the tile.
   void attend(const QueryTile& tile, Range split, Scratch<T>& s) const {
-    const int64 pitch = kernels_.pitch, groups = core::ceil_div(tile.lanes(), pitch);
-    for (int64 g = 0; g < groups; ++g) {
-      s.lanes[g].place(p_, kernels_, tile, g * pitch);
-      load_query(tile, s.lanes[g], g, s);
-      for (int64 n = 0; n < pitch; ++n) {
-        s.max[g * pitch + n] = -core::infinity<T>();
-        s.sum[g * pitch + n] = 0;
-      }
-      for (int64 n = 0; n < s.dims.value * pitch; ++n) output_of(g, s)[n] = 0;
-    }
+    const int64 groups = core::ceil_div(tile.lanes(), kernels_.pitch);
+    for (int64 g = 0; g < groups; ++g) begin(tile, g * kernels_.pitch, g, s);
     const Head<T> head(p_, tile.b, tile.first_head);
     const int64 last = core::smaller(head.band.keys_of(tile.rows).end, split.end);
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, split);
       if (columns.empty()) return;
-      if (few_) return take_few(tile, columns, s);
       load_keys(tile, columns, s);
       const Range next{whole.end, core::smaller(whole.end + kernels_.keys, last)};
       const Ahead ahead = rows_ahead(tile, next, s);
@@ -197,48 +213,59 @@ class Forward {
                          weights, rows.factor, output_of(g, s)});
   }
 
-  // A tile of keys for a few queries.
-  void take_few(const QueryTile& tile, Range columns, Scratch<T>& s) const {
-    const Scorer<T> scorer(p_, kernels_, s.scores);
-    const Group<T>& group = s.lanes[0];
-    const int64 key_head = tile.first_head / p_.shape.group();
-    const Place place = p_.keys.place(tile.b);
-    FewArgs<T> few{s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim),
-                   factor_of<T>(p_.scaling.key, tile.b, key_head),
-                   s.query,
-                   group.count,
-                   s.dims.key,
-                   s.copies};
-    const T scale = scorer.score(tile, group, few, columns, s.weights);
-    const ScoreTile<T> tile_of{s.weights, columns.size(), group.vectors};
-    kernels_.raise({tile_of, s.scores.largest, scale, s.running(0, kernels_.pitch)});
-    if (const T* keep = scorer.keep(tile, group, columns)) kernels_.multiply(tile_of, keep);
-    few = {s.rows.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim),
-           factor_of<T>(p_.scaling.value, tile.b, key_head),
-           s.output,
-           group.count,
-           s.dims.value,
-           s.copies};
-    kernels_.accumulate_few(few, tile_of, s.factor, s.copies + kMostFew * s.dims.value);
+  // The same for a few queries of each of the key heads that are taken together.
+  void attend_few(const QueryTile& tile, Range split, Scratch<T>& s) const {
+    for (int64 g = 0; g < cut_.together; ++g) begin(beside(tile, g), 0, g, s);
+    const Head<T> head(p_, tile.b, tile.first_head);
+    head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
+      const Range columns = core::intersect(whole, split);
+      if (columns.empty()) return;
+      for (int64 g = 0; g < cut_.together; ++g) take_few(beside(tile, g), g, columns, s);
+    });
   }
 
-  void finish(const QueryTile& tile, int64 task, Scratch<T>& s) const {
+  // A tile of keys for the few queries of group g.
+  void take_few(const QueryTile& tile, int64 g, Range columns, Scratch<T>& s) const {
+    const Scorer<T> scorer(p_, kernels_, s.scores);
+    const Group<T>& group = s.lanes[g];
+    const int64 key_head = tile.first_head / p_.shape.group();
+    const Place place = p_.keys.place(tile.b);
+    const Rows keys = s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim);
+    const Rows values =
+        s.ahead.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
+    const Ahead ahead{values.at, values.count, values.dim * core::bytes_of(values.dtype)};
+    T* apart = s.copies + kMostFew * core::larger(s.dims.key, s.dims.value);
+    const T scale = scorer.score(tile, group,
+                                 {keys, factor_of<T>(p_.scaling.key, tile.b, key_head),
+                                  query_of(g, s), group.count, s.dims.key, s.copies, apart},
+                                 {columns, {}, ahead}, s.weights);
+    const ScoreTile<T> weights{s.weights, columns.size(), group.vectors};
+    kernels_.raise({weights, s.scores.largest, scale, s.running(g, kernels_.pitch)});
+    if (const T* keep = scorer.keep(tile, group, columns)) kernels_.multiply(weights, keep);
+    kernels_.accumulate_few({values, factor_of<T>(p_.scaling.value, tile.b, key_head),
+                             output_of(g, s), group.count, s.dims.value, s.copies, apart},
+                            weights, s.factor);
+  }
+
+  // The groups of a tile from `group` on are done: rows go into the output, or into part `part`.
+  void finish(const QueryTile& tile, int64 part, int64 group, Scratch<T>& s) const {
     const int64 pitch = kernels_.pitch, dim = p_.shape.value_dim;
-    const Matrix<T> out{few_ ? s.output : s.row, s.dims.value};
     for (int64 first = 0; first < tile.lanes(); first += pitch) {
-      const int64 count = core::smaller(pitch, tile.lanes() - first);
+      const int64 g = group + first / pitch, count = core::smaller(pitch, tile.lanes() - first);
+      const T *max = s.max + g * pitch, *sum = s.sum + g * pitch;
+      const Matrix<T> out{few_ ? output_of(g, s) : s.row, s.dims.value};
       if (!few_)
-        kernels_.from_lanes(output_of(first / pitch, s), s.dims.value,
-                            core::ceil_div(count, kernels_.lanes), out);
+        kernels_.from_lanes(output_of(g, s), s.dims.value, core::ceil_div(count, kernels_.lanes),
+                            out);
       if (cut_.splits == 1) {
         for (int64 n = 0; n < count; ++n)
-          s.factor[n] = finish_row(tile, first + n, {s.max[first + n], s.sum[first + n]});
+          s.factor[n] = finish_row(tile, first + n, {max[n], sum[n]});
         store(tile, first, count, {out.data, out.pitch}, s);
         continue;
       }
-      const int64 to = task * cut_.lanes() + first;
+      const int64 to = part * cut_.lanes() + first;
       for (int64 n = 0; n < count; ++n) {
-        parts_.row[to + n] = {s.max[first + n], s.sum[first + n]};
+        parts_.row[to + n] = {max[n], sum[n]};
         for (int64 c = 0; c < dim; ++c)
           parts_.output[(to + n) * dim + c] = out.data[n * out.pitch + c];
       }
@@ -287,7 +314,8 @@ class Forward {
   const Problem& p_;
   const Kernels<T>& kernels_;
   Cut cut_;
-  bool few_;  // queries in a tile: keys and values are read where they lie
+  int64 groups_;  // of a task
+  bool few_;      // queries in a tile: keys and values are read where they lie
   Parts<T> parts_;
   int64 common_, share_;  // bytes of all workers, and of each
   std::byte* shares_;

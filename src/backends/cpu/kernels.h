@@ -135,6 +135,7 @@ struct FewArgs {
   T* by_row;  // [query][pitch]
   int64 count, pitch;
   T* copies;  // room for kMostFew rows, for those that cannot be read where they lie
+  T* apart;   // room for kMostFew rows, for queries side by side and for sums of a tile
 };
 
 template <class T>
@@ -208,7 +209,7 @@ struct Kernels {
 
   // Instead of score and accumulate, for a few queries.
   bool (*score_few)(const FewArgs<T>&, const ScoreArgs<T>&);
-  void (*accumulate_few)(const FewArgs<T>&, const ScoreTile<T>& weights, const T* factor, T* apart);
+  void (*accumulate_few)(const FewArgs<T>&, const ScoreTile<T>& weights, const T* factor);
 
   // Backward.
   void (*weigh)(const WeighArgs<T>&);

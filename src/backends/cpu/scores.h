@@ -68,11 +68,12 @@ class Scorer {
     return finish(tile, group, keys.columns, args, kernels_.score(args));
   }
 
-  // The same for a few queries whose keys are read where they lie.
-  T score(const QueryTile& tile, const Group<T>& group, const FewArgs<T>& few, Range columns,
-          T* to) const {
-    const ScoreArgs<T> args = args_of(group, columns, to);
-    return finish(tile, group, columns, args, kernels_.score_few(few, args));
+  // The same for a few queries whose keys are read where they lie: `few` knows where.
+  T score(const QueryTile& tile, const Group<T>& group, const FewArgs<T>& few,
+          const KeysAt<T>& keys, T* to) const {
+    ScoreArgs<T> args = args_of(group, keys.columns, to);
+    args.ahead = keys.ahead;
+    return finish(tile, group, keys.columns, args, kernels_.score_few(few, args));
   }
 
   // Dropout's factors of the tile.

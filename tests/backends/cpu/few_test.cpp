@@ -1,0 +1,144 @@
+// The products for a few queries against loops: every count of queries, rows read where they lie
+// and rows that are copied, of every type that is read in place.
+#include <algorithm>
+#include <limits>
+
+#include "backends/cpu/keys.h"
+#include "every_isa.h"
+
+namespace tilewise::cpu {
+namespace {
+
+class CpuFew : public EveryIsa {};
+TW_ON_EVERY_ISA(CpuFew);
+
+std::size_t index(int64 n) {
+  return static_cast<std::size_t>(n);
+}
+
+// Small whole numbers, which every type holds: their products are exact in any order.
+int number(int64 row, int64 column) {
+  return static_cast<int>((row * 7 + column * 5 + row * column) % 9) - 4;
+}
+
+// Rows of `dim` numbers as elements of a type.
+struct Elements {
+  Elements(int64 rows, int64 dim, DType dtype)
+      : bytes(index(rows * dim * core::bytes_of(dtype))), at(index(rows)) {
+    for (int64 r = 0; r < rows; ++r) {
+      at[index(r)] = bytes.data() + r * dim * core::bytes_of(dtype);
+      for (int64 c = 0; c < dim; ++c)
+        tilewise::store(dtype, at[index(r)] + c * core::bytes_of(dtype),
+                        static_cast<double>(number(r, c)));
+    }
+  }
+
+  std::vector<std::byte> bytes;
+  std::vector<std::byte*> at;
+};
+
+// A few queries, or their rows of output, and the room that goes with them.
+template <class T>
+struct Few {
+  Few(const Kernels<T>& kernels, int64 queries, int64 dim)
+      : count(queries),
+        pitch(round_up(dim, kernels.lanes)),
+        rows(index(kMostFew * pitch)),
+        copies(rows.size()),
+        apart(rows.size()) {
+    for (int64 q = 0; q < queries; ++q)
+      for (int64 c = 0; c < dim; ++c) rows[index(q * pitch + c)] = static_cast<T>(number(c, q));
+  }
+
+  FewArgs<T> with(const Rows& of, T factor) {
+    return {of, factor, rows.data(), count, pitch, copies.data(), apart.data()};
+  }
+
+  int64 count, pitch;
+  std::vector<T> rows, copies, apart;
+};
+
+struct Form {
+  DType dtype;
+  int64 count, dim, keys;
+  int factor;
+};
+
+template <class T>
+void expect_scores(const Kernels<T>& k, const Form& form) {
+  const Elements keys(form.keys, form.dim, form.dtype);
+  Few<T> few(k, form.count, form.dim);
+  std::vector<T> scores(index(form.keys * k.pitch)), largest(index(k.pitch));
+  const FewArgs<T> args =
+      few.with({keys.at.data(), form.keys, form.dim, form.dtype}, static_cast<T>(form.factor));
+  EXPECT_FALSE(k.score_few(args, {{},
+                                  nullptr,
+                                  form.dim,
+                                  {scores.data(), form.keys, 1},
+                                  largest.data(),
+                                  T(1000000),
+                                  {keys.at.data(), form.keys, form.dim}}));
+  for (int64 q = 0; q < form.count; ++q) {
+    T most = -std::numeric_limits<T>::infinity();
+    for (int64 j = 0; j < form.keys; ++j) {
+      int want = 0;
+      for (int64 c = 0; c < form.dim; ++c) want += number(j, c) * number(c, q) * form.factor;
+      ASSERT_EQ(scores[index(j * k.pitch + q)], static_cast<T>(want)) << "key " << j;
+      most = std::max(most, static_cast<T>(want));
+    }
+    ASSERT_EQ(largest[index(q)], most);
+  }
+}
+
+template <class T>
+void expect_sums(const Kernels<T>& k, const Form& form) {
+  const Elements values(form.keys, form.dim, form.dtype);
+  Few<T> few(k, form.count, form.dim);
+  std::vector<T> weights(index(form.keys * k.pitch)), factor(index(k.pitch), T(3));
+  for (int64 j = 0; j < form.keys; ++j)
+    for (int64 q = 0; q < k.lanes; ++q)
+      weights[index(j * k.pitch + q)] = static_cast<T>(number(q, j));
+  k.accumulate_few(
+      few.with({values.at.data(), form.keys, form.dim, form.dtype}, static_cast<T>(form.factor)),
+      {weights.data(), form.keys, 1}, factor.data());
+  for (int64 q = 0; q < form.count; ++q) {
+    for (int64 c = 0; c < form.dim; ++c) {
+      int want = 3 * number(c, q);
+      for (int64 j = 0; j < form.keys; ++j) want += number(q, j) * number(j, c) * form.factor;
+      ASSERT_EQ(few.rows[index(q * few.pitch + c)], static_cast<T>(want)) << "column " << c;
+    }
+  }
+}
+
+// Steps along a row come with a remainder, and past their sixteenth they begin anew.
+template <class T>
+void expect_every_form(const Kernels<T>& k, DType dtype) {
+  for (int64 count = 1; count <= std::min(kMostFew, k.lanes); ++count) {
+    for (const int64 dim : {int64{5}, k.lanes, 3 * k.lanes, 8 * k.lanes, 67 * k.lanes}) {
+      for (const int64 keys : {1, 3, 8, 21}) {
+        for (const int factor : {1, 2}) {
+          SCOPED_TRACE(testing::Message() << count << " queries, dim " << dim << ", " << keys
+                                          << " keys times " << factor);
+          expect_scores<T>(k, {dtype, count, dim, keys, factor});
+          expect_sums<T>(k, {dtype, count, dim, keys, factor});
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(CpuFew, MultipliesFloats) {
+  for (const DType dtype :
+       {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3}) {
+    SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(dtype));
+    expect_every_form(isa().in_float, dtype);
+  }
+}
+
+TEST_P(CpuFew, MultipliesDoubles) {
+  expect_every_form(isa().in_double, DType::kFloat64);
+}
+
+}  // namespace
+}  // namespace tilewise::cpu
