@@ -32,6 +32,10 @@ TW_HD constexpr int64 ceil_div(int64 a, int64 b) {
   return (a + b - 1) / b;
 }
 
+TW_HD constexpr int64 round_up(int64 a, int64 step) {
+  return ceil_div(a, step) * step;
+}
+
 // Rounds towards minus infinity, unlike `/`: chunks of negative positions are chunks too.
 TW_HD constexpr int64 floor_div(int64 a, int64 b) {
   return a / b - (a % b < 0 ? 1 : 0);

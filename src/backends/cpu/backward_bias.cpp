@@ -12,8 +12,8 @@ namespace {
 template <class T>
 struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
-      : pitch(round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(round_up(p.shape.value_dim, kernels.lanes)),
+      : pitch(core::round_up(p.shape.dim, kernels.lanes)),
+        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)),
         scores(p, kernels, arena),
         rows(p, kernels, arena) {
     const int64 lanes = kernels.pitch, tile = kTileKeys * lanes;

@@ -24,8 +24,8 @@ template <class T>
 struct KeyScratch {
   KeyScratch(const Problem& p, const Kernels<T>& kernels, int64 task_keys, Arena& arena)
       : groups(core::larger(int64{1}, kQueryLanes / kernels.pitch)),
-        pitch(round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(round_up(p.shape.value_dim, kernels.lanes)),
+        pitch(core::round_up(p.shape.dim, kernels.lanes)),
+        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)),
         scores(p, kernels, arena) {
     const int64 lanes = kernels.pitch, tile = kKeys * lanes;
     list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));

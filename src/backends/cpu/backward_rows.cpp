@@ -11,8 +11,8 @@ struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : scores(p, kernels, arena),
         group(p, kernels, arena),
-        pitch(round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(round_up(p.shape.value_dim, kernels.lanes)) {
+        pitch(core::round_up(p.shape.dim, kernels.lanes)),
+        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)) {
     const int64 lanes = kernels.pitch;
     rows.at = arena.take<std::byte*>(core::larger(kTileKeys, lanes));
     output = arena.take<T>(lanes * value_pitch);

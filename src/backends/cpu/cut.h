@@ -78,9 +78,11 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   // Absent blocks are skipped by what one head sees.
   if (!p.mask.blocks && 2 * s.queries <= lanes)
     cut.heads = core::smaller(s.group(), lanes / s.queries);
-  cut.rows = core::smaller(s.queries, lanes / cut.heads);
-  cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
+  cut.row_tiles = core::ceil_div(s.queries, core::smaller(s.queries, lanes / cut.heads));
+  cut.rows = core::smaller(s.queries,
+                           core::round_up(core::ceil_div(s.queries, cut.row_tiles), kernels.lanes));
   cut.row_tiles = core::ceil_div(s.queries, cut.rows);
+  cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
   cut.head_tiles = core::ceil_div(s.group(), cut.heads);
 
   if (is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
@@ -92,7 +94,7 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   if (least_tiles < kFewTiles && s.keys >= 2 * kLeastKeys) {
     const int64 wanted =
         core::smaller(core::ceil_div(kWantedTasks, least_tiles), s.keys / kLeastKeys);
-    cut.split_keys = core::ceil_div(core::ceil_div(s.keys, wanted), kTileKeys) * kTileKeys;
+    cut.split_keys = core::round_up(core::ceil_div(s.keys, wanted), kTileKeys);
     cut.splits = core::ceil_div(s.keys, cut.split_keys);
   }
   // Where heads lie apart each is read in its own order.

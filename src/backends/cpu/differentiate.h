@@ -27,8 +27,8 @@ struct GroupRows {
   GroupRows() = default;
   GroupRows(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : group(p, kernels, arena),
-        pitch(round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(round_up(p.shape.value_dim, kernels.lanes)) {
+        pitch(core::round_up(p.shape.dim, kernels.lanes)),
+        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)) {
     query = arena.take<T>(kernels.pitch * pitch);
     output = arena.take<T>(kernels.pitch * value_pitch);
     max = arena.take<T>(kernels.pitch);

@@ -12,8 +12,8 @@ template <class T>
 struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, int64 groups, Arena& arena)
       : scores(p, kernels, arena),
-        dims{round_up(p.shape.dim, kernels.lanes),
-             round_up(p.shape.value_dim, core::larger(kernels.lanes, kPanel))} {
+        dims{core::round_up(p.shape.dim, kernels.lanes),
+             core::round_up(p.shape.value_dim, core::larger(kernels.lanes, kPanel))} {
     const int64 pitch = kernels.pitch;
     rows.at = arena.take<std::byte*>(core::larger(kTileKeys, pitch));
     ahead.at = arena.take<std::byte*>(2 * kTileKeys);
@@ -207,9 +207,9 @@ class Forward {
     const T scale = scorer.score(tile, group, query_of(g, s), keys, s.weights);
     const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors};
     const RunningRows<T> rows = s.running(g, kernels_.pitch);
-    kernels_.raise({weights, s.scores.largest, scale, rows});
-    if (const T* keep = scorer.keep(tile, group, keys.columns)) kernels_.multiply(weights, keep);
-    kernels_.accumulate({s.value, panel_keys(), round_up(p_.shape.value_dim, kPanel), skipped,
+    kernels_.raise(
+        {weights, s.scores.largest, scale, rows, scorer.keep(tile, group, keys.columns)});
+    kernels_.accumulate({s.value, panel_keys(), core::round_up(p_.shape.value_dim, kPanel), skipped,
                          weights, rows.factor, output_of(g, s)});
   }
 
@@ -240,8 +240,8 @@ class Forward {
                                   query_of(g, s), group.count, s.dims.key, s.copies, apart},
                                  {columns, {}, ahead}, s.weights);
     const ScoreTile<T> weights{s.weights, columns.size(), group.vectors};
-    kernels_.raise({weights, s.scores.largest, scale, s.running(g, kernels_.pitch)});
-    if (const T* keep = scorer.keep(tile, group, columns)) kernels_.multiply(weights, keep);
+    kernels_.raise_few({weights, s.scores.largest, scale, s.running(g, kernels_.pitch),
+                        scorer.keep(tile, group, columns)});
     kernels_.accumulate_few({values, factor_of<T>(p_.scaling.value, tile.b, key_head),
                              output_of(g, s), group.count, s.dims.value, s.copies, apart},
                             weights, s.factor);

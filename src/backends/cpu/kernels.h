@@ -98,6 +98,7 @@ struct RaiseArgs {
   const T* largest;
   T scale;  // from the tile's unit to log2
   RunningRows<T> rows;
+  const T* keep = nullptr;  // dropout's factors, or null
 };
 
 // Decisions of core::Dropout for a tile whose first key has this column.
@@ -202,13 +203,13 @@ struct Kernels {
   bool (*score)(const ScoreArgs<T>&);
   bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
   void (*map)(const MapArgs<T>&);
-  void (*raise)(const RaiseArgs<T>&);
+  void (*raise)(const RaiseArgs<T>&);  // as accumulate takes weights
   void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
-  void (*multiply)(ScoreTile<T> tile, const T* by);
   void (*accumulate)(const AccumulateArgs<T>&);
 
-  // Instead of score and accumulate, for a few queries.
+  // The same for a few queries.
   bool (*score_few)(const FewArgs<T>&, const ScoreArgs<T>&);
+  void (*raise_few)(const RaiseArgs<T>&);
   void (*accumulate_few)(const FewArgs<T>&, const ScoreTile<T>& weights, const T* factor);
 
   // Backward.

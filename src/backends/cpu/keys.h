@@ -5,10 +5,6 @@
 
 namespace tilewise::cpu {
 
-inline int64 round_up(int64 count, int64 step) {
-  return core::ceil_div(count, step) * step;
-}
-
 // The keys of one head of one sequence, and a span of a tile's lanes.
 struct KeyHead {
   const Side& side;

@@ -9,7 +9,7 @@ namespace {
 template <class T>
 struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
-      : pitch(round_up(p.shape.dim, kernels.lanes)),
+      : pitch(core::round_up(p.shape.dim, kernels.lanes)),
         scores(p, kernels, arena),
         group(p, kernels, arena) {
     const int64 lanes = kernels.pitch;

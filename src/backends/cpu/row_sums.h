@@ -11,7 +11,7 @@ struct RowSums {
   RowSums(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : heads(p.shape.heads),
         queries(p.shape.queries),
-        pitch(round_up(p.shape.dim, kernels.lanes)) {
+        pitch(core::round_up(p.shape.dim, kernels.lanes)) {
     const int64 rows = p.shape.batch * heads * queries;
     max = arena.take<T>(rows);
     share = arena.take<T>(rows);

@@ -42,7 +42,7 @@ template <class T>
 struct Few {
   Few(const Kernels<T>& kernels, int64 queries, int64 dim)
       : count(queries),
-        pitch(round_up(dim, kernels.lanes)),
+        pitch(core::round_up(dim, kernels.lanes)),
         rows(index(kMostFew * pitch)),
         copies(rows.size()),
         apart(rows.size()) {

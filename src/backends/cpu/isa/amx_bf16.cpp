@@ -12,7 +12,7 @@ struct AmxBf16 {
 // Four registers of scores side by side.
 struct Amx {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 4;
-  static constexpr int64 kKeys = 64;
+  static constexpr int64 kKeys = 128;
 };
 
 }  // namespace

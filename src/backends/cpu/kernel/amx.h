@@ -10,6 +10,7 @@ namespace tilewise::cpu {
 template <class Isa>
 struct TilePairs {
   using P = Pairs<Isa>;
+  using F = Forward<Isa, float>;
   using V = typename P::V;
   static constexpr int64 kLanes = P::kLanes, kPitch = P::kPitch;
   static constexpr int64 kRows = 16, kPairs = 16;
@@ -91,27 +92,43 @@ struct TilePairs {
         store(tile.data + (key + r) * kPitch + j * kLanes, load<V>(rows + r * kPitch + j * kLanes));
   }
 
+  // Scores of up to 16 keys from `key` on.
   template <int vectors>
-  TW_INLINE static void score_in(const ScoreArgs<float>& a) {
-    const Tiles tiles;
-    int64 fetched = 0;
-    for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched =
-          Forward<Isa, float>::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
-      clear<vectors>();
-      multiply<vectors>(a.key.data + key * a.key.pitch, a.key.pitch * 4, a.query, (a.dim + 1) / 2);
-      if (key + kRows <= a.tile.keys) {
-        put<vectors>(a.tile.data + key * kPitch);
-      } else {
-        put_last<vectors>(a.tile, key);
-      }
+  TW_INLINE static void score_rows(const ScoreArgs<float>& a, int64 key) {
+    clear<vectors>();
+    multiply<vectors>(a.key.data + key * a.key.pitch, a.key.pitch * 4, a.query, (a.dim + 1) / 2);
+    if (key + kRows <= a.tile.keys) {
+      put<vectors>(a.tile.data + key * kPitch);
+    } else {
+      put_last<vectors>(a.tile, key);
     }
   }
 
+  // What was scored before is looked at while the tiles multiply.
+  template <int vectors>
+  TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
+    const Tiles tiles;
+    V largest[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
+    int64 fetched = 0;
+    for (int64 key = 0; key < a.tile.keys + kRows; key += kRows) {
+      fetched = F::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      if (key < a.tile.keys) score_rows<vectors>(a, key);
+      if (key == 0) continue;
+      for (int64 r = key - kRows; r < key && r < a.tile.keys; ++r) {
+        TW_UNROLL for (int j = 0; j < vectors; ++j) {
+          largest[j] = larger(largest[j], load<V>(a.tile.data + r * kPitch + j * kLanes));
+        }
+      }
+    }
+    return F::keep_largest(a, largest);
+  }
+
   static bool score(const ScoreArgs<float>& a) {
-    with_vectors<Isa::kVectors>(a.tile.vectors,
-                                [&]<int vectors>() TW_INLINE_LAMBDA { score_in<vectors>(a); });
-    return P::find_largest(a);
+    typename F::I odd = {};
+    with_vectors<Isa::kVectors>(
+        a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { odd = score_in<vectors>(a); });
+    return any(odd);
   }
 
   // Pairs of keys in a row for each column, in whole registers: a tile's keys and as many zeros as
@@ -137,7 +154,8 @@ struct TilePairs {
 
   static void accumulate(const AccumulateArgs<float>& a) {
     const int64 pairs = (a.tile.keys + 2 * kPairs - 1) / (2 * kPairs) * kPairs;
-    P::narrow(a.tile, pairs);
+    for (int64 k = (a.tile.keys + 1) / 2; k < pairs; ++k)
+      for (int64 j = 0; j < a.tile.vectors; ++j) store(a.tile.data + k * kPitch + j * kLanes, V{});
     rescale(a);
     const int64 pitch = row_pairs(a.panel_keys);
     const Tiles tiles;

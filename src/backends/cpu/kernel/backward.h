@@ -45,15 +45,6 @@ struct Backward {
     }
   }
 
-  static void multiply(ScoreTile<T> tile, const T* by) {
-    for (int64 key = 0; key < tile.keys; ++key) {
-      for (int64 j = 0; j < tile.vectors; ++j) {
-        const int64 n = key * kPitch + j * kLanes;
-        store(tile.data + n, load<V>(tile.data + n) * load<V>(by + n));
-      }
-    }
-  }
-
   template <int rows, int vectors>
   TW_INLINE static void add_block(const ProductArgs<T>& a, int64 r, int64 c) {
     Block<V, rows, vectors> block;

@@ -57,38 +57,16 @@ struct Pairs {
                                       15, 31);
   }
 
-  // Weights of two keys become pairs in place: row k of pairs lies where row k of the tile lay.
-  // Rows up to `padded` pairs are zeroed.
-  TW_INLINE static void narrow(ScoreTile<float> tile, int64 padded) {
-    for (int64 j = 0; j < tile.vectors; ++j) {
-      float* column = tile.data + j * kLanes;
-      for (int64 key = 0; key < tile.keys; key += 2) {
-        const V even = load<V>(column + key * kPitch);
-        const V odd = key + 1 < tile.keys ? load<V>(column + (key + 1) * kPitch) : V{};
-        store(column + key / 2 * kPitch, pairs_of(even, odd));
-      }
-      for (int64 k = (tile.keys + 1) / 2; k < padded; ++k) store(column + k * kPitch, V{});
+  // Weights of two keys become a pair: row k of pairs lies where row k of the tile lay.
+  struct Narrow {
+    TW_INLINE static void put(float* column, int64 key, V x) { put(column, key, x, V{}); }
+    TW_INLINE static void put(float* column, int64 key, V x, V y) {
+      store(column + key / 2 * kPitch, pairs_of(x, y));
     }
-  }
+  };
 
-  // The largest score of each lane, and whether any is out of the ordinary.
-  TW_INLINE static bool find_largest(const ScoreArgs<float>& a) {
-    using F = Forward<Isa, float>;
-    typename F::I odd = {};
-    for (int64 j = 0; j < a.tile.vectors; ++j) {
-      V largest = all<V>(-kInfinity<float>), other = largest;
-      const float* at = a.tile.data + j * kLanes;
-      int64 key = 0;
-      for (; key + 2 <= a.tile.keys; key += 2, at += 2 * kPitch) {
-        largest = larger(largest, load<V>(at));
-        other = larger(other, load<V>(at + kPitch));
-      }
-      if (key < a.tile.keys) largest = larger(largest, load<V>(at));
-      largest = larger(largest, other);
-      store(a.largest + j * kLanes, largest);
-      odd |= F::unusual(largest, all<V>(a.limit));
-    }
-    return any(odd);
+  static void raise(const RaiseArgs<float>& a) {
+    Forward<Isa, float>::template raise_into<Narrow>(a);
   }
 };
 
@@ -100,6 +78,7 @@ constexpr Kernels<float> bfloat16_kernels_of() {
   kernels.to_lanes = Pairs<Isa>::to_lanes;
   kernels.load_panels = Products<Isa>::load_panels;
   kernels.score = Products<Isa>::score;
+  kernels.raise = Pairs<Isa>::raise;
   kernels.accumulate = Products<Isa>::accumulate;
   return kernels;
 }

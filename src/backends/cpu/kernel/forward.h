@@ -50,6 +50,12 @@ struct Forward {
       block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
       block.keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
     }
+    return keep_largest(a, largest);
+  }
+
+  // Stores the lanes' largest scores, and says which are out of the ordinary.
+  template <int vectors>
+  TW_INLINE static I keep_largest(const ScoreArgs<T>& a, const V (&largest)[vectors]) {
     I odd = {};
     TW_UNROLL for (int j = 0; j < vectors; ++j) {
       store(a.largest + j * kLanes, largest[j]);
@@ -125,35 +131,58 @@ struct Forward {
     }
   }
 
-  // Takes the tile's largest scores into the running rows, and turns scores into weights.
-  static void raise(const RaiseArgs<T>& a) {
+  // Weights are left as numbers.
+  struct Whole {
+    TW_INLINE static void put(T* column, int64 key, V x) { store(column + key * kPitch, x); }
+    TW_INLINE static void put(T* column, int64 key, V x, V y) {
+      put(column, key, x);
+      put(column, key + 1, y);
+    }
+  };
+
+  // Vector j of the tile's lanes: takes their largest scores into the running rows, and turns
+  // scores into weights. What is dropped counts in the sum.
+  template <class Put, bool drops>
+  TW_INLINE static void raise_lanes(const RaiseArgs<T>& a, int64 j) {
+    const V scale = all<V>(a.scale), nothing = all<V>(-kInfinity<T>);
+    const V before = load<V>(a.rows.max + j * kLanes);
+    const V max = larger(before, load<V>(a.largest + j * kLanes) * scale);
+    const V shift = max == nothing ? V{} : max;
+    const V factor = exp2<Isa, T>(before - shift);
+    T* column = a.tile.data + j * kLanes;
+    const auto kept = [&](V x, int64 key) TW_INLINE_LAMBDA {
+      return drops ? x * load<V>(a.keep + key * kPitch + j * kLanes) : x;
+    };
+    V sum = {}, other = {};
+    int64 key = 0;
+    for (; key + 2 <= a.tile.keys; key += 2) {
+      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * scale - shift);
+      const V y = exp2<Isa, T>(load<V>(column + (key + 1) * kPitch) * scale - shift);
+      sum += x;
+      other += y;
+      Put::put(column, key, kept(x, key), kept(y, key + 1));
+    }
+    if (key < a.tile.keys) {
+      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * scale - shift);
+      sum += x;
+      Put::put(column, key, kept(x, key));
+    }
+    store(a.rows.max + j * kLanes, max);
+    store(a.rows.factor + j * kLanes, factor);
+    store(a.rows.sum + j * kLanes, load<V>(a.rows.sum + j * kLanes) * factor + (sum + other));
+  }
+
+  template <class Put>
+  TW_INLINE static void raise_into(const RaiseArgs<T>& a) {
     for (int64 j = 0; j < a.tile.vectors; ++j) {
-      const V scale = all<V>(a.scale), nothing = all<V>(-kInfinity<T>);
-      const V before = load<V>(a.rows.max + j * kLanes);
-      const V max = larger(before, load<V>(a.largest + j * kLanes) * scale);
-      const V shift = max == nothing ? V{} : max;
-      const V factor = exp2<Isa, T>(before - shift);
-      V sum = {}, other = {};
-      T* at = a.tile.data + j * kLanes;
-      int64 key = 0;
-      for (; key + 2 <= a.tile.keys; key += 2, at += 2 * kPitch) {
-        const V x = exp2<Isa, T>(load<V>(at) * scale - shift);
-        const V y = exp2<Isa, T>(load<V>(at + kPitch) * scale - shift);
-        store(at, x);
-        store(at + kPitch, y);
-        sum += x;
-        other += y;
-      }
-      if (key < a.tile.keys) {
-        const V x = exp2<Isa, T>(load<V>(at) * scale - shift);
-        store(at, x);
-        sum += x;
-      }
-      store(a.rows.max + j * kLanes, max);
-      store(a.rows.factor + j * kLanes, factor);
-      store(a.rows.sum + j * kLanes, load<V>(a.rows.sum + j * kLanes) * factor + (sum + other));
+      if (a.keep)
+        raise_lanes<Put, true>(a, j);
+      else
+        raise_lanes<Put, false>(a, j);
     }
   }
+
+  static void raise(const RaiseArgs<T>& a) { raise_into<Whole>(a); }
 
   template <int vectors>
   TW_INLINE static void accumulate_in(const AccumulateArgs<T>& a) {

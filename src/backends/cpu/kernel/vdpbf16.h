@@ -8,6 +8,7 @@ namespace tilewise::cpu {
 template <class Isa>
 struct DotPairs {
   using P = Pairs<Isa>;
+  using F = Forward<Isa, float>;
   using V = typename P::V;
   static constexpr int64 kLanes = P::kLanes, kPitch = P::kPitch;
   static constexpr int kRows = 8;
@@ -40,21 +41,23 @@ struct DotPairs {
   }
 
   template <int vectors>
-  TW_INLINE static void score_in(const ScoreArgs<float>& a) {
+  TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
+    V largest[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
     int64 fetched = 0;
-    V largest[vectors] = {};  // found again, of all keys
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched =
-          Forward<Isa, float>::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      fetched = F::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
       multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, (a.dim + 1) / 2)
           .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
     }
+    return F::keep_largest(a, largest);
   }
 
   static bool score(const ScoreArgs<float>& a) {
-    with_vectors<Isa::kVectors>(a.tile.vectors,
-                                [&]<int vectors>() TW_INLINE_LAMBDA { score_in<vectors>(a); });
-    return P::find_largest(a);
+    typename F::I odd = {};
+    with_vectors<Isa::kVectors>(
+        a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { odd = score_in<vectors>(a); });
+    return any(odd);
   }
 
   // Panels of kPanel columns, each [pair of keys][kPanel].
@@ -81,7 +84,6 @@ struct DotPairs {
 
   static void accumulate(const AccumulateArgs<float>& a) {
     const int64 pairs = (a.tile.keys + 1) / 2;
-    P::narrow(a.tile, pairs);
     with_vectors<Isa::kVectors>(
         a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { accumulate_in<vectors>(a, pairs); });
   }
