@@ -9,7 +9,10 @@
 namespace tilewise {
 namespace {
 
-constexpr int64 kLength = 128;
+// Rows of the sample: first few, and then as many as long sequences feel like, where the first were
+// done in no time.
+constexpr int64 kFewRows = 128, kManyRows = 1024;
+constexpr double kNoTime = 0.002;
 constexpr int64 kMostHeads = 64;
 constexpr double kEnoughSeconds = 0.05;
 // Heads wider than this take too long, and too much memory, for a mere question.
@@ -23,22 +26,22 @@ struct Free {
 // worker.
 class Sample {
  public:
-  Sample(const Problem& like, int workers) {
+  Sample(const Problem& like, int workers, int64 rows) : rows_(rows) {
     problem_.operation = like.operation;
     problem_.shape = like.shape;
     problem_.shape.batch = 1;
     const int64 heads = std::min<int64>({like.shape.batch * like.shape.heads, workers, kMostHeads});
     problem_.shape.heads = problem_.shape.key_heads = heads;
-    problem_.shape.queries = std::min(like.shape.queries, kLength);
-    problem_.shape.keys = std::min(like.shape.keys, kLength);
+    problem_.shape.queries = std::min(like.shape.queries, rows_);
+    problem_.shape.keys = std::min(like.shape.keys, rows_);
     problem_.queries.rows = problem_.queries.longest = problem_.shape.queries;
     problem_.keys.rows = problem_.keys.longest = problem_.shape.keys;
     problem_.scores.scale = like.scores.scale;
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
-    const int64 widest = std::max({like.shape.dim, like.shape.value_dim, kLength});
+    const int64 widest = std::max({like.shape.dim, like.shape.value_dim, rows_});
     if (widest > kWidest) return;
-    bytes_ = static_cast<std::size_t>(heads * kLength * widest * 8);
+    bytes_ = static_cast<std::size_t>(heads * rows_ * widest * 8);
     memory_.reset(static_cast<std::byte*>(std::calloc(bytes_, kTensors)));
     if (memory_) lay_out(like);
   }
@@ -52,7 +55,7 @@ class Sample {
   View next(DType dtype, int64 columns) {
     const int64 heads = problem_.shape.heads;
     std::byte* data = memory_.get() + bytes_ * used_++;
-    return {data, dtype, {1, heads, kLength, columns}, {0, kLength * columns, columns, 1}};
+    return {data, dtype, {1, heads, rows_, columns}, {0, rows_ * columns, columns, 1}};
   }
 
   void lay_out(const Problem& like) {
@@ -63,7 +66,7 @@ class Sample {
     problem_.key = next(dtype, shape.dim);
     problem_.value = next(dtype, shape.value_dim);
     problem_.output =
-        next(like.output ? like.output.dtype : dtype, matrix ? kLength : shape.value_dim);
+        next(like.output ? like.output.dtype : dtype, matrix ? rows_ : shape.value_dim);
     problem_.lse = next(DType::kFloat32, 1);
     if (like.operation != TW_BACKWARD) return;
     problem_.gradients.output = next(dtype, shape.value_dim);
@@ -74,31 +77,43 @@ class Sample {
 
   Problem problem_;
   std::unique_ptr<std::byte, Free> memory_;
+  int64 rows_;
   std::size_t bytes_ = 0, used_ = 0;
 };
 
-}  // namespace
+// Of how long the sample takes, and what work that is. Nothing where it cannot be run.
+struct Trial {
+  double seconds = 0, flops = 0;
+};
 
-double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
-                         const Parallel& parallel) {
-  const Sample sample(problem, plan.workers);
-  if (!sample) return 0;
-  const Machine machine{{TW_CPU, 0}, plan.workers};
-  const Plan small = plan.backend->plan(sample.problem(), machine);
+Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& parallel) {
+  if (!sample) return {};
+  const Plan small = plan.backend->plan(sample.problem(), {{TW_CPU, 0}, plan.workers});
   const std::unique_ptr<std::byte, Free> workspace(
       static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
-  if (!workspace) return 0;
+  if (!workspace) return {};
   double best = 0, spent = 0;
   for (int run = 0; run < 3 && spent < kEnoughSeconds; ++run) {
     const auto begin = std::chrono::steady_clock::now();
     const Status status = plan.backend->run(sample.problem(), small, {parallel, workspace.get()});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    if (!status.ok()) return 0;
+    if (!status.ok()) return {};
     best = run == 0 ? took.count() : std::min(best, took.count());
     spent += took.count();
   }
-  const Work done = work_of(sample.problem(), small.tile);
-  return done.flops > 0 ? best * work.flops / done.flops : 0;
+  return {best, work_of(sample.problem(), small.tile).flops};
+}
+
+}  // namespace
+
+double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
+                         const Parallel& parallel) {
+  Trial trial = try_sample(Sample(problem, plan.workers, kFewRows), plan, parallel);
+  if (trial.flops > 0 && trial.seconds < kNoTime) {
+    const Trial longer = try_sample(Sample(problem, plan.workers, kManyRows), plan, parallel);
+    if (longer.flops > 0) trial = longer;
+  }
+  return trial.flops > 0 ? trial.seconds * work.flops / trial.flops : 0;
 }
 
 }  // namespace tilewise
