@@ -60,10 +60,9 @@ void describe(const Problem& p, const Isa& isa, Plan& plan) {
   const bool pairs = !is_double(p) && kernels_for<float>(p, isa).pairs();
   const Cost costs[] = {{"softcap", p.scores.softcap > 0, 1.3, 1.2},
                         {"alibi", static_cast<bool>(p.scores.slopes), 1.3, 1.1},
-                        {"bias", static_cast<bool>(p.scores.bias), 1.9, 1.6},
+                        {"bias", static_cast<bool>(p.scores.bias), 1.3, 1.1},
                         {"bias gradient", static_cast<bool>(p.gradients.bias), 1, 2},
-                        {"boolean mask", static_cast<bool>(p.mask.visible), 1.7, 1.3},
-                        {"block mask", static_cast<bool>(p.mask.blocks), 1.3, 1},
+                        {"boolean mask", static_cast<bool>(p.mask.visible), 1.3, 1.2},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
   Text note(plan.note, sizeof plan.note);
   note.add("%s%s", isa.name, pairs ? ", products of bfloat16" : "");

@@ -2,6 +2,7 @@
 #include <initializer_list>
 
 #include "backends/cpu/backward_passes.h"
+#include "backends/cpu/scores.h"
 
 namespace tilewise::cpu {
 namespace {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cpu/row_sums.h"
+#include "backends/cpu/scores.h"
 
 namespace tilewise::cpu {
 

@@ -70,13 +70,15 @@ struct ScoreArgs {
   ScoreTile<T> tile;
   T* largest;  // of each lane, in this tile
   T limit;
-  Ahead ahead;  // fetched on the way
+  Ahead ahead;      // fetched on the way
+  Ahead bias = {};  // too; kernels of bfloat16 and of few queries leave it
 };
 
-// Which keys of the tile a lane sees: begin <= key < end.
+// Which keys of the tile a lane sees: begin <= key < end, where the bias is not -inf.
 template <class T>
 struct Limits {
   const T *begin, *end;
+  const T* bias;  // [key][lane], or null
 };
 
 // q.k -> scale -> softcap -> ALiBi -> bias -> log2, hidden ones -inf.
@@ -87,7 +89,6 @@ struct MapArgs {
   T scale, softcap;
   const T* slope;     // by lane, or null
   const T* position;  // by lane: where the diagonal crosses it, counted from the tile's first key
-  const T* bias;      // [key][lane], or null; -inf hides
   T* slant;           // [key][lane], or null: takes the softcap's derivative
   T* largest;
 };
@@ -198,8 +199,13 @@ struct Kernels {
   // Between rows and lanes: to[c][lane] = from[lane][c], and back.
   void (*to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
   void (*from_lanes)(const T* from, int64 columns, int64 vectors, Matrix<T> to);
+  // to_lanes of numbers, also where products are of pairs.
+  void (*numbers_to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
+  // to[r][c] becomes -inf where the byte is 0.
+  void (*hide_rows)(const Rows& bytes, Matrix<T> to);
 
-  // True where a largest score is no ordinary number, and map has to look at each.
+  // True where a largest score is no ordinary number, and map has to look at each. To mask, a bias
+  // says only what is hidden.
   bool (*score)(const ScoreArgs<T>&);
   bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
   void (*map)(const MapArgs<T>&);

@@ -1,9 +1,12 @@
 // Keys and values of one tile in scratch memory, as numbers of one type whatever the caller's are.
 #pragma once
 
-#include "backends/cpu/scores.h"
+#include "backends/cpu/lanes.h"
 
 namespace tilewise::cpu {
+
+// Keys that are worked on at once.
+inline constexpr int64 kTileKeys = 128;
 
 // The keys of one head of one sequence, and a span of a tile's lanes.
 struct KeyHead {

@@ -1,42 +1,36 @@
 // Scores of one tile: from a group of queries and a stretch of keys to numbers that softmax takes.
 #pragma once
 
-#include "backends/cpu/lanes.h"
+#include "backends/cpu/bias.h"
 
 namespace tilewise::cpu {
-
-// Keys that are worked on at once.
-inline constexpr int64 kTileKeys = 128;
 
 // Whether every tile goes through `map`: scores are more than scale * q.k, or the scale is such
 // that the short way would lose digits.
 inline bool is_mapped(const Problem& p) {
   const double log2_scale = p.scores.scale * core::log2e<double>();
   const bool plain_scale = log2_scale > 1e-30 && log2_scale < 1e30;
-  return p.scores.softcap > 0 || p.scores.slopes || p.scores.bias || p.mask.visible || !plain_scale;
+  return p.scores.softcap > 0 || p.scores.slopes || p.scores.bias || !plain_scale;
 }
 
 template <class T>
 struct ScoreScratch {
-  ScoreScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena) {
+  ScoreScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+      : bias(p, kernels, arena) {
     const int64 pitch = kernels.pitch, tile = kTileKeys * pitch;
     largest = arena.take<T>(pitch);
     begin = arena.take<T>(pitch);
     end = arena.take<T>(pitch);
     position = arena.take<T>(pitch);
-    if (p.scores.bias || p.mask.visible || p.mask.blocks) {
-      bias = arena.take<T>(tile);
-      row = arena.take<T>(kTileKeys);
-    }
     if (p.scores.softcap > 0 && p.operation == TW_BACKWARD) slant = arena.take<T>(tile);
     if (p.dropout.decide.active()) keep = arena.take<T>(tile);
   }
 
-  T *largest, *begin, *end;           // [lane]
-  T* position;                        // [lane]
-  T *bias = nullptr, *row = nullptr;  // [key][lane], [key]
-  T* slant = nullptr;                 // [key][lane]
-  T* keep = nullptr;                  // [key][lane]
+  BiasScratch<T> bias;
+  T *largest, *begin, *end;  // [lane]
+  T* position;               // [lane]
+  T* slant = nullptr;        // [key][lane]
+  T* keep = nullptr;         // [key][lane]
 };
 
 // Keys in scratch memory, and what to fetch while they are worked on.
@@ -54,6 +48,7 @@ class Scorer {
       : p_(problem),
         kernels_(kernels),
         scratch_(scratch),
+        bias_(problem, kernels, scratch.bias),
         mapped_(is_mapped(problem)),
         log2_scale_(static_cast<T>(problem.scores.scale * core::log2e<double>())) {}
 
@@ -65,6 +60,7 @@ class Scorer {
     args.key = keys.rows;
     args.query = query;
     args.ahead = keys.ahead;
+    args.bias = bias_.ahead(tile, group, keys.columns);
     return finish(tile, group, keys.columns, args, kernels_.score(args));
   }
 
@@ -115,21 +111,22 @@ class Scorer {
   // Raw scores become those that softmax takes.
   T finish(const QueryTile& tile, const Group<T>& group, Range columns, const ScoreArgs<T>& args,
            bool odd) const {
-    const bool blocks = p_.mask.blocks && has_absent_block(tile, columns);
-    if (!mapped_ && !blocks) {
-      const bool masked = columns.begin < group.shared.begin || group.shared.end < columns.end;
-      if (masked) {
-        limit(group, columns);
-        odd = kernels_.mask(args, {scratch_.begin, scratch_.end});
-      }
+    const T* bias = bias_.load(tile, group, columns);
+    if (!mapped_) {
+      const bool masked =
+          bias || columns.begin < group.shared.begin || group.shared.end < columns.end;
+      if (masked) odd = kernels_.mask(args, limits(group, columns, bias));
       if (!odd) return log2_scale_;
     }
-    map(tile, group, columns, args.tile, blocks);
+    if (group.slope) find_positions(tile, group, columns);
+    kernels_.map({args.tile, limits(group, columns, bias), static_cast<T>(p_.scores.scale),
+                  static_cast<T>(p_.scores.softcap), group.slope, scratch_.position, scratch_.slant,
+                  scratch_.largest});
     return T(1);
   }
 
   // The keys that each lane sees, counted from the first of `columns`.
-  void limit(const Group<T>& group, Range columns) const {
+  Limits<T> limits(const Group<T>& group, Range columns, const T* bias) const {
     const auto from_first = [&](int64 key) {
       return static_cast<T>(
           core::smaller(core::larger(key - columns.begin, int64{0}), columns.size()));
@@ -138,77 +135,13 @@ class Scorer {
       scratch_.begin[lane] = from_first(group.begin[lane]);
       scratch_.end[lane] = from_first(group.end[lane]);
     }
-  }
-
-  void map(const QueryTile& tile, const Group<T>& group, Range columns, ScoreTile<T> scores,
-           bool blocks) const {
-    limit(group, columns);
-    if (group.slope) find_positions(tile, group, columns);
-    const bool biased = p_.scores.bias || p_.mask.visible || blocks;
-    if (biased) fill_bias(tile, group, columns);
-    kernels_.map({scores,
-                  {scratch_.begin, scratch_.end},
-                  static_cast<T>(p_.scores.scale),
-                  static_cast<T>(p_.scores.softcap),
-                  group.slope,
-                  scratch_.position,
-                  biased ? scratch_.bias : nullptr,
-                  scratch_.slant,
-                  scratch_.largest});
-  }
-
-  bool has_absent_block(const QueryTile& tile, Range columns) const {
-    for (int64 g = 0; g < tile.heads; ++g) {
-      const core::BlockMask blocks = p_.blocks(tile.b, tile.first_head + g);
-      if (blocks.cover(tile.rows, columns) != Cover::kAll) return true;
-    }
-    return false;
-  }
-
-  // Bias, boolean mask and blocks in one: what is added to each score, -inf where it is hidden.
-  void fill_bias(const QueryTile& tile, const Group<T>& group, Range columns) const {
-    const int64 pitch = kernels_.pitch;
-    for (int64 lane = 0; lane < group.count; ++lane) {
-      const int64 h = tile.head(group.first + lane), i = tile.row(group.first + lane);
-      load_bias(tile.b, h, i, columns);
-      hide(tile.b, h, i, columns);
-      for (int64 j = 0; j < columns.size(); ++j) scratch_.bias[j * pitch + lane] = scratch_.row[j];
-    }
-    for (int64 lane = group.count; lane < group.vectors * kernels_.lanes; ++lane)
-      for (int64 j = 0; j < columns.size(); ++j) scratch_.bias[j * pitch + lane] = 0;
-  }
-
-  void load_bias(int64 b, int64 h, int64 i, Range columns) const {
-    const View& view = p_.scores.bias;
-    if (!view) {
-      for (int64 j = 0; j < columns.size(); ++j) scratch_.row[j] = 0;
-      return;
-    }
-    const int64 element = view.offset(b, h, i, 0);
-    if (view.stride.column == 1) {
-      load_row(view, {element + columns.begin, columns.size()}, T(1), scratch_.row);
-      return;
-    }
-    const T value = load<T>(view, element);
-    for (int64 j = 0; j < columns.size(); ++j) scratch_.row[j] = value;
-  }
-
-  void hide(int64 b, int64 h, int64 i, Range columns) const {
-    const View& visible = p_.mask.visible;
-    if (visible) {
-      const std::byte* at = visible.at(visible.offset(b, h, i, columns.begin));
-      for (int64 j = 0; j < columns.size(); ++j)
-        if (at[j * visible.stride.column] == std::byte{0}) scratch_.row[j] = -core::infinity<T>();
-    }
-    if (!p_.mask.blocks) return;
-    const core::BlockMask blocks = p_.blocks(b, h);
-    for (int64 j = 0; j < columns.size(); ++j)
-      if (!blocks.visible(i, columns.begin + j)) scratch_.row[j] = -core::infinity<T>();
+    return {scratch_.begin, scratch_.end, bias};
   }
 
   const Problem& p_;
   const Kernels<T>& kernels_;
   ScoreScratch<T>& scratch_;
+  Bias<T> bias_;
   bool mapped_;
   T log2_scale_;
 };

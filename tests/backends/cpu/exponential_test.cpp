@@ -171,10 +171,9 @@ TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
     const std::vector<T> at = numbers_between<T>(T(-30), T(30), 300000);
     const auto got = through_tiles(kernels, at, [&](ScoreTile<T> tile) {
       kernels.map({tile,
-                   {begin.data(), end.data()},
+                   {begin.data(), end.data(), nullptr},
                    T(1),
                    T(1),
-                   nullptr,
                    nullptr,
                    nullptr,
                    slant.data(),

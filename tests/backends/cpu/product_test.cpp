@@ -82,19 +82,25 @@ TEST_P(CpuProduct, MasksByLane) {
       begin[index(lane)] = static_cast<T>(lane % 4);
       end[index(lane)] = static_cast<T>(lane % (kKeys + 1));
     }
+    // Every eleventh score is hidden by a bias as well; what else a bias says is not added.
+    std::vector<T> bias(scores.size(), T(5));
+    for (std::size_t n = 0; n < bias.size(); n += 11) bias[n] = -std::numeric_limits<T>::infinity();
     const ScoreTile<T> tile{scores.data(), kKeys, k.pitch / k.lanes};
     const ScoreArgs<T> args{{}, nullptr, 0, tile, largest.data(), T(1000), {}};
-    EXPECT_FALSE(k.mask(args, {begin.data(), end.data()}));
-    for (int64 lane = 0; lane < k.pitch; ++lane) {
-      T most = -std::numeric_limits<T>::infinity();
-      for (int64 j = 0; j < kKeys; ++j) {
-        const bool seen = lane % 4 <= j && j < lane % (kKeys + 1);
-        const T want =
-            seen ? before[index(j * k.pitch + lane)] : -std::numeric_limits<T>::infinity();
-        EXPECT_EQ(scores[index(j * k.pitch + lane)], want);
-        most = std::max(most, want);
+    for (const T* hides : {static_cast<const T*>(nullptr), static_cast<const T*>(bias.data())}) {
+      EXPECT_FALSE(k.mask(args, {begin.data(), end.data(), hides}));
+      for (int64 lane = 0; lane < k.pitch; ++lane) {
+        T most = -std::numeric_limits<T>::infinity();
+        for (int64 j = 0; j < kKeys; ++j) {
+          const int64 n = j * k.pitch + lane;
+          const bool seen =
+              lane % 4 <= j && j < lane % (kKeys + 1) && (hides == nullptr || n % 11 != 0);
+          const T want = seen ? before[index(n)] : -std::numeric_limits<T>::infinity();
+          EXPECT_EQ(scores[index(n)], want);
+          most = std::max(most, want);
+        }
+        EXPECT_EQ(largest[index(lane)], most);
       }
-      EXPECT_EQ(largest[index(lane)], most);
     }
   });
 }

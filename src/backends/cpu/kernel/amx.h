@@ -110,9 +110,9 @@ struct TilePairs {
     const Tiles tiles;
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
-    int64 fetched = 0;
+    typename F::Fetched fetched;
     for (int64 key = 0; key < a.tile.keys + kRows; key += kRows) {
-      fetched = F::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      fetched.until(key + kRows, a);
       if (key < a.tile.keys) score_rows<vectors>(a, key);
       if (key == 0) continue;
       for (int64 r = key - kRows; r < key && r < a.tile.keys; ++r) {

@@ -7,8 +7,6 @@
 
 namespace tilewise::cpu {
 
-template <class T>
-inline constexpr T kInfinity = static_cast<T>(__builtin_inf());
 // What core::to_log2 holds scores to, and its measure of them.
 template <class T>
 inline constexpr T kLargest = sizeof(T) == 4 ? static_cast<T>(0x1.fffffep127)
@@ -37,14 +35,24 @@ struct Forward {
     return from;
   }
 
+  // What will be read soon comes nearer as scoring goes on.
+  struct Fetched {
+    int64 ahead = 0, bias = 0;
+
+    TW_INLINE void until(int64 key, const ScoreArgs<T>& a) {
+      ahead = fetch(a.ahead, ahead, key * a.ahead.count / a.tile.keys);
+      bias = fetch(a.bias, bias, key * a.bias.count / a.tile.keys);
+    }
+  };
+
   template <int vectors>
   TW_INLINE static I score_in(const ScoreArgs<T>& a) {
     constexpr int kRows = kBlockRows<Isa, vectors>;
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<T>);
-    int64 fetched = 0;
+    Fetched fetched;
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched = fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      fetched.until(key + kRows, a);
       Block<V, kRows, vectors> block;
       block.clear();
       block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
@@ -76,15 +84,19 @@ struct Forward {
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V begin = load<V>(limits.begin + j * kLanes), end = load<V>(limits.end + j * kLanes);
       V largest = all<V>(-kInfinity<T>), place = {};
+      I sees_any = {};
       for (int64 key = 0; key < a.tile.keys; ++key) {
-        T* at = a.tile.data + key * kPitch + j * kLanes;
-        const V x = ((place >= begin) & (place < end)) ? load<V>(at) : all<V>(-kInfinity<T>);
+        const int64 n = key * kPitch + j * kLanes;
+        I seen = (place >= begin) & (place < end);
+        if (limits.bias) seen &= load<V>(limits.bias + n) != all<V>(-kInfinity<T>);
+        const V x = seen ? load<V>(a.tile.data + n) : all<V>(-kInfinity<T>);
         largest = larger(largest, x);
-        store(at, x);
+        sees_any |= seen;
+        store(a.tile.data + n, x);
         place += all<V>(T(1));
       }
       store(a.largest + j * kLanes, largest);
-      odd |= unusual(largest, all<V>(a.limit)) & (begin < end);
+      odd |= unusual(largest, all<V>(a.limit)) & sees_any;
     }
     return any(odd);
   }
@@ -116,8 +128,8 @@ struct Forward {
           x -= load<V>(a.slope + j * kLanes) * away;
         }
         I seen = (place >= begin) & (place < end);
-        if (a.bias) {
-          const V bias = load<V>(a.bias + n);
+        if (a.limits.bias) {
+          const V bias = load<V>(a.limits.bias + n);
           x += bias;
           seen &= bias != all<V>(-kInfinity<T>);
         }

@@ -15,18 +15,33 @@ constexpr Kernels<T> kernels_of() {
   using M = Memory<Isa, T>;
   using F = Forward<Isa, T>;
   using B = Backward<Isa, T>;
-  return {F::kLanes,      F::kPitch,
-          Isa::kKeys,     M::load_rows,
-          M::load_rows,   M::load_panels,
-          M::store_rows,  M::to_lanes,
-          M::from_lanes,  F::score,
-          F::mask,        F::map,
-          F::raise,       Drop<Isa, T>::drop,
-          F::accumulate,  Few<Isa, T>::score,
-          F::raise,       Few<Isa, T>::accumulate,
-          B::weigh,       B::differentiate,
-          B::add_product, B::add_slopes,
-          B::dot_rows};
+  return {
+      .lanes = F::kLanes,
+      .pitch = F::kPitch,
+      .keys = Isa::kKeys,
+      .load_rows = M::load_rows,
+      .widen_rows = M::load_rows,
+      .load_panels = M::load_panels,
+      .store_rows = M::store_rows,
+      .to_lanes = M::to_lanes,
+      .from_lanes = M::from_lanes,
+      .numbers_to_lanes = M::to_lanes,
+      .hide_rows = M::hide_rows,
+      .score = F::score,
+      .mask = F::mask,
+      .map = F::map,
+      .raise = F::raise,
+      .drop = Drop<Isa, T>::drop,
+      .accumulate = F::accumulate,
+      .score_few = Few<Isa, T>::score,
+      .raise_few = F::raise,
+      .accumulate_few = Few<Isa, T>::accumulate,
+      .weigh = B::weigh,
+      .differentiate = B::differentiate,
+      .add_product = B::add_product,
+      .add_slopes = B::add_slopes,
+      .dot_rows = B::dot_rows,
+  };
 }
 
 template <class Isa>

@@ -84,6 +84,16 @@ struct Memory {
   static void from_lanes(const T* from, int64 columns, int64 vectors, Matrix<T> to) {
     turn<Isa, T>({from, kPitch}, to, columns, vectors * kLanes);
   }
+
+  // A plain loop, which compilers turn into vectors better than what they are told of bytes.
+  static void hide_rows(const Rows& bytes, Matrix<T> to) {
+    const int64 columns = bytes.dim;
+    for (int64 r = 0; r < bytes.count; ++r) {
+      const auto* seen = reinterpret_cast<const uint8*>(bytes.at[r]);
+      T* row = to.data + r * to.pitch;
+      for (int64 c = 0; c < columns; ++c) row[c] = seen[c] == 0 ? -kInfinity<T> : row[c];
+    }
+  }
 };
 
 }  // namespace tilewise::cpu

@@ -44,9 +44,9 @@ struct DotPairs {
   TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
-    int64 fetched = 0;
+    typename F::Fetched fetched;
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched = F::fetch(a.ahead, fetched, (key + kRows) * a.ahead.count / a.tile.keys);
+      fetched.until(key + kRows, a);
       multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, (a.dim + 1) / 2)
           .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
     }

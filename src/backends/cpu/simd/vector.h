@@ -49,6 +49,9 @@ struct Lanes {
   using I = typename VectorOf<Int, Isa::kBytes>::Type;
 };
 
+template <class T>
+inline constexpr T kInfinity = static_cast<T>(__builtin_inf());
+
 template <class V, class T>
 TW_INLINE V all(T x) {
   return x - V{};
