@@ -156,30 +156,100 @@ TEST(Determinism, ZeroStructsArePlainAttention) {
   expect_same_results(full, zeros);
 }
 
+// Rows whose tiles differ with the number of threads, under blocks of which some are absent.
+TEST(Determinism, ThreadsDoNotMatterToManyRowsUnderBlocks) {
+  Case drawn = plain_case(21, {.queries = 700, .keys = 90, .heads = 1, .dim = 16, .value_dim = 8},
+                          {.input = TW_FLOAT32, .output = TW_FLOAT32, .lse = TW_FLOAT32});
+  drawn.mask.has_blocks = true;
+  drawn.mask.block_query = drawn.mask.block_key = 16;
+  drawn.run.threads = 1;
+  Trial alone(drawn);
+  alone.forward();
+  for (const int threads : {2, 3, 8}) {
+    drawn.run.threads = threads;
+    Trial together(drawn);
+    together.forward();
+    expect_same_results(alone, together);
+  }
+}
+
+// As large as numbers of a type come, and as its scores may be: those that are out of the ordinary
+// go another way.
+double extreme(tw_dtype dtype) {
+  return dtype == TW_FLOAT64 ? 1e307 : 1e38;
+}
+
+// Every number of the rows for which `same` says so.
+template <class Same>
+void expect_rows(Trial& before, Trial& after, const Same& same) {
+  const Case& drawn = before.drawn;
+  for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+    if (!same(i)) return;
+    const Index lse = lse_index(drawn.queries, b, h, i);
+    EXPECT_EQ(before.setup.lse.bits(lse), after.setup.lse.bits(lse)) << "row " << i;
+    for (std::int64_t d = 0; d < drawn.value_dim; ++d) {
+      const Index index = row_index(drawn.queries, b, i, h, d);
+      EXPECT_EQ(before.setup.output.bits(index), after.setup.output.bits(index)) << "row " << i;
+    }
+    for (std::int64_t d = 0; d < drawn.dim; ++d) {
+      const Index index = row_index(drawn.queries, b, i, h, d);
+      EXPECT_EQ(before.setup.gradients.query.bits(index), after.setup.gradients.query.bits(index))
+          << "gradient of row " << i;
+    }
+  });
+}
+
+TEST(Determinism, AnExtremeRowChangesNoOther) {
+  constexpr std::int64_t kLength = 300, kExtreme = 133;
+  for (const tw_dtype dtype : kDtypes) {
+    SCOPED_TRACE(name_of(dtype));
+    for (const int threads : {1, 3}) {
+      Case drawn = plain_case(
+          14, {.queries = kLength, .keys = 70, .heads = 1, .dim = 16, .value_dim = 8},
+          {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32});
+      drawn.run.threads = threads;
+      Trial before(drawn), after(drawn), broken(drawn);
+      for (std::int64_t d = 0; d < 16; ++d) {
+        after.setup.query.write({0, kExtreme, 0, d}, extreme(dtype));
+        broken.setup.query.write({0, kExtreme, 0, d}, std::numeric_limits<double>::quiet_NaN());
+      }
+      for (Trial* each : {&before, &after, &broken}) {
+        each->forward();
+        each->backward();
+      }
+      expect_rows(before, after, [](std::int64_t i) { return i != kExtreme; });
+      expect_rows(before, broken, [](std::int64_t i) { return i != kExtreme; });
+    }
+  }
+}
+
 TEST(Determinism, EarlierRowsDoNotSeeLaterKeys) {
   constexpr std::int64_t kLength = 70, kFirstChanged = 37;
   for (const tw_dtype dtype : kDtypes) {
-    Case drawn = plain_case(
-        7, {.queries = kLength, .keys = kLength, .heads = 2, .dim = 16, .value_dim = 8},
-        {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32});
-    drawn.mask.band.right = 0;
-    Trial before(drawn), after(drawn);
-    for (std::int64_t j = kFirstChanged; j < kLength; ++j) {
-      for (std::int64_t d = 0; d < 16; ++d)
-        after.setup.key.write({0, j, 0, d}, 3.0 - 0.5 * static_cast<double>(j));
-      for (std::int64_t d = 0; d < 8; ++d) after.setup.value.write({0, j, 0, d}, 1e4);
-    }
-    before.forward();
-    after.forward();
-    for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
-      const Index lse = lse_index(drawn.queries, b, h, i);
-      const bool changed = before.setup.lse.bits(lse) != after.setup.lse.bits(lse);
-      EXPECT_EQ(changed, i >= kFirstChanged) << name_of(dtype) << ", row " << i;
-      for (std::int64_t d = 0; d < 8 && i < kFirstChanged; ++d) {
-        const Index index = row_index(drawn.queries, b, i, h, d);
-        EXPECT_EQ(before.setup.output.bits(index), after.setup.output.bits(index)) << "row " << i;
+    SCOPED_TRACE(name_of(dtype));
+    for (const bool far : {false, true}) {
+      Case drawn = plain_case(
+          7, {.queries = kLength, .keys = kLength, .heads = 2, .dim = 16, .value_dim = 8},
+          {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32});
+      drawn.mask.band.right = 0;
+      Trial before(drawn), after(drawn);
+      for (std::int64_t j = kFirstChanged; j < kLength; ++j) {
+        const double number = far ? extreme(dtype) : 3.0 - 0.5 * static_cast<double>(j);
+        for (std::int64_t d = 0; d < 16; ++d) after.setup.key.write({0, j, 0, d}, number);
+        for (std::int64_t d = 0; d < 8; ++d) after.setup.value.write({0, j, 0, d}, 1e4);
       }
-    });
+      for (Trial* each : {&before, &after}) {
+        each->forward();
+        each->backward();
+      }
+      expect_rows(before, after, [](std::int64_t i) { return i < kFirstChanged; });
+      if (far) continue;
+      for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
+        const Index lse = lse_index(drawn.queries, b, h, i);
+        const bool changed = before.setup.lse.bits(lse) != after.setup.lse.bits(lse);
+        EXPECT_EQ(changed, i >= kFirstChanged) << "row " << i;
+      });
+    }
   }
 }
 

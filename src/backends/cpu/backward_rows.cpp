@@ -110,10 +110,10 @@ class RowPass {
           kernels_,
           s.rows.of_keys(p_.key, {p_.keys, head.keys, head.key_head}, columns, p_.shape.dim),
           head.factor(p_.scaling.key), {s.key, s.pitch}, columns.size() + kKeysBeyond);
-      const T scale = scorer.score(tile, group, s.query, {columns, {s.key, s.pitch}}, s.weights);
+      const T* unit = scorer.score(tile, group, s.query, {columns, {s.key, s.pitch}}, s.weights);
       kernels_.raise({{s.weights, columns.size(), group.vectors},
                       s.scores.largest,
-                      scale,
+                      unit,
                       {s.max, s.sum, s.factor}});
     });
   }

@@ -95,8 +95,8 @@ void differentiate(const Known<T>& known, ScoreScratch<T>& scratch, const GroupR
   const QueryTile& tile = rows.tile;
   const Range keys = columns.keys.columns;
   const ScoreTile<T> weights{to.weights, keys.size(), rows.group.vectors};
-  const T scale = scorer.score(tile, rows.group, rows.query, columns.keys, to.weights);
-  kernels.weigh({weights, rows.max, rows.share, scale});
+  const T* unit = scorer.score(tile, rows.group, rows.query, columns.keys, to.weights);
+  kernels.weigh({weights, rows.max, rows.share, unit});
   const T* keep = scorer.keep(tile, rows.group, keys);
   const ScoreTile<T> gradient{to.gradient, keys.size(), rows.group.vectors};
   kernels.score({columns.value,

@@ -204,11 +204,10 @@ class Forward {
             Scratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
-    const T scale = scorer.score(tile, group, query_of(g, s), keys, s.weights);
+    const T* unit = scorer.score(tile, group, query_of(g, s), keys, s.weights);
     const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors};
     const RunningRows<T> rows = s.running(g, kernels_.pitch);
-    kernels_.raise(
-        {weights, s.scores.largest, scale, rows, scorer.keep(tile, group, keys.columns)});
+    kernels_.raise({weights, s.scores.largest, unit, rows, scorer.keep(tile, group, keys.columns)});
     kernels_.accumulate({s.value, panel_keys(), core::round_up(p_.shape.value_dim, kPanel), skipped,
                          weights, rows.factor, output_of(g, s)});
   }
@@ -235,12 +234,12 @@ class Forward {
         s.ahead.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
     const Ahead ahead{values.at, values.count, values.dim * core::bytes_of(values.dtype)};
     T* apart = s.copies + kMostFew * core::larger(s.dims.key, s.dims.value);
-    const T scale = scorer.score(tile, group,
+    const T* unit = scorer.score(tile, group,
                                  {keys, factor_of<T>(p_.scaling.key, tile.b, key_head),
                                   query_of(g, s), group.count, s.dims.key, s.copies, apart},
                                  {columns, {}, ahead}, s.weights);
     const ScoreTile<T> weights{s.weights, columns.size(), group.vectors};
-    kernels_.raise_few({weights, s.scores.largest, scale, s.running(g, kernels_.pitch),
+    kernels_.raise_few({weights, s.scores.largest, unit, s.running(g, kernels_.pitch),
                         scorer.keep(tile, group, columns)});
     kernels_.accumulate_few({values, factor_of<T>(p_.scaling.value, tile.b, key_head),
                              output_of(g, s), group.count, s.dims.value, s.copies, apart},

@@ -81,7 +81,9 @@ struct Limits {
   const T* bias;  // [key][lane], or null
 };
 
-// q.k -> scale -> softcap -> ALiBi -> bias -> log2, hidden ones -inf.
+// q.k -> scale -> softcap -> ALiBi -> bias -> log2, hidden ones -inf. Lanes whose largest score is
+// in order by `limit` stay as they are, so that what one lane holds changes no bit of another; a
+// limit of 0 leaves none.
 template <class T>
 struct MapArgs {
   ScoreTile<T> tile;
@@ -91,13 +93,15 @@ struct MapArgs {
   const T* position;  // by lane: where the diagonal crosses it, counted from the tile's first key
   T* slant;           // [key][lane], or null: takes the softcap's derivative
   T* largest;
+  T limit;
+  T* unit;  // by lane, see RaiseArgs: 1 where a lane was mapped
 };
 
 template <class T>
 struct RaiseArgs {
   ScoreTile<T> tile;
   const T* largest;
-  T scale;  // from the tile's unit to log2
+  const T* unit;  // by lane: what takes its scores to log2
   RunningRows<T> rows;
   const T* keep = nullptr;  // dropout's factors, or null
 };
@@ -143,8 +147,8 @@ struct FewArgs {
 template <class T>
 struct WeighArgs {
   ScoreTile<T> tile;     // in: scores; out: weights
-  const T *max, *share;  // of the lanes' denominators: weight = 2^(score * scale - max) * share
-  T scale;
+  const T *max, *share;  // of the lanes' denominators: weight = 2^(score * unit - max) * share
+  const T* unit;         // by lane
 };
 
 template <class T>

@@ -43,16 +43,16 @@ class Probabilities {
     kernels_.to_lanes({s_.rows, s_.pitch}, s_.pitch, s_.group.vectors, s_.query);
     for (int64 lane = 0; lane < kernels_.pitch; ++lane) s_.max[lane] = -core::infinity<T>();
     head_.for_each_key_tile(tile_.rows, kTileKeys, [&](Range columns) {
-      const T scale = score(columns);
+      const T* unit = score(columns);
       for (int64 lane = 0; lane < s_.group.count; ++lane)
-        s_.max[lane] = core::running_max(s_.max[lane], s_.scores.largest[lane] * scale);
+        s_.max[lane] = core::running_max(s_.max[lane], s_.scores.largest[lane] * unit[lane]);
     });
     store_zeros();
     head_.for_each_key_tile(tile_.rows, kTileKeys, [&](Range columns) { store(columns); });
   }
 
  private:
-  T score(Range columns) const {
+  const T* score(Range columns) const {
     load_lanes(
         kernels_,
         s_.list.of_keys(p_.key, {p_.keys, head_.keys, head_.key_head}, columns, p_.shape.dim),
@@ -64,14 +64,14 @@ class Probabilities {
   // A score of -inf is a hidden one, and no decision of dropout is seen there.
   void store(Range columns) const {
     const int64 pitch = kernels_.pitch;
-    const T scale = score(columns);
+    const T* unit = score(columns);
     const T* keep = Scorer<T>(p_, kernels_, s_.scores).keep(tile_, s_.group, columns);
     const View& to = p_.output;
     for (int64 lane = 0; lane < tile_.lanes(); ++lane) {
       const int64 first = to.offset(tile_.b, tile_.first_head, tile_.row(lane), columns.begin);
       for (int64 j = 0; j < columns.size(); ++j) {
         const T at = s_.weights[j * pitch + lane];
-        const T weight = core::exp2(at * scale - core::shift(s_.max[lane]));
+        const T weight = core::exp2(at * unit[lane] - core::shift(s_.max[lane]));
         const bool drops = keep && keep[j * pitch + lane] == 0 && at != -core::infinity<T>();
         tilewise::store(to, first + j * to.stride.column, drops ? -weight : weight);
       }

@@ -22,13 +22,14 @@ struct ScoreScratch {
     begin = arena.take<T>(pitch);
     end = arena.take<T>(pitch);
     position = arena.take<T>(pitch);
+    unit = arena.take<T>(pitch);
     if (p.scores.softcap > 0 && p.operation == TW_BACKWARD) slant = arena.take<T>(tile);
     if (p.dropout.decide.active()) keep = arena.take<T>(tile);
   }
 
   BiasScratch<T> bias;
   T *largest, *begin, *end;  // [lane]
-  T* position;               // [lane]
+  T *position, *unit;        // [lane]
   T* slant = nullptr;        // [key][lane]
   T* keep = nullptr;         // [key][lane]
 };
@@ -52,10 +53,10 @@ class Scorer {
         mapped_(is_mapped(problem)),
         log2_scale_(static_cast<T>(problem.scores.scale * core::log2e<double>())) {}
 
-  // Fills `to` with the scores of `keys`, and scratch.largest. Returns the factor that takes them
-  // to units of log2.
-  T score(const QueryTile& tile, const Group<T>& group, const T* query, const KeysAt<T>& keys,
-          T* to) const {
+  // Fills `to` with the scores of `keys`, and scratch.largest. Returns what takes them to units of
+  // log2, lane by lane.
+  const T* score(const QueryTile& tile, const Group<T>& group, const T* query,
+                 const KeysAt<T>& keys, T* to) const {
     ScoreArgs<T> args = args_of(group, keys.columns, to);
     args.key = keys.rows;
     args.query = query;
@@ -65,8 +66,8 @@ class Scorer {
   }
 
   // The same for a few queries whose keys are read where they lie: `few` knows where.
-  T score(const QueryTile& tile, const Group<T>& group, const FewArgs<T>& few,
-          const KeysAt<T>& keys, T* to) const {
+  const T* score(const QueryTile& tile, const Group<T>& group, const FewArgs<T>& few,
+                 const KeysAt<T>& keys, T* to) const {
     ScoreArgs<T> args = args_of(group, keys.columns, to);
     args.ahead = keys.ahead;
     return finish(tile, group, keys.columns, args, kernels_.score_few(few, args));
@@ -109,20 +110,21 @@ class Scorer {
   }
 
   // Raw scores become those that softmax takes.
-  T finish(const QueryTile& tile, const Group<T>& group, Range columns, const ScoreArgs<T>& args,
-           bool odd) const {
+  const T* finish(const QueryTile& tile, const Group<T>& group, Range columns,
+                  const ScoreArgs<T>& args, bool odd) const {
     const T* bias = bias_.load(tile, group, columns);
+    std::fill(scratch_.unit, scratch_.unit + kernels_.pitch, log2_scale_);
     if (!mapped_) {
       const bool masked =
           bias || columns.begin < group.shared.begin || group.shared.end < columns.end;
       if (masked) odd = kernels_.mask(args, limits(group, columns, bias));
-      if (!odd) return log2_scale_;
+      if (!odd) return scratch_.unit;
     }
     if (group.slope) find_positions(tile, group, columns);
     kernels_.map({args.tile, limits(group, columns, bias), static_cast<T>(p_.scores.scale),
                   static_cast<T>(p_.scores.softcap), group.slope, scratch_.position, scratch_.slant,
-                  scratch_.largest});
-    return T(1);
+                  scratch_.largest, mapped_ ? T(0) : args.limit, scratch_.unit});
+    return scratch_.unit;
   }
 
   // The keys that each lane sees, counted from the first of `columns`.

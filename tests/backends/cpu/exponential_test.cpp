@@ -56,19 +56,19 @@ std::vector<T> through_tiles(const Kernels<T>& kernels, std::vector<T> numbers, 
 template <class T>
 std::vector<T> weights(const Kernels<T>& kernels, const std::vector<T>& scores) {
   const std::vector<T> max(static_cast<std::size_t>(kernels.pitch), T(0));
-  const std::vector<T> share(static_cast<std::size_t>(kernels.pitch), T(1));
+  const std::vector<T> one(static_cast<std::size_t>(kernels.pitch), T(1));
   return through_tiles(kernels, scores, [&](ScoreTile<T> tile) {
-    kernels.weigh({tile, max.data(), share.data(), T(1)});
+    kernels.weigh({tile, max.data(), one.data(), one.data()});
   });
 }
 
 template <class T>
 std::vector<T> raised(const Kernels<T>& kernels, const std::vector<T>& scores) {
   const auto lanes = static_cast<std::size_t>(kernels.pitch);
-  const std::vector<T> largest(lanes, T(0));
+  const std::vector<T> largest(lanes, T(0)), unit(lanes, T(1));
   return through_tiles(kernels, scores, [&](ScoreTile<T> tile) {
     std::vector<T> max(lanes, -kInfinite<T>), sum(lanes), factor(lanes);
-    kernels.raise({tile, largest.data(), T(1), {max.data(), sum.data(), factor.data()}});
+    kernels.raise({tile, largest.data(), unit.data(), {max.data(), sum.data(), factor.data()}});
   });
 }
 
@@ -141,6 +141,7 @@ TEST_P(Exponential, RaisesRunningRows) {
     constexpr int64 kKeys = 5;
     std::vector<T> scores(lanes * kKeys, -kInfinite<T>), largest(lanes, -kInfinite<T>);
     std::vector<T> max(lanes, -kInfinite<T>), sum(lanes), factor(lanes);
+    const std::vector<T> unit(lanes, T(1));
     for (std::size_t key = 0; key < kKeys; ++key) scores[key * lanes + 1] = T(key);
     largest[1] = T(kKeys - 1);
     scores[2] = kNan<T>;
@@ -148,7 +149,7 @@ TEST_P(Exponential, RaisesRunningRows) {
     sum[3] = T(3);
     kernels.raise({{scores.data(), kKeys, kernels.pitch / kernels.lanes},
                    largest.data(),
-                   T(1),
+                   unit.data(),
                    {max.data(), sum.data(), factor.data()}});
     EXPECT_EQ(max[0], -kInfinite<T>);
     EXPECT_EQ(sum[0], T(0));
@@ -167,7 +168,7 @@ TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const auto lanes = static_cast<std::size_t>(kernels.pitch);
     const std::vector<T> begin(lanes, T(0)), end(lanes, T(1000));
-    std::vector<T> largest(lanes), slant(lanes * 127);
+    std::vector<T> largest(lanes), slant(lanes * 127), unit(lanes);
     const std::vector<T> at = numbers_between<T>(T(-30), T(30), 300000);
     const auto got = through_tiles(kernels, at, [&](ScoreTile<T> tile) {
       kernels.map({tile,
@@ -177,7 +178,9 @@ TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
                    nullptr,
                    nullptr,
                    slant.data(),
-                   largest.data()});
+                   largest.data(),
+                   T(0),
+                   unit.data()});
     });
     const auto truth = [](long double x) { return std::tanh(x) * core::log2e<long double>(); };
     const auto all = [](long double) { return true; };

@@ -16,9 +16,10 @@ struct Backward {
     const V most = all<V>(T(Exponent<T>::kBias + 1));
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V max = load<V>(a.max + j * kLanes), share = load<V>(a.share + j * kLanes);
+      const V unit = load<V>(a.unit + j * kLanes);
       T* at = a.tile.data + j * kLanes;
       for (int64 key = 0; key < a.tile.keys; ++key, at += kPitch) {
-        const V x = load<V>(at) * all<V>(a.scale) - max;
+        const V x = load<V>(at) * unit - max;
         store(at, exp2_gradual<Isa, T>(smaller(x, most)) * share);
       }
     }

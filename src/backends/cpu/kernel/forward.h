@@ -23,7 +23,6 @@ struct Forward {
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * kVectors;
 
   // Whether a lane's largest score is NaN, infinite or so far out that scaling might overflow.
-  // Lanes that see nothing (`seen` not set) are in order.
   TW_INLINE static I unusual(V largest, V limit) {
     return ~((largest < limit) & (largest > -limit));
   }
@@ -112,12 +111,15 @@ struct Forward {
   static void map(const MapArgs<T>& a) {
     const V lowest = all<V>(-kLargest<T>), cap = all<V>(a.softcap);
     for (int64 j = 0; j < a.tile.vectors; ++j) {
+      const I mapped = unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
+      if (!any(mapped)) continue;
       const V begin = load<V>(a.limits.begin + j * kLanes),
               end = load<V>(a.limits.end + j * kLanes);
       V largest = all<V>(-kInfinity<T>), place = {};
       for (int64 key = 0; key < a.tile.keys; ++key) {
         const int64 n = key * kPitch + j * kLanes;
-        V x = load<V>(a.tile.data + n) * all<V>(a.scale);
+        const V raw = load<V>(a.tile.data + n);
+        V x = raw * all<V>(a.scale);
         if (a.softcap > 0) {
           const V ratio = tanh<Isa, T>(x / cap);
           x = cap * ratio;
@@ -133,13 +135,14 @@ struct Forward {
           x += bias;
           seen &= bias != all<V>(-kInfinity<T>);
         }
-        x = to_log2(larger(x, lowest));
+        x = mapped ? to_log2(larger(x, lowest)) : raw;
         x = seen ? x : all<V>(-kInfinity<T>);
         largest = larger(largest, x);
         store(a.tile.data + n, x);
         place += all<V>(T(1));
       }
       store(a.largest + j * kLanes, largest);
+      store(a.unit + j * kLanes, mapped ? all<V>(T(1)) : load<V>(a.unit + j * kLanes));
     }
   }
 
@@ -156,9 +159,9 @@ struct Forward {
   // scores into weights. What is dropped counts in the sum.
   template <class Put, bool drops>
   TW_INLINE static void raise_lanes(const RaiseArgs<T>& a, int64 j) {
-    const V scale = all<V>(a.scale), nothing = all<V>(-kInfinity<T>);
+    const V unit = load<V>(a.unit + j * kLanes), nothing = all<V>(-kInfinity<T>);
     const V before = load<V>(a.rows.max + j * kLanes);
-    const V max = larger(before, load<V>(a.largest + j * kLanes) * scale);
+    const V max = larger(before, load<V>(a.largest + j * kLanes) * unit);
     const V shift = max == nothing ? V{} : max;
     const V factor = exp2<Isa, T>(before - shift);
     T* column = a.tile.data + j * kLanes;
@@ -168,14 +171,14 @@ struct Forward {
     V sum = {}, other = {};
     int64 key = 0;
     for (; key + 2 <= a.tile.keys; key += 2) {
-      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * scale - shift);
-      const V y = exp2<Isa, T>(load<V>(column + (key + 1) * kPitch) * scale - shift);
+      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * unit - shift);
+      const V y = exp2<Isa, T>(load<V>(column + (key + 1) * kPitch) * unit - shift);
       sum += x;
       other += y;
       Put::put(column, key, kept(x, key), kept(y, key + 1));
     }
     if (key < a.tile.keys) {
-      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * scale - shift);
+      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * unit - shift);
       sum += x;
       Put::put(column, key, kept(x, key));
     }
