@@ -1,8 +1,6 @@
 #include "parallel/parallel.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +8,7 @@
 #include <thread>
 
 #include "parallel/arithmetic.h"
+#include "parallel/control_group.h"
 #include "parallel/pool.h"
 
 namespace tilewise {
@@ -21,25 +20,12 @@ int allowed_by_affinity() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// A container's share of the machine: "quota period" in microseconds, or "max". Read without a
-// stream, for that takes memory.
-int allowed_by_control_group() {
-  constexpr int kNoLimit = 1 << 20;
-  const int file = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
-  if (file < 0) return kNoLimit;
-  char text[64] = "";
-  const ssize_t bytes = read(file, text, sizeof text - 1);
-  close(file);
-  char* rest = text;
-  const long long quota = std::strtoll(text, &rest, 10), period = std::strtoll(rest, nullptr, 10);
-  if (bytes <= 0 || quota <= 0 || period <= 0) return kNoLimit;
-  return static_cast<int>(std::clamp((quota + period - 1) / period, 1LL, 1LL * kNoLimit));
-}
-
+// What is no whole number above zero asks for nothing.
 int asked_for() {
   const char* text = std::getenv("TILEWISE_NUM_THREADS");
-  const long count = text ? std::strtol(text, nullptr, 10) : 0;
-  return count > 0 ? static_cast<int>(std::min(count, 4096L)) : 0;
+  char* end = nullptr;
+  const long count = text ? std::strtol(text, &end, 10) : 0;
+  return count > 0 && *end == '\0' ? static_cast<int>(std::min(count, 4096L)) : 0;
 }
 
 // One parallel_for of an embedder, whose every task is looked at before it runs: a worker or task
@@ -90,7 +76,7 @@ int usable_processors() {
   // thread forks, would stay locked in the child.
   static std::atomic<int> allowed{0};
   if (allowed.load() == 0)
-    allowed.store(std::max(1, std::min(allowed_by_affinity(), allowed_by_control_group())));
+    allowed.store(std::max(1, std::min(allowed_by_affinity(), allowed_by_control_groups(""))));
   return allowed.load();
 }
 

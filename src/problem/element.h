@@ -9,6 +9,15 @@
 
 namespace tilewise {
 
+// Finite numbers stay finite: a bias that is merely low hides nothing.
+template <class T>
+T narrow(double number) {
+  constexpr double kLargest = static_cast<double>(core::largest<T>());
+  if (core::absolute(number) > kLargest && core::absolute(number) < core::infinity<double>())
+    return number < 0 ? -core::largest<T>() : core::largest<T>();
+  return static_cast<T>(number);
+}
+
 template <class T>
 T load(DType dtype, const std::byte* at) {
   const auto raw = [at](auto value) {
@@ -19,7 +28,7 @@ T load(DType dtype, const std::byte* at) {
     case DType::kFloat32:
       return static_cast<T>(raw(float{}));
     case DType::kFloat64:
-      return static_cast<T>(raw(double{}));
+      return narrow<T>(raw(double{}));
     case DType::kFloat16:
       return static_cast<T>(decode(core::kFloat16, raw(core::uint16{})));
     case DType::kBFloat16:

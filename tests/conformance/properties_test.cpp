@@ -100,25 +100,33 @@ TEST(Properties, EqualScoresGiveTheExactMean) {
   }
 }
 
+double lowest_of(tw_dtype dtype) {
+  if (dtype == TW_FLOAT64) return std::numeric_limits<double>::lowest();
+  if (dtype == TW_FLOAT32) return std::numeric_limits<float>::lowest();
+  return decode(TW_BFLOAT16, 0xFF7F);
+}
+
+// Of a wider type than the scores, too.
 TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {
-    const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
-    Case drawn =
-        plain_case(4, {.queries = 3, .keys = 40, .dim = 8, .value_dim = 4}, dtypes_of(dtype, wide));
-    drawn.scores.has_bias = true;
-    drawn.scores.bias_dtype = dtype;
-    const double lowest = dtype == TW_FLOAT64   ? std::numeric_limits<double>::lowest()
-                          : dtype == TW_FLOAT32 ? std::numeric_limits<float>::lowest()
-                                                : decode(TW_BFLOAT16, 0xFF7F);
-    Trial trial(drawn);
-    for (std::int64_t j = 0; j < 40; ++j) trial.setup.scores.bias.write({0, 0, 1, j}, lowest);
-    trial.forward();
-    for (std::int64_t d = 0; d < 4; ++d) {
-      double mean = 0;
-      for (std::int64_t j = 0; j < 40; ++j) mean += trial.setup.value.read({0, j, 0, d}) / 40;
-      EXPECT_NEAR(trial.output(0, 1, 0, d), mean, 1e-6) << name_of(dtype);
+    for (const tw_dtype bias : {dtype, TW_FLOAT64}) {
+      SCOPED_TRACE(testing::Message() << name_of(dtype) << " with a bias of " << name_of(bias));
+      const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+      Case drawn = plain_case(4, {.queries = 3, .keys = 40, .dim = 8, .value_dim = 4},
+                              dtypes_of(dtype, wide));
+      drawn.scores.has_bias = true;
+      drawn.scores.bias_dtype = bias;
+      Trial trial(drawn);
+      for (std::int64_t j = 0; j < 40; ++j)
+        trial.setup.scores.bias.write({0, 0, 1, j}, lowest_of(bias));
+      trial.forward();
+      for (std::int64_t d = 0; d < 4; ++d) {
+        double mean = 0;
+        for (std::int64_t j = 0; j < 40; ++j) mean += trial.setup.value.read({0, j, 0, d}) / 40;
+        EXPECT_NEAR(trial.output(0, 1, 0, d), mean, 1e-6);
+      }
+      EXPECT_TRUE(std::isfinite(trial.lse(0, 1, 0)));
     }
-    EXPECT_TRUE(std::isfinite(trial.lse(0, 1, 0))) << name_of(dtype);
   }
 }
 

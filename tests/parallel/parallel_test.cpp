@@ -157,11 +157,14 @@ TEST(Parallel, HookThatRunsTooFewTasksIsNoticed) {
 TEST(Parallel, EnvironmentSaysHowMany) {
   setenv("TILEWISE_NUM_THREADS", "3", 1);
   EXPECT_EQ(available_threads(), 3);
-  setenv("TILEWISE_NUM_THREADS", "nonsense", 1);
-  const int all = available_threads();
   unsetenv("TILEWISE_NUM_THREADS");
-  EXPECT_EQ(available_threads(), all);
-  EXPECT_GE(all, 1);
+  const int all = available_threads();
+  EXPECT_EQ(all, usable_processors());
+  for (const char* nothing : {"nonsense", "", "0", "-3", "1e3", "2 or so"}) {
+    setenv("TILEWISE_NUM_THREADS", nothing, 1);
+    EXPECT_EQ(available_threads(), all) << nothing;
+  }
+  unsetenv("TILEWISE_NUM_THREADS");
 }
 
 }  // namespace

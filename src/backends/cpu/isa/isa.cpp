@@ -7,6 +7,7 @@
 #include <unistd.h>
 #endif
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -21,7 +22,15 @@ bool runs_portable() {
 #if defined(__x86_64__)
 namespace {
 
-// The instruction CPUID takes microseconds in a virtual machine, so what it says is kept.
+// The answer is kept, for CPUID takes microseconds in a virtual machine; not behind a guard's lock,
+// which would stay locked in the child of whoever forks meanwhile.
+template <bool (*ask)()>
+bool remembered() {
+  static std::atomic<int> answer{-1};
+  if (answer.load() < 0) answer.store(ask() ? 1 : 0);
+  return answer.load() == 1;
+}
+
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
@@ -40,12 +49,15 @@ bool may_use_tiles() {
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
+bool has_usable_tiles() {
+  return has_amx_bf16() && may_use_tiles();
+}
+
 }  // namespace
 
 bool runs_avx2() {
   // clang 14 cannot be asked for F16C by name.
-  static const bool has_halves = has_f16c();
-  return has_halves && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return remembered<has_f16c>() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 bool runs_avx512() {
@@ -58,8 +70,7 @@ bool runs_avx512_bf16() {
 }
 
 bool runs_amx_bf16() {
-  static const bool has_tiles = has_amx_bf16() && may_use_tiles();
-  return has_tiles && runs_avx512_bf16();
+  return remembered<has_usable_tiles>() && runs_avx512_bf16();
 }
 #elif defined(__aarch64__)
 // There is no 64-bit ARM without it.
