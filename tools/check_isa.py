@@ -1,8 +1,9 @@
 """Checks that no instruction set leaks out of the objects that are compiled for it.
 
 An object below backends/cpu/isa/ defines one global symbol, its table, and nothing weak: a weak
-function might be the one that the linker takes for the whole program. All other objects, and the
-portable one, have no instruction that the baseline of x86-64 lacks. Usage: check_isa.py OBJECT...
+function might be the one that the linker takes for the whole program. Each has only instructions of
+its set; all other objects, and the portable one, none that the baseline of x86-64 lacks (but tzcnt,
+which older machines run as bsf). Usage: check_isa.py OBJECT...
 """
 
 from __future__ import annotations
@@ -17,19 +18,34 @@ from typing import NamedTuple
 FOLDER = "backends/cpu/isa/"
 DISPATCH = "isa"  # the file of that folder that chooses among the others
 # What an object may have beyond the baseline; one that is not named here may have anything.
-LIMITS = {"portable": set[str](), "avx2": {"AVX"}}
+LIMITS = {
+    "portable": set[str](),
+    "avx2": {"SSE4", "AVX"},
+    "avx512": {"SSE4", "AVX", "AVX512"},
+    "avx512_bf16": {"SSE4", "AVX", "AVX512", "BF16"},
+}
 SHOWN = 3  # instructions of one object
 
 _AVX512 = re.compile(r"%zmm|%k[0-7]|%[xy]mm(?:1[6-9]|2\d|3[01])\b")
 _AMX = re.compile(r"%tmm|\b(?:ld|st)tilecfg\b|\btilerelease\b")
 _AVX = re.compile(r"%ymm")
+_BF16 = re.compile(r"\bv(?:dpbf16ps|cvtne2?ps2(?:bf16|pbh))")
+_BMI = re.compile(
+    r"^(?:andn|bextr|bls[ir]|blsmsk|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|lzcnt)[lqw]?\b"
+)
+_SSE4 = re.compile(
+    r"^(?:popcnt|crc32|ptest|pblend|blend|round[ps][sd]|dpp[sd]|pinsr[bdq]|pextr[bdq]|insertps"
+    r"|extractps|pmulld|pmuldq|pm(?:ax|in)(?:s[bd]|u[dw])|pmov[sz]x|pcmp(?:eqq|gtq|[ei]str)"
+    r"|packusdw|movntdqa|mpsadbw|phminpos|pshufb|palignr|ph(?:add|sub)|pabs|psign|pmaddubsw"
+    r"|pmulhrsw|h(?:add|sub)p|addsubp|movs[hl]dup|movddup|lddqu)"
+)
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(?P<text>\S.*?)\s*$")
 
 
 class Wide(NamedTuple):
     """An instruction that not every machine has."""
 
-    kind: str  # "AVX", "AVX512", "AMX"
+    kind: str  # "SSE4", "BMI", "AVX", "AVX512", "BF16", "AMX"
     text: str
 
 
@@ -45,8 +61,14 @@ def kind_of(instruction: str) -> str:
     """What an instruction asks of the machine; "" for the baseline."""
     if _AMX.search(instruction):
         return "AMX"
+    if _BF16.search(instruction):
+        return "BF16"
     if _AVX512.search(instruction):
         return "AVX512"
+    if _BMI.search(instruction):
+        return "BMI"
+    if _SSE4.search(instruction):
+        return "SSE4"
     # All that has a VEX prefix and works on vectors begins with v, on xmm as on ymm.
     mnemonic = instruction.split()[0]
     is_vex = mnemonic.startswith("v") and not mnemonic.startswith("ver")

@@ -53,6 +53,16 @@ class Instructions(unittest.TestCase):
             ("vmovups (%rax),%ymm1{%k1}", "AVX512"),
             ("tdpbf16ps %tmm0,%tmm1,%tmm2", "AMX"),
             ("ldtilecfg (%rax)", "AMX"),
+            ("vdpbf16ps %zmm0,%zmm1,%zmm2", "BF16"),
+            ("vcvtne2ps2bf16 %zmm0,%zmm1,%zmm2", "BF16"),
+            ("popcnt %rax,%rbx", "SSE4"),
+            ("ptest %xmm0,%xmm0", "SSE4"),
+            ("haddps %xmm0,%xmm0", "SSE4"),
+            ("mulx %rax,%rbx,%rcx", "BMI"),
+            ("tzcnt %rax,%rbx", ""),
+            ("andnps %xmm0,%xmm1", ""),
+            ("pmaxub %xmm0,%xmm1", ""),
+            ("pinsrw $0x1,%eax,%xmm0", ""),
         ):
             self.assertEqual(check_isa.kind_of(text), kind, text)
 
@@ -70,6 +80,7 @@ class Instructions(unittest.TestCase):
     def test_who_may(self) -> None:
         """Each object what its machine has."""
         avx, avx512 = [check_isa.Wide("AVX", "vzeroupper")], [check_isa.Wide("AVX512", "kmov")]
+        bf16, amx = [check_isa.Wide("BF16", "vdpbf16ps")], [check_isa.Wide("AMX", "tilerelease")]
         for path, wide, bad in (
             ("src/plan/work.cpp.o", avx, 1),
             (ISA + "isa.cpp.o", avx, 1),
@@ -78,6 +89,10 @@ class Instructions(unittest.TestCase):
             (ISA + "avx2.cpp.o", avx, 0),
             (ISA + "avx2.cpp.o", avx512, 1),
             (ISA + "avx512.cpp.o", avx + avx512, 0),
+            (ISA + "avx512.cpp.o", avx512 + bf16, 1),
+            (ISA + "avx512_bf16.cpp.o", avx512 + bf16, 0),
+            (ISA + "avx512_bf16.cpp.o", avx512 + amx, 1),
+            (ISA + "amx_bf16.cpp.o", avx512 + bf16 + amx, 0),
         ):
             self.assertEqual(len(check_isa.instruction_complaints(path, wide)), bad, path)
 

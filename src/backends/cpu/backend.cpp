@@ -1,8 +1,8 @@
 // The processor's entry in the list: what it accepts, how it plans, where it runs.
 #include "plan/backend.h"
 
+#include "backends/cpu/cut.h"
 #include "backends/cpu/isa/isa.h"
-#include "backends/cpu/lanes.h"
 #include "backends/cpu/passes.h"
 #include "plan/text.h"
 
@@ -56,13 +56,30 @@ struct Cost {
   double forward, backward;
 };
 
+// Whether rows are used where they lie, for a few queries, and whether they would have to be
+// copied.
+struct Decoding {
+  bool few, copies;
+};
+
+template <class T>
+Decoding decoding_of(const Problem& p, const Isa& isa) {
+  const Kernels<T>& kernels = kernels_for<T>(p, isa);
+  const bool few = p.operation == TW_FORWARD && is_few(cut_of(p, kernels, 1), kernels);
+  return {few, few && (p.shape.dim % kernels.lanes != 0 || p.shape.value_dim % kernels.lanes != 0)};
+}
+
 void describe(const Problem& p, const Isa& isa, Plan& plan) {
   const bool pairs = !is_double(p) && kernels_for<float>(p, isa).pairs();
+  const Decoding decoding = is_double(p) ? decoding_of<double>(p, isa) : decoding_of<float>(p, isa);
+  const bool heads_apart = decoding.few && p.mask.blocks && p.shape.group() > 1;
   const Cost costs[] = {{"softcap", p.scores.softcap > 0, 1.3, 1.2},
                         {"alibi", static_cast<bool>(p.scores.slopes), 1.3, 1.1},
                         {"bias", static_cast<bool>(p.scores.bias), 1.3, 1.1},
                         {"bias gradient", static_cast<bool>(p.gradients.bias), 1, 2},
                         {"boolean mask", static_cast<bool>(p.mask.visible), 1.3, 1.2},
+                        {"each head's own blocks", heads_apart, 3, 1},
+                        {"rows of no whole vectors", decoding.copies, 2, 1},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
   Text note(plan.note, sizeof plan.note);
   note.add("%s%s", isa.name, pairs ? ", products of bfloat16" : "");

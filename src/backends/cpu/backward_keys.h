@@ -15,8 +15,8 @@ namespace tilewise::cpu {
 
 // About so many queries are worked on at once.
 inline constexpr int64 kQueryLanes = 96;
-inline constexpr int64 kMostQueryGroups =
-    16;  // of two doubles a register, three registers side by side
+// So many groups are these where a register has two lanes, and a group three registers.
+inline constexpr int64 kMostQueryGroups = 16;
 // Keys of a tile, and tiles of a task, at most.
 inline constexpr int64 kKeys = 64, kMostTaskTiles = 4;
 

@@ -64,7 +64,7 @@ struct Ahead {
 // raw scores = key . query.
 template <class T>
 struct ScoreArgs {
-  Matrix<const T> key;  // rows up to the next multiple of 8 may be read
+  Matrix<const T> key;  // kKeysBeyond more rows may be read
   const T* query;       // [dim][lane]
   int64 dim;
   ScoreTile<T> tile;
