@@ -108,8 +108,17 @@ struct Forward {
     return ((x > limit) & (x <= all<V>(kLargest<T>))) ? scaled : result;
   }
 
+  // Scale and softcap of the scores that lie at n.
+  TW_INLINE static V bend(const MapArgs<T>& a, int64 n, V raw) {
+    const V x = raw * all<V>(a.scale);
+    if (a.softcap <= 0) return x;
+    const V ratio = tanh<Isa, T>(x / all<V>(a.softcap));
+    if (a.slant) store(a.slant + n, (all<V>(T(1)) - ratio) * (all<V>(T(1)) + ratio));
+    return all<V>(a.softcap) * ratio;
+  }
+
   static void map(const MapArgs<T>& a) {
-    const V lowest = all<V>(-kLargest<T>), cap = all<V>(a.softcap);
+    const V lowest = all<V>(-kLargest<T>);
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const I mapped = unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
       if (!any(mapped)) continue;
@@ -119,12 +128,7 @@ struct Forward {
       for (int64 key = 0; key < a.tile.keys; ++key) {
         const int64 n = key * kPitch + j * kLanes;
         const V raw = load<V>(a.tile.data + n);
-        V x = raw * all<V>(a.scale);
-        if (a.softcap > 0) {
-          const V ratio = tanh<Isa, T>(x / cap);
-          x = cap * ratio;
-          if (a.slant) store(a.slant + n, (all<V>(T(1)) - ratio) * (all<V>(T(1)) + ratio));
-        }
+        V x = bend(a, n, raw);
         if (a.slope) {
           const V away = absolute(load<V>(a.position + j * kLanes) - place);
           x -= load<V>(a.slope + j * kLanes) * away;

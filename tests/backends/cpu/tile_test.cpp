@@ -1,0 +1,172 @@
+// A tile of attention through the table alone, from rows in memory to sums of values: whatever
+// layouts an instruction set has for what lies in scratch memory, also for pairs of bfloat16.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends/cpu/keys.h"
+#include "every_isa.h"
+
+namespace tilewise::cpu {
+namespace {
+
+class CpuTile : public EveryIsa {};
+TW_ON_EVERY_ISA(CpuTile);
+
+std::size_t index(int64 n) {
+  return static_cast<std::size_t>(n);
+}
+
+// Scores are small whole numbers, weights powers of two that bfloat16 holds, and sums exact.
+int key_number(int64 row, int64 column) {
+  return column % 8 == row % 8 ? static_cast<int>((row + column) % 3) - 1 : 0;
+}
+int query_number(int64 row, int64 column) {
+  return static_cast<int>((row * 5 + column) % 3) - 1;
+}
+int value_number(int64 row, int64 column) {
+  return static_cast<int>((row * 7 + column * 3) % 9) - 4;
+}
+
+struct Elements {
+  Elements(int64 count, int64 dim, int (*number)(int64, int64))
+      : bytes(index(count * dim * 2)), at(index(count)) {
+    for (int64 r = 0; r < count; ++r) {
+      at[index(r)] = bytes.data() + r * dim * 2;
+      for (int64 c = 0; c < dim; ++c)
+        tilewise::store(DType::kBFloat16, at[index(r)] + c * 2, static_cast<double>(number(r, c)));
+    }
+  }
+
+  [[nodiscard]] Rows rows(int64 dim) const {
+    return {at.data(), static_cast<int64>(at.size()), dim, DType::kBFloat16};
+  }
+
+  std::vector<std::byte> bytes;
+  std::vector<std::byte*> at;
+};
+
+// Keys `first` to `keys - 1` are in the tile.
+struct Form {
+  int64 dim, value_dim, first, keys, vectors;
+};
+
+class Walk {
+ public:
+  Walk(const Kernels<float>& kernels, const Form& form)
+      : k_(kernels),
+        form_(form),
+        lanes_(form.vectors * kernels.lanes),
+        pitch_(core::round_up(form.dim, kernels.lanes)),
+        value_pitch_(core::round_up(form.value_dim, std::max(kernels.lanes, kPanel))),
+        key_(index((kTileKeys + kKeysBeyond) * pitch_)),
+        value_(index((kTileKeys + kKeysBeyond) * value_pitch_)),
+        row_(index(k_.pitch * std::max(pitch_, value_pitch_))),
+        query_(index(pitch_ * k_.pitch)),
+        tile_(index(kTileKeys * k_.pitch)),
+        output_(index(value_pitch_ * k_.pitch), 1.F),
+        largest_(index(k_.pitch)),
+        max_(index(k_.pitch), 0.F),
+        sum_(index(k_.pitch), 1.F),
+        factor_(index(k_.pitch)),
+        unit_(index(k_.pitch), 1.F) {}
+
+  void run() {
+    load();
+    const ScoreTile<float> tile{tile_.data(), form_.keys - form_.first, form_.vectors};
+    EXPECT_FALSE(k_.score({{key_.data() + form_.first * pitch_, pitch_},
+                           query_.data(),
+                           form_.dim,
+                           tile,
+                           largest_.data(),
+                           1e30F,
+                           {}}));
+    expect_scores();
+    k_.raise({tile, largest_.data(), unit_.data(), {max_.data(), sum_.data(), factor_.data()}});
+    k_.accumulate({value_.data(), k_.keys + 2, core::round_up(form_.value_dim, kPanel), form_.first,
+                   tile, factor_.data(), output_.data()});
+    for (int64 lane = 0; lane < lanes_; ++lane) expect_sums(lane);
+  }
+
+ private:
+  void load() {
+    const Elements queries(lanes_, form_.dim, query_number);
+    const Elements keys(form_.keys, form_.dim, key_number);
+    const Elements values(form_.keys, form_.value_dim, value_number);
+    k_.load_rows(queries.rows(form_.dim), 1.F, {row_.data(), pitch_}, lanes_);
+    k_.to_lanes({row_.data(), pitch_}, pitch_, form_.vectors, query_.data());
+    k_.load_rows(keys.rows(form_.dim), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);
+    k_.load_panels(values.rows(form_.value_dim), 1.F, value_.data(), k_.keys + 2, row_.data());
+  }
+
+  [[nodiscard]] int score(int64 key, int64 lane) const {
+    int sum = 0;
+    for (int64 c = 0; c < form_.dim; ++c) sum += key_number(key, c) * query_number(lane, c);
+    return sum;
+  }
+
+  void expect_scores() const {
+    for (int64 lane = 0; lane < lanes_; ++lane) {
+      int most = std::numeric_limits<int>::min();
+      for (int64 key = form_.first; key < form_.keys; ++key) {
+        const int want = score(key, lane);
+        ASSERT_EQ(tile_[index((key - form_.first) * k_.pitch + lane)], static_cast<float>(want));
+        most = std::max(most, want);
+      }
+      ASSERT_EQ(largest_[index(lane)], static_cast<float>(most));
+    }
+  }
+
+  // A row that has seen one score of 0 and values of 1 before.
+  void expect_sums(int64 lane) const {
+    int max = 0;
+    for (int64 key = form_.first; key < form_.keys; ++key) max = std::max(max, score(key, lane));
+    const double before = std::ldexp(1.0, -max);
+    double sum = before;
+    std::vector<double> output(index(form_.value_dim), before);
+    for (int64 key = form_.first; key < form_.keys; ++key) {
+      const double weight = std::ldexp(1.0, score(key, lane) - max);
+      sum += weight;
+      for (int64 c = 0; c < form_.value_dim; ++c) output[index(c)] += weight * value_number(key, c);
+    }
+    ASSERT_EQ(max_[index(lane)], static_cast<float>(max));
+    ASSERT_EQ(sum_[index(lane)], static_cast<float>(sum));
+    for (int64 c = 0; c < form_.value_dim; ++c)
+      ASSERT_EQ(output_[index(c * k_.pitch + lane)], static_cast<float>(output[index(c)]));
+  }
+
+  const Kernels<float>& k_;
+  Form form_;
+  int64 lanes_, pitch_, value_pitch_;
+  std::vector<float> key_, value_, row_, query_, tile_, output_;
+  std::vector<float> largest_, max_, sum_, factor_, unit_;
+};
+
+void expect_tile(const Kernels<float>& kernels, const Form& form) {
+  SCOPED_TRACE(testing::Message() << "dims " << form.dim << " and " << form.value_dim << ", keys "
+                                  << form.first << " to " << form.keys << ", " << form.vectors
+                                  << " vectors");
+  Walk(kernels, form).run();
+}
+
+void expect_every_form(const Kernels<float>& kernels) {
+  const int64 most = kernels.pitch / kernels.lanes;
+  for (const int64 dim : {1, 31, 40, 64})
+    for (const int64 value_dim : {1, 7, 33, 64})
+      for (const int64 first : {0, 8, 16})
+        for (const int64 keys : {17, 31, 48, 128})
+          for (int64 vectors = 1; vectors <= most; ++vectors)
+            expect_tile(kernels, {dim, value_dim, first, keys, vectors});
+}
+
+TEST_P(CpuTile, AttendsInFloat) {
+  expect_every_form(isa().in_float);
+}
+
+TEST_P(CpuTile, AttendsInPairs) {
+  if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
+  expect_every_form(isa().of_bfloat16);
+}
+
+}  // namespace
+}  // namespace tilewise::cpu
