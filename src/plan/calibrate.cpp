@@ -39,7 +39,8 @@ class Sample {
     problem_.scores.scale = like.scores.scale;
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
-    const int64 widest = std::max({like.shape.dim, like.shape.value_dim, rows_});
+    const int64 columns = like.operation == TW_PROBABILITIES ? rows_ : 0;
+    const int64 widest = std::max({like.shape.dim, like.shape.value_dim, columns});
     if (widest > kWidest) return;
     bytes_ = static_cast<std::size_t>(heads * rows_ * widest * 8);
     memory_.reset(static_cast<std::byte*>(std::calloc(bytes_, kTensors)));

@@ -212,7 +212,7 @@ class Forward {
                          weights, rows.factor, output_of(g, s)});
   }
 
-  // The same for a few queries of each of the key heads that are taken together.
+  // Walks the keys of `split` for a few queries of each of the key heads that are taken together.
   void attend_few(const QueryTile& tile, Range split, Scratch<T>& s) const {
     for (int64 g = 0; g < cut_.together; ++g) begin(beside(tile, g), 0, g, s);
     const Head<T> head(p_, tile.b, tile.first_head);

@@ -71,7 +71,7 @@ struct ScoreArgs {
   T* largest;  // of each lane, in this tile
   T limit;
   Ahead ahead;      // fetched on the way
-  Ahead bias = {};  // too; kernels of bfloat16 and of few queries leave it
+  Ahead bias = {};  // too; not where there are few queries
 };
 
 // Which keys of the tile a lane sees: begin <= key < end, where the bias is not -inf.
