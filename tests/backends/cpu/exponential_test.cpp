@@ -121,13 +121,16 @@ TEST_P(Exponential, IsExactToTwoUnitsInForwardDownToTheNormalNumbers) {
 TEST_P(Exponential, KnowsInfinitiesAndNan) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const T lowest = std::numeric_limits<T>::lowest();
-    const std::vector<T> at{-kInfinite<T>, lowest, -kNan<T>, kNan<T>, T(0), -T(0)};
+    // Its last bits stand where numbers have theirs for the exponent.
+    const T large_nan = sizeof(T) == 4 ? T(std::nanf("0xff")) : T(std::nan("0x7ff"));
+    const std::vector<T> at{-kInfinite<T>, lowest, -kNan<T>, kNan<T>, T(0), -T(0), large_nan};
     for (const auto& got : {weights(kernels, at), raised(kernels, at)}) {
       EXPECT_EQ(got[0], T(0));
       EXPECT_EQ(got[1], T(0));
       EXPECT_TRUE(std::isnan(got[2]) && std::isnan(got[3]));
       EXPECT_EQ(got[4], T(1));
       EXPECT_EQ(got[5], T(1));
+      EXPECT_TRUE(std::isnan(got[6]));
     }
     // No weight is so large, unless the caller's lse belongs to other scores.
     EXPECT_FALSE(std::isfinite(weights(kernels, {kInfinite<T>})[0]));

@@ -58,14 +58,15 @@ TW_INLINE V polynomial(V r, V square) {
 template <class Isa, class T, class V>
 TW_INLINE Halves<V> halves(V x) {
   using E = Exponent<T>;
-  using I = typename Lanes<Isa, T>::I;
-  using Int = typename Lanes<Isa, T>::Int;
+  using U = typename Lanes<Isa, T>::U;
+  using Unsigned = typename Lanes<Isa, T>::Unsigned;
   // Adding this leaves the nearest integer in the last bits.
   const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - 1)));
   const V moved = x + magic;
   const V r = x - (moved - magic);
   const V sum = polynomial<V, T, 0, E::kTerms>(r, r * r);
-  const I exponent = (bits<I>(moved) << E::kMantissa) + (Int{E::kBias} << E::kMantissa);
+  // Of a NaN these are any bits; `rest` keeps the NaN.
+  const U exponent = (bits<U>(moved) << E::kMantissa) + (Unsigned{E::kBias} << E::kMantissa);
   return {bits<V>(exponent), sum * r};
 }
 
@@ -85,8 +86,8 @@ TW_INLINE V exp2_gradual(V x) {
   constexpr int kRaised = Exponent<T>::kBias / 2;
   const V low = all<V>(T(-kRaised));
   const V power = exp2<Isa, T>(x < low ? x + all<V>(T(kRaised)) : x);
-  return x < low ? power * bits<V>(typename Lanes<Isa, T>::I{} +
-                                   (typename Lanes<Isa, T>::Int{Exponent<T>::kBias - kRaised}
+  return x < low ? power * bits<V>(typename Lanes<Isa, T>::U{} +
+                                   (typename Lanes<Isa, T>::Unsigned{Exponent<T>::kBias - kRaised}
                                     << Exponent<T>::kMantissa))
                  : power;
 }

@@ -22,16 +22,18 @@ using core::uint32;
 using core::uint64;
 using core::uint8;
 
-// The integer as wide as T.
+// The integers as wide as T.
 template <class T>
 struct SameSize;
 template <>
 struct SameSize<float> {
   using Type = int32;
+  using Unsigned = uint32;
 };
 template <>
 struct SameSize<double> {
   using Type = int64;
+  using Unsigned = uint64;
 };
 
 template <class E, int bytes>
@@ -40,13 +42,16 @@ struct VectorOf {
   typedef E Anywhere __attribute__((vector_size(bytes), aligned(alignof(E)), may_alias));
 };
 
-// Of numbers of type T on instruction set Isa, and of integers that go with them lane by lane.
+// Of numbers of type T on instruction set Isa, and of integers that go with them lane by lane: I
+// for what comparisons give, U for bits to reckon with.
 template <class Isa, class T>
 struct Lanes {
   static constexpr int kCount = Isa::kBytes / static_cast<int>(sizeof(T));
   using V = typename VectorOf<T, Isa::kBytes>::Type;
   using Int = typename SameSize<T>::Type;
   using I = typename VectorOf<Int, Isa::kBytes>::Type;
+  using Unsigned = typename SameSize<T>::Unsigned;
+  using U = typename VectorOf<Unsigned, Isa::kBytes>::Type;
 };
 
 template <class T>
