@@ -91,7 +91,9 @@ class BiasPass {
       for (int64 c = columns.begin; c < columns.end; ++c) {
         const Range keys = tile_range(c, kTileKeys, head.keys.length);
         if (keys.empty() || head.cover(tile.rows, keys) == Cover::kNone) continue;
-        if (!loaded) s.rows.load({p_, kernels_, sums_}, tile, 0, {s.list, s.query, s.output});
+        if (!loaded)
+          s.rows.load({p_, kernels_, sums_}, tile, 0,
+                      {s.list, {s.query, s.pitch}, {s.output, s.value_pitch}});
         loaded = true;
         add(head, tile, keys, s);
       }

@@ -20,12 +20,19 @@ inline constexpr int64 kMostQueryGroups = 16;
 // Keys of a tile, and tiles of a task, at most.
 inline constexpr int64 kKeys = 64, kMostTaskTiles = 4;
 
+// Products read a few columns of all rows: rows a power of two apart would meet in a few sets of
+// the first cache, so a line lies between them.
+template <class T>
+inline constexpr int64 kSpare = kLine / sizeof(T);
+
 template <class T>
 struct KeyScratch {
   KeyScratch(const Problem& p, const Kernels<T>& kernels, int64 task_keys, Arena& arena)
       : groups(core::larger(int64{1}, kQueryLanes / kernels.pitch)),
-        pitch(core::round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)),
+        columns(core::round_up(p.shape.dim, kernels.lanes)),
+        value_columns(core::round_up(p.shape.value_dim, kernels.lanes)),
+        pitch(columns + kSpare<T>),
+        value_pitch(value_columns + kSpare<T>),
         scores(p, kernels, arena) {
     const int64 lanes = kernels.pitch, tile = kKeys * lanes;
     list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));
@@ -47,7 +54,7 @@ struct KeyScratch {
     for (int64 g = 0; g < groups; ++g) rows[g] = GroupRows<T>(p, kernels, arena);
   }
 
-  int64 groups, pitch, value_pitch;
+  int64 groups, columns, value_columns, pitch, value_pitch;
   ScoreScratch<T> scores;
   RowList list, ahead_query, ahead_output;
   T *key, *value, *key_numbers;      // [key][dim]: for scores, and as numbers
@@ -192,7 +199,9 @@ class KeyPass {
     const int64 groups = groups_of(tile), lanes = kernels_.pitch;
     for (int64 g = 0; g < groups; ++g)
       s.rows[g].load({p_, kernels_, sums_}, tile, g * lanes,
-                     {s.list, s.query + g * lanes * s.pitch, s.output + g * lanes * s.value_pitch});
+                     {s.list,
+                      {s.query + g * lanes * s.pitch, s.pitch},
+                      {s.output + g * lanes * s.value_pitch, s.value_pitch}});
     Ahead fetched = next_rows(p_.query, tile, p_.shape.dim, s.ahead_query);
     Ahead also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.ahead_output);
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
@@ -230,13 +239,13 @@ class KeyPass {
                             {s.output + g * lanes * s.value_pitch, s.value_pitch},
                             {s.value_gradient + to * s.value_pitch, s.value_pitch},
                             seen.size(),
-                            s.value_pitch});
+                            s.value_columns});
     if (p_.gradients.key)
       kernels_.add_product({left(raw),
                             {s.query + g * lanes * s.pitch, s.pitch},
                             {s.key_gradient + to * s.pitch, s.pitch},
                             seen.size(),
-                            s.pitch});
+                            s.columns});
   }
 
   void take_group(const KeyTile& at, int64 g, const Ahead& ahead, KeyScratch<T>& s) const {
@@ -288,7 +297,7 @@ class KeyPass {
                {s.key_numbers + skipped * s.pitch, s.pitch},
                {sums_.query + (row + g * lanes) * sums_.pitch, sums_.pitch},
                group.count,
-               s.pitch});
+               s.columns});
         for (int64 lane = 0; sums_.slope && lane < group.count; ++lane)
           sums_.slope[row + g * lanes + lane] += s.slope[(n * s.groups + g) * lanes + lane];
       }

@@ -19,7 +19,7 @@ struct Known {
 template <class T>
 struct RowsTo {
   const RowList& list;
-  T *query, *output;
+  Matrix<T> query, output;
 };
 
 // A group's rows of query and output gradient, as they come and in lanes.
@@ -28,10 +28,10 @@ struct GroupRows {
   GroupRows() = default;
   GroupRows(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : group(p, kernels, arena),
-        pitch(core::round_up(p.shape.dim, kernels.lanes)),
-        value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)) {
-    query = arena.take<T>(kernels.pitch * pitch);
-    output = arena.take<T>(kernels.pitch * value_pitch);
+        columns(core::round_up(p.shape.dim, kernels.lanes)),
+        value_columns(core::round_up(p.shape.value_dim, kernels.lanes)) {
+    query = arena.take<T>(kernels.pitch * columns);
+    output = arena.take<T>(kernels.pitch * value_columns);
     max = arena.take<T>(kernels.pitch);
     share = arena.take<T>(kernels.pitch);
     delta = arena.take<T>(kernels.pitch);
@@ -46,16 +46,16 @@ struct GroupRows {
     const int64 lanes = group.vectors * kernels.lanes;
     const int64 key_head = tile.first_head / p.shape.group();
     const auto both_ways = [&](const View& view, const View& scaling, int64 dim, Matrix<T> by_row,
-                               T* by_lane) {
+                               int64 width, T* by_lane) {
       const Rows rows = to.list.of_lanes(p, view, {tile, first, group.count}, dim);
       const T factor = factor_of<T>(scaling, tile.b, key_head);
       load_operand(kernels, rows, factor, by_row, kernels.pitch);
-      kernels.to_lanes({by_row.data, by_row.pitch}, by_row.pitch, group.vectors, by_lane);
+      kernels.to_lanes({by_row.data, by_row.pitch}, width, group.vectors, by_lane);
       if (kernels.pairs()) load_lanes(kernels, rows, factor, by_row, kernels.pitch);
     };
-    both_ways(p.query, p.scaling.query, p.shape.dim, {to.query, pitch}, query);
-    both_ways(p.gradients.output, p.scaling.output_gradient, p.shape.value_dim,
-              {to.output, value_pitch}, output);
+    both_ways(p.query, p.scaling.query, p.shape.dim, to.query, columns, query);
+    both_ways(p.gradients.output, p.scaling.output_gradient, p.shape.value_dim, to.output,
+              value_columns, output);
     const int64 row = sums.first(tile.b, tile.first_head) + tile.rows.begin + first;
     for (int64 lane = 0; lane < lanes; ++lane) {
       const bool held = lane < group.count;
@@ -67,7 +67,7 @@ struct GroupRows {
 
   QueryTile tile{};
   Group<T> group;
-  int64 pitch = 0, value_pitch = 0;
+  int64 columns = 0, value_columns = 0;                  // in whole vectors
   T *query = nullptr, *output = nullptr;                 // [dim][lane]
   T *max = nullptr, *share = nullptr, *delta = nullptr;  // [lane]
 };

@@ -35,6 +35,9 @@ struct Matrix {
 // lies together, whatever strides the caller's tensor has.
 inline constexpr int64 kPanel = 8;
 
+// Bytes that memory gives at once.
+inline constexpr int64 kLine = 64;
+
 // Keys are taken in blocks of registers. A stretch of keys may begin at every kRowStep-th one, and
 // as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;

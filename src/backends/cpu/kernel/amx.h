@@ -110,9 +110,10 @@ struct TilePairs {
     const Tiles tiles;
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
-    typename F::Fetched fetched;
+    typename F::Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys + kRows; key += kRows) {
-      fetched.until(key + kRows, a);
+      keys.more();
+      bias.more();
       if (key < a.tile.keys) score_rows<vectors>(a, key);
       if (key == 0) continue;
       for (int64 r = key - kRows; r < key && r < a.tile.keys; ++r) {

@@ -11,17 +11,27 @@ struct Backward {
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
 
+  template <int count>
+  TW_INLINE static void weigh_keys(T* at, V unit, V max, V share) {
+    const V most = all<V>(T(Exponent<T>::kBias + 1));
+    V x[count];
+    TW_UNROLL for (int i = 0; i < count; ++i) x[i] =
+        smaller(load<V>(at + i * kPitch) * unit - max, most);
+    exp2_gradual<Isa, T>(x);
+    TW_UNROLL for (int i = 0; i < count; ++i) store(at + i * kPitch, x[i] * share);
+  }
+
   // Scores become weights of rows whose denominators are known.
   static void weigh(const WeighArgs<T>& a) {
-    const V most = all<V>(T(Exponent<T>::kBias + 1));
+    constexpr int kTogether = 4;
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V max = load<V>(a.max + j * kLanes), share = load<V>(a.share + j * kLanes);
       const V unit = load<V>(a.unit + j * kLanes);
       T* at = a.tile.data + j * kLanes;
-      for (int64 key = 0; key < a.tile.keys; ++key, at += kPitch) {
-        const V x = load<V>(at) * unit - max;
-        store(at, exp2_gradual<Isa, T>(smaller(x, most)) * share);
-      }
+      int64 key = 0;
+      for (; key + kTogether <= a.tile.keys; key += kTogether)
+        weigh_keys<kTogether>(at + key * kPitch, unit, max, share);
+      for (; key < a.tile.keys; ++key) weigh_keys<1>(at + key * kPitch, unit, max, share);
     }
   }
 
@@ -64,9 +74,10 @@ struct Backward {
 
   template <int vectors>
   TW_INLINE static void add_column(const ProductArgs<T>& a, int64 c) {
-    constexpr int kRows = kBlockRows<Isa, vectors>;
+    constexpr int kRows = vectors == 2 && Isa::kRegisters == 16 ? 6 : kBlockRows<Isa, vectors>;
     int64 r = 0;
     for (; r + kRows <= a.rows; r += kRows) add_block<kRows, vectors>(a, r, c);
+    for (; r + 2 <= a.rows; r += 2) add_block<2, vectors>(a, r, c);
     for (; r < a.rows; ++r) add_block<1, vectors>(a, r, c);
   }
 
@@ -93,8 +104,10 @@ struct Backward {
     }
   }
 
+  // The right side is read down its rows, of which whole lines are what should come: with sixteen
+  // registers two vectors are better than three.
   static void add_product(const ProductArgs<T>& a) {
-    constexpr int kVectors = Isa::kVectors < 3 ? Isa::kVectors : 3;
+    constexpr int kVectors = Isa::kRegisters == 16 ? 2 : Isa::kVectors < 3 ? Isa::kVectors : 3;
     int64 c = 0;
     for (; c + kVectors * kLanes <= a.columns; c += kVectors * kLanes) add_column<kVectors>(a, c);
     for (; c + 2 * kLanes <= a.columns; c += 2 * kLanes) add_column<2>(a, c);

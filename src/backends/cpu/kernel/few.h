@@ -98,7 +98,7 @@ struct Few {
   TW_INLINE static void multiply(const FewArgs<T>& a, const std::byte* row, const std::byte* ahead,
                                  V* to) {
     constexpr int kSide = kWide<queries>;
-    constexpr int64 kStep = kSide * kLanes, kBytes = core::bytes_of(dtype), kLine = 64;
+    constexpr int64 kStep = kSide * kLanes, kBytes = core::bytes_of(dtype);
     V sum[kSide][queries] = {};
     const int64 whole = a.pitch / kStep * kStep;
     for (int64 from = 0; from < whole; from += kApart * kStep) {

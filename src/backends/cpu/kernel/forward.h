@@ -27,21 +27,19 @@ struct Forward {
     return ~((largest < limit) & (largest > -limit));
   }
 
-  TW_INLINE static int64 fetch(const Ahead& ahead, int64 from, int64 to) {
-    constexpr int64 kLine = 64;
-    for (to = to < ahead.count ? to : ahead.count; from < to; ++from)
-      for (int64 i = 0; i < ahead.bytes; i += kLine) __builtin_prefetch(ahead.at[from] + i, 0, 2);
-    return from;
-  }
-
-  // What will be read soon comes nearer as scoring goes on.
+  // What will be read soon comes nearer as scoring goes on: some rows with each block of keys, so
+  // that all are fetched with the last.
   struct Fetched {
-    int64 ahead = 0, bias = 0;
+    Fetched(const Ahead& rows, const ScoreTile<T>& tile, int64 block)
+        : ahead(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
-    TW_INLINE void until(int64 key, const ScoreArgs<T>& a) {
-      ahead = fetch(a.ahead, ahead, key * a.ahead.count / a.tile.keys);
-      bias = fetch(a.bias, bias, key * a.bias.count / a.tile.keys);
+    TW_INLINE void more() {
+      for (int64 n = 0; n < step && next < ahead.count; ++n, ++next)
+        for (int64 i = 0; i < ahead.bytes; i += kLine) __builtin_prefetch(ahead.at[next] + i, 0, 2);
     }
+
+    const Ahead& ahead;
+    int64 step, next = 0;
   };
 
   template <int vectors>
@@ -49,9 +47,10 @@ struct Forward {
     constexpr int kRows = kBlockRows<Isa, vectors>;
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<T>);
-    Fetched fetched;
+    Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched.until(key + kRows, a);
+      keys.more();
+      bias.more();
       Block<V, kRows, vectors> block;
       block.clear();
       block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
@@ -172,23 +171,31 @@ struct Forward {
     const auto kept = [&](V x, int64 key) TW_INLINE_LAMBDA {
       return drops ? x * load<V>(a.keep + key * kPitch + j * kLanes) : x;
     };
-    V sum = {}, other = {};
+    // A key's sum is told by its place alone, so that keys that others see change no bit.
+    V sum[4] = {};
     int64 key = 0;
-    for (; key + 2 <= a.tile.keys; key += 2) {
-      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * unit - shift);
-      const V y = exp2<Isa, T>(load<V>(column + (key + 1) * kPitch) * unit - shift);
-      sum += x;
-      other += y;
-      Put::put(column, key, kept(x, key), kept(y, key + 1));
-    }
-    if (key < a.tile.keys) {
-      const V x = exp2<Isa, T>(load<V>(column + key * kPitch) * unit - shift);
-      sum += x;
-      Put::put(column, key, kept(x, key));
+    const auto take = [&]<int first, int count>() TW_INLINE_LAMBDA {
+      V x[count];
+      TW_UNROLL for (int i = 0; i < count; ++i) x[i] =
+          load<V>(column + (key + i) * kPitch) * unit - shift;
+      exp2<Isa, T>(x);
+      TW_UNROLL for (int i = 0; i < count; ++i) sum[first + i] += x[i];
+      if constexpr (count == 1) Put::put(column, key, kept(x[0], key));
+      TW_UNROLL for (int i = 0; i + 2 <= count; i += 2)
+          Put::put(column, key + i, kept(x[i], key + i), kept(x[i + 1], key + i + 1));
+      key += count;
+    };
+    while (key + 4 <= a.tile.keys) take.template operator()<0, 4>();
+    if (key + 2 <= a.tile.keys) {
+      take.template operator()<0, 2>();
+      if (key < a.tile.keys) take.template operator()<2, 1>();
+    } else if (key < a.tile.keys) {
+      take.template operator()<0, 1>();
     }
     store(a.rows.max + j * kLanes, max);
     store(a.rows.factor + j * kLanes, factor);
-    store(a.rows.sum + j * kLanes, load<V>(a.rows.sum + j * kLanes) * factor + (sum + other));
+    store(a.rows.sum + j * kLanes,
+          load<V>(a.rows.sum + j * kLanes) * factor + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
   }
 
   template <class Put>

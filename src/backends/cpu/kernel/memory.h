@@ -12,6 +12,7 @@ struct Memory {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
+  static constexpr int64 kRowsAhead = 8;
 
   // Calls body(row of numbers -> to) for the type at hand.
   TW_INLINE static void read(DType dtype, const void* from, int64 count, T factor, T* to) {
@@ -38,8 +39,16 @@ struct Memory {
     for (int64 i = 0; i < count; ++i) to[i] = 0;
   }
 
+  // Rows lie wherever strides put them: the machine does not foresee the next.
+  TW_INLINE static void fetch(const Rows& rows, int64 r) {
+    if (r >= rows.count || !rows.at[r]) return;
+    const int64 bytes = rows.dim * core::bytes_of(rows.dtype);
+    for (int64 i = 0; i < bytes; i += kLine) __builtin_prefetch(rows.at[r] + i);
+  }
+
   static void load_rows(const Rows& rows, T factor, Matrix<T> to, int64 padded) {
     for (int64 r = 0; r < rows.count; ++r) {
+      fetch(rows, r + kRowsAhead);
       T* row = to.data + r * to.pitch;
       if (rows.at[r]) {
         read(rows.dtype, rows.at[r], rows.dim, factor, row);
@@ -55,6 +64,7 @@ struct Memory {
     const int64 padded = (rows.dim + kPanel - 1) / kPanel * kPanel;
     zero(row + rows.dim, padded - rows.dim);
     for (int64 r = 0; r < rows.count; ++r) {
+      fetch(rows, r + kRowsAhead);
       read(rows.dtype, rows.at[r], rows.dim, factor, row);
       for (int64 c = 0; c < padded; c += kPanel)
         for (int64 i = 0; i < kPanel; ++i) to[(c * panel_keys) + r * kPanel + i] = row[c + i];
@@ -63,6 +73,7 @@ struct Memory {
 
   static void store_rows(const Rows& rows, const T* factor, Matrix<const T> from) {
     for (int64 r = 0; r < rows.count; ++r) {
+      fetch(rows, r + kRowsAhead);
       const T* row = from.data + r * from.pitch;
       if constexpr (sizeof(T) == 8) {
         double* to = reinterpret_cast<double*>(rows.at[r]);

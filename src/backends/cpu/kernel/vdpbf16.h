@@ -19,7 +19,7 @@ struct DotPairs {
                                                      int64 depth) {
     Block<V, kRows, vectors> block;
     block.clear();
-    for (int64 k = 0; k < depth; ++k) {
+    TW_UNROLL_8 for (int64 k = 0; k < depth; ++k) {
       V right[vectors];
       TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * kPitch + j * kLanes);
       TW_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -44,9 +44,10 @@ struct DotPairs {
   TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
-    typename F::Fetched fetched;
+    typename F::Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      fetched.until(key + kRows, a);
+      keys.more();
+      bias.more();
       multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, (a.dim + 1) / 2)
           .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
     }

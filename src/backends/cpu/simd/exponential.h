@@ -30,66 +30,66 @@ struct Exponent<double> {
       0x1.816193166d0f9p-40};
 };
 
+// What follows takes several vectors at once, a step of all before the next of any: one alone would
+// wait for itself at each step.
+
 // x in two parts: 2^x = power * (1 + rest).
 template <class V>
 struct Halves {
   V power, rest;
 };
 
-// Terms begin .. end - 1 of the polynomial over r, by pairs of pairs: half as long a way from r to
-// the sum as one term after another, and waiting is what it costs. `square` is r * r.
-template <class V, class T, int begin, int end>
-TW_INLINE V polynomial(V r, V square) {
-  constexpr int kCount = end - begin;
-  if constexpr (kCount == 1) {
-    return all<V>(Exponent<T>::kTerm[begin]);
-  } else if constexpr (kCount == 2) {
-    return all<V>(Exponent<T>::kTerm[begin]) + r * all<V>(Exponent<T>::kTerm[begin + 1]);
-  } else {
-    constexpr int kSplit = kCount > 8 ? 8 : kCount > 4 ? 4 : 2;
-    const V upper = polynomial<V, T, begin + kSplit, end>(r, square);
-    const V lower = polynomial<V, T, begin, begin + kSplit>(r, square);
-    V power = square;
-    TW_UNROLL for (int k = 2; k < kSplit; k *= 2) power = power * power;
-    return lower + power * upper;
-  }
-}
-
-template <class Isa, class T, class V>
-TW_INLINE Halves<V> halves(V x) {
+template <class Isa, class T, class V, int count>
+TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   using E = Exponent<T>;
   using U = typename Lanes<Isa, T>::U;
-  using Unsigned = typename Lanes<Isa, T>::Unsigned;
-  // Adding this leaves the nearest integer in the last bits.
-  const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - 1)));
-  const V moved = x + magic;
-  const V r = x - (moved - magic);
-  const V sum = polynomial<V, T, 0, E::kTerms>(r, r * r);
-  // Of a NaN these are any bits; `rest` keeps the NaN.
-  const U exponent = (bits<U>(moved) << E::kMantissa) + (Unsigned{E::kBias} << E::kMantissa);
-  return {bits<V>(exponent), sum * r};
+  // Adding this leaves the nearest integer in the last bits, and as an exponent has it.
+  const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - 1)) + T(E::kBias));
+  V moved[count], r[count], sum[count];
+  TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
+  TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
+  TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = all<V>(E::kTerm[E::kTerms - 1]);
+  TW_UNROLL for (int k = E::kTerms - 2; k >= 0; --k) {
+    TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = sum[i] * r[i] + all<V>(E::kTerm[k]);
+  }
+  TW_UNROLL for (int i = 0; i < count; ++i) {
+    // Of a NaN these are any bits; `rest` keeps the NaN.
+    to[i] = {bits<V>(bits<U>(moved[i]) << E::kMantissa), sum[i] * r[i]};
+  }
 }
 
 // 2^x to 2 units in the last place for x up to the largest exponent; 0 where that would be below
 // the normal numbers; NaN stays.
+template <class Isa, class T, class V, int count>
+TW_INLINE void exp2(V (&x)[count]) {
+  const V least = all<V>(T(-Exponent<T>::kBias));
+  Halves<V> h[count];
+  TW_UNROLL for (int i = 0; i < count; ++i) x[i] = larger(x[i], least);
+  halves<Isa, T>(x, h);
+  TW_UNROLL for (int i = 0; i < count; ++i) x[i] = h[i].power + h[i].power * h[i].rest;
+}
+
 template <class Isa, class T, class V>
 TW_INLINE V exp2(V x) {
-  const V least = all<V>(T(-Exponent<T>::kBias));
-  const Halves<V> h = halves<Isa, T>(larger(x, least));
-  return h.power + h.power * h.rest;
+  V one[1] = {x};
+  exp2<Isa, T>(one);
+  return one[0];
 }
 
 // The same down to the last subnormal number. Gradients multiply a small weight by what may be
 // large.
-template <class Isa, class T, class V>
-TW_INLINE V exp2_gradual(V x) {
+template <class Isa, class T, class V, int count>
+TW_INLINE void exp2_gradual(V (&x)[count]) {
   constexpr int kRaised = Exponent<T>::kBias / 2;
+  using Unsigned = typename Lanes<Isa, T>::Unsigned;
   const V low = all<V>(T(-kRaised));
-  const V power = exp2<Isa, T>(x < low ? x + all<V>(T(kRaised)) : x);
-  return x < low ? power * bits<V>(typename Lanes<Isa, T>::U{} +
-                                   (typename Lanes<Isa, T>::Unsigned{Exponent<T>::kBias - kRaised}
-                                    << Exponent<T>::kMantissa))
-                 : power;
+  const V lowered = bits<V>(typename Lanes<Isa, T>::U{} +
+                            (Unsigned{Exponent<T>::kBias - kRaised} << Exponent<T>::kMantissa));
+  V power[count];
+  TW_UNROLL for (int i = 0; i < count; ++i) power[i] =
+      x[i] < low ? x[i] + all<V>(T(kRaised)) : x[i];
+  exp2<Isa, T>(power);
+  TW_UNROLL for (int i = 0; i < count; ++i) x[i] = x[i] < low ? power[i] * lowered : power[i];
 }
 
 // By e^2x - 1, which keeps its digits near 0.
@@ -97,8 +97,10 @@ template <class Isa, class T, class V>
 TW_INLINE V tanh(V x) {
   const V far = all<V>(T(sizeof(T) == 4 ? 10 : 20));
   const V size = smaller(absolute(x), far);
-  const Halves<V> h = halves<Isa, T>(size * all<V>(T(2.88539008177792681472)));
-  const V less_one = h.power * h.rest + (h.power - all<V>(T(1)));
+  const V exponent[1] = {size * all<V>(T(2.88539008177792681472))};
+  Halves<V> h[1];
+  halves<Isa, T>(exponent, h);
+  const V less_one = h[0].power * h[0].rest + (h[0].power - all<V>(T(1)));
   const V value = less_one / (less_one + all<V>(T(2)));
   return x != x ? x : x < V{} ? -value : value;
 }

@@ -5,12 +5,18 @@
 
 #include "core/base.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #define TW_INLINE [[gnu::always_inline]] inline
 #define TW_INLINE_LAMBDA __attribute__((always_inline))
 #if defined(__clang__)
 #define TW_UNROLL _Pragma("clang loop unroll(full)")
+#define TW_UNROLL_8 _Pragma("clang loop unroll_count(8)")
 #else
 #define TW_UNROLL _Pragma("GCC unroll 64")
+#define TW_UNROLL_8 _Pragma("GCC unroll 8")
 #endif
 
 namespace tilewise::cpu {
@@ -72,7 +78,7 @@ TW_INLINE void store(T* to, V x) {
   *reinterpret_cast<typename VectorOf<T, sizeof(V)>::Anywhere*>(to) = x;
 }
 
-// Where a lane of b is NaN it is the lane of a: one instruction on x86.
+// Where a lane of b is NaN it is the lane of a.
 template <class V>
 TW_INLINE V larger(V a, V b) {
   return b > a ? b : a;
@@ -82,6 +88,26 @@ template <class V>
 TW_INLINE V smaller(V a, V b) {
   return b < a ? b : a;
 }
+
+// One instruction on x86, which g++ 12 sees in a comparison and a choice of 64 bytes alone.
+#define TW_EXTREMES(T, bytes, width, suffix)                               \
+  TW_INLINE VectorOf<T, bytes>::Type larger(VectorOf<T, bytes>::Type a,    \
+                                            VectorOf<T, bytes>::Type b) {  \
+    return _mm##width##_max_##suffix(b, a);                                \
+  }                                                                        \
+  TW_INLINE VectorOf<T, bytes>::Type smaller(VectorOf<T, bytes>::Type a,   \
+                                             VectorOf<T, bytes>::Type b) { \
+    return _mm##width##_min_##suffix(b, a);                                \
+  }
+#if defined(__SSE2__)
+TW_EXTREMES(float, 16, , ps)
+TW_EXTREMES(double, 16, , pd)
+#endif
+#if defined(__AVX__)
+TW_EXTREMES(float, 32, 256, ps)
+TW_EXTREMES(double, 32, 256, pd)
+#endif
+#undef TW_EXTREMES
 
 // The bits of x in lanes of another type.
 template <class To, class From>
