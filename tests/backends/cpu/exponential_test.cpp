@@ -166,6 +166,28 @@ TEST_P(Exponential, RaisesRunningRows) {
   });
 }
 
+// How many keys a tile has for a lane's sake depends on the lanes beside it.
+TEST_P(Exponential, HiddenKeysBehindTheLastChangeNoBit) {
+  in_both([]<class T>(const Kernels<T>& kernels) {
+    const auto lanes = static_cast<std::size_t>(kernels.pitch);
+    constexpr std::size_t kMost = 13;
+    const std::vector<T> unit(lanes, T(1)), largest(lanes, T(0));
+    const auto sum_of = [&](std::size_t seen, std::size_t keys) {
+      std::vector<T> scores(lanes * kMost, -kInfinite<T>), max(lanes, -kInfinite<T>);
+      std::vector<T> sum(lanes), factor(lanes);
+      for (std::size_t n = 0; n < lanes * seen; ++n) scores[n] = -std::sqrt(T(n % 101));
+      kernels.raise({{scores.data(), static_cast<int64>(keys), kernels.pitch / kernels.lanes},
+                     largest.data(),
+                     unit.data(),
+                     {max.data(), sum.data(), factor.data()}});
+      return sum;
+    };
+    for (std::size_t seen = 1; seen < kMost; ++seen)
+      for (std::size_t keys = seen; keys <= kMost; ++keys)
+        ASSERT_EQ(sum_of(seen, keys), sum_of(seen, seen)) << seen << " of " << keys;
+  });
+}
+
 // A cap of 1 leaves tanh alone, in units of log2 as all that map gives.
 TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
   in_both([]<class T>(const Kernels<T>& kernels) {

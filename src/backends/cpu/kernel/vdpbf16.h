@@ -19,7 +19,7 @@ struct DotPairs {
                                                      int64 depth) {
     Block<V, kRows, vectors> block;
     block.clear();
-    TW_UNROLL_8 for (int64 k = 0; k < depth; ++k) {
+    for (int64 k = 0; k < depth; ++k) {
       V right[vectors];
       TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * kPitch + j * kLanes);
       TW_UNROLL for (int r = 0; r < kRows; ++r) {

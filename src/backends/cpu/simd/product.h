@@ -52,7 +52,7 @@ struct Block {
   template <class T>
   TW_INLINE void add(Operand<T> a, const T* b, int64 pitch, int64 depth) {
     constexpr int kLanes = sizeof(V) / sizeof(T);
-    TW_UNROLL_8 for (int64 k = 0; k < depth; ++k) {
+    TW_UNROLL_STEPS for (int64 k = 0; k < depth; ++k) {
       V right[vectors];
       TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * pitch + j * kLanes);
       TW_UNROLL for (int r = 0; r < rows; ++r) {

@@ -13,10 +13,18 @@
 #define TW_INLINE_LAMBDA __attribute__((always_inline))
 #if defined(__clang__)
 #define TW_UNROLL _Pragma("clang loop unroll(full)")
-#define TW_UNROLL_8 _Pragma("clang loop unroll_count(8)")
 #else
 #define TW_UNROLL _Pragma("GCC unroll 64")
-#define TW_UNROLL_8 _Pragma("GCC unroll 8")
+#endif
+
+// A product's steps. With 16 registers they are short, and looping is much beside them; with 32
+// they are long, and what counts is that their text stays short.
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define TW_UNROLL_STEPS
+#elif defined(__clang__)
+#define TW_UNROLL_STEPS _Pragma("clang loop unroll_count(8)")
+#else
+#define TW_UNROLL_STEPS _Pragma("GCC unroll 8")
 #endif
 
 namespace tilewise::cpu {
