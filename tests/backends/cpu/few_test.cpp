@@ -2,7 +2,7 @@
 // and rows that are copied, of every type that is read in place.
 #include <algorithm>
 
-#include "backends/cpu/keys.h"
+#include "elements.h"
 #include "every_isa.h"
 
 namespace tilewise::cpu {
@@ -11,30 +11,10 @@ namespace {
 class CpuFew : public EveryIsa {};
 TW_ON_EVERY_ISA(CpuFew);
 
-std::size_t index(int64 n) {
-  return static_cast<std::size_t>(n);
-}
-
 // Small whole numbers, which every type holds: their products are exact in any order.
 int number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 5 + row * column) % 9) - 4;
 }
-
-// Rows of `dim` numbers as elements of a type.
-struct Elements {
-  Elements(int64 rows, int64 dim, DType dtype)
-      : bytes(index(rows * dim * core::bytes_of(dtype))), at(index(rows)) {
-    for (int64 r = 0; r < rows; ++r) {
-      at[index(r)] = bytes.data() + r * dim * core::bytes_of(dtype);
-      for (int64 c = 0; c < dim; ++c)
-        tilewise::store(dtype, at[index(r)] + c * core::bytes_of(dtype),
-                        static_cast<double>(number(r, c)));
-    }
-  }
-
-  std::vector<std::byte> bytes;
-  std::vector<std::byte*> at;
-};
 
 // A few queries, or their rows of output, and the room that goes with them.
 template <class T>
@@ -75,11 +55,10 @@ std::vector<T> scores_of(const Form& form, int64 query) {
 
 template <class T>
 void expect_scores(const Kernels<T>& k, const Form& form) {
-  const Elements keys(form.keys, form.dim, form.dtype);
+  const Elements keys(form.keys, form.dim, form.dtype, number);
   Few<T> few(k, form.count, form.dim);
   std::vector<T> scores(index(form.keys * k.pitch)), largest(index(k.pitch));
-  const FewArgs<T> args =
-      few.with({keys.at.data(), form.keys, form.dim, form.dtype}, static_cast<T>(form.factor));
+  const FewArgs<T> args = few.with(keys.rows(), static_cast<T>(form.factor));
   EXPECT_FALSE(k.score_few(args, {{},
                                   nullptr,
                                   form.dim,
@@ -97,15 +76,14 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
 
 template <class T>
 void expect_sums(const Kernels<T>& k, const Form& form) {
-  const Elements values(form.keys, form.dim, form.dtype);
+  const Elements values(form.keys, form.dim, form.dtype, number);
   Few<T> few(k, form.count, form.dim);
   std::vector<T> weights(index(form.keys * k.pitch)), factor(index(k.pitch), T(3));
   for (int64 j = 0; j < form.keys; ++j)
     for (int64 q = 0; q < k.lanes; ++q)
       weights[index(j * k.pitch + q)] = static_cast<T>(number(q, j));
-  k.accumulate_few(
-      few.with({values.at.data(), form.keys, form.dim, form.dtype}, static_cast<T>(form.factor)),
-      {weights.data(), form.keys, 1}, factor.data());
+  k.accumulate_few(few.with(values.rows(), static_cast<T>(form.factor)),
+                   {weights.data(), form.keys, 1}, factor.data());
   for (int64 q = 0; q < form.count; ++q) {
     for (int64 c = 0; c < form.dim; ++c) {
       int want = 3 * number(c, q);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/cpu/keys.h"
+#include "elements.h"
 #include "every_isa.h"
 
 namespace tilewise::cpu {
@@ -12,10 +12,6 @@ namespace {
 
 class CpuTile : public EveryIsa {};
 TW_ON_EVERY_ISA(CpuTile);
-
-std::size_t index(int64 n) {
-  return static_cast<std::size_t>(n);
-}
 
 // Scores are small whole numbers, weights powers of two that bfloat16 holds, and sums exact.
 int key_number(int64 row, int64 column) {
@@ -27,24 +23,6 @@ int query_number(int64 row, int64 column) {
 int value_number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 3) % 9) - 4;
 }
-
-struct Elements {
-  Elements(int64 count, int64 dim, int (*number)(int64, int64))
-      : bytes(index(count * dim * 2)), at(index(count)) {
-    for (int64 r = 0; r < count; ++r) {
-      at[index(r)] = bytes.data() + r * dim * 2;
-      for (int64 c = 0; c < dim; ++c)
-        tilewise::store(DType::kBFloat16, at[index(r)] + c * 2, static_cast<double>(number(r, c)));
-    }
-  }
-
-  [[nodiscard]] Rows rows(int64 dim) const {
-    return {at.data(), static_cast<int64>(at.size()), dim, DType::kBFloat16};
-  }
-
-  std::vector<std::byte> bytes;
-  std::vector<std::byte*> at;
-};
 
 // Keys `first` to `keys - 1` are in the tile.
 struct Form {
@@ -90,13 +68,13 @@ class Walk {
 
  private:
   void load() {
-    const Elements queries(lanes_, form_.dim, query_number);
-    const Elements keys(form_.keys, form_.dim, key_number);
-    const Elements values(form_.keys, form_.value_dim, value_number);
-    k_.load_rows(queries.rows(form_.dim), 1.F, {row_.data(), pitch_}, lanes_);
+    const Elements queries(lanes_, form_.dim, DType::kBFloat16, query_number);
+    const Elements keys(form_.keys, form_.dim, DType::kBFloat16, key_number);
+    const Elements values(form_.keys, form_.value_dim, DType::kBFloat16, value_number);
+    k_.load_rows(queries.rows(), 1.F, {row_.data(), pitch_}, lanes_);
     k_.to_lanes({row_.data(), pitch_}, pitch_, form_.vectors, query_.data());
-    k_.load_rows(keys.rows(form_.dim), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);
-    k_.load_panels(values.rows(form_.value_dim), 1.F, value_.data(), k_.keys + 2, row_.data());
+    k_.load_rows(keys.rows(), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);
+    k_.load_panels(values.rows(), 1.F, value_.data(), k_.keys + 2, row_.data());
   }
 
   [[nodiscard]] int score(int64 key, int64 lane) const {
