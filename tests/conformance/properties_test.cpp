@@ -161,6 +161,35 @@ TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   }
 }
 
+// Scores so large that rounding one of them would move its weight by powers of two.
+TEST(Properties, LargeEqualScoresGiveTheMeanAndItsGradients) {
+  constexpr std::int64_t kQueries = 30, kKeys = 64;
+  for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {
+    const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+    for (const double size : {1e2, 1e3, 3e3, 1e4, 1e5, 1e7, 1e9, 1e12, 1e15}) {
+      SCOPED_TRACE(testing::Message() << name_of(dtype) << " of " << size);
+      Trial trial(plain_case(5, {.queries = kQueries, .keys = kKeys, .dim = 8, .value_dim = 4},
+                             dtypes_of(dtype, wide)));
+      for_each_element(trial.setup.query,
+                       [&](const Index& at) { trial.setup.query.write(at, size); });
+      for_each_element(trial.setup.key,
+                       [&](const Index& at) { trial.setup.key.write(at, size * 1.1); });
+      trial.forward();
+      trial.backward();
+      for (std::int64_t d = 0; d < 4; ++d) {
+        double mean = 0, incoming = 0;
+        for (std::int64_t j = 0; j < kKeys; ++j)
+          mean += trial.setup.value.read({0, j, 0, d}) / kKeys;
+        for (std::int64_t i = 0; i < kQueries; ++i) {
+          EXPECT_NEAR(trial.output(0, i, 0, d), mean, 1e-5);
+          incoming += trial.setup.gradients.output.read({0, i, 0, d}) / kKeys;
+        }
+        EXPECT_NEAR(trial.setup.gradients.value.read({0, 7, 0, d}), incoming, 1e-2);
+      }
+    }
+  }
+}
+
 TEST(Properties, ConstantAddedToEveryLogitMovesLseAlone) {
   constexpr double kConstant = 3.25;
   for (std::uint64_t seed = 200; seed < 230; ++seed) {

@@ -20,10 +20,13 @@ inline constexpr int64 kMostQueryGroups = 16;
 // Keys of a tile, and tiles of a task, at most.
 inline constexpr int64 kKeys = 64, kMostTaskTiles = 4;
 
-// Products read a few columns of all rows: rows a power of two apart would meet in a few sets of
-// the first cache, so a line lies between them.
+// Products read a few columns of all rows. Rows a power of two apart would meet in a few sets of
+// the first cache, so they lie an odd number of lines apart.
 template <class T>
-inline constexpr int64 kSpare = kLine / sizeof(T);
+int64 spread(int64 columns) {
+  constexpr int64 kNumbers = kLine / static_cast<int64>(sizeof(T));
+  return (core::ceil_div(columns, kNumbers) | 1) * kNumbers;
+}
 
 template <class T>
 struct KeyScratch {
@@ -31,8 +34,8 @@ struct KeyScratch {
       : groups(core::larger(int64{1}, kQueryLanes / kernels.pitch)),
         columns(core::round_up(p.shape.dim, kernels.lanes)),
         value_columns(core::round_up(p.shape.value_dim, kernels.lanes)),
-        pitch(columns + kSpare<T>),
-        value_pitch(value_columns + kSpare<T>),
+        pitch(spread<T>(columns)),
+        value_pitch(spread<T>(value_columns)),
         scores(p, kernels, arena) {
     const int64 lanes = kernels.pitch, tile = kKeys * lanes;
     list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));

@@ -1,6 +1,8 @@
 // Scores of one tile: from a group of queries and a stretch of keys to numbers that softmax takes.
 #pragma once
 
+#include <limits>
+
 #include "backends/cpu/bias.h"
 
 namespace tilewise::cpu {
@@ -100,13 +102,16 @@ class Scorer {
 
  private:
   ScoreArgs<T> args_of(const Group<T>& group, Range columns, T* to) const {
-    return {{},
-            nullptr,
-            p_.shape.dim,
-            {to, columns.size(), group.vectors},
-            scratch_.largest,
-            core::largest<T>() / 4 / core::larger(log2_scale_, T(1)),
-            {}};
+    return {{},      nullptr, p_.shape.dim, {to, columns.size(), group.vectors}, scratch_.largest,
+            limit(), {}};
+  }
+
+  // Up to here the short way from scores to weights is safe. Beyond, a lane's largest score, which
+  // is rounded, would lie so far from what is subtracted from it, which is not, that its own weight
+  // left the range of numbers.
+  T limit() const {
+    const T exact = core::exp2(static_cast<T>(std::numeric_limits<T>::digits));
+    return core::smaller(core::largest<T>() / 4, exact / log2_scale_);
   }
 
   // Raw scores become those that softmax takes.

@@ -11,8 +11,8 @@ inline std::size_t index(int64 n) {
   return static_cast<std::size_t>(n);
 }
 
-struct Elements {
-  Elements(int64 count, int64 columns, DType type, int (*number)(int64 row, int64 column))
+struct ElementRows {
+  ElementRows(int64 count, int64 columns, DType type, int (*number)(int64 row, int64 column))
       : dim(columns),
         dtype(type),
         bytes(index(count * dim * core::bytes_of(dtype))),

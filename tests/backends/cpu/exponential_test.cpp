@@ -166,7 +166,7 @@ TEST_P(Exponential, RaisesRunningRows) {
   });
 }
 
-// How many keys a tile has for a lane's sake depends on the lanes beside it.
+// How many keys a tile has depends on the lanes beside it.
 TEST_P(Exponential, HiddenKeysBehindTheLastChangeNoBit) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const auto lanes = static_cast<std::size_t>(kernels.pitch);

@@ -55,7 +55,7 @@ std::vector<T> scores_of(const Form& form, int64 query) {
 
 template <class T>
 void expect_scores(const Kernels<T>& k, const Form& form) {
-  const Elements keys(form.keys, form.dim, form.dtype, number);
+  const ElementRows keys(form.keys, form.dim, form.dtype, number);
   Few<T> few(k, form.count, form.dim);
   std::vector<T> scores(index(form.keys * k.pitch)), largest(index(k.pitch));
   const FewArgs<T> args = few.with(keys.rows(), static_cast<T>(form.factor));
@@ -76,7 +76,7 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
 
 template <class T>
 void expect_sums(const Kernels<T>& k, const Form& form) {
-  const Elements values(form.keys, form.dim, form.dtype, number);
+  const ElementRows values(form.keys, form.dim, form.dtype, number);
   Few<T> few(k, form.count, form.dim);
   std::vector<T> weights(index(form.keys * k.pitch)), factor(index(k.pitch), T(3));
   for (int64 j = 0; j < form.keys; ++j)

@@ -4,6 +4,7 @@
 #include <limits>
 #include <random>
 
+#include "elements.h"
 #include "every_isa.h"
 
 namespace tilewise::cpu {
@@ -11,10 +12,6 @@ namespace {
 
 class CpuProduct : public EveryIsa {};
 TW_ON_EVERY_ISA(CpuProduct);
-
-std::size_t index(int64 n) {
-  return static_cast<std::size_t>(n);
-}
 
 // Small whole numbers: their products are exact in any order.
 template <class T>
@@ -143,7 +140,7 @@ TEST_P(CpuProduct, AddsProductsOfAllSizes) {
     for (int64 rows = 1; rows <= 19; ++rows) {
       for (int64 columns = k.lanes; columns <= 7 * k.lanes; columns += k.lanes) {
         for (const int64 segments : {1, 3}) {
-          constexpr int64 kDepth = 5;
+          constexpr int64 kDepth = 11;
           const bool is_turned = segments == 3;
           const int64 pitch = columns + k.lanes, next = rows * kDepth + 2;
           const std::vector<T> left = whole_numbers<T>(segments * next);

@@ -68,9 +68,9 @@ class Walk {
 
  private:
   void load() {
-    const Elements queries(lanes_, form_.dim, DType::kBFloat16, query_number);
-    const Elements keys(form_.keys, form_.dim, DType::kBFloat16, key_number);
-    const Elements values(form_.keys, form_.value_dim, DType::kBFloat16, value_number);
+    const ElementRows queries(lanes_, form_.dim, DType::kBFloat16, query_number);
+    const ElementRows keys(form_.keys, form_.dim, DType::kBFloat16, key_number);
+    const ElementRows values(form_.keys, form_.value_dim, DType::kBFloat16, value_number);
     k_.load_rows(queries.rows(), 1.F, {row_.data(), pitch_}, lanes_);
     k_.to_lanes({row_.data(), pitch_}, pitch_, form_.vectors, query_.data());
     k_.load_rows(keys.rows(), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);

@@ -74,6 +74,7 @@ struct Backward {
 
   template <int vectors>
   TW_INLINE static void add_column(const ProductArgs<T>& a, int64 c) {
+    // Six would cross the panels that forward reads.
     constexpr int kRows = vectors == 2 && Isa::kRegisters == 16 ? 6 : kBlockRows<Isa, vectors>;
     int64 r = 0;
     for (; r + kRows <= a.rows; r += kRows) add_block<kRows, vectors>(a, r, c);
@@ -104,13 +105,15 @@ struct Backward {
     }
   }
 
-  // The right side is read down its rows, of which whole lines are what should come: with sixteen
-  // registers two vectors are better than three.
+  // The right side is read down its rows. Two vectors of AVX2 are a line of each, and three would
+  // touch two lines.
   static void add_product(const ProductArgs<T>& a) {
     constexpr int kVectors = Isa::kRegisters == 16 ? 2 : Isa::kVectors < 3 ? Isa::kVectors : 3;
     int64 c = 0;
     for (; c + kVectors * kLanes <= a.columns; c += kVectors * kLanes) add_column<kVectors>(a, c);
-    for (; c + 2 * kLanes <= a.columns; c += 2 * kLanes) add_column<2>(a, c);
+    if constexpr (kVectors > 2) {
+      for (; c + 2 * kLanes <= a.columns; c += 2 * kLanes) add_column<2>(a, c);
+    }
     for (; c < a.columns; c += kLanes) add_column<1>(a, c);
   }
 };

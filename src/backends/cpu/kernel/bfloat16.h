@@ -13,7 +13,7 @@ namespace tilewise::cpu {
 template <class Isa>
 struct Pairs {
   using V = typename Lanes<Isa, float>::V;
-  using U = typename VectorOf<uint32, Isa::kBytes>::Type;
+  using U = typename Lanes<Isa, float>::U;
   static constexpr int64 kLanes = Lanes<Isa, float>::kCount, kPitch = kLanes * Isa::kVectors;
 
   // Rows as they are, zeros after them.

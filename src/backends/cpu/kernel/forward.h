@@ -30,7 +30,7 @@ struct Forward {
   // What will be read soon comes nearer as scoring goes on: some rows with each block of keys, so
   // that all are fetched with the last.
   struct Fetched {
-    Fetched(const Ahead& rows, const ScoreTile<T>& tile, int64 block)
+    TW_INLINE Fetched(const Ahead& rows, const ScoreTile<T>& tile, int64 block)
         : ahead(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
     TW_INLINE void more() {

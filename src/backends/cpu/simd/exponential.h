@@ -30,7 +30,7 @@ struct Exponent<double> {
       0x1.816193166d0f9p-40};
 };
 
-// What follows takes several vectors at once, a step of all before the next of any: one alone would
+// 2^x is taken of several vectors at once, a step of all before the next of any: one alone would
 // wait for itself at each step.
 
 // x in two parts: 2^x = power * (1 + rest).
@@ -58,8 +58,8 @@ TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   }
 }
 
-// 2^x to 2 units in the last place for x up to the largest exponent; 0 where that would be below
-// the normal numbers; NaN stays.
+// 2^x to 2 units in the last place for x up to the largest exponent; 0 or a subnormal number where
+// that would be below the normal ones; NaN stays.
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2(V (&x)[count]) {
   const V least = all<V>(T(-Exponent<T>::kBias));

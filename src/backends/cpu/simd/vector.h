@@ -62,8 +62,7 @@ template <class Isa, class T>
 struct Lanes {
   static constexpr int kCount = Isa::kBytes / static_cast<int>(sizeof(T));
   using V = typename VectorOf<T, Isa::kBytes>::Type;
-  using Int = typename SameSize<T>::Type;
-  using I = typename VectorOf<Int, Isa::kBytes>::Type;
+  using I = typename VectorOf<typename SameSize<T>::Type, Isa::kBytes>::Type;
   using Unsigned = typename SameSize<T>::Unsigned;
   using U = typename VectorOf<Unsigned, Isa::kBytes>::Type;
 };
