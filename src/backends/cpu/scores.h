@@ -110,8 +110,8 @@ class Scorer {
   // is rounded, would lie so far from what is subtracted from it, which is not, that its own weight
   // left the range of numbers.
   T limit() const {
-    const T exact = core::exp2(static_cast<T>(std::numeric_limits<T>::digits));
-    return core::smaller(core::largest<T>() / 4, exact / log2_scale_);
+    constexpr T kExact = static_cast<T>(int64{1} << std::numeric_limits<T>::digits);
+    return core::smaller(core::largest<T>() / 4, kExact / log2_scale_);
   }
 
   // Raw scores become those that softmax takes.
