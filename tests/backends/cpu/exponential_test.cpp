@@ -120,18 +120,22 @@ TEST_P(Exponential, IsExactToTwoUnitsInForwardDownToTheNormalNumbers) {
 
 TEST_P(Exponential, KnowsInfinitiesAndNan) {
   in_both([]<class T>(const Kernels<T>& kernels) {
-    const T lowest = std::numeric_limits<T>::lowest();
     // Its last bits stand where numbers have theirs for the exponent.
     const T large_nan = sizeof(T) == 4 ? T(std::nanf("0xff")) : T(std::nan("0x7ff"));
-    const std::vector<T> at{-kInfinite<T>, lowest, -kNan<T>, kNan<T>, T(0), -T(0), large_nan};
-    for (const auto& got : {weights(kernels, at), raised(kernels, at)}) {
-      EXPECT_EQ(got[0], T(0));
-      EXPECT_EQ(got[1], T(0));
-      EXPECT_TRUE(std::isnan(got[2]) && std::isnan(got[3]));
-      EXPECT_EQ(got[4], T(1));
-      EXPECT_EQ(got[5], T(1));
-      EXPECT_TRUE(std::isnan(got[6]));
+    // In every place of a tile: what is left of its keys at the end goes a way of its own.
+    const auto all = [&](T x) {
+      return std::vector<T>(static_cast<std::size_t>(127 * kernels.pitch), x);
+    };
+    for (const auto& [x, want] : {std::pair<T, T>{-kInfinite<T>, T(0)},
+                                  {std::numeric_limits<T>::lowest(), T(0)},
+                                  {T(0), T(1)},
+                                  {-T(0), T(1)}}) {
+      EXPECT_EQ(weights(kernels, all(x)), all(want)) << x;
+      EXPECT_EQ(raised(kernels, all(x)), all(want)) << x;
     }
+    for (const T nan : {kNan<T>, -kNan<T>, large_nan})
+      for (const auto& got : {weights(kernels, all(nan)), raised(kernels, all(nan))})
+        for (const T x : got) ASSERT_TRUE(std::isnan(x));
     // No weight is so large, unless the caller's lse belongs to other scores.
     EXPECT_FALSE(std::isfinite(weights(kernels, {kInfinite<T>})[0]));
   });
