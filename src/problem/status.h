@@ -9,8 +9,11 @@ namespace tilewise {
 struct [[nodiscard]] Status {
   static constexpr int kSentenceBytes = 768;
 
+  // A call makes a hundred of these: behind its end the sentence is whatever it was.
+  Status() { sentence[0] = '\0'; }
+
   tw_status code = TW_OK;
-  char sentence[kSentenceBytes] = "";
+  char sentence[kSentenceBytes];
 
   bool ok() const { return code == TW_OK; }
 };

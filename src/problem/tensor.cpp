@@ -147,6 +147,20 @@ bool fits(int64 size, int64 wanted, bool ones, bool more) {
   return size == wanted || (ones && size == 1) || (more && size > wanted);
 }
 
+Status wrong_shape(const View& view, const Form& form, const Wanted& wanted) {
+  Text has, must;
+  for (int32 k = 0; k < form.layout.rank; ++k) {
+    const auto axis = form.layout.axis[k];
+    const int64 want = wanted.size.*axis;
+    const char* comma = k == 0 ? "" : ", ";
+    has.add("%s%lld", comma, view.size.*axis);
+    must.add("%s%s%lld%s", comma, wanted.more(axis) ? "at least " : "", want,
+             wanted.ones && want != 1 ? " or 1" : "");
+  }
+  return invalid("%s has shape (%s) but must be (%s): %s.", form.name, has.chars(), must.chars(),
+                 form.layout.shape);
+}
+
 }  // namespace
 
 const char* name_of(DType dtype) {
@@ -201,22 +215,12 @@ Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, 
 }
 
 Status check_shape(const View& view, const Form& form, const Wanted& wanted) {
-  Text has, must;
   bool good = true;
   for (int32 k = 0; k < form.layout.rank; ++k) {
     const auto axis = form.layout.axis[k];
-    const bool more =
-        (axis == &Axes::row && wanted.more_rows) || (axis == &Axes::column && wanted.more_columns);
-    const int64 size = view.size.*axis, want = wanted.size.*axis;
-    good = good && fits(size, want, wanted.ones, more);
-    const char* comma = k == 0 ? "" : ", ";
-    has.add("%s%lld", comma, size);
-    must.add("%s%s%lld%s", comma, more ? "at least " : "", want,
-             wanted.ones && want != 1 ? " or 1" : "");
+    good = good && fits(view.size.*axis, wanted.size.*axis, wanted.ones, wanted.more(axis));
   }
-  if (good) return {};
-  return invalid("%s has shape (%s) but must be (%s): %s.", form.name, has.chars(), must.chars(),
-                 form.layout.shape);
+  return good ? Status{} : wrong_shape(view, form, wanted);
 }
 
 }  // namespace tilewise

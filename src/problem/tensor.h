@@ -56,6 +56,10 @@ struct Wanted {
   Axes size;
   bool ones = false;
   bool more_rows = false, more_columns = false;
+
+  bool more(int64 Axes::*axis) const {
+    return (axis == &Axes::row && more_rows) || (axis == &Axes::column && more_columns);
+  }
 };
 
 Status check_shape(const View& view, const Form& form, const Wanted& wanted);

@@ -24,9 +24,9 @@ class Share : public testing::Test {
 TEST_F(Share, GrowsWithTheProblem) {
   EXPECT_EQ(workers_worth(problem_of(4, 4, 1), 8), 1);
   EXPECT_EQ(workers_worth(problem_of(16, 16, 8), 8), 1);
-  EXPECT_EQ(workers_worth(problem_of(64, 64, 2), 8), 2);
+  EXPECT_EQ(workers_worth(problem_of(64, 64, 2), 8), 5);
   EXPECT_EQ(workers_worth(problem_of(1024, 1024, 8), 8), 8);
-  EXPECT_EQ(workers_worth(problem_of(1024, 1024, 8), 4096), 2181);
+  EXPECT_EQ(workers_worth(problem_of(1024, 1024, 8), 8192), 4362);
   EXPECT_EQ(workers_worth(problem_of(int64{1} << 39, int64{1} << 39, 1 << 20), 4096), 4096);
   int before = 1;
   for (int64 length = 1; length < 2000; length += 7) {
