@@ -6,10 +6,7 @@
 namespace tilewise::cpu {
 
 // Queries of a task, at most: their rows of query and output should stay near.
-inline constexpr int64 kMostLanes = 384, kMostGroups = 32;
-// Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
-// to be read in its own order.
-inline constexpr int64 kMostTogether = 8;
+inline constexpr int64 kMostLanes = 384;
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
 // queries are cut changes no bit of a result, for lanes know nothing of each other, so it may
@@ -72,7 +69,7 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   const int64 tiles_per_worker = cut.longest_first ? 5 : 2;
   const int64 all_lanes = heads * s.group() * s.queries;
   cut.groups = core::smaller(
-      core::smaller(kMostGroups, core::larger(int64{1}, kMostLanes / kernels.pitch)),
+      core::larger(int64{1}, kMostLanes / kernels.pitch),
       core::larger(int64{1}, all_lanes / (kernels.pitch * tiles_per_worker * workers)));
   const int64 lanes = cut.groups * kernels.pitch;
   // Absent blocks are skipped by what one head sees.

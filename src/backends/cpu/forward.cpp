@@ -10,24 +10,35 @@ namespace {
 
 template <class T>
 struct Scratch {
-  Scratch(const Problem& p, const Kernels<T>& kernels, int64 groups, Arena& arena)
+  Scratch(const Problem& p, const Kernels<T>& kernels, const Cut& cut, Arena& arena)
       : scores(p, kernels, arena),
         dims{core::round_up(p.shape.dim, kernels.lanes),
              core::round_up(p.shape.value_dim, core::larger(kernels.lanes, kPanel))} {
-    const int64 pitch = kernels.pitch;
-    rows.at = arena.take<std::byte*>(core::larger(kTileKeys, pitch));
-    ahead.at = arena.take<std::byte*>(2 * kTileKeys);
-    key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);
-    value = arena.take<T>((kTileKeys + kKeysBeyond) * dims.value);
+    const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
+    const int64 lists = is_few(cut, kernels) ? cut.together : 1;
+    rows.at = arena.take<std::byte*>(core::larger(lists * kTileKeys, pitch));
+    ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kTileKeys);
     row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
-    weights = arena.take<T>(kTileKeys * pitch);
-    copies = arena.take<T>(2 * kMostFew * core::larger(dims.key, dims.value));
+    weights = arena.take<T>(lists * kTileKeys * pitch);
     query = arena.take<T>(groups * dims.key * pitch);
     output = arena.take<T>(groups * dims.value * pitch);
     max = arena.take<T>(groups * pitch);
     sum = arena.take<T>(groups * pitch);
     factor = arena.take<T>(pitch);
-    for (int64 g = 0; g < groups; ++g) lanes[g] = Group<T>(p, kernels, arena);
+    lanes = arena.take<Group<T>>(groups);
+    for (int64 g = 0; g < groups; ++g) {
+      const Group<T> group(p, kernels, arena);
+      if (lanes) lanes[g] = group;
+    }
+    if (is_few(cut, kernels)) {
+      few_keys = arena.take<FewArgs<T>>(lists);
+      few_values = arena.take<FewArgs<T>>(lists);
+      copies = arena.take<T>(kMostFew * core::larger(dims.key, dims.value));
+      sums = arena.take<T>(kMostFew * dims.value);
+    } else {
+      key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);
+      value = arena.take<T>((kTileKeys + kKeysBeyond) * dims.value);
+    }
   }
 
   RunningRows<T> running(int64 group, int64 pitch) const {
@@ -39,14 +50,16 @@ struct Scratch {
     int64 key, value;
   } dims;  // rounded up to whole vectors
   RowList rows, ahead;
-  T *key, *value;     // [key][dim], panels
-  T* row;             // [lane][dim], rows on their way in or out
-  T* weights;         // [key][lane], of the group at hand; scores before
-  T* copies;          // rows for FewArgs, and then rows of output
-  T *query, *output;  // [group][dim][lane]
-  T *max, *sum;       // [group][lane]
-  T* factor;          // [lane]
-  Group<T> lanes[kMostGroups];
+  T* row;                              // [lane][dim], rows on their way in or out
+  T* weights;                          // [key][lane], of the group at hand; scores before
+  T *query, *output;                   // [group][dim][lane]
+  T *max, *sum;                        // [group][lane]
+  T* factor;                           // [lane]
+  T *key = nullptr, *value = nullptr;  // [key][dim], panels
+  // For few queries, of which every group has weights of its own.
+  T *copies = nullptr, *sums = nullptr;  // see FewArgs
+  FewArgs<T>*few_keys = nullptr, *few_values = nullptr;
+  Group<T>* lanes;  // [group]
 };
 
 // What the tasks of a split found: unnormalised rows of output, and their running rows.
@@ -70,14 +83,13 @@ class Forward {
       : p_(problem),
         kernels_(kernels),
         cut_(cut_of(problem, kernels, workers)),
-        groups_(core::larger(cut_.groups, cut_.together)),
         few_(is_few(cut_, kernels)) {
     Arena arena(workspace);
     parts_.take(p_, cut_, arena);
     common_ = arena.used();
     shares_ = workspace ? workspace + common_ : nullptr;
     Arena counting(nullptr);
-    const Scratch<T> counted(p_, kernels_, groups_, counting);
+    const Scratch<T> counted(p_, kernels_, cut_, counting);
     share_ = counting.used();
   }
 
@@ -90,7 +102,7 @@ class Forward {
       const QueryTile tile = cut_.tile(p_, first);
       if (tile.rows.empty()) return;
       Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, groups_, arena);
+      Scratch<T> scratch(p_, kernels_, cut_, arena);
       if (!few_) {
         attend(tile, cut_.keys_of_split(split), scratch);
         return finish(tile, task, 0, scratch);
@@ -103,7 +115,7 @@ class Forward {
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
       Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, groups_, arena);
+      Scratch<T> scratch(p_, kernels_, cut_, arena);
       for (int64 lane = 0; lane < tile.lanes(); ++lane) merge(tile, task, lane, scratch);
     });
   }
@@ -117,8 +129,10 @@ class Forward {
   void load_query(const QueryTile& tile, const Group<T>& group, int64 g, Scratch<T>& s) const {
     const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
     const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
-    if (few_)
-      return load_lanes(kernels_, rows, factor, {query_of(g, s), s.dims.key}, kernels_.pitch);
+    if (few_) {
+      load_lanes(kernels_, rows, factor, {s.row, s.dims.key}, kernels_.lanes);
+      return kernels_.pack_few(s.few_keys[g], s.row);
+    }
     load_operand(kernels_, rows, factor, {s.row, s.dims.key}, group.vectors * kernels_.lanes);
     kernels_.to_lanes({s.row, s.dims.key}, s.dims.key, group.vectors, query_of(g, s));
   }
@@ -154,7 +168,8 @@ class Forward {
       s.max[g * pitch + n] = -core::infinity<T>();
       s.sum[g * pitch + n] = 0;
     }
-    for (int64 n = 0; n < s.dims.value * pitch; ++n) output_of(g, s)[n] = 0;
+    const int64 held = few_ ? kernels_.lanes : pitch;
+    std::fill(output_of(g, s), output_of(g, s) + held * s.dims.value, T(0));
   }
 
   // Walks the keys of `split` for all groups of the tile.
@@ -214,36 +229,59 @@ class Forward {
 
   // Walks the keys of `split` for a few queries of each of the key heads that are taken together.
   void attend_few(const QueryTile& tile, Range split, Scratch<T>& s) const {
-    for (int64 g = 0; g < cut_.together; ++g) begin(beside(tile, g), 0, g, s);
+    for (int64 g = 0; g < cut_.together; ++g) {
+      place_few(beside(tile, g), g, s);
+      begin(beside(tile, g), 0, g, s);
+    }
     const Head<T> head(p_, tile.b, tile.first_head);
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, split);
-      if (columns.empty()) return;
-      for (int64 g = 0; g < cut_.together; ++g) take_few(beside(tile, g), g, columns, s);
+      if (!columns.empty()) take_few(tile, columns, s);
     });
   }
 
-  // A tile of keys for the few queries of group g.
-  void take_few(const QueryTile& tile, int64 g, Range columns, Scratch<T>& s) const {
+  // What all tiles of keys have in common for group g.
+  void place_few(const QueryTile& tile, int64 g, Scratch<T>& s) const {
+    const int64 key_head = tile.first_head / p_.shape.group();
+    const auto args = [&](const View& view, const View& scaling, int64 dim, int64 pitch,
+                          T* columns) {
+      return FewArgs<T>{{nullptr, 0, dim, view.dtype},
+                        factor_of<T>(scaling, tile.b, key_head),
+                        scaling || dim != pitch,
+                        tile.lanes(),
+                        pitch,
+                        columns,
+                        s.weights + g * kTileKeys * kernels_.pitch,
+                        s.copies};
+    };
+    s.few_keys[g] = args(p_.key, p_.scaling.key, p_.shape.dim, s.dims.key, query_of(g, s));
+    s.few_values[g] = args(p_.value, p_.scaling.value, p_.shape.value_dim, s.dims.value, s.sums);
+  }
+
+  // A tile of keys for the few queries of all groups.
+  void take_few(const QueryTile& tile, Range columns, Scratch<T>& s) const {
+    const Place place = p_.keys.place(tile.b);
+    for (int64 g = 0; g < cut_.together; ++g) {
+      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + g};
+      const RowList keys{s.rows.at + g * kTileKeys}, values{s.ahead.at + g * kTileKeys};
+      s.few_keys[g].rows = keys.of_keys(p_.key, of, columns, p_.shape.dim);
+      s.few_values[g].rows = values.of_keys(p_.value, of, columns, p_.shape.value_dim);
+      s.few_keys[g].ahead = {values.at, columns.size()};
+    }
+    kernels_.score_few({s.few_keys, cut_.together});
+    for (int64 g = 0; g < cut_.together; ++g) take_values(beside(tile, g), g, columns, s);
+  }
+
+  // Scores of group g become weights, and go into its output.
+  void take_values(const QueryTile& tile, int64 g, Range columns, Scratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
-    const int64 key_head = tile.first_head / p_.shape.group();
-    const Place place = p_.keys.place(tile.b);
-    const Rows keys = s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim);
-    const Rows values =
-        s.ahead.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
-    const Ahead ahead{values.at, values.count, values.dim * core::bytes_of(values.dtype)};
-    T* apart = s.copies + kMostFew * core::larger(s.dims.key, s.dims.value);
-    const T* unit = scorer.score(tile, group,
-                                 {keys, factor_of<T>(p_.scaling.key, tile.b, key_head),
-                                  query_of(g, s), group.count, s.dims.key, s.copies, apart},
-                                 {columns, {}, ahead}, s.weights);
-    const ScoreTile<T> weights{s.weights, columns.size(), group.vectors};
-    kernels_.raise_few({weights, s.scores.largest, unit, s.running(g, kernels_.pitch),
+    const FewArgs<T>& values = s.few_values[g];
+    const ScoreTile<T> scores{values.scores, columns.size(), group.vectors};
+    const T* unit = scorer.score_few(tile, group, columns, scores.data);
+    kernels_.raise_few({scores, s.scores.largest, unit, s.running(g, kernels_.pitch),
                         scorer.keep(tile, group, columns)});
-    kernels_.accumulate_few({values, factor_of<T>(p_.scaling.value, tile.b, key_head),
-                             output_of(g, s), group.count, s.dims.value, s.copies, apart},
-                            weights, s.factor);
+    kernels_.accumulate_few(values, s.factor, output_of(g, s));
   }
 
   // The groups of a tile from `group` on are done: rows go into the output, or into part `part`.
@@ -275,14 +313,16 @@ class Forward {
   T finish_row(const QueryTile& tile, int64 lane, core::Row<T> seen) const {
     const Head<T> head(p_, tile.b, tile.head(lane));
     const T sink = head.sink();
-    const core::Row<T> row = core::merge(seen, core::row_of(sink));
+    const bool plain = sink == -core::infinity<T>();
+    const core::Row<T> row = plain ? seen : core::merge(seen, core::row_of(sink));
     if (p_.lse) {
       const int64 to = p_.queries.row(p_.lse, head.queries, head.h, tile.row(lane));
       // To the bit, where the sink is all there is.
       tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
     }
     // A row that saw nothing has sum 0, and output 0.
-    return row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
+    if (row.sum == 0) return 0;
+    return (plain ? T(1) : core::exp2(seen.max - core::shift(row.max))) / row.sum;
   }
 
   // Rows of s.row times s.factor into lanes first .. first + count - 1 of the output.
@@ -313,8 +353,7 @@ class Forward {
   const Problem& p_;
   const Kernels<T>& kernels_;
   Cut cut_;
-  int64 groups_;  // of a task
-  bool few_;      // queries in a tile: keys and values are read where they lie
+  bool few_;  // queries in a tile: keys and values are read where they lie
   Parts<T> parts_;
   int64 common_, share_;  // bytes of all workers, and of each
   std::byte* shares_;

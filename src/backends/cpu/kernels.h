@@ -73,8 +73,7 @@ struct ScoreArgs {
   ScoreTile<T> tile;
   T* largest;  // of each lane, in this tile
   T limit;
-  Ahead ahead;      // fetched on the way
-  Ahead bias = {};  // too; not where there are few queries
+  Ahead ahead = {}, bias = {};  // fetched on the way
 };
 
 // Which keys of the tile a lane sees: begin <= key < end, where the bias is not -inf.
@@ -135,16 +134,29 @@ struct AccumulateArgs {
 
 // As many queries take their keys and values row by row; no more than a vector has lanes.
 inline constexpr int64 kMostFew = 8;
+// Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
+// to be read in its own order.
+inline constexpr int64 kMostTogether = 8;
 
-// Rows of keys or values where they lie, and a few queries' rows of queries or of output.
+// Rows of keys or of values where they lie, for a few queries of one key head.
 template <class T>
 struct FewArgs {
   Rows rows;
   T factor;
-  T* by_row;  // [query][pitch]
-  int64 count, pitch;
-  T* copies;  // room for kMostFew rows, for those that cannot be read where they lie
-  T* apart;   // room for kMostFew rows, for queries side by side and for sums of a tile
+  bool copied;         // rows cannot be used where they lie
+  int64 count, pitch;  // of queries; of columns in scratch memory
+  T* columns;          // [column][query] in the kernels' own order: the queries; room for sums
+  T* scores;           // [key][lane]; weights, of values
+  T* copies;           // room for kMostFew rows
+  Ahead ahead = {};    // fetched on the way, row by row
+};
+
+// Key heads whose rows lie side by side in memory. They differ in nothing but where their rows lie
+// and in `factor`.
+template <class T>
+struct FewHeads {
+  const FewArgs<T>* at;
+  int64 count;
 };
 
 template <class T>
@@ -220,10 +232,13 @@ struct Kernels {
   void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
   void (*accumulate)(const AccumulateArgs<T>&);
 
-  // The same for a few queries.
-  bool (*score_few)(const FewArgs<T>&, const ScoreArgs<T>&);
+  // The same for a few queries, once their rows are packed. survey_few says of raw scores what
+  // `score` does; accumulate_few adds to rows.
+  void (*pack_few)(const FewArgs<T>&, const T* rows);
+  void (*score_few)(const FewHeads<T>&);
+  bool (*survey_few)(const ScoreArgs<T>&);
   void (*raise_few)(const RaiseArgs<T>&);
-  void (*accumulate_few)(const FewArgs<T>&, const ScoreTile<T>& weights, const T* factor);
+  void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to);
 
   // Backward.
   void (*weigh)(const WeighArgs<T>&);

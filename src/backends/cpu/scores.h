@@ -67,12 +67,10 @@ class Scorer {
     return finish(tile, group, keys.columns, args, kernels_.score(args));
   }
 
-  // The same for a few queries whose keys are read where they lie: `few` knows where.
-  const T* score(const QueryTile& tile, const Group<T>& group, const FewArgs<T>& few,
-                 const KeysAt<T>& keys, T* to) const {
-    ScoreArgs<T> args = args_of(group, keys.columns, to);
-    args.ahead = keys.ahead;
-    return finish(tile, group, keys.columns, args, kernels_.score_few(few, args));
+  // The same for a few queries, whose raw scores are in `to` already.
+  const T* score_few(const QueryTile& tile, const Group<T>& group, Range columns, T* to) const {
+    const ScoreArgs<T> args = args_of(group, columns, to);
+    return finish(tile, group, columns, args, kernels_.survey_few(args));
   }
 
   // Dropout's factors of the tile.
@@ -102,8 +100,9 @@ class Scorer {
 
  private:
   ScoreArgs<T> args_of(const Group<T>& group, Range columns, T* to) const {
-    return {{},      nullptr, p_.shape.dim, {to, columns.size(), group.vectors}, scratch_.largest,
-            limit(), {}};
+    return {
+        {}, nullptr, p_.shape.dim, {to, columns.size(), group.vectors}, scratch_.largest, limit(),
+        {}, {}};
   }
 
   // Up to here the short way from scores to weights is safe. Beyond, a lane's largest score, which

@@ -1,7 +1,5 @@
 // The products for a few queries against loops: every count of queries, rows read where they lie
 // and rows that are copied, of every type that is read in place.
-#include <algorithm>
-
 #include "elements.h"
 #include "every_isa.h"
 
@@ -16,25 +14,29 @@ int number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 5 + row * column) % 9) - 4;
 }
 
-// A few queries, or their rows of output, and the room that goes with them.
+// A few queries of one key head, or their rows of output, and the room that goes with them.
 template <class T>
 struct Few {
-  Few(const Kernels<T>& kernels, int64 queries, int64 dim)
+  Few(const Kernels<T>& kernels, int64 queries, int64 dim, int64 keys)
       : count(queries),
         pitch(core::round_up(dim, kernels.lanes)),
+        copied(dim != pitch),
         rows(index(kMostFew * pitch)),
+        columns(rows.size()),
         copies(rows.size()),
-        apart(rows.size()) {
+        scores(index(keys * kernels.pitch)) {
     for (int64 q = 0; q < queries; ++q)
       for (int64 c = 0; c < dim; ++c) rows[index(q * pitch + c)] = static_cast<T>(number(c, q));
   }
 
   FewArgs<T> with(const Rows& of, T factor) {
-    return {of, factor, rows.data(), count, pitch, copies.data(), apart.data()};
+    return {of,    factor,         copied || factor != 1, count,
+            pitch, columns.data(), scores.data(),         copies.data()};
   }
 
   int64 count, pitch;
-  std::vector<T> rows, copies, apart;
+  bool copied;
+  std::vector<T> rows, columns, copies, scores;
 };
 
 struct Form {
@@ -43,47 +45,46 @@ struct Form {
   int factor;
 };
 
-// The scores of one query.
 template <class T>
-std::vector<T> scores_of(const Form& form, int64 query) {
-  std::vector<T> scores(index(form.keys), T(0));
-  for (int64 key = 0; key < form.keys; ++key)
-    for (int64 c = 0; c < form.dim; ++c)
-      scores[index(key)] += static_cast<T>(number(key, c) * number(c, query) * form.factor);
-  return scores;
+T score_of(const Form& form, int64 key, int64 query) {
+  T score = 0;
+  for (int64 c = 0; c < form.dim; ++c)
+    score += static_cast<T>(number(key, c) * number(c, query) * form.factor);
+  return score;
 }
 
+// Of three heads, which have rows of their own and share their queries.
 template <class T>
 void expect_scores(const Kernels<T>& k, const Form& form) {
-  const ElementRows keys(form.keys, form.dim, form.dtype, number);
-  Few<T> few(k, form.count, form.dim);
-  std::vector<T> scores(index(form.keys * k.pitch)), largest(index(k.pitch));
-  const FewArgs<T> args = few.with(keys.rows(), static_cast<T>(form.factor));
-  EXPECT_FALSE(k.score_few(args, {{},
-                                  nullptr,
-                                  form.dim,
-                                  {scores.data(), form.keys, 1},
-                                  largest.data(),
-                                  T(1000000),
-                                  {keys.at.data(), form.keys, form.dim}}));
-  for (int64 q = 0; q < form.count; ++q) {
-    const std::vector<T> want = scores_of<T>(form, q);
-    for (int64 j = 0; j < form.keys; ++j)
-      ASSERT_EQ(scores[index(j * k.pitch + q)], want[index(j)]) << "key " << j;
-    ASSERT_EQ(largest[index(q)], *std::max_element(want.begin(), want.end()));
+  constexpr int64 kHeads = 3;
+  const ElementRows keys(kHeads * form.keys, form.dim, form.dtype, number);
+  std::vector<Few<T>> few(kHeads, Few<T>(k, form.count, form.dim, form.keys));
+  std::vector<FewArgs<T>> heads;
+  for (int64 h = 0; h < kHeads; ++h) {
+    const Rows rows{keys.at.data() + h * form.keys, form.keys, form.dim, form.dtype};
+    heads.push_back(few[index(h)].with(rows, static_cast<T>(form.factor)));
+    // Fewer than there are keys.
+    heads.back().ahead = {rows.at, h * form.keys / 2, form.dim};
+    k.pack_few(heads.back(), few[index(h)].rows.data());
   }
+  k.score_few({heads.data(), kHeads});
+  for (int64 h = 0; h < kHeads; ++h)
+    for (int64 q = 0; q < form.count; ++q)
+      for (int64 j = 0; j < form.keys; ++j)
+        ASSERT_EQ(heads[index(h)].scores[j * k.pitch + q], score_of<T>(form, h * form.keys + j, q))
+            << "head " << h << ", query " << q << ", key " << j;
 }
 
 template <class T>
 void expect_sums(const Kernels<T>& k, const Form& form) {
   const ElementRows values(form.keys, form.dim, form.dtype, number);
-  Few<T> few(k, form.count, form.dim);
-  std::vector<T> weights(index(form.keys * k.pitch)), factor(index(k.pitch), T(3));
+  Few<T> few(k, form.count, form.dim, form.keys);
+  std::vector<T> factor(index(k.pitch), T(3));
   for (int64 j = 0; j < form.keys; ++j)
     for (int64 q = 0; q < k.lanes; ++q)
-      weights[index(j * k.pitch + q)] = static_cast<T>(number(q, j));
-  k.accumulate_few(few.with(values.rows(), static_cast<T>(form.factor)),
-                   {weights.data(), form.keys, 1}, factor.data());
+      few.scores[index(j * k.pitch + q)] = static_cast<T>(number(q, j));
+  k.accumulate_few(few.with(values.rows(), static_cast<T>(form.factor)), factor.data(),
+                   few.rows.data());
   for (int64 q = 0; q < form.count; ++q) {
     for (int64 c = 0; c < form.dim; ++c) {
       int want = 3 * number(c, q);
@@ -116,6 +117,28 @@ TEST_P(CpuFew, MultipliesFloats) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(dtype));
     expect_every_form(isa().in_float, dtype);
   }
+}
+
+// The largest score of each lane, and whether one is out of the ordinary, at whichever key.
+template <class T>
+void expect_survey(const Kernels<T>& k) {
+  constexpr int64 kKeys = 5;
+  for (int64 at = 0; at < kKeys; ++at) {
+    for (const T last : {T(7), T(1000), core::infinity<T>()}) {
+      std::vector<T> scores(index(kKeys * k.pitch), T(-2)), largest(index(k.pitch));
+      scores[index(at * k.pitch + k.lanes - 1)] = last;
+      const bool odd =
+          k.survey_few({{}, nullptr, 1, {scores.data(), kKeys, 1}, largest.data(), T(100)});
+      EXPECT_EQ(odd, last > 100);
+      EXPECT_EQ(largest[0], -2);
+      EXPECT_EQ(largest[index(k.lanes - 1)], last);
+    }
+  }
+}
+
+TEST_P(CpuFew, FindsLargestScores) {
+  expect_survey(isa().in_float);
+  expect_survey(isa().in_double);
 }
 
 TEST_P(CpuFew, MultipliesDoubles) {

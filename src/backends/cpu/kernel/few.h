@@ -14,15 +14,22 @@ struct Few {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
+  static constexpr PlacesOf<V, T> kPlaces = {};
   static constexpr DType kOwn = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
   // Steps along a row that have instructions of their own: each of them then finds its line as far
   // behind the last one as rows are apart, which is what processors foresee.
   static constexpr int64 kApart = 16;
-  // Vectors of columns side by side: as many as keep the multipliers busy.
+  // Vectors of columns that have sums of their own: as many as keep the multipliers busy.
   template <int queries>
   static constexpr int kWide = Isa::kRegisters / 2 / queries > 4 ? 4
                                : Isa::kRegisters / 2 > queries   ? Isa::kRegisters / 2 / queries
                                                                  : 1;
+  // Vectors that a step along a row reads.
+  template <int queries>
+  static constexpr int kSide = kWide<queries> > 2 ? kWide<queries> : 2;
+  // Queries whose sums over values are in registers at once.
+  template <int queries>
+  static constexpr int kAtOnce = queries > Isa::kRegisters / 4 ? Isa::kRegisters / 4 : queries;
 
   // A vector of numbers from column c of a row.
   template <DType dtype>
@@ -33,9 +40,23 @@ struct Few {
       return Convert<Isa>::template read<dtype>(row, c);
   }
 
-  // Whether rows are read where they lie.
-  TW_INLINE static bool in_place(const FewArgs<T>& a) {
-    return a.factor == 1 && a.rows.dim == a.pitch;
+  // `side` vectors from column c of a row. Where two numbers share a lane the even columns come
+  // apart from the odd ones, which takes half the work.
+  template <DType dtype>
+  static constexpr bool kSplit = dtype == DType::kBFloat16;
+  template <DType dtype, int side>
+  TW_INLINE static void read(const std::byte* row, int64 c, V (&to)[side]) {
+    if constexpr (kSplit<dtype> && side > 1) {
+      using U = typename L::U;
+      TW_UNROLL for (int w = 0; w < side; w += 2) {
+        const U both =
+            load<U>(reinterpret_cast<const typename L::Unsigned*>(row + (c + w * kLanes) * 2));
+        to[w] = bits<V>(both << 16);
+        to[w + 1] = bits<V>(both & 0xFFFF0000);
+      }
+    } else {
+      TW_UNROLL for (int w = 0; w < side; ++w) to[w] = read<dtype>(row, c + w * kLanes);
+    }
   }
 
   // Row r as numbers in `copy`.
@@ -48,7 +69,7 @@ struct Few {
   // Calls body<dtype, copies>: the type in which rows are read, and whether from copies.
   template <class Body>
   TW_INLINE static void with_type(const FewArgs<T>& a, Body body) {
-    if (!in_place(a)) return body.template operator()<kOwn, true>();
+    if (a.copied) return body.template operator()<kOwn, true>();
     if (a.rows.dtype == kOwn) return body.template operator()<kOwn, false>();
     if constexpr (sizeof(T) == 4) {
       if (a.rows.dtype == DType::kBFloat16)
@@ -70,12 +91,37 @@ struct Few {
     if constexpr (kLanes >= 8) body.template operator()<8>();
   }
 
-  // What queries have in a vector of columns lies together.
+  // What queries have in a vector of columns lies together, and columns lie as rows are read.
+  static void pack(const FewArgs<T>& a, const T* rows) {
+    with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
+      with_queries(a.count,
+                   [&]<int queries>() TW_INLINE_LAMBDA { pack_rows<dtype, queries>(a, rows); });
+    });
+  }
+
+  template <DType dtype, int queries>
+  TW_INLINE static void pack_rows(const FewArgs<T>& a, const T* rows) {
+    const int64 split = kSplit<dtype> ? whole_steps<queries>(a) : 0;
+    for (int64 c = 0; c < a.pitch; c += kLanes) {
+      TW_UNROLL for (int q = 0; q < queries; ++q) {
+        const T* row = rows + q * a.pitch;
+        const int64 even = c / (2 * kLanes) * 2 * kLanes;
+        const V x = load<V>(row + even);
+        T* to = a.columns + c * queries + q * kLanes;
+        if (c >= split)
+          store(to, load<V>(row + c));
+        else if (c == even)
+          store(to, unzip<false>(x, load<V>(row + even + kLanes), kPlaces));
+        else
+          store(to, unzip<true>(x, load<V>(row + even + kLanes), kPlaces));
+      }
+    }
+  }
+
   template <int queries>
-  TW_INLINE static void pack(const FewArgs<T>& a) {
-    for (int64 c = 0; c < a.pitch; c += kLanes)
-      TW_UNROLL for (int q = 0; q < queries; ++q)
-          store(a.apart + c * queries + q * kLanes, load<V>(a.by_row + q * a.pitch + c));
+  TW_INLINE static int64 whole_steps(const FewArgs<T>& a) {
+    constexpr int64 kStep = kSide<queries> * kLanes;
+    return a.pitch / kStep * kStep;
   }
 
   // sum += `side` vectors of a row, from column c on, times the same columns of each of the
@@ -83,11 +129,12 @@ struct Few {
   template <DType dtype, int queries, int side>
   TW_INLINE static void add_step(const FewArgs<T>& a, const std::byte* row, int64 c,
                                  V (&sum)[kWide<queries>][queries]) {
-    const T* right = a.apart + c * queries;
+    const T* right = a.columns + c * queries;
+    V left[side];
+    read<dtype>(row, c, left);
     TW_UNROLL for (int w = 0; w < side; ++w) {
-      const V left = read<dtype>(row, c + w * kLanes);
       TW_UNROLL for (int q = 0; q < queries; ++q) {
-        sum[w][q] += left * load<V>(right + (w * queries + q) * kLanes);
+        sum[w % kWide<queries>][q] += left[w] * load<V>(right + (w * queries + q) * kLanes);
       }
     }
   }
@@ -97,10 +144,9 @@ struct Few {
   template <DType dtype, int queries>
   TW_INLINE static void multiply(const FewArgs<T>& a, const std::byte* row, const std::byte* ahead,
                                  V* to) {
-    constexpr int kSide = kWide<queries>;
-    constexpr int64 kStep = kSide * kLanes, kBytes = core::bytes_of(dtype);
-    V sum[kSide][queries] = {};
-    const int64 whole = a.pitch / kStep * kStep;
+    constexpr int64 kStep = kSide<queries> * kLanes, kBytes = core::bytes_of(dtype);
+    V sum[kWide<queries>][queries] = {};
+    const int64 whole = whole_steps<queries>(a);
     for (int64 from = 0; from < whole; from += kApart * kStep) {
       TW_UNROLL for (int64 step = 0; step < kApart; ++step) {
         const int64 c = from + step * kStep;
@@ -108,109 +154,136 @@ struct Few {
         TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine) {
           __builtin_prefetch(ahead + c * kBytes + i);
         }
-        add_step<dtype, queries, kSide>(a, row, c, sum);
+        add_step<dtype, queries, kSide<queries>>(a, row, c, sum);
       }
     }
     for (int64 c = whole; c < a.pitch; c += kLanes) add_step<dtype, queries, 1>(a, row, c, sum);
     TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 1; w < kSide; ++w) sum[0][q] += sum[w][q];
+      TW_UNROLL for (int w = 1; w < kWide<queries>; ++w) sum[0][q] += sum[w][q];
       to[q] = sum[0][q];
     }
   }
 
-  // As many sums as a vector has lanes are added up across at once.
+  // Scores of key r of `total`, in as many lanes as there are queries, and again in the others.
+  template <int queries, int r = 0>
+  TW_INLINE static void keep(V total, int64 count, T* to) {
+    if (r >= count) return;
+    store(to, repeat<r * queries, queries>(total, kPlaces));
+    if constexpr ((r + 1) * queries < kLanes) keep<queries, r + 1>(total, count, to + kPitch);
+  }
+
+  // As many sums as a vector has lanes are added up across at once. Of each key the rows of all
+  // heads are read one after the other, as they lie.
   template <DType dtype, bool copies, int queries>
-  TW_INLINE static void score_keys(const FewArgs<T>& a, const ScoreArgs<T>& args) {
-    constexpr int kKeys = static_cast<int>(kLanes) / queries;
-    pack<queries>(a);
-    const ScoreTile<T>& tile = args.tile;
-    for (int64 key = 0; key < tile.keys; key += kKeys) {
-      V sum[kLanes];
-      for (int r = 0; r < kKeys; ++r) {
-        const int64 held = key + r < tile.keys ? key + r : tile.keys - 1;
-        multiply<dtype, queries>(a, copies ? copied(a, held, a.copies) : a.rows.at[held],
-                                 args.ahead.at[held], sum + r * queries);
+  TW_INLINE static void score_keys(const FewHeads<T>& heads) {
+    constexpr int64 kKeys = kLanes / queries;
+    const int64 keys = heads.at[0].rows.count;
+    for (int64 key = 0; key < keys; key += kKeys) {
+      V sum[kMostTogether][kLanes];
+      for (int64 r = 0; r < kKeys; ++r) {
+        const int64 held = key + r < keys ? key + r : keys - 1;
+        for (int64 h = 0; h < heads.count; ++h) {
+          const FewArgs<T>& a = heads.at[h];
+          const std::byte* row = copies ? copied(a, held, a.copies) : a.rows.at[held];
+          const std::byte* ahead = held < a.ahead.count ? a.ahead.at[held] : row;
+          multiply<dtype, queries>(a, row, ahead, sum[h] + r * queries);
+        }
       }
-      transpose(sum);
-      V total = sum[0];
-      TW_UNROLL for (int i = 1; i < kLanes; ++i) total += sum[i];
-      const int64 count = tile.keys - key < kKeys ? tile.keys - key : kKeys;
-      for (int64 r = 0; r < count; ++r) {
-        T* to = tile.data + (key + r) * kPitch;
-        store(to, V{});
-        TW_UNROLL for (int q = 0; q < queries; ++q) to[q] = total[r * queries + q];
-      }
+      for (int64 h = 0; h < heads.count; ++h)
+        keep<queries>(add_across<T>(sum[h]), keys - key, heads.at[h].scores + key * kPitch);
     }
   }
 
-  static bool score(const FewArgs<T>& a, const ScoreArgs<T>& args) {
-    with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
-      with_queries(a.count, [&]<int queries>()
-                                TW_INLINE_LAMBDA { score_keys<dtype, copies, queries>(a, args); });
+  static void score(const FewHeads<T>& heads) {
+    with_type(heads.at[0], [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
+      with_queries(heads.at[0].count, [&]<int queries>() TW_INLINE_LAMBDA {
+        score_keys<dtype, copies, queries>(heads);
+      });
     });
-    V largest = all<V>(-kInfinity<T>);
-    for (int64 key = 0; key < args.tile.keys; ++key)
-      largest = larger(largest, load<V>(args.tile.data + key * kPitch));
-    store(args.largest, largest);
-    return any(Forward<Isa, T>::unusual(largest, all<V>(args.limit)));
   }
 
-  // apart += weights^T . values of `keys` keys from `key` on, in `side` vectors of columns.
+  // The largest scores of a tile.
+  static bool survey(const ScoreArgs<T>& a) {
+    V largest = all<V>(-kInfinity<T>);
+    for (int64 key = 0; key < a.tile.keys; ++key)
+      largest = larger(largest, load<V>(a.tile.data + key * kPitch));
+    store(a.largest, largest);
+    return any(Forward<Isa, T>::unusual(largest, all<V>(a.limit)));
+  }
+
+  // sums += weights^T . values of `keys` keys, in `side` vectors of columns.
   template <DType dtype, int queries, int keys, int side>
-  TW_INLINE static void add_columns(const FewArgs<T>& a, const std::byte* const (&row)[keys],
-                                    const T* weight, int64 c) {
+  TW_INLINE static void add_columns(const std::byte* const (&row)[keys], const T* weight, int64 c,
+                                    Matrix<T> sums) {
     V sum[queries][side];
+    T* to = sums.data + c;
     TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) {
-        sum[q][w] = load<V>(a.apart + q * a.pitch + c + w * kLanes);
-      }
+      TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] =
+          load<V>(to + q * sums.pitch + w * kLanes);
     }
     TW_UNROLL for (int r = 0; r < keys; ++r) {
       V value[side];
-      TW_UNROLL for (int w = 0; w < side; ++w) value[w] = read<dtype>(row[r], c + w * kLanes);
+      read<dtype>(row[r], c, value);
       TW_UNROLL for (int q = 0; q < queries; ++q) {
         const V share = all<V>(weight[r * kPitch + q]);
         TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] += share * value[w];
       }
     }
     TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) {
-        store(a.apart + q * a.pitch + c + w * kLanes, sum[q][w]);
-      }
+      TW_UNROLL for (int w = 0; w < side; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
     }
   }
 
   template <DType dtype, bool copies, int queries, int keys>
-  TW_INLINE static void add_keys(const FewArgs<T>& a, const ScoreTile<T>& weights, int64 key) {
-    constexpr int kSide = kWide<queries>;
+  TW_INLINE static void add_keys(const FewArgs<T>& a, int64 key) {
+    constexpr int kQueries = kAtOnce<queries>, kVectors = kSide<kQueries>;
+    const int64 whole = whole_steps<kQueries>(a);
     const std::byte* row[keys];
     TW_UNROLL for (int r = 0; r < keys; ++r) {
       row[r] = copies ? copied(a, key + r, a.copies + r * a.pitch) : a.rows.at[key + r];
     }
-    const T* weight = weights.data + key * kPitch;
-    int64 c = 0;
-    for (; c + kSide * kLanes <= a.pitch; c += kSide * kLanes)
-      add_columns<dtype, queries, keys, kSide>(a, row, weight, c);
-    for (; c < a.pitch; c += kLanes) add_columns<dtype, queries, keys, 1>(a, row, weight, c);
+    for (int q = 0; q < queries; q += kQueries) {
+      const T* weight = a.scores + key * kPitch + q;
+      const Matrix<T> sums{a.columns + q * a.pitch, a.pitch};
+      for (int64 c = 0; c < whole; c += kVectors * kLanes)
+        add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
+      for (int64 c = whole; c < a.pitch; c += kLanes)
+        add_columns<dtype, kQueries, keys, 1>(row, weight, c, sums);
+    }
   }
 
-  // by_row = by_row * factor + weights^T . values, the tile's own sum made apart.
-  static void accumulate(const FewArgs<T>& a, const ScoreTile<T>& weights, const T* factor) {
-    Memory<Isa, T>::zero(a.apart, kMostFew * a.pitch);
+  // The sums' columns go back to where they were.
+  template <DType dtype, int queries>
+  TW_INLINE static void gather(const FewArgs<T>& a, const T* factor, T* to) {
+    const int64 split = kSplit<dtype> ? whole_steps<kAtOnce<queries>>(a) : 0;
+    for (int64 q = 0; q < a.count; ++q) {
+      const V shrunk = all<V>(factor[q]);
+      const T* sums = a.columns + q * a.pitch;
+      T* row = to + q * a.pitch;
+      const auto add = [&](int64 c, V x)
+                           TW_INLINE_LAMBDA { store(row + c, load<V>(row + c) * shrunk + x); };
+      int64 c = 0;
+      for (; c < split; c += 2 * kLanes) {
+        const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
+        add(c, zip<false>(even, odd));
+        add(c + kLanes, zip<true>(even, odd));
+      }
+      for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
+    }
+  }
+
+  // to = to * factor + weights^T . values, the tile's own sum made apart.
+  static void accumulate(const FewArgs<T>& a, const T* factor, T* to) {
     with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
       with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
+        Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         int64 key = 0;
-        for (; key + kMostFew <= weights.keys; key += kMostFew)
-          add_keys<dtype, copies, queries, kMostFew>(a, weights, key);
-        for (; key < weights.keys; ++key) add_keys<dtype, copies, queries, 1>(a, weights, key);
+        for (; key + kMostFew <= a.rows.count; key += kMostFew)
+          add_keys<dtype, copies, queries, kMostFew>(a, key);
+        for (; key < a.rows.count; ++key) add_keys<dtype, copies, queries, 1>(a, key);
+        gather<dtype, queries>(a, factor, to);
       });
     });
-    for (int64 q = 0; q < a.count; ++q) {
-      for (int64 c = 0; c < a.pitch; c += kLanes) {
-        T* to = a.by_row + q * a.pitch + c;
-        store(to, load<V>(to) * all<V>(factor[q]) + load<V>(a.apart + q * a.pitch + c));
-      }
-    }
   }
 };
 

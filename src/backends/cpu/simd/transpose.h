@@ -40,6 +40,61 @@ TW_INLINE void transpose(V (&square)[count]) {
   }
 }
 
+// Numbers 0 .. count - 1, to say lanes by.
+template <int... n>
+struct Places {};
+template <int count, int... n>
+struct PlacesTo : PlacesTo<count - 1, count - 1, n...> {};
+template <int... n>
+struct PlacesTo<0, n...> {
+  using Type = Places<n...>;
+};
+template <class V, class T>
+using PlacesOf = typename PlacesTo<static_cast<int>(sizeof(V) / sizeof(T))>::Type;
+
+// Stretches of `run` lanes of a and b in turn, from the lower or the upper half of each `block`.
+constexpr int mixed(int place, int run, int block, bool upper, int count) {
+  const int stretch = place % block / run;
+  return place / block * block + (upper ? block / 2 : 0) + stretch / 2 * run + place % run +
+         stretch % 2 * count;
+}
+
+template <int run, int block, bool upper, class V, int... n>
+TW_INLINE V mix(V a, V b, Places<n...>) {
+  return __builtin_shufflevector(a, b, mixed(n, run, block, upper, sizeof...(n))...);
+}
+
+// Lane i becomes the sum of the lanes of x[i]. The steps inside of 16 bytes come first: they are
+// the cheap ones.
+template <class T, class V, int count, int run = 1>
+TW_INLINE V add_across(V (&x)[count]) {
+  if constexpr (count == 1) {
+    return x[0];
+  } else {
+    constexpr int kNear = 16 / static_cast<int>(sizeof(T)),
+                  kBlock = 2 * run < kNear ? kNear : 2 * run;
+    constexpr PlacesOf<V, T> kPlaces;
+    V half[count / 2];
+    TW_UNROLL for (int i = 0; i < count / 2; ++i) {
+      half[i] = mix<run, kBlock, false>(x[2 * i], x[2 * i + 1], kPlaces) +
+                mix<run, kBlock, true>(x[2 * i], x[2 * i + 1], kPlaces);
+    }
+    return add_across<T, V, count / 2, 2 * run>(half);
+  }
+}
+
+// Lane i becomes lane `first` + i % period.
+template <int first, int period, class V, int... n>
+TW_INLINE V repeat(V x, Places<n...>) {
+  return __builtin_shufflevector(x, x, (first + n % period)...);
+}
+
+// The even (or odd) lanes of a, and then of b: what zip puts back.
+template <bool odd, class V, int... n>
+TW_INLINE V unzip(V a, V b, Places<n...>) {
+  return __builtin_shufflevector(a, b, (2 * n + odd)...);
+}
+
 // Row r of `from` becomes column r of `to`, for whole squares of a vector's width: `rows` and
 // `columns` are multiples of it.
 template <class Isa, class T>
