@@ -15,8 +15,9 @@ struct Cut {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
-  int64 groups = 1;    // of lanes, in a task
-  int64 together = 1;  // tiles of a task, of neighbouring key heads
+  int64 halves = 0, half_rows = 0;  // the last row tiles, which are shorter and taken last
+  int64 groups = 1;                 // of lanes, in a task
+  int64 together = 1;               // tiles of a task, of neighbouring key heads
   int64 splits = 1, split_keys = core::kUnlimited;
   bool longest_first = false;
 
@@ -24,18 +25,35 @@ struct Cut {
   int64 tiles() const { return batch * key_heads * head_tiles * row_tiles; }
 
   QueryTile tile(const Problem& p, int64 n) const {
-    const int64 others = batch * key_heads * head_tiles;
-    // Tiles of late rows have the most keys under a causal mask. Otherwise tiles of one head follow
-    // each other, while its keys are still near.
-    const int64 row_tile = longest_first ? row_tiles - 1 - n / others : n % row_tiles;
-    const int64 other = longest_first ? n % others : n / row_tiles;
+    const auto [row_tile, other] = place(n);
     const int64 b = other / head_tiles / key_heads, key_head = other / head_tiles % key_heads;
     const int64 first = other % head_tiles * heads;
     return {b, key_head * group + first, core::smaller(heads, group - first),
-            tile_range(row_tile, rows, p.queries.place(b).length)};
+            rows_of(row_tile, p.queries.place(b).length)};
   }
 
   int64 tasks() const { return tiles() / together * splits; }
+
+  struct TilePlace {
+    int64 row_tile, other;  // among a head's, and among the heads'
+  };
+
+  // Tiles of late rows have the most keys under a causal mask. Otherwise tiles of one head follow
+  // each other, while its keys are still near.
+  TilePlace place(int64 n) const {
+    const int64 others = batch * key_heads * head_tiles, whole = row_tiles - halves;
+    if (longest_first) return {row_tiles - 1 - n / others, n % others};
+    if (n < whole * others) return {n % whole, n / whole};
+    const int64 late = n - whole * others;
+    return {whole + late % halves, late / halves};
+  }
+
+  Range rows_of(int64 row_tile, int64 length) const {
+    const int64 whole = row_tiles - halves;
+    if (row_tile < whole) return tile_range(row_tile, rows, length);
+    const int64 begin = core::smaller(length, whole * rows + (row_tile - whole) * half_rows);
+    return {begin, core::smaller(length, begin + half_rows)};
+  }
 
   Range keys_of_split(int64 split) const {
     return {split * split_keys, core::smaller(core::kUnlimited, (split + 1) * split_keys)};
@@ -52,6 +70,19 @@ inline int64 largest_divisor(int64 key_heads) {
   int64 divisor = kMostTogether;
   while (key_heads % divisor != 0) --divisor;
   return divisor;
+}
+
+// With few tiles a worker, those who are done early would wait long for the last one: of each
+// head's tiles the last becomes two.
+template <class T>
+void halve_last(Cut& cut, const Kernels<T>& kernels, int64 queries, int workers) {
+  constexpr int64 kMany = 8;
+  const bool few = workers > 1 && cut.tiles() < kMany * workers;
+  const int64 left = queries - (cut.row_tiles - 1) * cut.rows;
+  if (cut.longest_first || !few || cut.row_tiles < 2 || left <= kernels.pitch) return;
+  cut.half_rows = core::round_up(core::ceil_div(left, 2), kernels.lanes);
+  cut.halves = 2;
+  ++cut.row_tiles;
 }
 
 template <class T>
@@ -81,6 +112,7 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   cut.row_tiles = core::ceil_div(s.queries, cut.rows);
   cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
   cut.head_tiles = core::ceil_div(s.group(), cut.heads);
+  halve_last(cut, kernels, s.queries, workers);
 
   if (is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
 

@@ -65,6 +65,28 @@ TEST_P(CpuCut, GivesEveryRowToOneTile) {
   in_both([]<class T>(const Kernels<T>& kernels) { for_each_cut(kernels, expect_rows_once); });
 }
 
+TEST_P(CpuCut, TakesShorterTilesLast) {
+  in_both([]<class T>(const Kernels<T>& kernels) {
+    int64 cuts = 0;
+    for_each_cut(kernels, [&](const Problem& p, const Cut& cut) {
+      if (cut.halves == 0) return;
+      ++cuts;
+      ASSERT_FALSE(cut.longest_first);
+      const int64 whole = cut.tiles() / cut.row_tiles * (cut.row_tiles - cut.halves);
+      for (int64 n = 0; n < cut.tiles(); ++n) {
+        const int64 rows = cut.tile(p, n).rows.size();
+        if (n < whole) {
+          ASSERT_EQ(rows, cut.rows);
+        } else {
+          ASSERT_GT(rows, 0);
+          ASSERT_LE(rows, (cut.rows + kernels.lanes) / 2 + kernels.lanes);
+        }
+      }
+    });
+    EXPECT_GT(cuts, 0);
+  });
+}
+
 TEST_P(CpuCut, SplitsKeysAlikeForAnyNumberOfWorkers) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     for_each_cut(kernels, [&](const Problem& p, const Cut& cut) {
