@@ -14,7 +14,6 @@ struct Few {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
-  static constexpr PlacesOf<V, T> kPlaces = {};
   static constexpr DType kOwn = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
   // Steps along a row that have instructions of their own: each of them then finds its line as far
   // behind the last one as rows are apart, which is what processors foresee.
@@ -111,9 +110,9 @@ struct Few {
         if (c >= split)
           store(to, load<V>(row + c));
         else if (c == even)
-          store(to, unzip<false>(x, load<V>(row + even + kLanes), kPlaces));
+          store(to, mix<EveryOther<false>>(x, load<V>(row + even + kLanes)));
         else
-          store(to, unzip<true>(x, load<V>(row + even + kLanes), kPlaces));
+          store(to, mix<EveryOther<true>>(x, load<V>(row + even + kLanes)));
       }
     }
   }
@@ -168,7 +167,7 @@ struct Few {
   template <int queries, int r = 0>
   TW_INLINE static void keep(V total, int64 count, T* to) {
     if (r >= count) return;
-    store(to, repeat<r * queries, queries>(total, kPlaces));
+    store(to, mix<Again<r * queries, queries>>(total, total));
     if constexpr ((r + 1) * queries < kLanes) keep<queries, r + 1>(total, count, to + kPitch);
   }
 
@@ -190,7 +189,7 @@ struct Few {
         }
       }
       for (int64 h = 0; h < heads.count; ++h)
-        keep<queries>(add_across<T>(sum[h]), keys - key, heads.at[h].scores + key * kPitch);
+        keep<queries>(add_across(sum[h]), keys - key, heads.at[h].scores + key * kPitch);
     }
   }
 

@@ -1,4 +1,4 @@
-// Squares of registers turned on their side.
+// Lanes that change places: squares of registers turned on their side, sums across.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -6,25 +6,54 @@
 
 namespace tilewise::cpu {
 
+// The numbers 0 .. count - 1, to say lanes by.
+template <int... n>
+struct Places {};
+template <int count, int... n>
+struct PlacesTo : PlacesTo<count - 1, count - 1, n...> {};
+template <int... n>
+struct PlacesTo<0, n...> {
+  using Type = Places<n...>;
+};
+
+template <class Order, class V, int... n>
+TW_INLINE V mix_at(V a, V b, Places<n...>) {
+  return __builtin_shufflevector(a, b, Order::from(n, sizeof...(n))...);
+}
+
+// Lane n becomes lane Order::from(n, lanes) of a and, behind them, b.
+template <class Order, class V>
+TW_INLINE V mix(V a, V b) {
+  constexpr int kLanes = sizeof(V) / sizeof(a[0]);
+  return mix_at<Order>(a, b, typename PlacesTo<kLanes>::Type());
+}
+
+// Stretches of `run` lanes of a and b in turn, from the lower or the upper half of each `block`.
+template <int run, int block, bool upper>
+struct InTurn {
+  static constexpr int from(int n, int lanes) {
+    const int stretch = n % block / run;
+    return n / block * block + (upper ? block / 2 : 0) + stretch / 2 * run + n % run +
+           stretch % 2 * lanes;
+  }
+};
+
+// The even (or odd) lanes of a, and then of b: what zip puts back.
+template <bool odd>
+struct EveryOther {
+  static constexpr int from(int n, int) { return 2 * n + odd; }
+};
+
+// `period` lanes from `first` on, again and again.
+template <int first, int period>
+struct Again {
+  static constexpr int from(int n, int) { return first + n % period; }
+};
+
 // The lower (or upper) halves of a and b, lane by lane in turn.
 template <bool upper, class V>
 TW_INLINE V zip(V a, V b) {
-  constexpr int kCount = sizeof(V) / sizeof(a[0]);
-  constexpr int kFrom = upper ? kCount / 2 : 0;
-  if constexpr (kCount == 2) {
-    return __builtin_shufflevector(a, b, kFrom, kFrom + 2);
-  } else if constexpr (kCount == 4) {
-    return __builtin_shufflevector(a, b, kFrom, kFrom + 4, kFrom + 1, kFrom + 5);
-  } else if constexpr (kCount == 8) {
-    return __builtin_shufflevector(a, b, kFrom, kFrom + 8, kFrom + 1, kFrom + 9, kFrom + 2,
-                                   kFrom + 10, kFrom + 3, kFrom + 11);
-  } else {
-    static_assert(kCount == 16);
-    return __builtin_shufflevector(a, b, kFrom, kFrom + 16, kFrom + 1, kFrom + 17, kFrom + 2,
-                                   kFrom + 18, kFrom + 3, kFrom + 19, kFrom + 4, kFrom + 20,
-                                   kFrom + 5, kFrom + 21, kFrom + 6, kFrom + 22, kFrom + 7,
-                                   kFrom + 23);
-  }
+  return mix<InTurn<1, sizeof(V) / sizeof(a[0]), upper>>(a, b);
 }
 
 // Zipping the first half of the rows with the second does one step in log2(count).
@@ -40,59 +69,21 @@ TW_INLINE void transpose(V (&square)[count]) {
   }
 }
 
-// Numbers 0 .. count - 1, to say lanes by.
-template <int... n>
-struct Places {};
-template <int count, int... n>
-struct PlacesTo : PlacesTo<count - 1, count - 1, n...> {};
-template <int... n>
-struct PlacesTo<0, n...> {
-  using Type = Places<n...>;
-};
-template <class V, class T>
-using PlacesOf = typename PlacesTo<static_cast<int>(sizeof(V) / sizeof(T))>::Type;
-
-// Stretches of `run` lanes of a and b in turn, from the lower or the upper half of each `block`.
-constexpr int mixed(int place, int run, int block, bool upper, int count) {
-  const int stretch = place % block / run;
-  return place / block * block + (upper ? block / 2 : 0) + stretch / 2 * run + place % run +
-         stretch % 2 * count;
-}
-
-template <int run, int block, bool upper, class V, int... n>
-TW_INLINE V mix(V a, V b, Places<n...>) {
-  return __builtin_shufflevector(a, b, mixed(n, run, block, upper, sizeof...(n))...);
-}
-
 // Lane i becomes the sum of the lanes of x[i]. The steps inside of 16 bytes come first: they are
 // the cheap ones.
-template <class T, class V, int count, int run = 1>
+template <int run = 1, class V, int count>
 TW_INLINE V add_across(V (&x)[count]) {
   if constexpr (count == 1) {
     return x[0];
   } else {
-    constexpr int kNear = 16 / static_cast<int>(sizeof(T)),
-                  kBlock = 2 * run < kNear ? kNear : 2 * run;
-    constexpr PlacesOf<V, T> kPlaces;
+    constexpr int kNear = 16 / sizeof(x[0][0]), kBlock = 2 * run < kNear ? kNear : 2 * run;
     V half[count / 2];
     TW_UNROLL for (int i = 0; i < count / 2; ++i) {
-      half[i] = mix<run, kBlock, false>(x[2 * i], x[2 * i + 1], kPlaces) +
-                mix<run, kBlock, true>(x[2 * i], x[2 * i + 1], kPlaces);
+      const V a = x[2 * i], b = x[2 * i + 1];
+      half[i] = mix<InTurn<run, kBlock, false>>(a, b) + mix<InTurn<run, kBlock, true>>(a, b);
     }
-    return add_across<T, V, count / 2, 2 * run>(half);
+    return add_across<2 * run>(half);
   }
-}
-
-// Lane i becomes lane `first` + i % period.
-template <int first, int period, class V, int... n>
-TW_INLINE V repeat(V x, Places<n...>) {
-  return __builtin_shufflevector(x, x, (first + n % period)...);
-}
-
-// The even (or odd) lanes of a, and then of b: what zip puts back.
-template <bool odd, class V, int... n>
-TW_INLINE V unzip(V a, V b, Places<n...>) {
-  return __builtin_shufflevector(a, b, (2 * n + odd)...);
 }
 
 // Row r of `from` becomes column r of `to`, for whole squares of a vector's width: `rows` and
