@@ -141,7 +141,7 @@ int64 address(const View& view) {
 }
 
 // From the view's first byte to the one behind its last.
-core::Range span(const View& view) {
+core::Range reach(const View& view) {
   core::Range bytes{address(view), address(view) + core::bytes_of(view.dtype)};
   for (const auto axis : kAxes) {
     const int64 far = (view.size.*axis - 1) * (view.stride.*axis) * core::bytes_of(view.dtype);
@@ -153,7 +153,7 @@ core::Range span(const View& view) {
 }  // namespace
 
 Answer share_bytes(const View& a, const View& b) {
-  if (empty(a) || empty(b) || core::intersect(span(a), span(b)).empty()) return Answer::kNo;
+  if (empty(a) || empty(b) || core::intersect(reach(a), reach(b)).empty()) return Answer::kNo;
   const int64 a_bytes = core::bytes_of(a.dtype), b_bytes = core::bytes_of(b.dtype);
   Sums difference;
   for (const auto axis : kAxes) {

@@ -2,6 +2,8 @@
 // call allocates nothing, not even to refuse.
 #pragma once
 
+#include <cstring>
+
 #include "tilewise/tilewise.h"
 
 namespace tilewise {
@@ -9,8 +11,14 @@ namespace tilewise {
 struct [[nodiscard]] Status {
   static constexpr int kSentenceBytes = 768;
 
-  // A call makes a hundred of these: behind its end the sentence is whatever it was.
+  // A call makes a hundred of these, so no more of them is filled or copied than there is to say.
   Status() { sentence[0] = '\0'; }
+  Status(const Status& from) : code(from.code) { std::strcpy(sentence, from.sentence); }
+  Status& operator=(const Status& from) {
+    code = from.code;
+    if (this != &from) std::strcpy(sentence, from.sentence);
+    return *this;
+  }
 
   tw_status code = TW_OK;
   char sentence[kSentenceBytes];

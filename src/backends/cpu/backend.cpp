@@ -66,7 +66,8 @@ template <class T>
 Decoding decoding_of(const Problem& p, const Isa& isa) {
   const Kernels<T>& kernels = kernels_for<T>(p, isa);
   const bool few = p.operation == TW_FORWARD && is_few(cut_of(p, kernels, 1), kernels);
-  return {few, few && (p.shape.dim % kernels.lanes != 0 || p.shape.value_dim % kernels.lanes != 0)};
+  return {few, few && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
+                       is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};
 }
 
 void describe(const Problem& p, const Isa& isa, Plan& plan) {
@@ -79,7 +80,7 @@ void describe(const Problem& p, const Isa& isa, Plan& plan) {
                         {"bias gradient", static_cast<bool>(p.gradients.bias), 1, 2},
                         {"boolean mask", static_cast<bool>(p.mask.visible), 1.3, 1.2},
                         {"each head's own blocks", heads_apart, 3, 1},
-                        {"rows of no whole vectors", decoding.copies, 2, 1},
+                        {"rows that are copied", decoding.copies, 2, 1},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
   Text note(plan.note, sizeof plan.note);
   note.add("%s%s", isa.name, pairs ? ", products of bfloat16" : "");
@@ -117,11 +118,16 @@ Status run(const Problem& problem, const Plan& plan, const Resources& resources)
 }  // namespace
 
 extern const Backend kBackend;
-const Backend kBackend{
-    "cpu",   "tiles with queries side by side in vectors: every feature, any processor",
-    runs_on, accepts,
-    plan,    run,
-    rotary,  append,
-    merge};
+const Backend kBackend{"cpu",
+                       "tiles with queries side by side in vectors, for a few queries their "
+                       "columns: every feature, any "
+                       "processor",
+                       runs_on,
+                       accepts,
+                       plan,
+                       run,
+                       rotary,
+                       append,
+                       merge};
 
 }  // namespace tilewise::cpu

@@ -9,8 +9,9 @@ namespace tilewise::cpu {
 inline constexpr int64 kMostLanes = 384;
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
-// queries are cut changes no bit of a result, for lanes know nothing of each other, so it may
-// depend on the number of workers; how keys are split does, so that does not.
+// queries are cut changes no bit of a result, for lanes know nothing of each other (but that
+// infinite values, which a lane does not see, may be nothing times infinity), so it may depend on
+// the number of workers; how keys are split does, so that does not.
 struct Cut {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
@@ -66,6 +67,15 @@ bool is_few(const Cut& cut, const Kernels<T>& kernels) {
   return cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
 }
 
+// Whether rows of `dim` numbers must be copied for that.
+template <class T>
+bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T>& kernels) {
+  const bool small = rows.dtype == DType::kBFloat16 || rows.dtype == DType::kFloat16;
+  const bool read = sizeof(T) == sizeof(double) ? rows.dtype == DType::kFloat64
+                                                : small || rows.dtype == DType::kFloat32;
+  return !read || scaling || dim % kernels.lanes != 0;
+}
+
 inline int64 largest_divisor(int64 key_heads) {
   int64 divisor = kMostTogether;
   while (key_heads % divisor != 0) --divisor;
@@ -114,9 +124,12 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   cut.head_tiles = core::ceil_div(s.group(), cut.heads);
   halve_last(cut, kernels, s.queries, workers);
 
-  if (is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
+  // Tiles of neighbouring key heads follow each other where a head has one.
+  const bool one = cut.row_tiles == 1 && cut.head_tiles == 1;
+  if (one && is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
 
-  // Splits are worth their merging only where there is little else to share out.
+  // Splits are worth their merging only where there is little else to share out. They change bits,
+  // so they look at no strides, and at `together` before strides change it.
   constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 4 * kTileKeys;
   const int64 least_tiles =
       heads / cut.together * core::ceil_div(s.group() * s.queries, kernels.pitch);

@@ -13,15 +13,18 @@ struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, const Cut& cut, Arena& arena)
       : scores(p, kernels, arena),
         dims{core::round_up(p.shape.dim, kernels.lanes),
-             core::round_up(p.shape.value_dim, core::larger(kernels.lanes, kPanel))} {
+             core::round_up(p.shape.value_dim, is_few(cut, kernels)
+                                                   ? kernels.lanes
+                                                   : core::larger(kernels.lanes, kPanel))},
+        width(is_few(cut, kernels) ? kernels.lanes : kernels.pitch) {
     const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
     const int64 lists = is_few(cut, kernels) ? cut.together : 1;
     rows.at = arena.take<std::byte*>(core::larger(lists * kTileKeys, pitch));
     ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kTileKeys);
     row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
     weights = arena.take<T>(lists * kTileKeys * pitch);
-    query = arena.take<T>(groups * dims.key * pitch);
-    output = arena.take<T>(groups * dims.value * pitch);
+    query = arena.take<T>(groups * dims.key * width);
+    output = arena.take<T>(groups * dims.value * width);
     max = arena.take<T>(groups * pitch);
     sum = arena.take<T>(groups * pitch);
     factor = arena.take<T>(pitch);
@@ -48,7 +51,8 @@ struct Scratch {
   ScoreScratch<T> scores;
   struct {
     int64 key, value;
-  } dims;  // rounded up to whole vectors
+  } dims;       // rounded up to whole vectors
+  int64 width;  // lanes of a group's queries and output
   RowList rows, ahead;
   T* row;                              // [lane][dim], rows on their way in or out
   T* weights;                          // [key][lane], of the group at hand; scores before
@@ -140,12 +144,8 @@ class Forward {
   // A power of two would put all panels' rows of a key into one set of the cache.
   int64 panel_keys() const { return kernels_.keys + 2; }
 
-  T* query_of(int64 g, const Scratch<T>& s) const {
-    return s.query + g * s.dims.key * kernels_.pitch;
-  }
-  T* output_of(int64 g, const Scratch<T>& s) const {
-    return s.output + g * s.dims.value * kernels_.pitch;
-  }
+  T* query_of(int64 g, const Scratch<T>& s) const { return s.query + g * s.dims.key * s.width; }
+  T* output_of(int64 g, const Scratch<T>& s) const { return s.output + g * s.dims.value * s.width; }
 
   void load_keys(const QueryTile& tile, Range columns, Scratch<T>& s) const {
     const int64 key_head = tile.first_head / p_.shape.group();
@@ -168,8 +168,7 @@ class Forward {
       s.max[g * pitch + n] = -core::infinity<T>();
       s.sum[g * pitch + n] = 0;
     }
-    const int64 held = few_ ? kernels_.lanes : pitch;
-    std::fill(output_of(g, s), output_of(g, s) + held * s.dims.value, T(0));
+    std::fill(output_of(g, s), output_of(g, s) + s.width * s.dims.value, T(0));
   }
 
   // Walks the keys of `split` for all groups of the tile.
@@ -240,14 +239,14 @@ class Forward {
     });
   }
 
-  // What all tiles of keys have in common for group g.
+  // What all tiles of keys have in common for group g, and its queries are packed by.
   void place_few(const QueryTile& tile, int64 g, Scratch<T>& s) const {
     const int64 key_head = tile.first_head / p_.shape.group();
     const auto args = [&](const View& view, const View& scaling, int64 dim, int64 pitch,
                           T* columns) {
       return FewArgs<T>{{nullptr, 0, dim, view.dtype},
                         factor_of<T>(scaling, tile.b, key_head),
-                        scaling || dim != pitch,
+                        is_copied(view, scaling, dim, kernels_),
                         tile.lanes(),
                         pitch,
                         columns,
@@ -266,7 +265,8 @@ class Forward {
       const RowList keys{s.rows.at + g * kTileKeys}, values{s.ahead.at + g * kTileKeys};
       s.few_keys[g].rows = keys.of_keys(p_.key, of, columns, p_.shape.dim);
       s.few_values[g].rows = values.of_keys(p_.value, of, columns, p_.shape.value_dim);
-      s.few_keys[g].ahead = {values.at, columns.size()};
+      s.few_keys[g].ahead = {values.at, columns.size(),
+                             p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     }
     kernels_.score_few({s.few_keys, cut_.together});
     for (int64 g = 0; g < cut_.together; ++g) take_values(beside(tile, g), g, columns, s);

@@ -151,8 +151,8 @@ struct FewArgs {
   Ahead ahead = {};    // fetched on the way, row by row
 };
 
-// Key heads whose rows lie side by side in memory. They differ in nothing but where their rows lie
-// and in `factor`.
+// Key heads whose rows lie side by side in memory. Their sizes are the same, and whether rows are
+// copied.
 template <class T>
 struct FewHeads {
   const FewArgs<T>* at;

@@ -48,9 +48,13 @@ struct Form {
 template <class T>
 T score_of(const Form& form, int64 key, int64 query) {
   T score = 0;
-  for (int64 c = 0; c < form.dim; ++c)
-    score += static_cast<T>(number(key, c) * number(c, query) * form.factor);
+  for (int64 c = 0; c < form.dim; ++c) score += static_cast<T>(number(key, c) * number(c, query));
   return score;
+}
+
+template <class T>
+T factor_of_head(const Form& form, int64 head) {
+  return static_cast<T>(form.factor == 1 ? 1 : form.factor + head);
 }
 
 // Of three heads, which have rows of their own and share their queries.
@@ -62,16 +66,17 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
   std::vector<FewArgs<T>> heads;
   for (int64 h = 0; h < kHeads; ++h) {
     const Rows rows{keys.at.data() + h * form.keys, form.keys, form.dim, form.dtype};
-    heads.push_back(few[index(h)].with(rows, static_cast<T>(form.factor)));
-    // Fewer than there are keys.
-    heads.back().ahead = {rows.at, h * form.keys / 2, form.dim};
+    heads.push_back(few[index(h)].with(rows, factor_of_head<T>(form, h)));
+    // Fewer than there are keys, and longer or shorter rows.
+    heads.back().ahead = {rows.at, h * form.keys / 2, (h + 1) * form.dim};
     k.pack_few(heads.back(), few[index(h)].rows.data());
   }
   k.score_few({heads.data(), kHeads});
   for (int64 h = 0; h < kHeads; ++h)
     for (int64 q = 0; q < form.count; ++q)
       for (int64 j = 0; j < form.keys; ++j)
-        ASSERT_EQ(heads[index(h)].scores[j * k.pitch + q], score_of<T>(form, h * form.keys + j, q))
+        ASSERT_EQ(heads[index(h)].scores[j * k.pitch + q],
+                  score_of<T>(form, h * form.keys + j, q) * factor_of_head<T>(form, h))
             << "head " << h << ", query " << q << ", key " << j;
 }
 
@@ -139,6 +144,11 @@ void expect_survey(const Kernels<T>& k) {
 TEST_P(CpuFew, FindsLargestScores) {
   expect_survey(isa().in_float);
   expect_survey(isa().in_double);
+}
+
+TEST_P(CpuFew, MultipliesWherePairsAreMultiplied) {
+  if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "has no products of pairs";
+  expect_every_form(isa().of_bfloat16, DType::kBFloat16);
 }
 
 TEST_P(CpuFew, MultipliesDoubles) {

@@ -138,8 +138,8 @@ struct Few {
     }
   }
 
-  // Sums of one row with each of the queries, still to be added up across. As many bytes of `ahead`
-  // come nearer as the row has.
+  // Sums of one row with each of the queries, still to be added up across. Lines of `ahead` come
+  // nearer step by step.
   template <DType dtype, int queries>
   TW_INLINE static void multiply(const FewArgs<T>& a, const std::byte* row, const std::byte* ahead,
                                  V* to) {
@@ -150,8 +150,9 @@ struct Few {
       TW_UNROLL for (int64 step = 0; step < kApart; ++step) {
         const int64 c = from + step * kStep;
         if (c >= whole) break;
-        TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine) {
-          __builtin_prefetch(ahead + c * kBytes + i);
+        if (step * kStep * kBytes % kLine == 0) {
+          TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine)
+              __builtin_prefetch(ahead + c * kBytes + i);
         }
         add_step<dtype, queries, kSide<queries>>(a, row, c, sum);
       }
@@ -171,6 +172,16 @@ struct Few {
     if constexpr ((r + 1) * queries < kLanes) keep<queries, r + 1>(total, count, to + kPitch);
   }
 
+  // What is fetched along with row r: the row of `ahead`, where that is as long. Else it is fetched
+  // here, and along with the row that row itself.
+  template <DType dtype, bool copies>
+  TW_INLINE static const std::byte* ahead(const FewArgs<T>& a, int64 r, const std::byte* row) {
+    if (r >= a.ahead.count) return row;
+    if (!copies && a.ahead.bytes == a.pitch * core::bytes_of(dtype)) return a.ahead.at[r];
+    for (int64 i = 0; i < a.ahead.bytes; i += kLine) __builtin_prefetch(a.ahead.at[r] + i);
+    return row;
+  }
+
   // As many sums as a vector has lanes are added up across at once. Of each key the rows of all
   // heads are read one after the other, as they lie.
   template <DType dtype, bool copies, int queries>
@@ -184,8 +195,8 @@ struct Few {
         for (int64 h = 0; h < heads.count; ++h) {
           const FewArgs<T>& a = heads.at[h];
           const std::byte* row = copies ? copied(a, held, a.copies) : a.rows.at[held];
-          const std::byte* ahead = held < a.ahead.count ? a.ahead.at[held] : row;
-          multiply<dtype, queries>(a, row, ahead, sum[h] + r * queries);
+          multiply<dtype, queries>(a, row, ahead<dtype, copies>(a, held, row),
+                                   sum[h] + r * queries);
         }
       }
       for (int64 h = 0; h < heads.count; ++h)
