@@ -123,6 +123,26 @@ TEST_P(CpuCut, TakesNeighbouringKeyHeadsTogether) {
   });
 }
 
+TEST_P(CpuCut, CopiesRowsThatNoVectorReads) {
+  const auto copied = []<class T>(const Kernels<T>& kernels, DType dtype, int64 dim, bool scaled) {
+    View rows, scaling;
+    rows.dtype = dtype;
+    if (scaled) scaling.dtype = DType::kFloat32;
+    return is_copied(rows, scaling, dim, kernels);
+  };
+  const Kernels<float>& narrow = isa().in_float;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
+    EXPECT_FALSE(copied(narrow, dtype, 5 * narrow.lanes, false));
+    EXPECT_TRUE(copied(narrow, dtype, 5 * narrow.lanes + 1, false));
+    EXPECT_TRUE(copied(narrow, dtype, 5 * narrow.lanes, true));
+  }
+  EXPECT_TRUE(copied(narrow, DType::kFloat8E4M3, 5 * narrow.lanes, false));
+  EXPECT_TRUE(copied(narrow, DType::kFloat8E5M2, 5 * narrow.lanes, false));
+  const Kernels<double>& wide = isa().in_double;
+  EXPECT_FALSE(copied(wide, DType::kFloat64, 5 * wide.lanes, false));
+  EXPECT_TRUE(copied(wide, DType::kFloat64, 5 * wide.lanes - 1, false));
+}
+
 TEST_P(CpuCut, LeavesHeadsThatLieApartAlone) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     for (Problem p : problems()) {
