@@ -118,16 +118,11 @@ Status run(const Problem& problem, const Plan& plan, const Resources& resources)
 }  // namespace
 
 extern const Backend kBackend;
-const Backend kBackend{"cpu",
-                       "tiles with queries side by side in vectors, for a few queries their "
-                       "columns: every feature, any "
-                       "processor",
-                       runs_on,
-                       accepts,
-                       plan,
-                       run,
-                       rotary,
-                       append,
-                       merge};
+const Backend kBackend{
+    "cpu",   "tiles with queries side by side in vectors: every feature, any processor",
+    runs_on, accepts,
+    plan,    run,
+    rotary,  append,
+    merge};
 
 }  // namespace tilewise::cpu
