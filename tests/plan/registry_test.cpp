@@ -12,7 +12,7 @@ namespace {
 Problem small_problem() {
   Problem problem;
   problem.shape = {1, 4, 4, 1, 1, 8, 8};
-  problem.query.dtype = DType::kFloat32;
+  for (View* view : {&problem.query, &problem.key, &problem.value}) view->dtype = DType::kFloat32;
   return problem;
 }
 
