@@ -9,9 +9,9 @@ namespace tilewise::cpu {
 inline constexpr int64 kMostLanes = 384;
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
-// queries are cut changes no bit of a result, for lanes know nothing of each other (but that
-// infinite values, which a lane does not see, may be nothing times infinity), so it may depend on
-// the number of workers; how keys are split does, so that does not.
+// queries are cut changes no bit of a result, for lanes know nothing of each other (but a weight of
+// 0 makes NaN of an infinite value), so it may depend on the number of workers; how keys are split
+// does, so that does not.
 struct Cut {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile

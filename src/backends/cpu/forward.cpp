@@ -62,7 +62,8 @@ struct Scratch {
   T *key = nullptr, *value = nullptr;  // [key][dim], panels
   // For few queries, of which every group has weights of its own.
   T *copies = nullptr, *sums = nullptr;  // see FewArgs
-  FewArgs<T>*few_keys = nullptr, *few_values = nullptr;
+  FewArgs<T>* few_keys = nullptr;
+  FewArgs<T>* few_values = nullptr;
   Group<T>* lanes;  // [group]
 };
 
