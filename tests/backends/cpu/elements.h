@@ -1,4 +1,5 @@
-// Rows of small whole numbers as elements of a type, where a test's own function says which.
+// Rows of small whole numbers as elements of a type, where a test's own function says which. They
+// lie as far apart as no vector and no pair of elements is long.
 #pragma once
 
 #include <vector>
@@ -15,10 +16,10 @@ struct ElementRows {
   ElementRows(int64 count, int64 columns, DType type, int (*number)(int64 row, int64 column))
       : dim(columns),
         dtype(type),
-        bytes(index(count * dim * core::bytes_of(dtype))),
+        bytes(index(count * (dim + 1) * core::bytes_of(dtype))),
         at(index(count)) {
     for (int64 r = 0; r < count; ++r) {
-      at[index(r)] = bytes.data() + r * dim * core::bytes_of(dtype);
+      at[index(r)] = bytes.data() + r * (dim + 1) * core::bytes_of(dtype);
       for (int64 c = 0; c < dim; ++c)
         tilewise::store(dtype, at[index(r)] + c * core::bytes_of(dtype),
                         static_cast<double>(number(r, c)));

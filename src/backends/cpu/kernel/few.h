@@ -47,9 +47,10 @@ struct Few {
   TW_INLINE static void read(const std::byte* row, int64 c, V (&to)[side]) {
     if constexpr (kSplit<dtype> && side > 1) {
       using U = typename L::U;
+      using Pairs = typename VectorOf<uint16, Isa::kBytes>::Type;
+      const auto* from = reinterpret_cast<const uint16*>(row) + c;
       TW_UNROLL for (int w = 0; w < side; w += 2) {
-        const U both =
-            load<U>(reinterpret_cast<const typename L::Unsigned*>(row + (c + w * kLanes) * 2));
+        const U both = bits<U>(load<Pairs>(from + w * kLanes));
         to[w] = bits<V>(both << 16);
         to[w + 1] = bits<V>(both & 0xFFFF0000);
       }
