@@ -98,16 +98,18 @@ class Instructions(unittest.TestCase):
 
 
 class Symbols(unittest.TestCase):
-    """One table and nothing else."""
+    """Tables and nothing else."""
 
-    def test_weak_and_many(self) -> None:
-        """Weak symbols and second ones are named."""
+    def test_weak_and_others(self) -> None:
+        """Weak symbols, functions and tables without values are named."""
         path = ISA + "avx2.cpp.o"
         good = "kAvx2 D 0 1\n_ZL3put t 0 1\n"
         self.assertEqual(check_isa.symbol_complaints(path, good), [])
         self.assertEqual(len(check_isa.symbol_complaints(path, good + "_Z4leakv W 0 1\n")), 1)
         self.assertEqual(len(check_isa.symbol_complaints(path, good + "kValue u 0 1\n")), 1)
-        self.assertEqual(len(check_isa.symbol_complaints(path, good + "second T 0 1\n")), 1)
+        self.assertEqual(check_isa.symbol_complaints(path, good + "kNumbers R 0 1\n"), [])
+        self.assertEqual(len(check_isa.symbol_complaints(path, good + "leak T 0 1\n")), 1)
+        self.assertEqual(len(check_isa.symbol_complaints(path, good + "kLate B 0 1\n")), 1)
         self.assertEqual(len(check_isa.symbol_complaints(path, "_ZL3put t 0 1\n")), 1)
         self.assertEqual(check_isa.symbol_complaints("src/a.cpp.o", "_Z4leakv W 0 1\n"), [])
 

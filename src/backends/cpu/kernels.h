@@ -272,13 +272,18 @@ struct RowKernels {
   void (*write)(const double* from, Numbers to, int64 count);
 };
 
-// An instruction set.
-struct Isa {
-  const char* name;
-  bool (*runs_here)();
+// What an instruction set does with numbers.
+struct NumberKernels {
   Kernels<float> in_float;
   Kernels<double> in_double;
   RowKernels rows;
+};
+
+// An instruction set. One that adds products of bfloat16 to another has its kernels of numbers.
+struct Isa {
+  const char* name;
+  bool (*runs_here)();
+  const NumberKernels& of_numbers;
   // In float, of bfloat16 inputs, with layouts of its own for what lies in scratch memory. None (no
   // lanes) where they are widened.
   Kernels<float> of_bfloat16 = {};

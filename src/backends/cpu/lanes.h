@@ -15,9 +15,9 @@ namespace tilewise::cpu {
 template <class T>
 const Kernels<T>& kernels_in(const Isa& isa) {
   if constexpr (sizeof(T) == sizeof(double))
-    return isa.in_double;
+    return isa.of_numbers.in_double;
   else
-    return isa.in_float;
+    return isa.of_numbers.in_float;
 }
 
 // Float inputs are worked on in float, double ones in double.

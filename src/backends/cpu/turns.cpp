@@ -77,7 +77,8 @@ void merge_columns(const RowKernels& kernels, const MergedRow& row, core::Range 
 Status rotary(const RotaryProblem& problem, const Resources& resources) {
   const Isa* isa = nullptr;
   TW_TRY(choose_isa(isa));
-  rotate(problem, resources.parallel, [isa](const Turn& turn) { turn_rows(isa->rows, turn); });
+  rotate(problem, resources.parallel,
+         [isa](const Turn& turn) { turn_rows(isa->of_numbers.rows, turn); });
   return {};
 }
 
@@ -85,7 +86,7 @@ Status append(const AppendProblem& problem, const Resources& resources) {
   const Isa* isa = nullptr;
   TW_TRY(choose_isa(isa));
   tilewise::append(problem, resources.parallel,
-                   [isa](const Turn& turn) { turn_rows(isa->rows, turn); });
+                   [isa](const Turn& turn) { turn_rows(isa->of_numbers.rows, turn); });
   return {};
 }
 
@@ -95,7 +96,7 @@ Status merge(const MergeProblem& problem, const Resources& resources) {
   merge_rows(problem, resources.parallel, [isa](const MergedRow& row) {
     const int64 dim = row.p.value_dim;
     for (int64 c = 0; c < dim; c += kMergedColumns)
-      merge_columns(isa->rows, row, {c, core::smaller(dim, c + kMergedColumns)});
+      merge_columns(isa->of_numbers.rows, row, {c, core::smaller(dim, c + kMergedColumns)});
   });
   return {};
 }

@@ -130,7 +130,7 @@ TEST_P(CpuCut, CopiesRowsThatNoVectorReads) {
     if (scaled) scaling.dtype = DType::kFloat32;
     return is_copied(rows, scaling, dim, kernels);
   };
-  const Kernels<float>& narrow = isa().in_float;
+  const Kernels<float>& narrow = isa().of_numbers.in_float;
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
     EXPECT_FALSE(copied(narrow, dtype, 5 * narrow.lanes, false));
     EXPECT_TRUE(copied(narrow, dtype, 5 * narrow.lanes + 1, false));
@@ -138,7 +138,7 @@ TEST_P(CpuCut, CopiesRowsThatNoVectorReads) {
   }
   EXPECT_TRUE(copied(narrow, DType::kFloat8E4M3, 5 * narrow.lanes, false));
   EXPECT_TRUE(copied(narrow, DType::kFloat8E5M2, 5 * narrow.lanes, false));
-  const Kernels<double>& wide = isa().in_double;
+  const Kernels<double>& wide = isa().of_numbers.in_double;
   EXPECT_FALSE(copied(wide, DType::kFloat64, 5 * wide.lanes, false));
   EXPECT_TRUE(copied(wide, DType::kFloat64, 5 * wide.lanes - 1, false));
 }

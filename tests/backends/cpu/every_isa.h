@@ -25,8 +25,8 @@ class EveryIsa : public testing::TestWithParam<const Isa*> {
   // body(kernels) in float and in double.
   template <class Body>
   void in_both(const Body& body) const {
-    body(isa().in_float);
-    body(isa().in_double);
+    body(isa().of_numbers.in_float);
+    body(isa().of_numbers.in_double);
   }
 };
 

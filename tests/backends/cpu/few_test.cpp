@@ -120,7 +120,7 @@ TEST_P(CpuFew, MultipliesFloats) {
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3}) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(dtype));
-    expect_every_form(isa().in_float, dtype);
+    expect_every_form(isa().of_numbers.in_float, dtype);
   }
 }
 
@@ -142,8 +142,8 @@ void expect_survey(const Kernels<T>& k) {
 }
 
 TEST_P(CpuFew, FindsLargestScores) {
-  expect_survey(isa().in_float);
-  expect_survey(isa().in_double);
+  expect_survey(isa().of_numbers.in_float);
+  expect_survey(isa().of_numbers.in_double);
 }
 
 TEST_P(CpuFew, MultipliesWherePairsAreMultiplied) {
@@ -152,7 +152,7 @@ TEST_P(CpuFew, MultipliesWherePairsAreMultiplied) {
 }
 
 TEST_P(CpuFew, MultipliesDoubles) {
-  expect_every_form(isa().in_double, DType::kFloat64);
+  expect_every_form(isa().of_numbers.in_double, DType::kFloat64);
 }
 
 }  // namespace

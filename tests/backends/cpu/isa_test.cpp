@@ -6,22 +6,15 @@
 namespace tilewise::cpu {
 namespace {
 
-Isa named(const char* name, bool (*runs_here)()) {
-  Isa isa{};
-  isa.name = name;
-  isa.runs_here = runs_here;
-  return isa;
-}
-
 class ChooseIsa : public testing::Test {
  protected:
   ChooseIsa() : list_{&wide_, &fast_, &slow_} {}
 
   Status choose(const char* name) { return choose_isa(list_, name, isa_); }
 
-  const Isa wide_ = named("wide", [] { return false; });
-  const Isa fast_ = named("fast", [] { return true; });
-  const Isa slow_ = named("slow", [] { return true; });
+  const Isa wide_{"wide", [] { return false; }, kPortable.of_numbers};
+  const Isa fast_{"fast", [] { return true; }, kPortable.of_numbers};
+  const Isa slow_{"slow", [] { return true; }, kPortable.of_numbers};
   const Isa* const list_[3];
   const Isa* isa_ = nullptr;
 };

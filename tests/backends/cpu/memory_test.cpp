@@ -27,7 +27,7 @@ bool same(float a, float b) {
 
 class CpuMemory : public EveryIsa {
  protected:
-  [[nodiscard]] const Kernels<float>& kernels() const { return isa().in_float; }
+  [[nodiscard]] const Kernels<float>& kernels() const { return isa().of_numbers.in_float; }
 
   // A row of `bytes`, which has no more memory than that.
   std::vector<float> read(DType dtype, const std::vector<std::byte>& bytes, float factor) const {

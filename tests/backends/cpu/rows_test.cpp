@@ -21,7 +21,7 @@ class CpuRows : public EveryIsa {
     const int64 bytes = core::bytes_of(dtype);
     std::vector<std::byte> to(static_cast<std::size_t>(count * bytes));
     numbers.resize(numbers.size() + 64);
-    isa().rows.write(numbers.data(), {to.data(), dtype}, count);
+    isa().of_numbers.rows.write(numbers.data(), {to.data(), dtype}, count);
     int wrong = 0;
     for (int64 n = 0; n < count && wrong < 5; ++n) {
       const double number = numbers[static_cast<std::size_t>(n)];
@@ -72,7 +72,7 @@ TEST_P(CpuRows, ConvertsBetweenAllTypes) {
         std::vector<std::byte> output(static_cast<std::size_t>(count * core::bytes_of(to)));
         for (int64 n = 0; n < count; ++n)
           store(from, input.data() + n * core::bytes_of(from), double(n) / 3 - 5);
-        isa().rows.convert({input.data(), from}, {output.data(), to}, count);
+        isa().of_numbers.rows.convert({input.data(), from}, {output.data(), to}, count);
         for (int64 n = 0; n < count; ++n) {
           std::byte want[8] = {};
           store(to, want, load<double>(from, input.data() + n * core::bytes_of(from)));
@@ -90,8 +90,8 @@ TEST_P(CpuRows, AddsShares) {
     std::vector<float> part(static_cast<std::size_t>(count));
     std::vector<double> sum(part.size() + 64, 2.0);
     for (std::size_t n = 0; n < part.size(); ++n) part[n] = static_cast<float>(n) - 7;
-    isa().rows.add_share({reinterpret_cast<std::byte*>(part.data()), DType::kFloat32}, 0.25, count,
-                         sum.data());
+    isa().of_numbers.rows.add_share({reinterpret_cast<std::byte*>(part.data()), DType::kFloat32},
+                                    0.25, count, sum.data());
     for (std::size_t n = 0; n < part.size(); ++n) ASSERT_EQ(sum[n], 2.0 + part[n] / 4.0);
   }
 }
@@ -115,8 +115,8 @@ TEST_P(CpuRows, TurnsPairsOfEveryHead) {
           return Numbers{reinterpret_cast<std::byte*>(all.data()), DType::kFloat32};
         };
         const auto bytes = next * static_cast<int64>(sizeof(float));
-        isa().rows.turn({numbers(from), numbers(to), bytes, bytes, kHeads, numbers(cosine),
-                         numbers(sine), pairs, interleaved, inverse});
+        isa().of_numbers.rows.turn({numbers(from), numbers(to), bytes, bytes, kHeads,
+                                    numbers(cosine), numbers(sine), pairs, interleaved, inverse});
         std::vector<float> want(row, -99);
         for (int64 h = 0; h < kHeads; ++h) {
           for (int64 c = 0; c < pairs; ++c) {

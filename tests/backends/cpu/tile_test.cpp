@@ -138,7 +138,7 @@ void expect_every_form(const Kernels<float>& kernels) {
 }
 
 TEST_P(CpuTile, AttendsInFloat) {
-  expect_every_form(isa().in_float);
+  expect_every_form(isa().of_numbers.in_float);
 }
 
 TEST_P(CpuTile, AttendsInPairs) {

@@ -9,9 +9,10 @@ struct Avx2 {
   static constexpr int64 kKeys = 128;
 };
 
+constexpr NumberKernels kNumbers = number_kernels_of<Avx2>();
+
 }  // namespace
 
-const Isa kAvx2{"avx2", runs_avx2, kernels_of<Avx2, float>(), kernels_of<Avx2, double>(),
-                row_kernels_of<Avx2>()};
+constinit const Isa kAvx2{"avx2", runs_avx2, kNumbers};
 
 }  // namespace tilewise::cpu

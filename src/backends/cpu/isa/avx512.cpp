@@ -11,7 +11,7 @@ struct Avx512 {
 
 }  // namespace
 
-const Isa kAvx512{"avx512", runs_avx512, kernels_of<Avx512, float>(), kernels_of<Avx512, double>(),
-                  row_kernels_of<Avx512>()};
+constinit const NumberKernels kAvx512Numbers = number_kernels_of<Avx512>();
+constinit const Isa kAvx512{"avx512", runs_avx512, kAvx512Numbers};
 
 }  // namespace tilewise::cpu

@@ -11,11 +11,7 @@ struct Avx512Bf16 {
 
 }  // namespace
 
-const Isa kAvx512Bf16{"avx512_bf16",
-                      runs_avx512_bf16,
-                      kernels_of<Avx512Bf16, float>(),
-                      kernels_of<Avx512Bf16, double>(),
-                      row_kernels_of<Avx512Bf16>(),
-                      bfloat16_kernels_of<Avx512Bf16, DotPairs>()};
+constinit const Isa kAvx512Bf16{"avx512_bf16", runs_avx512_bf16, kAvx512Numbers,
+                                bfloat16_kernels_of<Avx512Bf16, DotPairs>()};
 
 }  // namespace tilewise::cpu

@@ -12,6 +12,7 @@ extern const Isa kPortable;
 bool runs_portable();
 #if defined(__x86_64__)
 extern const Isa kAvx2, kAvx512, kAvx512Bf16, kAmxBf16;
+extern const NumberKernels kAvx512Numbers;
 bool runs_avx2();
 bool runs_avx512();
 bool runs_avx512_bf16();

@@ -9,9 +9,10 @@ struct Neon {
   static constexpr int64 kKeys = 128;
 };
 
+constexpr NumberKernels kNumbers = number_kernels_of<Neon>();
+
 }  // namespace
 
-const Isa kNeon{"neon", runs_neon, kernels_of<Neon, float>(), kernels_of<Neon, double>(),
-                row_kernels_of<Neon>()};
+constinit const Isa kNeon{"neon", runs_neon, kNumbers};
 
 }  // namespace tilewise::cpu

@@ -9,9 +9,10 @@ struct Portable {
   static constexpr int64 kKeys = 128;
 };
 
+constexpr NumberKernels kNumbers = number_kernels_of<Portable>();
+
 }  // namespace
 
-const Isa kPortable{"portable", runs_portable, kernels_of<Portable, float>(),
-                    kernels_of<Portable, double>(), row_kernels_of<Portable>()};
+constinit const Isa kPortable{"portable", runs_portable, kNumbers};
 
 }  // namespace tilewise::cpu

@@ -47,9 +47,11 @@ constexpr Kernels<T> kernels_of() {
 }
 
 template <class Isa>
-constexpr RowKernels row_kernels_of() {
+constexpr NumberKernels number_kernels_of() {
   using R = RowSteps<Isa>;
-  return {R::turn, R::convert, R::add_share, R::write};
+  return {kernels_of<Isa, float>(),
+          kernels_of<Isa, double>(),
+          {R::turn, R::convert, R::add_share, R::write}};
 }
 
 }  // namespace tilewise::cpu
