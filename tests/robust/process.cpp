@@ -48,7 +48,8 @@ std::string run_alone(int seconds, const std::vector<std::string>& arguments) {
   if (!said.empty()) {
     char text[4096];
     const ssize_t bytes = pread(file, text, sizeof text, 0);
-    said += "\n" + std::string(text, bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+    said += '\n';
+    said.append(text, bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
   }
   close(file);
   return said;
