@@ -156,8 +156,8 @@ TEST(LinearMemory, TwiceTheLengthTakesAtMostTwiceTheWorkspace) {
 }
 
 TEST(LinearMemory, ForwardStopsGrowing) {
-  EXPECT_EQ(LongCall(1 << 16, Feature::kPlain).workspace(TW_FORWARD),
-            LongCall(1 << 20, Feature::kPlain).workspace(TW_FORWARD));
+  EXPECT_EQ(LongCall(3 << 14, Feature::kPlain).workspace(TW_FORWARD),
+            LongCall(3 << 19, Feature::kPlain).workspace(TW_FORWARD));
 }
 
 TEST(LinearMemory, BackwardTakesAFewBytesARow) {

@@ -17,8 +17,17 @@ namespace tilewise::cpu {
 inline constexpr int64 kQueryLanes = 96;
 // So many groups are these where a register has two lanes, and a group three registers.
 inline constexpr int64 kMostQueryGroups = 16;
-// Keys of a tile, and tiles of a task, at most.
-inline constexpr int64 kKeys = 64, kMostTaskTiles = 4;
+// Keys of a tile.
+inline constexpr int64 kKeys = 64;
+
+// Tiles of a task, at most. Queries are loaded once for all of them, and their gradients are added
+// to; keys, values and their gradients should not be much beyond the second cache.
+template <class T>
+int64 most_task_tiles(const Shape& s) {
+  constexpr int64 kNearBytes = 1 << 20, kLeast = 4, kMost = 8;
+  const int64 tile_bytes = 2 * kKeys * (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
+  return core::larger(kLeast, core::smaller(kMost, kNearBytes / tile_bytes));
+}
 
 // Products read a few columns of all rows. Rows a power of two apart would meet in a few sets of
 // the first cache, so they lie an odd number of lines apart.
@@ -83,7 +92,7 @@ class KeyPass {
     // Enough tasks for all, of as many keys as that allows. Bits do not depend on it.
     const int64 tiles = core::ceil_div(s.keys, kKeys);
     const int64 tasks = core::ceil_div(int64{4} * workers, heads);
-    task_tiles_ = core::smaller(kMostTaskTiles, core::larger(int64{1}, tiles / tasks));
+    task_tiles_ = core::smaller(most_task_tiles<T>(s), core::larger(int64{1}, tiles / tasks));
     ranges_ = core::ceil_div(tiles, task_tiles_);
     // Sequences without rows can be more than there is memory for their turns.
     turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;

@@ -5,8 +5,16 @@
 
 namespace tilewise::cpu {
 
-// Queries of a task, at most: their rows of query and output should stay near.
-inline constexpr int64 kMostLanes = 384;
+// Queries of a task, at most. Keys and values are loaded once for all of them, so they are many;
+// but while keys go by, their rows of query and output should stay in the second cache. Where
+// blocks are absent, many would seldom agree on one.
+template <class T>
+int64 most_lanes(const Problem& p) {
+  constexpr int64 kNearBytes = 768 << 10, kLeast = 384, kMost = 1536;
+  const int64 row_bytes = (p.shape.dim + p.shape.value_dim) * static_cast<int64>(sizeof(T));
+  if (p.mask.blocks) return kLeast;
+  return core::larger(kLeast, core::smaller(kMost, kNearBytes / row_bytes));
+}
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
 // queries are cut changes no bit of a result, for lanes know nothing of each other (but a weight of
@@ -110,18 +118,19 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   const int64 tiles_per_worker = cut.longest_first ? 5 : 2;
   const int64 all_lanes = heads * s.group() * s.queries;
   cut.groups = core::smaller(
-      core::larger(int64{1}, kMostLanes / kernels.pitch),
+      core::larger(int64{1}, most_lanes<T>(p) / kernels.pitch),
       core::larger(int64{1}, all_lanes / (kernels.pitch * tiles_per_worker * workers)));
   const int64 lanes = cut.groups * kernels.pitch;
   // Absent blocks are skipped by what one head sees.
   if (!p.mask.blocks && 2 * s.queries <= lanes)
     cut.heads = core::smaller(s.group(), lanes / s.queries);
+  cut.head_tiles = core::ceil_div(s.group(), cut.heads);
+  cut.heads = core::ceil_div(s.group(), cut.head_tiles);
   cut.row_tiles = core::ceil_div(s.queries, core::smaller(s.queries, lanes / cut.heads));
   cut.rows = core::smaller(s.queries,
                            core::round_up(core::ceil_div(s.queries, cut.row_tiles), kernels.lanes));
   cut.row_tiles = core::ceil_div(s.queries, cut.rows);
   cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
-  cut.head_tiles = core::ceil_div(s.group(), cut.heads);
   halve_last(cut, kernels, s.queries, workers);
 
   // Tiles of neighbouring key heads follow each other where a head has one.
