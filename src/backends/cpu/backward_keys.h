@@ -20,13 +20,16 @@ inline constexpr int64 kMostQueryGroups = 16;
 // Keys of a tile.
 inline constexpr int64 kKeys = 64;
 
-// Tiles of a task, at most. Queries are loaded once for all of them, and their gradients are added
-// to; keys, values and their gradients should not be much beyond the second cache.
+// Tiles of a task that are worth loading queries for, and adding to their gradients.
+inline constexpr int64 kEnoughTiles = 4;
+
+// Tiles of a task, at most: keys, values and their gradients should not be much beyond the second
+// cache.
 template <class T>
-int64 most_task_tiles(const Shape& s) {
-  constexpr int64 kNearBytes = 1 << 20, kLeast = 4, kMost = 8;
+int64 most_tiles(const Shape& s) {
+  constexpr int64 kNearBytes = 1 << 20, kMost = 8;
   const int64 tile_bytes = 2 * kKeys * (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
-  return core::larger(kLeast, core::smaller(kMost, kNearBytes / tile_bytes));
+  return core::larger(kEnoughTiles, core::smaller(kMost, kNearBytes / tile_bytes));
 }
 
 // Products read a few columns of all rows. Rows a power of two apart would meet in a few sets of
@@ -89,10 +92,13 @@ class KeyPass {
       : p_(p), kernels_(kernels), sums_(sums) {
     const Shape& s = p.shape;
     const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
-    // Enough tasks for all, of as many keys as that allows. Bits do not depend on it.
+    // A few tasks a worker, or many of more keys. Bits do not depend on it.
     const int64 tiles = core::ceil_div(s.keys, kKeys);
-    const int64 tasks = core::ceil_div(int64{4} * workers, heads);
-    task_tiles_ = core::smaller(most_task_tiles<T>(s), core::larger(int64{1}, tiles / tasks));
+    const auto shared = [&](int64 most, int64 tasks_per_worker) {
+      return core::smaller(most, tiles / core::ceil_div(tasks_per_worker * workers, heads));
+    };
+    task_tiles_ =
+        core::larger(int64{1}, core::larger(shared(kEnoughTiles, 4), shared(most_tiles<T>(s), 8)));
     ranges_ = core::ceil_div(tiles, task_tiles_);
     // Sequences without rows can be more than there is memory for their turns.
     turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;

@@ -5,15 +5,17 @@
 
 namespace tilewise::cpu {
 
-// Queries of a task, at most. Keys and values are loaded once for all of them, so they are many;
-// but while keys go by, their rows of query and output should stay in the second cache. Where
-// blocks are absent, many would seldom agree on one.
+// Queries of a task that are worth loading keys and values for.
+inline constexpr int64 kEnoughLanes = 384;
+
+// Queries of a task, at most: while keys go by, their rows of query and output should stay in the
+// second cache. Where blocks are absent, more than enough would seldom agree on one.
 template <class T>
 int64 most_lanes(const Problem& p) {
-  constexpr int64 kNearBytes = 768 << 10, kLeast = 384, kMost = 1536;
+  constexpr int64 kNearBytes = 768 << 10, kMost = 1536;
   const int64 row_bytes = (p.shape.dim + p.shape.value_dim) * static_cast<int64>(sizeof(T));
-  if (p.mask.blocks) return kLeast;
-  return core::larger(kLeast, core::smaller(kMost, kNearBytes / row_bytes));
+  if (p.mask.blocks) return kEnoughLanes;
+  return core::larger(kEnoughLanes, core::smaller(kMost, kNearBytes / row_bytes));
 }
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
@@ -114,13 +116,15 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   const int64 heads = s.batch * s.key_heads;
   if (s.queries == 0 || heads == 0) return cut;
 
-  // Enough tiles that nobody waits long for the last one, as large as that allows.
-  const int64 tiles_per_worker = cut.longest_first ? 5 : 2;
-  const int64 all_lanes = heads * s.group() * s.queries;
-  cut.groups = core::smaller(
-      core::larger(int64{1}, most_lanes<T>(p) / kernels.pitch),
-      core::larger(int64{1}, all_lanes / (kernels.pitch * tiles_per_worker * workers)));
-  const int64 lanes = cut.groups * kernels.pitch;
+  // A few tiles a worker, so that nobody waits long for the last one. Where there are more than a
+  // few, they are larger.
+  const auto shared = [&](int64 most, int64 tiles_per_worker) {
+    const int64 all = heads * s.group() * s.queries;
+    return core::smaller(most, all / (tiles_per_worker * workers)) / kernels.pitch;
+  };
+  const int64 groups =
+      core::larger(shared(kEnoughLanes, cut.longest_first ? 5 : 2), shared(most_lanes<T>(p), 6));
+  const int64 lanes = core::larger(int64{1}, groups) * kernels.pitch;
   // Absent blocks are skipped by what one head sees.
   if (!p.mask.blocks && 2 * s.queries <= lanes)
     cut.heads = core::smaller(s.group(), lanes / s.queries);
