@@ -79,7 +79,7 @@ TEST_F(Registry, UnknownInstructionSetIsRefused) {
 TEST_F(Registry, EnvironmentForcesAnInstructionSet) {
   setenv("TILEWISE_CPU_ISA", "portable", 1);
   ASSERT_TRUE(choose(small_problem(), Machine{}, plan_).ok());
-  EXPECT_STREQ(plan_.note, "portable");
+  EXPECT_STREQ(plan_.note, "portable, row by row for few queries");
 }
 
 TEST_F(Registry, RefusalNamesEveryReason) {

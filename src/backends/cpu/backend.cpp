@@ -83,7 +83,10 @@ void describe(const Problem& p, const Isa& isa, Plan& plan) {
                         {"rows that are copied", decoding.copies, 2, 1},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
   Text note(plan.note, sizeof plan.note);
-  note.add("%s%s", isa.name, pairs ? ", products of bfloat16" : "");
+  const char* way = decoding.few ? ", row by row for few queries"
+                    : pairs      ? ", products of bfloat16"
+                                 : "";
+  note.add("%s%s", isa.name, way);
   const char* separator = "; slower by about: ";
   for (const Cost& cost : costs) {
     const double factor = p.operation == TW_BACKWARD ? cost.backward : cost.forward;

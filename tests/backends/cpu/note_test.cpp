@@ -1,0 +1,60 @@
+// What the backend says of how it would run a problem.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "plan/backend.h"
+
+namespace tilewise {
+namespace {
+
+class CpuNote : public testing::Test {
+ protected:
+  void SetUp() override {
+    const char* before = std::getenv("TILEWISE_CPU_ISA");
+    before_ = before ? before : "";
+    setenv("TILEWISE_CPU_ISA", "portable", 1);
+  }
+  void TearDown() override { setenv("TILEWISE_CPU_ISA", before_.c_str(), 1); }
+
+  static Problem problem_of(std::int64_t queries, DType dtype) {
+    Problem problem;
+    problem.shape = {1, queries, 512, 2, 2, 64, 64};
+    problem.queries.rows = queries;
+    problem.keys.rows = 512;
+    for (View* view : {&problem.query, &problem.key, &problem.value}) view->dtype = dtype;
+    return problem;
+  }
+
+  static std::string note_of(const Problem& problem) {
+    Plan plan;
+    const Status status = choose(problem, Machine{}, plan);
+    return status.ok() ? plan.note : status.sentence;
+  }
+
+ private:
+  std::string before_;
+};
+
+TEST_F(CpuNote, NamesTheInstructionSet) {
+  EXPECT_EQ(note_of(problem_of(100, DType::kFloat32)), "portable");
+}
+
+TEST_F(CpuNote, SaysWhatIsSlowerAndByHowMuch) {
+  Problem problem = problem_of(100, DType::kBFloat16);
+  problem.scores.softcap = 30;
+  problem.mask.visible.dtype = DType::kBool;
+  EXPECT_EQ(note_of(problem), "portable; slower by about: softcap x 1.3, boolean mask x 1.3");
+  problem.operation = TW_BACKWARD;
+  EXPECT_EQ(note_of(problem), "portable; slower by about: softcap x 1.2, boolean mask x 1.2");
+}
+
+TEST_F(CpuNote, SaysWhenRowsAreTakenOneByOne) {
+  EXPECT_EQ(note_of(problem_of(1, DType::kFloat32)), "portable, row by row for few queries");
+  EXPECT_EQ(note_of(problem_of(1, DType::kFloat8E4M3)),
+            "portable, row by row for few queries; slower by about: rows that are copied x 2");
+}
+
+}  // namespace
+}  // namespace tilewise
