@@ -73,6 +73,10 @@ TEST_F(Share, EnvironmentLowersIt) {
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
   setenv("TILEWISE_LEAST_SHARE", "0", 1);
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 8);
+  for (const char* nothing : {"", "abc", "0 of them"}) {
+    setenv("TILEWISE_LEAST_SHARE", nothing, 1);
+    EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
+  }
 }
 
 }  // namespace

@@ -26,13 +26,14 @@ struct Cut {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
-  int64 halves = 0, half_rows = 0;  // the last row tiles, which are shorter and taken last
-  int64 groups = 1;                 // of lanes, in a task
-  int64 together = 1;               // tiles of a task, of neighbouring key heads
+  int64 half_rows = 0;  // of the last two row tiles, if they are shorter and taken last
+  int64 groups = 1;     // of lanes, in a task
+  int64 together = 1;   // tiles of a task, of neighbouring key heads
   int64 splits = 1, split_keys = core::kUnlimited;
   bool longest_first = false;
 
   int64 lanes() const { return rows * heads; }
+  int64 halves() const { return half_rows > 0 ? 2 : 0; }
   int64 tiles() const { return batch * key_heads * head_tiles * row_tiles; }
 
   QueryTile tile(const Problem& p, int64 n) const {
@@ -52,15 +53,15 @@ struct Cut {
   // Tiles of late rows have the most keys under a causal mask. Otherwise tiles of one head follow
   // each other, while its keys are still near.
   TilePlace place(int64 n) const {
-    const int64 others = batch * key_heads * head_tiles, whole = row_tiles - halves;
+    const int64 others = batch * key_heads * head_tiles, whole = row_tiles - halves();
     if (longest_first) return {row_tiles - 1 - n / others, n % others};
     if (n < whole * others) return {n % whole, n / whole};
     const int64 late = n - whole * others;
-    return {whole + late % halves, late / halves};
+    return {whole + late % halves(), late / halves()};
   }
 
   Range rows_of(int64 row_tile, int64 length) const {
-    const int64 whole = row_tiles - halves;
+    const int64 whole = row_tiles - halves();
     if (row_tile < whole) return tile_range(row_tile, rows, length);
     const int64 begin = core::smaller(length, whole * rows + (row_tile - whole) * half_rows);
     return {begin, core::smaller(length, begin + half_rows)};
@@ -101,7 +102,6 @@ void halve_last(Cut& cut, const Kernels<T>& kernels, int64 queries, int workers)
   const int64 left = queries - (cut.row_tiles - 1) * cut.rows;
   if (cut.longest_first || !few || cut.row_tiles < 2 || left <= kernels.pitch) return;
   cut.half_rows = core::round_up(core::ceil_div(left, 2), kernels.lanes);
-  cut.halves = 2;
   ++cut.row_tiles;
 }
 

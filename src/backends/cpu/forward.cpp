@@ -36,7 +36,7 @@ struct Scratch {
     if (is_few(cut, kernels)) {
       few_keys = arena.take<FewArgs<T>>(lists);
       few_values = arena.take<FewArgs<T>>(lists);
-      copies = arena.take<T>(kMostFew * core::larger(dims.key, dims.value));
+      copies = arena.take<T>(kRowsAtOnce * core::larger(dims.key, dims.value));
       sums = arena.take<T>(kMostFew * dims.value);
     } else {
       key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);

@@ -134,6 +134,8 @@ struct AccumulateArgs {
 
 // As many queries take their keys and values row by row; no more than a vector has lanes.
 inline constexpr int64 kMostFew = 8;
+// Of values so many rows are added at once.
+inline constexpr int64 kRowsAtOnce = 8;
 // Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
 // to be read in its own order.
 inline constexpr int64 kMostTogether = 8;
@@ -147,7 +149,7 @@ struct FewArgs {
   int64 count, pitch;  // of queries; of columns in scratch memory
   T* columns;          // [column][query] in the kernels' own order: the queries; room for sums
   T* scores;           // [key][lane]; weights, of values
-  T* copies;           // room for kMostFew rows
+  T* copies;           // room for kRowsAtOnce rows
   Ahead ahead = {};    // fetched on the way, row by row
 };
 

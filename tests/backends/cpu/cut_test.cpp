@@ -69,10 +69,10 @@ TEST_P(CpuCut, TakesShorterTilesLast) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     int64 cuts = 0;
     for_each_cut(kernels, [&](const Problem& p, const Cut& cut) {
-      if (cut.halves == 0) return;
+      if (cut.halves() == 0) return;
       ++cuts;
       ASSERT_FALSE(cut.longest_first);
-      const int64 whole = cut.tiles() / cut.row_tiles * (cut.row_tiles - cut.halves);
+      const int64 whole = cut.tiles() / cut.row_tiles * (cut.row_tiles - cut.halves());
       for (int64 n = 0; n < cut.tiles(); ++n) {
         const int64 rows = cut.tile(p, n).rows.size();
         if (n < whole) {

@@ -23,7 +23,7 @@ struct Few {
         copied(dim != pitch),
         rows(index(kMostFew * pitch)),
         columns(rows.size()),
-        copies(rows.size()),
+        copies(index(kRowsAtOnce * pitch)),
         scores(index(keys * kernels.pitch)) {
     for (int64 q = 0; q < queries; ++q)
       for (int64 c = 0; c < dim; ++c) rows[index(q * pitch + c)] = static_cast<T>(number(c, q));

@@ -288,8 +288,8 @@ struct Few {
       with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         int64 key = 0;
-        for (; key + kMostFew <= a.rows.count; key += kMostFew)
-          add_keys<dtype, copies, queries, kMostFew>(a, key);
+        for (; key + kRowsAtOnce <= a.rows.count; key += kRowsAtOnce)
+          add_keys<dtype, copies, queries, kRowsAtOnce>(a, key);
         for (; key < a.rows.count; ++key) add_keys<dtype, copies, queries, 1>(a, key);
         gather<dtype, queries>(a, factor, to);
       });
