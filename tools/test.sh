@@ -87,6 +87,7 @@ whole_list() {
 # some path.
 analysis() {
   checks='-*,clang-analyzer-core.*,clang-analyzer-cplusplus.*,-clang-analyzer-core.NullDereference'
+  checks=$checks,performance-unnecessary-value-param
   find src cli -name '*.cpp' | sort |
     xargs -n 1 -P "$jobs" clang-tidy-14 --quiet --checks="$checks" -p build/tidy \
       2>"$results/analysis.log"
