@@ -28,8 +28,6 @@ RANDOM_CALLS = "random calls"  # the check that has a thousand cases and more
 # How many random calls are made (docs/numerics.md): few, and first those of one family alone.
 SMALL = {"TILEWISE_TIER": "smoke"}
 FIRST = {**SMALL, "TILEWISE_CASE": "random/gauss"}
-# The mistakes stand in the plain backend and in what all share, so no other one may run.
-WHERE = {"TILEWISE_BACKEND": "plain"}
 FAMILIES = 30  # how much longer all take than one, at most
 Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
@@ -111,6 +109,17 @@ def used_in_core(wound: Wound, root: Path = ROOT) -> bool:
     return any(mention.search(path.read_text()) for path in (root / "src/core").glob("*.h"))
 
 
+def backend_of(wound: Wound, root: Path = ROOT) -> str:
+    """The backend that runs with the mistake: plain, unless it stands in cpu and not in plain."""
+    mention = re.compile(rf"\bWound::{wound.value}\b")
+
+    def has(backend: str) -> bool:
+        files = (root / "src/backends" / backend).rglob("*.*")
+        return any(mention.search(path.read_text()) for path in files)
+
+    return "cpu" if has("cpu") and not has("plain") else "plain"
+
+
 def bare_name(suite: str, test: str) -> tuple[str, str]:
     """Both without parameters and types: ("Kinds/Float", "Fits/1") is ("Float", "Fits")."""
     parts = [part for part in suite.split("/") if not part.isdigit()]
@@ -184,11 +193,12 @@ class Suite(NamedTuple):
 
 
 class Runner:
-    """Runs the test programs of the wounded build, suite by suite."""
+    """Runs the test programs of the wounded build on one backend, suite by suite."""
 
-    def __init__(self, build: Path, core: Path) -> None:
+    def __init__(self, build: Path, core: Path, backend: str) -> None:
         """Finds the programs and the words of core."""
         self.folder = build / "tests"
+        self.backend = backend
         self.words = sorted(path.stem for path in core.glob("*.h"))
         found = [path for path in self.folder.glob("test_*") if path.is_file()]
         self.programs = sorted(
@@ -197,7 +207,8 @@ class Runner:
         self.suites: list[Suite] = []  # the quickest first
 
     def _run(self, program: str, chosen: str, limit: float | None, extra: Environment) -> Ended:
-        environment = {**os.environ, **extra, **WHERE, "GTEST_COLOR": "no"}
+        forced = {"TILEWISE_BACKEND": self.backend, "GTEST_COLOR": "no"}
+        environment = {**os.environ, **extra, **forced}
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
             command = [
@@ -328,6 +339,18 @@ def build() -> None:
             sys.exit(f"{' '.join(command)} failed.")
 
 
+def ready_runner(build: Path, backend: str) -> Runner:
+    """One that knows how long each suite takes, once all have passed."""
+    runner = Runner(build, ROOT / "src/core", backend)
+    if not runner.programs:
+        sys.exit(f"{build} holds no test programs: is gtest installed?")
+    failures = runner.learn()
+    if failures:
+        show(Verdict(Wound("", "", "", False), failures))
+        sys.exit(f"Without any wound the tests of {backend} fail: mend that first.")
+    return runner
+
+
 def main(arguments: list[str]) -> int:
     """1 when a wound was missed, a scar was not left alone, or there was nothing to examine."""
     parser = argparse.ArgumentParser(
@@ -352,16 +375,15 @@ def main(arguments: list[str]) -> int:
         build()
 
     begin = time.monotonic()
-    runner = Runner(given.build, ROOT / "src/core")
-    if not runner.programs:
-        sys.exit(f"{given.build} holds no test programs: is gtest installed?")
-    failures = runner.learn()
-    if failures:
-        show(Verdict(Wound("", "", "", False), failures))
-        sys.exit("Without any wound the tests fail: mend that first.")
+    runners = {
+        backend: ready_runner(given.build, backend)
+        for backend in sorted(set(map(backend_of, wounds)))
+    }
     run_all = given.all or given.wound is not None
     verdicts = examine_all(
-        wounds, lambda wound: runner.examine(wound, run_all), os.cpu_count() or 1
+        wounds,
+        lambda wound: runners[backend_of(wound)].examine(wound, run_all),
+        os.cpu_count() or 1,
     )
     if given.wound:
         show(verdicts[0])

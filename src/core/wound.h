@@ -145,6 +145,41 @@
   WOUND(kEncodeTwice, "encode-twice", "Small floats are rounded to one bit more first.")           \
   WOUND(kQueryFactorForgotten, "query-factor-forgotten", "The query's FP8 factor is forgotten.")   \
   WOUND(kValueFactorOfKey, "value-factor-of-key", "Values are widened by the key's FP8 factor.")   \
+  WOUND(kQueriesOfFirstGroup, "queries-of-first-group",                                            \
+        "All lanes of a tile take the queries of its first group.")                                \
+  WOUND(kStretchLate, "stretch-late",                                                              \
+        "A group begins at the block of keys behind the first that it sees.")                      \
+  WOUND(kSplitLost, "split-lost", "What the last split of the keys found is not merged.")          \
+  WOUND(kSplitShareForgotten, "split-share-forgotten",                                             \
+        "Splits of the keys are added up without their shares.")                                   \
+  WOUND(kKeysOfFirstHead, "keys-of-first-head",                                                    \
+        "Key heads that are taken together all read the keys of the first.")                       \
+  WOUND(kFewLastKeys, "few-last-keys",                                                             \
+        "With few queries, values behind the last whole step are left out.")                       \
+  WOUND(kEvenForOdd, "even-for-odd",                                                               \
+        "With few queries, pairs of bfloat16 leave in exchanged places.")                          \
+  WOUND(kHalfTileTwice, "half-tile-twice",                                                         \
+        "Of a tile that is cut in two, the first half is done twice.")                             \
+  WOUND(kLanesSeeAlike, "lanes-see-alike", "All lanes of a group see what its last row sees.")     \
+  WOUND(kGroupUnmasked, "group-unmasked",                                                          \
+        "A group that sees a part of a tile of keys is not masked.")                               \
+  WOUND(kSlopeOfFirstLane, "slope-of-first-lane",                                                  \
+        "All lanes of a tile take the slope of its first head.")                                   \
+  WOUND(kDropoutRowOff, "dropout-row-off", "Dropout decides for the row above.")                   \
+  WOUND(kBiasOfFirstGroup, "bias-of-first-group",                                                  \
+        "All lanes of a tile take the bias of its first group.")                                   \
+  WOUND(kBlocksOfFirstRow, "blocks-of-first-row",                                                  \
+        "All rows of a tile see the blocks that its first row sees.")                              \
+  WOUND(kPositionsUnmoved, "positions-unmoved",                                                    \
+        "Each tile of keys takes ALiBi's distances for those of the first.")                       \
+  WOUND(kTurnLost, "turn-lost",                                                                    \
+        "The last range of keys adds nothing to the gradient of the queries.")                     \
+  WOUND(kKeysOfFirstGroup, "keys-of-first-group",                                                  \
+        "Where groups see different keys, the first alone adds to their gradients.")               \
+  WOUND(kIdleLanesKept, "idle-lanes-kept",                                                         \
+        "Lanes that hold no row add to the gradients what the workspace held.")                    \
+  WOUND(kQueryHeadLost, "query-head-lost",                                                         \
+        "The gradients of a key head lack the last query head of its group.")                      \
   SCAR(kWeightsNarrow, "weights-narrow",                                                           \
        "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \
   SCAR(kExpInexact, "exp-inexact",                                                                 \

@@ -51,6 +51,20 @@ class List(unittest.TestCase):
             with self.subTest(wound=each.name):
                 self.assertRegex(text, rf"\bWound::{each.value}\b")
 
+    def test_backends(self) -> None:
+        """A mistake runs where it stands; what both have, and what is in neither, in plain."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for backend, text in {
+                "cpu": "Wound::kHere Wound::kBoth",
+                "plain": "Wound::kBoth",
+            }.items():
+                (root / "src/backends" / backend).mkdir(parents=True)
+                (root / "src/backends" / backend / "forward.cpp").write_text(text)
+            for value, backend in {"kHere": "cpu", "kBoth": "plain", "kHer": "plain"}.items():
+                wound = Wound(value, value, "", False)
+                self.assertEqual(mutants.backend_of(wound, root), backend)
+
     def test_an_empty_list_fails(self) -> None:
         """Nothing examined proves nothing."""
         self.assertEqual(mutants.summary([])[1], 1)
@@ -162,7 +176,7 @@ class Programs(unittest.TestCase):
             program = self.folder / "tests" / name
             program.write_text(PROGRAM)
             program.chmod(0o755)
-        self.runner = mutants.Runner(self.folder, self.folder)
+        self.runner = mutants.Runner(self.folder, self.folder, "plain")
 
     def test_programs_and_suites(self) -> None:
         """Nothing that does not see the library; the quickest suite first."""

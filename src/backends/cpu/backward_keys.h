@@ -153,14 +153,16 @@ class KeyPass {
     if (columns.empty()) return;
     load_keys(place, key_head, columns, s);
     const Range tiles = tiles_of(b, range);
-    for (int64 g = 0; g < p_.shape.group(); ++g) {
+    const int64 heads = p_.shape.group() - wounded(Wound::kQueryHeadLost);
+    for (int64 g = 0; g < heads; ++g) {
       const int64 h = key_head * p_.shape.group() + g;
       const Head<T> head(p_, b, h);
       for (int64 t = tiles.end - 1; t >= tiles.begin; --t) {
         const QueryTile tile{b, h, 1, tile_range(t, query_tile_, head.queries.length)};
         if (!tile.rows.empty()) take(head, tile, columns, s);
         wait_for_turn(b, h, range, t);
-        if (!tile.rows.empty()) add_to_rows(head, tile, columns, s);
+        const bool lost = range + 1 == ranges_ && wounded(Wound::kTurnLost);
+        if (!tile.rows.empty() && !lost) add_to_rows(head, tile, columns, s);
         std::atomic_ref(turn(b, h, range)).store(t, std::memory_order_release);
       }
     }
@@ -232,7 +234,8 @@ class KeyPass {
         also = {};
       }
       // Where groups see different keys, each adds its own.
-      for (int64 g = 0; g < (whole ? 1 : groups); ++g) add_to_keys(at, g, whole ? groups : 1, s);
+      const int64 turns = whole || wounded(Wound::kKeysOfFirstGroup) ? 1 : groups;
+      for (int64 g = 0; g < turns; ++g) add_to_keys(at, g, whole ? groups : 1, s);
     });
   }
 
@@ -278,7 +281,7 @@ class KeyPass {
     s.seen[n * s.groups + g] = seen;
     const int64 first = (seen.begin - keys.begin) * lanes;
     // Products go over all lanes, also those that hold no row.
-    if (rows.group.vectors * kernels_.lanes < lanes) {
+    if (rows.group.vectors * kernels_.lanes < lanes && !wounded(Wound::kIdleLanesKept)) {
       for (T* numbers : {weights, raw})
         for (int64 i = 0; i < seen.size() * lanes; ++i) numbers[first + i] = 0;
     }

@@ -187,6 +187,7 @@ class Forward {
       for (int64 g = 0; g < groups; ++g) {
         // Whole blocks of keys, counted from the tile's first.
         Range seen = core::intersect(columns, s.lanes[g].seen);
+        if (wounded(Wound::kStretchLate)) seen.begin += kRowStep - 1;
         seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
@@ -219,7 +220,8 @@ class Forward {
             Scratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
-    const T* unit = scorer.score(tile, group, query_of(g, s), keys, s.weights);
+    const T* query = query_of(wounded(Wound::kQueriesOfFirstGroup) ? 0 : g, s);
+    const T* unit = scorer.score(tile, group, query, keys, s.weights);
     const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors};
     const RunningRows<T> rows = s.running(g, kernels_.pitch);
     kernels_.raise({weights, s.scores.largest, unit, rows, scorer.keep(tile, group, keys.columns)});
@@ -262,7 +264,8 @@ class Forward {
   void take_few(const QueryTile& tile, Range columns, Scratch<T>& s) const {
     const Place place = p_.keys.place(tile.b);
     for (int64 g = 0; g < cut_.together; ++g) {
-      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + g};
+      const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
+      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + other};
       const RowList keys{s.rows.at + g * kTileKeys}, values{s.ahead.at + g * kTileKeys};
       s.few_keys[g].rows = keys.of_keys(p_.key, of, columns, p_.shape.dim);
       s.few_values[g].rows = values.of_keys(p_.value, of, columns, p_.shape.value_dim);
@@ -334,16 +337,17 @@ class Forward {
   }
 
   void merge(const QueryTile& tile, int64 n, int64 lane, Scratch<T>& s) const {
-    const int64 dim = p_.shape.value_dim;
+    const int64 dim = p_.shape.value_dim, splits = cut_.splits - wounded(Wound::kSplitLost);
     const auto part = [&](int64 split) { return (n * cut_.splits + split) * cut_.lanes() + lane; };
     core::Row<T> seen;
-    for (int64 split = 0; split < cut_.splits; ++split)
+    for (int64 split = 0; split < splits; ++split)
       seen = core::merge(seen, parts_.row[part(split)]);
     for (int64 c = 0; c < dim; ++c) s.row[c] = 0;
-    for (int64 split = 0; split < cut_.splits; ++split) {
+    for (int64 split = 0; split < splits; ++split) {
       const core::Row<T> row = parts_.row[part(split)];
       if (row.sum == 0) continue;
-      const T share = core::exp2(row.max - core::shift(seen.max));
+      T share = core::exp2(row.max - core::shift(seen.max));
+      if (wounded(Wound::kSplitShareForgotten)) share = 1;
       const T* from = parts_.output + part(split) * dim;
       for (int64 c = 0; c < dim; ++c) s.row[c] += share * from[c];
     }

@@ -72,10 +72,11 @@ struct Group {
     seen = {core::kUnlimited, 0};
     shared = {0, core::kUnlimited};
     for (int64 lane = 0; lane < count; ++lane) {
-      const Range keys = band.visible_keys(tile.row(first + lane));
+      const int64 seeing = wounded(Wound::kLanesSeeAlike) ? count - 1 : lane;
+      const Range keys = band.visible_keys(tile.row(first + seeing));
       begin[lane] = keys.begin;
       end[lane] = keys.end;
-      shared = core::intersect(shared, keys);
+      if (!wounded(Wound::kGroupUnmasked)) shared = core::intersect(shared, keys);
       if (keys.empty()) continue;
       seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
     }
@@ -85,12 +86,14 @@ struct Group {
       end[lane] = end[count - 1];
     }
     if (slope)
-      fill(kernels, tile, slope,
-           [&](int64 l) { return Head<T>(p, tile.b, tile.head(l)).alibi.slope; });
+      fill(kernels, tile, slope, [&](int64 l) {
+        const int64 lane = wounded(Wound::kSlopeOfFirstLane) ? 0 : l;
+        return Head<T>(p, tile.b, tile.head(lane)).alibi.slope;
+      });
     if (!drop_row) return;
     const int64* base = p.dropout.base;
     fill(kernels, tile, drop_row, [&](int64 l) {
-      const int64 row = tile.row(l) + base[2];
+      const int64 row = tile.row(l) + base[2] - wounded(Wound::kDropoutRowOff);
       return static_cast<uint32>(row / 16 * 8 + row % 8);
     });
     fill(kernels, tile, drop_upper,

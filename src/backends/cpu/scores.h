@@ -93,7 +93,8 @@ class Scorer {
     const int64 diagonal = p_.band(tile.b).diagonal;
     for (int64 lane = 0; lane < group.vectors * kernels_.lanes; ++lane) {
       const int64 held = core::smaller(group.first + lane, tile.lanes() - 1);
-      scratch_.position[lane] = static_cast<T>(tile.row(held) + diagonal - columns.begin);
+      const int64 origin = wounded(Wound::kPositionsUnmoved) ? 0 : columns.begin;
+      scratch_.position[lane] = static_cast<T>(tile.row(held) + diagonal - origin);
     }
     return scratch_.position;
   }

@@ -275,7 +275,9 @@ struct Few {
       int64 c = 0;
       for (; c < split; c += 2 * kLanes) {
         const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
-        add(c, zip<false>(even, odd));
+        V low = zip<false>(even, odd);
+        if (core::wounded(core::Wound::kEvenForOdd)) low = zip<false>(odd, even);
+        add(c, low);
         add(c + kLanes, zip<true>(even, odd));
       }
       for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
@@ -290,6 +292,7 @@ struct Few {
         int64 key = 0;
         for (; key + kRowsAtOnce <= a.rows.count; key += kRowsAtOnce)
           add_keys<dtype, copies, queries, kRowsAtOnce>(a, key);
+        if (core::wounded(core::Wound::kFewLastKeys)) key = a.rows.count;
         for (; key < a.rows.count; ++key) add_keys<dtype, copies, queries, 1>(a, key);
         gather<dtype, queries>(a, factor, to);
       });
