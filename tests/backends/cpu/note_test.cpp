@@ -12,11 +12,15 @@ namespace {
 class CpuNote : public testing::Test {
  protected:
   void SetUp() override {
-    const char* before = std::getenv("TILEWISE_CPU_ISA");
-    before_ = before ? before : "";
-    setenv("TILEWISE_CPU_ISA", "portable", 1);
+    for (Forced& each : forced_) {
+      const char* before = std::getenv(each.variable);
+      each.before = before ? before : "";
+      setenv(each.variable, each.value, 1);
+    }
   }
-  void TearDown() override { setenv("TILEWISE_CPU_ISA", before_.c_str(), 1); }
+  void TearDown() override {
+    for (const Forced& each : forced_) setenv(each.variable, each.before.c_str(), 1);
+  }
 
   static Problem problem_of(std::int64_t queries, DType dtype) {
     Problem problem;
@@ -34,7 +38,11 @@ class CpuNote : public testing::Test {
   }
 
  private:
-  std::string before_;
+  struct Forced {
+    const char *variable, *value;
+    std::string before;
+  };
+  Forced forced_[2] = {{"TILEWISE_BACKEND", "cpu", ""}, {"TILEWISE_CPU_ISA", "portable", ""}};
 };
 
 TEST_F(CpuNote, NamesTheInstructionSet) {
