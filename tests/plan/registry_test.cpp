@@ -103,8 +103,8 @@ TEST_F(Registry, WorkspaceGrowsLinearlyWithLength) {
     EXPECT_TRUE(choose(problem, Machine{}, plan_).ok());
     return plan_.workspace_bytes;
   };
-  // Tiles of a short call may be smaller; those of a long one have their full size, but for what
-  // makes them all alike.
+  // Tiles of a short call may be smaller. Those of a long one have their full size where they fill
+  // its length; else all are a few rows shorter.
   EXPECT_EQ(bytes(TW_FORWARD, 3 << 13), bytes(TW_FORWARD, 3 << 19));
   const int64 once = bytes(TW_BACKWARD, 1 << 15), twice = bytes(TW_BACKWARD, 1 << 16);
   EXPECT_LE(twice, 2 * once);

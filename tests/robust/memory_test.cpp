@@ -155,6 +155,7 @@ TEST(LinearMemory, TwiceTheLengthTakesAtMostTwiceTheWorkspace) {
   }
 }
 
+// At lengths that tiles of the full size fill; else all are a few rows shorter.
 TEST(LinearMemory, ForwardStopsGrowing) {
   EXPECT_EQ(LongCall(3 << 14, Feature::kPlain).workspace(TW_FORWARD),
             LongCall(3 << 19, Feature::kPlain).workspace(TW_FORWARD));
