@@ -52,14 +52,17 @@ struct KeyScratch {
     const int64 lanes = kernels.pitch, tile = kKeys * lanes;
     list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));
     key = arena.take<T>((task_keys + kKeysBeyond) * pitch);
-    key_numbers = kernels.pairs() ? arena.take<T>((task_keys + kKeysBeyond) * pitch) : key;
+    key_right =
+        kernels.pairs() ? arena.take<T>((task_keys + kKeysBeyond) / kernels.packed() * pitch) : key;
     value = arena.take<T>((task_keys + kKeysBeyond) * value_pitch);
     key_gradient = arena.take<T>(task_keys * pitch);
     value_gradient = arena.take<T>(task_keys * value_pitch);
     query = arena.take<T>(groups * lanes * pitch);
     output = arena.take<T>(groups * lanes * value_pitch);
-    weights = arena.take<T>(groups * tile);
-    raw = arena.take<T>(groups * lanes * task_keys);
+    // Registers of AMX read rows that nobody asked for.
+    weights = arena.take<T>(groups * tile + kKeysBeyond * lanes);
+    by_query = arena.take<T>((groups * task_keys / kernels.packed() + kKeysBeyond) * lanes);
+    if (kernels.pairs()) by_key = arena.take<T>(groups * tile + kKeysBeyond * lanes);
     gradient = p.scores.softcap > 0 ? arena.take<T>(tile) : nullptr;
     seen = arena.take<Range>(groups * (task_keys / kKeys));
     ahead_query.at = arena.take<std::byte*>(groups * lanes);
@@ -72,14 +75,18 @@ struct KeyScratch {
   int64 groups, columns, value_columns, pitch, value_pitch;
   ScoreScratch<T> scores;
   RowList list, ahead_query, ahead_output;
-  T *key, *value, *key_numbers;      // [key][dim]: for scores, and as numbers
+  T *key, *value;                    // [key][dim], for scores
+  T* key_right;                      // the same for add_product
   T *key_gradient, *value_gradient;  // [key][dim]
-  T *query, *output;                 // [group][lane][dim]
+  T *query, *output;                 // [group][lane][dim], for add_product
   T* weights;                        // [group][key][lane], of one tile of keys
-  T* raw;                            // [tile of keys][group][key][lane]
-  T* gradient;                       // [key][lane]
-  Range* seen;                       // [tile of keys][group]: keys with weights, in whole blocks
-  T* slope = nullptr;                // [tile of keys][group][lane]
+  // The scores' gradients before the softcap, twice where products are of pairs: pairs of keys for
+  // the queries' gradient, and pairs of lanes, of one tile of keys, for the keys'.
+  T* by_query;          // [tile of keys][group][key][lane]
+  T* by_key = nullptr;  // [group][key][lane]
+  T* gradient;          // [key][lane]
+  Range* seen;          // [tile of keys][group]: keys with weights, in whole blocks
+  T* slope = nullptr;   // [tile of keys][group][lane]
   T* factor;
   GroupRows<T> rows[kMostQueryGroups];
 };
@@ -181,8 +188,7 @@ class KeyPass {
     const Rows keys = s.list.of_keys(p_.key, {p_.keys, place, key_head}, columns, shape.dim);
     const T factor = factor_of<T>(p_.scaling.key, b, key_head);
     load_operand(kernels_, keys, factor, {s.key, s.pitch}, padded);
-    if (s.key_numbers != s.key)
-      load_lanes(kernels_, keys, factor, {s.key_numbers, s.pitch}, padded);
+    if (s.key_right != s.key) load_right(kernels_, keys, factor, {s.key_right, s.pitch}, padded);
     load_operand(kernels_,
                  s.list.of_keys(p_.value, {p_.keys, place, key_head}, columns, shape.value_dim),
                  factor_of<T>(p_.scaling.value, b, key_head), {s.value, s.value_pitch}, padded);
@@ -217,11 +223,12 @@ class KeyPass {
   // All of a tile of queries but its own gradient.
   void take(const Head<T>& head, const QueryTile& tile, Range columns, KeyScratch<T>& s) const {
     const int64 groups = groups_of(tile), lanes = kernels_.pitch;
+    const int64 depth = lanes / kernels_.packed();
     for (int64 g = 0; g < groups; ++g)
       s.rows[g].load({p_, kernels_, sums_}, tile, g * lanes,
                      {s.list,
-                      {s.query + g * lanes * s.pitch, s.pitch},
-                      {s.output + g * lanes * s.value_pitch, s.value_pitch}});
+                      {s.query + g * depth * s.pitch, s.pitch},
+                      {s.output + g * depth * s.value_pitch, s.value_pitch}});
     Ahead fetched = next_rows(p_.query, tile, p_.shape.dim, s.ahead_query);
     Ahead also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.ahead_output);
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
@@ -250,20 +257,20 @@ class KeyPass {
     const Range seen = s.seen[at.n * s.groups + g];
     if (seen.empty()) return;
     const int64 lanes = kernels_.pitch;
-    const T* raw = s.raw + at.n * s.groups * kKeys * lanes;
+    const int64 depth = lanes / kernels_.packed();
     const int64 to = seen.begin - at.task.begin, from = seen.begin - at.keys.begin;
     const auto left = [&](const T* tile) {
-      return LeftSide<T>{tile + (g * kKeys + from) * lanes, lanes, 1, lanes, count, kKeys * lanes};
+      return LeftSide<T>{tile + (g * kKeys + from) * lanes, lanes, 1, depth, count, kKeys * lanes};
     };
     if (p_.gradients.value)
       kernels_.add_product({left(s.weights),
-                            {s.output + g * lanes * s.value_pitch, s.value_pitch},
+                            {s.output + g * depth * s.value_pitch, s.value_pitch},
                             {s.value_gradient + to * s.value_pitch, s.value_pitch},
                             seen.size(),
                             s.value_columns});
     if (p_.gradients.key)
-      kernels_.add_product({left(raw),
-                            {s.query + g * lanes * s.pitch, s.pitch},
+      kernels_.add_product({left(gradients_by_key(at.n, s)),
+                            {s.query + g * depth * s.pitch, s.pitch},
                             {s.key_gradient + to * s.pitch, s.pitch},
                             seen.size(),
                             s.columns});
@@ -274,7 +281,7 @@ class KeyPass {
     const Range keys = at.keys;
     const int64 lanes = kernels_.pitch, n = at.n;
     T* weights = s.weights + g * kKeys * lanes;
-    T* raw = s.raw + (n * s.groups + g) * kKeys * lanes;
+    T* raw = gradients_by_key(n, s) + g * kKeys * lanes;
     Range seen = core::intersect(keys, rows.group.seen);
     if (seen.empty()) seen = {keys.begin, keys.begin};
     seen.begin = keys.begin + (seen.begin - keys.begin) / kRowStep * kRowStep;
@@ -299,12 +306,25 @@ class KeyPass {
           {{to.gradient, seen.size(), rows.group.vectors},
            Scorer<T>(p_, kernels_, s.scores).find_positions(rows.tile, rows.group, seen),
            slope});
+    if (kernels_.pairs())
+      kernels_.pack({seen.size(), to.weights, to.raw,
+                     gradients_by_query(n, g, s) + first / kernels_.packed()});
+  }
+
+  // Of tile n of the keys, [group][key][lane], as the keys' gradient takes them.
+  T* gradients_by_key(int64 n, const KeyScratch<T>& s) const {
+    return s.by_key ? s.by_key : gradients_by_query(n, 0, s);
+  }
+
+  // And of one group, as the queries' does.
+  T* gradients_by_query(int64 n, int64 g, const KeyScratch<T>& s) const {
+    return s.by_query + (n * s.groups + g) * kKeys * kernels_.pitch / kernels_.packed();
   }
 
   // The tile's share of its own rows' gradients, tile of keys by tile of keys.
   void add_to_rows(const Head<T>& head, const QueryTile& tile, Range columns,
                    KeyScratch<T>& s) const {
-    const int64 lanes = kernels_.pitch;
+    const int64 lanes = kernels_.pitch, packed = kernels_.packed();
     const int64 row = sums_.first(tile.b, tile.first_head) + tile.rows.begin;
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
       for (int64 g = 0; g < groups_of(tile); ++g) {
@@ -313,12 +333,12 @@ class KeyPass {
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
         if (sums_.query)
-          kernels_.add_product(
-              {{s.raw + ((n * s.groups + g) * kKeys + first) * lanes, 1, lanes, seen.size(), 1, 0},
-               {s.key_numbers + skipped * s.pitch, s.pitch},
-               {sums_.query + (row + g * lanes) * sums_.pitch, sums_.pitch},
-               group.count,
-               s.columns});
+          kernels_.add_product({{gradients_by_query(n, g, s) + first / packed * lanes, 1, lanes,
+                                 core::ceil_div(seen.size(), packed), 1, 0},
+                                {s.key_right + skipped / packed * s.pitch, s.pitch},
+                                {sums_.query + (row + g * lanes) * sums_.pitch, sums_.pitch},
+                                group.count,
+                                s.columns});
         for (int64 lane = 0; sums_.slope && lane < group.count; ++lane)
           sums_.slope[row + g * lanes + lane] += s.slope[(n * s.groups + g) * lanes + lane];
       }

@@ -15,14 +15,14 @@ struct Known {
   const RowSums<T>& sums;
 };
 
-// Where rows of query and of output gradient go as they come.
+// Where rows of query and of output gradient go as add_product takes them.
 template <class T>
 struct RowsTo {
   const RowList& list;
   Matrix<T> query, output;
 };
 
-// A group's rows of query and output gradient, as they come and in lanes.
+// A group's rows of query and output gradient, in lanes and for add_product.
 template <class T>
 struct GroupRows {
   GroupRows() = default;
@@ -51,7 +51,7 @@ struct GroupRows {
       const T factor = factor_of<T>(scaling, tile.b, key_head);
       load_operand(kernels, rows, factor, by_row, kernels.pitch);
       kernels.to_lanes({by_row.data, by_row.pitch}, width, group.vectors, by_lane);
-      if (kernels.pairs()) load_lanes(kernels, rows, factor, by_row, kernels.pitch);
+      if (kernels.pairs()) load_right(kernels, rows, factor, by_row, kernels.pitch);
     };
     both_ways(p.query, p.scaling.query, p.shape.dim, to.query, columns, query);
     both_ways(p.gradients.output, p.scaling.output_gradient, p.shape.value_dim, to.output,

@@ -178,8 +178,18 @@ struct DifferentiateArgs {
   const T* delta;        // by lane
 };
 
+// A tile of weights and one of the scores' gradients, all lanes of it, as left sides of products:
+// pairs of lanes where the numbers lay, in the beginning of each row, and pairs of keys.
+template <class T>
+struct PackArgs {
+  int64 keys;
+  T *weights, *gradient;
+  T* by_query;  // out: [pair of keys][lane] of the gradients
+};
+
 // The left side of a product: element (r, k) is data[r * row + k * step]. k runs through `depth`
-// numbers of each of `segments`, which lie `next` apart.
+// elements, numbers or pairs, of each of `segments`, which lie `next` apart. Of pairs one is side
+// by side, rows or steps; and kKeysBeyond more rows and steps may be read.
 template <class T>
 struct LeftSide {
   const T* data;
@@ -209,12 +219,15 @@ struct Kernels {
   int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
   int64 keys = 0;              // of a tile in the forward pass
 
-  // Whether products are of bfloat16 pairs and not of numbers.
+  // Whether products are of bfloat16 pairs and not of numbers; and numbers in the place of one.
   bool pairs() const { return load_rows != widen_rows; }
+  int64 packed() const { return pairs() ? 2 : 1; }
 
-  // Rows as `score` takes them, and as numbers: the same where products are of numbers.
+  // Rows as `score` takes them, as numbers, and as the right side of add_product: all the same
+  // where products are of numbers.
   void (*load_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
   void (*widen_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*load_right)(const Rows&, T factor, Matrix<T> to, int64 padded);
   void (*load_panels)(const Rows&, T factor, T* to, int64 panel_keys, T* row);
   void (*store_rows)(const Rows&, const T* factor, Matrix<const T> from);
   // Between rows and lanes: to[c][lane] = from[lane][c], and back.
@@ -245,6 +258,7 @@ struct Kernels {
   // Backward.
   void (*weigh)(const WeighArgs<T>&);
   void (*differentiate)(const DifferentiateArgs<T>&);
+  void (*pack)(const PackArgs<T>&);  // null where products are of numbers
   void (*add_product)(const ProductArgs<T>&);
   void (*add_slopes)(const SlopeArgs<T>&);
   void (*dot_rows)(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to);

@@ -68,6 +68,13 @@ void load_operand(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<
                          : load_lanes(kernels, rows, factor, to, padded);
 }
 
+// Rows as the right side of add_product, into scratch.
+template <class T>
+void load_right(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
+  return kernels.pairs() ? kernels.load_right(rows, factor, to, padded)
+                         : load_lanes(kernels, rows, factor, to, padded);
+}
+
 // Rows of `from`, each times its factor, into memory. Types that no instruction set writes go
 // number by number.
 template <class T>

@@ -31,26 +31,29 @@ struct TilePairs {
     };
   };
 
-  // Registers 0 to 3 += 16 rows of `left`, row_bytes apart, times `right`, over `depth` pairs.
+  TW_INLINE static unsigned long bytes(int64 pitch) {
+    return static_cast<unsigned long>(pitch) * 4;
+  }
+
+  // Registers 0 to 3 += 16 rows of `left` times `right`, over `depth` pairs.
   template <int vectors>
-  TW_INLINE static void multiply(const float* left, int64 row_bytes, const float* right,
-                                 int64 depth) {
-    constexpr int64 kRightBytes = kPitch * 4;
+  TW_INLINE static void multiply(Matrix<const float> left, Matrix<const float> right, int64 depth) {
+    const unsigned long left_bytes = bytes(left.pitch), right_bytes = bytes(right.pitch);
     for (int64 k = 0; k < depth; k += kPairs) {
-      const float* from = right + k * kPitch;
-      _tile_loadd(4, left + k, static_cast<unsigned long>(row_bytes));
-      _tile_loadd(5, from, kRightBytes);
+      const float* from = right.data + k * right.pitch;
+      _tile_loadd(4, left.data + k, left_bytes);
+      _tile_loadd(5, from, right_bytes);
       _tile_dpbf16ps(0, 4, 5);
       if constexpr (vectors > 1) {
-        _tile_loadd(6, from + kLanes, kRightBytes);
+        _tile_loadd(6, from + kLanes, right_bytes);
         _tile_dpbf16ps(1, 4, 6);
       }
       if constexpr (vectors > 2) {
-        _tile_loadd(7, from + 2 * kLanes, kRightBytes);
+        _tile_loadd(7, from + 2 * kLanes, right_bytes);
         _tile_dpbf16ps(2, 4, 7);
       }
       if constexpr (vectors > 3) {
-        _tile_loadd(5, from + 3 * kLanes, kRightBytes);
+        _tile_loadd(5, from + 3 * kLanes, right_bytes);
         _tile_dpbf16ps(3, 4, 5);
       }
     }
@@ -65,28 +68,28 @@ struct TilePairs {
   }
 
   template <int vectors>
-  TW_INLINE static void take(const float* from) {
-    constexpr int64 kBytes = kPitch * 4;
-    _tile_loadd(0, from, kBytes);
-    if constexpr (vectors > 1) _tile_loadd(1, from + kLanes, kBytes);
-    if constexpr (vectors > 2) _tile_loadd(2, from + 2 * kLanes, kBytes);
-    if constexpr (vectors > 3) _tile_loadd(3, from + 3 * kLanes, kBytes);
+  TW_INLINE static void take(const float* from, int64 pitch) {
+    const unsigned long row_bytes = bytes(pitch);
+    _tile_loadd(0, from, row_bytes);
+    if constexpr (vectors > 1) _tile_loadd(1, from + kLanes, row_bytes);
+    if constexpr (vectors > 2) _tile_loadd(2, from + 2 * kLanes, row_bytes);
+    if constexpr (vectors > 3) _tile_loadd(3, from + 3 * kLanes, row_bytes);
   }
 
   template <int vectors>
-  TW_INLINE static void put(float* to) {
-    constexpr int64 kBytes = kPitch * 4;
-    _tile_stored(0, to, kBytes);
-    if constexpr (vectors > 1) _tile_stored(1, to + kLanes, kBytes);
-    if constexpr (vectors > 2) _tile_stored(2, to + 2 * kLanes, kBytes);
-    if constexpr (vectors > 3) _tile_stored(3, to + 3 * kLanes, kBytes);
+  TW_INLINE static void put(float* to, int64 pitch) {
+    const unsigned long row_bytes = bytes(pitch);
+    _tile_stored(0, to, row_bytes);
+    if constexpr (vectors > 1) _tile_stored(1, to + kLanes, row_bytes);
+    if constexpr (vectors > 2) _tile_stored(2, to + 2 * kLanes, row_bytes);
+    if constexpr (vectors > 3) _tile_stored(3, to + 3 * kLanes, row_bytes);
   }
 
   // A register has 16 rows, and the tile may end before: what lies behind it is not ours.
   template <int vectors>
   TW_INLINE static void put_last(ScoreTile<float> tile, int64 key) {
     alignas(64) float rows[kRows * kPitch];
-    put<vectors>(rows);
+    put<vectors>(rows, kPitch);
     for (int64 r = 0; key + r < tile.keys; ++r)
       for (int64 j = 0; j < vectors; ++j)
         store(tile.data + (key + r) * kPitch + j * kLanes, load<V>(rows + r * kPitch + j * kLanes));
@@ -96,9 +99,10 @@ struct TilePairs {
   template <int vectors>
   TW_INLINE static void score_rows(const ScoreArgs<float>& a, int64 key) {
     clear<vectors>();
-    multiply<vectors>(a.key.data + key * a.key.pitch, a.key.pitch * 4, a.query, (a.dim + 1) / 2);
+    multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch}, {a.query, kPitch},
+                      (a.dim + 1) / 2);
     if (key + kRows <= a.tile.keys) {
-      put<vectors>(a.tile.data + key * kPitch);
+      put<vectors>(a.tile.data + key * kPitch, kPitch);
     } else {
       put_last<vectors>(a.tile, key);
     }
@@ -122,7 +126,8 @@ struct TilePairs {
         }
       }
     }
-    return F::keep_largest(a, largest);
+    TW_UNROLL for (int j = 0; j < vectors; ++j) store(a.largest + j * kLanes, largest[j]);
+    return F::odd_ones(a);
   }
 
   static bool score(const ScoreArgs<float>& a) {
@@ -162,9 +167,9 @@ struct TilePairs {
     const Tiles tiles;
     with_vectors<Isa::kVectors>(a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA {
       for (int64 c = 0; c < a.dim; c += kRows) {
-        take<vectors>(a.output + c * kPitch);
-        multiply<vectors>(a.value + c * pitch + a.first / 2, pitch * 4, a.tile.data, pairs);
-        put<vectors>(a.output + c * kPitch);
+        take<vectors>(a.output + c * kPitch, kPitch);
+        multiply<vectors>({a.value + c * pitch + a.first / 2, pitch}, {a.tile.data, kPitch}, pairs);
+        put<vectors>(a.output + c * kPitch, kPitch);
       }
     });
   }
@@ -177,6 +182,79 @@ struct TilePairs {
       for (int64 c = 0; c < a.dim; ++c) {
         float* at = a.output + c * kPitch + j * kLanes;
         store(at, load<V>(at) * factor);
+      }
+    }
+  }
+
+  // Pairs of the left side that are laid out at once.
+  static constexpr int64 kDepth = 64;
+
+  TW_INLINE static int64 less(int64 a, int64 b) { return a < b ? a : b; }
+
+  // 16 rows of the left side from row r on, `depth` pairs from pair k on, with zeros behind them.
+  // Registers want each row's pairs side by side: rows that stand on their side are turned.
+  TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, int64 k,
+                                               int64 depth, float* room) {
+    const float* from = left.data + r * left.row + k * left.step;
+    const int64 padded = (depth + kPairs - 1) / kPairs * kPairs;
+    if (left.step == 1) {
+      if (depth == padded) return {from, left.row};
+      for (int64 i = 0; i < kRows; ++i)
+        for (int64 n = 0; n < depth; ++n) room[i * kDepth + n] = from[i * left.row + n];
+    } else {
+      turn<Isa, float>({from, left.step}, {room, kDepth}, padded, kRows);
+    }
+    for (int64 i = 0; i < kRows; ++i)
+      for (int64 n = depth; n < padded; ++n) room[i * kDepth + n] = 0;
+    return {room, kDepth};
+  }
+
+  // `to` += `left` times `right`, for up to 16 rows and `vectors` vectors of columns.
+  template <int vectors>
+  TW_INLINE static void add_squares(Matrix<const float> left, Matrix<const float> right,
+                                    Matrix<float> to, int64 rows, int64 depth) {
+    alignas(64) float room[kRows * kPitch];
+    const auto copy = [](Matrix<const float> from, Matrix<float> into, int64 count)
+                          TW_INLINE_LAMBDA {
+                            for (int64 r = 0; r < count; ++r)
+                              for (int64 j = 0; j < vectors; ++j)
+                                store(into.data + r * into.pitch + j * kLanes,
+                                      load<V>(from.data + r * from.pitch + j * kLanes));
+                          };
+    const bool whole = rows >= kRows;
+    const Matrix<float> sums = whole ? to : Matrix<float>{room, kPitch};
+    if (!whole) copy({to.data, to.pitch}, sums, rows);
+    take<vectors>(sums.data, sums.pitch);
+    const int64 full = depth / kPairs * kPairs;
+    multiply<vectors>(left, right, full);
+    if (full < depth) {
+      alignas(64) float last[kPairs * kPitch] = {};
+      copy({right.data + full * right.pitch, right.pitch}, {last, kPitch}, depth - full);
+      multiply<vectors>({left.data + full, left.pitch}, {last, kPitch}, kPairs);
+    }
+    put<vectors>(sums.data, sums.pitch);
+    if (!whole) copy({room, kPitch}, to, rows);
+  }
+
+  static void add_product(const ProductArgs<float>& a) {
+    const Tiles tiles;
+    for (int64 s = 0; s < a.left.segments; ++s) {
+      LeftSide<float> left = a.left;
+      left.data += s * a.left.next;
+      for (int64 k = 0; k < left.depth; k += kDepth) {
+        const int64 depth = less(kDepth, left.depth - k);
+        const float* right = a.right.data + (s * left.depth + k) * a.right.pitch;
+        for (int64 r = 0; r < a.rows; r += kRows) {
+          alignas(64) float room[kRows * kDepth];
+          const Matrix<const float> rows = rows_of(left, r, k, depth, room);
+          for (int64 c = 0; c < a.columns; c += kPitch)
+            with_vectors<Isa::kVectors>(
+                less(Isa::kVectors, (a.columns - c) / kLanes), [&]<int vectors>() TW_INLINE_LAMBDA {
+                  add_squares<vectors>(rows, {right + c, a.right.pitch},
+                                       {a.to.data + r * a.to.pitch + c, a.to.pitch}, a.rows - r,
+                                       depth);
+                });
+        }
       }
     }
   }

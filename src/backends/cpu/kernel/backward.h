@@ -56,14 +56,15 @@ struct Backward {
     }
   }
 
-  template <int rows, int vectors>
+  template <class Elements, int rows, int vectors>
   TW_INLINE static void add_block(const ProductArgs<T>& a, int64 r, int64 c) {
     Block<V, rows, vectors> block;
     block.clear();
     const LeftSide<T>& left = a.left;
     for (int64 s = 0; s < left.segments; ++s)
-      block.add(Operand<T>{left.data + s * left.next + r * left.row, left.row, left.step},
-                a.right.data + s * left.depth * a.right.pitch + c, a.right.pitch, left.depth);
+      block.template add<Elements>(
+          Operand<T>{left.data + s * left.next + r * left.row, left.row, left.step},
+          a.right.data + s * left.depth * a.right.pitch + c, a.right.pitch, left.depth);
     TW_UNROLL for (int i = 0; i < rows; ++i) {
       TW_UNROLL for (int j = 0; j < vectors; ++j) {
         T* to = a.to.data + (r + i) * a.to.pitch + c + j * kLanes;
@@ -72,14 +73,15 @@ struct Backward {
     }
   }
 
-  template <int vectors>
+  template <class Elements, int vectors>
   TW_INLINE static void add_column(const ProductArgs<T>& a, int64 c) {
     // Six would cross the panels that forward reads.
-    constexpr int kRows = vectors == 2 && Isa::kRegisters == 16 ? 6 : kBlockRows<Isa, vectors>;
+    constexpr int kRows = vectors == kMostColumns ? 6 : kBlockRows<Isa, vectors>;
     int64 r = 0;
-    for (; r + kRows <= a.rows; r += kRows) add_block<kRows, vectors>(a, r, c);
-    for (; r + 2 <= a.rows; r += 2) add_block<2, vectors>(a, r, c);
-    for (; r < a.rows; ++r) add_block<1, vectors>(a, r, c);
+    for (; r + kRows <= a.rows; r += kRows) add_block<Elements, kRows, vectors>(a, r, c);
+    for (; r + 4 <= a.rows; r += 4) add_block<Elements, 4, vectors>(a, r, c);
+    for (; r + 2 <= a.rows; r += 2) add_block<Elements, 2, vectors>(a, r, c);
+    for (; r < a.rows; ++r) add_block<Elements, 1, vectors>(a, r, c);
   }
 
   static void add_slopes(const SlopeArgs<T>& a) {
@@ -107,14 +109,17 @@ struct Backward {
 
   // The right side is read down its rows. Two vectors of AVX2 are a line of each, and three would
   // touch two lines.
+  static constexpr int kMostColumns = Isa::kRegisters == 16 ? 2 : 4;
+
+  template <class Elements>
   static void add_product(const ProductArgs<T>& a) {
-    constexpr int kVectors = Isa::kRegisters == 16 ? 2 : Isa::kVectors < 3 ? Isa::kVectors : 3;
     int64 c = 0;
-    for (; c + kVectors * kLanes <= a.columns; c += kVectors * kLanes) add_column<kVectors>(a, c);
-    if constexpr (kVectors > 2) {
-      for (; c + 2 * kLanes <= a.columns; c += 2 * kLanes) add_column<2>(a, c);
-    }
-    for (; c < a.columns; c += kLanes) add_column<1>(a, c);
+    for (; c + kMostColumns * kLanes <= a.columns; c += kMostColumns * kLanes)
+      add_column<Elements, kMostColumns>(a, c);
+    const int64 left = (a.columns - c) / kLanes;
+    if (left > 0)
+      with_vectors<kMostColumns - 1>(
+          left, [&]<int vectors>() TW_INLINE_LAMBDA { add_column<Elements, vectors>(a, c); });
   }
 };
 

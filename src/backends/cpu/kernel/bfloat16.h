@@ -1,7 +1,7 @@
-// The forward pass of bfloat16 where a processor multiplies it: two by two into float sums, by
-// VDPBF16PS or by tiles of AMX. What lies in scratch memory as bfloat16 lies there in pairs, one
-// pair in the place of a float: of a key's neighbouring columns for the first product, of
-// neighbouring keys for the second. Everything between the products is as in float.
+// bfloat16 where a processor multiplies it: two by two into float sums, by VDPBF16PS or by tiles of
+// AMX. What lies in scratch memory as bfloat16 lies there in pairs, one pair in the place of a
+// float: of neighbours along what a product adds up over, be it columns, keys or queries.
+// Everything between the products is as in float.
 #pragma once
 
 #include <immintrin.h>
@@ -33,7 +33,7 @@ struct Pairs {
     turn<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
   }
 
-  // Columns of two rows in pairs; a null row is zeros.
+  // Columns of two rows in pairs; a null row is zeros, if it is the odd one.
   TW_INLINE static void interleave(const std::byte* even, const std::byte* odd, int64 dim,
                                    float* to) {
     using C = Codes<Isa, uint16>;
@@ -48,6 +48,19 @@ struct Pairs {
     for (; c < dim; ++c) pairs[c] = first[c] | (second ? uint32{second[c]} << 16 : 0);
   }
 
+  // Rows two by two, column by column in pairs, as many as `padded` rows make.
+  static void load_right(const Rows& rows, float, Matrix<float> to, int64 padded) {
+    for (int64 r = 0; r < padded; r += 2) {
+      float* pairs = to.data + r / 2 * to.pitch;
+      int64 filled = 0;
+      if (r < rows.count) {
+        interleave(rows.at[r], r + 1 < rows.count ? rows.at[r + 1] : nullptr, rows.dim, pairs);
+        filled = rows.dim;
+      }
+      for (int64 c = filled; c < to.pitch; ++c) pairs[c] = 0;
+    }
+  }
+
   // Numbers of two rows as pairs.
   TW_INLINE static V pairs_of(V even, V odd) {
     typedef short Halves __attribute__((vector_size(64)));
@@ -55,6 +68,37 @@ struct Pairs {
     return (V)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22,
                                       7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
                                       15, 31);
+  }
+
+  // Numbers of a row as pairs of lanes.
+  TW_INLINE static void narrow_row(const V (&x)[Isa::kVectors], float* to) {
+    auto* codes = reinterpret_cast<uint16*>(to);
+    TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) {
+      typedef uint16 Half __attribute__((vector_size(32)));
+      store(codes + j * kLanes, (Half)_mm512_cvtneps_pbh((__m512)x[j]));
+    }
+  }
+
+  static void pack(const PackArgs<float>& a) {
+    const auto load_row = [&](const float* from, int64 key, V(&to)[Isa::kVectors])
+                              TW_INLINE_LAMBDA {
+                                TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) to[j] =
+                                    key < a.keys ? load<V>(from + key * kPitch + j * kLanes) : V{};
+                              };
+    for (int64 key = 0; key < a.keys; key += 2) {
+      V even[Isa::kVectors], odd[Isa::kVectors];
+      load_row(a.gradient, key, even);
+      load_row(a.gradient, key + 1, odd);
+      TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j)
+          store(a.by_query + key / 2 * kPitch + j * kLanes, pairs_of(even[j], odd[j]));
+      narrow_row(even, a.gradient + key * kPitch);
+      if (key + 1 < a.keys) narrow_row(odd, a.gradient + (key + 1) * kPitch);
+    }
+    for (int64 key = 0; key < a.keys; ++key) {
+      V row[Isa::kVectors];
+      load_row(a.weights, key, row);
+      narrow_row(row, a.weights + key * kPitch);
+    }
   }
 
   // Weights of two keys become a pair: row k of pairs lies where row k of the tile lay.
@@ -75,11 +119,14 @@ template <class Isa, template <class> class Products>
 constexpr Kernels<float> bfloat16_kernels_of() {
   Kernels<float> kernels = kernels_of<Isa, float>();
   kernels.load_rows = Pairs<Isa>::load_rows;
+  kernels.load_right = Pairs<Isa>::load_right;
   kernels.to_lanes = Pairs<Isa>::to_lanes;
   kernels.load_panels = Products<Isa>::load_panels;
   kernels.score = Products<Isa>::score;
   kernels.raise = Pairs<Isa>::raise;
   kernels.accumulate = Products<Isa>::accumulate;
+  kernels.pack = Pairs<Isa>::pack;
+  kernels.add_product = Products<Isa>::add_product;
   return kernels;
 }
 

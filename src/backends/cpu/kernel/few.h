@@ -215,10 +215,11 @@ struct Few {
 
   // The largest scores of a tile.
   static bool survey(const ScoreArgs<T>& a) {
-    V largest[1] = {all<V>(-kInfinity<T>)};
+    V largest = all<V>(-kInfinity<T>);
     for (int64 key = 0; key < a.tile.keys; ++key)
-      largest[0] = larger(largest[0], load<V>(a.tile.data + key * kPitch));
-    return any(Forward<Isa, T>::keep_largest(a, largest));
+      largest = larger(largest, load<V>(a.tile.data + key * kPitch));
+    store(a.largest, largest);
+    return any(Forward<Isa, T>::odd_ones(a));
   }
 
   // sums += weights^T . values of `keys` keys, in `side` vectors of columns.

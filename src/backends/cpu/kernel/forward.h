@@ -45,8 +45,7 @@ struct Forward {
   template <int vectors>
   TW_INLINE static I score_in(const ScoreArgs<T>& a) {
     constexpr int kRows = kBlockRows<Isa, vectors>;
-    V largest[vectors];
-    TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<T>);
+    clear_largest(a);
     Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
       keys.more();
@@ -54,19 +53,20 @@ struct Forward {
       Block<V, kRows, vectors> block;
       block.clear();
       block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
-      block.keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
+      block.keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, a.largest);
     }
-    return keep_largest(a, largest);
+    return odd_ones(a);
   }
 
-  // Stores the lanes' largest scores, and says which are out of the ordinary.
-  template <int vectors>
-  TW_INLINE static I keep_largest(const ScoreArgs<T>& a, const V (&largest)[vectors]) {
+  TW_INLINE static void clear_largest(const ScoreArgs<T>& a) {
+    for (int64 j = 0; j < a.tile.vectors; ++j) store(a.largest + j * kLanes, all<V>(-kInfinity<T>));
+  }
+
+  // Which lanes' largest scores are out of the ordinary.
+  TW_INLINE static I odd_ones(const ScoreArgs<T>& a) {
     I odd = {};
-    TW_UNROLL for (int j = 0; j < vectors; ++j) {
-      store(a.largest + j * kLanes, largest[j]);
-      odd |= unusual(largest[j], all<V>(a.limit));
-    }
+    for (int64 j = 0; j < a.tile.vectors; ++j)
+      odd |= unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
     return odd;
   }
 

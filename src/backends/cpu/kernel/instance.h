@@ -21,6 +21,7 @@ constexpr Kernels<T> kernels_of() {
       .keys = Isa::kKeys,
       .load_rows = M::load_rows,
       .widen_rows = M::load_rows,
+      .load_right = M::load_rows,
       .load_panels = M::load_panels,
       .store_rows = M::store_rows,
       .to_lanes = M::to_lanes,
@@ -40,7 +41,8 @@ constexpr Kernels<T> kernels_of() {
       .accumulate_few = Few<Isa, T>::accumulate,
       .weigh = B::weigh,
       .differentiate = B::differentiate,
-      .add_product = B::add_product,
+      .pack = nullptr,
+      .add_product = B::template add_product<OfNumbers>,
       .add_slopes = B::add_slopes,
       .dot_rows = B::dot_rows,
   };

@@ -5,6 +5,20 @@
 
 namespace tilewise::cpu {
 
+struct OfPairs {
+  // Bits, not a number: as a number a pair may be one that arithmetic changes.
+  template <class V>
+  TW_INLINE static V spread(const float* from) {
+    int pair = 0;
+    __builtin_memcpy(&pair, from, 4);
+    return (V)_mm512_set1_epi32(pair);
+  }
+  template <class V>
+  TW_INLINE static V add(V sum, V left, V right) {
+    return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
+  }
+};
+
 template <class Isa>
 struct DotPairs {
   using P = Pairs<Isa>;
@@ -19,39 +33,21 @@ struct DotPairs {
                                                      int64 depth) {
     Block<V, kRows, vectors> block;
     block.clear();
-    for (int64 k = 0; k < depth; ++k) {
-      V right[vectors];
-      TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * kPitch + j * kLanes);
-      TW_UNROLL for (int r = 0; r < kRows; ++r) {
-        const V left = all_pairs(a.data + r * a.row + k * a.step);
-        TW_UNROLL for (int j = 0; j < vectors; ++j) {
-          V& sum = block.sum[r][j];
-          sum = (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right[j]);
-        }
-      }
-    }
+    block.template add<OfPairs>(a, b, kPitch, depth);
     return block;
-  }
-
-  // Bits, not a number: as a number a pair may be one that arithmetic changes.
-  TW_INLINE static V all_pairs(const float* from) {
-    int pair = 0;
-    __builtin_memcpy(&pair, from, 4);
-    return (V)_mm512_set1_epi32(pair);
   }
 
   template <int vectors>
   TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
-    V largest[vectors];
-    TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
+    F::clear_largest(a);
     typename F::Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys; key += kRows) {
       keys.more();
       bias.more();
       multiply<vectors>({a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, (a.dim + 1) / 2)
-          .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, largest);
+          .keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, a.largest);
     }
-    return F::keep_largest(a, largest);
+    return F::odd_ones(a);
   }
 
   static bool score(const ScoreArgs<float>& a) {
@@ -87,6 +83,10 @@ struct DotPairs {
     const int64 pairs = (a.tile.keys + 1) / 2;
     with_vectors<Isa::kVectors>(
         a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { accumulate_in<vectors>(a, pairs); });
+  }
+
+  static void add_product(const ProductArgs<float>& a) {
+    Backward<Isa, float>::template add_product<OfPairs>(a);
   }
 };
 

@@ -6,6 +6,18 @@
 
 namespace tilewise::cpu {
 
+// How two elements are multiplied and added: as numbers.
+struct OfNumbers {
+  template <class V, class T>
+  TW_INLINE static V spread(const T* from) {
+    return all<V>(*from);
+  }
+  template <class V>
+  TW_INLINE static V add(V sum, V left, V right) {
+    return sum + left * right;
+  }
+};
+
 // Element (r, k) is data[r * row + k * step].
 template <class T>
 struct Operand {
@@ -23,17 +35,21 @@ struct Block {
     }
   }
 
-  // The first `count` rows into memory, and into the lanes' largest numbers.
+  // The first `count` rows into memory, and into the lanes' largest numbers. These lie in memory,
+  // too: in registers they would be in the way of the sums.
   template <class T>
-  TW_INLINE void keep(T* to, int64 pitch, int64 count, V (&largest)[vectors]) const {
+  TW_INLINE void keep(T* to, int64 pitch, int64 count, T* largest) const {
     constexpr int kLanes = sizeof(V) / sizeof(T);
+    V most[vectors];
+    TW_UNROLL for (int j = 0; j < vectors; ++j) most[j] = load<V>(largest + j * kLanes);
     TW_UNROLL for (int r = 0; r < rows; ++r) {
-      if (r >= count) return;
+      if (r >= count) break;
       TW_UNROLL for (int j = 0; j < vectors; ++j) {
-        largest[j] = larger(largest[j], sum[r][j]);
+        most[j] = larger(most[j], sum[r][j]);
         store(to + r * pitch + j * kLanes, sum[r][j]);
       }
     }
+    TW_UNROLL for (int j = 0; j < vectors; ++j) store(largest + j * kLanes, most[j]);
   }
 
   // memory = memory * factor + this.
@@ -49,15 +65,17 @@ struct Block {
   }
 
   // b's row k begins at b + k * pitch.
-  template <class T>
+  template <class Elements = OfNumbers, class T>
   TW_INLINE void add(Operand<T> a, const T* b, int64 pitch, int64 depth) {
     constexpr int kLanes = sizeof(V) / sizeof(T);
     TW_UNROLL_STEPS for (int64 k = 0; k < depth; ++k) {
       V right[vectors];
       TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * pitch + j * kLanes);
       TW_UNROLL for (int r = 0; r < rows; ++r) {
-        const V left = all<V>(a.data[r * a.row + k * a.step]);
-        TW_UNROLL for (int j = 0; j < vectors; ++j) sum[r][j] += left * right[j];
+        const V left = Elements::template spread<V>(a.data + r * a.row + k * a.step);
+        TW_UNROLL for (int j = 0; j < vectors; ++j) {
+          sum[r][j] = Elements::add(sum[r][j], left, right[j]);
+        }
       }
     }
   }
