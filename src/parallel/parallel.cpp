@@ -90,7 +90,8 @@ void Parallel::prepare() const {
   if (Pool* pool = Pool::instance()) pool->start(workers_ - 1);
 }
 
-void Parallel::run(std::int64_t tasks, TaskFunction task, void* argument) const {
+void Parallel::run(std::int64_t tasks, std::int64_t stretch, TaskFunction task,
+                   void* argument) const {
   if (tasks > 1 && hook_.parallel_for) {
     if (breach_.of != Breach::Of::kNone) return;
     Watch watch(task, argument, tasks, workers_);
@@ -99,7 +100,7 @@ void Parallel::run(std::int64_t tasks, TaskFunction task, void* argument) const 
     return;
   }
   Pool* pool = tasks > 1 && workers_ > 1 ? Pool::instance() : nullptr;
-  if (pool) return pool->run(tasks, workers_, task, argument);
+  if (pool) return pool->run({task, argument, tasks, stretch}, workers_);
   for (std::int64_t i = 0; i < tasks; ++i) task(argument, i, 0);
 }
 

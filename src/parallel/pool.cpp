@@ -55,7 +55,8 @@ void Pool::start(int threads) {
   if (stopping_.load()) return;
   try {
     while (static_cast<int>(threads_.size()) < threads) {
-      threads_.emplace_back([this] { serve(); });
+      const int thread = static_cast<int>(threads_.size()) + 1;
+      threads_.emplace_back([this, thread] { serve(thread); });
       started_.store(static_cast<int>(threads_.size()));
     }
   } catch (const std::exception&) {
@@ -72,16 +73,17 @@ void Pool::stop() {
   threads_.clear();
 }
 
-void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argument) {
-  alignas(64) std::int64_t next = 0;  // all write to it: it has a cache line of its own
-  const Job job{task, argument, tasks, &next};
+void Pool::run(Job job, int workers) {
   callers_.fetch_add(1);
   if (busy_.test_and_set()) {
-    work(job, 0);
+    for (std::int64_t i = 0; i < job.tasks; ++i) job.task(job.argument, i, 0);
   } else {
-    share(job,
-          static_cast<int>(std::min({std::int64_t{workers}, tasks, kMostSeats + INT64_C(1)})) - 1);
-    work(job, 0);
+    const auto most =
+        static_cast<int>(std::min({std::int64_t{workers}, job.tasks, kMostSeats + INT64_C(1)}));
+    job.shares = std::clamp(most, 1, kMostShares);
+    if (job.stretch == 0) job.stretch = (job.tasks + job.shares - 1) / job.shares;
+    share(job, most - 1);
+    work(0, 0);
     wait_for_helpers();
     busy_.clear();
   }
@@ -91,6 +93,7 @@ void Pool::run(std::int64_t tasks, int workers, TaskFunction task, void* argumen
 void Pool::share(const Job& job, int helpers) {
   start(helpers);
   job_ = job;
+  for (int n = 0; n < job.shares; ++n) shares_[n].taken.store(0);
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
   // Who goes to sleep says so before the last look at the seats, and here it is the other way
@@ -112,14 +115,14 @@ void Pool::wait_for_helpers() {
   state_.store(0);
 }
 
-void Pool::serve() {
+void Pool::serve(int thread) {
   awake_.fetch_add(1);
   while (!stopping_.load()) {
     const int worker = take_seat();
     if (worker == 0) {
       rest();
     } else {
-      work(job_, worker);
+      work(worker, thread);
       leave_seat();
     }
   }
@@ -156,10 +159,20 @@ bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
-void Pool::work(const Job& job, int worker) {
-  const std::atomic_ref<std::int64_t> next(*job.next);
-  for (std::int64_t i = next.fetch_add(1); i < job.tasks; i = next.fetch_add(1))
-    job.task(job.argument, i, worker);
+void Pool::work(int worker, int thread) {
+  const Job& job = job_;
+  for (int n = 0; n < job.shares; ++n) {
+    const int share = (thread + n) % job.shares;
+    std::atomic<std::int64_t>& taken = shares_[share].taken;
+    const auto task = [&](std::int64_t i) {
+      const std::int64_t stretch = i / job.stretch * job.shares + share;
+      return stretch * job.stretch + i % job.stretch;
+    };
+    while (task(taken.load()) < job.tasks) {
+      const std::int64_t mine = task(taken.fetch_add(1));
+      if (mine < job.tasks) job.task(job.argument, mine, worker);
+    }
+  }
 }
 
 }  // namespace tilewise

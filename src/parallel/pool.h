@@ -32,30 +32,37 @@ class Pool {
   // The caller works too, as worker 0. He waits for those who have begun to help and not for those
   // who are still waking up. A pool that is busy with somebody else's call, or with the one that
   // this call is nested in, is not waited for: the caller then works alone.
-  void run(std::int64_t tasks, int workers, TaskFunction task, void* argument);
-
- private:
   struct Job {
     TaskFunction task = nullptr;
     void* argument = nullptr;
-    std::int64_t tasks = 0;
-    std::int64_t* next = nullptr;  // the first task that nobody has taken; in the caller's frame
+    std::int64_t tasks = 0, stretch = 0;  // see Parallel
+    int shares = 0;
+  };
+  void run(Job job, int workers);
+
+ private:
+  // Every shares-th stretch of a job's tasks. A thread takes those of one share first, the same in
+  // every call: what it wrote last time is in its cache still. Then it takes what others have left.
+  static constexpr int kMostShares = 64;
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> taken{0};  // of its tasks
   };
 
   void share(const Job& job, int helpers);
   void wait_for_helpers();
 
-  void serve();
+  void serve(int thread);
   int take_seat();
   void leave_seat();
   void rest();
   bool has_news() const;
   bool may_wait_awake() const;
 
-  static void work(const Job& job, int worker);
+  void work(int worker, int thread);
 
-  std::atomic_flag busy_;  // set while some caller's job is running: it guards job_
+  std::atomic_flag busy_;  // set while some caller's job is running: it guards job_ and shares_
   Job job_;
+  Share shares_[kMostShares];
   // Seats of job_ that are free still, helpers at work in it, and whether the caller sleeps until
   // they are done. A thread that finds no seat touches nothing else, so it may come late.
   std::atomic<std::uint32_t> state_{0};

@@ -17,15 +17,18 @@ namespace tilewise {
 namespace {
 
 // Runs `tasks` tasks and says whether each ran exactly once, on a worker that nobody else was.
-bool runs_each_once(const Parallel& parallel, std::int64_t tasks) {
+bool runs_each_once(const Parallel& parallel, std::int64_t tasks, std::int64_t stretch = 0) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
   std::vector<std::atomic<int>> busy(static_cast<std::size_t>(parallel.workers()));
   std::atomic<bool> shared{false};
-  parallel(tasks, [&](std::int64_t task, std::int32_t worker) {
-    if (busy[static_cast<std::size_t>(worker)].fetch_add(1) != 0) shared = true;
-    runs[static_cast<std::size_t>(task)].fetch_add(1);
-    busy[static_cast<std::size_t>(worker)].fetch_sub(1);
-  });
+  parallel(
+      tasks,
+      [&](std::int64_t task, std::int32_t worker) {
+        if (busy[static_cast<std::size_t>(worker)].fetch_add(1) != 0) shared = true;
+        runs[static_cast<std::size_t>(task)].fetch_add(1);
+        busy[static_cast<std::size_t>(worker)].fetch_sub(1);
+      },
+      stretch);
   for (const auto& count : runs)
     if (count.load() != 1) return false;
   return !shared;
@@ -34,7 +37,9 @@ bool runs_each_once(const Parallel& parallel, std::int64_t tasks) {
 TEST(Parallel, RunsEachTaskOnce) {
   for (int threads : {1, 2, 3, 8})
     for (std::int64_t tasks : {0, 1, 2, 7, 1000})
-      EXPECT_TRUE(runs_each_once(Parallel(threads), tasks)) << threads << " " << tasks;
+      for (std::int64_t stretch : {0, 1, 3, 1001})
+        EXPECT_TRUE(runs_each_once(Parallel(threads), tasks, stretch))
+            << threads << " " << tasks << " " << stretch;
 }
 
 TEST(Parallel, UsesSeveralThreads) {

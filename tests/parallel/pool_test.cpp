@@ -94,8 +94,30 @@ TEST(Pool, StoppedPoolLeavesItsCallerAlone) {
   int runs = 0;
   pool.start(2);
   pool.stop();
-  pool.run(5, kThreads, count, &runs);  // alone: nothing but one thread writes `runs`
+  pool.run({count, &runs, 5, 0}, kThreads);  // alone: nothing but one thread writes `runs`
   EXPECT_EQ(runs, 5);
+}
+
+// What each of two threads takes first: the caller of the first stretch, the helper of the second.
+TEST(Pool, EachThreadBeginsWithItsOwnStretch) {
+  struct Begun {
+    std::atomic<int> threads{0};
+    std::atomic<std::int64_t> first[2] = {-1, -1};
+  };
+  const auto begin = [](void* argument, std::int64_t task, std::int32_t worker) {
+    Begun& begun = *static_cast<Begun*>(argument);
+    std::int64_t none = -1;
+    if (!begun.first[worker].compare_exchange_strong(none, task)) return;
+    begun.threads.fetch_add(1);
+    while (begun.threads.load() < 2) std::this_thread::yield();
+  };
+  for (const std::int64_t stretch : {0, 1, 3}) {
+    Pool pool;
+    Begun begun;
+    pool.run({begin, &begun, 8, stretch}, 2);
+    EXPECT_EQ(begun.first[0].load(), 0);
+    EXPECT_EQ(begun.first[1].load(), stretch == 0 ? 4 : stretch);
+  }
 }
 
 TEST(Pool, ForkWhileThreadsAreAwake) {

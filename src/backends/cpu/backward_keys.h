@@ -129,10 +129,10 @@ class KeyPass {
       turns_[n] = tiles_of(n / ranges_ / s.heads, n % ranges_).end;
     int64& next = turns_[turn_count_];
     next = 0;
-    workers.parallel(heads * ranges_, [&](int64, int32 worker) {
-      // Whatever order an embedder's threads run tasks in, ranges of keys are begun in theirs: one
-      // that waits for its turn waits for a task that somebody runs.
-      const int64 task = std::atomic_ref(next).fetch_add(1);
+    workers.parallel(heads * ranges_, [&](int64 handed, int32 worker) {
+      // Whatever order threads run tasks in, ranges of keys are begun in theirs: one that waits for
+      // its turn waits for a task that somebody runs.
+      const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
       Arena arena(workers.scratch(worker));
       KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
       run_task(task % heads / s.key_heads, task % heads % s.key_heads, task / heads, scratch);

@@ -102,20 +102,23 @@ class Forward {
   Tile tile() const { return {cut_.rows, kTileKeys}; }
 
   void run(const Parallel& parallel) const {
-    parallel(cut_.tasks(), [&](int64 task, int32 worker) {
-      const int64 first = task / cut_.splits * cut_.together, split = task % cut_.splits;
-      const QueryTile tile = cut_.tile(p_, first);
-      if (tile.rows.empty()) return;
-      Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, cut_, arena);
-      if (!few_) {
-        attend(tile, cut_.keys_of_split(split), scratch);
-        return finish(tile, task, 0, scratch);
-      }
-      attend_few(tile, cut_.keys_of_split(split), scratch);
-      for (int64 g = 0; g < cut_.together; ++g)
-        finish(beside(tile, g), (first + g) * cut_.splits + split, g, scratch);
-    });
+    parallel(
+        cut_.tasks(),
+        [&](int64 task, int32 worker) {
+          const int64 first = task / cut_.splits * cut_.together, split = task % cut_.splits;
+          const QueryTile tile = cut_.tile(p_, first);
+          if (tile.rows.empty()) return;
+          Arena arena(shares_ + worker * share_);
+          Scratch<T> scratch(p_, kernels_, cut_, arena);
+          if (!few_) {
+            attend(tile, cut_.keys_of_split(split), scratch);
+            return finish(tile, task, 0, scratch);
+          }
+          attend_few(tile, cut_.keys_of_split(split), scratch);
+          for (int64 g = 0; g < cut_.together; ++g)
+            finish(beside(tile, g), (first + g) * cut_.splits + split, g, scratch);
+        },
+        cut_.stretch(parallel.workers()));
     if (cut_.splits == 1) return;
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
@@ -236,9 +239,11 @@ class Forward {
       begin(beside(tile, g), 0, g, s);
     }
     const Head<T> head(p_, tile.b, tile.first_head);
+    const Range seen = head.band.keys_of(tile.rows);
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, split);
-      if (!columns.empty()) take_few(tile, columns, s);
+      const Range next = core::intersect({whole.end, whole.end + kernels_.keys}, split);
+      if (!columns.empty()) take_few(tile, columns, core::intersect(next, seen), s);
     });
   }
 
@@ -260,8 +265,9 @@ class Forward {
     s.few_values[g] = args(p_.value, p_.scaling.value, p_.shape.value_dim, s.dims.value, s.sums);
   }
 
-  // A tile of keys for the few queries of all groups.
-  void take_few(const QueryTile& tile, Range columns, Scratch<T>& s) const {
+  // A tile of keys for the few queries of all groups. Values come nearer while keys are read, and
+  // keys of the `next` tile while values are: memory is always asked for something.
+  void take_few(const QueryTile& tile, Range columns, Range next, Scratch<T>& s) const {
     const Place place = p_.keys.place(tile.b);
     for (int64 g = 0; g < cut_.together; ++g) {
       const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
@@ -273,7 +279,13 @@ class Forward {
                              p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     }
     kernels_.score_few({s.few_keys, cut_.together});
-    for (int64 g = 0; g < cut_.together; ++g) take_values(beside(tile, g), g, columns, s);
+    for (int64 g = 0; g < cut_.together; ++g) {
+      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + g};
+      const RowList keys{s.rows.at + g * kTileKeys};
+      keys.of_keys(p_.key, of, next, p_.shape.dim);
+      s.few_values[g].ahead = {keys.at, next.size(), p_.shape.dim * core::bytes_of(p_.key.dtype)};
+      take_values(beside(tile, g), g, columns, s);
+    }
   }
 
   // Scores of group g become weights, and go into its output.

@@ -152,8 +152,7 @@ struct Few {
         const int64 c = from + step * kStep;
         if (c >= whole) break;
         if (step * kStep * kBytes % kLine == 0) {
-          TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine)
-              __builtin_prefetch(ahead + c * kBytes + i);
+          TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine) fetch(ahead + c * kBytes + i);
         }
         add_step<dtype, queries, kSide<queries>>(a, row, c, sum);
       }
@@ -173,13 +172,21 @@ struct Few {
     if constexpr ((r + 1) * queries < kLanes) keep<queries, r + 1>(total, count, to + kPitch);
   }
 
+  // Into the second cache, for a tile is larger than the first one.
+  TW_INLINE static void fetch(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
+
+  TW_INLINE static void fetch_row(const FewArgs<T>& a, int64 r) {
+    if (r >= a.ahead.count) return;
+    for (int64 i = 0; i < a.ahead.bytes; i += kLine) fetch(a.ahead.at[r] + i);
+  }
+
   // What is fetched along with row r: the row of `ahead`, where that is as long. Else it is fetched
   // here, and along with the row that row itself.
   template <DType dtype, bool copies>
   TW_INLINE static const std::byte* ahead(const FewArgs<T>& a, int64 r, const std::byte* row) {
     if (r >= a.ahead.count) return row;
     if (!copies && a.ahead.bytes == a.pitch * core::bytes_of(dtype)) return a.ahead.at[r];
-    for (int64 i = 0; i < a.ahead.bytes; i += kLine) __builtin_prefetch(a.ahead.at[r] + i);
+    fetch_row(a, r);
     return row;
   }
 
@@ -251,6 +258,7 @@ struct Few {
     const int64 whole = whole_steps<kQueries>(a);
     const std::byte* row[keys];
     TW_UNROLL for (int r = 0; r < keys; ++r) {
+      fetch_row(a, key + r);
       row[r] = copies ? copied(a, key + r, a.copies + r * a.pitch) : a.rows.at[key + r];
     }
     for (int q = 0; q < queries; q += kQueries) {

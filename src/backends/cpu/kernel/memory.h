@@ -40,10 +40,11 @@ struct Memory {
   }
 
   // Rows lie wherever strides put them: the machine does not foresee the next.
+  template <int to_write = 0>
   TW_INLINE static void fetch(const Rows& rows, int64 r) {
     if (r >= rows.count || !rows.at[r]) return;
     const int64 bytes = rows.dim * core::bytes_of(rows.dtype);
-    for (int64 i = 0; i < bytes; i += kLine) __builtin_prefetch(rows.at[r] + i);
+    for (int64 i = 0; i < bytes; i += kLine) __builtin_prefetch(rows.at[r] + i, to_write);
   }
 
   static void load_rows(const Rows& rows, T factor, Matrix<T> to, int64 padded) {
@@ -73,7 +74,7 @@ struct Memory {
 
   static void store_rows(const Rows& rows, const T* factor, Matrix<const T> from) {
     for (int64 r = 0; r < rows.count; ++r) {
-      fetch(rows, r + kRowsAhead);
+      fetch<1>(rows, r + kRowsAhead);
       const T* row = from.data + r * from.pitch;
       if constexpr (sizeof(T) == 8) {
         double* to = reinterpret_cast<double*>(rows.at[r]);
