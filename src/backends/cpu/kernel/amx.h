@@ -35,9 +35,13 @@ struct TilePairs {
     return static_cast<unsigned long>(pitch) * 4;
   }
 
+  // g++ 12 does not know that these registers read memory: what is stored must be stored by now.
+  TW_INLINE static void settle() { __asm__ volatile("" ::: "memory"); }
+
   // Registers 0 to 3 += 16 rows of `left` times `right`, over `depth` pairs.
   template <int vectors>
   TW_INLINE static void multiply(Matrix<const float> left, Matrix<const float> right, int64 depth) {
+    settle();
     const unsigned long left_bytes = bytes(left.pitch), right_bytes = bytes(right.pitch);
     for (int64 k = 0; k < depth; k += kPairs) {
       const float* from = right.data + k * right.pitch;
@@ -69,6 +73,7 @@ struct TilePairs {
 
   template <int vectors>
   TW_INLINE static void take(const float* from, int64 pitch) {
+    settle();
     const unsigned long row_bytes = bytes(pitch);
     _tile_loadd(0, from, row_bytes);
     if constexpr (vectors > 1) _tile_loadd(1, from + kLanes, row_bytes);
