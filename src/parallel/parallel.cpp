@@ -90,8 +90,7 @@ void Parallel::prepare() const {
   if (Pool* pool = Pool::instance()) pool->start(workers_ - 1);
 }
 
-void Parallel::run(std::int64_t tasks, std::int64_t stretch, TaskFunction task,
-                   void* argument) const {
+void Parallel::run(std::int64_t tasks, bool in_order, TaskFunction task, void* argument) const {
   if (tasks > 1 && hook_.parallel_for) {
     if (breach_.of != Breach::Of::kNone) return;
     Watch watch(task, argument, tasks, workers_);
@@ -100,7 +99,7 @@ void Parallel::run(std::int64_t tasks, std::int64_t stretch, TaskFunction task,
     return;
   }
   Pool* pool = tasks > 1 && workers_ > 1 ? Pool::instance() : nullptr;
-  if (pool) return pool->run({task, argument, tasks, stretch}, workers_);
+  if (pool) return pool->run({task, argument, tasks, in_order}, workers_);
   for (std::int64_t i = 0; i < tasks; ++i) task(argument, i, 0);
 }
 

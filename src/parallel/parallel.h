@@ -42,13 +42,13 @@ class Parallel {
   void prepare() const;
 
   // body(task, worker), which must not throw, for every task; short of threads, one after another.
-  // Of `stretch` neighbouring tasks the pool's threads take the first, the second, ... stretch in
-  // turn, each the same ones in every call; 0 makes one stretch a thread.
+  // Each of the pool's threads begins with a share of neighbouring tasks, the same in every call;
+  // or, `in_order`, all take the next one that is left.
   template <class Body>
-  void operator()(std::int64_t tasks, Body&& body, std::int64_t stretch = 0) const {
+  void operator()(std::int64_t tasks, Body&& body, bool in_order = false) const {
     using Plain = std::remove_reference_t<Body>;
     run(
-        tasks, stretch,
+        tasks, in_order,
         [](void* argument, std::int64_t task, std::int32_t worker) {
           (*static_cast<Plain*>(argument))(task, worker);
         },
@@ -56,7 +56,7 @@ class Parallel {
   }
 
  private:
-  void run(std::int64_t tasks, std::int64_t stretch, TaskFunction task, void* argument) const;
+  void run(std::int64_t tasks, bool in_order, TaskFunction task, void* argument) const;
 
   Hook hook_;
   int workers_;

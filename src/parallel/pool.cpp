@@ -73,16 +73,13 @@ void Pool::stop() {
   threads_.clear();
 }
 
-void Pool::run(Job job, int workers) {
+void Pool::run(const Job& job, int workers) {
   callers_.fetch_add(1);
   if (busy_.test_and_set()) {
     for (std::int64_t i = 0; i < job.tasks; ++i) job.task(job.argument, i, 0);
   } else {
-    const auto most =
-        static_cast<int>(std::min({std::int64_t{workers}, job.tasks, kMostSeats + INT64_C(1)}));
-    job.shares = std::clamp(most, 1, kMostShares);
-    if (job.stretch == 0) job.stretch = (job.tasks + job.shares - 1) / job.shares;
-    share(job, most - 1);
+    share(job,
+          static_cast<int>(std::min({std::int64_t{workers}, job.tasks, kMostSeats + INT64_C(1)})));
     work(0, 0);
     wait_for_helpers();
     busy_.clear();
@@ -90,10 +87,15 @@ void Pool::run(Job job, int workers) {
   callers_.fetch_sub(1);
 }
 
-void Pool::share(const Job& job, int helpers) {
+void Pool::share(const Job& job, int workers) {
+  int helpers = workers - 1;
   start(helpers);
   job_ = job;
-  for (int n = 0; n < job.shares; ++n) shares_[n].taken.store(0);
+  share_count_ = job.in_order ? 1 : std::clamp(workers, 1, kMostShares);
+  for (int n = 0; n < share_count_; ++n) {
+    shares_[n].next.store(job.tasks * n / share_count_);
+    shares_[n].end = job.tasks * (n + 1) / share_count_;
+  }
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
   // Who goes to sleep says so before the last look at the seats, and here it is the other way
@@ -160,18 +162,10 @@ bool Pool::may_wait_awake() const {
 }
 
 void Pool::work(int worker, int thread) {
-  const Job& job = job_;
-  for (int n = 0; n < job.shares; ++n) {
-    const int share = (thread + n) % job.shares;
-    std::atomic<std::int64_t>& taken = shares_[share].taken;
-    const auto task = [&](std::int64_t i) {
-      const std::int64_t stretch = i / job.stretch * job.shares + share;
-      return stretch * job.stretch + i % job.stretch;
-    };
-    while (task(taken.load()) < job.tasks) {
-      const std::int64_t mine = task(taken.fetch_add(1));
-      if (mine < job.tasks) job.task(job.argument, mine, worker);
-    }
+  for (int n = 0; n < share_count_; ++n) {
+    Share& share = shares_[(thread + n) % share_count_];
+    for (std::int64_t i = share.next.fetch_add(1); i < share.end; i = share.next.fetch_add(1))
+      job_.task(job_.argument, i, worker);
   }
 }
 

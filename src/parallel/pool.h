@@ -35,20 +35,21 @@ class Pool {
   struct Job {
     TaskFunction task = nullptr;
     void* argument = nullptr;
-    std::int64_t tasks = 0, stretch = 0;  // see Parallel
-    int shares = 0;
+    std::int64_t tasks = 0;
+    bool in_order = false;  // see Parallel
   };
-  void run(Job job, int workers);
+  void run(const Job& job, int workers);
 
  private:
-  // Every shares-th stretch of a job's tasks. A thread takes those of one share first, the same in
-  // every call: what it wrote last time is in its cache still. Then it takes what others have left.
+  // Neighbouring tasks. A thread takes those of one share first, the same in every call: what it
+  // wrote last time is in its cache still. Then it takes what others have left.
   static constexpr int kMostShares = 64;
   struct alignas(64) Share {
-    std::atomic<std::int64_t> taken{0};  // of its tasks
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
   };
 
-  void share(const Job& job, int helpers);
+  void share(const Job& job, int workers);
   void wait_for_helpers();
 
   void serve(int thread);
@@ -60,9 +61,10 @@ class Pool {
 
   void work(int worker, int thread);
 
-  std::atomic_flag busy_;  // set while some caller's job is running: it guards job_ and shares_
+  std::atomic_flag busy_;  // set while some caller's job is running: it guards job_, shares_
   Job job_;
   Share shares_[kMostShares];
+  int share_count_ = 0;
   // Seats of job_ that are free still, helpers at work in it, and whether the caller sleeps until
   // they are done. A thread that finds no seat touches nothing else, so it may come late.
   std::atomic<std::uint32_t> state_{0};

@@ -94,12 +94,12 @@ TEST(Pool, StoppedPoolLeavesItsCallerAlone) {
   int runs = 0;
   pool.start(2);
   pool.stop();
-  pool.run({count, &runs, 5, 0}, kThreads);  // alone: nothing but one thread writes `runs`
+  pool.run({count, &runs, 5, false}, kThreads);  // alone: nothing but one thread writes `runs`
   EXPECT_EQ(runs, 5);
 }
 
-// What each of two threads takes first: the caller of the first stretch, the helper of the second.
-TEST(Pool, EachThreadBeginsWithItsOwnStretch) {
+// What each of two threads takes first: the caller of the first share, the helper of the second.
+TEST(Pool, EachThreadBeginsWithItsOwnShare) {
   struct Begun {
     std::atomic<int> threads{0};
     std::atomic<std::int64_t> first[2] = {-1, -1};
@@ -111,13 +111,13 @@ TEST(Pool, EachThreadBeginsWithItsOwnStretch) {
     begun.threads.fetch_add(1);
     while (begun.threads.load() < 2) std::this_thread::yield();
   };
-  for (const std::int64_t stretch : {0, 1, 3}) {
-    Pool pool;
-    Begun begun;
-    pool.run({begin, &begun, 8, stretch}, 2);
-    EXPECT_EQ(begun.first[0].load(), 0);
-    EXPECT_EQ(begun.first[1].load(), stretch == 0 ? 4 : stretch);
-  }
+  Pool pool;
+  Begun apart, in_order;
+  pool.run({begin, &apart, 8, false}, 2);
+  EXPECT_EQ(apart.first[0].load(), 0);
+  EXPECT_EQ(apart.first[1].load(), 4);
+  pool.run({begin, &in_order, 8, true}, 2);
+  EXPECT_EQ(in_order.first[0].load() + in_order.first[1].load(), 1);
 }
 
 TEST(Pool, ForkWhileThreadsAreAwake) {

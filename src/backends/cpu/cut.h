@@ -46,11 +46,8 @@ struct Cut {
 
   int64 tasks() const { return tiles() / together * splits; }
 
-  // Tasks that are one thread's, see Parallel: those of neighbouring heads. Where tasks come
-  // longest first, each thread has its heads of every length.
-  int64 stretch(int64 workers) const {
-    return longest_first ? core::ceil_div(tiles() / row_tiles, workers) : 0;
-  }
+  // Whether the last tasks are the smallest, so that whoever is done early takes them.
+  bool in_order() const { return longest_first || halves() > 0; }
 
   struct TilePlace {
     int64 row_tile, other;  // among a head's, and among the heads'

@@ -118,7 +118,7 @@ class Forward {
           for (int64 g = 0; g < cut_.together; ++g)
             finish(beside(tile, g), (first + g) * cut_.splits + split, g, scratch);
         },
-        cut_.stretch(parallel.workers()));
+        cut_.in_order());
     if (cut_.splits == 1) return;
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
