@@ -154,6 +154,7 @@ struct TilePairs {
       for (int64 k = 0; k < kPairs; ++k) {
         const int64 even = first + 2 * k;
         float* pairs = row + k * padded;
+        P::fetch_two(rows, even);
         if (even < rows.count)
           P::interleave(rows.at[even], even + 1 < rows.count ? rows.at[even + 1] : nullptr,
                         rows.dim, pairs);

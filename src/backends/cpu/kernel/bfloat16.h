@@ -16,15 +16,22 @@ struct Pairs {
   using U = typename Lanes<Isa, float>::U;
   static constexpr int64 kLanes = Lanes<Isa, float>::kCount, kPitch = kLanes * Isa::kVectors;
 
+  typedef uint16 Codes32 __attribute__((vector_size(64)));
+
   // Rows as they are, zeros after them.
   static void load_rows(const Rows& rows, float, Matrix<float> to, int64 padded) {
-    const auto bytes = static_cast<unsigned long>(rows.dim * 2);
-    const auto all_bytes = static_cast<unsigned long>(to.pitch * 4);
+    constexpr int64 kCodes = 2 * kLanes;  // in a vector
     for (int64 r = 0; r < padded; ++r) {
-      auto* row = reinterpret_cast<unsigned char*>(to.data + r * to.pitch);
-      const bool held = r < rows.count && rows.at[r];
-      if (held) __builtin_memcpy(row, rows.at[r], bytes);
-      __builtin_memset(row + (held ? bytes : 0), 0, all_bytes - (held ? bytes : 0));
+      Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead);
+      auto* row = reinterpret_cast<uint16*>(to.data + r * to.pitch);
+      int64 c = 0;
+      if (r < rows.count && rows.at[r]) {
+        const auto* from = reinterpret_cast<const uint16*>(rows.at[r]);
+        for (; c + kCodes <= rows.dim; c += kCodes) store(row + c, load<Codes32>(from + c));
+        for (; c < rows.dim; ++c) row[c] = from[c];
+      }
+      for (; c % kCodes != 0 && c < 2 * to.pitch; ++c) row[c] = 0;
+      for (; c < 2 * to.pitch; c += kCodes) store(row + c, Codes32{});
     }
   }
 
@@ -48,9 +55,15 @@ struct Pairs {
     for (; c < dim; ++c) pairs[c] = first[c] | (second ? uint32{second[c]} << 16 : 0);
   }
 
+  TW_INLINE static void fetch_two(const Rows& rows, int64 r) {
+    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead);
+    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead + 1);
+  }
+
   // Rows two by two, column by column in pairs, as many as `padded` rows make.
   static void load_right(const Rows& rows, float, Matrix<float> to, int64 padded) {
     for (int64 r = 0; r < padded; r += 2) {
+      fetch_two(rows, r);
       float* pairs = to.data + r / 2 * to.pitch;
       int64 filled = 0;
       if (r < rows.count) {

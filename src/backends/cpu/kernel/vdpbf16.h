@@ -62,6 +62,7 @@ struct DotPairs {
     const int64 padded = (rows.dim + kPanel - 1) / kPanel * kPanel;
     for (int64 c = rows.dim; c < padded; ++c) row[c] = 0;
     for (int64 r = 0; r < rows.count; r += 2) {
+      P::fetch_two(rows, r);
       P::interleave(rows.at[r], r + 1 < rows.count ? rows.at[r + 1] : nullptr, rows.dim, row);
       for (int64 c = 0; c < padded; c += kPanel)
         __builtin_memcpy(to + c * panel_keys / 2 + r / 2 * kPanel, row + c, kPanel * 4);
