@@ -242,25 +242,29 @@ struct TilePairs {
     if (!whole) copy({room, kPitch}, to, rows);
   }
 
+  // What pairs k to k + depth of a segment add to up to 16 rows from row r on.
+  TW_INLINE static void add_rows(const ProductArgs<float>& a, const LeftSide<float>& left,
+                                 const float* right, int64 r, int64 k, int64 depth) {
+    alignas(64) float room[kRows * kDepth];
+    const Matrix<const float> rows = rows_of(left, r, k, depth, room);
+    for (int64 c = 0; c < a.columns; c += kPitch) {
+      const Matrix<float> to{a.to.data + r * a.to.pitch + c, a.to.pitch};
+      with_vectors<Isa::kVectors>(
+          less(Isa::kVectors, (a.columns - c) / kLanes), [&]<int vectors>() TW_INLINE_LAMBDA {
+            add_squares<vectors>(rows, {right + c, a.right.pitch}, to, a.rows - r, depth);
+          });
+    }
+  }
+
   static void add_product(const ProductArgs<float>& a) {
     const Tiles tiles;
-    for (int64 s = 0; s < a.left.segments; ++s) {
-      LeftSide<float> left = a.left;
-      left.data += s * a.left.next;
+    LeftSide<float> left = a.left;
+    const float* right = a.right.data;
+    for (int64 s = 0; s < left.segments; ++s, left.data += left.next) {
       for (int64 k = 0; k < left.depth; k += kDepth) {
         const int64 depth = less(kDepth, left.depth - k);
-        const float* right = a.right.data + (s * left.depth + k) * a.right.pitch;
-        for (int64 r = 0; r < a.rows; r += kRows) {
-          alignas(64) float room[kRows * kDepth];
-          const Matrix<const float> rows = rows_of(left, r, k, depth, room);
-          for (int64 c = 0; c < a.columns; c += kPitch)
-            with_vectors<Isa::kVectors>(
-                less(Isa::kVectors, (a.columns - c) / kLanes), [&]<int vectors>() TW_INLINE_LAMBDA {
-                  add_squares<vectors>(rows, {right + c, a.right.pitch},
-                                       {a.to.data + r * a.to.pitch + c, a.to.pitch}, a.rows - r,
-                                       depth);
-                });
-        }
+        for (int64 r = 0; r < a.rows; r += kRows) add_rows(a, left, right, r, k, depth);
+        right += depth * a.right.pitch;
       }
     }
   }
