@@ -197,11 +197,11 @@ struct TilePairs {
 
   TW_INLINE static int64 less(int64 a, int64 b) { return a < b ? a : b; }
 
-  // 16 rows of the left side from row r on, `depth` pairs from pair k on, with zeros behind them.
-  // Registers want each row's pairs side by side: rows that stand on their side are turned.
-  TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, int64 k,
-                                               int64 depth, float* room) {
-    const float* from = left.data + r * left.row + k * left.step;
+  // 16 rows of the left side from row r on, with zeros behind their pairs. Registers want each
+  // row's pairs side by side: rows that stand on their side are turned.
+  TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, float* room) {
+    const float* from = left.data + r * left.row;
+    const int64 depth = left.depth;
     const int64 padded = (depth + kPairs - 1) / kPairs * kPairs;
     if (left.step == 1) {
       if (depth == padded) return {from, left.row};
@@ -242,29 +242,29 @@ struct TilePairs {
     if (!whole) copy({room, kPitch}, to, rows);
   }
 
-  // What pairs k to k + depth of a segment add to up to 16 rows from row r on.
-  TW_INLINE static void add_rows(const ProductArgs<float>& a, const LeftSide<float>& left,
-                                 const float* right, int64 r, int64 k, int64 depth) {
+  // Up to 16 rows of a product of up to kDepth pairs, from row r on.
+  TW_INLINE static void add_rows(const ProductArgs<float>& a, int64 r) {
     alignas(64) float room[kRows * kDepth];
-    const Matrix<const float> rows = rows_of(left, r, k, depth, room);
+    const Matrix<const float> left = rows_of(a.left, r, room);
     for (int64 c = 0; c < a.columns; c += kPitch) {
+      const Matrix<const float> right{a.right.data + c, a.right.pitch};
       const Matrix<float> to{a.to.data + r * a.to.pitch + c, a.to.pitch};
-      with_vectors<Isa::kVectors>(
-          less(Isa::kVectors, (a.columns - c) / kLanes), [&]<int vectors>() TW_INLINE_LAMBDA {
-            add_squares<vectors>(rows, {right + c, a.right.pitch}, to, a.rows - r, depth);
-          });
+      with_vectors<Isa::kVectors>(less(Isa::kVectors, (a.columns - c) / kLanes),
+                                  [&]<int vectors>() TW_INLINE_LAMBDA {
+                                    add_squares<vectors>(left, right, to, a.rows - r, a.left.depth);
+                                  });
     }
   }
 
   static void add_product(const ProductArgs<float>& a) {
     const Tiles tiles;
-    LeftSide<float> left = a.left;
-    const float* right = a.right.data;
-    for (int64 s = 0; s < left.segments; ++s, left.data += left.next) {
-      for (int64 k = 0; k < left.depth; k += kDepth) {
-        const int64 depth = less(kDepth, left.depth - k);
-        for (int64 r = 0; r < a.rows; r += kRows) add_rows(a, left, right, r, k, depth);
-        right += depth * a.right.pitch;
+    ProductArgs<float> part = a;
+    for (int64 s = 0; s < a.left.segments; ++s) {
+      for (int64 k = 0; k < a.left.depth; k += kDepth) {
+        part.left.data = a.left.data + s * a.left.next + k * a.left.step;
+        part.left.depth = less(kDepth, a.left.depth - k);
+        for (int64 r = 0; r < a.rows; r += kRows) add_rows(part, r);
+        part.right.data += part.left.depth * a.right.pitch;
       }
     }
   }
