@@ -27,6 +27,7 @@ set(isa_folder ${PROJECT_SOURCE_DIR}/src/backends/cpu/isa)
 set(tilewise_instruction_sets)
 tilewise_instruction_set(portable)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  # Where there is no PREFETCHW it does nothing, so it needs no asking.
   set(avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprfchw
       -mprefer-vector-width=512)
   tilewise_instruction_set(avx2 -mavx2 -mfma -mf16c -mprfchw)

@@ -42,8 +42,8 @@ class Parallel {
   void prepare() const;
 
   // body(task, worker), which must not throw, for every task; short of threads, one after another.
-  // Each of the pool's threads begins with a share of neighbouring tasks, the same in every call;
-  // or, `in_order`, all take the next one that is left.
+  // Each of the pool's threads begins with a share of neighbouring tasks, the same in every call
+  // where all threads help; or, `in_order`, all take the next one that is left.
   template <class Body>
   void operator()(std::int64_t tasks, Body&& body, bool in_order = false) const {
     using Plain = std::remove_reference_t<Body>;

@@ -79,7 +79,8 @@ void Pool::run(const Job& job, int workers) {
     for (std::int64_t i = 0; i < job.tasks; ++i) job.task(job.argument, i, 0);
   } else {
     share(job,
-          static_cast<int>(std::min({std::int64_t{workers}, job.tasks, kMostSeats + INT64_C(1)})));
+          static_cast<int>(std::clamp(job.tasks, INT64_C(1),
+                                      std::min(std::int64_t{workers}, kMostSeats + INT64_C(1)))));
     work(0, 0);
     wait_for_helpers();
     busy_.clear();
@@ -91,10 +92,11 @@ void Pool::share(const Job& job, int workers) {
   int helpers = workers - 1;
   start(helpers);
   job_ = job;
-  share_count_ = job.in_order ? 1 : std::clamp(workers, 1, kMostShares);
+  share_count_ = job.in_order ? 1 : std::min(workers, kMostShares);
   for (int n = 0; n < share_count_; ++n) {
     shares_[n].next.store(job.tasks * n / share_count_);
     shares_[n].end = job.tasks * (n + 1) / share_count_;
+    shares_[n].begun.store(n == 0);  // by the caller
   }
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
@@ -161,9 +163,19 @@ bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
+// A call with fewer workers than the pool has threads is helped by whoever comes, so two may want
+// the same share.
+int Pool::first_share(int thread) {
+  for (int n = 0; n < share_count_; ++n)
+    if (!shares_[(thread + n) % share_count_].begun.exchange(true))
+      return (thread + n) % share_count_;
+  return 0;
+}
+
 void Pool::work(int worker, int thread) {
+  const int first = thread == 0 ? 0 : first_share(thread);
   for (int n = 0; n < share_count_; ++n) {
-    Share& share = shares_[(thread + n) % share_count_];
+    Share& share = shares_[(first + n) % share_count_];
     for (std::int64_t i = share.next.fetch_add(1); i < share.end; i = share.next.fetch_add(1))
       job_.task(job_.argument, i, worker);
   }

@@ -29,24 +29,26 @@ class Pool {
   // Joins the threads. Whoever is in `run` ends his job alone, and so does whoever comes later.
   void stop();
 
-  // The caller works too, as worker 0. He waits for those who have begun to help and not for those
-  // who are still waking up. A pool that is busy with somebody else's call, or with the one that
-  // this call is nested in, is not waited for: the caller then works alone.
   struct Job {
     TaskFunction task = nullptr;
     void* argument = nullptr;
     std::int64_t tasks = 0;
     bool in_order = false;  // see Parallel
   };
+
+  // The caller works too, as worker 0. He waits for those who have begun to help and not for those
+  // who are still waking up. A pool that is busy with somebody else's call, or with the one that
+  // this call is nested in, is not waited for: the caller then works alone.
   void run(const Job& job, int workers);
 
  private:
-  // Neighbouring tasks. A thread takes those of one share first, the same in every call: what it
-  // wrote last time is in its cache still. Then it takes what others have left.
+  // Neighbouring tasks. A thread begins with a share that nobody has begun, the same in every call
+  // if it can: what it wrote last time is in its cache still. Then it takes what others have left.
   static constexpr int kMostShares = 64;
   struct alignas(64) Share {
     std::atomic<std::int64_t> next{0};
     std::int64_t end = 0;
+    std::atomic<bool> begun{false};
   };
 
   void share(const Job& job, int workers);
@@ -59,6 +61,7 @@ class Pool {
   bool has_news() const;
   bool may_wait_awake() const;
 
+  int first_share(int thread);
   void work(int worker, int thread);
 
   std::atomic_flag busy_;  // set while some caller's job is running: it guards job_, shares_

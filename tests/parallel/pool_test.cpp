@@ -98,26 +98,36 @@ TEST(Pool, StoppedPoolLeavesItsCallerAlone) {
   EXPECT_EQ(runs, 5);
 }
 
-// What each of two threads takes first: the caller of the first share, the helper of the second.
-TEST(Pool, EachThreadBeginsWithItsOwnShare) {
-  struct Begun {
-    std::atomic<int> threads{0};
-    std::atomic<std::int64_t> first[2] = {-1, -1};
-  };
-  const auto begin = [](void* argument, std::int64_t task, std::int32_t worker) {
+// What each of two workers takes first. Who waits for the other does not wait for ever.
+struct Begun {
+  static void task(void* argument, std::int64_t task, std::int32_t worker) {
     Begun& begun = *static_cast<Begun*>(argument);
     std::int64_t none = -1;
     if (!begun.first[worker].compare_exchange_strong(none, task)) return;
     begun.threads.fetch_add(1);
-    while (begun.threads.load() < 2) std::this_thread::yield();
-  };
-  Pool pool;
-  Begun apart, in_order;
-  pool.run({begin, &apart, 8, false}, 2);
-  EXPECT_EQ(apart.first[0].load(), 0);
-  EXPECT_EQ(apart.first[1].load(), 4);
-  pool.run({begin, &in_order, 8, true}, 2);
-  EXPECT_EQ(in_order.first[0].load() + in_order.first[1].load(), 1);
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (begun.threads.load() < 2 && std::chrono::steady_clock::now() < late)
+      std::this_thread::yield();
+  }
+
+  std::atomic<int> threads{0};
+  std::atomic<std::int64_t> first[2] = {-1, -1};
+};
+
+TEST(Pool, EachThreadBeginsWithItsOwnShare) {
+  for (const int threads : {1, 7}) {
+    Pool pool;
+    pool.start(threads);
+    for (int time = 0; time < 20; ++time) {
+      Begun begun;
+      pool.run({Begun::task, &begun, 8, false}, 2);
+      EXPECT_EQ(begun.first[0].load(), 0);
+      EXPECT_EQ(begun.first[1].load(), 4) << threads;
+    }
+    Begun in_order;
+    pool.run({Begun::task, &in_order, 8, true}, 2);
+    EXPECT_EQ(in_order.first[0].load() + in_order.first[1].load(), 1);
+  }
 }
 
 TEST(Pool, ForkWhileThreadsAreAwake) {

@@ -78,7 +78,7 @@ struct KeyScratch {
   T *key, *value;                    // [key][dim], for scores
   T* key_right;                      // the same for add_product
   T *key_gradient, *value_gradient;  // [key][dim]
-  T *query, *output;                 // [group][lane][dim], for add_product
+  T *query, *output;                 // [group][lane, or pair of lanes][dim], for add_product
   T* weights;                        // [group][key][lane], of one tile of keys
   // The scores' gradients before the softcap, twice where products are of pairs: pairs of keys for
   // the queries' gradient, and pairs of lanes, of one tile of keys, for the keys'.
@@ -129,14 +129,17 @@ class KeyPass {
       turns_[n] = tiles_of(n / ranges_ / s.heads, n % ranges_).end;
     int64& next = turns_[turn_count_];
     next = 0;
-    workers.parallel(heads * ranges_, [&](int64 handed, int32 worker) {
-      // Whatever order threads run tasks in, ranges of keys are begun in theirs: one that waits for
-      // its turn waits for a task that somebody runs.
-      const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
-      Arena arena(workers.scratch(worker));
-      KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
-      run_task(task % heads / s.key_heads, task % heads % s.key_heads, task / heads, scratch);
-    });
+    workers.parallel(
+        heads * ranges_,
+        [&](int64 handed, int32 worker) {
+          // Whatever order threads run tasks in, ranges of keys are begun in theirs: one that waits
+          // for its turn waits for a task that somebody runs.
+          const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
+          Arena arena(workers.scratch(worker));
+          KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
+          run_task(task % heads / s.key_heads, task % heads % s.key_heads, task / heads, scratch);
+        },
+        ranges_ > 1);
   }
 
  private:

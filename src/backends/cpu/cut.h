@@ -47,7 +47,7 @@ struct Cut {
   int64 tasks() const { return tiles() / together * splits; }
 
   // Whether the last tasks are the smallest, so that whoever is done early takes them.
-  bool in_order() const { return longest_first || halves() > 0; }
+  bool in_order() const { return (longest_first && row_tiles > 1) || halves() > 0; }
 
   struct TilePlace {
     int64 row_tile, other;  // among a head's, and among the heads'

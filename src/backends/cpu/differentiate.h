@@ -49,6 +49,8 @@ struct GroupRows {
                                int64 width, T* by_lane) {
       const Rows rows = to.list.of_lanes(p, view, {tile, first, group.count}, dim);
       const T factor = factor_of<T>(scaling, tile.b, key_head);
+      // Rows on their way into lanes may take more room than they have in the end: groups are
+      // loaded in their order.
       load_operand(kernels, rows, factor, by_row, kernels.pitch);
       kernels.to_lanes({by_row.data, by_row.pitch}, width, group.vectors, by_lane);
       if (kernels.pairs()) load_right(kernels, rows, factor, by_row, kernels.pitch);

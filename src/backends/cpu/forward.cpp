@@ -54,6 +54,7 @@ struct Scratch {
   } dims;       // rounded up to whole vectors
   int64 width;  // lanes of a group's queries and output
   RowList rows, ahead;
+  Range listed;                        // for few queries: the keys that `rows` are of
   T* row;                              // [lane][dim], rows on their way in or out
   T* weights;                          // [key][lane], of the group at hand; scores before
   T *query, *output;                   // [group][dim][lane]
@@ -269,23 +270,26 @@ class Forward {
   // keys of the `next` tile while values are: memory is always asked for something.
   void take_few(const QueryTile& tile, Range columns, Range next, Scratch<T>& s) const {
     const Place place = p_.keys.place(tile.b);
-    for (int64 g = 0; g < cut_.together; ++g) {
+    const auto key_head = [&](int64 g) {
       const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
-      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + other};
+      return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
+    };
+    for (int64 g = 0; g < cut_.together; ++g) {
       const RowList keys{s.rows.at + g * kTileKeys}, values{s.ahead.at + g * kTileKeys};
-      s.few_keys[g].rows = keys.of_keys(p_.key, of, columns, p_.shape.dim);
-      s.few_values[g].rows = values.of_keys(p_.value, of, columns, p_.shape.value_dim);
+      if (s.listed != columns) keys.of_keys(p_.key, key_head(g), columns, p_.shape.dim);
+      s.few_keys[g].rows = {keys.at, columns.size(), p_.shape.dim, p_.key.dtype};
+      s.few_values[g].rows = values.of_keys(p_.value, key_head(g), columns, p_.shape.value_dim);
       s.few_keys[g].ahead = {values.at, columns.size(),
                              p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     }
     kernels_.score_few({s.few_keys, cut_.together});
     for (int64 g = 0; g < cut_.together; ++g) {
-      const KeyHead of{p_.keys, place, tile.first_head / p_.shape.group() + g};
       const RowList keys{s.rows.at + g * kTileKeys};
-      keys.of_keys(p_.key, of, next, p_.shape.dim);
+      keys.of_keys(p_.key, key_head(g), next, p_.shape.dim);
       s.few_values[g].ahead = {keys.at, next.size(), p_.shape.dim * core::bytes_of(p_.key.dtype)};
       take_values(beside(tile, g), g, columns, s);
     }
+    s.listed = next;
   }
 
   // Scores of group g become weights, and go into its output.

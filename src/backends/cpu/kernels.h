@@ -188,8 +188,10 @@ struct PackArgs {
 };
 
 // The left side of a product: element (r, k) is data[r * row + k * step]. k runs through `depth`
-// elements, numbers or pairs, of each of `segments`, which lie `next` apart. Of pairs one is side
-// by side, rows or steps; and kKeysBeyond more rows and steps may be read.
+// elements, numbers or pairs, of each of `segments`, which lie `next` apart. Of pairs a row either
+// has its elements side by side (`step` 1, and a whole number of vectors of them), or they stand
+// one below the other, side by side with those of other rows (`row` 1); and kKeysBeyond more rows,
+// or elements, may be read.
 template <class T>
 struct LeftSide {
   const T* data;

@@ -1,5 +1,6 @@
 // Backward's additions as it makes them of a tile: rows are loaded, weights and gradients laid out,
 // and three products added to what was there, against loops.
+#include <limits>
 #include <vector>
 
 #include "elements.h"
@@ -44,6 +45,7 @@ int by_query(int64 lane, int64 key) {
   return gradient(key, lane);
 }
 
+// Lanes lie in one segment or in two, of which the last is not full. Behind what is there lies NaN.
 template <class T>
 class Tile {
  public:
@@ -52,35 +54,51 @@ class Tile {
         dtype_(dtype),
         keys_(keys),
         lanes_(lanes),
+        segments_(core::ceil_div(lanes, k_.pitch)),
         dim_(dim),
-        weights_(index((kMostKeys + kKeysBeyond) * k_.pitch), T(77)),
+        next_((kMostKeys + kKeysBeyond) * k_.pitch),
+        weights_(index(segments_ * next_), std::numeric_limits<T>::quiet_NaN()),
         gradients_(weights_),
         turned_(weights_) {
-    for (int64 key = 0; key < keys; ++key) {
-      for (int64 lane = 0; lane < k_.pitch; ++lane) {
-        weights_[index(key * k_.pitch + lane)] = T(lane < lanes ? weight(key, lane) : 0);
-        gradients_[index(key * k_.pitch + lane)] = T(lane < lanes ? gradient(key, lane) : 0);
+    for (int64 s = 0; s < segments_; ++s) {
+      T *weights = weights_.data() + s * next_, *gradients = gradients_.data() + s * next_;
+      for (int64 key = 0; key < keys; ++key) {
+        for (int64 n = 0; n < k_.pitch; ++n) {
+          const int64 lane = s * k_.pitch + n;
+          weights[key * k_.pitch + n] = T(lane < lanes ? weight(key, lane) : 0);
+          gradients[key * k_.pitch + n] = T(lane < lanes ? gradient(key, lane) : 0);
+        }
       }
+      if (k_.pairs()) k_.pack({keys, weights, gradients, turned_.data() + s * next_});
     }
-    if (k_.pairs()) k_.pack({keys, weights_.data(), gradients_.data(), turned_.data()});
   }
 
   void expect_sums() const {
-    const int64 depth = k_.pitch / k_.packed();
-    expect({keys_, lanes_, dim_, weight}, {weights_.data(), k_.pitch, 1, depth, 1, 0}, k_.pitch);
-    expect({keys_, lanes_, dim_, by_key}, {gradients_.data(), k_.pitch, 1, depth, 1, 0}, k_.pitch);
+    const int64 depth = k_.pitch / k_.packed(), all = segments_ * k_.pitch;
+    const auto left = [&](const std::vector<T>& tile) {
+      return LeftSide<T>{tile.data(), k_.pitch, 1, depth, segments_, next_};
+    };
+    expect({keys_, lanes_, dim_, weight}, left(weights_), {lanes_, all});
+    expect({keys_, lanes_, dim_, by_key}, left(gradients_), {lanes_, all});
+    // Behind the last key lie others.
     const std::vector<T>& turned = k_.pairs() ? turned_ : gradients_;
-    expect({lanes_, keys_, dim_, by_query},
+    const int64 beyond = keys_ + kKeysBeyond;
+    expect({core::smaller(lanes_, k_.pitch), keys_, dim_, by_query},
            {turned.data(), 1, k_.pitch, core::ceil_div(keys_, k_.packed()), 1, 0},
-           keys_ + kKeysBeyond);
+           {beyond, beyond});
   }
 
  private:
-  void expect(const Sums& sums, const LeftSide<T>& left, int64 padded) const {
+  // Rows of a right side: those that are there, and those that it is filled up to with zeros.
+  struct RightRows {
+    int64 count, padded;
+  };
+
+  void expect(const Sums& sums, const LeftSide<T>& left, RightRows right_rows) const {
     const int64 columns = core::round_up(dim_, k_.lanes), pitch = columns + k_.lanes;
-    const ElementRows rows(sums.depth, dim_, dtype_, row_number);
-    std::vector<T> right(index(padded * pitch)), to(index(sums.rows * pitch));
-    load_right(k_, rows.rows(), T(1), {right.data(), pitch}, padded);
+    const ElementRows rows(right_rows.count, dim_, dtype_, row_number);
+    std::vector<T> right(index(right_rows.padded * pitch)), to(index(sums.rows * pitch));
+    load_right(k_, rows.rows(), T(1), {right.data(), pitch}, right_rows.padded);
     for (int64 r = 0; r < sums.rows; ++r)
       for (int64 c = 0; c < pitch; ++c) to[index(r * pitch + c)] = T(sum_before(r, c));
     k_.add_product({left, {right.data(), pitch}, {to.data(), pitch}, sums.rows, columns});
@@ -96,14 +114,14 @@ class Tile {
 
   const Kernels<T>& k_;
   DType dtype_;
-  int64 keys_, lanes_, dim_;
+  int64 keys_, lanes_, segments_, dim_, next_;
   std::vector<T> weights_, gradients_, turned_;
 };
 
 template <class T>
 void expect_every_tile(const Kernels<T>& kernels, DType dtype) {
   for (const int64 keys : {1, 2, 7, 16, 31, 33, 56, 64})
-    for (const int64 lanes : {int64{1}, kernels.lanes + 1, kernels.pitch - 1, kernels.pitch})
+    for (const int64 lanes : {int64{1}, kernels.lanes + 1, kernels.pitch, 2 * kernels.pitch - 1})
       for (const int64 dim : {1, 16, 31, 64, 129}) {
         SCOPED_TRACE(testing::Message() << keys << " keys, " << lanes << " lanes, dim " << dim);
         Tile<T>(kernels, dtype, keys, lanes, dim).expect_sums();

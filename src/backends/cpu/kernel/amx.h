@@ -192,26 +192,20 @@ struct TilePairs {
     }
   }
 
-  // Pairs of the left side that are laid out at once.
+  // Pairs of a left side that stands, at most.
   static constexpr int64 kDepth = 64;
 
   TW_INLINE static int64 less(int64 a, int64 b) { return a < b ? a : b; }
 
   // 16 rows of the left side from row r on, with zeros behind their pairs. Registers want each
-  // row's pairs side by side: rows that stand on their side are turned.
+  // row's pairs side by side: rows that stand are turned.
   TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, float* room) {
     const float* from = left.data + r * left.row;
-    const int64 depth = left.depth;
-    const int64 padded = (depth + kPairs - 1) / kPairs * kPairs;
-    if (left.step == 1) {
-      if (depth == padded) return {from, left.row};
-      for (int64 i = 0; i < kRows; ++i)
-        for (int64 n = 0; n < depth; ++n) room[i * kDepth + n] = from[i * left.row + n];
-    } else {
-      turn<Isa, float>({from, left.step}, {room, kDepth}, padded, kRows);
-    }
+    if (left.step == 1) return {from, left.row};
+    const int64 padded = (left.depth + kPairs - 1) / kPairs * kPairs;
+    turn<Isa, float>({from, left.step}, {room, kDepth}, padded, kRows);
     for (int64 i = 0; i < kRows; ++i)
-      for (int64 n = depth; n < padded; ++n) room[i * kDepth + n] = 0;
+      for (int64 n = left.depth; n < padded; ++n) room[i * kDepth + n] = 0;
     return {room, kDepth};
   }
 
@@ -242,7 +236,7 @@ struct TilePairs {
     if (!whole) copy({room, kPitch}, to, rows);
   }
 
-  // Up to 16 rows of a product of up to kDepth pairs, from row r on.
+  // Up to 16 rows of a product of one segment, from row r on.
   TW_INLINE static void add_rows(const ProductArgs<float>& a, int64 r) {
     alignas(64) float room[kRows * kDepth];
     const Matrix<const float> left = rows_of(a.left, r, room);
@@ -260,12 +254,9 @@ struct TilePairs {
     const Tiles tiles;
     ProductArgs<float> part = a;
     for (int64 s = 0; s < a.left.segments; ++s) {
-      for (int64 k = 0; k < a.left.depth; k += kDepth) {
-        part.left.data = a.left.data + s * a.left.next + k * a.left.step;
-        part.left.depth = less(kDepth, a.left.depth - k);
-        for (int64 r = 0; r < a.rows; r += kRows) add_rows(part, r);
-        part.right.data += part.left.depth * a.right.pitch;
-      }
+      for (int64 r = 0; r < a.rows; r += kRows) add_rows(part, r);
+      part.left.data += a.left.next;
+      part.right.data += a.left.depth * a.right.pitch;
     }
   }
 };

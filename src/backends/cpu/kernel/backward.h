@@ -56,6 +56,11 @@ struct Backward {
     }
   }
 
+  // Vectors of columns at once, for which six rows fill the registers. (Forward's rows are bound to
+  // its panels.) The right side is read down its rows: two vectors of AVX2 are a line of each, and
+  // three would touch two lines.
+  static constexpr int kWidest = Isa::kRegisters == 16 ? 2 : 4;
+
   template <class Elements, int rows, int vectors>
   TW_INLINE static void add_block(const ProductArgs<T>& a, int64 r, int64 c) {
     Block<V, rows, vectors> block;
@@ -75,8 +80,7 @@ struct Backward {
 
   template <class Elements, int vectors>
   TW_INLINE static void add_column(const ProductArgs<T>& a, int64 c) {
-    // Six would cross the panels that forward reads.
-    constexpr int kRows = vectors == kMostColumns ? 6 : kBlockRows<Isa, vectors>;
+    constexpr int kRows = vectors == kWidest ? 6 : kBlockRows<Isa, vectors>;
     int64 r = 0;
     for (; r + kRows <= a.rows; r += kRows) add_block<Elements, kRows, vectors>(a, r, c);
     for (; r + 4 <= a.rows; r += 4) add_block<Elements, 4, vectors>(a, r, c);
@@ -107,18 +111,14 @@ struct Backward {
     }
   }
 
-  // The right side is read down its rows. Two vectors of AVX2 are a line of each, and three would
-  // touch two lines.
-  static constexpr int kMostColumns = Isa::kRegisters == 16 ? 2 : 4;
-
   template <class Elements>
   static void add_product(const ProductArgs<T>& a) {
     int64 c = 0;
-    for (; c + kMostColumns * kLanes <= a.columns; c += kMostColumns * kLanes)
-      add_column<Elements, kMostColumns>(a, c);
+    for (; c + kWidest * kLanes <= a.columns; c += kWidest * kLanes)
+      add_column<Elements, kWidest>(a, c);
     const int64 left = (a.columns - c) / kLanes;
     if (left > 0)
-      with_vectors<kMostColumns - 1>(
+      with_vectors<kWidest - 1>(
           left, [&]<int vectors>() TW_INLINE_LAMBDA { add_column<Elements, vectors>(a, c); });
   }
 };

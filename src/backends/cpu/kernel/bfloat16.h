@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "backends/cpu/kernel/instance.h"
+#include "backends/cpu/simd/pairs.h"
 
 namespace tilewise::cpu {
 
@@ -74,15 +75,6 @@ struct Pairs {
     }
   }
 
-  // Numbers of two rows as pairs.
-  TW_INLINE static V pairs_of(V even, V odd) {
-    typedef short Halves __attribute__((vector_size(64)));
-    const Halves both = (Halves)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
-    return (V)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22,
-                                      7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
-                                      15, 31);
-  }
-
   // Numbers of a row as pairs of lanes.
   TW_INLINE static void narrow_row(const V (&x)[Isa::kVectors], float* to) {
     auto* codes = reinterpret_cast<uint16*>(to);
@@ -92,25 +84,27 @@ struct Pairs {
     }
   }
 
+  // A row of a tile, or zeros.
+  TW_INLINE static void load_row(bool held, const float* from, V (&to)[Isa::kVectors]) {
+    TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) to[j] =
+        held ? load<V>(from + j * kLanes) : V{};
+  }
+
   static void pack(const PackArgs<float>& a) {
-    const auto load_row = [&](const float* from, int64 key, V(&to)[Isa::kVectors])
-                              TW_INLINE_LAMBDA {
-                                TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) to[j] =
-                                    key < a.keys ? load<V>(from + key * kPitch + j * kLanes) : V{};
-                              };
+    V even[Isa::kVectors], odd[Isa::kVectors];
     for (int64 key = 0; key < a.keys; key += 2) {
-      V even[Isa::kVectors], odd[Isa::kVectors];
-      load_row(a.gradient, key, even);
-      load_row(a.gradient, key + 1, odd);
+      float* row = a.gradient + key * kPitch;
+      const bool is_pair = key + 1 < a.keys;
+      load_row(true, row, even);
+      load_row(is_pair, row + kPitch, odd);
       TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j)
-          store(a.by_query + key / 2 * kPitch + j * kLanes, pairs_of(even[j], odd[j]));
-      narrow_row(even, a.gradient + key * kPitch);
-      if (key + 1 < a.keys) narrow_row(odd, a.gradient + (key + 1) * kPitch);
+          store(a.by_query + key / 2 * kPitch + j * kLanes, OfPairs::beside(even[j], odd[j]));
+      narrow_row(even, row);
+      if (is_pair) narrow_row(odd, row + kPitch);
     }
     for (int64 key = 0; key < a.keys; ++key) {
-      V row[Isa::kVectors];
-      load_row(a.weights, key, row);
-      narrow_row(row, a.weights + key * kPitch);
+      load_row(true, a.weights + key * kPitch, even);
+      narrow_row(even, a.weights + key * kPitch);
     }
   }
 
@@ -118,7 +112,7 @@ struct Pairs {
   struct Narrow {
     TW_INLINE static void put(float* column, int64 key, V x) { put(column, key, x, V{}); }
     TW_INLINE static void put(float* column, int64 key, V x, V y) {
-      store(column + key / 2 * kPitch, pairs_of(x, y));
+      store(column + key / 2 * kPitch, OfPairs::beside(x, y));
     }
   };
 

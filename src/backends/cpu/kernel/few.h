@@ -1,13 +1,18 @@
 // The two products for a few queries, as a decoder has them: lanes are columns, and rows of keys
 // and values are read once for all queries that share them. What bounds this is memory, and what
 // keeps memory busy is how far the processor sees ahead: rows are read one after the other, in few
-// instructions, and values come nearer while keys are read.
+// instructions, values come nearer while keys are read, and the next keys while values are.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
 #include "backends/cpu/kernel/memory.h"
 
 namespace tilewise::cpu {
+
+template <class Isa>
+concept MultipliesPairs = requires {
+  typename Isa::Dot;
+};
 
 template <class Isa, class T>
 struct Few {
@@ -37,6 +42,16 @@ struct Few {
       return load<V>(reinterpret_cast<const T*>(row) + c);
     else
       return Convert<Isa>::template read<dtype>(row, c);
+  }
+
+  // Whether rows are multiplied pair by pair.
+  template <DType dtype>
+  static constexpr bool kPairs = dtype == DType::kBFloat16&& MultipliesPairs<Isa>;
+
+  // 2 * kLanes codes from column c of a row.
+  using Halves = typename VectorOf<uint16, Isa::kBytes>::Type;
+  TW_INLINE static Halves codes(const std::byte* row, int64 c) {
+    return load<Halves>(reinterpret_cast<const uint16*>(row) + c);
   }
 
   // `side` vectors from column c of a row. Where two numbers share a lane the even columns come
@@ -110,6 +125,9 @@ struct Few {
         T* to = a.columns + c * queries + q * kLanes;
         if (c >= split)
           store(to, load<V>(row + c));
+        else if constexpr (kPairs<dtype>)
+          store(a.columns + even * queries + q * kLanes,
+                Isa::Dot::behind(x, load<V>(row + even + kLanes)));
         else if (c == even)
           store(to, mix<EveryOther<false>>(x, load<V>(row + even + kLanes)));
         else
@@ -130,6 +148,16 @@ struct Few {
   TW_INLINE static void add_step(const FewArgs<T>& a, const std::byte* row, int64 c,
                                  V (&sum)[kWide<queries>][queries]) {
     const T* right = a.columns + c * queries;
+    if constexpr (kPairs<dtype> && side > 1) {
+      TW_UNROLL for (int w = 0; w < side; w += 2) {
+        const V pairs = bits<V>(codes(row, c + w * kLanes));
+        TW_UNROLL for (int q = 0; q < queries; ++q) {
+          V& total = sum[w / 2 % kWide<queries>][q];
+          total = Isa::Dot::add(total, pairs, load<V>(right + (w * queries + q) * kLanes));
+        }
+      }
+      return;
+    }
     V left[side];
     read<dtype>(row, c, left);
     TW_UNROLL for (int w = 0; w < side; ++w) {
@@ -252,6 +280,45 @@ struct Few {
     }
   }
 
+  // The same, two keys at a time, of weights that are pairs. Columns come in stretches of four, of
+  // which every other one goes into the second vector.
+  template <int queries, int keys, int side>
+  TW_INLINE static void add_pairs(const std::byte* const (&row)[keys], const T* weight, int64 c,
+                                  Matrix<T> sums) {
+    V sum[queries][side];
+    T* to = sums.data + c;
+    TW_UNROLL for (int q = 0; q < queries; ++q) {
+      TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] =
+          load<V>(to + q * sums.pitch + w * kLanes);
+    }
+    TW_UNROLL for (int r = 0; r < keys; r += 2) {
+      TW_UNROLL for (int w = 0; w < side; w += 2) {
+        const Halves even = codes(row[r], c + w * kLanes);
+        const Halves odd = r + 1 < keys ? codes(row[r + 1], c + w * kLanes) : Halves{};
+        const V low = bits<V>(mix<InTurn<1, 8, false>>(even, odd));
+        const V high = bits<V>(mix<InTurn<1, 8, true>>(even, odd));
+        TW_UNROLL for (int q = 0; q < queries; ++q) {
+          const V share = Isa::Dot::template spread<V>(weight + r * kPitch + q);
+          sum[q][w] = Isa::Dot::add(sum[q][w], share, low);
+          sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, high);
+        }
+      }
+    }
+    TW_UNROLL for (int q = 0; q < queries; ++q) {
+      TW_UNROLL for (int w = 0; w < side; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
+    }
+  }
+
+  // Weights of two keys as pairs, beside those of the first.
+  TW_INLINE static void pack_weights(const FewArgs<T>& a) {
+    static_assert(kPitch >= 2 * kLanes);
+    for (int64 key = 0; key < a.rows.count; key += 2) {
+      T* even = a.scores + key * kPitch;
+      const V odd = key + 1 < a.rows.count ? load<V>(even + kPitch) : V{};
+      store(even + kLanes, Isa::Dot::beside(load<V>(even), odd));
+    }
+  }
+
   template <DType dtype, bool copies, int queries, int keys>
   TW_INLINE static void add_keys(const FewArgs<T>& a, int64 key) {
     constexpr int kQueries = kAtOnce<queries>, kVectors = kSide<kQueries>;
@@ -264,8 +331,12 @@ struct Few {
     for (int q = 0; q < queries; q += kQueries) {
       const T* weight = a.scores + key * kPitch + q;
       const Matrix<T> sums{a.columns + q * a.pitch, a.pitch};
-      for (int64 c = 0; c < whole; c += kVectors * kLanes)
-        add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
+      for (int64 c = 0; c < whole; c += kVectors * kLanes) {
+        if constexpr (kPairs<dtype>)
+          add_pairs<kQueries, keys, kVectors>(row, weight + kLanes, c, sums);
+        else
+          add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
+      }
       for (int64 c = whole; c < a.pitch; c += kLanes)
         add_columns<dtype, kQueries, keys, 1>(row, weight, c, sums);
     }
@@ -283,11 +354,13 @@ struct Few {
                            TW_INLINE_LAMBDA { store(row + c, load<V>(row + c) * shrunk + x); };
       int64 c = 0;
       for (; c < split; c += 2 * kLanes) {
+        constexpr int kRun = kPairs<dtype> ? 4 : 1;
         const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
-        V low = zip<false>(even, odd);
-        if (core::wounded(core::Wound::kEvenForOdd)) low = zip<false>(odd, even);
+        V low = mix<InTurn<kRun, kLanes, false>>(even, odd);
+        if (core::wounded(core::Wound::kEvenForOdd))
+          low = mix<InTurn<kRun, kLanes, false>>(odd, even);
         add(c, low);
-        add(c + kLanes, zip<true>(even, odd));
+        add(c + kLanes, mix<InTurn<kRun, kLanes, true>>(even, odd));
       }
       for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
     }
@@ -299,9 +372,12 @@ struct Few {
       with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         int64 key = 0;
+        if constexpr (kPairs<dtype>) pack_weights(a);
         for (; key + kRowsAtOnce <= a.rows.count; key += kRowsAtOnce)
           add_keys<dtype, copies, queries, kRowsAtOnce>(a, key);
         if (core::wounded(core::Wound::kFewLastKeys)) key = a.rows.count;
+        for (; kPairs<dtype> && key + 2 <= a.rows.count; key += 2)
+          add_keys<dtype, copies, queries, 2>(a, key);
         for (; key < a.rows.count; ++key) add_keys<dtype, copies, queries, 1>(a, key);
         gather<dtype, queries>(a, factor, to);
       });

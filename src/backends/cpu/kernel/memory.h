@@ -40,11 +40,20 @@ struct Memory {
   }
 
   // Rows lie wherever strides put them: the machine does not foresee the next.
-  template <int to_write = 0>
   TW_INLINE static void fetch(const Rows& rows, int64 r) {
+    fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at); });
+  }
+
+  // Another core may have the lines: they come here as one's own at once.
+  TW_INLINE static void fetch_to_write(const Rows& rows, int64 r) {
+    fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at, 1); });
+  }
+
+  template <class Fetch>
+  TW_INLINE static void fetch_by(const Rows& rows, int64 r, Fetch fetch_line) {
     if (r >= rows.count || !rows.at[r]) return;
     const int64 bytes = rows.dim * core::bytes_of(rows.dtype);
-    for (int64 i = 0; i < bytes; i += kLine) __builtin_prefetch(rows.at[r] + i, to_write);
+    for (int64 i = 0; i < bytes; i += kLine) fetch_line(rows.at[r] + i);
   }
 
   static void load_rows(const Rows& rows, T factor, Matrix<T> to, int64 padded) {
@@ -74,7 +83,7 @@ struct Memory {
 
   static void store_rows(const Rows& rows, const T* factor, Matrix<const T> from) {
     for (int64 r = 0; r < rows.count; ++r) {
-      fetch<1>(rows, r + kRowsAhead);
+      fetch_to_write(rows, r + kRowsAhead);
       const T* row = from.data + r * from.pitch;
       if constexpr (sizeof(T) == 8) {
         double* to = reinterpret_cast<double*>(rows.at[r]);

@@ -5,20 +5,6 @@
 
 namespace tilewise::cpu {
 
-struct OfPairs {
-  // Bits, not a number: as a number a pair may be one that arithmetic changes.
-  template <class V>
-  TW_INLINE static V spread(const float* from) {
-    int pair = 0;
-    __builtin_memcpy(&pair, from, 4);
-    return (V)_mm512_set1_epi32(pair);
-  }
-  template <class V>
-  TW_INLINE static V add(V sum, V left, V right) {
-    return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
-  }
-};
-
 template <class Isa>
 struct DotPairs {
   using P = Pairs<Isa>;
