@@ -15,9 +15,25 @@ namespace tilewise::cli {
 
 using Json = nlohmann::ordered_json;
 
-std::string machine_slug(const std::string& processor, int threads) {
+namespace {
+
+// Processors are rented by one name for several generations: what they multiply with tells them
+// apart.
+std::string widest(const Json& features) {
+  for (const char* feature : {"amx_bf16", "avx512_bf16", "avx512f", "avx2"})
+    for (const Json& has : features)
+      if (has == feature) return feature;
+  return "";
+}
+
+}  // namespace
+
+std::string machine_slug(const Json& machine) {
+  const std::string name =
+      fmt::format("{} {} {}", machine.at("processor").get<std::string>(),
+                  machine.at("threads").get<int>(), widest(machine.at("features")));
   std::string slug;
-  for (const char letter : processor) {
+  for (const char letter : name) {
     const auto byte = static_cast<unsigned char>(letter);
     if (std::isalnum(byte) != 0 && byte < 0x80) {
       slug += static_cast<char>(std::tolower(byte));
@@ -25,8 +41,8 @@ std::string machine_slug(const std::string& processor, int threads) {
       slug += '-';
     }
   }
-  if (!slug.empty() && slug.back() != '-') slug += '-';
-  return fmt::format("{}{}", slug, threads);
+  if (slug.back() == '-') slug.pop_back();
+  return slug;
 }
 
 void record(const std::string& folder, const Json& report) {
@@ -34,11 +50,8 @@ void record(const std::string& folder, const Json& report) {
   Json line{{"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
             {"commit", commit != nullptr ? Json(commit) : Json(nullptr)}};
   line.update(report);
-  const Json& machine = report.at("machine");
   const std::filesystem::path path =
-      std::filesystem::path(folder) /
-      (machine_slug(machine.at("processor").get<std::string>(), machine.at("threads").get<int>()) +
-       ".jsonl");
+      std::filesystem::path(folder) / (machine_slug(report.at("machine")) + ".jsonl");
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   std::ofstream file(path, std::ios::app);

@@ -52,9 +52,14 @@ TEST(Stream, ReadsAndWrites) {
 }
 
 TEST(Record, NamesAFileAfterTheMachine) {
-  EXPECT_EQ(machine_slug("AMD EPYC 7B13 64-Core", 2), "amd-epyc-7b13-64-core-2");
-  EXPECT_EQ(machine_slug("Intel(R) Xeon(R) @ 2.0GHz", 16), "intel-r-xeon-r-2-0ghz-16");
-  EXPECT_EQ(machine_slug("../..", 1), "1");
+  const auto slug = [](const char* processor, int threads, std::vector<std::string> features) {
+    return machine_slug(
+        {{"processor", processor}, {"threads", threads}, {"features", std::move(features)}});
+  };
+  EXPECT_EQ(slug("AMD EPYC 7B13 64-Core", 2, {"fma", "avx2"}), "amd-epyc-7b13-64-core-2-avx2");
+  EXPECT_EQ(slug("Intel(R) Xeon(R) @ 2.0GHz", 16, {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}),
+            "intel-r-xeon-r-2-0ghz-16-amx-bf16");
+  EXPECT_EQ(slug("../..", 1, {}), "1");
 }
 
 }  // namespace

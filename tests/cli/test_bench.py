@@ -150,7 +150,7 @@ class BenchTest(ProgramTest):
         for _ in range(2):
             self.bench("--case", "tiny", "--record", str(self.folder / "history"))
         (path,) = (self.folder / "history").iterdir()
-        self.assertRegex(path.name, r"\A[a-z0-9-]+-\d+\.jsonl\Z")
+        self.assertRegex(path.name, r"\A[a-z0-9-]+-\d+(-[a-z0-9-]+)?\.jsonl\Z")
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         self.assertEqual(len(lines), 2)
         self.assertEqual(lines[0]["commit"], "abc123")
