@@ -196,7 +196,7 @@ class Forward {
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
         const Matrix<const T> rows{s.key + skipped * s.dims.key, s.dims.key};
-        take(tile, g, skipped, {seen, rows, share(ahead, g, groups)}, s);
+        take(tile, g, skipped, {seen, rows, ahead.share(g, groups)}, s);
       }
     });
   }
@@ -211,12 +211,6 @@ class Forward {
     values.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
     return {s.ahead.at, 2 * columns.size(),
             core::larger(p_.shape.dim, p_.shape.value_dim) * core::bytes_of(p_.key.dtype)};
-  }
-
-  // What group g of `groups` fetches.
-  static Ahead share(const Ahead& all, int64 g, int64 groups) {
-    const int64 begin = all.count * g / groups;
-    return {all.at + begin, all.count * (g + 1) / groups - begin, all.bytes};
   }
 
   // What group g sees of a tile of keys, of which it skips the first ones.

@@ -60,6 +60,12 @@ struct RunningRows {
 // Rows that will be read soon, and lie wherever the caller's strides put them, too far apart for
 // the machine to foresee.
 struct Ahead {
+  // What the n-th of `shares` fetches.
+  Ahead share(int64 n, int64 shares) const {
+    const int64 begin = count * n / shares;
+    return {at + begin, count * (n + 1) / shares - begin, bytes};
+  }
+
   std::byte* const* at = nullptr;
   int64 count = 0, bytes = 0;
 };
