@@ -257,6 +257,40 @@ struct Few {
     return any(Forward<Isa, T>::odd_ones(a));
   }
 
+  // sum += weights^T . values, two keys at a time, of weights that are pairs. Columns come in
+  // stretches of four, of which every other one goes into the second vector.
+  template <int queries, int keys, int side>
+  TW_INLINE static void add_pairs(const std::byte* const (&row)[keys], const T* pairs, int64 c,
+                                  V (&sum)[queries][side]) {
+    TW_UNROLL for (int r = 0; r < keys; r += 2) {
+      TW_UNROLL for (int w = 0; w < side; w += 2) {
+        const Halves even = codes(row[r], c + w * kLanes);
+        const Halves odd = r + 1 < keys ? codes(row[r + 1], c + w * kLanes) : Halves{};
+        const V low = bits<V>(mix<InTurn<1, 8, false>>(even, odd));
+        const V high = bits<V>(mix<InTurn<1, 8, true>>(even, odd));
+        TW_UNROLL for (int q = 0; q < queries; ++q) {
+          const V share = Isa::Dot::template spread<V>(pairs + r * kPitch + q);
+          sum[q][w] = Isa::Dot::add(sum[q][w], share, low);
+          sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, high);
+        }
+      }
+    }
+  }
+
+  // The same of numbers.
+  template <DType dtype, int queries, int keys, int side>
+  TW_INLINE static void add_numbers(const std::byte* const (&row)[keys], const T* weight, int64 c,
+                                    V (&sum)[queries][side]) {
+    TW_UNROLL for (int r = 0; r < keys; ++r) {
+      V value[side];
+      read<dtype>(row[r], c, value);
+      TW_UNROLL for (int q = 0; q < queries; ++q) {
+        const V share = all<V>(weight[r * kPitch + q]);
+        TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] += share * value[w];
+      }
+    }
+  }
+
   // sums += weights^T . values of `keys` keys, in `side` vectors of columns.
   template <DType dtype, int queries, int keys, int side>
   TW_INLINE static void add_columns(const std::byte* const (&row)[keys], const T* weight, int64 c,
@@ -267,43 +301,10 @@ struct Few {
       TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] =
           load<V>(to + q * sums.pitch + w * kLanes);
     }
-    TW_UNROLL for (int r = 0; r < keys; ++r) {
-      V value[side];
-      read<dtype>(row[r], c, value);
-      TW_UNROLL for (int q = 0; q < queries; ++q) {
-        const V share = all<V>(weight[r * kPitch + q]);
-        TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] += share * value[w];
-      }
-    }
-    TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
-    }
-  }
-
-  // The same, two keys at a time, of weights that are pairs. Columns come in stretches of four, of
-  // which every other one goes into the second vector.
-  template <int queries, int keys, int side>
-  TW_INLINE static void add_pairs(const std::byte* const (&row)[keys], const T* weight, int64 c,
-                                  Matrix<T> sums) {
-    V sum[queries][side];
-    T* to = sums.data + c;
-    TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] =
-          load<V>(to + q * sums.pitch + w * kLanes);
-    }
-    TW_UNROLL for (int r = 0; r < keys; r += 2) {
-      TW_UNROLL for (int w = 0; w < side; w += 2) {
-        const Halves even = codes(row[r], c + w * kLanes);
-        const Halves odd = r + 1 < keys ? codes(row[r + 1], c + w * kLanes) : Halves{};
-        const V low = bits<V>(mix<InTurn<1, 8, false>>(even, odd));
-        const V high = bits<V>(mix<InTurn<1, 8, true>>(even, odd));
-        TW_UNROLL for (int q = 0; q < queries; ++q) {
-          const V share = Isa::Dot::template spread<V>(weight + r * kPitch + q);
-          sum[q][w] = Isa::Dot::add(sum[q][w], share, low);
-          sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, high);
-        }
-      }
-    }
+    if constexpr (kPairs<dtype> && side > 1)
+      add_pairs(row, weight + kLanes, c, sum);
+    else
+      add_numbers<dtype>(row, weight, c, sum);
     TW_UNROLL for (int q = 0; q < queries; ++q) {
       TW_UNROLL for (int w = 0; w < side; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
     }
@@ -331,12 +332,8 @@ struct Few {
     for (int q = 0; q < queries; q += kQueries) {
       const T* weight = a.scores + key * kPitch + q;
       const Matrix<T> sums{a.columns + q * a.pitch, a.pitch};
-      for (int64 c = 0; c < whole; c += kVectors * kLanes) {
-        if constexpr (kPairs<dtype>)
-          add_pairs<kQueries, keys, kVectors>(row, weight + kLanes, c, sums);
-        else
-          add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
-      }
+      for (int64 c = 0; c < whole; c += kVectors * kLanes)
+        add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
       for (int64 c = whole; c < a.pitch; c += kLanes)
         add_columns<dtype, kQueries, keys, 1>(row, weight, c, sums);
     }
