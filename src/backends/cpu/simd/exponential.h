@@ -5,24 +5,46 @@
 
 namespace tilewise::cpu {
 
-// What exp2 needs to know of a type: exponent bits, and a polynomial for 2^r - 1 over r on
-// [-1/2, 1/2], lowest order first. float's has an error of 8e-8 at most; double's is the series.
 template <class T>
 struct Exponent;
-
 template <>
 struct Exponent<float> {
   static constexpr int kMantissa = 23, kBias = 127;
-  static constexpr int kTerms = 6;
+};
+template <>
+struct Exponent<double> {
+  static constexpr int kMantissa = 52, kBias = 1023;
+};
+
+// Numbers that divide the way from 1 to 2 into `steps` equal ratios, and a polynomial for the way
+// to the nearest of them: 2^r - 1 over |r| <= 1 / (2 steps), lowest order first. Steps are stored
+// less their own share of the exponent, which is added to them with the rest.
+template <class T, int steps>
+struct Stair;
+
+// An error of 8e-8 at most.
+template <>
+struct Stair<float, 1> {
+  static constexpr int kBits = 0, kTerms = 6;
   static constexpr float kTerm[kTerms] = {0.693147182f,   0.240226462f,   0.0555032864f,
                                           0.00961848907f, 0.00133999321f, 0.000153458051f};
 };
 
+// 3e-9.
 template <>
-struct Exponent<double> {
-  static constexpr int kMantissa = 52, kBias = 1023;
-  static constexpr int kTerms = 13;
-  // ln(2)^k / k!
+struct Stair<float, 16> {
+  static constexpr int kBits = 4, kTerms = 3;
+  static constexpr float kTerm[kTerms] = {0.693147182f, 0.240233555f, 0.0555050857f};
+  static constexpr uint32 kStep[1 << kBits] = {0x00000000, 0xfffdaac3, 0xfffb95c2, 0xfff9c3d3,
+                                               0xfff837f0, 0xfff6f532, 0xfff5fed7, 0xfff5583f,
+                                               0xfff504f3, 0xfff508a4, 0xfff5672a, 0xfff6248c,
+                                               0xfff744fd, 0xfff8ccdf, 0xfffac0c7, 0xfffd257d};
+};
+
+// ln(2)^k / k!
+template <>
+struct Stair<double, 1> {
+  static constexpr int kBits = 0, kTerms = 13;
   static constexpr double kTerm[kTerms] = {
       0x1.62e42fefa39efp-1,  0x1.ebfbdff82c58fp-3,  0x1.c6b08d704a0cp-5,   0x1.3b2ab6fba4e77p-7,
       0x1.5d87fe78a6731p-10, 0x1.430912f86c787p-13, 0x1.ffcbfc588b0c7p-17, 0x1.62c0223a5c824p-20,
@@ -30,31 +52,46 @@ struct Exponent<double> {
       0x1.816193166d0f9p-40};
 };
 
+// 7e-18.
+template <>
+struct Stair<double, 8> {
+  static constexpr int kBits = 3, kTerms = 7;
+  static constexpr double kTerm[kTerms] = {
+      0x1.62e42fefa39efp-1,  0x1.ebfbdff82c6c5p-3,  0x1.c6b08d704a11fp-5, 0x1.3b2ab6f1f1910p-7,
+      0x1.5d87fe72ac65ep-10, 0x1.430deca12d584p-13, 0x1.ffd1f6633bd3ap-17};
+  static constexpr uint64 kStep[1 << kBits] = {
+      0x0000000000000000, 0xffff72b83c7d517b, 0xffff06fe0a31b715, 0xfffebfdad5362a27,
+      0xfffea09e667f3bcd, 0xfffeace5422aa0db, 0xfffee89f995ad3ad, 0xffff5818dcfba487};
+};
+
 // 2^x is taken of several vectors at once, a step of all before the next of any: one alone would
 // wait for itself at each step.
 
-// x in two parts: 2^x = power * (1 + rest).
+// x in two parts: 2^x = power * (1 + rest). With one step, power is a power of two.
 template <class V>
 struct Halves {
   V power, rest;
 };
 
-template <class Isa, class T, class V, int count>
+template <class Isa, class T, int steps, class V, int count>
 TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   using E = Exponent<T>;
+  using S = Stair<T, steps>;
   using U = typename Lanes<Isa, T>::U;
-  // Adding this leaves the nearest integer in the last bits, and as an exponent has it.
-  const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - 1)) + T(E::kBias));
+  // Adding this leaves the nearest number of steps in the last bits, and as an exponent has it.
+  const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - S::kBits - 1)) + T(E::kBias));
   V moved[count], r[count], sum[count];
   TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
   TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
-  TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = all<V>(E::kTerm[E::kTerms - 1]);
-  TW_UNROLL for (int k = E::kTerms - 2; k >= 0; --k) {
-    TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = sum[i] * r[i] + all<V>(E::kTerm[k]);
+  TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = all<V>(S::kTerm[S::kTerms - 1]);
+  TW_UNROLL for (int k = S::kTerms - 2; k >= 0; --k) {
+    TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = sum[i] * r[i] + all<V>(S::kTerm[k]);
   }
   TW_UNROLL for (int i = 0; i < count; ++i) {
     // Of a NaN these are any bits; `rest` keeps the NaN.
-    to[i] = {bits<V>(bits<U>(moved[i]) << E::kMantissa), sum[i] * r[i]};
+    U power = bits<U>(moved[i]) << (E::kMantissa - S::kBits);
+    if constexpr (steps > 1) power += pick(load<U>(S::kStep), bits<U>(moved[i]));
+    to[i] = {bits<V>(power), sum[i] * r[i]};
   }
 }
 
@@ -65,7 +102,7 @@ TW_INLINE void exp2(V (&x)[count]) {
   const V least = all<V>(T(-Exponent<T>::kBias));
   Halves<V> h[count];
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = larger(x[i], least);
-  halves<Isa, T>(x, h);
+  halves<Isa, T, kPicks<V>>(x, h);
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = h[i].power + h[i].power * h[i].rest;
 }
 
@@ -99,7 +136,7 @@ TW_INLINE V tanh(V x) {
   const V size = smaller(absolute(x), far);
   const V exponent[1] = {size * all<V>(T(2.88539008177792681472))};
   Halves<V> h[1];
-  halves<Isa, T>(exponent, h);
+  halves<Isa, T, 1>(exponent, h);
   const V less_one = h[0].power * h[0].rest + (h[0].power - all<V>(T(1)));
   const V value = less_one / (less_one + all<V>(T(2)));
   return x != x ? x : x < V{} ? -value : value;
