@@ -20,7 +20,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> cases, backends, tiers;
-  std::string direction = "both", dtype, record;
+  std::string direction = "both", dtype, layout = "heads", record;
   double seconds = 1;
   std::int32_t threads = 0;
   bool list = false, json = false, has_no_peers = false;
@@ -76,6 +76,12 @@ std::vector<tw_operation> chosen_directions(const std::string& direction) {
   throw Failure(kUsage, no_such("direction", direction, {"forward", "backward", "both"}));
 }
 
+Layout chosen_layout(const std::string& layout) {
+  if (layout == "heads") return Layout::kHeads;
+  if (layout == "rows") return Layout::kRows;
+  throw Failure(kUsage, no_such("layout", layout, {"heads", "rows"}));
+}
+
 std::vector<Measurement> measure_all(const std::vector<Case>& cases, Bench& bench,
                                      std::size_t steps_a_case) {
   std::vector<Measurement> results;
@@ -100,8 +106,9 @@ ExitStatus run(const Options& options) {
   }
   const std::vector<Case> cases = chosen_cases(options);
   for (const Case& shape : cases) require_elements(dtype_from_name(shape.dtype));
-  const BenchSettings settings{chosen_backends(options), chosen_directions(options.direction),
-                               options.seconds, options.threads, !options.has_no_peers};
+  const BenchSettings settings{
+      chosen_backends(options), chosen_directions(options.direction), options.seconds,
+      options.threads,          chosen_layout(options.layout),        !options.has_no_peers};
   Bench bench(settings);
   const std::vector<Measurement> results = measure_all(cases, bench, settings.directions.size());
   const auto report = bench_json(bench, results);
@@ -135,6 +142,8 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       ->type_name("{forward,backward,both}");
   command.add_option("--dtype", options->dtype, "This type in place of each case's own")
       ->type_name("DTYPE");
+  command.add_option("--layout", options->layout, "What lies together in our tensors; heads")
+      ->type_name("{heads,rows}");
   command.add_option("--backend", options->backends, "Only these; may be given several times")
       ->type_name("BACKEND")
       ->expected(1)
@@ -155,6 +164,8 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       "GFLOP/s count visible pairs alone: 4 operations a pair and dimension forward, 10 backward.\n"
       "Of peak: of what the processor's multiply-adds reach, measured before and after each case.\n"
       "Of reads: of memory's read bandwidth. x PEER: how many times as fast as that we are.\n"
+      "Layout: heads is (batch, heads, length, dim), as peers have it; rows (batch, length, heads, "
+      "dim).\n"
       "Peers: torch and onnxruntime through TILEWISE_PYTHON or else python3, matmuls over "
       "OpenBLAS\n"
       "(TILEWISE_OPENBLAS or else libopenblas.so.0). One that is silent for "

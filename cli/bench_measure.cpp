@@ -113,7 +113,7 @@ std::vector<Measurement> Bench::measure(const Case& shape,
 }
 
 std::vector<Measurement> Bench::measure_direction(const Case& shape, tw_operation operation) {
-  Workload work(shape, operation == TW_BACKWARD, 1);
+  Workload work(shape, operation == TW_BACKWARD, 1, settings_.layout);
   Contestants ours, theirs;
   for (const std::string& backend : settings_.backends) {
     ours.push_back(our_contestant(backend, operation, work, settings_.threads));

@@ -174,6 +174,7 @@ Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
               {"memory_bytes", machine.memory_bytes},
               {"system", machine.system}}},
             {"version", tw_version()},
+            {"layout", bench.layout() == Layout::kHeads ? "heads" : "rows"},
             {"peak", Json::object()},
             {"bandwidth",
              {{"read_gbytes_per_second", rounded(bench.read_bandwidth() / 1e9)},

@@ -38,11 +38,26 @@ void fill_slopes(tw_tensor& slopes) {
   }
 }
 
+// A dense tensor whose last axes are rows, heads and columns has its heads outside its rows.
+void gather_heads(tw_tensor& tensor) {
+  const auto heads = static_cast<std::size_t>(tensor.rank - 2), rows = heads - 1;
+  tensor.stride[rows] = tensor.shape[heads + 1];
+  tensor.stride[heads] = tensor.shape[rows] * tensor.shape[heads + 1];
+}
+
 }  // namespace
 
-Workload::Workload(const Case& shape, bool backward, std::uint64_t seed)
+Workload::Workload(const Case& shape, bool backward, std::uint64_t seed, Layout layout)
     : call_(std::make_unique<Call>()) {
   describe(shape, backward, *call_);
+  if (layout == Layout::kHeads) {
+    tw_request& request = call_->request;
+    tw_gradients& gradients = call_->gradients;
+    for (tw_tensor* tensor :
+         {&request.query, &request.key, &request.value, &request.output, &gradients.query,
+          &gradients.key, &gradients.value, &gradients.output})
+      if (tensor->rank > 0) gather_heads(*tensor);
+  }
   Normal normal(seed);
   for (const NamedTensor& named : tensors_of(*call_)) {
     tw_tensor& tensor = *named.tensor;

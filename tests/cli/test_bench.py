@@ -69,8 +69,9 @@ class BenchTest(ProgramTest):
     def test_figures_of_a_run(self) -> None:
         report = self.bench("--case", "uneven", "--case", "single-row", part="forward only")
         self.assertEqual(
-            list(report), ["machine", "version", "peak", "bandwidth", "peers", "cases"]
+            list(report), ["machine", "version", "layout", "peak", "bandwidth", "peers", "cases"]
         )
+        self.assertEqual(report["layout"], "heads")
         self.assertLessEqual({"processor", "cores", "threads", "features"}, set(report["machine"]))
         self.assertEqual(
             list(report["peak"]), ["float32", "float64", "bfloat16_dot", "bfloat16_tile"]
@@ -100,7 +101,8 @@ class BenchTest(ProgramTest):
 
     def test_what_peers_are_asked(self) -> None:
         words = ("--case", "single-row", "--case", "dim-80", "--case", "window", "--threads", "1")
-        report = self.bench(*words, "--direction", "forward")
+        report = self.bench(*words, "--direction", "forward", "--layout", "rows")
+        self.assertEqual(report["layout"], "rows")
         self.assertEqual([len(row["ratios"]) for row in report["cases"]], [1, 1, 0])
         asked = [json.loads(line) for line in (self.folder / "seen").read_text().splitlines()]
         self.assertEqual([each["prepare"]["causal"] for each in asked], [False, True])

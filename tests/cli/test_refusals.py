@@ -214,6 +214,7 @@ class UsageTest(ProgramTest):
             (("bench", "--backend", "quick"), "there is no backend 'quick'"),
             (("bench", "--tier", "slow"), "there is no tier 'slow'"),
             (("bench", "--direction", "up"), "there is no direction 'up'"),
+            (("bench", "--layout", "columns"), "there is no layout 'columns'"),
             (("demo", "--length", "3"), "--length"),
             (("completion", "tcsh"), "there is no shell 'tcsh'"),
         ):
