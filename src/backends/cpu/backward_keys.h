@@ -65,6 +65,7 @@ struct KeyScratch {
     if (kernels.pairs()) by_key = arena.take<T>(groups * tile + kKeysBeyond * lanes);
     gradient = p.scores.softcap > 0 ? arena.take<T>(tile) : nullptr;
     seen = arena.take<Range>(groups * (task_keys / kKeys));
+    ends = arena.take<int64>(groups * (task_keys / kKeys) * (lanes / kernels.lanes));
     ahead_query.at = arena.take<std::byte*>(groups * lanes);
     ahead_output.at = arena.take<std::byte*>(groups * lanes);
     if (p.gradients.slopes) slope = arena.take<T>(groups * lanes * (task_keys / kKeys));
@@ -86,6 +87,7 @@ struct KeyScratch {
   T* by_key = nullptr;  // [group][key][lane]
   T* gradient;          // [key][lane]
   Range* seen;          // [tile of keys][group]: keys with weights, in whole blocks
+  int64* ends;          // [tile of keys][group][vector]: counted from the first that is seen
   T* slope = nullptr;   // [tile of keys][group][lane]
   T* factor;
   GroupRows<T> rows[kMostQueryGroups];
@@ -239,7 +241,7 @@ class KeyPass {
       bool whole = true;
       for (int64 g = 0; g < groups; ++g) {
         take_group(at, g, fetched, s);
-        whole = whole && s.seen[n * s.groups + g] == keys;
+        whole = whole && s.seen[n * s.groups + g] == keys && *ends_of(n, g, s) == keys.size();
         fetched = also;
         also = {};
       }
@@ -255,27 +257,50 @@ class KeyPass {
     int64 n;
   };
 
-  // What `count` groups from g on add to the gradients of the keys that group g sees.
+  int64* ends_of(int64 n, int64 g, const KeyScratch<T>& s) const {
+    return s.ends + (n * s.groups + g) * (kernels_.pitch / kernels_.lanes);
+  }
+
+  // What `count` groups from g on add to the gradients of the keys that group g sees: to each
+  // stretch of keys the vectors that have not ended before.
   void add_to_keys(const KeyTile& at, int64 g, int64 count, KeyScratch<T>& s) const {
     const Range seen = s.seen[at.n * s.groups + g];
-    if (seen.empty()) return;
-    const int64 lanes = kernels_.pitch;
-    const int64 depth = lanes / kernels_.packed();
-    const int64 to = seen.begin - at.task.begin, from = seen.begin - at.keys.begin;
+    const int64* ends = ends_of(at.n, g, s);
+    int64 done = 0;
+    for (int64 j = 0; done < seen.size(); done = ends[j++])
+      if (done < ends[j])
+        add_to_stretch(at, {seen.begin + done, seen.begin + ends[j]},
+                       {g, count, j * kernels_.lanes / kernels_.packed()}, s);
+  }
+
+  // `count` groups from group g on, and of each the elements of a row from `first` on.
+  struct LanesOf {
+    int64 g, count, first;
+  };
+
+  void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
+    const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
+    const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
+    const int64 element = of.g * row + of.first;
     const auto left = [&](const T* tile) {
-      return LeftSide<T>{tile + (g * kKeys + from) * lanes, lanes, 1, depth, count, kKeys * lanes};
+      return LeftSide<T>{tile + (of.g * kKeys + from) * lanes + of.first,
+                         lanes,
+                         1,
+                         row - of.first,
+                         of.count,
+                         kKeys * lanes};
     };
     if (p_.gradients.value)
       kernels_.add_product({left(s.weights),
-                            {s.output + g * depth * s.value_pitch, s.value_pitch},
+                            {s.output + element * s.value_pitch, s.value_pitch},
                             {s.value_gradient + to * s.value_pitch, s.value_pitch},
-                            seen.size(),
+                            keys.size(),
                             s.value_columns});
     if (p_.gradients.key)
       kernels_.add_product({left(gradients_by_key(at.n, s)),
-                            {s.query + g * depth * s.pitch, s.pitch},
+                            {s.query + element * s.pitch, s.pitch},
                             {s.key_gradient + to * s.pitch, s.pitch},
-                            seen.size(),
+                            keys.size(),
                             s.columns});
   }
 
@@ -289,6 +314,8 @@ class KeyPass {
     if (seen.empty()) seen = {keys.begin, keys.begin};
     seen.begin = keys.begin + (seen.begin - keys.begin) / kRowStep * kRowStep;
     s.seen[n * s.groups + g] = seen;
+    int64* ends = ends_of(n, g, s);
+    rows.group.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
     // Products go over all lanes, also those that hold no row.
     if (rows.group.vectors * kernels_.lanes < lanes && !wounded(Wound::kIdleLanesKept)) {
@@ -301,12 +328,12 @@ class KeyPass {
     const int64 skipped = seen.begin - at.task.begin;
     const GradientTile<T> to{weights + first, s.gradient ? s.gradient : raw + first, raw + first};
     differentiate<T>({p_, kernels_, sums_}, s.scores, rows,
-                     {{seen, {s.key + skipped * s.pitch, s.pitch}, ahead},
+                     {{seen, {s.key + skipped * s.pitch, s.pitch}, ahead, ends},
                       {s.value + skipped * s.value_pitch, s.value_pitch}},
                      to);
     if (slope)
       kernels_.add_slopes(
-          {{to.gradient, seen.size(), rows.group.vectors},
+          {{to.gradient, seen.size(), rows.group.vectors, ends},
            Scorer<T>(p_, kernels_, s.scores).find_positions(rows.tile, rows.group, seen),
            slope});
     if (kernels_.pairs())
@@ -335,13 +362,19 @@ class KeyPass {
         const Range seen = s.seen[n * s.groups + g];
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
-        if (sums_.query)
-          kernels_.add_product({{gradients_by_query(n, g, s) + first / packed * lanes, 1, lanes,
-                                 core::ceil_div(seen.size(), packed), 1, 0},
+        const int64* ends = ends_of(n, g, s);
+        // Vectors that end together are taken together.
+        for (int64 j = 0, next = 0; sums_.query && j < group.vectors; j = next) {
+          while (next < group.vectors && ends[next] == ends[j]) ++next;
+          const int64 lane = j * kernels_.lanes;
+          const int64 count = core::smaller(next * kernels_.lanes, group.count) - lane;
+          kernels_.add_product({{gradients_by_query(n, g, s) + first / packed * lanes + lane, 1,
+                                 lanes, core::ceil_div(ends[j], packed), 1, 0},
                                 {s.key_right + skipped / packed * s.pitch, s.pitch},
-                                {sums_.query + (row + g * lanes) * sums_.pitch, sums_.pitch},
-                                group.count,
+                                {sums_.query + (row + g * lanes + lane) * sums_.pitch, sums_.pitch},
+                                count,
                                 s.columns});
+        }
         for (int64 lane = 0; sums_.slope && lane < group.count; ++lane)
           sums_.slope[row + g * lanes + lane] += s.slope[(n * s.groups + g) * lanes + lane];
       }

@@ -96,11 +96,11 @@ void differentiate(const Known<T>& known, ScoreScratch<T>& scratch, const GroupR
   const Scorer<T> scorer(known.problem, kernels, scratch);
   const QueryTile& tile = rows.tile;
   const Range keys = columns.keys.columns;
-  const ScoreTile<T> weights{to.weights, keys.size(), rows.group.vectors};
+  const ScoreTile<T> weights{to.weights, keys.size(), rows.group.vectors, columns.keys.ends};
   const T* unit = scorer.score(tile, rows.group, rows.query, columns.keys, to.weights);
   kernels.weigh({weights, rows.max, rows.share, unit});
   const T* keep = scorer.keep(tile, rows.group, keys);
-  const ScoreTile<T> gradient{to.gradient, keys.size(), rows.group.vectors};
+  const ScoreTile<T> gradient{to.gradient, keys.size(), rows.group.vectors, columns.keys.ends};
   kernels.score({columns.value,
                  rows.output,
                  known.problem.shape.value_dim,

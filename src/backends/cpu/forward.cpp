@@ -196,7 +196,8 @@ class Forward {
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
         const Matrix<const T> rows{s.key + skipped * s.dims.key, s.dims.key};
-        take(tile, g, skipped, {seen, rows, ahead.share(g, groups)}, s);
+        s.lanes[g].find_ends(kernels_, seen, s.scores.ends);
+        take(tile, g, skipped, {seen, rows, ahead.share(g, groups), s.scores.ends}, s);
       }
     });
   }
@@ -220,7 +221,7 @@ class Forward {
     const Group<T>& group = s.lanes[g];
     const T* query = query_of(wounded(Wound::kQueriesOfFirstGroup) ? 0 : g, s);
     const T* unit = scorer.score(tile, group, query, keys, s.weights);
-    const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors};
+    const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors, keys.ends};
     const RunningRows<T> rows = s.running(g, kernels_.pitch);
     kernels_.raise({weights, s.scores.largest, unit, rows, scorer.keep(tile, group, keys.columns)});
     kernels_.accumulate({s.value, panel_keys(), core::round_up(p_.shape.value_dim, kPanel), skipped,

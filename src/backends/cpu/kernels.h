@@ -43,11 +43,15 @@ inline constexpr int64 kLine = 64;
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
 // A tile of scores or of what becomes of them: `keys` rows of `pitch` lanes. The first `vectors`
-// vectors are in use.
+// vectors are in use, each down to its end, which is a whole number of kRowStep or the last key,
+// and not before the end of the vector before it. What is beyond is neither written nor read.
 template <class T>
 struct ScoreTile {
+  int64 keys_of(int64 vector) const { return ends ? ends[vector] : keys; }
+
   T* data;
   int64 keys, vectors;
+  const int64* ends = nullptr;  // by vector; null: all end with the tile
 };
 
 // The lanes' own numbers, one a lane.
@@ -226,6 +230,7 @@ template <class T>
 struct Kernels {
   int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
   int64 keys = 0;              // of a tile in the forward pass
+  bool ends = true;            // whether vectors of a tile may end before it
 
   // Whether products are of bfloat16 pairs and not of numbers; and numbers in the place of one.
   bool pairs() const { return load_rows != widen_rows; }

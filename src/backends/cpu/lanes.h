@@ -56,7 +56,9 @@ template <class T>
 struct Group {
   Group() = default;
   Group(const Problem& p, const Kernels<T>& kernels, Arena& arena)
-      : begin(arena.take<int64>(kernels.pitch)), end(arena.take<int64>(kernels.pitch)) {
+      : begin(arena.take<int64>(kernels.pitch)),
+        end(arena.take<int64>(kernels.pitch)),
+        last(arena.take<int64>(kernels.pitch / kernels.lanes)) {
     if (p.scores.slopes) slope = arena.take<T>(kernels.pitch);
     if (!p.dropout.decide.active()) return;
     drop_row = arena.take<uint32>(kernels.pitch);
@@ -72,6 +74,8 @@ struct Group {
     seen = {core::kUnlimited, 0};
     shared = {0, core::kUnlimited};
     for (int64 lane = 0; lane < count; ++lane) {
+      const int64 vector = lane / kernels.lanes;
+      if (lane % kernels.lanes == 0) last[vector] = vector == 0 ? 0 : last[vector - 1];
       const int64 seeing = wounded(Wound::kLanesSeeAlike) ? count - 1 : lane;
       const Range keys = band.visible_keys(tile.row(first + seeing));
       begin[lane] = keys.begin;
@@ -79,6 +83,7 @@ struct Group {
       if (!wounded(Wound::kGroupUnmasked)) shared = core::intersect(shared, keys);
       if (keys.empty()) continue;
       seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
+      last[vector] = seen.end;
     }
     // Lanes that hold no row see what the last one sees; nobody reads what they find.
     for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) {
@@ -102,9 +107,19 @@ struct Group {
          [&](int64 l) { return static_cast<uint32>(tile.head(l) + base[1]); });
   }
 
+  // Where each vector ends in a tile of `keys`, as ScoreTile has it.
+  void find_ends(const Kernels<T>& kernels, Range keys, int64* ends) const {
+    for (int64 j = 0; j < vectors; ++j) {
+      const int64 left = core::larger(last[j] - keys.begin, int64{0});
+      ends[j] =
+          kernels.ends ? core::smaller(core::round_up(left, kRowStep), keys.size()) : keys.size();
+    }
+  }
+
   int64 first = 0, count = 0, vectors = 0;
   Range seen, shared;                      // keys that some lane sees; keys that all lanes see
   int64 *begin = nullptr, *end = nullptr;  // by lane: the keys it sees
+  int64* last = nullptr;                   // by vector: where it and those before it end
   T* slope = nullptr;
   uint32 *drop_row = nullptr, *drop_upper = nullptr, *drop_head = nullptr;  // see DropLanes
 

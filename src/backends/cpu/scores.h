@@ -25,6 +25,7 @@ struct ScoreScratch {
     end = arena.take<T>(pitch);
     position = arena.take<T>(pitch);
     unit = arena.take<T>(pitch);
+    ends = arena.take<int64>(pitch / kernels.lanes);
     if (p.scores.softcap > 0 && p.operation == TW_BACKWARD) slant = arena.take<T>(tile);
     if (p.dropout.decide.active()) keep = arena.take<T>(tile);
   }
@@ -32,16 +33,18 @@ struct ScoreScratch {
   BiasScratch<T> bias;
   T *largest, *begin, *end;  // [lane]
   T *position, *unit;        // [lane]
+  int64* ends;               // [vector]
   T* slant = nullptr;        // [key][lane]
   T* keep = nullptr;         // [key][lane]
 };
 
-// Keys in scratch memory, and what to fetch while they are worked on.
+// Keys in scratch memory, what to fetch while they are worked on, and where vectors end.
 template <class T>
 struct KeysAt {
   Range columns;
   Matrix<const T> rows;
   Ahead ahead = {};
+  const int64* ends = nullptr;
 };
 
 template <class T>
@@ -63,6 +66,7 @@ class Scorer {
     args.key = keys.rows;
     args.query = query;
     args.ahead = keys.ahead;
+    args.tile.ends = keys.ends;
     args.bias = bias_.ahead(tile, group, keys.columns);
     return finish(tile, group, keys.columns, args, kernels_.score(args));
   }

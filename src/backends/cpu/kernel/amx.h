@@ -13,6 +13,7 @@ struct TilePairs {
   using F = Forward<Isa, float>;
   using V = typename P::V;
   static constexpr int64 kLanes = P::kLanes, kPitch = P::kPitch;
+  static constexpr bool kEnds = false;
   static constexpr int64 kRows = 16, kPairs = 16;
   static_assert(kPitch == 64);
 

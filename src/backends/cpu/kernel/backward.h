@@ -28,17 +28,18 @@ struct Backward {
       const V max = load<V>(a.max + j * kLanes), share = load<V>(a.share + j * kLanes);
       const V unit = load<V>(a.unit + j * kLanes);
       T* at = a.tile.data + j * kLanes;
+      const int64 keys = a.tile.keys_of(j);
       int64 key = 0;
-      for (; key + kTogether <= a.tile.keys; key += kTogether)
+      for (; key + kTogether <= keys; key += kTogether)
         weigh_keys<kTogether>(at + key * kPitch, unit, max, share);
-      for (; key < a.tile.keys; ++key) weigh_keys<1>(at + key * kPitch, unit, max, share);
+      for (; key < keys; ++key) weigh_keys<1>(at + key * kPitch, unit, max, share);
     }
   }
 
   static void differentiate(const DifferentiateArgs<T>& a) {
     for (int64 j = 0; j < a.weights.vectors; ++j) {
       const V delta = load<V>(a.delta + j * kLanes);
-      for (int64 key = 0; key < a.weights.keys; ++key) {
+      for (int64 key = 0; key < a.weights.keys_of(j); ++key) {
         const int64 n = key * kPitch + j * kLanes;
         const V weight = load<V>(a.weights.data + n);
         V through_output = load<V>(a.gradient + n);
@@ -92,7 +93,7 @@ struct Backward {
     for (int64 j = 0; j < a.gradient.vectors; ++j) {
       const V position = load<V>(a.position + j * kLanes);
       V sum = {}, place = {};
-      for (int64 key = 0; key < a.gradient.keys; ++key) {
+      for (int64 key = 0; key < a.gradient.keys_of(j); ++key) {
         sum -= load<V>(a.gradient.data + key * kPitch + j * kLanes) * absolute(position - place);
         place += all<V>(T(1));
       }

@@ -125,6 +125,7 @@ struct Pairs {
 template <class Isa, template <class> class Products>
 constexpr Kernels<float> bfloat16_kernels_of() {
   Kernels<float> kernels = kernels_of<Isa, float>();
+  kernels.ends = Products<Isa>::kEnds;
   kernels.load_rows = Pairs<Isa>::load_rows;
   kernels.load_right = Pairs<Isa>::load_right;
   kernels.to_lanes = Pairs<Isa>::to_lanes;

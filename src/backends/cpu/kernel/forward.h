@@ -42,19 +42,35 @@ struct Forward {
     int64 step, next = 0;
   };
 
-  template <int vectors>
+  // Elements of `numbers` numbers.
+  template <class Elements>
+  TW_INLINE static int64 elements(int64 numbers) {
+    return (numbers + Elements::kPacked - 1) / Elements::kPacked;
+  }
+
+  // From `key` on, where the vectors before `first` have ended.
+  template <class Elements, int vectors, int first>
+  TW_INLINE static void score_from(int64 key, const ScoreArgs<T>& a, Fetched& keys, Fetched& bias) {
+    constexpr int kLeft = vectors - first, kRows = kBlockRows<Isa, kLeft>;
+    for (; key < a.tile.keys_of(first); key += kRows) {
+      keys.more();
+      bias.more();
+      Block<V, kRows, kLeft> block;
+      block.clear();
+      block.template add<Elements>(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1},
+                                   a.query + first * kLanes, kPitch, elements<Elements>(a.dim));
+      block.keep(a.tile.data + key * kPitch + first * kLanes, kPitch, a.tile.keys - key,
+                 a.largest + first * kLanes);
+    }
+    if constexpr (kLeft > 1) score_from<Elements, vectors, first + 1>(key, a, keys, bias);
+  }
+
+  template <class Elements, int vectors>
   TW_INLINE static I score_in(const ScoreArgs<T>& a) {
     constexpr int kRows = kBlockRows<Isa, vectors>;
     clear_largest(a);
     Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
-    for (int64 key = 0; key < a.tile.keys; key += kRows) {
-      keys.more();
-      bias.more();
-      Block<V, kRows, vectors> block;
-      block.clear();
-      block.add(Operand<T>{a.key.data + key * a.key.pitch, a.key.pitch, 1}, a.query, kPitch, a.dim);
-      block.keep(a.tile.data + key * kPitch, kPitch, a.tile.keys - key, a.largest);
-    }
+    score_from<Elements, vectors, 0>(0, a, keys, bias);
     return odd_ones(a);
   }
 
@@ -70,10 +86,12 @@ struct Forward {
     return odd;
   }
 
+  template <class Elements>
   static bool score(const ScoreArgs<T>& a) {
     I odd = {};
-    with_vectors<kVectors>(a.tile.vectors,
-                           [&]<int vectors>() TW_INLINE_LAMBDA { odd = score_in<vectors>(a); });
+    with_vectors<kVectors>(a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA {
+      odd = score_in<Elements, vectors>(a);
+    });
     return any(odd);
   }
 
@@ -83,7 +101,7 @@ struct Forward {
       const V begin = load<V>(limits.begin + j * kLanes), end = load<V>(limits.end + j * kLanes);
       V largest = all<V>(-kInfinity<T>), place = {};
       I sees_any = {};
-      for (int64 key = 0; key < a.tile.keys; ++key) {
+      for (int64 key = 0; key < a.tile.keys_of(j); ++key) {
         const int64 n = key * kPitch + j * kLanes;
         I seen = (place >= begin) & (place < end);
         if (limits.bias) seen &= load<V>(limits.bias + n) != all<V>(-kInfinity<T>);
@@ -124,7 +142,7 @@ struct Forward {
       const V begin = load<V>(a.limits.begin + j * kLanes),
               end = load<V>(a.limits.end + j * kLanes);
       V largest = all<V>(-kInfinity<T>), place = {};
-      for (int64 key = 0; key < a.tile.keys; ++key) {
+      for (int64 key = 0; key < a.tile.keys_of(j); ++key) {
         const int64 n = key * kPitch + j * kLanes;
         const V raw = load<V>(a.tile.data + n);
         V x = bend(a, n, raw);
@@ -173,6 +191,7 @@ struct Forward {
     };
     // A key's sum is told by its place alone, so that keys that others see change no bit.
     V sum[4] = {};
+    const int64 keys = a.tile.keys_of(j);
     int64 key = 0;
     const auto take = [&]<int first, int count>() TW_INLINE_LAMBDA {
       V x[count];
@@ -185,11 +204,11 @@ struct Forward {
           Put::put(column, key + i, kept(x[i], key + i), kept(x[i + 1], key + i + 1));
       key += count;
     };
-    while (key + 4 <= a.tile.keys) take.template operator()<0, 4>();
-    if (key + 2 <= a.tile.keys) {
+    while (key + 4 <= keys) take.template operator()<0, 4>();
+    if (key + 2 <= keys) {
       take.template operator()<0, 2>();
-      if (key < a.tile.keys) take.template operator()<2, 1>();
-    } else if (key < a.tile.keys) {
+      if (key < keys) take.template operator()<2, 1>();
+    } else if (key < keys) {
       take.template operator()<0, 1>();
     }
     store(a.rows.max + j * kLanes, max);
@@ -210,24 +229,39 @@ struct Forward {
 
   static void raise(const RaiseArgs<T>& a) { raise_into<Whole>(a); }
 
-  template <int vectors>
+  // Keys from element `done` on, where the vectors before `first` have ended.
+  template <class Elements, int vectors, int first, int rows>
+  TW_INLINE static void add_values(Block<V, rows, vectors>& block, int64 done, const T* panel,
+                                   ScoreTile<T> tile) {
+    const int64 end = elements<Elements>(tile.keys_of(first));
+    block.template add<Elements, first>(Operand<T>{panel + done * kPanel, 1, kPanel},
+                                        tile.data + done * kPitch, kPitch, end - done);
+    if constexpr (first + 1 < vectors) {
+      if (tile.ends) add_values<Elements, vectors, first + 1>(block, end, panel, tile);
+    }
+  }
+
+  template <class Elements, int vectors>
   TW_INLINE static void accumulate_in(const AccumulateArgs<T>& a) {
     constexpr int kRows = kBlockRows<Isa, vectors>;
     V factor[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) factor[j] = load<V>(a.factor + j * kLanes);
     for (int64 c = 0; c < a.dim; c += kRows) {
       Block<V, kRows, vectors> block;
-      const T* panel = a.value + c / kPanel * a.panel_keys * kPanel + a.first * kPanel + c % kPanel;
+      const T* panel =
+          a.value + (c / kPanel * a.panel_keys + a.first) / Elements::kPacked * kPanel + c % kPanel;
       block.clear();
-      block.add(Operand<T>{panel, 1, kPanel}, a.tile.data, kPitch, a.tile.keys);
+      add_values<Elements, vectors, 0>(block, 0, panel, a.tile);
       block.gather(a.output + c * kPitch, kPitch, factor);
     }
   }
 
   // output = output * factor + value^T . weights, the tile's own sum made apart.
+  template <class Elements>
   static void accumulate(const AccumulateArgs<T>& a) {
-    with_vectors<kVectors>(a.tile.vectors,
-                           [&]<int vectors>() TW_INLINE_LAMBDA { accumulate_in<vectors>(a); });
+    with_vectors<kVectors>(a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA {
+      accumulate_in<Elements, vectors>(a);
+    });
   }
 };
 

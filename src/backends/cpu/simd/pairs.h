@@ -9,6 +9,8 @@ namespace tilewise::cpu {
 
 // What elements of a product can be; OfNumbers is the other.
 struct OfPairs {
+  static constexpr int64 kPacked = 2;
+
   // Bits, not a number: as a number a pair may be one that arithmetic changes.
   template <class V>
   TW_INLINE static V spread(const float* from) {

@@ -8,6 +8,8 @@ namespace tilewise::cpu {
 
 // How two elements are multiplied and added: as numbers.
 struct OfNumbers {
+  static constexpr int64 kPacked = 1;  // numbers in an element
+
   template <class V, class T>
   TW_INLINE static V spread(const T* from) {
     return all<V>(*from);
@@ -64,16 +66,17 @@ struct Block {
     }
   }
 
-  // b's row k begins at b + k * pitch.
-  template <class Elements = OfNumbers, class T>
+  // b's row k begins at b + k * pitch. Vectors before `first` take no part.
+  template <class Elements = OfNumbers, int first = 0, class T>
   TW_INLINE void add(Operand<T> a, const T* b, int64 pitch, int64 depth) {
     constexpr int kLanes = sizeof(V) / sizeof(T);
     TW_UNROLL_STEPS for (int64 k = 0; k < depth; ++k) {
       V right[vectors];
-      TW_UNROLL for (int j = 0; j < vectors; ++j) right[j] = load<V>(b + k * pitch + j * kLanes);
+      TW_UNROLL for (int j = first; j < vectors; ++j) right[j] =
+          load<V>(b + k * pitch + j * kLanes);
       TW_UNROLL for (int r = 0; r < rows; ++r) {
         const V left = Elements::template spread<V>(a.data + r * a.row + k * a.step);
-        TW_UNROLL for (int j = 0; j < vectors; ++j) {
+        TW_UNROLL for (int j = first; j < vectors; ++j) {
           sum[r][j] = Elements::add(sum[r][j], left, right[j]);
         }
       }
