@@ -1,86 +1,11 @@
 // The forward pass. A task takes a tile of queries and walks its keys, tile by tile: score, mask,
 // raise, accumulate. With few queries and many keys, as in decoding, the keys are split over
 // several tasks, and what those found is merged in their order.
-#include "backends/cpu/cut.h"
-#include "backends/cpu/keys.h"
+#include "backends/cpu/forward_scratch.h"
 #include "backends/cpu/passes.h"
 
 namespace tilewise::cpu {
 namespace {
-
-template <class T>
-struct Scratch {
-  Scratch(const Problem& p, const Kernels<T>& kernels, const Cut& cut, Arena& arena)
-      : scores(p, kernels, arena),
-        dims{core::round_up(p.shape.dim, kernels.lanes),
-             core::round_up(p.shape.value_dim, is_few(cut, kernels)
-                                                   ? kernels.lanes
-                                                   : core::larger(kernels.lanes, kPanel))},
-        width(is_few(cut, kernels) ? kernels.lanes : kernels.pitch) {
-    const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
-    const int64 lists = is_few(cut, kernels) ? cut.together : 1;
-    rows.at = arena.take<std::byte*>(core::larger(lists * kTileKeys, pitch));
-    ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kTileKeys);
-    row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
-    weights = arena.take<T>(lists * kTileKeys * pitch);
-    query = arena.take<T>(groups * dims.key * width);
-    output = arena.take<T>(groups * dims.value * width);
-    max = arena.take<T>(groups * pitch);
-    sum = arena.take<T>(groups * pitch);
-    factor = arena.take<T>(pitch);
-    lanes = arena.take<Group<T>>(groups);
-    for (int64 g = 0; g < groups; ++g) {
-      const Group<T> group(p, kernels, arena);
-      if (lanes) lanes[g] = group;
-    }
-    if (is_few(cut, kernels)) {
-      few_keys = arena.take<FewArgs<T>>(lists);
-      few_values = arena.take<FewArgs<T>>(lists);
-      copies = arena.take<T>(kRowsAtOnce * core::larger(dims.key, dims.value));
-      sums = arena.take<T>(kMostFew * dims.value);
-    } else {
-      key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);
-      value = arena.take<T>((kTileKeys + kKeysBeyond) * dims.value);
-    }
-  }
-
-  RunningRows<T> running(int64 group, int64 pitch) const {
-    return {max + group * pitch, sum + group * pitch, factor};
-  }
-
-  ScoreScratch<T> scores;
-  struct {
-    int64 key, value;
-  } dims;       // rounded up to whole vectors
-  int64 width;  // lanes of a group's queries and output
-  RowList rows, ahead;
-  Range listed;                        // for few queries: the keys that `rows` are of
-  T* row;                              // [lane][dim], rows on their way in or out
-  T* weights;                          // [key][lane], of the group at hand; scores before
-  T *query, *output;                   // [group][dim][lane]
-  T *max, *sum;                        // [group][lane]
-  T* factor;                           // [lane]
-  T *key = nullptr, *value = nullptr;  // [key][dim], panels
-  // For few queries, of which every group has weights of its own.
-  T *copies = nullptr, *sums = nullptr;  // see FewArgs
-  FewArgs<T>* few_keys = nullptr;
-  FewArgs<T>* few_values = nullptr;
-  Group<T>* lanes;  // [group]
-};
-
-// What the tasks of a split found: unnormalised rows of output, and their running rows.
-template <class T>
-struct Parts {
-  void take(const Problem& p, const Cut& cut, Arena& arena) {
-    if (cut.splits == 1) return;
-    const int64 lanes = cut.tiles() * cut.lanes();
-    output = arena.take<T>(lanes * cut.splits * p.shape.value_dim);
-    row = arena.take<core::Row<T>>(lanes * cut.splits);
-  }
-
-  T* output = nullptr;          // [tile][split][lane][value_dim]
-  core::Row<T>* row = nullptr;  // [tile][split][lane]
-};
 
 template <class T>
 class Forward {
@@ -95,7 +20,7 @@ class Forward {
     common_ = arena.used();
     shares_ = workspace ? workspace + common_ : nullptr;
     Arena counting(nullptr);
-    const Scratch<T> counted(p_, kernels_, cut_, counting);
+    const ForwardScratch<T> counted(p_, kernels_, cut_, counting);
     share_ = counting.used();
   }
 
@@ -110,7 +35,7 @@ class Forward {
           const QueryTile tile = cut_.tile(p_, first);
           if (tile.rows.empty()) return;
           Arena arena(shares_ + worker * share_);
-          Scratch<T> scratch(p_, kernels_, cut_, arena);
+          ForwardScratch<T> scratch(p_, kernels_, cut_, arena);
           if (!few_) {
             attend(tile, cut_.keys_of_split(split), scratch);
             return finish(tile, task, 0, scratch);
@@ -124,7 +49,7 @@ class Forward {
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
       Arena arena(shares_ + worker * share_);
-      Scratch<T> scratch(p_, kernels_, cut_, arena);
+      ForwardScratch<T> scratch(p_, kernels_, cut_, arena);
       for (int64 lane = 0; lane < tile.lanes(); ++lane) merge(tile, task, lane, scratch);
     });
   }
@@ -135,7 +60,8 @@ class Forward {
     return {tile.b, tile.first_head + g * p_.shape.group(), tile.heads, tile.rows};
   }
 
-  void load_query(const QueryTile& tile, const Group<T>& group, int64 g, Scratch<T>& s) const {
+  void load_query(const QueryTile& tile, const Group<T>& group, int64 g,
+                  ForwardScratch<T>& s) const {
     const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
     const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
     if (few_) {
@@ -149,23 +75,31 @@ class Forward {
   // A power of two would put all panels' rows of a key into one set of the cache.
   int64 panel_keys() const { return kernels_.keys + 2; }
 
-  T* query_of(int64 g, const Scratch<T>& s) const { return s.query + g * s.dims.key * s.width; }
-  T* output_of(int64 g, const Scratch<T>& s) const { return s.output + g * s.dims.value * s.width; }
+  T* query_of(int64 g, const ForwardScratch<T>& s) const {
+    return s.query + g * s.dims.key * s.width;
+  }
+  T* output_of(int64 g, const ForwardScratch<T>& s) const {
+    return s.output + g * s.dims.value * s.width;
+  }
 
-  void load_keys(const QueryTile& tile, Range columns, Scratch<T>& s) const {
-    const int64 key_head = tile.first_head / p_.shape.group();
-    const Place place = p_.keys.place(tile.b);
-    load_operand(kernels_,
-                 s.rows.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim),
-                 factor_of<T>(p_.scaling.key, tile.b, key_head), {s.key, s.dims.key},
+  // Keys where they lie, if `score` can take them so; or a copy.
+  Matrix<const T> load_keys(const KeyHead& head, Range columns, ForwardScratch<T>& s) const {
+    const Matrix<const T> there = rows_in_place<T>(kernels_, p_.key, head, columns, p_.shape.dim);
+    if (there.data && !p_.scaling.key) return there;
+    load_operand(kernels_, s.rows.of_keys(p_.key, head, columns, p_.shape.dim),
+                 factor_of<T>(p_.scaling.key, head.place.sequence, head.head), {s.key, s.dims.key},
                  columns.size() + kKeysBeyond);
-    kernels_.load_panels(
-        s.rows.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim),
-        factor_of<T>(p_.scaling.value, tile.b, key_head), s.value, panel_keys(), s.row);
+    return {s.key, s.dims.key};
+  }
+
+  void load_values(const KeyHead& head, Range columns, ForwardScratch<T>& s) const {
+    kernels_.load_panels(s.rows.of_keys(p_.value, head, columns, p_.shape.value_dim),
+                         factor_of<T>(p_.scaling.value, head.place.sequence, head.head), s.value,
+                         panel_keys(), s.row);
   }
 
   // Group g begins: lanes of the tile from `first` on, which have seen nothing yet.
-  void begin(const QueryTile& tile, int64 first, int64 g, Scratch<T>& s) const {
+  void begin(const QueryTile& tile, int64 first, int64 g, ForwardScratch<T>& s) const {
     const int64 pitch = kernels_.pitch;
     s.lanes[g].place(p_, kernels_, tile, first);
     load_query(tile, s.lanes[g], g, s);
@@ -177,15 +111,17 @@ class Forward {
   }
 
   // Walks the keys of `split` for all groups of the tile.
-  void attend(const QueryTile& tile, Range split, Scratch<T>& s) const {
+  void attend(const QueryTile& tile, Range split, ForwardScratch<T>& s) const {
     const int64 groups = core::ceil_div(tile.lanes(), kernels_.pitch);
     for (int64 g = 0; g < groups; ++g) begin(tile, g * kernels_.pitch, g, s);
     const Head<T> head(p_, tile.b, tile.first_head);
+    const KeyHead of{p_.keys, head.keys, head.key_head};
     const int64 last = core::smaller(head.band.keys_of(tile.rows).end, split.end);
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, split);
       if (columns.empty()) return;
-      load_keys(tile, columns, s);
+      const Matrix<const T> keys = load_keys(of, columns, s);
+      load_values(of, columns, s);
       const Range next{whole.end, core::smaller(whole.end + kernels_.keys, last)};
       const Ahead ahead = rows_ahead(tile, next, s);
       for (int64 g = 0; g < groups; ++g) {
@@ -195,7 +131,7 @@ class Forward {
         seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
-        const Matrix<const T> rows{s.key + skipped * s.dims.key, s.dims.key};
+        const Matrix<const T> rows{keys.data + skipped * keys.pitch, keys.pitch};
         s.lanes[g].find_ends(kernels_, seen, s.scores.ends);
         take(tile, g, skipped, {seen, rows, ahead.share(g, groups), s.scores.ends}, s);
       }
@@ -203,7 +139,7 @@ class Forward {
   }
 
   // Keys and values of the tile after this one.
-  Ahead rows_ahead(const QueryTile& tile, Range columns, const Scratch<T>& s) const {
+  Ahead rows_ahead(const QueryTile& tile, Range columns, const ForwardScratch<T>& s) const {
     if (columns.empty()) return {};
     const int64 key_head = tile.first_head / p_.shape.group();
     const Place place = p_.keys.place(tile.b);
@@ -216,7 +152,7 @@ class Forward {
 
   // What group g sees of a tile of keys, of which it skips the first ones.
   void take(const QueryTile& tile, int64 g, int64 skipped, const KeysAt<T>& keys,
-            Scratch<T>& s) const {
+            ForwardScratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
     const T* query = query_of(wounded(Wound::kQueriesOfFirstGroup) ? 0 : g, s);
@@ -229,7 +165,7 @@ class Forward {
   }
 
   // Walks the keys of `split` for a few queries of each of the key heads that are taken together.
-  void attend_few(const QueryTile& tile, Range split, Scratch<T>& s) const {
+  void attend_few(const QueryTile& tile, Range split, ForwardScratch<T>& s) const {
     for (int64 g = 0; g < cut_.together; ++g) {
       place_few(beside(tile, g), g, s);
       begin(beside(tile, g), 0, g, s);
@@ -244,7 +180,7 @@ class Forward {
   }
 
   // What all tiles of keys have in common for group g, and its queries are packed by.
-  void place_few(const QueryTile& tile, int64 g, Scratch<T>& s) const {
+  void place_few(const QueryTile& tile, int64 g, ForwardScratch<T>& s) const {
     const int64 key_head = tile.first_head / p_.shape.group();
     const auto args = [&](const View& view, const View& scaling, int64 dim, int64 pitch,
                           T* columns) {
@@ -263,7 +199,7 @@ class Forward {
 
   // A tile of keys for the few queries of all groups. Values come nearer while keys are read, and
   // keys of the `next` tile while values are: memory is always asked for something.
-  void take_few(const QueryTile& tile, Range columns, Range next, Scratch<T>& s) const {
+  void take_few(const QueryTile& tile, Range columns, Range next, ForwardScratch<T>& s) const {
     const Place place = p_.keys.place(tile.b);
     const auto key_head = [&](int64 g) {
       const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
@@ -288,7 +224,7 @@ class Forward {
   }
 
   // Scores of group g become weights, and go into its output.
-  void take_values(const QueryTile& tile, int64 g, Range columns, Scratch<T>& s) const {
+  void take_values(const QueryTile& tile, int64 g, Range columns, ForwardScratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
     const FewArgs<T>& values = s.few_values[g];
@@ -300,7 +236,7 @@ class Forward {
   }
 
   // The groups of a tile from `group` on are done: rows go into the output, or into part `part`.
-  void finish(const QueryTile& tile, int64 part, int64 group, Scratch<T>& s) const {
+  void finish(const QueryTile& tile, int64 part, int64 group, ForwardScratch<T>& s) const {
     const int64 pitch = kernels_.pitch, dim = p_.shape.value_dim;
     for (int64 first = 0; first < tile.lanes(); first += pitch) {
       const int64 g = group + first / pitch, count = core::smaller(pitch, tile.lanes() - first);
@@ -342,12 +278,12 @@ class Forward {
 
   // Rows of s.row times s.factor into lanes first .. first + count - 1 of the output.
   void store(const QueryTile& tile, int64 first, int64 count, Matrix<const T> from,
-             Scratch<T>& s) const {
+             ForwardScratch<T>& s) const {
     const Rows rows = s.rows.of_lanes(p_, p_.output, {tile, first, count}, p_.shape.value_dim);
     store_lanes(kernels_, rows, s.factor, from);
   }
 
-  void merge(const QueryTile& tile, int64 n, int64 lane, Scratch<T>& s) const {
+  void merge(const QueryTile& tile, int64 n, int64 lane, ForwardScratch<T>& s) const {
     const int64 dim = p_.shape.value_dim, splits = cut_.splits - wounded(Wound::kSplitLost);
     const auto part = [&](int64 split) { return (n * cut_.splits + split) * cut_.lanes() + lane; };
     core::Row<T> seen;

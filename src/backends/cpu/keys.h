@@ -1,6 +1,8 @@
 // Keys and values of one tile in scratch memory, as numbers of one type whatever the caller's are.
 #pragma once
 
+#include <cstdint>
+
 #include "backends/cpu/lanes.h"
 
 namespace tilewise::cpu {
@@ -58,6 +60,21 @@ void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T>
               ? load<T>(rows.dtype, rows.at[r] + c * core::bytes_of(rows.dtype)) * factor
               : T(0);
   }
+}
+
+// Rows of keys where they lie, as `score` takes them; no data where they must be copied.
+template <class T>
+Matrix<const T> rows_in_place(const Kernels<T>& kernels, const View& view, const KeyHead& of,
+                              Range rows, int64 dim) {
+  const int64 packed = kernels.packed();
+  const bool is_type = core::bytes_of(view.dtype) * packed == sizeof(T);
+  const bool is_whole = dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
+  // `score` reads beyond the last row.
+  const bool is_last = rows.end + kKeysBeyond > of.place.length;
+  if (!is_type || !is_whole || is_last || of.side.paged()) return {};
+  const std::byte* at = view.at(of.side.row(view, of.place, of.head, rows.begin));
+  if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};
+  return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }
 
 // Rows as `score` takes them, into scratch.

@@ -73,11 +73,11 @@ struct Halves {
   V power, rest;
 };
 
-template <class Isa, class T, int steps, class V, int count>
+template <class T, int steps, class V, int count>
 TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   using E = Exponent<T>;
   using S = Stair<T, steps>;
-  using U = typename Lanes<Isa, T>::U;
+  using U = typename VectorOf<typename SameSize<T>::Unsigned, sizeof(V)>::Type;
   // Adding this leaves the nearest number of steps in the last bits, and as an exponent has it.
   const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - S::kBits - 1)) + T(E::kBias));
   V moved[count], r[count], sum[count];
@@ -102,7 +102,7 @@ TW_INLINE void exp2(V (&x)[count]) {
   const V least = all<V>(T(-Exponent<T>::kBias));
   Halves<V> h[count];
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = larger(x[i], least);
-  halves<Isa, T, kPicks<V>>(x, h);
+  halves<T, kPicks<V>>(x, h);
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = h[i].power + h[i].power * h[i].rest;
 }
 
@@ -136,7 +136,7 @@ TW_INLINE V tanh(V x) {
   const V size = smaller(absolute(x), far);
   const V exponent[1] = {size * all<V>(T(2.88539008177792681472))};
   Halves<V> h[1];
-  halves<Isa, T, 1>(exponent, h);
+  halves<T, 1>(exponent, h);
   const V less_one = h[0].power * h[0].rest + (h[0].power - all<V>(T(1)));
   const V value = less_one / (less_one + all<V>(T(2)));
   return x != x ? x : x < V{} ? -value : value;
