@@ -67,6 +67,26 @@ struct Stair<double, 8> {
 // 2^x is taken of several vectors at once, a step of all before the next of any: one alone would
 // wait for itself at each step.
 
+// Adding this leaves the nearest number of steps in the last bits, and as an exponent has it.
+template <class T, int steps>
+inline constexpr T kMagic = T(int64{3} << (Exponent<T>::kMantissa - Stair<T, steps>::kBits - 1)) +
+                            T(Exponent<T>::kBias);
+
+// `rest`: 2^r - 1 for the way r from the nearest step to x. `moved`: x, moved by magic.
+template <class T, int steps, class V, int count>
+TW_INLINE void approach(const V (&x)[count], V (&moved)[count], V (&rest)[count]) {
+  using S = Stair<T, steps>;
+  const V magic = all<V>(kMagic<T, steps>);
+  V r[count];
+  TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
+  TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
+  TW_UNROLL for (int i = 0; i < count; ++i) rest[i] = all<V>(S::kTerm[S::kTerms - 1]);
+  TW_UNROLL for (int k = S::kTerms - 2; k >= 0; --k) {
+    TW_UNROLL for (int i = 0; i < count; ++i) rest[i] = rest[i] * r[i] + all<V>(S::kTerm[k]);
+  }
+  TW_UNROLL for (int i = 0; i < count; ++i) rest[i] *= r[i];
+}
+
 // x in two parts: 2^x = power * (1 + rest). With one step, power is a power of two.
 template <class V>
 struct Halves {
@@ -75,23 +95,14 @@ struct Halves {
 
 template <class T, int steps, class V, int count>
 TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
-  using E = Exponent<T>;
-  using S = Stair<T, steps>;
   using U = typename VectorOf<typename SameSize<T>::Unsigned, sizeof(V)>::Type;
-  // Adding this leaves the nearest number of steps in the last bits, and as an exponent has it.
-  const V magic = all<V>(T(3) * T(int64{1} << (E::kMantissa - S::kBits - 1)) + T(E::kBias));
-  V moved[count], r[count], sum[count];
-  TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
-  TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
-  TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = all<V>(S::kTerm[S::kTerms - 1]);
-  TW_UNROLL for (int k = S::kTerms - 2; k >= 0; --k) {
-    TW_UNROLL for (int i = 0; i < count; ++i) sum[i] = sum[i] * r[i] + all<V>(S::kTerm[k]);
-  }
+  V moved[count], rest[count];
+  approach<T, steps>(x, moved, rest);
   TW_UNROLL for (int i = 0; i < count; ++i) {
     // Of a NaN these are any bits; `rest` keeps the NaN.
-    U power = bits<U>(moved[i]) << (E::kMantissa - S::kBits);
-    if constexpr (steps > 1) power += pick(load<U>(S::kStep), bits<U>(moved[i]));
-    to[i] = {bits<V>(power), sum[i] * r[i]};
+    U power = bits<U>(moved[i]) << (Exponent<T>::kMantissa - Stair<T, steps>::kBits);
+    if constexpr (steps > 1) power += pick(load<U>(Stair<T, steps>::kStep), bits<U>(moved[i]));
+    to[i] = {bits<V>(power), rest[i]};
   }
 }
 
@@ -113,10 +124,45 @@ TW_INLINE V exp2(V x) {
   return one[0];
 }
 
+#if defined(__AVX512F__)
+// x * 2^power, rounded once; of power the whole part.
+TW_INLINE VectorOf<float, 64>::Type scaled(VectorOf<float, 64>::Type x,
+                                           VectorOf<float, 64>::Type power) {
+  return _mm512_maskz_scalef_ps(0xffff, x, power);
+}
+TW_INLINE VectorOf<double, 64>::Type scaled(VectorOf<double, 64>::Type x,
+                                            VectorOf<double, 64>::Type power) {
+  return _mm512_maskz_scalef_pd(0xff, x, power);
+}
+
+// 2^x down to the last subnormal number, where an instruction knows powers of two that are no
+// numbers.
+template <class T, class V, int count>
+TW_INLINE void exp2_scaled(V (&x)[count]) {
+  constexpr int kSteps = kPicks<V>, kBits = Stair<T, kSteps>::kBits;
+  using E = Exponent<T>;
+  using Unsigned = typename SameSize<T>::Unsigned;
+  using U = typename VectorOf<Unsigned, sizeof(V)>::Type;
+  const V least = all<V>(T(-2 * E::kBias)), magic = all<V>(kMagic<T, kSteps>);
+  U steps = load<U>(Stair<T, kSteps>::kStep) + (Unsigned{E::kBias} << E::kMantissa);
+  TW_UNROLL for (int j = 0; j < kSteps; ++j) steps[j] += Unsigned(j) << (E::kMantissa - kBits);
+  V moved[count], rest[count];
+  TW_UNROLL for (int i = 0; i < count; ++i) x[i] = larger(x[i], least);
+  approach<T, kSteps>(x, moved, rest);
+  TW_UNROLL for (int i = 0; i < count; ++i) {
+    const V step = bits<V>(pick(steps, bits<U>(moved[i])));
+    x[i] = scaled(step + step * rest[i], moved[i] - magic);
+  }
+}
+#endif
+
 // The same down to the last subnormal number. Gradients multiply a small weight by what may be
 // large.
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2_gradual(V (&x)[count]) {
+#if defined(__AVX512F__)
+  if constexpr (kPicks<V> != 1) return exp2_scaled<T>(x);
+#endif
   constexpr int kRaised = Exponent<T>::kBias / 2;
   using Unsigned = typename Lanes<Isa, T>::Unsigned;
   const V low = all<V>(T(-kRaised));
