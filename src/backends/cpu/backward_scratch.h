@@ -24,12 +24,13 @@ int64 most_tiles(const Shape& s) {
   return core::larger(kEnoughTiles, core::smaller(kMost, kNearBytes / tile_bytes));
 }
 
-// Products read a few columns of all rows. Rows a power of two apart would meet in a few sets of
-// the first cache, so they lie an odd number of lines apart.
+// Products read a few columns of all rows. Where vectors are short these are a line, and rows a
+// power of two apart would meet in a few sets of the first cache: they lie an odd number of lines
+// apart. Vectors as long as a line read four of them, and gaps would only take room.
 template <class T>
-int64 spread(int64 columns) {
+int64 spread(const Kernels<T>& kernels, int64 columns) {
   constexpr int64 kNumbers = kLine / static_cast<int64>(sizeof(T));
-  return (core::ceil_div(columns, kNumbers) | 1) * kNumbers;
+  return kernels.lanes == kNumbers ? columns : (core::ceil_div(columns, kNumbers) | 1) * kNumbers;
 }
 
 template <class T>
@@ -38,8 +39,8 @@ struct KeyScratch {
       : groups(core::larger(int64{1}, kQueryLanes / kernels.pitch)),
         columns(core::round_up(p.shape.dim, kernels.lanes)),
         value_columns(core::round_up(p.shape.value_dim, kernels.lanes)),
-        pitch(spread<T>(columns)),
-        value_pitch(spread<T>(value_columns)),
+        pitch(spread(kernels, columns)),
+        value_pitch(spread(kernels, value_columns)),
         scores(p, kernels, arena) {
     const int64 lanes = kernels.pitch, tile = kKeys * lanes;
     list.at = arena.take<std::byte*>(core::larger(task_keys, lanes));

@@ -70,7 +70,9 @@ Matrix<const T> rows_in_place(const Kernels<T>& kernels, const View& view, const
   const bool is_type = core::bytes_of(view.dtype) * packed == sizeof(T);
   const bool is_whole = dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
   // `score` reads beyond the last row.
-  const bool is_last = rows.end + kKeysBeyond > of.place.length;
+  const int64 read =
+      kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
+  const bool is_last = rows.begin + read > of.place.length;
   if (!is_type || !is_whole || is_last || of.side.paged()) return {};
   const std::byte* at = view.at(of.side.row(view, of.place, of.head, rows.begin));
   if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};

@@ -34,6 +34,9 @@ struct Forward {
         : ahead(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
     TW_INLINE void more() {
+      // Said aloud, for compilers keep the loops below out of a product's way then.
+      if (next >= ahead.count) [[likely]]
+        return;
       for (int64 n = 0; n < step && next < ahead.count; ++n, ++next)
         for (int64 i = 0; i < ahead.bytes; i += kLine) __builtin_prefetch(ahead.at[next] + i, 0, 2);
     }
