@@ -180,6 +180,14 @@
         "Lanes that hold no row add to the gradients what the workspace held.")                    \
   WOUND(kQueryHeadLost, "query-head-lost",                                                         \
         "The gradients of a key head lack the last query head of its group.")                      \
+  WOUND(kEndsEarly, "ends-early",                                                                  \
+        "A vector of queries, not a group's last, ends a block of keys too early.")                \
+  WOUND(kLanesOfFirstVector, "lanes-of-first-vector",                                              \
+        "Late keys get in backward what the first queries of a group have for the others.")        \
+  WOUND(kPairsExchanged, "pairs-exchanged",                                                        \
+        "The two keys of each pair change places in the gradient of the queries.")                 \
+  WOUND(kPlaceOfFirstHead, "place-of-first-head",                                                  \
+        "Keys that are scored where they lie are those of the first head.")                        \
   SCAR(kWeightsNarrow, "weights-narrow",                                                           \
        "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \
   SCAR(kExpInexact, "exp-inexact",                                                                 \

@@ -201,7 +201,7 @@ class KeyPass {
   void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
     const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
-    const int64 element = of.g * row + of.first;
+    const int64 element = of.g * row + (wounded(Wound::kLanesOfFirstVector) ? 0 : of.first);
     const auto left = [&](const T* tile) {
       return LeftSide<T>{tile + (of.g * kKeys + from) * lanes + of.first,
                          lanes,

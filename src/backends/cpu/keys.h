@@ -74,7 +74,8 @@ Matrix<const T> rows_in_place(const Kernels<T>& kernels, const View& view, const
       kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
   const bool is_last = rows.begin + read > of.place.length;
   if (!is_type || !is_whole || is_last || of.side.paged()) return {};
-  const std::byte* at = view.at(of.side.row(view, of.place, of.head, rows.begin));
+  const int64 head = wounded(Wound::kPlaceOfFirstHead) ? 0 : of.head;
+  const std::byte* at = view.at(of.side.row(view, of.place, head, rows.begin));
   if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};
   return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }

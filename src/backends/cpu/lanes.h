@@ -110,7 +110,8 @@ struct Group {
   // Where each vector ends in a tile of `keys`, as ScoreTile has it.
   void find_ends(const Kernels<T>& kernels, Range keys, int64* ends) const {
     for (int64 j = 0; j < vectors; ++j) {
-      const int64 left = core::larger(last[j] - keys.begin, int64{0});
+      const bool early = j + 1 < vectors && wounded(Wound::kEndsEarly);
+      const int64 left = core::larger(last[j] - (early ? kRowStep : 0) - keys.begin, int64{0});
       ends[j] =
           kernels.ends ? core::smaller(core::round_up(left, kRowStep), keys.size()) : keys.size();
     }
