@@ -15,8 +15,8 @@ struct BiasScratch {
   BiasScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena) {
     if (!p.scores.bias && !p.mask.visible && !p.mask.blocks) return;
     list = arena.take<std::byte*>(kernels.pitch);
-    rows = arena.take<T>(kernels.lanes * kTileKeys);
-    lanes = arena.take<T>(kTileKeys * kernels.pitch);
+    rows = arena.take<T>(kernels.lanes * kernels.keys);
+    lanes = arena.take<T>(kernels.keys * kernels.pitch);
   }
 
   std::byte** list = nullptr;

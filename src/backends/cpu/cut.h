@@ -147,13 +147,13 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
 
   // Splits are worth their merging only where there is little else to share out. They change bits,
   // so they look at no strides, and at `together` before strides change it.
-  constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 4 * kTileKeys;
+  constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 512;
   const int64 least_tiles =
       heads / cut.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
   if (least_tiles < kFewTiles && s.keys >= 2 * kLeastKeys) {
     const int64 wanted =
         core::smaller(core::ceil_div(kWantedTasks, least_tiles), s.keys / kLeastKeys);
-    cut.split_keys = core::round_up(core::ceil_div(s.keys, wanted), kTileKeys);
+    cut.split_keys = core::round_up(core::ceil_div(s.keys, wanted), kernels.keys);
     cut.splits = core::ceil_div(s.keys, cut.split_keys);
   }
   // Where heads lie apart each is read in its own order.

@@ -25,7 +25,7 @@ class Forward {
   }
 
   int64 bytes(int workers) const { return common_ + workers * share_; }
-  Tile tile() const { return {cut_.rows, kTileKeys}; }
+  Tile tile() const { return {cut_.rows, kernels_.keys}; }
 
   void run(const Parallel& parallel) const {
     parallel(
@@ -190,7 +190,7 @@ class Forward {
                         tile.lanes(),
                         pitch,
                         columns,
-                        s.weights + g * kTileKeys * kernels_.pitch,
+                        s.weights + g * kernels_.keys * kernels_.pitch,
                         s.copies};
     };
     s.few_keys[g] = args(p_.key, p_.scaling.key, p_.shape.dim, s.dims.key, query_of(g, s));
@@ -206,7 +206,7 @@ class Forward {
       return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
     };
     for (int64 g = 0; g < cut_.together; ++g) {
-      const RowList keys{s.rows.at + g * kTileKeys}, values{s.ahead.at + g * kTileKeys};
+      const RowList keys{s.rows.at + g * kernels_.keys}, values{s.ahead.at + g * kernels_.keys};
       if (s.listed != columns) keys.of_keys(p_.key, key_head(g), columns, p_.shape.dim);
       s.few_keys[g].rows = {keys.at, columns.size(), p_.shape.dim, p_.key.dtype};
       s.few_values[g].rows = values.of_keys(p_.value, key_head(g), columns, p_.shape.value_dim);
@@ -215,7 +215,7 @@ class Forward {
     }
     kernels_.score_few({s.few_keys, cut_.together});
     for (int64 g = 0; g < cut_.together; ++g) {
-      const RowList keys{s.rows.at + g * kTileKeys};
+      const RowList keys{s.rows.at + g * kernels_.keys};
       keys.of_keys(p_.key, key_head(g), next, p_.shape.dim);
       s.few_values[g].ahead = {keys.at, next.size(), p_.shape.dim * core::bytes_of(p_.key.dtype)};
       take_values(beside(tile, g), g, columns, s);

@@ -17,10 +17,10 @@ struct ForwardScratch {
         width(is_few(cut, kernels) ? kernels.lanes : kernels.pitch) {
     const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
     const int64 lists = is_few(cut, kernels) ? cut.together : 1;
-    rows.at = arena.take<std::byte*>(core::larger(lists * kTileKeys, pitch));
-    ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kTileKeys);
+    rows.at = arena.take<std::byte*>(core::larger(lists * kernels.keys, pitch));
+    ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kernels.keys);
     row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
-    weights = arena.take<T>(lists * kTileKeys * pitch);
+    weights = arena.take<T>(lists * kernels.keys * pitch);
     query = arena.take<T>(groups * dims.key * width);
     output = arena.take<T>(groups * dims.value * width);
     max = arena.take<T>(groups * pitch);
@@ -37,8 +37,8 @@ struct ForwardScratch {
       copies = arena.take<T>(kRowsAtOnce * core::larger(dims.key, dims.value));
       sums = arena.take<T>(kMostFew * dims.value);
     } else {
-      key = arena.take<T>((kTileKeys + kKeysBeyond) * dims.key);
-      value = arena.take<T>((kTileKeys + kKeysBeyond) * dims.value);
+      key = arena.take<T>((kernels.keys + kKeysBeyond) * dims.key);
+      value = arena.take<T>((kernels.keys + kKeysBeyond) * dims.value);
     }
   }
 

@@ -7,7 +7,7 @@
 
 namespace tilewise::cpu {
 
-// Keys that are worked on at once.
+// Keys that passes beside the forward one work on at once; no more than a tile of that.
 inline constexpr int64 kTileKeys = 128;
 
 // The keys of one head of one sequence, and a span of a tile's lanes.

@@ -19,7 +19,7 @@ template <class T>
 struct ScoreScratch {
   ScoreScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : bias(p, kernels, arena) {
-    const int64 pitch = kernels.pitch, tile = kTileKeys * pitch;
+    const int64 pitch = kernels.pitch, tile = kernels.keys * pitch;
     largest = arena.take<T>(pitch);
     begin = arena.take<T>(pitch);
     end = arena.take<T>(pitch);

@@ -96,7 +96,7 @@ TEST_P(CpuCut, SplitsKeysAlikeForAnyNumberOfWorkers) {
       for (int64 n = 0; n < cut.splits; ++n) {
         const Range keys = cut.keys_of_split(n);
         ASSERT_EQ(keys.begin, end);
-        ASSERT_EQ(keys.begin % kTileKeys, 0);
+        ASSERT_EQ(keys.begin % kernels.keys, 0);
         ASSERT_LT(keys.begin, p.shape.keys) << "a split without keys";
         end = keys.end;
       }

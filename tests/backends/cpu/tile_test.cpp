@@ -24,9 +24,11 @@ int value_number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 3) % 9) - 4;
 }
 
-// Keys `first` to `keys - 1` are in the tile.
+// Keys `first` to `keys - 1` are in the tile. With `steps` each vector ends later than the one
+// before it, and the first before it has begun.
 struct Form {
   int64 dim, value_dim, first, keys, vectors;
+  bool steps = false;
 };
 
 class Walk {
@@ -37,28 +39,36 @@ class Walk {
         lanes_(form.vectors * kernels.lanes),
         pitch_(core::round_up(form.dim, kernels.lanes)),
         value_pitch_(core::round_up(form.value_dim, std::max(kernels.lanes, kPanel))),
-        key_(index((kTileKeys + kKeysBeyond) * pitch_)),
-        value_(index((kTileKeys + kKeysBeyond) * value_pitch_)),
+        key_(index((k_.keys + kKeysBeyond) * pitch_)),
+        value_(index((k_.keys + kKeysBeyond) * value_pitch_)),
         row_(index(k_.pitch * std::max(pitch_, value_pitch_))),
         query_(index(pitch_ * k_.pitch)),
-        tile_(index(kTileKeys * k_.pitch)),
+        tile_(index(k_.keys * k_.pitch), std::numeric_limits<float>::quiet_NaN()),
         output_(index(value_pitch_ * k_.pitch), 1.F),
         largest_(index(k_.pitch)),
         max_(index(k_.pitch), 0.F),
         sum_(index(k_.pitch), 1.F),
         factor_(index(k_.pitch)),
-        unit_(index(k_.pitch), 1.F) {}
+        unit_(index(k_.pitch), 1.F) {
+    const int64 keys = form.keys - form.first, last = std::max(form.vectors - 1, int64{1});
+    for (int64 j = 0; j < form.vectors; ++j)
+      ends_.push_back(std::min(keys, core::round_up(keys * j / last, kRowStep)));
+    ends_.back() = keys;
+  }
 
   void run() {
     load();
-    const ScoreTile<float> tile{tile_.data(), form_.keys - form_.first, form_.vectors};
-    EXPECT_FALSE(k_.score({{key_.data() + form_.first * pitch_, pitch_},
-                           query_.data(),
-                           form_.dim,
-                           tile,
-                           largest_.data(),
-                           1e30F,
-                           {}}));
+    const ScoreTile<float> tile{tile_.data(), form_.keys - form_.first, form_.vectors,
+                                form_.steps ? ends_.data() : nullptr};
+    // A vector that sees nothing has no largest score.
+    EXPECT_EQ(k_.score({{key_.data() + form_.first * pitch_, pitch_},
+                        query_.data(),
+                        form_.dim,
+                        tile,
+                        largest_.data(),
+                        1e30F,
+                        {}}),
+              tile.keys_of(0) == 0);
     expect_scores();
     k_.raise({tile, largest_.data(), unit_.data(), {max_.data(), sum_.data(), factor_.data()}});
     k_.accumulate({value_.data(), k_.keys + 2, core::round_up(form_.value_dim, kPanel), form_.first,
@@ -83,26 +93,31 @@ class Walk {
     return sum;
   }
 
+  // Behind the last key of a lane.
+  [[nodiscard]] int64 end(int64 lane) const {
+    return form_.steps ? form_.first + ends_[index(lane / k_.lanes)] : form_.keys;
+  }
+
   void expect_scores() const {
     for (int64 lane = 0; lane < lanes_; ++lane) {
-      int most = std::numeric_limits<int>::min();
-      for (int64 key = form_.first; key < form_.keys; ++key) {
-        const int want = score(key, lane);
-        ASSERT_EQ(tile_[index((key - form_.first) * k_.pitch + lane)], static_cast<float>(want));
+      float most = -std::numeric_limits<float>::infinity();
+      for (int64 key = form_.first; key < end(lane); ++key) {
+        const auto want = static_cast<float>(score(key, lane));
+        ASSERT_EQ(tile_[index((key - form_.first) * k_.pitch + lane)], want);
         most = std::max(most, want);
       }
-      ASSERT_EQ(largest_[index(lane)], static_cast<float>(most));
+      ASSERT_EQ(largest_[index(lane)], most);
     }
   }
 
   // A row that has seen one score of 0 and values of 1 before.
   void expect_sums(int64 lane) const {
     int max = 0;
-    for (int64 key = form_.first; key < form_.keys; ++key) max = std::max(max, score(key, lane));
+    for (int64 key = form_.first; key < end(lane); ++key) max = std::max(max, score(key, lane));
     const double before = std::ldexp(1.0, -max);
     double sum = before;
     std::vector<double> output(index(form_.value_dim), before);
-    for (int64 key = form_.first; key < form_.keys; ++key) {
+    for (int64 key = form_.first; key < end(lane); ++key) {
       const double weight = std::ldexp(1.0, score(key, lane) - max);
       sum += weight;
       for (int64 c = 0; c < form_.value_dim; ++c) output[index(c)] += weight * value_number(key, c);
@@ -118,12 +133,13 @@ class Walk {
   int64 lanes_, pitch_, value_pitch_;
   std::vector<float> key_, value_, row_, query_, tile_, output_;
   std::vector<float> largest_, max_, sum_, factor_, unit_;
+  std::vector<int64> ends_;
 };
 
 void expect_tile(const Kernels<float>& kernels, const Form& form) {
   SCOPED_TRACE(testing::Message() << "dims " << form.dim << " and " << form.value_dim << ", keys "
                                   << form.first << " to " << form.keys << ", " << form.vectors
-                                  << " vectors");
+                                  << " vectors" << (form.steps ? " in steps" : ""));
   Walk(kernels, form).run();
 }
 
@@ -134,7 +150,9 @@ void expect_every_form(const Kernels<float>& kernels) {
       for (const int64 first : {0, 8, 16})
         for (const int64 keys : {17, 31, 48, 128})
           for (int64 vectors = 1; vectors <= most; ++vectors)
-            expect_tile(kernels, {dim, value_dim, first, keys, vectors});
+            for (const bool steps : {false, true})
+              if (!steps || kernels.ends)
+                expect_tile(kernels, {dim, value_dim, first, keys, vectors, steps});
 }
 
 TEST_P(CpuTile, AttendsInFloat) {
