@@ -7,7 +7,7 @@ namespace {
 // Four registers of scores side by side.
 struct AmxBf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 4;
-  static constexpr int64 kKeys = 128;
+  static constexpr int64 kKeys = 256;
 };
 
 }  // namespace
