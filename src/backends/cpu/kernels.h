@@ -17,7 +17,7 @@ using core::int64;
 using core::uint32;
 using core::uint64;
 
-// Rows of memory, wherever each begins. A null row is a row of zeros.
+// Rows of memory, wherever each begins.
 struct Rows {
   std::byte* const* at;
   int64 count, dim;

@@ -127,9 +127,9 @@ TEST_P(CpuMemory, FillsWhatIsBehindRowsWithZeros) {
     constexpr int64 kDim = 5, kPitch = 8, kPadded = 4;
     const DType dtype = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;
     std::vector<T> row{1, 2, 3, 4, 5};
-    std::byte* at[] = {reinterpret_cast<std::byte*>(row.data()), nullptr};
+    std::byte* at[] = {reinterpret_cast<std::byte*>(row.data())};
     std::vector<T> to(kPitch * kPadded, T(-1));
-    k.load_rows({at, 2, kDim, dtype}, T(3), {to.data(), kPitch}, kPadded);
+    k.load_rows({at, 1, kDim, dtype}, T(3), {to.data(), kPitch}, kPadded);
     for (std::size_t n = 0; n < to.size(); ++n)
       EXPECT_EQ(to[n], n < row.size() ? 3 * row[n] : T(0)) << n;
   });

@@ -26,7 +26,7 @@ struct Pairs {
       Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead);
       auto* row = reinterpret_cast<uint16*>(to.data + r * to.pitch);
       int64 c = 0;
-      if (r < rows.count && rows.at[r]) {
+      if (r < rows.count) {
         const auto* from = reinterpret_cast<const uint16*>(rows.at[r]);
         for (; c + kCodes <= rows.dim; c += kCodes) store(row + c, load<Codes32>(from + c));
         for (; c < rows.dim; ++c) row[c] = from[c];
@@ -41,7 +41,7 @@ struct Pairs {
     turn<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
   }
 
-  // Columns of two rows in pairs; a null row is zeros, if it is the odd one.
+  // Columns of two rows in pairs; without an odd one, with zeros.
   TW_INLINE static void interleave(const std::byte* even, const std::byte* odd, int64 dim,
                                    float* to) {
     using C = Codes<Isa, uint16>;

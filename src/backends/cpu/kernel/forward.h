@@ -195,8 +195,7 @@ struct Forward {
     // A key's sum is told by its place alone, so that keys that others see change no bit.
     V sum[4] = {};
     const int64 keys = a.tile.keys_of(j);
-    int64 key = 0;
-    const auto take = [&]<int first, int count>() TW_INLINE_LAMBDA {
+    const auto take = [&]<int first, int count>(int64 key) TW_INLINE_LAMBDA {
       V x[count];
       TW_UNROLL for (int i = 0; i < count; ++i) x[i] =
           load<V>(column + (key + i) * kPitch) * unit - shift;
@@ -205,15 +204,12 @@ struct Forward {
       if constexpr (count == 1) Put::put(column, key, kept(x[0], key));
       TW_UNROLL for (int i = 0; i + 2 <= count; i += 2)
           Put::put(column, key + i, kept(x[i], key + i), kept(x[i + 1], key + i + 1));
-      key += count;
     };
-    while (key + 4 <= keys) take.template operator()<0, 4>();
-    if (key + 2 <= keys) {
-      take.template operator()<0, 2>();
-      if (key < keys) take.template operator()<2, 1>();
-    } else if (key < keys) {
-      take.template operator()<0, 1>();
-    }
+    int64 key = 0;
+    for (; key + 4 <= keys; key += 4) take.template operator()<0, 4>(key);
+    if (key + 2 <= keys) take.template operator()<0, 2>(key);
+    if (key + 3 == keys) take.template operator()<2, 1>(key + 2);
+    if (key + 1 == keys) take.template operator()<0, 1>(key);
     store(a.rows.max + j * kLanes, max);
     store(a.rows.factor + j * kLanes, factor);
     store(a.rows.sum + j * kLanes,

@@ -51,7 +51,7 @@ struct Memory {
 
   template <class Fetch>
   TW_INLINE static void fetch_by(const Rows& rows, int64 r, Fetch fetch_line) {
-    if (r >= rows.count || !rows.at[r]) return;
+    if (r >= rows.count) return;
     const int64 bytes = rows.dim * core::bytes_of(rows.dtype);
     for (int64 i = 0; i < bytes; i += kLine) fetch_line(rows.at[r] + i);
   }
@@ -60,12 +60,8 @@ struct Memory {
     for (int64 r = 0; r < rows.count; ++r) {
       fetch(rows, r + kRowsAhead);
       T* row = to.data + r * to.pitch;
-      if (rows.at[r]) {
-        read(rows.dtype, rows.at[r], rows.dim, factor, row);
-        zero(row + rows.dim, to.pitch - rows.dim);
-      } else {
-        zero(row, to.pitch);
-      }
+      read(rows.dtype, rows.at[r], rows.dim, factor, row);
+      zero(row + rows.dim, to.pitch - rows.dim);
     }
     for (int64 r = rows.count; r < padded; ++r) zero(to.data + r * to.pitch, to.pitch);
   }
