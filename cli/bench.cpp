@@ -76,9 +76,9 @@ std::vector<tw_operation> chosen_directions(const std::string& direction) {
   throw Failure(kUsage, no_such("direction", direction, {"forward", "backward", "both"}));
 }
 
-Layout chosen_layout(const std::string& layout) {
-  if (layout == "heads") return Layout::kHeads;
-  if (layout == "rows") return Layout::kRows;
+TensorLayout chosen_layout(const std::string& layout) {
+  if (layout == "heads") return TensorLayout::kHeads;
+  if (layout == "rows") return TensorLayout::kRows;
   throw Failure(kUsage, no_such("layout", layout, {"heads", "rows"}));
 }
 
@@ -164,8 +164,8 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       "GFLOP/s count visible pairs alone: 4 operations a pair and dimension forward, 10 backward.\n"
       "Of peak: of what the processor's multiply-adds reach, measured before and after each case.\n"
       "Of reads: of memory's read bandwidth. x PEER: how many times as fast as that we are.\n"
-      "Layout: heads is (batch, heads, length, dim), as peers have it; rows (batch, length, heads, "
-      "dim).\n"
+      "Layout: heads is (batch, heads, length, dim), as torch and openblas have theirs; rows is\n"
+      "(batch, length, heads, dim), as onnxruntime has.\n"
       "Peers: torch and onnxruntime through TILEWISE_PYTHON or else python3, matmuls over "
       "OpenBLAS\n"
       "(TILEWISE_OPENBLAS or else libopenblas.so.0). One that is silent for "

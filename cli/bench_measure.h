@@ -50,7 +50,7 @@ struct BenchSettings {
   std::vector<tw_operation> directions;
   double seconds = 1;
   std::int32_t threads = 0;  // as asked for; 0: all
-  Layout layout = Layout::kHeads;
+  TensorLayout layout = TensorLayout::kHeads;
   bool has_peers = true;
 };
 
@@ -71,7 +71,7 @@ class Bench {
   [[nodiscard]] double triad_bandwidth() const { return triad_; }
   [[nodiscard]] const std::vector<NamedPeer>& peers() const { return peers_; }
   [[nodiscard]] int threads() const { return team_.size(); }
-  [[nodiscard]] Layout layout() const { return settings_.layout; }
+  [[nodiscard]] TensorLayout layout() const { return settings_.layout; }
 
  private:
   std::vector<Measurement> measure_direction(const Case& shape, tw_operation operation);

@@ -135,10 +135,15 @@ constexpr std::array<std::pair<PeakKind, const char*>, 4> kPeaks{{
     {PeakKind::kBfloat16Tile, "bfloat16_tile"},
 }};
 
+const char* layout_name(TensorLayout layout) {
+  return layout == TensorLayout::kHeads ? "heads" : "rows";
+}
+
 void show_surroundings(const Bench& bench) {
   print(fmt::format("\nmachine  {}, {} threads; reads {:.1f} GB/s, triad {:.1f} GB/s\n",
                     this_machine().processor, bench.threads(), bench.read_bandwidth() / 1e9,
                     bench.triad_bandwidth() / 1e9));
+  print(fmt::format("layout   {}\n", layout_name(bench.layout())));
   for (const auto& [kind, name] : kPeaks) {
     const auto found = bench.peaks().find(kind);
     if (found == bench.peaks().end()) continue;
@@ -174,7 +179,7 @@ Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
               {"memory_bytes", machine.memory_bytes},
               {"system", machine.system}}},
             {"version", tw_version()},
-            {"layout", bench.layout() == Layout::kHeads ? "heads" : "rows"},
+            {"layout", layout_name(bench.layout())},
             {"peak", Json::object()},
             {"bandwidth",
              {{"read_gbytes_per_second", rounded(bench.read_bandwidth() / 1e9)},

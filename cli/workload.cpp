@@ -47,10 +47,10 @@ void gather_heads(tw_tensor& tensor) {
 
 }  // namespace
 
-Workload::Workload(const Case& shape, bool backward, std::uint64_t seed, Layout layout)
+Workload::Workload(const Case& shape, bool backward, std::uint64_t seed, TensorLayout layout)
     : call_(std::make_unique<Call>()) {
   describe(shape, backward, *call_);
-  if (layout == Layout::kHeads) {
+  if (layout == TensorLayout::kHeads) {
     tw_request& request = call_->request;
     tw_gradients& gradients = call_->gradients;
     for (tw_tensor* tensor :

@@ -12,12 +12,13 @@
 namespace tilewise::cli {
 
 // What lies together in memory: all rows of a head, or a row of all heads.
-enum class Layout { kHeads, kRows };
+enum class TensorLayout { kHeads, kRows };
 
 class Workload {
  public:
   // Inputs are drawn from a normal distribution, the same numbers for the same seed everywhere.
-  Workload(const Case& shape, bool backward, std::uint64_t seed, Layout layout = Layout::kRows);
+  Workload(const Case& shape, bool backward, std::uint64_t seed,
+           TensorLayout layout = TensorLayout::kRows);
 
   [[nodiscard]] Call& call() { return *call_; }
   // Of the tensors themselves, without any workspace.

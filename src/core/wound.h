@@ -183,7 +183,7 @@
   WOUND(kEndsEarly, "ends-early",                                                                  \
         "A vector of queries, not a group's last, ends a block of keys too early.")                \
   WOUND(kLanesOfFirstVector, "lanes-of-first-vector",                                              \
-        "Late keys get in backward what the first queries of a group have for the others.")        \
+        "Keys that only late queries of a group see get the first queries' numbers.")              \
   WOUND(kPairsExchanged, "pairs-exchanged",                                                        \
         "The two keys of each pair change places in the gradient of the queries.")                 \
   WOUND(kPlaceOfFirstHead, "place-of-first-head",                                                  \

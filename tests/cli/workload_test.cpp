@@ -25,7 +25,7 @@ void copy(const tw_tensor& from, const tw_tensor& to) {
 
 TEST(Workload, GivesTheSameResultsInBothLayouts) {
   const Case shape = find_case("uneven-causal");
-  Workload rows(shape, false, 1), heads(shape, false, 1, Layout::kHeads);
+  Workload rows(shape, false, 1), heads(shape, false, 1, TensorLayout::kHeads);
   tw_request &a = rows.call().request, &b = heads.call().request;
   EXPECT_EQ(b.query.stride[2], shape.sizes.queries * shape.sizes.dim);
   copy(a.query, b.query);
@@ -45,7 +45,7 @@ TEST(Workload, GivesTheSameResultsInBothLayouts) {
 
 TEST(Workload, GathersTheHeadsOfPackedSequencesAndGradients) {
   const Case shape = find_case("packed");
-  Workload work(shape, true, 1, Layout::kHeads);
+  Workload work(shape, true, 1, TensorLayout::kHeads);
   const tw_tensor &query = work.call().request.query, &key = work.call().gradients.key;
   EXPECT_EQ(query.stride[0], shape.sizes.dim);
   EXPECT_EQ(query.stride[1], query.shape[0] * shape.sizes.dim);

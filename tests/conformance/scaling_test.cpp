@@ -13,14 +13,14 @@ namespace {
 // A kernel may keep its weights in the inputs' type; e5m2 has two bits.
 constexpr double kWithin = 0x1p-3;
 
-Case draw(tw_dtype dtype) {
+Case draw(tw_dtype dtype, std::int64_t keys = 70, std::int64_t dim = 16) {
   return plain_case(41,
                     {.batch = 2,
                      .queries = 40,
-                     .keys = 70,
+                     .keys = keys,
                      .heads = 6,
                      .key_heads = 3,
-                     .dim = 16,
+                     .dim = dim,
                      .value_dim = 8},
                     {.input = dtype, .output = TW_FLOAT32, .lse = TW_FLOAT32});
 }
@@ -49,6 +49,20 @@ void widen(Field& factors, const Field& narrow, double smallest, Field& wide) {
 
 void expect_near(const Field& got, const Field& want, const char* name) {
   EXPECT_LE(largest_difference(got, want), kWithin * largest_number(want)) << name;
+}
+
+// Keys that could be read in place, were it not for their factors.
+TEST(Scaling, FactorsCountWhereNothingIsWidened) {
+  Case scaled_case = draw(TW_FLOAT32, 300, 64);
+  scaled_case.dtypes.has_scaling = true;
+  Trial scaled(scaled_case), plain(draw(TW_FLOAT32, 300, 64));
+  conformance::Setup &from = scaled.setup, &to = plain.setup;
+  widen(from.scaling.query, from.query, 0.125, to.query);
+  widen(from.scaling.key, from.key, 0.25, to.key);
+  widen(from.scaling.value, from.value, 2, to.value);
+  for (Trial* each : {&scaled, &plain}) each->forward();
+  EXPECT_LE(largest_difference(from.output, to.output), 1e-6 * largest_number(to.output));
+  EXPECT_LE(largest_difference(from.lse, to.lse), 1e-5);
 }
 
 TEST(Scaling, FactorsMeanTheWidenedNumbers) {

@@ -161,6 +161,7 @@ class KeyPass {
       bool whole = true;
       for (int64 g = 0; g < groups; ++g) {
         take_group(at, g, fetched, s);
+        // All vectors end with the tile if the first does.
         whole = whole && s.seen[n * s.groups + g] == keys && *ends_of(n, g, s) == keys.size();
         fetched = also;
         also = {};
@@ -187,10 +188,12 @@ class KeyPass {
     const Range seen = s.seen[at.n * s.groups + g];
     const int64* ends = ends_of(at.n, g, s);
     int64 done = 0;
-    for (int64 j = 0; done < seen.size(); done = ends[j++])
-      if (done < ends[j])
-        add_to_stretch(at, {seen.begin + done, seen.begin + ends[j]},
-                       {g, count, j * kernels_.lanes / kernels_.packed()}, s);
+    for (int64 j = 0; j < s.rows[g].group.vectors; ++j) {
+      if (done == ends[j]) continue;
+      add_to_stretch(at, {seen.begin + done, seen.begin + ends[j]},
+                     {g, count, j * kernels_.lanes / kernels_.packed()}, s);
+      done = ends[j];
+    }
   }
 
   // `count` groups from group g on, and of each the elements of a row from `first` on.

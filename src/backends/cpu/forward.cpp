@@ -84,8 +84,8 @@ class Forward {
 
   // Keys where they lie, if `score` can take them so; or a copy.
   Matrix<const T> load_keys(const KeyHead& head, Range columns, ForwardScratch<T>& s) const {
-    const Matrix<const T> there = rows_in_place<T>(kernels_, p_.key, head, columns, p_.shape.dim);
-    if (there.data && !p_.scaling.key) return there;
+    const Matrix<const T> there = keys_in_place(p_, kernels_, head, columns);
+    if (there.data) return there;
     load_operand(kernels_, s.rows.of_keys(p_.key, head, columns, p_.shape.dim),
                  factor_of<T>(p_.scaling.key, head.place.sequence, head.head), {s.key, s.dims.key},
                  columns.size() + kKeysBeyond);
@@ -132,8 +132,8 @@ class Forward {
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
         const Matrix<const T> rows{keys.data + skipped * keys.pitch, keys.pitch};
-        s.lanes[g].find_ends(kernels_, seen, s.scores.ends);
-        take(tile, g, skipped, {seen, rows, ahead.share(g, groups), s.scores.ends}, s);
+        s.lanes[g].find_ends(kernels_, seen, s.ends);
+        take(tile, g, skipped, {seen, rows, ahead.share(g, groups), s.ends}, s);
       }
     });
   }

@@ -26,6 +26,7 @@ struct ForwardScratch {
     max = arena.take<T>(groups * pitch);
     sum = arena.take<T>(groups * pitch);
     factor = arena.take<T>(pitch);
+    ends = arena.take<int64>(pitch / kernels.lanes);
     lanes = arena.take<Group<T>>(groups);
     for (int64 g = 0; g < groups; ++g) {
       const Group<T> group(p, kernels, arena);
@@ -58,7 +59,8 @@ struct ForwardScratch {
   T *query, *output;                   // [group][dim][lane]
   T *max, *sum;                        // [group][lane]
   T* factor;                           // [lane]
-  T *key = nullptr, *value = nullptr;  // [key][dim], panels
+  int64* ends;                         // [vector], of the group at hand
+  T *key = nullptr, *value = nullptr;  // [key][dim], unless keys are used in place; panels
   // For few queries, of which every group has weights of its own.
   T *copies = nullptr, *sums = nullptr;  // see FewArgs
   FewArgs<T>* few_keys = nullptr;

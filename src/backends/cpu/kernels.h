@@ -42,6 +42,9 @@ inline constexpr int64 kLine = 64;
 // as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
+// Keys that passes beside the forward one work on at once; a tile of that has no fewer.
+inline constexpr int64 kTileKeys = 128;
+
 // A tile of scores or of what becomes of them: `keys` rows of `pitch` lanes. The first `vectors`
 // vectors are in use, each down to its end, which is a whole number of kRowStep or the last key,
 // and not before the end of the vector before it. What is beyond is neither written nor read.
@@ -230,7 +233,9 @@ template <class T>
 struct Kernels {
   int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
   int64 keys = 0;              // of a tile in the forward pass
-  bool ends = true;            // whether vectors of a tile may end before it
+  // Whether vectors of a tile may end before it, and `score` reads no further than the kRowStep
+  // that its last key belongs to.
+  bool ends = true;
 
   // Whether products are of bfloat16 pairs and not of numbers; and numbers in the place of one.
   bool pairs() const { return load_rows != widen_rows; }

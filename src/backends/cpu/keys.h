@@ -1,4 +1,5 @@
-// Keys and values of one tile in scratch memory, as numbers of one type whatever the caller's are.
+// Rows of a tile: where they begin, and how they come into scratch memory as numbers of one type
+// whatever the caller's are, and out again.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +7,6 @@
 #include "backends/cpu/lanes.h"
 
 namespace tilewise::cpu {
-
-// Keys that passes beside the forward one work on at once; no more than a tile of that.
-inline constexpr int64 kTileKeys = 128;
 
 // The keys of one head of one sequence, and a span of a tile's lanes.
 struct KeyHead {
@@ -62,18 +60,20 @@ void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T>
   }
 }
 
-// Rows of keys where they lie, as `score` takes them; no data where they must be copied.
+// A stretch of keys where they lie, as `score` takes them; no data where they must be copied.
 template <class T>
-Matrix<const T> rows_in_place(const Kernels<T>& kernels, const View& view, const KeyHead& of,
-                              Range rows, int64 dim) {
+Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const KeyHead& of,
+                              Range rows) {
+  const View& view = p.key;
   const int64 packed = kernels.packed();
   const bool is_type = core::bytes_of(view.dtype) * packed == sizeof(T);
-  const bool is_whole = dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
-  // `score` reads beyond the last row.
+  const bool is_whole =
+      p.shape.dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
+  // What `score` reads beyond the last row has to be there.
   const int64 read =
       kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
   const bool is_last = rows.begin + read > of.place.length;
-  if (!is_type || !is_whole || is_last || of.side.paged()) return {};
+  if (!is_type || !is_whole || is_last || of.side.paged() || p.scaling.key) return {};
   const int64 head = wounded(Wound::kPlaceOfFirstHead) ? 0 : of.head;
   const std::byte* at = view.at(of.side.row(view, of.place, head, rows.begin));
   if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};

@@ -25,7 +25,6 @@ struct ScoreScratch {
     end = arena.take<T>(pitch);
     position = arena.take<T>(pitch);
     unit = arena.take<T>(pitch);
-    ends = arena.take<int64>(pitch / kernels.lanes);
     if (p.scores.softcap > 0 && p.operation == TW_BACKWARD) slant = arena.take<T>(tile);
     if (p.dropout.decide.active()) keep = arena.take<T>(tile);
   }
@@ -33,12 +32,11 @@ struct ScoreScratch {
   BiasScratch<T> bias;
   T *largest, *begin, *end;  // [lane]
   T *position, *unit;        // [lane]
-  int64* ends;               // [vector]
   T* slant = nullptr;        // [key][lane]
   T* keep = nullptr;         // [key][lane]
 };
 
-// Keys in scratch memory, what to fetch while they are worked on, and where vectors end.
+// Rows of keys, what to fetch while they are worked on, and where vectors end.
 template <class T>
 struct KeysAt {
   Range columns;

@@ -24,11 +24,12 @@ int value_number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 3) % 9) - 4;
 }
 
-// Keys `first` to `keys - 1` are in the tile. With `steps` each vector ends later than the one
-// before it, and the first before it has begun.
+// Keys `first` to `keys - 1` are in the tile. In steps each vector ends later than the one before
+// it, the first at once or after a while.
+enum class Steps { kNone, kFromTheFirst, kLater };
 struct Form {
   int64 dim, value_dim, first, keys, vectors;
-  bool steps = false;
+  Steps steps = Steps::kNone;
 };
 
 class Walk {
@@ -50,16 +51,17 @@ class Walk {
         sum_(index(k_.pitch), 1.F),
         factor_(index(k_.pitch)),
         unit_(index(k_.pitch), 1.F) {
-    const int64 keys = form.keys - form.first, last = std::max(form.vectors - 1, int64{1});
+    const int64 keys = form.keys - form.first, later = form.steps == Steps::kLater ? 1 : 0;
     for (int64 j = 0; j < form.vectors; ++j)
-      ends_.push_back(std::min(keys, core::round_up(keys * j / last, kRowStep)));
+      ends_.push_back(
+          std::min(keys, core::round_up(keys * (j + later) / (form.vectors + later), kRowStep)));
     ends_.back() = keys;
   }
 
   void run() {
     load();
     const ScoreTile<float> tile{tile_.data(), form_.keys - form_.first, form_.vectors,
-                                form_.steps ? ends_.data() : nullptr};
+                                form_.steps != Steps::kNone ? ends_.data() : nullptr};
     // A vector that sees nothing has no largest score.
     EXPECT_EQ(k_.score({{key_.data() + form_.first * pitch_, pitch_},
                         query_.data(),
@@ -95,7 +97,7 @@ class Walk {
 
   // Behind the last key of a lane.
   [[nodiscard]] int64 end(int64 lane) const {
-    return form_.steps ? form_.first + ends_[index(lane / k_.lanes)] : form_.keys;
+    return form_.steps != Steps::kNone ? form_.first + ends_[index(lane / k_.lanes)] : form_.keys;
   }
 
   void expect_scores() const {
@@ -106,6 +108,8 @@ class Walk {
         ASSERT_EQ(tile_[index((key - form_.first) * k_.pitch + lane)], want);
         most = std::max(most, want);
       }
+      for (int64 key = end(lane); key < form_.keys; ++key)
+        ASSERT_TRUE(std::isnan(tile_[index((key - form_.first) * k_.pitch + lane)])) << "written";
       ASSERT_EQ(largest_[index(lane)], most);
     }
   }
@@ -139,7 +143,7 @@ class Walk {
 void expect_tile(const Kernels<float>& kernels, const Form& form) {
   SCOPED_TRACE(testing::Message() << "dims " << form.dim << " and " << form.value_dim << ", keys "
                                   << form.first << " to " << form.keys << ", " << form.vectors
-                                  << " vectors" << (form.steps ? " in steps" : ""));
+                                  << " vectors" << (form.steps != Steps::kNone ? " in steps" : ""));
   Walk(kernels, form).run();
 }
 
@@ -148,10 +152,10 @@ void expect_every_form(const Kernels<float>& kernels) {
   for (const int64 dim : {1, 31, 40, 64})
     for (const int64 value_dim : {1, 7, 33, 64})
       for (const int64 first : {0, 8, 16})
-        for (const int64 keys : {17, 31, 48, 128})
+        for (const int64 keys : {int64{17}, int64{31}, int64{48}, kernels.keys})
           for (int64 vectors = 1; vectors <= most; ++vectors)
-            for (const bool steps : {false, true})
-              if (!steps || kernels.ends)
+            for (const Steps steps : {Steps::kNone, Steps::kFromTheFirst, Steps::kLater})
+              if (steps == Steps::kNone || kernels.ends)
                 expect_tile(kernels, {dim, value_dim, first, keys, vectors, steps});
 }
 

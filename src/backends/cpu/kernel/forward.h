@@ -55,6 +55,7 @@ struct Forward {
   template <class Elements, int vectors, int first>
   TW_INLINE static void score_from(int64 key, const ScoreArgs<T>& a, Fetched& keys, Fetched& bias) {
     constexpr int kLeft = vectors - first, kRows = kBlockRows<Isa, kLeft>;
+    static_assert(kRowStep % kRows == 0);
     for (; key < a.tile.keys_of(first); key += kRows) {
       keys.more();
       bias.more();

@@ -12,6 +12,7 @@ namespace tilewise::cpu {
 
 template <class Isa, class T>
 constexpr Kernels<T> kernels_of() {
+  static_assert(Isa::kKeys >= kTileKeys);
   using M = Memory<Isa, T>;
   using F = Forward<Isa, T>;
   using B = Backward<Isa, T>;
