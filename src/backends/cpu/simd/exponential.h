@@ -17,8 +17,9 @@ struct Exponent<double> {
 };
 
 // Numbers that divide the way from 1 to 2 into `steps` equal ratios, and a polynomial for the way
-// to the nearest of them: 2^r - 1 over |r| <= 1 / (2 steps), lowest order first. Steps are stored
-// less their own share of the exponent, which is added to them with the rest.
+// to the nearest of them: 2^r - 1 over |r| <= 1 / (2 steps), lowest order first. Steps are given
+// less their own share of the exponent, which is added to them with the rest; by a function, for a
+// table would be a symbol that objects share.
 template <class T, int steps>
 struct Stair;
 
@@ -35,10 +36,12 @@ template <>
 struct Stair<float, 16> {
   static constexpr int kBits = 4, kTerms = 3;
   static constexpr float kTerm[kTerms] = {0.693147182f, 0.240233555f, 0.0555050857f};
-  static constexpr uint32 kStep[1 << kBits] = {0x00000000, 0xfffdaac3, 0xfffb95c2, 0xfff9c3d3,
-                                               0xfff837f0, 0xfff6f532, 0xfff5fed7, 0xfff5583f,
-                                               0xfff504f3, 0xfff508a4, 0xfff5672a, 0xfff6248c,
-                                               0xfff744fd, 0xfff8ccdf, 0xfffac0c7, 0xfffd257d};
+  template <class U>
+  TW_INLINE static U steps() {
+    return U{0x00000000, 0xfffdaac3, 0xfffb95c2, 0xfff9c3d3, 0xfff837f0, 0xfff6f532,
+             0xfff5fed7, 0xfff5583f, 0xfff504f3, 0xfff508a4, 0xfff5672a, 0xfff6248c,
+             0xfff744fd, 0xfff8ccdf, 0xfffac0c7, 0xfffd257d};
+  }
 };
 
 // ln(2)^k / k!
@@ -59,9 +62,11 @@ struct Stair<double, 8> {
   static constexpr double kTerm[kTerms] = {
       0x1.62e42fefa39efp-1,  0x1.ebfbdff82c6c5p-3,  0x1.c6b08d704a11fp-5, 0x1.3b2ab6f1f1910p-7,
       0x1.5d87fe72ac65ep-10, 0x1.430deca12d584p-13, 0x1.ffd1f6633bd3ap-17};
-  static constexpr uint64 kStep[1 << kBits] = {
-      0x0000000000000000, 0xffff72b83c7d517b, 0xffff06fe0a31b715, 0xfffebfdad5362a27,
-      0xfffea09e667f3bcd, 0xfffeace5422aa0db, 0xfffee89f995ad3ad, 0xffff5818dcfba487};
+  template <class U>
+  TW_INLINE static U steps() {
+    return U{0x0000000000000000, 0xffff72b83c7d517b, 0xffff06fe0a31b715, 0xfffebfdad5362a27,
+             0xfffea09e667f3bcd, 0xfffeace5422aa0db, 0xfffee89f995ad3ad, 0xffff5818dcfba487};
+  }
 };
 
 // 2^x is taken of several vectors at once, a step of all before the next of any: one alone would
@@ -101,7 +106,7 @@ TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) {
     // Of a NaN these are any bits; `rest` keeps the NaN.
     U power = bits<U>(moved[i]) << (Exponent<T>::kMantissa - Stair<T, steps>::kBits);
-    if constexpr (steps > 1) power += pick(load<U>(Stair<T, steps>::kStep), bits<U>(moved[i]));
+    if constexpr (steps > 1) power += pick(Stair<T, steps>::template steps<U>(), bits<U>(moved[i]));
     to[i] = {bits<V>(power), rest[i]};
   }
 }
@@ -144,7 +149,7 @@ TW_INLINE void exp2_scaled(V (&x)[count]) {
   using Unsigned = typename SameSize<T>::Unsigned;
   using U = typename VectorOf<Unsigned, sizeof(V)>::Type;
   const V least = all<V>(T(-2 * E::kBias)), magic = all<V>(kMagic<T, kSteps>);
-  U steps = load<U>(Stair<T, kSteps>::kStep) + (Unsigned{E::kBias} << E::kMantissa);
+  U steps = Stair<T, kSteps>::template steps<U>() + (Unsigned{E::kBias} << E::kMantissa);
   TW_UNROLL for (int j = 0; j < kSteps; ++j) steps[j] += Unsigned(j) << (E::kMantissa - kBits);
   V moved[count], rest[count];
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = larger(x[i], least);
