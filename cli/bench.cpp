@@ -142,7 +142,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       ->type_name("{forward,backward,both}");
   command.add_option("--dtype", options->dtype, "This type in place of each case's own")
       ->type_name("DTYPE");
-  command.add_option("--layout", options->layout, "What lies together in our tensors; heads")
+  command.add_option("--layout", options->layout, "How our tensors lie; heads when not given")
       ->type_name("{heads,rows}");
   command.add_option("--backend", options->backends, "Only these; may be given several times")
       ->type_name("BACKEND")
