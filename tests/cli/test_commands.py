@@ -75,7 +75,8 @@ class CommandTest(ProgramTest):
         lines = self.good("bench", *words).splitlines()
         self.assertEqual(lines[2], "")
         self.assertRegex(lines[3], r"^machine  .* threads; reads .* GB/s")
-        self.assertRegex(lines[4], r"^peak     float32: ")
+        self.assertEqual(lines[4], "layout   heads")
+        self.assertRegex(lines[5], r"^peak     float32: ")
         self.assertRegex(lines[0], r"^case +dtype +direction +backend")
         self.assertRegex(lines[1], r"^tiny +float64 +forward +plain")
 
