@@ -29,6 +29,8 @@ class Torch:
     """torch.nn.functional.scaled_dot_product_attention, and its gradients by autograd."""
 
     def __init__(self, threads):
+        # Large pages for large tensors, as ours have them.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 
         torch.set_num_threads(threads)

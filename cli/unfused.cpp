@@ -15,7 +15,7 @@ namespace {
 // 2 MiB of scores at most, two such blocks in backward.
 constexpr std::int64_t kBlockScores = std::int64_t{1} << 19, kMostBlockRows = 512;
 
-void fill(std::vector<float>& values, std::int64_t count, std::mt19937& engine) {
+void fill(TensorVector<float>& values, std::int64_t count, std::mt19937& engine) {
   std::normal_distribution<float> normal;
   values.resize(static_cast<std::size_t>(count));
   for (float& value : values) value = normal(engine);
@@ -58,7 +58,7 @@ Unfused::Unfused(const PeerCase& wanted, Multiply multiply, Team& team)
     tensors_.value_gradient.resize(tensors_.value.size());
   }
   const auto scores = static_cast<std::size_t>(2 * block_rows_ * sizes_.keys);
-  scratch_.assign(static_cast<std::size_t>(threads), std::vector<float>(scores));
+  scratch_.assign(static_cast<std::size_t>(threads), TensorVector<float>(scores));
 }
 
 std::int64_t Unfused::visible(std::int64_t row) const {

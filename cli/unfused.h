@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "cli/memory.h"
 #include "cli/peer.h"
 #include "cli/team.h"
 
@@ -38,8 +39,8 @@ class Unfused {
   void backward();
 
   struct Tensors {
-    std::vector<float> query, key, value, output, lse, output_gradient;
-    std::vector<float> query_gradient, key_gradient, value_gradient;
+    TensorVector<float> query, key, value, output, lse, output_gradient;
+    TensorVector<float> query_gradient, key_gradient, value_gradient;
   };
   [[nodiscard]] const Tensors& tensors() const { return tensors_; }
 
@@ -65,7 +66,7 @@ class Unfused {
   Multiply multiply_;
   Team& team_;
   Tensors tensors_;
-  std::vector<std::vector<float>> scratch_;  // of each thread
+  std::vector<TensorVector<float>> scratch_;  // of each thread
 };
 
 }  // namespace tilewise::cli

@@ -61,8 +61,8 @@ Workload::Workload(const Case& shape, bool backward, std::uint64_t seed, TensorL
   Normal normal(seed);
   for (const NamedTensor& named : tensors_of(*call_)) {
     tw_tensor& tensor = *named.tensor;
-    memory_.push_back(std::make_unique<std::byte[]>(static_cast<std::size_t>(tensor.byte_size)));
-    tensor.data = memory_.back().get();
+    memory_.emplace_back(static_cast<std::size_t>(tensor.byte_size));
+    tensor.data = memory_.back().data();
     operand_bytes_ += static_cast<double>(tensor.byte_size);
     if (named.is_output) continue;
     if (named.name == "slopes") {

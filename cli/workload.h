@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/call.h"
+#include "cli/memory.h"
 
 namespace tilewise::cli {
 
@@ -26,7 +27,7 @@ class Workload {
 
  private:
   std::unique_ptr<Call> call_;
-  std::vector<std::unique_ptr<std::byte[]>> memory_;
+  std::vector<TensorVector<std::byte>> memory_;
   double operand_bytes_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "cli/softmax_rows.h"
@@ -91,7 +92,7 @@ Expected expected(const PeerCase& wanted, const Unfused::Tensors& given) {
   return result;
 }
 
-void expect_close(const std::vector<float>& got, const std::vector<double>& wanted) {
+void expect_close(std::span<const float> got, const std::vector<double>& wanted) {
   ASSERT_EQ(got.size(), wanted.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
     ASSERT_NEAR(got[i], wanted[i], 2e-5 * (1 + std::abs(wanted[i]))) << i;

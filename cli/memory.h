@@ -1,0 +1,28 @@
+// Memory for tensors, laid as libraries lay theirs: on a line of the cache, and in large pages
+// where a tensor is large and the system has them.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace tilewise::cli {
+
+[[nodiscard]] void* allocate_tensor(std::size_t bytes);
+void release_tensor(void* memory);
+
+template <class T>
+struct TensorAllocator {
+  using value_type = T;
+  TensorAllocator() = default;
+  template <class U>
+  explicit TensorAllocator(const TensorAllocator<U>&) {}
+
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_tensor(count * sizeof(T))); }
+  void deallocate(T* memory, std::size_t) { release_tensor(memory); }
+  bool operator==(const TensorAllocator&) const { return true; }
+};
+
+template <class T>
+using TensorVector = std::vector<T, TensorAllocator<T>>;
+
+}  // namespace tilewise::cli
