@@ -133,6 +133,11 @@ TEST_P(Exponential, KnowsInfinitiesAndNan) {
       EXPECT_EQ(weights(kernels, all(x)), all(want)) << x;
       EXPECT_EQ(raised(kernels, all(x)), all(want)) << x;
     }
+    std::vector<T> far;
+    for (int power = 12; power < std::numeric_limits<T>::max_exponent; ++power)
+      for (const T share : {T(1), T(1.1), T(1.999)}) far.push_back(-std::ldexp(share, power));
+    EXPECT_EQ(weights(kernels, far), std::vector<T>(far.size()));
+    EXPECT_EQ(raised(kernels, far), std::vector<T>(far.size()));
     for (const T nan : {kNan<T>, -kNan<T>, large_nan})
       for (const auto& got : {weights(kernels, all(nan)), raised(kernels, all(nan))})
         for (const T x : got) ASSERT_TRUE(std::isnan(x));

@@ -123,29 +123,6 @@ TW_INLINE To bits(From x) {
   return reinterpret_cast<To>(x);
 }
 
-// Lanes among which `pick` picks; 1 where it would take more than an instruction.
-template <class V>
-inline constexpr int kPicks = 1;
-
-// The lanes of `from` that the last bits of `place` say.
-#if defined(__AVX512F__)
-template <>
-inline constexpr int kPicks<VectorOf<float, 64>::Type> = 16;
-template <>
-inline constexpr int kPicks<VectorOf<double, 64>::Type> = 8;
-
-TW_INLINE VectorOf<uint32, 64>::Type pick(VectorOf<uint32, 64>::Type from,
-                                          VectorOf<uint32, 64>::Type place) {
-  return (VectorOf<uint32, 64>::Type)_mm512_maskz_permutexvar_epi32(0xffff, (__m512i)place,
-                                                                    (__m512i)from);
-}
-TW_INLINE VectorOf<uint64, 64>::Type pick(VectorOf<uint64, 64>::Type from,
-                                          VectorOf<uint64, 64>::Type place) {
-  return (VectorOf<uint64, 64>::Type)_mm512_maskz_permutexvar_epi64(0xff, (__m512i)place,
-                                                                    (__m512i)from);
-}
-#endif
-
 template <class V>
 TW_INLINE V absolute(V x) {
   return x < V{} ? -x : x;
