@@ -147,8 +147,8 @@ struct AccumulateArgs {
 
 // As many queries take their keys and values row by row; no more than a vector has lanes.
 inline constexpr int64 kMostFew = 8;
-// Of values so many rows are added at once.
-inline constexpr int64 kRowsAtOnce = 8;
+// So many rows of a head are read before those of the next one, and so many values added at once.
+inline constexpr int64 kRowsAtOnce = 16;
 // Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
 // to be read in its own order.
 inline constexpr int64 kMostTogether = 8;

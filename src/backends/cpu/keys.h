@@ -25,8 +25,15 @@ struct RowList {
   std::byte** at;
 
   Rows of_keys(const View& view, const KeyHead& of, Range rows, int64 dim) const {
-    for (int64 i = rows.begin; i < rows.end; ++i)
-      at[i - rows.begin] = view.at(of.side.row(view, of.place, of.head, i));
+    // Rows that no page table leads to lie in step.
+    const bool paged = of.side.paged();
+    const int64 step = view.stride.row * core::bytes_of(view.dtype);
+    std::byte* row = nullptr;
+    for (int64 i = 0; i < rows.size(); ++i) {
+      row = i == 0 || paged ? view.at(of.side.row(view, of.place, of.head, rows.begin + i))
+                            : row + step;
+      at[i] = row;
+    }
     return {at, rows.size(), dim, view.dtype};
   }
 

@@ -107,12 +107,12 @@ void expect_products(const Kernels<T>& k, const Form& form) {
   expect_sums<T>(k, form);
 }
 
-// Steps along a row come with a remainder, and past their sixteenth they begin anew.
+// Rows of no whole vectors, of all widths of a step, and of several steps; keys with a remainder.
 template <class T>
 void expect_every_form(const Kernels<T>& k, DType dtype) {
   for (int64 count = 1; count <= std::min(kMostFew, k.lanes); ++count)
-    for (const int64 dim : {int64{5}, k.lanes, 3 * k.lanes, 8 * k.lanes, 67 * k.lanes})
-      for (const int64 keys : {1, 3, 8, 21})
+    for (const int64 dim : {int64{5}, k.lanes, 3 * k.lanes, 8 * k.lanes, 23 * k.lanes})
+      for (const int64 keys : {1, 3, 16, 37})
         for (const int factor : {1, 2}) expect_products(k, {dtype, count, dim, keys, factor});
 }
 

@@ -62,10 +62,8 @@ struct Few {
   TW_INLINE static void read(const std::byte* row, int64 c, V (&to)[side]) {
     if constexpr (kSplit<dtype> && side > 1) {
       using U = typename L::U;
-      using Pairs = typename VectorOf<uint16, Isa::kBytes>::Type;
-      const auto* from = reinterpret_cast<const uint16*>(row) + c;
       TW_UNROLL for (int w = 0; w < side; w += 2) {
-        const U both = bits<U>(load<Pairs>(from + w * kLanes));
+        const U both = bits<U>(codes(row, c + w * kLanes));
         to[w] = bits<V>(both << 16);
         to[w + 1] = bits<V>(both & 0xFFFF0000);
       }
@@ -218,32 +216,37 @@ struct Few {
     return row;
   }
 
-  // As many sums as a vector has lanes are added up across at once. Of each key the rows of all
-  // heads are read one after the other, as they lie.
+  // As many sums as a vector has lanes are added up across at once.
   template <DType dtype, bool copies, int queries>
-  TW_INLINE static void score_keys(const FewHeads<T>& heads) {
+  TW_INLINE static void score_keys(const FewArgs<T>& a, int64 key) {
+    V sum[kLanes];
+    for (int64 r = 0; r < kLanes / queries; ++r) {
+      const int64 held = key + r < a.rows.count ? key + r : a.rows.count - 1;
+      const std::byte* row = copies ? copied(a, held, a.copies) : a.rows.at[held];
+      multiply<dtype, queries>(a, row, ahead<dtype, copies>(a, held, row), sum + r * queries);
+    }
+    keep<queries>(add_across(sum), a.rows.count - key, a.scores + key * kPitch);
+  }
+
+  // A few rows of each head in turn, so that they are read near to where they lie together, while
+  // what the head's queries hold stays in the first cache.
+  template <DType dtype, bool copies, int queries>
+  TW_INLINE static void score_heads(const FewHeads<T>& heads) {
     constexpr int64 kKeys = kLanes / queries;
+    static_assert(kRowsAtOnce % kKeys == 0);
     const int64 keys = heads.at[0].rows.count;
-    for (int64 key = 0; key < keys; key += kKeys) {
-      V sum[kMostTogether][kLanes];
-      for (int64 r = 0; r < kKeys; ++r) {
-        const int64 held = key + r < keys ? key + r : keys - 1;
-        for (int64 h = 0; h < heads.count; ++h) {
-          const FewArgs<T>& a = heads.at[h];
-          const std::byte* row = copies ? copied(a, held, a.copies) : a.rows.at[held];
-          multiply<dtype, queries>(a, row, ahead<dtype, copies>(a, held, row),
-                                   sum[h] + r * queries);
-        }
-      }
+    for (int64 first = 0; first < keys; first += kRowsAtOnce) {
+      const int64 end = first + kRowsAtOnce < keys ? first + kRowsAtOnce : keys;
       for (int64 h = 0; h < heads.count; ++h)
-        keep<queries>(add_across(sum[h]), keys - key, heads.at[h].scores + key * kPitch);
+        for (int64 key = first; key < end; key += kKeys)
+          score_keys<dtype, copies, queries>(heads.at[h], key);
     }
   }
 
   static void score(const FewHeads<T>& heads) {
     with_type(heads.at[0], [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
       with_queries(heads.at[0].count, [&]<int queries>() TW_INLINE_LAMBDA {
-        score_keys<dtype, copies, queries>(heads);
+        score_heads<dtype, copies, queries>(heads);
       });
     });
   }
@@ -257,56 +260,63 @@ struct Few {
     return any(Forward<Isa, T>::odd_ones(a));
   }
 
-  // sum += weights^T . values, two keys at a time, of weights that are pairs. Columns come in
-  // stretches of four, of which every other one goes into the second vector.
-  template <int queries, int keys, int side>
-  TW_INLINE static void add_pairs(const std::byte* const (&row)[keys], const T* pairs, int64 c,
-                                  V (&sum)[queries][side]) {
-    TW_UNROLL for (int r = 0; r < keys; r += 2) {
-      TW_UNROLL for (int w = 0; w < side; w += 2) {
-        const Halves even = codes(row[r], c + w * kLanes);
-        const Halves odd = r + 1 < keys ? codes(row[r + 1], c + w * kLanes) : Halves{};
-        const V low = bits<V>(mix<InTurn<1, 8, false>>(even, odd));
-        const V high = bits<V>(mix<InTurn<1, 8, true>>(even, odd));
-        TW_UNROLL for (int q = 0; q < queries; ++q) {
-          const V share = Isa::Dot::template spread<V>(pairs + r * kPitch + q);
-          sum[q][w] = Isa::Dot::add(sum[q][w], share, low);
-          sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, high);
-        }
-      }
-    }
-  }
-
-  // The same of numbers.
-  template <DType dtype, int queries, int keys, int side>
-  TW_INLINE static void add_numbers(const std::byte* const (&row)[keys], const T* weight, int64 c,
-                                    V (&sum)[queries][side]) {
-    TW_UNROLL for (int r = 0; r < keys; ++r) {
-      V value[side];
-      read<dtype>(row[r], c, value);
+  // sum += weights^T . values of two keys, of weights that are pairs. Columns come in stretches of
+  // four, of which every other one goes into the second vector.
+  template <int queries, int wide>
+  TW_INLINE static void add_pairs(const std::byte* even, const std::byte* odd, const T* pairs,
+                                  int64 c, V (&sum)[queries][wide]) {
+    TW_UNROLL for (int w = 0; w < wide; w += 2) {
+      const Halves upper = codes(even, c + w * kLanes);
+      const Halves lower = odd ? codes(odd, c + w * kLanes) : Halves{};
+      const V first = bits<V>(mix<InTurn<1, 8, false>>(upper, lower));
+      const V second = bits<V>(mix<InTurn<1, 8, true>>(upper, lower));
       TW_UNROLL for (int q = 0; q < queries; ++q) {
-        const V share = all<V>(weight[r * kPitch + q]);
-        TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] += share * value[w];
+        const V share = Isa::Dot::template spread<V>(pairs + q);
+        sum[q][w] = Isa::Dot::add(sum[q][w], share, first);
+        sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, second);
       }
     }
   }
 
-  // sums += weights^T . values of `keys` keys, in `side` vectors of columns.
-  template <DType dtype, int queries, int keys, int side>
-  TW_INLINE static void add_columns(const std::byte* const (&row)[keys], const T* weight, int64 c,
+  // The same of numbers, of one key.
+  template <DType dtype, int queries, int wide>
+  TW_INLINE static void add_numbers(const std::byte* row, const T* weight, int64 c,
+                                    V (&sum)[queries][wide]) {
+    V value[wide];
+    read<dtype>(row, c, value);
+    TW_UNROLL for (int w = 0; w < wide; ++w) {
+      const V x = loaded(value[w]);
+      TW_UNROLL for (int q = 0; q < queries; ++q) sum[q][w] += all<V>(weight[q]) * x;
+    }
+  }
+
+  // Rows of values, few enough to be gone over for one stretch of columns after the other.
+  struct Values {
+    const std::byte* row[kRowsAtOnce];
+    int64 count;
+  };
+
+  // sums += weights^T . values, in `wide` vectors of columns from c on.
+  template <DType dtype, int queries, int wide>
+  TW_INLINE static void add_columns(const Values& values, const T* weight, int64 c,
                                     Matrix<T> sums) {
-    V sum[queries][side];
+    V sum[queries][wide];
     T* to = sums.data + c;
     TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) sum[q][w] =
+      TW_UNROLL for (int w = 0; w < wide; ++w) sum[q][w] =
           load<V>(to + q * sums.pitch + w * kLanes);
     }
-    if constexpr (kPairs<dtype> && side > 1)
-      add_pairs(row, weight + kLanes, c, sum);
-    else
-      add_numbers<dtype>(row, weight, c, sum);
+    if constexpr (kPairs<dtype> && wide > 1) {
+      for (int64 r = 0; r < values.count; r += 2) {
+        const std::byte* odd = r + 1 < values.count ? values.row[r + 1] : nullptr;
+        add_pairs(values.row[r], odd, weight + r * kPitch + kLanes, c, sum);
+      }
+    } else {
+      for (int64 r = 0; r < values.count; ++r)
+        add_numbers<dtype>(values.row[r], weight + r * kPitch, c, sum);
+    }
     TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < side; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
+      TW_UNROLL for (int w = 0; w < wide; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
     }
   }
 
@@ -320,22 +330,24 @@ struct Few {
     }
   }
 
-  template <DType dtype, bool copies, int queries, int keys>
-  TW_INLINE static void add_keys(const FewArgs<T>& a, int64 key) {
+  template <DType dtype, bool copies, int queries>
+  TW_INLINE static void add_rows(const FewArgs<T>& a, int64 first) {
     constexpr int kQueries = kAtOnce<queries>, kVectors = kSide<kQueries>;
-    const int64 whole = whole_steps<kQueries>(a);
-    const std::byte* row[keys];
-    TW_UNROLL for (int r = 0; r < keys; ++r) {
-      fetch_row(a, key + r);
-      row[r] = copies ? copied(a, key + r, a.copies + r * a.pitch) : a.rows.at[key + r];
+    const int64 left = a.rows.count - first;
+    Values values;
+    values.count = left < kRowsAtOnce ? left : kRowsAtOnce;
+    for (int64 r = 0; r < values.count; ++r) {
+      fetch_row(a, first + r);
+      values.row[r] = copies ? copied(a, first + r, a.copies + r * a.pitch) : a.rows.at[first + r];
     }
+    const int64 whole = whole_steps<kQueries>(a);
     for (int q = 0; q < queries; q += kQueries) {
-      const T* weight = a.scores + key * kPitch + q;
+      const T* weight = a.scores + first * kPitch + q;
       const Matrix<T> sums{a.columns + q * a.pitch, a.pitch};
       for (int64 c = 0; c < whole; c += kVectors * kLanes)
-        add_columns<dtype, kQueries, keys, kVectors>(row, weight, c, sums);
+        add_columns<dtype, kQueries, kVectors>(values, weight, c, sums);
       for (int64 c = whole; c < a.pitch; c += kLanes)
-        add_columns<dtype, kQueries, keys, 1>(row, weight, c, sums);
+        add_columns<dtype, kQueries, 1>(values, weight, c, sums);
     }
   }
 
@@ -368,14 +380,11 @@ struct Few {
     with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
       with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
-        int64 key = 0;
         if constexpr (kPairs<dtype>) pack_weights(a);
-        for (; key + kRowsAtOnce <= a.rows.count; key += kRowsAtOnce)
-          add_keys<dtype, copies, queries, kRowsAtOnce>(a, key);
-        if (core::wounded(core::Wound::kFewLastKeys)) key = a.rows.count;
-        for (; kPairs<dtype> && key + 2 <= a.rows.count; key += 2)
-          add_keys<dtype, copies, queries, 2>(a, key);
-        for (; key < a.rows.count; ++key) add_keys<dtype, copies, queries, 1>(a, key);
+        int64 rows = a.rows.count;
+        if (core::wounded(core::Wound::kFewLastKeys)) rows -= kRowsAtOnce - 1;
+        for (int64 first = 0; first < rows; first += kRowsAtOnce)
+          add_rows<dtype, copies, queries>(a, first);
         gather<dtype, queries>(a, factor, to);
       });
     });

@@ -85,6 +85,15 @@ TW_INLINE void store(T* to, V x) {
   *reinterpret_cast<typename VectorOf<T, sizeof(V)>::Anywhere*>(to) = x;
 }
 
+// x in a register. What several instructions use g++ 12 would load anew for each of them.
+template <class V>
+TW_INLINE V loaded(V x) {
+#if defined(__SSE2__)
+  asm("" : "+v"(x));
+#endif
+  return x;
+}
+
 // Where a lane of b is NaN it is the lane of a.
 template <class V>
 TW_INLINE V larger(V a, V b) {
