@@ -9,6 +9,7 @@ namespace tilewise::cli {
 
 void* allocate_tensor(std::size_t bytes) {
   constexpr std::size_t kLine = 64, kLargePage = std::size_t{2} << 20;
+  // Wherever a library lays as much, a large page of it is whole.
   const bool is_large = bytes >= 2 * kLargePage;
   const std::size_t unit = is_large ? kLargePage : kLine;
   const std::size_t whole = (bytes + unit - 1) / unit * unit;

@@ -25,14 +25,13 @@ struct RowList {
   std::byte** at;
 
   Rows of_keys(const View& view, const KeyHead& of, Range rows, int64 dim) const {
-    // Rows that no page table leads to lie in step.
-    const bool paged = of.side.paged();
-    const int64 step = view.stride.row * core::bytes_of(view.dtype);
-    std::byte* row = nullptr;
-    for (int64 i = 0; i < rows.size(); ++i) {
-      row = i == 0 || paged ? view.at(of.side.row(view, of.place, of.head, rows.begin + i))
-                            : row + step;
-      at[i] = row;
+    const auto row = [&](int64 i) { return view.at(of.side.row(view, of.place, of.head, i)); };
+    if (of.side.paged()) {
+      for (int64 i = 0; i < rows.size(); ++i) at[i] = row(rows.begin + i);
+    } else if (!rows.empty()) {
+      std::byte* const first = row(rows.begin);
+      const int64 step = view.stride.row * core::bytes_of(view.dtype);
+      for (int64 i = 0; i < rows.size(); ++i) at[i] = first + i * step;
     }
     return {at, rows.size(), dim, view.dtype};
   }

@@ -24,7 +24,7 @@ long double unit(long double x) {
   return std::ldexp(1.0L, (exponent < least ? least : exponent) - kDigits + 1);
 }
 
-// Numbers from `low` to `high`: evenly spread, spread by magnitude, and around integers.
+// Numbers from `low` to `high`: evenly spread, spread by magnitude, and around steps of 1/16.
 template <class T>
 std::vector<T> numbers_between(T low, T high, std::size_t count) {
   std::mt19937_64 random(1);
@@ -34,7 +34,7 @@ std::vector<T> numbers_between(T low, T high, std::size_t count) {
   while (numbers.size() < count) {
     numbers.push_back(even(random));
     const T size = std::exp2(exponent(random)) * (random() % 2 ? T(1) : T(-1));
-    const T whole = std::round(even(random) * 2) / 2;
+    const T whole = std::round(even(random) * 16) / 16;
     for (const T x : {size, whole, std::nextafter(whole, low), std::nextafter(whole, high)})
       if (low <= x && x <= high) numbers.push_back(x);
   }

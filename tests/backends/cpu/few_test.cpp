@@ -1,5 +1,7 @@
 // The products for a few queries against loops: every count of queries, rows read where they lie
 // and rows that are copied, of every type that is read in place.
+#include <limits>
+
 #include "elements.h"
 #include "every_isa.h"
 
@@ -22,9 +24,9 @@ struct Few {
         pitch(core::round_up(dim, kernels.lanes)),
         copied(dim != pitch),
         rows(index(kMostFew * pitch)),
-        columns(rows.size()),
-        copies(index(kRowsAtOnce * pitch)),
-        scores(index(keys * kernels.pitch)) {
+        columns(rows.size(), kUnset),
+        copies(index(kRowsAtOnce * pitch), kUnset),
+        scores(index((keys + 1) * kernels.pitch), kUnset) {
     for (int64 q = 0; q < queries; ++q)
       for (int64 c = 0; c < dim; ++c) rows[index(q * pitch + c)] = static_cast<T>(number(c, q));
   }
@@ -34,6 +36,8 @@ struct Few {
             pitch, columns.data(), scores.data(),         copies.data()};
   }
 
+  // Nobody wrote it, so nobody may read it.
+  static constexpr T kUnset = std::numeric_limits<T>::quiet_NaN();
   int64 count, pitch;
   bool copied;
   std::vector<T> rows, columns, copies, scores;

@@ -1,6 +1,8 @@
-// When keys are scored where they lie: only where every byte that is read is theirs, and means what
-// a copy would.
+// Where rows of keys begin, and when keys are scored where they lie: only where every byte that is
+// read is theirs, and means what a copy would.
 #include "backends/cpu/keys.h"
+
+#include <array>
 
 #include "every_isa.h"
 
@@ -73,6 +75,33 @@ TEST_P(CpuKeys, AreUsedInPlaceWhereThatIsTheSame) {
 TEST_P(CpuKeys, AreUsedInPlaceAsPairs) {
   if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
   expect_places(isa().of_bfloat16, DType::kBFloat16);
+}
+
+void expect_rows(const Problem& p, Range rows) {
+  const Place place{0, 0, 7, kLength};
+  std::vector<std::byte*> at(static_cast<std::size_t>(rows.size()) + 1);
+  const Rows found = RowList{at.data()}.of_keys(p.key, {p.keys, place, 2}, rows, kDim);
+  EXPECT_EQ(found.count, rows.size());
+  for (int64 i = 0; i < rows.size(); ++i)
+    EXPECT_EQ(found.at[i], p.key.at(p.keys.row(p.key, place, 2, rows.begin + i))) << i;
+  EXPECT_EQ(at.back(), nullptr);
+}
+
+TEST(CpuRowList, SaysWhereRowsBegin) {
+  std::vector<float> memory(static_cast<std::size_t>(kHeads * kLength * kDim));
+  Problem p = problem_at(reinterpret_cast<std::byte*>(memory.data()), DType::kFloat32);
+  std::array<std::int32_t, 6> pages{4, 1, 0, 5, 2, 3};
+  for (const int64 step : {kDim, kDim / 2, int64{0}, -kDim}) {
+    p.key.stride.row = step;
+    for (const Range rows : {Range{5, 38}, Range{0, 1}, Range{9, 9}, Range{9, 3}})
+      expect_rows(p, rows);
+  }
+  p.key.stride = {8 * kDim, 48 * kDim, kDim, 1};
+  p.keys.page_table.data = reinterpret_cast<std::byte*>(pages.data());
+  p.keys.page_table.dtype = DType::kInt32;
+  p.keys.page_table.stride.column = 1;
+  p.keys.page_size = 8;
+  expect_rows(p, {5, 38});
 }
 
 }  // namespace

@@ -49,9 +49,9 @@ struct Few {
   static constexpr bool kPairs = dtype == DType::kBFloat16&& MultipliesPairs<Isa>;
 
   // 2 * kLanes codes from column c of a row.
-  using Halves = typename VectorOf<uint16, Isa::kBytes>::Type;
-  TW_INLINE static Halves codes(const std::byte* row, int64 c) {
-    return load<Halves>(reinterpret_cast<const uint16*>(row) + c);
+  using CodeVector = typename VectorOf<uint16, Isa::kBytes>::Type;
+  TW_INLINE static CodeVector codes(const std::byte* row, int64 c) {
+    return load<CodeVector>(reinterpret_cast<const uint16*>(row) + c);
   }
 
   // `side` vectors from column c of a row. Where two numbers share a lane the even columns come
@@ -260,16 +260,16 @@ struct Few {
     return any(Forward<Isa, T>::odd_ones(a));
   }
 
-  // sum += weights^T . values of two keys, of weights that are pairs. Columns come in stretches of
-  // four, of which every other one goes into the second vector.
+  // sum += weights^T . values of two keys, of weights that are pairs; of one, where the other is
+  // null. Columns come in stretches of four, of which every other one goes into the second vector.
   template <int queries, int wide>
-  TW_INLINE static void add_pairs(const std::byte* even, const std::byte* odd, const T* pairs,
+  TW_INLINE static void add_pairs(const std::byte* key, const std::byte* next, const T* pairs,
                                   int64 c, V (&sum)[queries][wide]) {
     TW_UNROLL for (int w = 0; w < wide; w += 2) {
-      const Halves upper = codes(even, c + w * kLanes);
-      const Halves lower = odd ? codes(odd, c + w * kLanes) : Halves{};
-      const V first = bits<V>(mix<InTurn<1, 8, false>>(upper, lower));
-      const V second = bits<V>(mix<InTurn<1, 8, true>>(upper, lower));
+      const CodeVector a = codes(key, c + w * kLanes);
+      const CodeVector b = next ? codes(next, c + w * kLanes) : CodeVector{};
+      const V first = bits<V>(mix<InTurn<1, 8, false>>(a, b));
+      const V second = bits<V>(mix<InTurn<1, 8, true>>(a, b));
       TW_UNROLL for (int q = 0; q < queries; ++q) {
         const V share = Isa::Dot::template spread<V>(pairs + q);
         sum[q][w] = Isa::Dot::add(sum[q][w], share, first);
@@ -308,8 +308,8 @@ struct Few {
     }
     if constexpr (kPairs<dtype> && wide > 1) {
       for (int64 r = 0; r < values.count; r += 2) {
-        const std::byte* odd = r + 1 < values.count ? values.row[r + 1] : nullptr;
-        add_pairs(values.row[r], odd, weight + r * kPitch + kLanes, c, sum);
+        const std::byte* next = r + 1 < values.count ? values.row[r + 1] : nullptr;
+        add_pairs(values.row[r], next, weight + r * kPitch + kLanes, c, sum);
       }
     } else {
       for (int64 r = 0; r < values.count; ++r)
@@ -382,6 +382,7 @@ struct Few {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         if constexpr (kPairs<dtype>) pack_weights(a);
         int64 rows = a.rows.count;
+        // Whole steps are left.
         if (core::wounded(core::Wound::kFewLastKeys)) rows -= kRowsAtOnce - 1;
         for (int64 first = 0; first < rows; first += kRowsAtOnce)
           add_rows<dtype, copies, queries>(a, first);

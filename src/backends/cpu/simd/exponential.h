@@ -40,8 +40,9 @@ struct Series<double> {
       0x1.816193166d0f9p-40};
 };
 
+// By Horner's scheme.
 template <class S, class V, int count>
-TW_INLINE void add_up(const V (&r)[count], V (&rest)[count]) {
+TW_INLINE void sum_series(const V (&r)[count], V (&rest)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) rest[i] = all<V>(S::kTerm[S::kTerms - 1]);
   TW_UNROLL for (int k = S::kTerms - 2; k >= 0; --k) {
     TW_UNROLL for (int i = 0; i < count; ++i) rest[i] = rest[i] * r[i] + all<V>(S::kTerm[k]);
@@ -66,23 +67,23 @@ TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   V moved[count], r[count], rest[count];
   TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
   TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
-  add_up<Series<T>>(r, rest);
+  sum_series<Series<T>>(r, rest);
   // Of a NaN the power is any bits; `rest` keeps the NaN.
   TW_UNROLL for (int i = 0; i < count; ++i)
       to[i] = {bits<V>(bits<U>(moved[i]) << Exponent<T>::kMantissa), rest[i]};
 }
 
 #if defined(__AVX512F__)
-// 2^x, down to the last subnormal number.
+// 2^x; 0 where x is below `least`.
 template <class T, class V, int count>
-TW_INLINE void climb(V (&x)[count]) {
+TW_INLINE void exp2_by_steps(V (&x)[count], T least) {
   using S = Stair<T>;
   V r[count], rest[count];
   TW_UNROLL for (int i = 0; i < count; ++i) r[i] = S::beyond(x[i]);
-  add_up<S>(r, rest);
+  sum_series<S>(r, rest);
   TW_UNROLL for (int i = 0; i < count; ++i) {
     const V power = S::power(x[i]);
-    x[i] = S::scaled(power + power * rest[i], x[i]);
+    x[i] = S::scaled(power + power * rest[i], x[i], all<V>(least));
   }
 }
 #endif
@@ -92,7 +93,7 @@ TW_INLINE void climb(V (&x)[count]) {
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2(V (&x)[count]) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) return climb<T>(x);
+  if constexpr (sizeof(V) == 64) return exp2_by_steps<T>(x, T(1 - Exponent<T>::kBias));
 #endif
   const V least = all<V>(T(-Exponent<T>::kBias));
   Halves<V> h[count];
@@ -113,7 +114,9 @@ TW_INLINE V exp2(V x) {
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2_gradual(V (&x)[count]) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64) return climb<T>(x);
+  // Of half the least subnormal number nothing is left.
+  constexpr int kLeast = -Exponent<T>::kBias - Exponent<T>::kMantissa;
+  if constexpr (sizeof(V) == 64) return exp2_by_steps<T>(x, T(kLeast));
 #endif
   constexpr int kRaised = Exponent<T>::kBias / 2;
   using Unsigned = typename Lanes<Isa, T>::Unsigned;

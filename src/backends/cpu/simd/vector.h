@@ -85,7 +85,7 @@ TW_INLINE void store(T* to, V x) {
   *reinterpret_cast<typename VectorOf<T, sizeof(V)>::Anywhere*>(to) = x;
 }
 
-// x in a register. What several instructions use g++ 12 would load anew for each of them.
+// x in a register. What several instructions use g++ 12 would load anew for each of them, on x86.
 template <class V>
 TW_INLINE V loaded(V x) {
 #if defined(__SSE2__)
