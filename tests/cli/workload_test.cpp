@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace tilewise::cli {
 namespace {
@@ -50,6 +52,18 @@ TEST(Workload, GathersTheHeadsOfPackedSequencesAndGradients) {
   EXPECT_EQ(query.stride[0], shape.sizes.dim);
   EXPECT_EQ(query.stride[1], query.shape[0] * shape.sizes.dim);
   EXPECT_EQ(key.stride[1], key.shape[0] * shape.sizes.dim);
+}
+
+TEST(TensorVector, BeginsOnALineAndALargeOneOnALargePage) {
+  constexpr std::size_t kPage = std::size_t{2} << 20;
+  for (const auto& [bytes, unit] : {std::pair<std::size_t, std::size_t>{1, 64},
+                                    {2 * kPage - 1, 64},
+                                    {2 * kPage, kPage},
+                                    {2 * kPage + 1, kPage}}) {
+    const TensorVector<std::byte> memory(bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data()) % unit, 0U) << bytes;
+    EXPECT_EQ(memory.back(), std::byte{0});
+  }
 }
 
 }  // namespace
