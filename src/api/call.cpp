@@ -14,9 +14,10 @@ namespace {
 // More workers than this are a mistake, and their workspace would overflow.
 constexpr int kMostWorkers = 4096;
 
-Status check_parallel(const tw_parallel* given, Execution& execution) {
-  if (!given) return {};
-  TW_TRY(check_struct(given, "execution.parallel", "tw_parallel"));
+Status check_parallel(const tw_parallel* parallel, Execution& execution) {
+  if (!parallel) return {};
+  Given<tw_parallel> given;
+  TW_TRY(given.read(parallel, "execution.parallel", "tw_parallel"));
   if (!given->parallel_for)
     return invalid("execution.parallel.parallel_for is null: give a function.");
   if (given->workers < 1 || given->workers > kMostWorkers)
@@ -66,24 +67,22 @@ auto tensors_of(const Problem& p) {
 
 }  // namespace
 
-Status check(const tw_execution* given, Execution& execution) {
-  execution.machine.workers = available_threads();
-  if (given) {
-    TW_TRY(check_struct(given, "execution", "tw_execution"));
-    execution.machine.device = given->device;
-    if (given->device.kind != TW_CPU && given->device.kind != TW_CUDA)
-      return invalid("execution.device.kind is %d: give TW_CPU (0) or TW_CUDA (1).",
-                     given->device.kind);
-    if (given->threads < 0 || given->threads > kMostWorkers)
-      return invalid("execution.threads is %d: give 1 to %d, or 0 for all.", given->threads,
-                     kMostWorkers);
-    if (given->threads > 0) execution.machine.workers = given->threads;
-    execution.workspace = static_cast<std::byte*>(given->workspace);
-    execution.workspace_bytes =
-        static_cast<int64>(std::min<std::size_t>(given->workspace_bytes, PTRDIFF_MAX));
-  }
+Status check(const tw_execution* from, Execution& execution) {
+  Given<tw_execution> given;
+  TW_TRY(given.read(from, "execution", "tw_execution"));
+  execution.machine.device = given->device;
+  if (given->device.kind != TW_CPU && given->device.kind != TW_CUDA)
+    return invalid("execution.device.kind is %d: give TW_CPU (0) or TW_CUDA (1).",
+                   given->device.kind);
+  if (given->threads < 0 || given->threads > kMostWorkers)
+    return invalid("execution.threads is %d: give 1 to %d, or 0 for all.", given->threads,
+                   kMostWorkers);
+  execution.machine.workers = given->threads > 0 ? given->threads : available_threads();
+  execution.workspace = static_cast<std::byte*>(given->workspace);
+  execution.workspace_bytes =
+      static_cast<int64>(std::min<std::size_t>(given->workspace_bytes, PTRDIFF_MAX));
   execution.parallel = Parallel(execution.machine.workers);
-  TW_TRY(check_parallel(given ? given->parallel : nullptr, execution));
+  TW_TRY(check_parallel(given->parallel, execution));
   execution.machine.workers = execution.parallel.workers();
   return {};
 }

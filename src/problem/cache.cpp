@@ -50,10 +50,10 @@ class Window {
 }  // namespace
 
 Status read_cache(Call& call, const tw_cache* cache, Side& side) {
-  TW_TRY(check_struct(cache, "cache", "tw_cache"));
-  const tw_cache& given = given_or_zero(cache);
-  TW_TRY(call.input(given.page_table, kTableForm, side.page_table));
-  TW_TRY(call.input(given.batch_index, kIndexForm, side.batch_index));
+  Given<tw_cache> given;
+  TW_TRY(given.read(cache, "cache", "tw_cache"));
+  TW_TRY(call.input(given->page_table, kTableForm, side.page_table));
+  TW_TRY(call.input(given->batch_index, kIndexForm, side.batch_index));
   if (side.paged() && side.batch_index) {
     return invalid(
         "cache has a page_table and a batch_index: keys lie either in pages or in rows, "

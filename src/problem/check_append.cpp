@@ -34,7 +34,7 @@ Status read_tensors(Call& call, const tw_append_request& request, AppendProblem&
   return check_shape(problem.value_cache, value_cache, {.size = size});
 }
 
-Status check_sides(const tw_append_request& request, AppendProblem& problem) {
+Status check_sides(AppendProblem& problem) {
   const View &key = problem.key, &value = problem.value;
   if (key.size.head < 1 || key.size.column < 1 || value.size.column < 1) {
     return invalid(
@@ -47,7 +47,7 @@ Status check_sides(const tw_append_request& request, AppendProblem& problem) {
   problem.dim = key.size.column;
   problem.value_dim = value.size.column;
   problem.fresh.rows = key.size.row;
-  TW_TRY(place_sequences(request.keys, kKeySide, problem.batch, problem.fresh));
+  TW_TRY(place_sequences(kKeySide, problem.batch, problem.fresh));
   int64 cached = 0;
   TW_TRY(size_cache(problem.key_cache, "key_cache", problem.cache, cached));
   if (cached != problem.batch) {
@@ -125,14 +125,15 @@ Status check_queries(Call& call, const tw_append_request& request, AppendProblem
 Status check(const tw_append_request* request, AppendProblem& problem) {
   problem = {};
   if (!request) return invalid("request is null: give a tw_append_request.");
-  TW_TRY(check_struct(request, "request", "tw_append_request"));
+  Given<tw_append_request> given;
+  TW_TRY(given.read(request, "request", "tw_append_request"));
   Call call(Buffers::kGiven);
-  TW_TRY(read_tensors(call, *request, problem));
-  TW_TRY(check_sides(*request, problem));
+  TW_TRY(read_tensors(call, *given, problem));
+  TW_TRY(check_sides(problem));
   TW_TRY(check_room(problem));
-  TW_TRY(check_rotation(call, request->rotation, problem.rotation));
+  TW_TRY(check_rotation(call, given->rotation, problem.rotation));
   if (problem.rotation) TW_TRY(check_positions(rotated_keys(problem), kKeys));
-  TW_TRY(check_queries(call, *request, problem));
+  TW_TRY(check_queries(call, *given, problem));
   return call.outputs_apart();
 }
 

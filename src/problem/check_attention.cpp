@@ -15,8 +15,7 @@ Status check_operation(tw_operation operation, const tw_request* request) {
         static_cast<int>(operation));
   }
   if (!request) return invalid("request is null: give a tw_request.");
-  TW_TRY(check_struct(request, "request", "tw_request"));
-  return check_struct(request->options, "options", "tw_options");
+  return {};
 }
 
 // Forward writes output and may write lse; backward reads both; probabilities have an output of
@@ -117,7 +116,7 @@ Status check_count(const Shape& shape) {
       shape.batch, shape.heads, shape.queries, shape.keys, shape.dim, shape.value_dim);
 }
 
-Status check_sides(const tw_options& options, Problem& problem) {
+Status check_sides(Problem& problem) {
   Side &queries = problem.queries, &keys = problem.keys;
   Shape& shape = problem.shape;
   shape.batch = batch_of(queries, problem.query);
@@ -135,8 +134,8 @@ Status check_sides(const tw_options& options, Problem& problem) {
         "cache.page_table is given without keys.used: say how many keys of each "
         "sequence count.");
   }
-  TW_TRY(place_sequences(options.queries, kQuerySide, shape.batch, queries));
-  TW_TRY(place_sequences(options.keys, kKeySide, shape.batch, keys));
+  TW_TRY(place_sequences(kQuerySide, shape.batch, queries));
+  TW_TRY(place_sequences(kKeySide, shape.batch, keys));
   shape.queries = queries.longest;
   shape.keys = keys.longest;
   shape.heads = problem.query.size.head;
@@ -194,17 +193,20 @@ Status check(tw_operation operation, const tw_request* request, Buffers buffers,
   problem = {};
   problem.operation = operation;
   TW_TRY(check_operation(operation, request));
-  const tw_options& options = given_or_zero(request->options);
+  Given<tw_request> given;
+  Given<tw_options> options;
+  TW_TRY(given.read(request, "request", "tw_request"));
+  TW_TRY(options.read(given->options, "options", "tw_options"));
   Call call(buffers);
-  TW_TRY(read_sequences(call, options.queries, kQuerySide, problem.queries));
-  TW_TRY(read_sequences(call, options.keys, kKeySide, problem.keys));
-  TW_TRY(read_cache(call, options.cache, problem.keys));
-  TW_TRY(read_tensors(call, *request, problem));
+  TW_TRY(read_sequences(call, options->queries, kQuerySide, problem.queries));
+  TW_TRY(read_sequences(call, options->keys, kKeySide, problem.keys));
+  TW_TRY(read_cache(call, options->cache, problem.keys));
+  TW_TRY(read_tensors(call, *given, problem));
   TW_TRY(check_heads(problem));
-  TW_TRY(check_sides(options, problem));
+  TW_TRY(check_sides(problem));
   TW_TRY(check_results(problem));
-  TW_TRY(check_features(call, options, problem));
-  TW_TRY(check_gradients(call, request->gradients, *request, problem));
+  TW_TRY(check_features(call, *options, problem));
+  TW_TRY(check_gradients(call, *given, problem));
   TW_TRY(check_tables(problem));
   return call.outputs_apart();
 }

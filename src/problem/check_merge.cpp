@@ -51,21 +51,22 @@ Status check_part(Call call, int64 part, bool packed, const MergeProblem& proble
 Status check(const tw_merge_request* request, MergeProblem& problem) {
   problem = {};
   if (!request) return invalid("request is null: give a tw_merge_request.");
-  TW_TRY(check_struct(request, "request", "tw_merge_request"));
-  if (request->parts < 1) {
-    return invalid("parts is %lld: there must be at least 1.", int64{request->parts});
+  Given<tw_merge_request> given;
+  TW_TRY(given.read(request, "request", "tw_merge_request"));
+  if (given->parts < 1) {
+    return invalid("parts is %lld: there must be at least 1.", int64{given->parts});
   }
-  if (!request->outputs || !request->lses) {
+  if (!given->outputs || !given->lses) {
     return invalid(
         "outputs or lses is null: each must point to as many tensors as there are "
         "parts.");
   }
-  problem.parts = request->parts;
-  problem.outputs = request->outputs;
-  problem.lses = request->lses;
+  problem.parts = given->parts;
+  problem.outputs = given->outputs;
+  problem.lses = given->lses;
   Call call(Buffers::kGiven);
-  TW_TRY(check_result(call, *request, problem));
-  const bool packed = request->output.rank == kPackedRows.rank;
+  TW_TRY(check_result(call, *given, problem));
+  const bool packed = given->output.rank == kPackedRows.rank;
   for (int64 part = 0; part < problem.parts; ++part)
     TW_TRY(check_part(call, part, packed, problem));
   return {};

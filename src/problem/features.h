@@ -17,7 +17,6 @@ Status check_mask(Call& call, const tw_mask* mask, Problem& problem);
 Status check_scores(Call& call, const tw_scores* scores, Problem& problem);
 Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem);
 Status check_scaling(Call& call, const tw_scaling* scaling, Problem& problem);
-Status check_gradients(Call& call, const tw_gradients* gradients, const tw_request& request,
-                       Problem& problem);
+Status check_gradients(Call& call, const tw_request& request, Problem& problem);
 
 }  // namespace tilewise

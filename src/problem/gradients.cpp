@@ -40,15 +40,17 @@ Status check_arriving(Call& call, const tw_gradients& given, Problem& problem) {
 
 }  // namespace
 
-Status check_gradients(Call& call, const tw_gradients* gradients, const tw_request& request,
-                       Problem& problem) {
+Status check_gradients(Call& call, const tw_request& request, Problem& problem) {
+  const tw_gradients* gradients = request.gradients;
   if (problem.operation != TW_BACKWARD) {
     if (!gradients) return {};
     return invalid("gradients is given but only tw_backward computes them: leave it null here.");
   }
   if (!gradients) return invalid("gradients is null: tw_backward needs it.");
-  TW_TRY(check_struct(gradients, "gradients", "tw_gradients"));
-  TW_TRY(check_arriving(call, *gradients, problem));
+  Given<tw_gradients> copy;
+  TW_TRY(copy.read(gradients, "gradients", "tw_gradients"));
+  const tw_gradients& given = *copy;
+  TW_TRY(check_arriving(call, given, problem));
 
   // query, key, value, ... keep the layouts they came in.
   const Layout& rows = problem.queries.packed() ? kPackedRows : kDenseRows;
@@ -58,7 +60,6 @@ Status check_gradients(Call& call, const tw_gradients* gradients, const tw_reque
   const int32 slopes_rank =
       request.options && request.options->scores ? request.options->scores->slopes.rank : 1;
   const Layout& slopes = slopes_rank == kBatchHeads.rank ? kBatchHeads : kHeads;
-  const tw_gradients& given = *gradients;
   const Scores& scores = problem.scores;
   const Pair pairs[] = {{"gradients.query", "query", given.query, problem.query, rows},
                         {"gradients.key", "key", given.key, problem.key, keys},

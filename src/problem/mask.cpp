@@ -95,15 +95,15 @@ Wanted wanted_pairs(const Problem& problem) {
 }
 
 Status check_mask(Call& call, const tw_mask* mask, Problem& problem) {
-  TW_TRY(check_struct(mask, "mask", "tw_mask"));
-  const tw_mask& given = given_or_zero(mask);
-  TW_TRY(check_band(given, problem.mask));
+  Given<tw_mask> given;
+  TW_TRY(given.read(mask, "mask", "tw_mask"));
+  TW_TRY(check_band(*given, problem.mask));
   const Form form{"mask.visible", kScorePairs, Types::kBool};
-  TW_TRY(call.input(given.visible, form, problem.mask.visible));
+  TW_TRY(call.input(given->visible, form, problem.mask.visible));
   if (problem.mask.visible) {
     TW_TRY(check_shape(problem.mask.visible, form, wanted_pairs(problem)));
   }
-  return check_blocks(call, given, problem);
+  return check_blocks(call, *given, problem);
 }
 
 }  // namespace tilewise

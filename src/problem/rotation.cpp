@@ -3,15 +3,16 @@
 namespace tilewise {
 
 Status check_rotation(Call& call, const tw_rotation* rotation, Rotation& tables) {
-  TW_TRY(check_struct(rotation, "rotation", "tw_rotation"));
+  Given<tw_rotation> given;
+  TW_TRY(given.read(rotation, "rotation", "tw_rotation"));
   if (!rotation) return {};
   const Form cosine{"rotation.cosine", kPositions, Types::kFloat};
   const Form sine{"rotation.sine", kPositions, Types::kFloat};
-  TW_TRY(call.input(rotation->cosine, cosine, tables.cosine, Need::kRequired));
-  TW_TRY(call.input(rotation->sine, sine, tables.sine, Need::kRequired));
+  TW_TRY(call.input(given->cosine, cosine, tables.cosine, Need::kRequired));
+  TW_TRY(call.input(given->sine, sine, tables.sine, Need::kRequired));
   TW_TRY(check_shape(tables.sine, sine, {.size = tables.cosine.size}));
-  TW_TRY(check_flag(rotation->interleaved, "rotation.interleaved"));
-  tables.interleaved = rotation->interleaved != 0;
+  TW_TRY(check_flag(given->interleaved, "rotation.interleaved"));
+  tables.interleaved = given->interleaved != 0;
   if (tables.pairs() < 1) {
     return invalid("rotation.cosine has 0 columns: give at least 1, or no rotation.");
   }
@@ -31,7 +32,7 @@ Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames
   problem.dim = problem.input.size.column;
   problem.side.rows = problem.input.size.row;
   if (problem.heads < 1) return invalid("%s has 0 heads: at least 1 is needed.", names.input);
-  return place_sequences(tensors.sequences, names.side, problem.batch, problem.side);
+  return place_sequences(names.side, problem.batch, problem.side);
 }
 
 Status check_positions(const RotaryProblem& problem, const RotaryNames& names) {

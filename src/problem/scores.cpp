@@ -64,56 +64,56 @@ Types wide_types(const Problem& problem) {
 }
 
 Status check_scores(Call& call, const tw_scores* scores, Problem& problem) {
-  TW_TRY(check_struct(scores, "scores", "tw_scores"));
-  const tw_scores& given = given_or_zero(scores);
-  TW_TRY(check_scale(given, problem));
-  TW_TRY(check_slopes(call, given.slopes, problem));
+  Given<tw_scores> given;
+  TW_TRY(given.read(scores, "scores", "tw_scores"));
+  TW_TRY(check_scale(*given, problem));
+  TW_TRY(check_slopes(call, given->slopes, problem));
 
   const Form bias{"scores.bias", kScorePairs, Types::kFloat};
-  TW_TRY(call.input(given.bias, bias, problem.scores.bias));
+  TW_TRY(call.input(given->bias, bias, problem.scores.bias));
   if (problem.scores.bias) {
     TW_TRY(check_shape(problem.scores.bias, bias, wanted_pairs(problem)));
   }
   const Form sinks{"scores.sinks", kHeads, wide_types(problem)};
-  TW_TRY(call.input(given.sinks, sinks, problem.scores.sinks));
+  TW_TRY(call.input(given->sinks, sinks, problem.scores.sinks));
   if (!problem.scores.sinks) return {};
   return check_shape(problem.scores.sinks, sinks, {.size = {1, problem.shape.heads, 1, 1}});
 }
 
 Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
-  TW_TRY(check_struct(dropout, "dropout", "tw_dropout"));
-  const tw_dropout& given = given_or_zero(dropout);
-  if (!(given.probability >= 0 && given.probability < 1)) {
+  Given<tw_dropout> given;
+  TW_TRY(given.read(dropout, "dropout", "tw_dropout"));
+  if (!(given->probability >= 0 && given->probability < 1)) {
     return invalid("dropout.probability is %g: it must be at least 0 and below 1.",
-                   given.probability);
+                   given->probability);
   }
   const auto threshold =
-      static_cast<core::int32>(std::lround(given.probability * core::Dropout::kSteps));
+      static_cast<core::int32>(std::lround(given->probability * core::Dropout::kSteps));
   if (threshold == core::Dropout::kSteps) {
     return invalid(
         "dropout.probability is %.9g, which rounds to 1 in steps of 1/65536: nothing "
         "would be left.",
-        given.probability);
+        given->probability);
   }
   for (int k = 0; k < 4; ++k) {
-    if (given.base[k] < 0 || given.base[k] > int64{0xFFFFFFFF}) {
+    if (given->base[k] < 0 || given->base[k] > int64{0xFFFFFFFF}) {
       return invalid("dropout.base[%d] is %lld: it must be from 0 to 2^32 - 1.", k,
-                     int64{given.base[k]});
+                     int64{given->base[k]});
     }
-    problem.dropout.base[k] = given.base[k];
+    problem.dropout.base[k] = given->base[k];
   }
-  core::uint64 seed = given.seed, offset = given.offset;
-  if (given.state) {
-    if (reinterpret_cast<std::uintptr_t>(given.state) % alignof(std::uint64_t) != 0) {
+  core::uint64 seed = given->seed, offset = given->offset;
+  if (given->state) {
+    if (reinterpret_cast<std::uintptr_t>(given->state) % alignof(std::uint64_t) != 0) {
       return invalid("dropout.state lies at an address that is no multiple of 8: align it.");
     }
     View state{.dtype = DType::kInt64, .size = {1, 1, 1, 2}, .stride = {0, 0, 0, 1}};
-    state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given.state));
+    state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given->state));
     call.remember("dropout.state", Role::kInput, state);
     problem.dropout.state = state;
     if (call.given() && !wounded(core::Wound::kDropoutStateIgnored)) {
-      seed = given.state[0];
-      offset = given.state[1];
+      seed = given->state[0];
+      offset = given->state[1];
     }
   }
   problem.dropout.decide = {seed, offset, threshold};
@@ -121,15 +121,15 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
 }
 
 Status check_scaling(Call& call, const tw_scaling* scaling, Problem& problem) {
-  TW_TRY(check_struct(scaling, "scaling", "tw_scaling"));
-  const tw_scaling& given = given_or_zero(scaling);
+  Given<tw_scaling> given;
+  TW_TRY(given.read(scaling, "scaling", "tw_scaling"));
   Scaling& factors = problem.scaling;
-  TW_TRY(check_factor(call, given.query, "scaling.query", problem, factors.query));
-  TW_TRY(check_factor(call, given.key, "scaling.key", problem, factors.key));
+  TW_TRY(check_factor(call, given->query, "scaling.query", problem, factors.query));
+  TW_TRY(check_factor(call, given->key, "scaling.key", problem, factors.key));
   if (problem.operation != TW_PROBABILITIES) {
-    TW_TRY(check_factor(call, given.value, "scaling.value", problem, factors.value));
+    TW_TRY(check_factor(call, given->value, "scaling.value", problem, factors.value));
   }
-  TW_TRY(check_factor(call, given.output_gradient, "scaling.output_gradient", problem,
+  TW_TRY(check_factor(call, given->output_gradient, "scaling.output_gradient", problem,
                       factors.output_gradient));
   if (factors.output_gradient && problem.operation != TW_BACKWARD) {
     return invalid(

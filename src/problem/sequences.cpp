@@ -60,14 +60,15 @@ int64 longest_of(const Side& side) {
 
 Status read_sequences(Call& call, const tw_sequences* sequences, const SideNames& names,
                       Side& side) {
-  TW_TRY(check_struct(sequences, names.side, "tw_sequences"));
-  const tw_sequences& given = given_or_zero(sequences);
-  TW_TRY(call.input(given.offsets, {names.offsets, kOffsets, Types::kIndex}, side.offsets));
-  TW_TRY(call.input(given.used, {names.used, kBatch, Types::kIndex}, side.used));
-  TW_TRY(call.input(given.start, {names.start, kBatch, Types::kIndex}, side.start));
-  if (given.max_length < 0 || given.max_length >= kFarthest) {
+  Given<tw_sequences> given;
+  TW_TRY(given.read(sequences, names.side, "tw_sequences"));
+  TW_TRY(call.input(given->offsets, {names.offsets, kOffsets, Types::kIndex}, side.offsets));
+  TW_TRY(call.input(given->used, {names.used, kBatch, Types::kIndex}, side.used));
+  TW_TRY(call.input(given->start, {names.start, kBatch, Types::kIndex}, side.start));
+  side.longest = given->max_length;
+  if (given->max_length < 0 || given->max_length >= kFarthest) {
     return invalid("%s is %lld: it must be from 0 (unknown) to below 2^40.", names.max_length,
-                   int64{given.max_length});
+                   int64{given->max_length});
   }
   if (side.packed() && side.offsets.size.batch == 0) {
     return invalid("%s is empty: it must have batch + 1 entries, at least one.", names.offsets);
@@ -75,13 +76,12 @@ Status read_sequences(Call& call, const tw_sequences* sequences, const SideNames
   return {};
 }
 
-Status place_sequences(const tw_sequences* sequences, const SideNames& names, int64 batch,
-                       Side& side) {
+Status place_sequences(const SideNames& names, int64 batch, Side& side) {
   const Wanted wanted{.size = {batch, 1, 1, 1}};
   if (side.used) TW_TRY(check_shape(side.used, {names.used, kBatch, Types::kIndex}, wanted));
   if (side.start) TW_TRY(check_shape(side.start, {names.start, kBatch, Types::kIndex}, wanted));
 
-  const int64 max_length = given_or_zero(sequences).max_length;
+  const int64 max_length = side.longest;
   if (!readable(side.offsets) && max_length == 0) {
     return invalid("%s is 0 and %s has no data: give one of them, so that lengths are known.",
                    names.max_length, names.offsets);

@@ -22,7 +22,8 @@ inline const Layout& rows_layout(const Side& side) {
   return side.packed() ? kPackedRows : kDenseRows;
 }
 
-// First, from the descriptors alone: is the side packed?
+// First, from the descriptors alone: is the side packed? `side.longest` is the caller's bound, or
+// 0.
 Status read_sequences(Call& call, const tw_sequences* sequences, const SideNames& names,
                       Side& side);
 
@@ -42,7 +43,6 @@ inline bool has_lengths(const Side& side) {
 }
 
 // Then, when `side.rows` is known (packed: all tokens): sizes, lengths and the longest of them.
-Status place_sequences(const tw_sequences* sequences, const SideNames& names, int64 batch,
-                       Side& side);
+Status place_sequences(const SideNames& names, int64 batch, Side& side);
 
 }  // namespace tilewise

@@ -10,26 +10,25 @@ constexpr std::size_t kLargestStruct = 65536;
 
 }  // namespace
 
-Status check_size(const void* from, std::size_t known, const char* field, const char* type) {
+Status check_size(const void* from, Sizes sizes, const char* field, const char* type) {
   std::size_t size = 0;
   std::memcpy(&size, from, sizeof size);
-  if (size < known) {
+  if (size < sizes.first) {
     return invalid(
-        "%s has size %zu but %zu bytes are needed: it was built for an older or different header; "
-        "set size to sizeof(%s).",
-        field, size, known, type);
+        "%s has size %zu but no version of %s has less than %zu bytes: set size to sizeof(%s).",
+        field, size, type, sizes.first, type);
   }
   if (size > kLargestStruct) {
     return invalid("%s has size %zu, more than any version of it: set size to sizeof(%s).", field,
                    size, type);
   }
   const auto* bytes = static_cast<const unsigned char*>(from);
-  for (std::size_t i = known; i < size; ++i) {
+  for (std::size_t i = sizes.known; i < size; ++i) {
     if (bytes[i] != 0) {
       return unsupported(
           "%s uses fields of a newer tilewise: byte %zu of it is not 0 and this version knows %zu; "
           "update tilewise or leave those fields 0.",
-          field, i, known);
+          field, i, sizes.known);
     }
   }
   return {};

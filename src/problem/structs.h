@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include "core/base.h"
 #include "problem/status.h"
@@ -13,21 +14,51 @@
 
 namespace tilewise {
 
-// `known` bytes are what this library understands of the struct at `from`.
-Status check_size(const void* from, std::size_t known, const char* field, const char* type);
-
-// A null struct asks for nothing and is fine.
+// Bytes of T in the first header that had it: no caller's is smaller. Members that came later begin
+// there, and a struct that has gained some says here which was the first of them.
 template <class T>
-Status check_struct(const T* from, const char* field, const char* type) {
-  return from ? check_size(from, sizeof(T), field, type) : Status{};
-}
+inline constexpr std::size_t kFirstSize = sizeof(T);
 
-// What a null pointer stands for.
+struct Sizes {
+  std::size_t first, known;
+};
+
+// Whether the struct at `from` begins with a size that some header gave it, and uses nothing that
+// this library does not know.
+Status check_size(const void* from, Sizes sizes, const char* field, const char* type);
+
+// A caller's struct as this library knows it. What an older header's lacks counts as zero, and so
+// does everything in a null one. It is valid for as long as the caller's.
 template <class T>
-const T& given_or_zero(const T* from) {
+class Given {
+ public:
+  Given() = default;
+  Given(const Given&) = delete;
+  Given& operator=(const Given&) = delete;
+
+  // `type` is T's name in the header.
+  Status read(const T* from, const char* field, const char* type) {
+    at_ = from ? from : &kZero;
+    if (!from) return {};
+    TW_TRY(check_size(from, {kFirstSize<T>, sizeof(T)}, field, type));
+    std::size_t size = 0;
+    std::memcpy(&size, from, sizeof size);
+    if (size >= sizeof(T)) return {};
+    copy_ = {};
+    std::memcpy(&copy_, from, size);
+    at_ = &copy_;
+    return {};
+  }
+
+  const T& operator*() const { return *at_; }
+  const T* operator->() const { return at_; }
+
+ private:
   static constexpr T kZero{};
-  return from ? *from : kZero;
-}
+
+  const T* at_ = &kZero;
+  T copy_;  // of a struct that is shorter than T, and filled in only then
+};
 
 Status check_flag(core::int32 flag, const char* field);
 

@@ -1,4 +1,8 @@
+#include "problem/structs.h"
+
 #include <gtest/gtest.h>
+
+#include <cstddef>
 
 #include "calls.h"
 
@@ -51,7 +55,41 @@ Refusals struct_refusals() {
   };
 }
 
+// A struct that has gained a member since its first header, and nothing else of that header's time.
+struct Grown {
+  std::size_t size;
+  std::int64_t first;
+  std::int64_t later;
+};
+template <>
+constexpr std::size_t kFirstSize<Grown> = offsetof(Grown, later);
+
 namespace {
+
+TEST(Structs, WhatAnOlderHeadersLacksCountsAsZero) {
+  Grown memory{.size = offsetof(Grown, later), .first = 5, .later = 7};
+  Given<Grown> older;
+  ASSERT_TRUE(older.read(&memory, "grown", "tw_grown").ok());
+  EXPECT_EQ(older->first, 5);
+  EXPECT_EQ(older->later, 0);
+
+  memory.size = sizeof memory;
+  Given<Grown> whole;
+  ASSERT_TRUE(whole.read(&memory, "grown", "tw_grown").ok());
+  EXPECT_EQ(whole->later, 7);
+
+  Given<Grown> absent;
+  ASSERT_TRUE(absent.read(nullptr, "grown", "tw_grown").ok());
+  EXPECT_EQ(absent->first, 0);
+}
+
+TEST(Structs, ASizeThatNoHeaderHadIsRefused) {
+  const Grown memory{.size = offsetof(Grown, later) - 1, .first = 5, .later = 7};
+  Given<Grown> given;
+  EXPECT_STREQ(given.read(&memory, "grown", "tw_grown").sentence,
+               "grown has size 15 but no version of tw_grown has less than 16 bytes: set size to "
+               "sizeof(tw_grown).");
+}
 
 TEST(Structs, Refused) {
   expect_refusals(struct_refusals());
