@@ -106,6 +106,9 @@ inline tw_execution lowered(const Execution& from) {
   to.workspace_bytes = from.workspace_bytes;
   to.threads = from.threads;
   to.parallel = from.parallel;
+  to.error = from.error;
+  to.backend = from.backend;
+  to.device_tables = from.device_tables;
   return to;
 }
 
@@ -157,6 +160,74 @@ class Lowered {
   tw_options options_;
   tw_request request_;
 };
+
+class LoweredRotary {
+ public:
+  explicit LoweredRotary(const RotaryRequest& from)
+      : rotation_(lowered(from.rotation)), sequences_(lowered(from.sequences)) {
+    request_ = sized<tw_rotary_request>();
+    request_.input = from.input;
+    request_.output = from.output;
+    request_.rotation = &rotation_;
+    request_.sequences = &sequences_;
+    request_.positions = from.positions;
+    request_.fixed = from.fixed;
+    request_.inverse = from.inverse;
+  }
+  LoweredRotary(const LoweredRotary&) = delete;
+  LoweredRotary& operator=(const LoweredRotary&) = delete;
+
+  const tw_rotary_request* get() const { return &request_; }
+
+ private:
+  tw_rotation rotation_;
+  tw_sequences sequences_;
+  tw_rotary_request request_;
+};
+
+class LoweredAppend {
+ public:
+  explicit LoweredAppend(const AppendRequest& from)
+      : rotation_(lowered(from.rotation.value_or(Rotation{}))),
+        keys_(lowered(from.keys)),
+        queries_(lowered(from.queries)),
+        cache_(lowered(from.cache)) {
+    request_ = sized<tw_append_request>();
+    request_.key = from.key;
+    request_.value = from.value;
+    request_.key_cache = from.key_cache;
+    request_.value_cache = from.value_cache;
+    request_.lengths = from.lengths;
+    request_.keys = &keys_;
+    request_.cache = &cache_;
+    request_.rotation = from.rotation ? &rotation_ : nullptr;
+    request_.query = from.query;
+    request_.rotated_query = from.rotated_query;
+    request_.queries = &queries_;
+    request_.fixed_query = from.fixed_query;
+  }
+  LoweredAppend(const LoweredAppend&) = delete;
+  LoweredAppend& operator=(const LoweredAppend&) = delete;
+
+  const tw_append_request* get() const { return &request_; }
+
+ private:
+  tw_rotation rotation_;
+  tw_sequences keys_, queries_;
+  tw_cache cache_;
+  tw_append_request request_;
+};
+
+inline tw_merge_request lowered(const MergeRequest& from) {
+  auto to = sized<tw_merge_request>();
+  to.outputs = from.outputs;
+  to.lses = from.lses;
+  to.parts = from.parts;
+  to.sinks = from.sinks;
+  to.output = from.output;
+  to.lse = from.lse;
+  return to;
+}
 
 }  // namespace detail
 }  // namespace face

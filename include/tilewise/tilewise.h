@@ -29,7 +29,7 @@
 #endif
 
 #define TW_VERSION_MAJOR 0
-#define TW_VERSION_MINOR 1
+#define TW_VERSION_MINOR 2
 #define TW_VERSION_PATCH 0
 
 #ifdef __cplusplus
@@ -211,7 +211,16 @@ typedef struct tw_parallel {
   int32_t workers;
 } tw_parallel;
 
-/* Where and with what a call runs; null is the processor, its threads and no workspace. */
+/* What a call met on the device that it could not be refused for, since the host does not read
+ * there. It stayed inside every buffer, and keys that it could not find do not count. */
+typedef enum tw_fault {
+  TW_FAULT_LENGTH = 1,  /* a length, start or offset out of range, or past max_length */
+  TW_FAULT_TABLE = 2,   /* a page or row that the cache does not have */
+  TW_FAULT_POSITION = 4 /* a position that the rotary tables do not have */
+} tw_fault;
+
+/* Where and with what a call runs; null is the processor, its threads and no workspace. Tensors,
+ * the workspace and dropout.state lie in the memory of `device`. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;
@@ -220,6 +229,13 @@ typedef struct tw_execution {
   size_t workspace_bytes;
   int32_t threads; /* at most this many; 0: TILEWISE_NUM_THREADS, or all this process may use */
   const tw_parallel* parallel;
+  uint32_t* error;     /* on the device: gets the bits of tw_fault that a call meets, and only the
+                          caller clears it; null: the library's own word of that device */
+  const char* backend; /* the name of the only backend that may run this; null: the best one */
+  int32_t
+      device_tables; /* 1: offsets, lengths, starts, positions, indices and page tables lie on the
+                        device, too; then max_length bounds packed sequences. 0: on the host */
+  int32_t reserved;  /* zero */
 } tw_execution;
 
 TW_API tw_status tw_forward(const tw_request* request, const tw_execution* execution, char* message,
@@ -242,7 +258,8 @@ TW_API tw_status tw_workspace(tw_operation operation, const tw_request* request,
                               size_t message_bytes);
 
 /* Checks a request and does now what its first call would otherwise do on the way: start threads,
- * compile and load kernels. Data pointers may be null. */
+ * compile and load kernels. Data pointers may be null. tw_prepare_rotary, _append and _merge do the
+ * same for the operations below. */
 TW_API tw_status tw_prepare(tw_operation operation, const tw_request* request,
                             const tw_execution* execution, char* message, size_t message_bytes);
 
@@ -276,6 +293,8 @@ typedef struct tw_rotary_request {
 } tw_rotary_request;
 TW_API tw_status tw_rotary(const tw_rotary_request* request, const tw_execution* execution,
                            char* message, size_t message_bytes);
+TW_API tw_status tw_prepare_rotary(const tw_rotary_request* request, const tw_execution* execution,
+                                   char* message, size_t message_bytes);
 
 /* Writes new keys and values behind the first lengths[b] rows of each cached sequence, and rotates:
  * new key t at position lengths[b] + t, query t there too, or with fixed_query = 1 all of them at
@@ -295,6 +314,8 @@ typedef struct tw_append_request {
 } tw_append_request;
 TW_API tw_status tw_append(const tw_append_request* request, const tw_execution* execution,
                            char* message, size_t message_bytes);
+TW_API tw_status tw_prepare_append(const tw_append_request* request, const tw_execution* execution,
+                                   char* message, size_t message_bytes);
 
 /* Merges attention over parts of the keys into attention over all of them. Each part has an output
  * (batch, queries, heads, value dim) and an lse (batch, heads, queries), or the packed forms. The
@@ -309,6 +330,8 @@ typedef struct tw_merge_request {
 } tw_merge_request;
 TW_API tw_status tw_merge(const tw_merge_request* request, const tw_execution* execution,
                           char* message, size_t message_bytes);
+TW_API tw_status tw_prepare_merge(const tw_merge_request* request, const tw_execution* execution,
+                                  char* message, size_t message_bytes);
 
 TW_API const char* tw_version(void);
 

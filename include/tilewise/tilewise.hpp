@@ -36,6 +36,11 @@ Status run(tw_operation operation, Function function, const Request& request,
     Status status = call(tw_workspace, operation, form.for_operation(operation), &where,
                          &where.workspace_bytes);
     if (!status) return status;
+    if (where.device.kind != TW_CPU && where.workspace_bytes > 0)
+      return {
+          TW_INVALID,
+          "The workspace is null: on a device give one that lies there, as large as workspace() "
+          "says."};
     own.reset(new (std::nothrow) std::byte[where.workspace_bytes]);
     if (!own) return {TW_FAILED, "There is no memory for the workspace."};
     where.workspace = own.get();
@@ -87,52 +92,36 @@ inline Status explain(tw_operation operation, const Request& request, std::strin
   return status;
 }
 
-inline Status rotary(const RotaryRequest& from, const Execution& execution = {}) {
-  const tw_rotation rotation = detail::lowered(from.rotation);
-  const tw_sequences sequences = detail::lowered(from.sequences);
+inline Status rotary(const RotaryRequest& request, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
-  auto request = detail::sized<tw_rotary_request>();
-  request.input = from.input;
-  request.output = from.output;
-  request.rotation = &rotation;
-  request.sequences = &sequences;
-  request.positions = from.positions;
-  request.fixed = from.fixed;
-  request.inverse = from.inverse;
-  return detail::call(tw_rotary, &request, &where);
+  return detail::call(tw_rotary, detail::LoweredRotary(request).get(), &where);
 }
 
-inline Status append(const AppendRequest& from, const Execution& execution = {}) {
-  const tw_rotation rotation = detail::lowered(from.rotation.value_or(Rotation{}));
-  const tw_sequences keys = detail::lowered(from.keys), queries = detail::lowered(from.queries);
-  const tw_cache cache = detail::lowered(from.cache);
+inline Status append(const AppendRequest& request, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
-  auto request = detail::sized<tw_append_request>();
-  request.key = from.key;
-  request.value = from.value;
-  request.key_cache = from.key_cache;
-  request.value_cache = from.value_cache;
-  request.lengths = from.lengths;
-  request.keys = &keys;
-  request.cache = &cache;
-  request.rotation = from.rotation ? &rotation : nullptr;
-  request.query = from.query;
-  request.rotated_query = from.rotated_query;
-  request.queries = &queries;
-  request.fixed_query = from.fixed_query;
-  return detail::call(tw_append, &request, &where);
+  return detail::call(tw_append, detail::LoweredAppend(request).get(), &where);
 }
 
-inline Status merge(const MergeRequest& from, const Execution& execution = {}) {
+inline Status merge(const MergeRequest& request, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
-  auto request = detail::sized<tw_merge_request>();
-  request.outputs = from.outputs;
-  request.lses = from.lses;
-  request.parts = from.parts;
-  request.sinks = from.sinks;
-  request.output = from.output;
-  request.lse = from.lse;
-  return detail::call(tw_merge, &request, &where);
+  const tw_merge_request form = detail::lowered(request);
+  return detail::call(tw_merge, &form, &where);
+}
+
+inline Status prepare(const RotaryRequest& request, const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_prepare_rotary, detail::LoweredRotary(request).get(), &where);
+}
+
+inline Status prepare(const AppendRequest& request, const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_prepare_append, detail::LoweredAppend(request).get(), &where);
+}
+
+inline Status prepare(const MergeRequest& request, const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  const tw_merge_request form = detail::lowered(request);
+  return detail::call(tw_prepare_merge, &form, &where);
 }
 
 }  // namespace face

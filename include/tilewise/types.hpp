@@ -133,6 +133,9 @@ struct Execution {
   std::size_t workspace_bytes = 0;
   std::int32_t threads = 0;
   const tw_parallel* parallel = nullptr;
+  std::uint32_t* error = nullptr;
+  const char* backend = nullptr;
+  bool device_tables = false;
 };
 
 struct Rotation {

@@ -15,13 +15,14 @@ from ctypes import (
     c_int32,
     c_int64,
     c_size_t,
+    c_uint32,
     c_uint64,
     c_void_p,
 )
 from typing import Any
 
 # The major and minor version: before 1.0 either may change the ABI.
-ABI = (0, 1)
+ABI = (0, 2)
 
 
 class Status(enum.IntEnum):
@@ -29,6 +30,12 @@ class Status(enum.IntEnum):
     INVALID = 1
     UNSUPPORTED = 2
     FAILED = 3
+
+
+class Fault(enum.IntFlag):
+    LENGTH = 1
+    TABLE = 2
+    POSITION = 4
 
 
 class Dtype(enum.IntEnum):
@@ -216,6 +223,10 @@ class Execution(SizedStructure):
         ("workspace_bytes", c_size_t),
         ("threads", c_int32),
         ("parallel", POINTER(Parallel)),
+        ("error", POINTER(c_uint32)),
+        ("backend", c_char_p),
+        ("device_tables", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -287,6 +298,9 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         (c_int, _request, _execution, c_int, _text, c_size_t, _bytes, *_message),
     ),
     "tw_rotary": (c_int, (POINTER(RotaryRequest), _execution, *_message)),
+    "tw_prepare_rotary": (c_int, (POINTER(RotaryRequest), _execution, *_message)),
+    "tw_prepare_append": (c_int, (POINTER(AppendRequest), _execution, *_message)),
+    "tw_prepare_merge": (c_int, (POINTER(MergeRequest), _execution, *_message)),
     "tw_append": (c_int, (POINTER(AppendRequest), _execution, *_message)),
     "tw_merge": (c_int, (POINTER(MergeRequest), _execution, *_message)),
     "tw_version": (c_char_p, ()),

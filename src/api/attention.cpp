@@ -6,29 +6,21 @@
 namespace tilewise {
 namespace {
 
-// All that comes before running: a checked problem, its plan, and what it runs with.
-struct Prepared {
-  Problem problem;
-  Plan plan;
-  Execution execution;
-};
+using Attention = Prepared<Problem>;
 
 Status prepare(tw_operation operation, const tw_request* request, const tw_execution* given,
-               Buffers buffers, Prepared& prepared) {
-  TW_TRY(check(given, prepared.execution));
-  TW_TRY(check(operation, request, buffers, prepared.problem));
-  limit_workers(prepared.problem, prepared.execution);
-  return choose(prepared.problem, prepared.execution.machine, prepared.plan);
+               bool is_given, Attention& attention) {
+  const auto read = [&](Call& call, Problem& problem) {
+    return check(operation, request, call, problem);
+  };
+  return prepare(given, is_given, read, attention);
 }
 
 Status run(tw_operation operation, const tw_request* request, const tw_execution* given) {
   const DefaultArithmetic arithmetic;
-  Prepared call;
-  TW_TRY(prepare(operation, request, given, Buffers::kGiven, call));
-  TW_TRY(check_workspace(call.problem, call.plan, call.execution));
-  TW_TRY(call.plan.backend->run(call.problem, call.plan,
-                                {call.execution.parallel, call.execution.workspace}));
-  return check_hook(call.execution.parallel);
+  Attention call;
+  TW_TRY(prepare(operation, request, given, true, call));
+  return run(call);
 }
 
 // Where an explanation goes.
@@ -43,10 +35,12 @@ Status explain(tw_operation operation, const tw_request* request, const tw_execu
   if (format != TW_TEXT && format != TW_JSON)
     return invalid("The format is %d: give TW_TEXT or TW_JSON.", static_cast<int>(format));
   const DefaultArithmetic arithmetic;
-  Prepared call;
-  TW_TRY(prepare(operation, request, given, Buffers::kLater, call));
-  const Work work = work_of(call.problem, call.plan.tile);
-  const double seconds = predicted_seconds(call.problem, call.plan, work, call.execution.parallel);
+  Attention call;
+  TW_TRY(prepare(operation, request, given, false, call));
+  const Backend& backend = *call.plan.backend;
+  const Work work =
+      work_of(call.problem, call.plan.tile, backend.fast_bytes(call.execution.machine));
+  const double seconds = backend.predict(call.problem, call.plan, work, call.execution.parallel);
   TW_TRY(check_hook(call.execution.parallel));
   const auto write = format == TW_JSON ? explain_json : explain_text;
   // Not before nothing can be refused any more: a Text clears its buffer.
@@ -82,9 +76,9 @@ tw_status tw_workspace(tw_operation operation, const tw_request* request,
                        const tw_execution* execution, size_t* bytes, char* message,
                        size_t message_bytes) {
   const DefaultArithmetic arithmetic;
-  Prepared call;
+  Attention call;
   Status status = bytes ? Status{} : invalid("bytes is null: give a place for the answer.");
-  if (status.ok()) status = prepare(operation, request, execution, Buffers::kLater, call);
+  if (status.ok()) status = prepare(operation, request, execution, false, call);
   if (status.ok()) *bytes = static_cast<size_t>(call.plan.workspace_bytes);
   return answer(status, message, message_bytes);
 }
@@ -92,9 +86,9 @@ tw_status tw_workspace(tw_operation operation, const tw_request* request,
 tw_status tw_prepare(tw_operation operation, const tw_request* request,
                      const tw_execution* execution, char* message, size_t message_bytes) {
   const DefaultArithmetic arithmetic;
-  Prepared call;
-  const Status status = prepare(operation, request, execution, Buffers::kLater, call);
-  if (status.ok()) call.execution.parallel.prepare();
+  Attention call;
+  Status status = prepare(operation, request, execution, false, call);
+  if (status.ok()) status = make_ready(call);
   return answer(status, message, message_bytes);
 }
 

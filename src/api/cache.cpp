@@ -4,22 +4,27 @@
 namespace tilewise {
 namespace {
 
-// Checks, finds a backend, and hands the problem to one of its operations.
 template <class Checked, class Request>
-tw_status run(const Request* request, const tw_execution* given,
-              Status (*Backend::*operation)(const Checked&, const Resources&), char* message,
-              std::size_t message_bytes) {
+Status prepare(const Request* request, const tw_execution* given, bool is_given,
+               Prepared<Checked>& prepared) {
+  const auto read = [&](Call& call, Checked& problem) { return check(request, call, problem); };
+  return prepare(given, is_given, read, prepared);
+}
+
+template <class Checked, class Request>
+Status run(const Request* request, const tw_execution* given) {
   const DefaultArithmetic arithmetic;
-  Execution execution;
-  Checked problem;
-  const Backend* backend = nullptr;
-  Status status = check(given, execution);
-  if (status.ok()) status = check(request, problem);
-  if (status.ok()) status = choose(execution.machine, backend);
-  if (status.ok())
-    status = (backend->*operation)(problem, {execution.parallel, execution.workspace});
-  if (status.ok()) status = check_hook(execution.parallel);
-  return answer(status, message, message_bytes);
+  Prepared<Checked> call;
+  TW_TRY(prepare(request, given, true, call));
+  return run(call);
+}
+
+template <class Checked, class Request>
+Status make_ready(const Request* request, const tw_execution* given) {
+  const DefaultArithmetic arithmetic;
+  Prepared<Checked> call;
+  TW_TRY(prepare(request, given, false, call));
+  return make_ready(call);
 }
 
 }  // namespace
@@ -29,17 +34,32 @@ using namespace tilewise;
 
 tw_status tw_rotary(const tw_rotary_request* request, const tw_execution* execution, char* message,
                     size_t message_bytes) {
-  return run(request, execution, &Backend::rotary, message, message_bytes);
+  return answer(run<RotaryProblem>(request, execution), message, message_bytes);
+}
+
+tw_status tw_prepare_rotary(const tw_rotary_request* request, const tw_execution* execution,
+                            char* message, size_t message_bytes) {
+  return answer(make_ready<RotaryProblem>(request, execution), message, message_bytes);
 }
 
 tw_status tw_append(const tw_append_request* request, const tw_execution* execution, char* message,
                     size_t message_bytes) {
-  return run(request, execution, &Backend::append, message, message_bytes);
+  return answer(run<AppendProblem>(request, execution), message, message_bytes);
+}
+
+tw_status tw_prepare_append(const tw_append_request* request, const tw_execution* execution,
+                            char* message, size_t message_bytes) {
+  return answer(make_ready<AppendProblem>(request, execution), message, message_bytes);
 }
 
 tw_status tw_merge(const tw_merge_request* request, const tw_execution* execution, char* message,
                    size_t message_bytes) {
-  return run(request, execution, &Backend::merge, message, message_bytes);
+  return answer(run<MergeProblem>(request, execution), message, message_bytes);
+}
+
+tw_status tw_prepare_merge(const tw_merge_request* request, const tw_execution* execution,
+                           char* message, size_t message_bytes) {
+  return answer(make_ready<MergeProblem>(request, execution), message, message_bytes);
 }
 
 #define TW_TEXT_OF(x) #x
@@ -50,7 +70,9 @@ const char* tw_version(void) {
 }
 
 const char* tw_backend_name(int32_t i) {
-  return i >= 0 && i < kBackendCount ? kBackends[i]->name : nullptr;
+  const auto all = backends();
+  return i >= 0 && i < static_cast<int32_t>(all.size()) ? all[static_cast<std::size_t>(i)]->name
+                                                        : nullptr;
 }
 
 const char* tw_dtype_name(int32_t dtype) {

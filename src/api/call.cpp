@@ -1,11 +1,9 @@
 #include "api/call.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
-#include "plan/share.h"
-#include "problem/overlap.h"
+#include "plan/settings.h"
 #include "problem/structs.h"
 
 namespace tilewise {
@@ -23,46 +21,27 @@ Status check_parallel(const tw_parallel* parallel, Execution& execution) {
   if (given->workers < 1 || given->workers > kMostWorkers)
     return invalid("execution.parallel.workers is %d: give 1 to %d.", given->workers, kMostWorkers);
   execution.parallel = Parallel(Hook{given->parallel_for, given->host, given->workers});
+  execution.machine.all_workers = true;
+  return {};
+}
+
+Status check_tables(const tw_execution& given, Execution& execution) {
+  TW_TRY(check_flag(given.device_tables, "execution.device_tables"));
+  if (given.reserved != 0)
+    return unsupported("execution.reserved is %d: it belongs to a newer tilewise; leave it 0.",
+                       given.reserved);
+  if (given.device_tables && given.device.kind == TW_CPU)
+    return invalid(
+        "execution.device_tables is 1 but the call runs on the processor, whose memory is the "
+        "host's: leave it 0.");
+  execution.buffers.on_device = given.device.kind != TW_CPU;
+  execution.buffers.tables_on_device = given.device_tables != 0;
   return {};
 }
 
 // The part of the workspace that a call writes.
 View view_of(std::byte* workspace, int64 bytes) {
   return {workspace, DType::kBool, {1, 1, 1, bytes}, {0, 0, 0, 1}};
-}
-
-auto tensors_of(const Problem& p) {
-  return std::array{p.query,
-                    p.key,
-                    p.value,
-                    p.output,
-                    p.lse,
-                    p.mask.visible,
-                    p.mask.blocks,
-                    p.scores.slopes,
-                    p.scores.bias,
-                    p.scores.sinks,
-                    p.queries.offsets,
-                    p.queries.used,
-                    p.queries.start,
-                    p.keys.offsets,
-                    p.keys.used,
-                    p.keys.start,
-                    p.keys.batch_index,
-                    p.keys.page_table,
-                    p.dropout.state,
-                    p.scaling.query,
-                    p.scaling.key,
-                    p.scaling.value,
-                    p.scaling.output_gradient,
-                    p.gradients.output,
-                    p.gradients.lse,
-                    p.gradients.query,
-                    p.gradients.key,
-                    p.gradients.value,
-                    p.gradients.bias,
-                    p.gradients.slopes,
-                    p.gradients.sinks};
 }
 
 }  // namespace
@@ -81,17 +60,24 @@ Status check(const tw_execution* from, Execution& execution) {
   execution.workspace = static_cast<std::byte*>(given->workspace);
   execution.workspace_bytes =
       static_cast<int64>(std::min<std::size_t>(given->workspace_bytes, PTRDIFF_MAX));
+  execution.stream = given->stream;
+  execution.error = given->error;
+  execution.backend = given->backend;
+  TW_TRY(check_tables(*given, execution));
   execution.parallel = Parallel(execution.machine.workers);
   TW_TRY(check_parallel(given->parallel, execution));
   execution.machine.workers = execution.parallel.workers();
   return {};
 }
 
-void limit_workers(const Problem& problem, Execution& execution) {
-  const int available = execution.machine.workers, worth = workers_worth(problem, available);
-  if (worth == available || (worth > 1 && execution.parallel.is_embedders())) return;
-  execution.machine.workers = worth;
-  execution.parallel = Parallel(worth);
+Status choose(const Asked& asked, Execution& execution, Plan& plan) {
+  const Settings wanted = settings();
+  const bool by_caller = execution.backend && *execution.backend;
+  const Named named = by_caller ? Named{execution.backend, "execution.backend"}
+                                : Named{wanted.backend, "TILEWISE_BACKEND"};
+  TW_TRY(choose(asked, execution.machine, named, plan));
+  if (plan.workers != execution.parallel.workers()) execution.parallel = Parallel(plan.workers);
+  return {};
 }
 
 Status check_hook(const Parallel& parallel) {
@@ -124,7 +110,7 @@ tw_status answer(const Status& status, char* message, std::size_t message_bytes)
   return status.code;
 }
 
-Status check_workspace(const Problem& p, const Plan& plan, const Execution& execution) {
+Status check_workspace(const Call& call, const Plan& plan, const Execution& execution) {
   const long long needed = plan.workspace_bytes, given = execution.workspace_bytes;
   if (needed == 0) return {};
   if (!execution.workspace)
@@ -133,11 +119,8 @@ Status check_workspace(const Problem& p, const Plan& plan, const Execution& exec
   if (given < needed)
     return invalid("The workspace has %lld bytes: this call takes %lld, as tw_workspace says.",
                    given, needed);
-  const View workspace = view_of(execution.workspace, needed);
-  for (const View& view : tensors_of(p)) {
-    if (share_bytes(view, workspace) != Answer::kNo)
-      return invalid("The workspace overlaps a tensor of the request: give it memory of its own.");
-  }
+  if (call.overlaps(view_of(execution.workspace, needed)))
+    return invalid("The workspace overlaps a tensor of the request: give it memory of its own.");
   return {};
 }
 

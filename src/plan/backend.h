@@ -2,65 +2,115 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
+#include <span>
+#include <type_traits>
+#include <variant>
 
 #include "parallel/parallel.h"
 #include "problem/problem.h"
+#include "problem/text.h"
 
 namespace tilewise {
 
+// What is asked, checked: one of four kinds of calls.
+using Asked =
+    std::variant<const Problem*, const RotaryProblem*, const AppendProblem*, const MergeProblem*>;
+
+// One body for each kind: std::visit(Cases{...}, asked).
+template <class... Bodies>
+struct Cases : Bodies... {
+  using Bodies::operator()...;
+};
+
+// Where the call is to run.
 struct Machine {
   tw_device device{TW_CPU, 0};
   int workers = 1;
+  bool all_workers = false;  // an embedder's, which cannot be told to be fewer
 };
 
 struct Tile {
   int64 rows = 0, columns = 0;
 };
 
+// What a backend decided, in bytes that it alone reads: its run does not decide again.
+class Choice {
+ public:
+  template <class T>
+  void set(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof bytes_);
+    std::memcpy(bytes_, &value, sizeof value);
+  }
+
+  // What was set; no other type.
+  template <class T>
+  T get() const {
+    T value;
+    std::memcpy(static_cast<void*>(&value), bytes_, sizeof value);
+    return value;
+  }
+
+ private:
+  std::byte bytes_[192];
+};
+
 struct Backend;
 
-// How a Problem will be run. A value: it can be kept, compared and printed.
+// How a call will be run. A value: it can be kept and copied.
 struct Plan {
   const Backend* backend = nullptr;
   Tile tile;
   int workers = 1;
   int64 workspace_bytes = 0;
-  const void* variant = nullptr;  // the backend's own: what it chose to run this with
-  char note[256] = "";  // what a reader of `explain` should know about the speed of this choice
+  Choice choice;
 };
 
 // What a run works with. The workspace is at least as large as the plan says.
 struct Resources {
   const Parallel& parallel;
   std::byte* workspace = nullptr;
+  void* stream = nullptr;
+  core::uint32* error = nullptr;  // bits of tw_fault, on the device; null: the backend has its own
 };
+
+struct Work;
 
 struct Backend {
   const char* name;
   const char* summary;
 
   // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID
-  // says that what was asked of this one cannot be meant, and refuses the call. `runs_on` answers
-  // for the operations beside attention.
-  Status (*runs_on)(const Machine&);
-  Status (*accepts)(const Problem&, const Machine&);
-  Plan (*plan)(const Problem&, const Machine&);
-  Status (*run)(const Problem&, const Plan&, const Resources&);
+  // says that what was asked of this one cannot be meant, and refuses the call.
+  Status (*accepts)(const Asked&, const Machine&);
+  // Of what was accepted. All but attention take no workspace.
+  Plan (*plan)(const Asked&, const Machine&);
+  // Does now what the first run would do on the way. Tensors may have no memory yet.
+  Status (*prepare)(const Asked&, const Plan&, const Resources&);
+  Status (*run)(const Asked&, const Plan&, const Resources&);
 
-  // Operations beside attention; they need no plan and no workspace.
-  Status (*rotary)(const RotaryProblem&, const Resources&);
-  Status (*append)(const AppendProblem&, const Resources&);
-  Status (*merge)(const MergeProblem&, const Resources&);
+  // For explain: what a reader should know about the speed of this plan; bytes of the memory close
+  // to what computes; and seconds, 0 where it cannot say.
+  void (*describe)(const Problem&, const Plan&, Text&);
+  double (*fast_bytes)(const Machine&);
+  double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&);
 };
 
-// Best first. The last one, plain, takes whatever runs on a processor.
-inline constexpr int kBackendCount = 2;
-extern const Backend* const kBackends[kBackendCount];
+// Best first. The last one takes whatever runs on a processor.
+std::span<const Backend* const> backends();
 
-// The first backend of the list that accepts, or the one that TILEWISE_BACKEND names, has planned.
-Status choose(const Problem& problem, const Machine& machine, Plan& plan);
+// For tests: another list, which the caller keeps, until an empty one brings back the library's.
+void replace_backends(std::span<const Backend* const> list);
 
-// For the operations beside attention.
-Status choose(const Machine& machine, const Backend*& backend);
+// A backend that was asked for by name, and by what; a null or empty name asks for none.
+struct Named {
+  const char *name, *by;
+};
+
+// The backend that the environment names.
+Named named_by_environment();
+
+// The first backend of the list that accepts, or the one that was named, has planned.
+Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan);
 
 }  // namespace tilewise

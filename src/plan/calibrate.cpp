@@ -89,20 +89,20 @@ struct Trial {
 
 Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& parallel) {
   if (!sample) return {};
-  const Plan small = plan.backend->plan(sample.problem(), {{TW_CPU, 0}, plan.workers});
+  const Plan small = plan.backend->plan(&sample.problem(), {{TW_CPU, 0}, plan.workers, true});
   const std::unique_ptr<std::byte, Free> workspace(
       static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
   if (!workspace) return {};
   double best = 0, spent = 0;
   for (int run = 0; run < 3 && spent < kEnoughSeconds; ++run) {
     const auto begin = std::chrono::steady_clock::now();
-    const Status status = plan.backend->run(sample.problem(), small, {parallel, workspace.get()});
+    const Status status = plan.backend->run(&sample.problem(), small, {parallel, workspace.get()});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (!status.ok()) return {};
     best = run == 0 ? took.count() : std::min(best, took.count());
     spent += took.count();
   }
-  return {best, work_of(sample.problem(), small.tile).flops};
+  return {best, work_of(sample.problem(), small.tile, 1).flops};
 }
 
 }  // namespace

@@ -55,6 +55,14 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
+constexpr std::size_t kNoteBytes = 256;
+
+const char* describe(const Problem& p, const Plan& plan, char (&note)[kNoteBytes]) {
+  Text text(note, sizeof note);
+  plan.backend->describe(p, plan, text);
+  return note;
+}
+
 double share(const Work& work) {
   return work.pairs > 0 ? work.visible / work.pairs : 0;
 }
@@ -79,7 +87,8 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   });
   if (*separator == ',') text.add("\n");
   text.add("backend    %s: %s\n", plan.backend->name, plan.backend->summary);
-  text.add("           %s\n", plan.note);
+  char note[kNoteBytes];
+  text.add("           %s\n", describe(p, plan, note));
   text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},
            Integer{plan.tile.columns}, plan.workers);
   text.add("workspace  ");
@@ -117,7 +126,8 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
     separator = ", ";
   });
   text.add("], \"visible_fraction\": %.6g, ", share(work));
-  text.add("\"backend\": \"%s\", \"note\": \"%s\", ", plan.backend->name, plan.note);
+  char note[kNoteBytes];
+  text.add("\"backend\": \"%s\", \"note\": \"%s\", ", plan.backend->name, describe(p, plan, note));
   text.add("\"tile\": {\"rows\": %lld, \"columns\": %lld}, \"workers\": %d, ",
            Integer{plan.tile.rows}, Integer{plan.tile.columns}, plan.workers);
   text.add("\"workspace_bytes\": %lld, \"flops\": %.6g, ", Integer{plan.workspace_bytes},

@@ -1,8 +1,8 @@
 // A Plan told to a person, or to a program as JSON.
 #pragma once
 
-#include "plan/text.h"
 #include "plan/work.h"
+#include "problem/text.h"
 
 namespace tilewise {
 

@@ -1,10 +1,9 @@
 // The list of backends and the walk along it. Backends are named here by declaration only: the plan
 // layer includes none of them.
-#include <cstdlib>
 #include <cstring>
 
 #include "plan/backend.h"
-#include "plan/text.h"
+#include "plan/settings.h"
 #include "problem/structs.h"
 
 namespace tilewise {
@@ -16,57 +15,52 @@ namespace plain {
 extern const Backend kBackend;
 }
 
-const Backend* const kBackends[kBackendCount] = {&cpu::kBackend, &plain::kBackend};
-
 namespace {
 
-Status forced(const Backend*& backend) {
-  const char* name = std::getenv("TILEWISE_BACKEND");
-  if (!name || !*name) return {};
+constexpr const Backend* kLibrarys[] = {&cpu::kBackend, &plain::kBackend};
+std::span<const Backend* const> list = kLibrarys;
+
+Status find(const Named& named, const Backend*& backend) {
+  if (!named.name || !*named.name) return {};
   char known[256];
   Text names(known, sizeof known);
-  for (const Backend* candidate : kBackends) {
-    if (std::strcmp(candidate->name, name) == 0) backend = candidate;
+  for (const Backend* candidate : list) {
+    if (std::strcmp(candidate->name, named.name) == 0) backend = candidate;
     names.add("%s%s", *known ? ", " : "", candidate->name);
   }
   if (backend) return {};
-  return invalid("TILEWISE_BACKEND is '%.64s', which is no backend: use one of %s, or unset it.",
-                 name, known);
+  return invalid("%s is '%.64s', which is no backend: use one of %s, or leave it unset.", named.by,
+                 named.name, known);
 }
 
-template <class Accepts>
-Status first(Accepts accepts, const Backend*& chosen) {
+}  // namespace
+
+std::span<const Backend* const> backends() {
+  return list;
+}
+
+void replace_backends(std::span<const Backend* const> other) {
+  list = other.empty() ? kLibrarys : other;
+}
+
+Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan) {
   const Backend* only = nullptr;
-  TW_TRY(forced(only));
+  TW_TRY(find(named, only));
   char said[Status::kSentenceBytes / 2];
   Text reasons(said, sizeof said);
-  for (const Backend* backend : kBackends) {
+  for (const Backend* backend : list) {
     if (only && backend != only) continue;
-    const Status status = accepts(*backend);
+    const Status status = backend->accepts(asked, machine);
     if (status.ok()) {
-      chosen = backend;
+      plan = backend->plan(asked, machine);
+      plan.backend = backend;
       return {};
     }
     if (status.code == TW_INVALID) return status;
     reasons.add(" %s: %s", backend->name, status.sentence);
   }
-  return unsupported("No backend can run this.%s%s", said,
-                     only ? " TILEWISE_BACKEND allows no other." : "");
-}
-
-}  // namespace
-
-Status choose(const Problem& problem, const Machine& machine, Plan& plan) {
-  const Backend* backend = nullptr;
-  const auto accepts = [&](const Backend& b) { return b.accepts(problem, machine); };
-  TW_TRY(first(accepts, backend));
-  plan = backend->plan(problem, machine);
-  plan.backend = backend;
-  return {};
-}
-
-Status choose(const Machine& machine, const Backend*& backend) {
-  return first([&](const Backend& b) { return b.runs_on(machine); }, backend);
+  if (only) return unsupported("No backend can run this.%s %s allows no other.", said, named.by);
+  return unsupported("No backend can run this.%s", said);
 }
 
 }  // namespace tilewise

@@ -1,7 +1,8 @@
 #include "plan/share.h"
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "plan/settings.h"
 
 namespace tilewise {
 namespace {
@@ -20,12 +21,9 @@ constexpr double kLeastShare = 5e5, kSharesWorthHelp = 4;
 // many operations of a product; more when it comes from memory. It is all that decoding does.
 constexpr double kOperationsAnElement = 16;
 
-// What is no whole number asks for nothing.
 double least_share() {
-  const char* text = std::getenv("TILEWISE_LEAST_SHARE");
-  char* end = nullptr;
-  const long long share = text ? std::strtoll(text, &end, 10) : 0;
-  return text && end != text && *end == '\0' ? static_cast<double>(share) : kLeastShare;
+  const double asked = settings().least_share;
+  return asked >= 0 ? asked : kLeastShare;
 }
 
 // Keys that a query sees, about: the band's width, and half of a triangle.

@@ -1,7 +1,7 @@
 // How many of the workers at hand a problem is worth.
 #pragma once
 
-#include "problem/problem.h"
+#include "plan/backend.h"
 
 namespace tilewise {
 
@@ -10,5 +10,11 @@ namespace tilewise {
 // gets. TILEWISE_LEAST_SHARE, in operations, puts another number in the place of the measured one:
 // by 0 all workers take part in the smallest problem, as tests want it.
 int workers_worth(const Problem& problem, int available);
+
+// The same of a machine, some of whose workers cannot be left out: it is all of them or one.
+inline int workers_for(const Problem& problem, const Machine& machine) {
+  const int worth = workers_worth(problem, machine.workers);
+  return worth > 1 && machine.all_workers ? machine.workers : worth;
+}
 
 }  // namespace tilewise

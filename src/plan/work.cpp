@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "host/masks.h"
+
 namespace tilewise {
 namespace {
 
@@ -19,19 +21,14 @@ double sum_over(int64 count, Term term) {
   return taken > 0 ? sum * static_cast<double>(count) / static_cast<double>(taken) : 0;
 }
 
-// Whether all sequences of a side have the longest's length: because none says otherwise, or
-// because the caller has only shapes so far.
-bool uniform(const Side& side) {
-  bool said = false;
-  for (const View& view : {side.offsets, side.used, side.start}) {
-    if (view && !view.data) return true;
-    said = said || view;
-  }
-  return !said;
+// Whether all sequences of a side count as the longest one: they have its length, or none that can
+// be read.
+bool counts_as_longest(const Side& side) {
+  return side.uniform() || !has_lengths(side);
 }
 
 int64 length_of(const Side& side, int64 b) {
-  return uniform(side) ? side.longest : side.place(b).length;
+  return counts_as_longest(side) ? side.longest : place_of(side, b).length;
 }
 
 // Visible pairs of one head, absent blocks taken off.
@@ -62,11 +59,6 @@ double reread_queries(const core::Band& band, int64 tile) {
   });
 }
 
-double fast_memory() {
-  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  return bytes > 0 ? static_cast<double>(bytes) : 512.0 * 1024;
-}
-
 // Products of one visible pair, as multiples of (dim, value dim), two operations an element.
 double flops_per_pair(const Problem& p) {
   const auto dim = static_cast<double>(p.shape.dim);
@@ -82,9 +74,10 @@ void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
   const auto heads = static_cast<double>(p.shape.heads);
   const core::Band band = p.mask.band(length_of(p.queries, b), length_of(p.keys, b));
   const auto queries = static_cast<double>(band.queries), keys = static_cast<double>(band.keys);
-  const bool by_head = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.stride.head != 0;
-  const double visible = sum_over(by_head ? p.shape.heads : 1,
-                                  [&](int64 h) { return visible_pairs(p, band, p.blocks(b, h)); });
+  const bool by_head = p.mask.blocks && readable(p.mask.blocks) && p.mask.blocks.stride.head != 0;
+  const double visible = sum_over(by_head ? p.shape.heads : 1, [&](int64 h) {
+    return visible_pairs(p, band, blocks_of(p, b, h));
+  });
   double rows = queries + reread_keys(band, tile.rows);
   if (p.operation == TW_BACKWARD)
     rows += 3 * queries + 2 * keys + reread_queries(band, tile.columns);
@@ -98,11 +91,16 @@ void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
 
 }  // namespace
 
-Work work_of(const Problem& p, const Tile& tile) {
+double second_cache_bytes(const Machine&) {
+  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return bytes > 0 ? static_cast<double>(bytes) : 512.0 * 1024;
+}
+
+Work work_of(const Problem& p, const Tile& tile, double fast_bytes) {
   Work work;
-  work.fast_bytes = fast_memory();
-  const bool blocks = p.mask.blocks && p.mask.blocks.data && p.mask.blocks.stride.batch != 0;
-  const bool alike = uniform(p.queries) && uniform(p.keys) && !blocks;
+  work.fast_bytes = fast_bytes;
+  const bool blocks = p.mask.blocks && readable(p.mask.blocks) && p.mask.blocks.stride.batch != 0;
+  const bool alike = counts_as_longest(p.queries) && counts_as_longest(p.keys) && !blocks;
   for (int64 b = 0; b < (alike ? std::min<int64>(1, p.shape.batch) : p.shape.batch); ++b)
     add_sequence(p, b, tile, work);
   if (alike) {

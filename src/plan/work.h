@@ -16,10 +16,14 @@ struct Work {
   double fast_bytes = 0;      // M: the memory close to one core
 };
 
-Work work_of(const Problem& problem, const Tile& tile);
+// `fast_bytes` become M.
+Work work_of(const Problem& problem, const Tile& tile, double fast_bytes);
 
-// Seconds that this plan takes by the rate of a short run on made-up data, or 0 when there was no
-// memory for one.
+// Of one of this processor's cores.
+double second_cache_bytes(const Machine&);
+
+// Seconds that this plan takes on the processor, by the rate of a short run on made-up data, or 0
+// when there was no memory for one.
 double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
                          const Parallel& parallel);
 

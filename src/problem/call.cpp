@@ -63,7 +63,7 @@ Status Call::outputs_apart() const {
   for (int i = 0; i < count_; ++i) {
     if (entries_[i].role == Role::kOutput) TW_TRY(check_folds(entries_[i].name, entries_[i].view));
   }
-  if (!given()) return {};
+  if (!buffers_.given) return {};
   for (int i = 0; i < count_; ++i) {
     if (entries_[i].role != Role::kOutput) continue;
     for (int j = 0; j < count_; ++j) {
@@ -74,6 +74,12 @@ Status Call::outputs_apart() const {
     }
   }
   return {};
+}
+
+bool Call::overlaps(const View& memory) const {
+  for (int i = 0; i < count_; ++i)
+    if (share_bytes(entries_[i].view, memory) != Answer::kNo) return true;
+  return false;
 }
 
 }  // namespace tilewise

@@ -14,9 +14,7 @@ class Call {
  public:
   explicit Call(Buffers buffers) : buffers_(buffers) {}
 
-  // Whether data pointers may be followed.
   Buffers buffers() const { return buffers_; }
-  bool given() const { return buffers_ == Buffers::kGiven; }
 
   Status input(const tw_tensor& tensor, const Form& form, View& view, Need need = Need::kOptional) {
     return read(tensor, form, {Role::kInput, need}, view);
@@ -31,6 +29,9 @@ class Call {
 
   // No output folds onto itself, shares a byte with another output or with an input.
   Status outputs_apart() const;
+
+  // Whether `memory` shares a byte with anything that was read.
+  bool overlaps(const View& memory) const;
 
  private:
   struct Part {

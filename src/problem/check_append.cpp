@@ -63,14 +63,15 @@ Status check_sides(AppendProblem& problem) {
 core::Range appended(const void* context, int64 b) {
   const auto& problem = *static_cast<const AppendProblem*>(context);
   const int64 length = index_at(problem.lengths, b * problem.lengths.stride.batch);
-  return {length, length + problem.fresh.place(b).length};
+  return {length, length + place_of(problem.fresh, b).length};
 }
 
 Status check_room(const AppendProblem& problem) {
   const int64 capacity = problem.cache.rows;
+  if (!readable(problem.lengths) || !has_lengths(problem.fresh)) return {};
   for (int64 b = 0; b < problem.batch; ++b) {
     const int64 length = index_at(problem.lengths, b * problem.lengths.stride.batch);
-    const int64 rows = problem.fresh.place(b).length;
+    const int64 rows = place_of(problem.fresh, b).length;
     if (length >= 0 && length <= capacity - rows) continue;
     return invalid(
         "lengths[%lld] is %lld and %lld rows are appended, but the cache holds %lld a "
@@ -78,6 +79,7 @@ Status check_room(const AppendProblem& problem) {
         b, length, rows, capacity);
   }
   if (!problem.cache.paged() && !problem.cache.batch_index) return {};
+  if (!has_tables(problem.cache)) return {};
   const Touched touched{problem.cache, problem.batch, problem.key_cache.size.batch, appended,
                         &problem};
   TW_TRY(check_entries(touched));
@@ -122,12 +124,11 @@ Status check_queries(Call& call, const tw_append_request& request, AppendProblem
 
 }  // namespace
 
-Status check(const tw_append_request* request, AppendProblem& problem) {
+Status check(const tw_append_request* request, Call& call, AppendProblem& problem) {
   problem = {};
   if (!request) return invalid("request is null: give a tw_append_request.");
   Given<tw_append_request> given;
   TW_TRY(given.read(request, "request", "tw_append_request"));
-  Call call(Buffers::kGiven);
   TW_TRY(read_tensors(call, *given, problem));
   TW_TRY(check_sides(problem));
   TW_TRY(check_room(problem));

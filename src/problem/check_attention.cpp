@@ -162,14 +162,14 @@ Status check_results(const Problem& problem) {
 }
 
 core::Range attended(const void* context, int64 b) {
-  const Place place = static_cast<const Side*>(context)->place(b);
+  const Place place = place_of(*static_cast<const Side*>(context), b);
   return {place.first, place.first + place.length};
 }
 
 Status check_tables(const Problem& problem) {
   const Side& keys = problem.keys;
-  if (!keys.page_table.data && !keys.batch_index.data) return {};
-  if (!has_lengths(keys)) return {};
+  if (!keys.paged() && !keys.batch_index) return {};
+  if (!has_lengths(keys) || !has_tables(keys)) return {};
   const Touched touched{keys, problem.shape.batch, problem.key.size.batch, attended, &keys};
   TW_TRY(check_entries(touched));
   if (!problem.gradients.key && !problem.gradients.value) return {};
@@ -189,7 +189,7 @@ Status check_features(Call& call, const tw_options& options, Problem& problem) {
 
 }  // namespace
 
-Status check(tw_operation operation, const tw_request* request, Buffers buffers, Problem& problem) {
+Status check(tw_operation operation, const tw_request* request, Call& call, Problem& problem) {
   problem = {};
   problem.operation = operation;
   TW_TRY(check_operation(operation, request));
@@ -197,7 +197,6 @@ Status check(tw_operation operation, const tw_request* request, Buffers buffers,
   Given<tw_options> options;
   TW_TRY(given.read(request, "request", "tw_request"));
   TW_TRY(options.read(given->options, "options", "tw_options"));
-  Call call(buffers);
   TW_TRY(read_sequences(call, options->queries, kQuerySide, problem.queries));
   TW_TRY(read_sequences(call, options->keys, kKeySide, problem.keys));
   TW_TRY(read_cache(call, options->cache, problem.keys));

@@ -48,7 +48,7 @@ Status check_part(Call call, int64 part, bool packed, const MergeProblem& proble
 
 }  // namespace
 
-Status check(const tw_merge_request* request, MergeProblem& problem) {
+Status check(const tw_merge_request* request, Call& call, MergeProblem& problem) {
   problem = {};
   if (!request) return invalid("request is null: give a tw_merge_request.");
   Given<tw_merge_request> given;
@@ -64,7 +64,6 @@ Status check(const tw_merge_request* request, MergeProblem& problem) {
   problem.parts = given->parts;
   problem.outputs = given->outputs;
   problem.lses = given->lses;
-  Call call(Buffers::kGiven);
   TW_TRY(check_result(call, *given, problem));
   const bool packed = given->output.rank == kPackedRows.rank;
   for (int64 part = 0; part < problem.parts; ++part)

@@ -3,14 +3,13 @@
 
 namespace tilewise {
 
-Status check(const tw_rotary_request* request, RotaryProblem& problem) {
+Status check(const tw_rotary_request* request, Call& call, RotaryProblem& problem) {
   static constexpr RotaryNames kNames{kRotarySide, "input", "output", "positions"};
   problem = {};
   if (!request) return invalid("request is null: give a tw_rotary_request.");
   Given<tw_rotary_request> given;
   TW_TRY(given.read(request, "request", "tw_rotary_request"));
   if (!given->rotation) return invalid("rotation is null: tw_rotary needs its tables.");
-  Call call(Buffers::kGiven);
   TW_TRY(check_rotation(call, given->rotation, problem.rotation));
   TW_TRY(check_rotated(call, {given->input, given->output, given->sequences}, kNames, problem));
   const Form positions{"positions", kBatch, Types::kIndex};

@@ -5,6 +5,7 @@
 
 #include "core/mask.h"
 #include "core/philox.h"
+#include "core/wound.h"
 #include "problem/side.h"
 #include "problem/status.h"
 
@@ -29,7 +30,8 @@ struct Mask {
 
   // For a sequence of these lengths.
   core::Band band(int64 queries, int64 keys) const {
-    const int64 diagonals[] = {keys - queries, 0, shift};
+    const int64 last = wounded(core::Wound::kTopLeftForBottomRight) ? 0 : keys - queries;
+    const int64 diagonals[] = {last, 0, shift};
     return {queries, keys, left, right, diagonals[diagonal], chunk};
   }
 };
@@ -40,9 +42,9 @@ struct Scores {
 };
 
 struct Dropout {
-  core::Dropout decide;
+  core::Dropout decide;  // where there is a state, by no seed yet: whoever runs the call reads that
   int64 base[4] = {};
-  View state;  // where seed and offset were read, if not in the request itself
+  View state;  // {seed, offset}
 };
 
 // One factor a (batch, key head), or none. Gradients are by the value meant: factor * element.
@@ -66,10 +68,6 @@ struct Problem {
   Scaling scaling;
   Gradients gradients;
   bool deterministic = false;
-
-  // The mask of sequence b, and its block mask as query head h sees it.
-  core::Band band(int64 b) const;
-  core::BlockMask blocks(int64 b, int64 h) const;
 };
 
 struct Rotation {
@@ -91,7 +89,8 @@ struct RotaryProblem {
 
 struct AppendProblem {
   int64 batch = 0, key_heads = 0, dim = 0, value_dim = 0;
-  Side fresh, cache;  // rows of the new keys; `cache.place(b).first` is the first row of the cache
+  Side fresh,
+      cache;  // rows of the new keys; `place_of(cache, b).first` is the first row of the cache
   View key, value, key_cache, value_cache;
   View lengths;           // by batch, before the append
   Rotation rotation;      // absent: rows are copied
@@ -109,12 +108,12 @@ struct MergeProblem {
   View part_lse(int64 part) const;
 };
 
-// Whether a call needs its buffers now, or only asks about its shapes (then data may be null).
-enum class Buffers { kGiven, kLater };
+class Call;
 
-Status check(tw_operation operation, const tw_request* request, Buffers buffers, Problem& problem);
-Status check(const tw_rotary_request* request, RotaryProblem& problem);
-Status check(const tw_append_request* request, AppendProblem& problem);
-Status check(const tw_merge_request* request, MergeProblem& problem);
+// Each reads its request through `call`, which is new and remembers what memory that has.
+Status check(tw_operation operation, const tw_request* request, Call& call, Problem& problem);
+Status check(const tw_rotary_request* request, Call& call, RotaryProblem& problem);
+Status check(const tw_append_request* request, Call& call, AppendProblem& problem);
+Status check(const tw_merge_request* request, Call& call, MergeProblem& problem);
 
 }  // namespace tilewise

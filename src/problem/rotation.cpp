@@ -43,6 +43,7 @@ Status check_positions(const RotaryProblem& problem, const RotaryNames& names) {
         "%lld: it must be at least that.",
         pairs, 2 * pairs, names.input, problem.dim);
   }
+  if (!readable(problem.positions) || !has_lengths(problem.side)) return {};
   const int64 unlike = problem.positions ? problem.batch : problem.side.unlike(problem.batch);
   for (int64 b = 0; b < unlike; ++b) {
     const int64 first =
@@ -51,7 +52,7 @@ Status check_positions(const RotaryProblem& problem, const RotaryNames& names) {
       return invalid("%s[%lld] is %lld: it must be from 0 to below 2^40.", names.positions, b,
                      first);
     }
-    const int64 rows = problem.side.place(b).length;
+    const int64 rows = place_of(problem.side, b).length;
     const int64 end = rows == 0 ? 0 : first + (problem.fixed ? 1 : rows);
     if (end > positions) {
       return invalid(

@@ -102,7 +102,6 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     }
     problem.dropout.base[k] = given->base[k];
   }
-  core::uint64 seed = given->seed, offset = given->offset;
   if (given->state) {
     if (reinterpret_cast<std::uintptr_t>(given->state) % alignof(std::uint64_t) != 0) {
       return invalid("dropout.state lies at an address that is no multiple of 8: align it.");
@@ -110,13 +109,10 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     View state{.dtype = DType::kInt64, .size = {1, 1, 1, 2}, .stride = {0, 0, 0, 1}};
     state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given->state));
     call.remember("dropout.state", Role::kInput, state);
+    state.on_device = call.buffers().on_device;
     problem.dropout.state = state;
-    if (call.given() && !wounded(core::Wound::kDropoutStateIgnored)) {
-      seed = given->state[0];
-      offset = given->state[1];
-    }
   }
-  problem.dropout.decide = {seed, offset, threshold};
+  problem.dropout.decide = {given->seed, given->offset, threshold};
   return {};
 }
 

@@ -83,6 +83,9 @@ Status place_sequences(const SideNames& names, int64 batch, Side& side) {
 
   const int64 max_length = side.longest;
   if (!readable(side.offsets) && max_length == 0) {
+    if (side.offsets.on_device)
+      return invalid("%s is 0 and %s lies on the device: say how long a sequence is at most.",
+                     names.max_length, names.offsets);
     return invalid("%s is 0 and %s has no data: give one of them, so that lengths are known.",
                    names.max_length, names.offsets);
   }

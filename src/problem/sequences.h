@@ -2,6 +2,7 @@
 #pragma once
 
 #include "problem/call.h"
+#include "problem/place.h"
 
 namespace tilewise {
 
@@ -30,16 +31,6 @@ Status read_sequences(Call& call, const tw_sequences* sequences, const SideNames
 // Sequences of a side that has no cache: packed ones by their offsets, dense ones by the tensor.
 inline int64 batch_of(const Side& side, const View& tensor) {
   return side.packed() ? side.offsets.size.batch - 1 : tensor.size.batch;
-}
-
-// Where a call only asks about its shapes, lengths and tables may be missing. What is there is
-// checked all the same, for the plan reads it.
-inline bool readable(const View& view) {
-  return !view || view.data;
-}
-
-inline bool has_lengths(const Side& side) {
-  return readable(side.offsets) && readable(side.used) && readable(side.start);
 }
 
 // Then, when `side.rows` is known (packed: all tokens): sizes, lengths and the longest of them.

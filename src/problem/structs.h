@@ -19,6 +19,9 @@ namespace tilewise {
 template <class T>
 inline constexpr std::size_t kFirstSize = sizeof(T);
 
+template <>
+inline constexpr std::size_t kFirstSize<tw_execution> = offsetof(tw_execution, error);
+
 struct Sizes {
   std::size_t first, known;
 };

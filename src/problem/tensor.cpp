@@ -1,9 +1,7 @@
 #include "problem/tensor.h"
 
-#include <cstdarg>
-#include <cstdio>
-
 #include "problem/structs.h"
+#include "problem/text.h"
 
 namespace tilewise {
 namespace {
@@ -42,24 +40,6 @@ const char* words_for(Types types) {
   }
   return "";
 }
-
-// A sentence's shapes: "(2, 4 or 1, at least 7)".
-class Text {
- public:
-  void add(const char* format, ...) __attribute__((format(printf, 2, 3))) {
-    va_list arguments;
-    va_start(arguments, format);
-    const int written =
-        std::vsnprintf(chars_ + length_, sizeof chars_ - length_, format, arguments);
-    va_end(arguments);
-    length_ += static_cast<std::size_t>(written);
-  }
-  const char* chars() const { return chars_; }
-
- private:
-  char chars_[192] = "";
-  std::size_t length_ = 0;
-};
 
 Status check_type(const tw_tensor& tensor, const Form& form) {
   if (tensor.dtype < TW_FLOAT32 || tensor.dtype > TW_INT64) {
@@ -131,7 +111,7 @@ Status check_extent(const tw_tensor& tensor, const Form& form) {
 }
 
 Status check_memory(const tw_tensor& tensor, const Form& form, Buffers buffers) {
-  if (!tensor.data && buffers == Buffers::kLater) return {};
+  if (!tensor.data && !buffers.given) return {};
   if (!tensor.data) return invalid("%s has no data: its pointer is null.", form.name);
   const int64 bytes = core::bytes_of(static_cast<DType>(tensor.dtype));
   const auto address = reinterpret_cast<std::uintptr_t>(tensor.data) +
@@ -148,7 +128,9 @@ bool fits(int64 size, int64 wanted, bool ones, bool more) {
 }
 
 Status wrong_shape(const View& view, const Form& form, const Wanted& wanted) {
-  Text has, must;
+  // "(2, 4 or 1, at least 7)".
+  char given[192], allowed[192];
+  Text has(given, sizeof given), must(allowed, sizeof allowed);
   for (int32 k = 0; k < form.layout.rank; ++k) {
     const auto axis = form.layout.axis[k];
     const int64 want = wanted.size.*axis;
@@ -157,7 +139,7 @@ Status wrong_shape(const View& view, const Form& form, const Wanted& wanted) {
     must.add("%s%s%lld%s", comma, wanted.more(axis) ? "at least " : "", want,
              wanted.ones && want != 1 ? " or 1" : "");
   }
-  return invalid("%s has shape (%s) but must be (%s): %s.", form.name, has.chars(), must.chars(),
+  return invalid("%s has shape (%s) but must be (%s): %s.", form.name, given, allowed,
                  form.layout.shape);
 }
 
@@ -211,6 +193,7 @@ Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, 
     TW_TRY(check_memory(tensor, form, buffers));
   }
   view = view_of(tensor, form.layout);
+  view.on_device = form.types == Types::kIndex ? buffers.tables_on_device : buffers.on_device;
   return {};
 }
 

@@ -35,6 +35,13 @@ inline constexpr Layout kOffsets{1, {&Axes::batch}, "(batch + 1)"};
 inline constexpr Layout kPageTable{2, {&Axes::batch, &Axes::column}, "(batch, columns)"};
 inline constexpr Layout kPositions{2, {&Axes::row, &Axes::column}, "(positions, columns)"};
 
+// Where a call's memory lies, and whether it is there.
+struct Buffers {
+  bool given = true;              // else the call only asks about shapes: pointers may be null
+  bool on_device = false;         // tensors, which the processor does not read then
+  bool tables_on_device = false;  // offsets, lengths, starts, positions, indices and page tables
+};
+
 enum class Types { kFloat, kFloat32, kFloat32Or64, kBool, kIndex };
 
 // What a tensor of a call must be. `name` is the header's.

@@ -30,6 +30,7 @@ struct View {
   std::byte* data = nullptr;
   DType dtype = DType::kNone;
   Axes size, stride;
+  bool on_device = false;  // the processor must not follow `data`
 
   explicit operator bool() const { return dtype != DType::kNone; }
 
@@ -39,12 +40,5 @@ struct View {
 
   std::byte* at(int64 element) const { return data + element * core::bytes_of(dtype); }
 };
-
-// Element `element` of a length, offset or page table tensor.
-inline int64 index_at(const View& view, int64 element) {
-  const std::byte* at = view.at(element);
-  if (view.dtype == DType::kInt64) return *reinterpret_cast<const std::int64_t*>(at);
-  return *reinterpret_cast<const std::int32_t*>(at);
-}
 
 }  // namespace tilewise

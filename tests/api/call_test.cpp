@@ -158,9 +158,10 @@ TEST(Call, ExecutionIsChecked) {
   execution = {};
   tw_parallel parallel{};
   execution.parallel = &parallel;
-  EXPECT_EQ(forward(sample.request, execution).message,
-            "execution.parallel has size 0 but 32 bytes are needed: it was built for an older or "
-            "different header; set size to sizeof(tw_parallel).");
+  EXPECT_EQ(
+      forward(sample.request, execution).message,
+      "execution.parallel has size 0 but no version of tw_parallel has less than 32 bytes: set "
+      "size to sizeof(tw_parallel).");
   parallel.size = sizeof parallel;
   EXPECT_EQ(forward(sample.request, execution).message,
             "execution.parallel.parallel_for is null: give a function.");
@@ -258,7 +259,7 @@ TEST(Call, SideBySideCallsAgree) {
 }
 
 TEST(Call, SaysWhatItKnows) {
-  EXPECT_STREQ(tw_version(), "0.1.0");
+  EXPECT_STREQ(tw_version(), "0.2.0");
   EXPECT_STREQ(tw_backend_name(0), "cpu");
   EXPECT_STREQ(tw_backend_name(1), "plain");
   EXPECT_EQ(tw_backend_name(-1), nullptr);

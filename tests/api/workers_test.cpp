@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "environment.h"
 #include "tilewise/tilewise.hpp"
 
 namespace tilewise {
@@ -50,8 +51,7 @@ struct Host {
 
 class Workers : public testing::Test {
  protected:
-  Workers() { unsetenv("TILEWISE_LEAST_SHARE"); }
-  ~Workers() override { setenv("TILEWISE_LEAST_SHARE", "0", 1); }
+  const Variable least_share_{"TILEWISE_LEAST_SHARE", nullptr};
 };
 
 constexpr std::int64_t kTiny = 4, kMiddling = 150, kLarge = 700;

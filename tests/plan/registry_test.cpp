@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
+#include "environment.h"
 #include "plan/backend.h"
 
 namespace tilewise {
@@ -18,50 +20,48 @@ Problem small_problem() {
 
 class Registry : public testing::Test {
  protected:
-  // Continuous integration runs these with instruction sets forced.
-  void SetUp() override {
-    if (const char* forced = std::getenv("TILEWISE_CPU_ISA")) isa_ = forced;
-  }
-  void TearDown() override {
-    unsetenv("TILEWISE_BACKEND");
-    setenv("TILEWISE_CPU_ISA", isa_.c_str(), 1);
+  Status choose(const Asked& asked, const Machine& machine = {}) {
+    return tilewise::choose(asked, machine, {settings().backend, "TILEWISE_BACKEND"}, plan_);
   }
 
+  const Problem problem_ = small_problem();
   Plan plan_;
-  std::string isa_;
+  // Continuous integration may run these with something forced.
+  const Variable backend_{"TILEWISE_BACKEND", nullptr};
+  const Variable isa_{"TILEWISE_CPU_ISA", std::getenv("TILEWISE_CPU_ISA")};
 };
 
 TEST_F(Registry, ChoosesABackendThatAccepts) {
-  const Status status = choose(small_problem(), Machine{}, plan_);
+  const Status status = choose(&problem_);
   ASSERT_TRUE(status.ok()) << status.sentence;
   EXPECT_STREQ(plan_.backend->name, "cpu");
   EXPECT_GT(plan_.workspace_bytes, 0);
 }
 
 TEST_F(Registry, NamesAreUnique) {
-  for (int i = 0; i < kBackendCount; ++i)
-    for (int j = 0; j < i; ++j) EXPECT_STRNE(kBackends[i]->name, kBackends[j]->name);
+  for (const Backend* a : backends())
+    for (const Backend* b : backends()) EXPECT_TRUE(a == b || std::strcmp(a->name, b->name) != 0);
 }
 
 TEST_F(Registry, EnvironmentForcesABackend) {
-  setenv("TILEWISE_BACKEND", "plain", 1);
-  ASSERT_TRUE(choose(small_problem(), Machine{}, plan_).ok());
+  backend_.set("plain");
+  ASSERT_TRUE(choose(&problem_).ok());
   EXPECT_STREQ(plan_.backend->name, "plain");
 }
 
 TEST_F(Registry, UnknownBackendIsRefused) {
-  setenv("TILEWISE_BACKEND", "abacus", 1);
-  const Status status = choose(small_problem(), Machine{}, plan_);
+  backend_.set("abacus");
+  const Status status = choose(&problem_);
   EXPECT_EQ(status.code, TW_INVALID);
   EXPECT_STREQ(status.sentence,
-               "TILEWISE_BACKEND is 'abacus', which is no backend: use one of cpu, plain, or unset "
-               "it.");
+               "TILEWISE_BACKEND is 'abacus', which is no backend: use one of cpu, plain, or leave "
+               "it unset.");
 }
 
 // What cannot be meant is said, and no other backend takes the call in silence.
 TEST_F(Registry, UnknownInstructionSetIsRefused) {
-  setenv("TILEWISE_CPU_ISA", "abacus", 1);
-  const Status status = choose(small_problem(), Machine{}, plan_);
+  isa_.set("abacus");
+  const Status status = choose(&problem_);
   EXPECT_EQ(status.code, TW_INVALID);
   const std::string sentence = status.sentence;
   EXPECT_EQ(sentence.find("TILEWISE_CPU_ISA is 'abacus', which is no instruction set of this "
@@ -69,30 +69,33 @@ TEST_F(Registry, UnknownInstructionSetIsRefused) {
             0U)
       << sentence;
   EXPECT_NE(sentence.find("portable, or unset it."), std::string::npos) << sentence;
-  const Backend* backend = nullptr;
-  EXPECT_EQ(choose(Machine{}, backend).code, TW_INVALID);
-  EXPECT_EQ(backend, nullptr);
-  setenv("TILEWISE_BACKEND", "plain", 1);
-  EXPECT_TRUE(choose(small_problem(), Machine{}, plan_).ok());
+  const RotaryProblem rotary;
+  EXPECT_EQ(choose(&rotary).code, TW_INVALID);
+  EXPECT_EQ(plan_.backend, nullptr);
+  backend_.set("plain");
+  EXPECT_TRUE(choose(&problem_).ok());
 }
 
 TEST_F(Registry, EnvironmentForcesAnInstructionSet) {
-  setenv("TILEWISE_CPU_ISA", "portable", 1);
-  ASSERT_TRUE(choose(small_problem(), Machine{}, plan_).ok());
-  EXPECT_STREQ(plan_.note, "portable, row by row for few queries");
+  isa_.set("portable");
+  ASSERT_TRUE(choose(&problem_).ok());
+  char note[64];
+  Text text(note, sizeof note);
+  plan_.backend->describe(problem_, plan_, text);
+  EXPECT_STREQ(note, "portable, row by row for few queries");
 }
 
 TEST_F(Registry, RefusalNamesEveryReason) {
   const Machine machine{{TW_CUDA, 1}, 1};
-  const Status status = choose(small_problem(), machine, plan_);
+  const Status status = choose(&problem_, machine);
   EXPECT_EQ(status.code, TW_UNSUPPORTED);
   EXPECT_STREQ(
       status.sentence,
       "No backend can run this. cpu: it runs on the processor, and the device asked for is "
       "CUDA 1. plain: it runs on the processor, and the device asked for is CUDA 1.");
-  const Backend* backend = nullptr;
-  EXPECT_EQ(choose(machine, backend).code, TW_UNSUPPORTED);
-  EXPECT_EQ(backend, nullptr);
+  const MergeProblem merge;
+  EXPECT_EQ(choose(&merge, machine).code, TW_UNSUPPORTED);
+  EXPECT_EQ(plan_.backend, nullptr);
 }
 
 TEST_F(Registry, WorkspaceGrowsLinearlyWithLength) {
@@ -100,7 +103,7 @@ TEST_F(Registry, WorkspaceGrowsLinearlyWithLength) {
     Problem problem = small_problem();
     problem.operation = operation;
     problem.shape.queries = problem.shape.keys = length;
-    EXPECT_TRUE(choose(problem, Machine{}, plan_).ok());
+    EXPECT_TRUE(choose(&problem).ok());
     return plan_.workspace_bytes;
   };
   // Tiles of a short call may be smaller. Those of a long one have their full size where they fill

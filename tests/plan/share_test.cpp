@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include "environment.h"
 
 namespace tilewise {
 namespace {
@@ -17,8 +17,7 @@ Problem problem_of(int64 queries, int64 keys, int64 heads) {
 // With the number that users have.
 class Share : public testing::Test {
  protected:
-  Share() { unsetenv("TILEWISE_LEAST_SHARE"); }
-  ~Share() override { setenv("TILEWISE_LEAST_SHARE", "0", 1); }
+  const Variable least_share_{"TILEWISE_LEAST_SHARE", nullptr};
 };
 
 TEST_F(Share, GrowsWithTheProblem) {
@@ -71,10 +70,10 @@ TEST_F(Share, BackwardIsWorthMore) {
 
 TEST_F(Share, EnvironmentLowersIt) {
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
-  setenv("TILEWISE_LEAST_SHARE", "0", 1);
+  least_share_.set("0");
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 8);
   for (const char* nothing : {"", "abc", "0 of them"}) {
-    setenv("TILEWISE_LEAST_SHARE", nothing, 1);
+    least_share_.set(nothing);
     EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
   }
 }

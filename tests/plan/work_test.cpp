@@ -11,6 +11,8 @@
 namespace tilewise {
 namespace {
 
+constexpr double kFastBytes = 512 << 10;
+
 Problem problem_of(int64 length, int64 heads) {
   Problem problem;
   problem.shape = {2, length, length, heads, heads, 8, 4};
@@ -22,14 +24,14 @@ Problem problem_of(int64 length, int64 heads) {
 
 TEST(Work, CountsVisiblePairs) {
   Problem problem = problem_of(10, 3);
-  EXPECT_EQ(work_of(problem, {4, 4}).visible, 2 * 3 * 100);
+  EXPECT_EQ(work_of(problem, {4, 4}, kFastBytes).visible, 2 * 3 * 100);
   problem.mask.right = 0;
-  const Work causal = work_of(problem, {4, 4});
+  const Work causal = work_of(problem, {4, 4}, kFastBytes);
   EXPECT_EQ(causal.visible, 2 * 3 * 55);
   EXPECT_EQ(causal.pairs, 2 * 3 * 100);
   EXPECT_EQ(causal.flops, causal.visible * 2 * (8 + 4));
   problem.operation = TW_BACKWARD;
-  EXPECT_EQ(work_of(problem, {4, 4}).flops, causal.visible * 2 * (3 * 8 + 2 * 4));
+  EXPECT_EQ(work_of(problem, {4, 4}, kFastBytes).flops, causal.visible * 2 * (3 * 8 + 2 * 4));
 }
 
 TEST(Work, TakesTheLongestWhereLengthsHaveNoData) {
@@ -37,7 +39,7 @@ TEST(Work, TakesTheLongestWhereLengthsHaveNoData) {
   for (View Side::*table : {&Side::used, &Side::start, &Side::offsets, &Side::batch_index}) {
     Problem problem = problem_of(10, 1);
     problem.keys.*table = without_data;
-    EXPECT_EQ(work_of(problem, {4, 4}).visible, 2 * 100);
+    EXPECT_EQ(work_of(problem, {4, 4}, kFastBytes).visible, 2 * 100);
   }
 }
 
@@ -45,7 +47,7 @@ TEST(Work, AnswersAtOnceForShapesThatNothingCanRun) {
   Problem problem = problem_of(int64{1} << 39, 1);
   problem.shape.batch = int64{1} << 15;
   problem.mask.right = 0;
-  const Work work = work_of(problem, {4, 4});
+  const Work work = work_of(problem, {4, 4}, kFastBytes);
   EXPECT_NEAR(work.visible / work.pairs, 0.5, 1e-4);
 }
 
@@ -55,7 +57,7 @@ TEST(Work, CountsBlocksThatManySequencesAndHeadsShareOnce) {
   std::byte block{1};
   problem.mask.blocks = {&block, DType::kBool, {problem.shape.batch, 1 << 19, 1, 1}, {0, 0, 0, 0}};
   problem.mask.block_query = problem.mask.block_key = 16;
-  EXPECT_EQ(work_of(problem, {32, 64}).visible, 0x1p58 * 256);
+  EXPECT_EQ(work_of(problem, {32, 64}, kFastBytes).visible, 0x1p58 * 256);
 }
 
 TEST(Work, LeavesOutAbsentBlocks) {
@@ -65,12 +67,12 @@ TEST(Work, LeavesOutAbsentBlocks) {
       std::byte{1};  // 16 x 16 along the diagonal, the last one 8 x 8
   problem.mask.blocks = {blocks, DType::kBool, {1, 1, 3, 3}, {0, 0, 3, 1}};
   problem.mask.block_query = problem.mask.block_key = 16;
-  EXPECT_EQ(work_of(problem, {32, 64}).visible, 2 * (256 + 256 + 64));
+  EXPECT_EQ(work_of(problem, {32, 64}, kFastBytes).visible, 2 * (256 + 256 + 64));
 }
 
 TEST(Work, TrafficOfTheTileLiesBetweenModelAndStandardForLongRows) {
   const Problem problem = problem_of(8192, 2);
-  const Work work = work_of(problem, {32, 64});
+  const Work work = work_of(problem, {32, 64}, kFastBytes);
   EXPECT_LT(work.model_bytes, work.tiled_bytes);
   EXPECT_GT(work.standard_bytes, 2.0 * 2 * 8192 * 8192 * 4);  // at least the score matrix
   // Each tile of 32 queries reads all 8192 rows of key and value; queries and outputs move once.
@@ -80,8 +82,8 @@ TEST(Work, TrafficOfTheTileLiesBetweenModelAndStandardForLongRows) {
 TEST(Work, PredictsFromARun) {
   Problem problem = problem_of(512, 2);
   Plan plan;
-  ASSERT_TRUE(choose(problem, Machine{}, plan).ok());
-  const Work work = work_of(problem, plan.tile);
+  ASSERT_TRUE(choose(&problem, {}, {}, plan).ok());
+  const Work work = work_of(problem, plan.tile, kFastBytes);
   const double seconds = predicted_seconds(problem, plan, work, Parallel(1));
   EXPECT_GT(seconds, 0);
   Work twice = work;
@@ -92,8 +94,8 @@ TEST(Work, PredictsFromARun) {
 TEST(Explain, CountsWhatItCuts) {
   const Problem problem = problem_of(64, 2);
   Plan plan;
-  ASSERT_TRUE(choose(problem, Machine{}, plan).ok());
-  const Work work = work_of(problem, plan.tile);
+  ASSERT_TRUE(choose(&problem, {}, {}, plan).ok());
+  const Work work = work_of(problem, plan.tile, kFastBytes);
   char whole[4096], part[64];
   Text all(whole, sizeof whole), cut(part, sizeof part), none(nullptr, 0);
   for (Text* text : {&all, &cut, &none}) explain_text(problem, plan, work, 0.5, *text);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "calls.h"
+#include "problem/place.h"
 
 namespace tilewise {
 
@@ -125,9 +126,9 @@ TEST(Cache, PagesAreTheBatchAndSlotsTheRows) {
   EXPECT_EQ(problem.key.size.batch, 5);
   EXPECT_EQ(problem.key.size.row, 4);
   // Key 3 of sequence 1 is its row 5: slot 1 of page 4.
-  const Place place = problem.keys.place(1);
+  const Place place = place_of(problem.keys, 1);
   EXPECT_EQ(place.length, 6);
-  EXPECT_EQ(problem.keys.row(problem.key, place, 1, 3), 4 * 64 + 1 * 16 + 8);
+  EXPECT_EQ(row_of(problem.keys, problem.key, place, 1, 3), 4 * 64 + 1 * 16 + 8);
 }
 
 TEST(Cache, EntriesThatNoLengthReachesAreNotLookedAt) {
@@ -155,8 +156,8 @@ TEST(Cache, IndexedRowsLieWhereTheIndexSays) {
   call.index_keys();
   ASSERT_STREQ(call.check().sentence, "");
   EXPECT_EQ(call.problem.shape.batch, 2);
-  EXPECT_EQ(call.problem.keys.place(0).batch, 2);
-  EXPECT_EQ(call.problem.keys.place(0).length, 7);
+  EXPECT_EQ(place_of(call.problem.keys, 0).batch, 2);
+  EXPECT_EQ(place_of(call.problem.keys, 0).length, 7);
 }
 
 // More pages than one window of the search has, met in any order.

@@ -166,7 +166,7 @@ TEST(Call, InputsMayShareMemory) {
 TEST(Call, ShapesAloneAreNotComparedByAddress) {
   Attention call;
   lay_over(call.request.query, call.request.output);
-  call.buffers = Buffers::kLater;
+  call.buffers.given = false;
   EXPECT_STREQ(call.check().sentence, "");
 }
 

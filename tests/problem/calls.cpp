@@ -113,7 +113,7 @@ void Attention::index_keys() {
 }
 
 void Attention::forget_memory() {
-  buffers = Buffers::kLater;
+  buffers.given = false;
   for (tw_tensor* tensor :
        {&request.query,     &request.key,      &request.value,   &request.output,
         &request.lse,       &queries.offsets,  &queries.used,    &queries.start,
@@ -125,7 +125,8 @@ void Attention::forget_memory() {
 }
 
 Status Attention::check() {
-  return tilewise::check(operation, &request, buffers, problem);
+  Call call(buffers);
+  return tilewise::check(operation, &request, call, problem);
 }
 
 Rotary::Rotary() {
@@ -140,7 +141,8 @@ Rotary::Rotary() {
 }
 
 Status Rotary::check() {
-  return tilewise::check(&request, problem);
+  Call call(buffers);
+  return tilewise::check(&request, call, problem);
 }
 
 Append::Append() {
@@ -167,7 +169,8 @@ void Append::page_cache() {
 }
 
 Status Append::check() {
-  return tilewise::check(&request, problem);
+  Call call(buffers);
+  return tilewise::check(&request, call, problem);
 }
 
 Merge::Merge() {
@@ -184,7 +187,8 @@ Merge::Merge() {
 }
 
 Status Merge::check() {
-  return tilewise::check(&request, problem);
+  Call call(buffers);
+  return tilewise::check(&request, call, problem);
 }
 
 void expect_refusals(const Refusals& refusals) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "problem/problem.h"
+#include "problem/call.h"
 
 namespace tilewise {
 
@@ -41,7 +41,7 @@ struct Attention {
   Status check();  // fills problem
 
   tw_operation operation;
-  Buffers buffers = Buffers::kGiven;
+  Buffers buffers;
   Memory memory;
   std::uint64_t state[2] = {3, 4};
   tw_mask mask{};
@@ -64,6 +64,7 @@ struct Rotary {
 
   Status check();
 
+  Buffers buffers;
   Memory memory;
   tw_rotation rotation{};
   tw_sequences sequences{};
@@ -81,6 +82,7 @@ struct Append {
 
   Status check();
 
+  Buffers buffers;
   Memory memory;
   tw_sequences keys{}, queries{};
   tw_cache cache{};
@@ -97,6 +99,7 @@ struct Merge {
 
   Status check();
 
+  Buffers buffers;
   Memory memory;
   std::vector<tw_tensor> outputs, lses;
   tw_merge_request request{};

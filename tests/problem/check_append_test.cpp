@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "calls.h"
+#include "problem/place.h"
 
 namespace tilewise {
 
@@ -10,7 +11,8 @@ Refusals append_refusals() {
       {"request is null: give a tw_append_request.", TW_INVALID,
        [] {
          AppendProblem problem;
-         return check(static_cast<const tw_append_request*>(nullptr), problem);
+         Call call{Buffers{}};
+         return check(static_cast<const tw_append_request*>(nullptr), call, problem);
        }},
       refuse<A>("set size to sizeof(tw_append_request).", [](A& a) { a.request.size = 8; }),
       refuse<A>("key is absent", [](A& a) { a.request.key = {}; }),
@@ -132,9 +134,9 @@ TEST(AppendCheck, DenseCache) {
   EXPECT_EQ(problem.key_heads, 2);
   EXPECT_EQ(problem.dim, 8);
   EXPECT_EQ(problem.value_dim, 16);
-  EXPECT_EQ(problem.fresh.place(1).length, 3);
-  EXPECT_EQ(problem.cache.place(1).first, 0);
-  EXPECT_EQ(problem.cache.place(1).batch, 1);
+  EXPECT_EQ(place_of(problem.fresh, 1).length, 3);
+  EXPECT_EQ(place_of(problem.cache, 1).first, 0);
+  EXPECT_EQ(place_of(problem.cache, 1).batch, 1);
   EXPECT_EQ(problem.key_cache.stride.row, 16);
   EXPECT_TRUE(problem.queries.output);
   EXPECT_TRUE(problem.queries.fixed);
@@ -151,8 +153,8 @@ TEST(AppendCheck, PackedKeysIntoPages) {
   ASSERT_STREQ(call.check().sentence, "");
   const Side& cache = call.problem.cache;
   EXPECT_EQ(cache.rows, 8);
-  EXPECT_EQ(cache.row(call.problem.key_cache, cache.place(0), 1, 4), 0 * 64 + 8);
-  EXPECT_EQ(cache.row(call.problem.key_cache, cache.place(1), 0, 4), 2 * 64);
+  EXPECT_EQ(row_of(cache, call.problem.key_cache, place_of(cache, 0), 1, 4), 0 * 64 + 8);
+  EXPECT_EQ(row_of(cache, call.problem.key_cache, place_of(cache, 1), 0, 4), 2 * 64);
 }
 
 TEST(AppendCheck, PlainCopy) {

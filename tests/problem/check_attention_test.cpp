@@ -12,7 +12,8 @@ Refusals shape_refusals() {
       {"request is null: give a tw_request.", TW_INVALID,
        [] {
          Problem problem;
-         return check(TW_FORWARD, nullptr, Buffers::kGiven, problem);
+         Call call{Buffers{}};
+         return check(TW_FORWARD, nullptr, call, problem);
        }},
       refuse(TW_FORWARD, "operation is 3: it must be TW_FORWARD (0), TW_BACKWARD (1) or",
              [](A& a) { a.operation = static_cast<tw_operation>(3); }),
@@ -219,7 +220,7 @@ TEST(Attention, ShapesAloneNeedNoMemory) {
 TEST(Attention, ShapesAloneHaveTheirTablesCheckedWhereGiven) {
   Attention call;
   call.page_keys();
-  call.buffers = Buffers::kLater;
+  call.buffers.given = false;
   ASSERT_STREQ(call.check().sentence, "");
   call.keys.used = call.memory.integers({5, 9});
   EXPECT_FALSE(call.check().ok());

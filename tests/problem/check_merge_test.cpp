@@ -10,7 +10,8 @@ Refusals merge_refusals() {
       {"request is null: give a tw_merge_request.", TW_INVALID,
        [] {
          MergeProblem problem;
-         return check(static_cast<const tw_merge_request*>(nullptr), problem);
+         Call call{Buffers{}};
+         return check(static_cast<const tw_merge_request*>(nullptr), call, problem);
        }},
       refuse<M>("set size to sizeof(tw_merge_request).", [](M& m) { m.request.size = 8; }),
       refuse<M>("parts is 0: there must be at least 1.", [](M& m) { m.request.parts = 0; }),

@@ -10,7 +10,8 @@ Refusals rotary_refusals() {
       {"request is null: give a tw_rotary_request.", TW_INVALID,
        [] {
          RotaryProblem problem;
-         return check(static_cast<const tw_rotary_request*>(nullptr), problem);
+         Call call{Buffers{}};
+         return check(static_cast<const tw_rotary_request*>(nullptr), call, problem);
        }},
       refuse<R>("set size to sizeof(tw_rotary_request).", [](R& r) { r.request.size = 8; }),
       refuse<R>("set size to sizeof(tw_rotation).", [](R& r) { r.rotation.size = 8; }),

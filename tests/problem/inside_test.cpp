@@ -5,6 +5,7 @@
 #include <random>
 
 #include "loaded_calls.h"
+#include "problem/place.h"
 
 namespace tilewise {
 namespace {
@@ -86,7 +87,7 @@ class Inside {
   void row(const View& view, const Side& side, const Place& place, int64 h) {
     if (!view) return;
     for (int64 i = 0; i < place.length; ++i) {
-      const int64 first = side.row(view, place, h, i);
+      const int64 first = row_of(side, view, place, h, i);
       element(view, first);
       element(view, first + (view.size.column - 1) * view.stride.column);
     }
@@ -114,7 +115,7 @@ void walk_pairs(Inside& inside, const Problem& p, const Place& queries, const Pl
 int walk(const Problem& p, const Tensors& tensors) {
   Inside inside(tensors);
   for (int64 b = 0; b < p.shape.batch; ++b) {
-    const Place queries = p.queries.place(b), keys = p.keys.place(b);
+    const Place queries = place_of(p.queries, b), keys = place_of(p.keys, b);
     EXPECT_LE(queries.length, p.shape.queries);
     EXPECT_LE(keys.length, p.shape.keys);
     for (int64 h = 0; h < p.shape.heads; ++h) {

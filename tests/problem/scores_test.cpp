@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "calls.h"
+#include "host/draw.h"
 
 namespace tilewise {
 
@@ -161,10 +162,12 @@ TEST(Dropout, TakesItsSeedFromWhereItIsGiven) {
   call.dropout.base[1] = 5;
   const auto agrees = [&](core::uint64 seed, core::uint64 offset) {
     const core::Dropout expected(seed, offset, 16384);
-    bool same = true;
-    for (int64 j = 0; j < 256; ++j)
-      same = same && expected.keeps(1, 2, 3, j) == call.problem.dropout.decide.keeps(1, 2, 3, j);
-    return same;
+    return with_dropout(call.problem, [&](const Problem& drawn) {
+      bool same = true;
+      for (int64 j = 0; j < 256; ++j)
+        same = same && expected.keeps(1, 2, 3, j) == drawn.dropout.decide.keeps(1, 2, 3, j);
+      return same;
+    });
   };
   ASSERT_STREQ(call.check().sentence, "");
   EXPECT_TRUE(agrees(11, 12));

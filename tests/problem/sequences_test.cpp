@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "calls.h"
+#include "problem/place.h"
 
 namespace tilewise {
 
@@ -77,6 +78,13 @@ Refusals sequence_refusals() {
                a.pack_keys();
                a.forget_memory();
              }),
+      refuse(TW_FORWARD,
+             "keys.max_length is 0 and keys.offsets lies on the device: say how long a sequence is "
+             "at most.",
+             [](A& a) {
+               a.pack_keys();
+               a.buffers.on_device = a.buffers.tables_on_device = true;
+             }),
   };
 }
 
@@ -99,10 +107,10 @@ TEST(Sequences, PackedRowsHaveTokensAndNoBatch) {
   EXPECT_EQ(problem.query.stride.row, 32);
   EXPECT_EQ(problem.lse.stride.head, 6);
   EXPECT_EQ(problem.lse.stride.row, 1);
-  const Place place = problem.queries.place(1);
+  const Place place = place_of(problem.queries, 1);
   EXPECT_EQ(place.first, 3);
   EXPECT_EQ(place.length, 2);
-  EXPECT_EQ(problem.queries.row(problem.query, place, 1, 1), 4 * 32 + 8);
+  EXPECT_EQ(row_of(problem.queries, problem.query, place, 1, 1), 4 * 32 + 8);
 }
 
 TEST(Sequences, StartAndUsedCutRowsOff) {
@@ -111,9 +119,9 @@ TEST(Sequences, StartAndUsedCutRowsOff) {
   call.keys.used = call.memory.integers({3, 6});
   call.keys.start = call.memory.short_integers({3, 1});
   ASSERT_STREQ(call.check().sentence, "");
-  EXPECT_EQ(call.problem.keys.place(0).length, 0);
-  EXPECT_EQ(call.problem.keys.place(1).first, 4);
-  EXPECT_EQ(call.problem.keys.place(1).length, 5);
+  EXPECT_EQ(place_of(call.problem.keys, 0).length, 0);
+  EXPECT_EQ(place_of(call.problem.keys, 1).first, 4);
+  EXPECT_EQ(place_of(call.problem.keys, 1).length, 5);
   EXPECT_EQ(call.problem.shape.keys, 7) << "by the offsets, as a question about shapes has it";
 }
 

@@ -91,6 +91,25 @@ TEST(Structs, ASizeThatNoHeaderHadIsRefused) {
                "sizeof(tw_grown).");
 }
 
+// Sizes of version 0.1.0 never change: by larger ones a program of that time would be refused.
+TEST(Structs, FirstSizesAreThoseOfTheFirstHeader) {
+  EXPECT_EQ(kFirstSize<tw_mask>, 320u);
+  EXPECT_EQ(kFirstSize<tw_scores>, 416u);
+  EXPECT_EQ(kFirstSize<tw_dropout>, 72u);
+  EXPECT_EQ(kFirstSize<tw_sequences>, 400u);
+  EXPECT_EQ(kFirstSize<tw_cache>, 264u);
+  EXPECT_EQ(kFirstSize<tw_scaling>, 520u);
+  EXPECT_EQ(kFirstSize<tw_options>, 72u);
+  EXPECT_EQ(kFirstSize<tw_gradients>, 1032u);
+  EXPECT_EQ(kFirstSize<tw_request>, 664u);
+  EXPECT_EQ(kFirstSize<tw_parallel>, 32u);
+  EXPECT_EQ(kFirstSize<tw_execution>, 56u);
+  EXPECT_EQ(kFirstSize<tw_rotation>, 272u);
+  EXPECT_EQ(kFirstSize<tw_rotary_request>, 416u);
+  EXPECT_EQ(kFirstSize<tw_append_request>, 944u);
+  EXPECT_EQ(kFirstSize<tw_merge_request>, 416u);
+}
+
 TEST(Structs, Refused) {
   expect_refusals(struct_refusals());
 }

@@ -1,15 +1,16 @@
 // The processor's entry in the list: what it accepts, how it plans, where it runs.
 #include "plan/backend.h"
 
-#include "backends/cpu/cut.h"
 #include "backends/cpu/isa/isa.h"
 #include "backends/cpu/passes.h"
-#include "plan/text.h"
+#include "host/draw.h"
+#include "plan/share.h"
+#include "plan/work.h"
 
 namespace tilewise::cpu {
 namespace {
 
-Status runs_on(const Machine& machine) {
+Status accepts(const Asked&, const Machine& machine) {
   if (machine.device.kind != TW_CPU)
     return unsupported("it runs on the processor, and the device asked for is CUDA %d.",
                        machine.device.index);
@@ -17,34 +18,28 @@ Status runs_on(const Machine& machine) {
   return choose_isa(isa);
 }
 
-Status accepts(const Problem&, const Machine& machine) {
-  return runs_on(machine);
-}
-
 template <class T>
-Planned planned(const Problem& problem, const Isa& isa, int workers) {
+Planned planned(const Problem& problem, int workers, Decided& decided) {
   switch (problem.operation) {
     case TW_FORWARD:
-      return forward_plan<T>(problem, isa, workers);
+      return forward_plan<T>(problem, workers, decided);
     case TW_BACKWARD:
-      return backward_plan<T>(problem, isa, workers);
+      return backward_plan<T>(problem, workers, decided);
     case TW_PROBABILITIES:
-      return probabilities_plan<T>(problem, isa, workers);
+      return probabilities_plan<T>(problem, workers, decided);
   }
   return {};
 }
 
 template <class T>
-void run_in(const Problem& problem, const Plan& plan, const Resources& resources) {
-  const Isa& isa = *static_cast<const Isa*>(plan.variant);
-  const int workers = plan.workers;
+void run_in(const Problem& problem, const Decided& decided, const Resources& resources) {
   switch (problem.operation) {
     case TW_FORWARD:
-      return forward<T>(problem, isa, workers, resources);
+      return forward<T>(problem, decided, resources);
     case TW_BACKWARD:
-      return backward<T>(problem, isa, workers, resources);
+      return backward<T>(problem, decided, resources);
     case TW_PROBABILITIES:
-      return probabilities<T>(problem, isa, workers, resources);
+      return probabilities<T>(problem, decided, resources);
   }
 }
 
@@ -63,16 +58,19 @@ struct Decoding {
 };
 
 template <class T>
-Decoding decoding_of(const Problem& p, const Isa& isa) {
-  const Kernels<T>& kernels = kernels_for<T>(p, isa);
-  const bool few = p.operation == TW_FORWARD && is_few(cut_of(p, kernels, 1), kernels);
+Decoding decoding_of(const Problem& p, const Decided& decided) {
+  const Kernels<T>& kernels = kernels_for<T>(p, *decided.isa);
+  const bool few = p.operation == TW_FORWARD && is_few(decided.cut, kernels);
   return {few, few && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
                        is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};
 }
 
-void describe(const Problem& p, const Isa& isa, Plan& plan) {
+void describe(const Problem& p, const Plan& plan, Text& note) {
+  const auto decided = plan.choice.get<Decided>();
+  const Isa& isa = *decided.isa;
   const bool pairs = !is_double(p) && kernels_for<float>(p, isa).pairs();
-  const Decoding decoding = is_double(p) ? decoding_of<double>(p, isa) : decoding_of<float>(p, isa);
+  const Decoding decoding =
+      is_double(p) ? decoding_of<double>(p, decided) : decoding_of<float>(p, decided);
   const bool heads_apart = decoding.few && p.mask.blocks && p.shape.group() > 1;
   const Cost costs[] = {{"softcap", p.scores.softcap > 0, 1.3, 1.2},
                         {"alibi", static_cast<bool>(p.scores.slopes), 1.3, 1.1},
@@ -82,7 +80,6 @@ void describe(const Problem& p, const Isa& isa, Plan& plan) {
                         {"each head's own blocks", heads_apart, 3, 1},
                         {"rows that are copied", decoding.copies, 2, 1},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
-  Text note(plan.note, sizeof plan.note);
   const char* way = decoding.few ? ", row by row for few queries"
                     : pairs      ? ", products of bfloat16"
                                  : "";
@@ -96,25 +93,44 @@ void describe(const Problem& p, const Isa& isa, Plan& plan) {
   }
 }
 
-Plan plan(const Problem& problem, const Machine& machine) {
-  const Isa* isa = nullptr;
-  // What was accepted is refused now only where somebody has changed the environment in between,
-  // and then the best one runs.
-  static_cast<void>(choose_isa(isa));
-  const Planned planned = is_double(problem) ? cpu::planned<double>(problem, *isa, machine.workers)
-                                             : cpu::planned<float>(problem, *isa, machine.workers);
-  Plan plan;
-  plan.variant = isa;
+void plan_attention(const Problem& problem, const Machine& machine, Decided& decided, Plan& plan) {
+  plan.workers = workers_for(problem, machine);
+  const Planned planned = is_double(problem) ? cpu::planned<double>(problem, plan.workers, decided)
+                                             : cpu::planned<float>(problem, plan.workers, decided);
   plan.tile = planned.tile;
-  plan.workers = machine.workers;
   plan.workspace_bytes = planned.workspace_bytes;
-  describe(problem, *isa, plan);
+}
+
+Plan plan(const Asked& asked, const Machine& machine) {
+  Plan plan;
+  plan.workers = machine.workers;
+  Decided decided;
+  static_cast<void>(choose_isa(decided.isa));  // as `accepts` has seen
+  if (const auto* problem = std::get_if<const Problem*>(&asked))
+    plan_attention(**problem, machine, decided, plan);
+  plan.choice.set(decided);
   return plan;
 }
 
-Status run(const Problem& problem, const Plan& plan, const Resources& resources) {
-  is_double(problem) ? run_in<double>(problem, plan, resources)
-                     : run_in<float>(problem, plan, resources);
+Status prepare(const Asked&, const Plan&, const Resources& resources) {
+  resources.parallel.prepare();
+  return {};
+}
+
+Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
+  const auto decided = plan.choice.get<Decided>();
+  const Isa& isa = *decided.isa;
+  const Parallel& parallel = resources.parallel;
+  std::visit(Cases{[&](const Problem* problem) {
+                     with_dropout(*problem, [&](const Problem& p) {
+                       is_double(p) ? run_in<double>(p, decided, resources)
+                                    : run_in<float>(p, decided, resources);
+                     });
+                   },
+                   [&](const RotaryProblem* problem) { rotary(*problem, isa, parallel); },
+                   [&](const AppendProblem* problem) { append(*problem, isa, parallel); },
+                   [&](const MergeProblem* problem) { merge(*problem, isa, parallel); }},
+             asked);
   return {};
 }
 
@@ -122,10 +138,14 @@ Status run(const Problem& problem, const Plan& plan, const Resources& resources)
 
 extern const Backend kBackend;
 const Backend kBackend{
-    "cpu",   "tiles with queries side by side in vectors: every feature, any processor",
-    runs_on, accepts,
-    plan,    run,
-    rotary,  append,
-    merge};
+    .name = "cpu",
+    .summary = "tiles with queries side by side in vectors: every feature, any processor",
+    .accepts = accepts,
+    .plan = plan,
+    .prepare = prepare,
+    .run = run,
+    .describe = describe,
+    .fast_bytes = second_cache_bytes,
+    .predict = predicted_seconds};
 
 }  // namespace tilewise::cpu

@@ -41,8 +41,9 @@ class Backward {
     const int64 tiles = core::ceil_div(shape.queries, kernels_.pitch);
     workers.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
       const int64 head = task / tiles, b = head / shape.heads;
-      const QueryTile tile{b, head % shape.heads, 1,
-                           tile_range(task % tiles, kernels_.pitch, p_.queries.place(b).length)};
+      const QueryTile tile{
+          b, head % shape.heads, 1,
+          tile_range(task % tiles, kernels_.pitch, place_of(p_.queries, b).length)};
       if (tile.rows.empty()) return;
       Arena arena(workers.scratch(worker));
       const RowList list{arena.take<std::byte*>(kernels_.pitch)};
@@ -64,7 +65,7 @@ class Backward {
       for (int64 h = 0; h < p_.shape.heads; ++h) {
         double sum = 0;
         for (int64 b = served.begin; p_.shape.queries > 0 && b < served.end; ++b) {
-          const int64 rows = p_.queries.place(b).length;
+          const int64 rows = place_of(p_.queries, b).length;
           for (int64 i = 0; i < rows; ++i) sum += static_cast<double>(parts[sums_.first(b, h) + i]);
         }
         tilewise::store(to, to.offset(own, h, 0, 0), sum);
@@ -84,19 +85,21 @@ class Backward {
 }  // namespace
 
 template <class T>
-Planned backward_plan(const Problem& problem, const Isa& isa, int workers) {
-  return Backward<T>(problem, kernels_for<T>(problem, isa), workers, nullptr).plan(workers);
+Planned backward_plan(const Problem& problem, int workers, const Decided& decided) {
+  return Backward<T>(problem, kernels_for<T>(problem, *decided.isa), workers, nullptr)
+      .plan(workers);
 }
 
 template <class T>
-void backward(const Problem& problem, const Isa& isa, int workers, const Resources& resources) {
-  Backward<T>(problem, kernels_for<T>(problem, isa), workers, aligned(resources.workspace))
+void backward(const Problem& problem, const Decided& decided, const Resources& resources) {
+  Backward<T>(problem, kernels_for<T>(problem, *decided.isa), resources.parallel.workers(),
+              aligned(resources.workspace))
       .run(resources.parallel);
 }
 
-template Planned backward_plan<float>(const Problem&, const Isa&, int);
-template Planned backward_plan<double>(const Problem&, const Isa&, int);
-template void backward<float>(const Problem&, const Isa&, int, const Resources&);
-template void backward<double>(const Problem&, const Isa&, int, const Resources&);
+template Planned backward_plan<float>(const Problem&, int, const Decided&);
+template Planned backward_plan<double>(const Problem&, int, const Decided&);
+template void backward<float>(const Problem&, const Decided&, const Resources&);
+template void backward<double>(const Problem&, const Decided&, const Resources&);
 
 }  // namespace tilewise::cpu

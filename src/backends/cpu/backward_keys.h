@@ -67,7 +67,7 @@ class KeyPass {
  private:
   // Tiles of queries that see keys of a range.
   Range tiles_of(int64 b, int64 range) const {
-    const core::Band band = p_.band(b);
+    const core::Band band = band_of(p_, b);
     const Range columns = tile_range(range, task_keys(), band.keys);
     if (columns.empty()) return {0, 0};
     const Range seen = band.queries_of(columns);
@@ -80,7 +80,7 @@ class KeyPass {
   }
 
   void run_task(int64 b, int64 key_head, int64 range, KeyScratch<T>& s) const {
-    const Place place = p_.keys.place(b);
+    const Place place = place_of(p_.keys, b);
     const Range columns = tile_range(range, task_keys(), place.length);
     if (columns.empty()) return;
     load_keys(place, key_head, columns, s);

@@ -60,7 +60,7 @@ class RowPass {
 
  private:
   T given(const Head<T>& head, int64 i) const {
-    return load<T>(p_.lse, p_.queries.row(p_.lse, head.queries, head.h, i));
+    return load<T>(p_.lse, row_of(p_.queries, p_.lse, head.queries, head.h, i));
   }
 
   void put(const Head<T>& head, int64 i, core::Row<T> row) const {
@@ -130,7 +130,8 @@ class RowPass {
     for (int64 lane = 0; lane < count; ++lane) {
       const int64 i = tile.row(lane), n = sums_.first(tile.b, tile.first_head) + i;
       if (through_lse && !wounded(Wound::kDeltaWithoutLse))
-        delta[lane] -= load<T>(through_lse, p_.queries.row(through_lse, head.queries, head.h, i));
+        delta[lane] -=
+            load<T>(through_lse, row_of(p_.queries, through_lse, head.queries, head.h, i));
       if (!sums_.sink) continue;
       const T weight = sink.sum == 0 ? T(0) : core::exp2(sink.max - sums_.max[n]) * sums_.share[n];
       sums_.sink[n] = -weight * delta[lane];
@@ -164,7 +165,7 @@ void find_row_sums(const Problem& p, const Kernels<T>& kernels, const RowSums<T>
   workers.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
     const int64 head = task / tiles, b = head / p.shape.heads;
     const QueryTile tile{b, head % p.shape.heads, 1,
-                         tile_range(task % tiles, kernels.pitch, p.queries.place(b).length)};
+                         tile_range(task % tiles, kernels.pitch, place_of(p.queries, b).length)};
     if (tile.rows.empty()) return;
     Arena arena(workers.scratch(worker));
     Scratch<T> scratch(p, kernels, arena);

@@ -125,7 +125,7 @@ class Bias {
 
   // Where there are blocks a tile is of one head (cut.h).
   core::BlockMask blocks_of(const LaneSpan& span) const {
-    return p_.blocks(span.tile.b, span.tile.first_head);
+    return tilewise::blocks_of(p_, span.tile.b, span.tile.first_head);
   }
   static Range queries_of(const LaneSpan& span) {
     const int64 first = span.tile.rows.begin + span.first;

@@ -41,7 +41,7 @@ struct Cut {
     const int64 b = other / head_tiles / key_heads, key_head = other / head_tiles % key_heads;
     const int64 first = other % head_tiles * heads;
     return {b, key_head * group + first, core::smaller(heads, group - first),
-            rows_of(row_tile, p.queries.place(b).length)};
+            rows_of(row_tile, place_of(p.queries, b).length)};
   }
 
   int64 tasks() const { return tiles() / together * splits; }

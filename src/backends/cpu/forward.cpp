@@ -10,22 +10,16 @@ namespace {
 template <class T>
 class Forward {
  public:
-  Forward(const Problem& problem, const Kernels<T>& kernels, int workers, std::byte* workspace)
+  Forward(const Problem& problem, const Decided& decided, std::byte* workspace)
       : p_(problem),
-        kernels_(kernels),
-        cut_(cut_of(problem, kernels, workers)),
-        few_(is_few(cut_, kernels)) {
+        kernels_(kernels_for<T>(problem, *decided.isa)),
+        cut_(decided.cut),
+        few_(is_few(cut_, kernels_)),
+        scratch_bytes_(decided.scratch),
+        scratch_(workspace + decided.common) {
     Arena arena(workspace);
     parts_.take(p_, cut_, arena);
-    common_ = arena.used();
-    shares_ = workspace ? workspace + common_ : nullptr;
-    Arena counting(nullptr);
-    const ForwardScratch<T> counted(p_, kernels_, cut_, counting);
-    share_ = counting.used();
   }
-
-  int64 bytes(int workers) const { return common_ + workers * share_; }
-  Tile tile() const { return {cut_.rows, kernels_.keys}; }
 
   void run(const Parallel& parallel) const {
     parallel(
@@ -34,7 +28,7 @@ class Forward {
           const int64 first = task / cut_.splits * cut_.together, split = task % cut_.splits;
           const QueryTile tile = cut_.tile(p_, first);
           if (tile.rows.empty()) return;
-          Arena arena(shares_ + worker * share_);
+          Arena arena(scratch_ + worker * scratch_bytes_);
           ForwardScratch<T> scratch(p_, kernels_, cut_, arena);
           if (!few_) {
             attend(tile, cut_.keys_of_split(split), scratch);
@@ -48,7 +42,7 @@ class Forward {
     if (cut_.splits == 1) return;
     parallel(cut_.tiles(), [&](int64 task, int32 worker) {
       const QueryTile tile = cut_.tile(p_, task);
-      Arena arena(shares_ + worker * share_);
+      Arena arena(scratch_ + worker * scratch_bytes_);
       ForwardScratch<T> scratch(p_, kernels_, cut_, arena);
       for (int64 lane = 0; lane < tile.lanes(); ++lane) merge(tile, task, lane, scratch);
     });
@@ -142,7 +136,7 @@ class Forward {
   Ahead rows_ahead(const QueryTile& tile, Range columns, const ForwardScratch<T>& s) const {
     if (columns.empty()) return {};
     const int64 key_head = tile.first_head / p_.shape.group();
-    const Place place = p_.keys.place(tile.b);
+    const Place place = place_of(p_.keys, tile.b);
     const RowList values{s.ahead.at + columns.size()};
     s.ahead.of_keys(p_.key, {p_.keys, place, key_head}, columns, p_.shape.dim);
     values.of_keys(p_.value, {p_.keys, place, key_head}, columns, p_.shape.value_dim);
@@ -200,7 +194,7 @@ class Forward {
   // A tile of keys for the few queries of all groups. Values come nearer while keys are read, and
   // keys of the `next` tile while values are: memory is always asked for something.
   void take_few(const QueryTile& tile, Range columns, Range next, ForwardScratch<T>& s) const {
-    const Place place = p_.keys.place(tile.b);
+    const Place place = place_of(p_.keys, tile.b);
     const auto key_head = [&](int64 g) {
       const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
       return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
@@ -267,7 +261,7 @@ class Forward {
     const bool plain = sink == -core::infinity<T>();
     const core::Row<T> row = plain ? seen : core::merge(seen, core::row_of(sink));
     if (p_.lse) {
-      const int64 to = p_.queries.row(p_.lse, head.queries, head.h, tile.row(lane));
+      const int64 to = row_of(p_.queries, p_.lse, head.queries, head.h, tile.row(lane));
       // To the bit, where the sink is all there is.
       tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
     }
@@ -307,28 +301,33 @@ class Forward {
   Cut cut_;
   bool few_;  // queries in a tile: keys and values are read where they lie
   Parts<T> parts_;
-  int64 common_, share_;  // bytes of all workers, and of each
-  std::byte* shares_;
+  int64 scratch_bytes_;  // of each worker
+  std::byte* scratch_;
 };
 
 }  // namespace
 
 template <class T>
-Planned forward_plan(const Problem& problem, const Isa& isa, int workers) {
-  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers, nullptr);
-  return {pass.tile(), kAlignmentRoom + pass.bytes(workers)};
+Planned forward_plan(const Problem& problem, int workers, Decided& decided) {
+  const Kernels<T>& kernels = kernels_for<T>(problem, *decided.isa);
+  decided.cut = cut_of(problem, kernels, workers);
+  Arena common(nullptr), scratch(nullptr);
+  Parts<T>().take(problem, decided.cut, common);
+  const ForwardScratch<T> counted(problem, kernels, decided.cut, scratch);
+  decided.common = common.used();
+  decided.scratch = scratch.used();
+  return {{decided.cut.rows, kernels.keys},
+          kAlignmentRoom + decided.common + workers * decided.scratch};
 }
 
 template <class T>
-void forward(const Problem& problem, const Isa& isa, int workers, const Resources& resources) {
-  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers,
-                        aligned(resources.workspace));
-  pass.run(resources.parallel);
+void forward(const Problem& problem, const Decided& decided, const Resources& resources) {
+  Forward<T>(problem, decided, aligned(resources.workspace)).run(resources.parallel);
 }
 
-template Planned forward_plan<float>(const Problem&, const Isa&, int);
-template Planned forward_plan<double>(const Problem&, const Isa&, int);
-template void forward<float>(const Problem&, const Isa&, int, const Resources&);
-template void forward<double>(const Problem&, const Isa&, int, const Resources&);
+template Planned forward_plan<float>(const Problem&, int, Decided&);
+template Planned forward_plan<double>(const Problem&, int, Decided&);
+template void forward<float>(const Problem&, const Decided&, const Resources&);
+template void forward<double>(const Problem&, const Decided&, const Resources&);
 
 }  // namespace tilewise::cpu

@@ -25,7 +25,7 @@ struct RowList {
   std::byte** at;
 
   Rows of_keys(const View& view, const KeyHead& of, Range rows, int64 dim) const {
-    const auto row = [&](int64 i) { return view.at(of.side.row(view, of.place, of.head, i)); };
+    const auto row = [&](int64 i) { return view.at(row_of(of.side, view, of.place, of.head, i)); };
     if (of.side.paged()) {
       for (int64 i = 0; i < rows.size(); ++i) at[i] = row(rows.begin + i);
     } else if (!rows.empty()) {
@@ -38,10 +38,10 @@ struct RowList {
 
   Rows of_lanes(const Problem& p, const View& view, const LaneSpan& span, int64 dim) const {
     const QueryTile& tile = span.tile;
-    const Place place = p.queries.place(tile.b);
+    const Place place = place_of(p.queries, tile.b);
     for (int64 n = 0; n < span.count; ++n) {
       const int64 lane = span.first + n;
-      at[n] = view.at(p.queries.row(view, place, tile.head(lane), tile.row(lane)));
+      at[n] = view.at(row_of(p.queries, view, place, tile.head(lane), tile.row(lane)));
     }
     return {at, span.count, dim, view.dtype};
   }
@@ -81,7 +81,7 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
   const bool is_last = rows.begin + read > of.place.length;
   if (!is_type || !is_whole || is_last || of.side.paged() || p.scaling.key) return {};
   const int64 head = wounded(Wound::kPlaceOfFirstHead) ? 0 : of.head;
-  const std::byte* at = view.at(of.side.row(view, of.place, head, rows.begin));
+  const std::byte* at = view.at(row_of(of.side, view, of.place, head, rows.begin));
   if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};
   return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }

@@ -6,8 +6,8 @@
 #include <initializer_list>
 
 #include "backends/cpu/kernels.h"
+#include "host/head.h"
 #include "plan/arena.h"
-#include "problem/head.h"
 
 namespace tilewise::cpu {
 
@@ -70,7 +70,7 @@ struct Group {
     first = from;
     count = core::smaller(kernels.pitch, tile.lanes() - from);
     vectors = core::ceil_div(count, kernels.lanes);
-    const core::Band band = p.band(tile.b);
+    const core::Band band = band_of(p, tile.b);
     seen = {core::kUnlimited, 0};
     shared = {0, core::kUnlimited};
     for (int64 lane = 0; lane < count; ++lane) {

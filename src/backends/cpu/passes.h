@@ -1,35 +1,41 @@
 // The passes over a problem that this backend knows, in float or double, on any instruction set.
 #pragma once
 
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/cut.h"
 #include "plan/backend.h"
 
 namespace tilewise::cpu {
+
+// What is decided before a call runs, and kept in its plan.
+struct Decided {
+  const Isa* isa = nullptr;
+  Cut cut;                        // of forward
+  int64 common = 0, scratch = 0;  // bytes of forward's workspace: of all workers, and of each
+};
 
 struct Planned {
   Tile tile;
   int64 workspace_bytes;
 };
 
+// Each plan completes `decided`, which says the instruction set.
 template <class T>
-Planned forward_plan(const Problem& problem, const Isa& isa, int workers);
+Planned forward_plan(const Problem& problem, int workers, Decided& decided);
 template <class T>
-void forward(const Problem& problem, const Isa& isa, int workers, const Resources& resources);
+void forward(const Problem& problem, const Decided& decided, const Resources& resources);
 
 template <class T>
-Planned backward_plan(const Problem& problem, const Isa& isa, int workers);
+Planned backward_plan(const Problem& problem, int workers, const Decided& decided);
 template <class T>
-void backward(const Problem& problem, const Isa& isa, int workers, const Resources& resources);
+void backward(const Problem& problem, const Decided& decided, const Resources& resources);
 
 template <class T>
-Planned probabilities_plan(const Problem& problem, const Isa& isa, int workers);
+Planned probabilities_plan(const Problem& problem, int workers, const Decided& decided);
 template <class T>
-void probabilities(const Problem& problem, const Isa& isa, int workers, const Resources& resources);
+void probabilities(const Problem& problem, const Decided& decided, const Resources& resources);
 
-// The operations beside attention. They are refused, having done nothing, where the environment has
-// come to ask for an instruction set that cannot be had.
-Status rotary(const RotaryProblem& problem, const Resources& resources);
-Status append(const AppendProblem& problem, const Resources& resources);
-Status merge(const MergeProblem& problem, const Resources& resources);
+void rotary(const RotaryProblem& problem, const Isa& isa, const Parallel& parallel);
+void append(const AppendProblem& problem, const Isa& isa, const Parallel& parallel);
+void merge(const MergeProblem& problem, const Isa& isa, const Parallel& parallel);
 
 }  // namespace tilewise::cpu

@@ -102,21 +102,21 @@ int64 share_of(const Problem& p, const Kernels<T>& kernels) {
 }  // namespace
 
 template <class T>
-Planned probabilities_plan(const Problem& p, const Isa& isa, int workers) {
-  const Kernels<T>& kernels = kernels_in<T>(isa);
+Planned probabilities_plan(const Problem& p, int workers, const Decided& decided) {
+  const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
   return {{kernels.pitch, kTileKeys}, kAlignmentRoom + workers * share_of(p, kernels)};
 }
 
 template <class T>
-void probabilities(const Problem& p, const Isa& isa, int, const Resources& resources) {
-  const Kernels<T>& kernels = kernels_in<T>(isa);
+void probabilities(const Problem& p, const Decided& decided, const Resources& resources) {
+  const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
   const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
   const int64 share = share_of(p, kernels);
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
     const int64 head = task / tiles, b = head / p.shape.heads;
     const QueryTile tile{b, head % p.shape.heads, 1,
-                         tile_range(task % tiles, kernels.pitch, p.queries.place(b).length)};
+                         tile_range(task % tiles, kernels.pitch, place_of(p.queries, b).length)};
     if (tile.rows.empty()) return;
     Arena arena(workspace + worker * share);
     Scratch<T> scratch(p, kernels, arena);
@@ -124,9 +124,9 @@ void probabilities(const Problem& p, const Isa& isa, int, const Resources& resou
   });
 }
 
-template Planned probabilities_plan<float>(const Problem&, const Isa&, int);
-template Planned probabilities_plan<double>(const Problem&, const Isa&, int);
-template void probabilities<float>(const Problem&, const Isa&, int, const Resources&);
-template void probabilities<double>(const Problem&, const Isa&, int, const Resources&);
+template Planned probabilities_plan<float>(const Problem&, int, const Decided&);
+template Planned probabilities_plan<double>(const Problem&, int, const Decided&);
+template void probabilities<float>(const Problem&, const Decided&, const Resources&);
+template void probabilities<double>(const Problem&, const Decided&, const Resources&);
 
 }  // namespace tilewise::cpu

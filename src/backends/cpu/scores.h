@@ -92,7 +92,7 @@ class Scorer {
 
   // Where the diagonal crosses each lane, counted from the first of `columns`.
   const T* find_positions(const QueryTile& tile, const Group<T>& group, Range columns) const {
-    const int64 diagonal = p_.band(tile.b).diagonal;
+    const int64 diagonal = band_of(p_, tile.b).diagonal;
     for (int64 lane = 0; lane < group.vectors * kernels_.lanes; ++lane) {
       const int64 held = core::smaller(group.first + lane, tile.lanes() - 1);
       const int64 origin = wounded(Wound::kPositionsUnmoved) ? 0 : columns.begin;

@@ -1,13 +1,11 @@
 // Rotary embedding, appends and merges, in vectors. Float8 results are too rare for kernels of
 // their own and go element by element.
-#include "problem/turns.h"
+#include "host/turns.h"
 
 #include <cstring>
 
-#include "backends/cpu/isa/isa.h"
 #include "backends/cpu/passes.h"
-#include "problem/merging.h"
-#include "problem/structs.h"
+#include "host/merging.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -74,31 +72,21 @@ void merge_columns(const RowKernels& kernels, const MergedRow& row, core::Range 
 
 }  // namespace
 
-Status rotary(const RotaryProblem& problem, const Resources& resources) {
-  const Isa* isa = nullptr;
-  TW_TRY(choose_isa(isa));
-  rotate(problem, resources.parallel,
-         [isa](const Turn& turn) { turn_rows(isa->of_numbers.rows, turn); });
-  return {};
+void rotary(const RotaryProblem& problem, const Isa& isa, const Parallel& parallel) {
+  rotate(problem, parallel, [&](const Turn& turn) { turn_rows(isa.of_numbers.rows, turn); });
 }
 
-Status append(const AppendProblem& problem, const Resources& resources) {
-  const Isa* isa = nullptr;
-  TW_TRY(choose_isa(isa));
-  tilewise::append(problem, resources.parallel,
-                   [isa](const Turn& turn) { turn_rows(isa->of_numbers.rows, turn); });
-  return {};
+void append(const AppendProblem& problem, const Isa& isa, const Parallel& parallel) {
+  tilewise::append(problem, parallel,
+                   [&](const Turn& turn) { turn_rows(isa.of_numbers.rows, turn); });
 }
 
-Status merge(const MergeProblem& problem, const Resources& resources) {
-  const Isa* isa = nullptr;
-  TW_TRY(choose_isa(isa));
-  merge_rows(problem, resources.parallel, [isa](const MergedRow& row) {
+void merge(const MergeProblem& problem, const Isa& isa, const Parallel& parallel) {
+  merge_rows(problem, parallel, [&](const MergedRow& row) {
     const int64 dim = row.p.value_dim;
     for (int64 c = 0; c < dim; c += kMergedColumns)
-      merge_columns(isa->of_numbers.rows, row, {c, core::smaller(dim, c + kMergedColumns)});
+      merge_columns(isa.of_numbers.rows, row, {c, core::smaller(dim, c + kMergedColumns)});
   });
-  return {};
 }
 
 }  // namespace tilewise::cpu

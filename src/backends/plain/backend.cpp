@@ -1,22 +1,18 @@
 // The plain backend's entry in the list: what it accepts, how it plans, where it runs.
-#include "plan/backend.h"
-
 #include "backends/plain/passes.h"
 #include "backends/plain/tile.h"
-#include "plan/text.h"
+#include "host/draw.h"
+#include "plan/share.h"
+#include "plan/work.h"
 
 namespace tilewise::plain {
 namespace {
 
-Status runs_on(const Machine& machine) {
+Status accepts(const Asked&, const Machine& machine) {
   if (machine.device.kind != TW_CPU)
     return unsupported("it runs on the processor, and the device asked for is CUDA %d.",
                        machine.device.index);
   return {};
-}
-
-Status accepts(const Problem&, const Machine& machine) {
-  return runs_on(machine);
 }
 
 // Double inputs are worked on in double, everything else in float.
@@ -49,36 +45,43 @@ void run_in(const Problem& problem, const Resources& resources) {
   }
 }
 
-Plan plan(const Problem& problem, const Machine& machine) {
-  Plan plan;
+void plan_attention(const Problem& problem, const Machine& machine, Plan& plan) {
+  plan.workers = workers_for(problem, machine);
   plan.tile = {kTileRows, kTileColumns};
+  plan.workspace_bytes = is_double(problem) ? workspace<double>(problem, plan.workers)
+                                            : workspace<float>(problem, plan.workers);
+}
+
+Plan plan(const Asked& asked, const Machine& machine) {
+  Plan plan;
   plan.workers = machine.workers;
-  plan.workspace_bytes = is_double(problem) ? workspace<double>(problem, machine.workers)
-                                            : workspace<float>(problem, machine.workers);
-  const bool twice = problem.operation == TW_BACKWARD;
-  Text(plan.note, sizeof plan.note)
-      .add("portable loops, no instruction set in particular%s",
-           twice ? "; each pass recomputes the scores, two products more than the least" : "");
+  if (const auto* problem = std::get_if<const Problem*>(&asked))
+    plan_attention(**problem, machine, plan);
   return plan;
 }
 
-Status run(const Problem& problem, const Plan&, const Resources& resources) {
-  is_double(problem) ? run_in<double>(problem, resources) : run_in<float>(problem, resources);
+void describe(const Problem& problem, const Plan&, Text& note) {
+  note.add("portable loops, no instruction set in particular");
+  if (problem.operation == TW_BACKWARD)
+    note.add("; each pass recomputes the scores, two products more than the least");
+}
+
+Status prepare(const Asked&, const Plan&, const Resources& resources) {
+  resources.parallel.prepare();
   return {};
 }
 
-Status run_rotary(const RotaryProblem& problem, const Resources& resources) {
-  rotary(problem, resources.parallel);
-  return {};
-}
-
-Status run_append(const AppendProblem& problem, const Resources& resources) {
-  append(problem, resources.parallel);
-  return {};
-}
-
-Status run_merge(const MergeProblem& problem, const Resources& resources) {
-  merge(problem, resources.parallel);
+Status run(const Asked& asked, const Plan&, const Resources& resources) {
+  const Parallel& parallel = resources.parallel;
+  std::visit(Cases{[&](const Problem* problem) {
+                     with_dropout(*problem, [&](const Problem& p) {
+                       is_double(p) ? run_in<double>(p, resources) : run_in<float>(p, resources);
+                     });
+                   },
+                   [&](const RotaryProblem* problem) { rotary(*problem, parallel); },
+                   [&](const AppendProblem* problem) { append(*problem, parallel); },
+                   [&](const MergeProblem* problem) { merge(*problem, parallel); }},
+             asked);
   return {};
 }
 
@@ -86,10 +89,14 @@ Status run_merge(const MergeProblem& problem, const Resources& resources) {
 
 extern const Backend kBackend;
 const Backend kBackend{
-    "plain",    "the tiled algorithm in its simplest form: every feature, any machine",
-    runs_on,    accepts,
-    plan,       run,
-    run_rotary, run_append,
-    run_merge};
+    .name = "plain",
+    .summary = "the tiled algorithm in its simplest form: every feature, any machine",
+    .accepts = accepts,
+    .plan = plan,
+    .prepare = prepare,
+    .run = run,
+    .describe = describe,
+    .fast_bytes = second_cache_bytes,
+    .predict = predicted_seconds};
 
 }  // namespace tilewise::plain

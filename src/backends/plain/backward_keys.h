@@ -40,7 +40,7 @@ void add_key_gradient(const Head<T>& head, Range columns, const RowSums<T>& sums
 template <class T>
 void find_key_gradients(const Problem& p, const Work& work, const RowSums<T>& sums,
                         KeyScratch<T>& scratch) {
-  const Place place = p.keys.place(work.b);
+  const Place place = place_of(p.keys, work.b);
   const Range columns = tile_range(work.tile, kTileColumns, place.length);
   if (columns.empty()) return;
   for (int64 n = 0; n < columns.size() * p.shape.dim; ++n) scratch.key[n] = 0;
@@ -50,7 +50,7 @@ void find_key_gradients(const Problem& p, const Work& work, const RowSums<T>& su
 
   const auto put = [&](const View& to, int64 dim, T factor, const T* from) {
     for (int64 j = 0; to && j < columns.size(); ++j)
-      store_row(to, {p.keys.row(to, place, work.h, columns.begin + j), dim}, factor,
+      store_row(to, {row_of(p.keys, to, place, work.h, columns.begin + j), dim}, factor,
                 from + j * dim);
   };
   const T scale = static_cast<T>(p.scores.scale);

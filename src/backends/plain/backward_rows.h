@@ -52,7 +52,7 @@ void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, 
   const Problem& p = head.problem;
   core::Row<T>* to = sums.denominator + sums.first_row(head) + rows.begin;
   const auto given = [&](int64 i) {
-    return load<T>(p.lse, p.queries.row(p.lse, head.queries, head.h, rows.begin + i));
+    return load<T>(p.lse, row_of(p.queries, p.lse, head.queries, head.h, rows.begin + i));
   };
   bool coarse = false;
   for (int64 i = 0; i < rows.size(); ++i) {
@@ -79,14 +79,14 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
   const core::Row<T>* denominator = sums.denominator + sums.first_row(head);
   T share = 0;
   for (int64 i = rows.begin; i < rows.end; ++i) {
-    const int64 output = p.queries.row(p.output, head.queries, head.h, i);
-    const int64 gradient = p.queries.row(incoming, head.queries, head.h, i);
+    const int64 output = row_of(p.queries, p.output, head.queries, head.h, i);
+    const int64 gradient = row_of(p.queries, incoming, head.queries, head.h, i);
     T sum = 0;
     for (int64 c = 0; c < p.shape.value_dim; ++c)
       sum += load<T>(p.output, output + c) * load<T>(incoming, gradient + c) * factor;
     const View& through_lse = p.gradients.lse;
     if (through_lse && !wounded(Wound::kDeltaWithoutLse))
-      sum -= load<T>(through_lse, p.queries.row(through_lse, head.queries, head.h, i));
+      sum -= load<T>(through_lse, row_of(p.queries, through_lse, head.queries, head.h, i));
     sums.delta[sums.first_row(head) + i] = sum;
     if (sums.sinks && sink.sum != 0) share -= weight_in(denominator[i], sink.max) * sum;
   }
@@ -128,7 +128,7 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
   if (!to) return;
   const auto scale = static_cast<T>(wounded(Wound::kQueryGradientUnscaled) ? 1 : p.scores.scale);
   for (int64 i = 0; i < rows.size(); ++i)
-    store_row(to, {p.queries.row(to, head.queries, head.h, rows.begin + i), dim}, scale,
+    store_row(to, {row_of(p.queries, to, head.queries, head.h, rows.begin + i), dim}, scale,
               scratch.query + i * dim);
 }
 

@@ -51,7 +51,8 @@ struct BackwardTile {
     denominator = sums.denominator + sums.first_row(head) + rows.begin;
     scores.load_query(head, rows);
     for (int64 i = 0; i < rows.size(); ++i)
-      load_row(from, {p.queries.row(from, head.queries, head.h, rows.begin + i), p.shape.value_dim},
+      load_row(from,
+               {row_of(p.queries, from, head.queries, head.h, rows.begin + i), p.shape.value_dim},
                factor, output_gradient + i * p.shape.value_dim);
   }
 
@@ -62,7 +63,7 @@ struct BackwardTile {
     for (int64 j = 0; j < columns.size(); ++j)
       load_row(
           p.value,
-          {p.keys.row(p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
+          {row_of(p.keys, p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
           factor, value_columns + j, kTileColumns);
   }
 

@@ -1,7 +1,7 @@
 // Rotary embedding, and new keys and values into a cache. Both go element by element: they move
 // little beside the attention they serve.
 #include "backends/plain/passes.h"
-#include "problem/turns.h"
+#include "host/turns.h"
 
 namespace tilewise::plain {
 

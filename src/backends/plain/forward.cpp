@@ -25,9 +25,10 @@ void load_value(const Head<T>& head, Range columns, T* value) {
   const Problem& p = head.problem;
   const T factor = head.factor(wounded(Wound::kValueFactorOfKey) ? p.scaling.key : p.scaling.value);
   for (int64 j = 0; j < columns.size(); ++j)
-    load_row(p.value,
-             {p.keys.row(p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
-             factor, value + j * p.shape.value_dim);
+    load_row(
+        p.value,
+        {row_of(p.keys, p.value, head.keys, head.key_head, columns.begin + j), p.shape.value_dim},
+        factor, value + j * p.shape.value_dim);
 }
 
 // Scores become weights relative to the row's largest score so far; what was accumulated before
@@ -88,12 +89,12 @@ void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
     // A row that saw nothing has sum 0, and output 0.
     const T factor = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
     if (wounded(Wound::kEmptyRowUnwritten) && row.sum == 0) continue;
-    const int64 to = p.queries.row(p.output, head.queries, head.h, rows.begin + i);
+    const int64 to = row_of(p.queries, p.output, head.queries, head.h, rows.begin + i);
     store_row(p.output, {to, dim}, factor, scratch.output + i * dim);
     if (!p.lse) continue;
     // To the bit, where the sink is all there is.
     const T lse = seen.sum == 0 ? sink : core::lse(wounded(Wound::kSinkNotInLse) ? seen : row);
-    store(p.lse, p.queries.row(p.lse, head.queries, head.h, rows.begin + i), lse);
+    store(p.lse, row_of(p.queries, p.lse, head.queries, head.h, rows.begin + i), lse);
   }
 }
 

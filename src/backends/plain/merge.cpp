@@ -1,6 +1,6 @@
 // Parts of the keys into the whole.
 #include "backends/plain/passes.h"
-#include "problem/merging.h"
+#include "host/merging.h"
 
 namespace tilewise::plain {
 namespace {

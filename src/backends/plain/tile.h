@@ -3,8 +3,8 @@
 
 #include "backends/plain/product.h"
 #include "backends/plain/scars.h"
+#include "host/head.h"
 #include "plan/arena.h"
-#include "problem/head.h"
 
 namespace tilewise::plain {
 
@@ -28,7 +28,8 @@ struct ScoreTile {
     const Problem& p = head.problem;
     const T factor = wounded(Wound::kQueryFactorForgotten) ? T(1) : head.factor(p.scaling.query);
     for (int64 i = 0; i < rows.size(); ++i)
-      load_row(p.query, {p.queries.row(p.query, head.queries, head.h, rows.begin + i), p.shape.dim},
+      load_row(p.query,
+               {row_of(p.queries, p.query, head.queries, head.h, rows.begin + i), p.shape.dim},
                factor, query + i * p.shape.dim);
   }
 
@@ -36,7 +37,7 @@ struct ScoreTile {
     const Problem& p = head.problem;
     const T factor = head.factor(p.scaling.key);
     for (int64 j = 0; j < columns.size(); ++j) {
-      int64 row = p.keys.row(p.key, head.keys, head.key_head, columns.begin + j);
+      int64 row = row_of(p.keys, p.key, head.keys, head.key_head, columns.begin + j);
       if (wounded(Wound::kKeyStrideOfValue))
         row += head.key_head * (p.value.stride.head - p.key.stride.head);
       load_row(p.key, {row, p.shape.dim}, factor, key + j * p.shape.dim);

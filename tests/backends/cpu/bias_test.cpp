@@ -52,7 +52,7 @@ struct Given {
   [[nodiscard]] T at(int64 i, int64 j) const {
     const View &mask = p.mask.visible, &added = p.scores.bias;
     if ((mask && *mask.at(mask.offset(0, 0, i, j)) == std::byte{0}) ||
-        (p.mask.blocks && !p.blocks(0, 0).visible(i, j)))
+        (p.mask.blocks && !blocks_of(p, 0, 0).visible(i, j)))
       return -std::numeric_limits<T>::infinity();
     return added ? load<T>(added, added.offset(0, 0, i, j)) : T(0);
   }

@@ -83,7 +83,7 @@ void expect_rows(const Problem& p, Range rows) {
   const Rows found = RowList{at.data()}.of_keys(p.key, {p.keys, place, 2}, rows, kDim);
   EXPECT_EQ(found.count, rows.size());
   for (int64 i = 0; i < rows.size(); ++i)
-    EXPECT_EQ(found.at[i], p.key.at(p.keys.row(p.key, place, 2, rows.begin + i))) << i;
+    EXPECT_EQ(found.at[i], p.key.at(row_of(p.keys, p.key, place, 2, rows.begin + i))) << i;
   EXPECT_EQ(at.back(), nullptr);
 }
 

@@ -1,9 +1,9 @@
 // What the backend says of how it would run a problem.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 
+#include "environment.h"
 #include "plan/backend.h"
 
 namespace tilewise {
@@ -11,17 +11,6 @@ namespace {
 
 class CpuNote : public testing::Test {
  protected:
-  void SetUp() override {
-    for (Forced& each : forced_) {
-      const char* before = std::getenv(each.variable);
-      each.before = before ? before : "";
-      setenv(each.variable, each.value, 1);
-    }
-  }
-  void TearDown() override {
-    for (const Forced& each : forced_) setenv(each.variable, each.before.c_str(), 1);
-  }
-
   static Problem problem_of(std::int64_t queries, DType dtype) {
     Problem problem;
     problem.shape = {1, queries, 512, 2, 2, 64, 64};
@@ -33,16 +22,16 @@ class CpuNote : public testing::Test {
 
   static std::string note_of(const Problem& problem) {
     Plan plan;
-    const Status status = choose(problem, Machine{}, plan);
-    return status.ok() ? plan.note : status.sentence;
+    const Status status = choose(&problem, {}, {"cpu", "this test"}, plan);
+    if (!status.ok()) return status.sentence;
+    char note[256];
+    Text text(note, sizeof note);
+    plan.backend->describe(problem, plan, text);
+    return note;
   }
 
  private:
-  struct Forced {
-    const char *variable, *value;
-    std::string before;
-  };
-  Forced forced_[2] = {{"TILEWISE_BACKEND", "cpu", ""}, {"TILEWISE_CPU_ISA", "portable", ""}};
+  const Variable isa_{"TILEWISE_CPU_ISA", "portable"};
 };
 
 TEST_F(CpuNote, NamesTheInstructionSet) {

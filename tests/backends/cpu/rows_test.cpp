@@ -6,7 +6,7 @@
 #include <random>
 
 #include "every_isa.h"
-#include "problem/element.h"
+#include "host/element.h"
 
 namespace tilewise::cpu {
 namespace {

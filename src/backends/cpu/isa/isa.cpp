@@ -8,10 +8,10 @@
 #endif
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 
-#include "plan/text.h"
+#include "plan/settings.h"
+#include "problem/text.h"
 
 namespace tilewise::cpu {
 
@@ -121,7 +121,7 @@ Status choose_isa(std::span<const Isa* const> isas, const char* name, const Isa*
 }
 
 Status choose_isa(const Isa*& isa) {
-  return choose_isa(kIsas, std::getenv("TILEWISE_CPU_ISA"), isa);
+  return choose_isa(kIsas, settings().instructions, isa);
 }
 
 }  // namespace tilewise::cpu

@@ -29,7 +29,7 @@ std::span<const Isa* const> built_isas();
 // A name that cannot be had is refused, and then `isa` is the best one all the same.
 Status choose_isa(std::span<const Isa* const> isas, const char* name, const Isa*& isa);
 
-// Of all, by TILEWISE_CPU_ISA. The environment may change between two calls of this.
+// Of all, by TILEWISE_CPU_ISA.
 Status choose_isa(const Isa*& isa);
 
 }  // namespace tilewise::cpu

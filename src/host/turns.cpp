@@ -1,6 +1,6 @@
-#include "problem/turns.h"
+#include "host/turns.h"
 
-#include "problem/element.h"
+#include "host/element.h"
 
 namespace tilewise {
 namespace {

@@ -1,5 +1,5 @@
 // Elements of every type in and out, aligned or not.
-#include "problem/element.h"
+#include "host/element.h"
 
 #include <gtest/gtest.h>
 

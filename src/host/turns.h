@@ -3,6 +3,7 @@
 #pragma once
 
 #include "parallel/parallel.h"
+#include "problem/place.h"
 #include "problem/problem.h"
 
 namespace tilewise {
@@ -50,11 +51,11 @@ template <class TurnRows>
 void rotate(const RotaryProblem& p, const Parallel& parallel, const TurnRows& turn) {
   const int64 tokens = tokens_of_task(p.heads, p.dim);
   for_each_token(p.batch, p.side.longest, tokens, parallel, [&](int64 b, int64 t) {
-    const Place place = p.side.place(b);
+    const Place place = place_of(p.side, b);
     if (t >= place.length) return;
     const int64 first = p.positions ? index_at(p.positions, b * p.positions.stride.batch) : 0;
-    turn(Turn{{p.input, p.side.row(p.input, place, 0, t)},
-              {p.output, p.side.row(p.output, place, 0, t)},
+    turn(Turn{{p.input, row_of(p.side, p.input, place, 0, t)},
+              {p.output, row_of(p.side, p.output, place, 0, t)},
               p.heads,
               p.dim,
               p.rotation ? &p.rotation : nullptr,
@@ -67,19 +68,19 @@ template <class TurnRows>
 void append(const AppendProblem& p, const Parallel& parallel, const TurnRows& turn) {
   const int64 tokens = tokens_of_task(p.key_heads, p.dim + p.value_dim);
   for_each_token(p.batch, p.fresh.longest, tokens, parallel, [&](int64 b, int64 t) {
-    const Place fresh = p.fresh.place(b), cached = p.cache.place(b);
+    const Place fresh = place_of(p.fresh, b), cached = place_of(p.cache, b);
     if (t >= fresh.length) return;
     const int64 length = index_at(p.lengths, b * p.lengths.stride.batch);
     const int64 row = length + t - (wounded(core::Wound::kAppendEarly) && length > 0 ? 1 : 0);
-    turn(Turn{{p.key, p.fresh.row(p.key, fresh, 0, t)},
-              {p.key_cache, p.cache.row(p.key_cache, cached, 0, row)},
+    turn(Turn{{p.key, row_of(p.fresh, p.key, fresh, 0, t)},
+              {p.key_cache, row_of(p.cache, p.key_cache, cached, 0, row)},
               p.key_heads,
               p.dim,
               p.rotation ? &p.rotation : nullptr,
               wounded(core::Wound::kAppendUnrotated) ? t : length + t,
               false});
-    turn(Turn{{p.value, p.fresh.row(p.value, fresh, 0, t)},
-              {p.value_cache, p.cache.row(p.value_cache, cached, 0, row)},
+    turn(Turn{{p.value, row_of(p.fresh, p.value, fresh, 0, t)},
+              {p.value_cache, row_of(p.cache, p.value_cache, cached, 0, row)},
               p.key_heads,
               p.value_dim,
               nullptr,

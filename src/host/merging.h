@@ -3,8 +3,8 @@
 #pragma once
 
 #include "core/softmax.h"
+#include "host/element.h"
 #include "parallel/parallel.h"
-#include "problem/element.h"
 #include "problem/problem.h"
 
 namespace tilewise {

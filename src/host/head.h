@@ -3,8 +3,8 @@
 
 #include "core/score.h"
 #include "core/softmax.h"
-#include "problem/element.h"
-#include "problem/problem.h"
+#include "host/element.h"
+#include "host/masks.h"
 
 namespace tilewise {
 
@@ -30,10 +30,10 @@ struct Head {
         h(query_head),
         key_head(wounded(Wound::kGroupModulo) ? query_head % p.shape.key_heads
                                               : query_head / p.shape.group()),
-        queries(p.queries.place(sequence)),
-        keys(p.keys.place(sequence)),
-        band(p.band(sequence)),
-        blocks(p.blocks(sequence, query_head)),
+        queries(place_of(p.queries, sequence)),
+        keys(place_of(p.keys, sequence)),
+        band(band_of(p, sequence)),
+        blocks(blocks_of(p, sequence, query_head)),
         softcap{static_cast<T>(p.scores.softcap)} {
     const View& slopes = p.scores.slopes;
     const int64 owner = wounded(Wound::kSlopesOfFirstSequence) ? 0 : b;

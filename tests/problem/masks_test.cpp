@@ -1,5 +1,5 @@
-// What a checked problem says of its masks.
-#include "problem/problem.h"
+// The masks of each sequence and head of a checked problem.
+#include "host/masks.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 namespace tilewise {
 namespace {
 
-TEST(Problem, BandsFollowEachSequence) {
+TEST(Masks, BandsFollowEachSequence) {
   Attention call;
   call.pack_queries();
   call.pack_keys();
@@ -16,29 +16,29 @@ TEST(Problem, BandsFollowEachSequence) {
   call.mask.left = 2;
   call.mask.chunk = 5;
   ASSERT_STREQ(call.check().sentence, "");
-  const core::Band band = call.problem.band(1);
+  const core::Band band = band_of(call.problem, 1);
   EXPECT_EQ(band.queries, 2);
   EXPECT_EQ(band.keys, 7);
   EXPECT_EQ(band.left, 2);
   EXPECT_EQ(band.right, 0);
   EXPECT_EQ(band.chunk, 5);
   EXPECT_EQ(band.diagonal, 5);
-  EXPECT_EQ(call.problem.band(0).diagonal, 0);
+  EXPECT_EQ(band_of(call.problem, 0).diagonal, 0);
 }
 
-TEST(Problem, DiagonalsOfEachKind) {
+TEST(Masks, DiagonalsOfEachKind) {
   Attention call;
   call.mask.diagonal = TW_TOP_LEFT;
   ASSERT_STREQ(call.check().sentence, "");
-  EXPECT_EQ(call.problem.band(0).diagonal, 0);
+  EXPECT_EQ(band_of(call.problem, 0).diagonal, 0);
   call.mask.diagonal = TW_SHIFTED;
   call.mask.shift = -3;
   ASSERT_STREQ(call.check().sentence, "");
-  EXPECT_EQ(call.problem.band(0).diagonal, -3);
-  EXPECT_EQ(call.problem.band(0).right, core::kUnlimited);
+  EXPECT_EQ(band_of(call.problem, 0).diagonal, -3);
+  EXPECT_EQ(band_of(call.problem, 0).right, core::kUnlimited);
 }
 
-TEST(Problem, BlocksAreThoseOfTheHead) {
+TEST(Masks, BlocksAreThoseOfTheHead) {
   Attention call;
   call.request.query = call.memory.tensor(TW_FLOAT32, {2, 20, 4, 8});
   call.request.output = call.memory.tensor(TW_FLOAT32, {2, 20, 4, 16});
@@ -49,22 +49,22 @@ TEST(Problem, BlocksAreThoseOfTheHead) {
   auto* bytes = static_cast<std::uint8_t*>(call.mask.blocks.data);
   bytes[3 * 2 + 1] = 1;
   ASSERT_STREQ(call.check().sentence, "");
-  const core::BlockMask blocks = call.problem.blocks(1, 3);
+  const core::BlockMask blocks = blocks_of(call.problem, 1, 3);
   EXPECT_EQ(blocks.present, bytes + 6);
   EXPECT_FALSE(blocks.visible(15, 6));
   EXPECT_TRUE(blocks.visible(16, 6));
-  EXPECT_FALSE(call.problem.blocks(1, 2).visible(16, 6));
+  EXPECT_FALSE(blocks_of(call.problem, 1, 2).visible(16, 6));
 }
 
-TEST(Problem, NoBlocksOrNoneYetHideNothing) {
+TEST(Masks, NoBlocksOrNoneYetHideNothing) {
   Attention call;
   ASSERT_STREQ(call.check().sentence, "");
-  EXPECT_EQ(call.problem.blocks(1, 3).present, nullptr);
+  EXPECT_EQ(blocks_of(call.problem, 1, 3).present, nullptr);
   call.mask.blocks = call.memory.tensor(TW_BOOL, {2, 4, 1, 1});
   call.mask.block_query = call.mask.block_key = 16;
   call.forget_memory();
   ASSERT_STREQ(call.check().sentence, "");
-  EXPECT_EQ(call.problem.blocks(1, 3).present, nullptr);
+  EXPECT_EQ(blocks_of(call.problem, 1, 3).present, nullptr);
 }
 
 }  // namespace

@@ -1,0 +1,20 @@
+// What the environment asks for. It is read when first needed and then kept, for a program may
+// change its environment while other threads call.
+#pragma once
+
+namespace tilewise {
+
+struct Settings {
+  static constexpr int kNameBytes = 64;
+
+  char backend[kNameBytes];       // TILEWISE_BACKEND; empty: none is named
+  char instructions[kNameBytes];  // TILEWISE_CPU_ISA; empty: the best one
+  double least_share;             // TILEWISE_LEAST_SHARE; negative: the measured one
+};
+
+Settings settings();
+
+// For tests, which change the environment: it is read again.
+void forget_settings();
+
+}  // namespace tilewise
