@@ -25,7 +25,7 @@ def attend(**options: Any) -> None:
     [
         ({"cuasal": True}, "cuasal is no option of attention; did you mean causal?"),
         ({"qqqq": 1}, "qqqq is no option of attention; help(tilewise.Options) lists them."),
-        ({"causal": 1}, "causal is a int; it must be True or False."),
+        ({"causal": 1.0}, "causal is a float; it must be True or False."),
         ({"scale": "1"}, "scale is a str; it must be a real number."),
         ({"softcap": True}, "softcap is a bool; it must be a real number."),
         ({"chunk": 1.5}, "chunk is a float; it must be an integer."),
@@ -36,7 +36,7 @@ def attend(**options: Any) -> None:
         ({"bias": np.zeros(37, int)}, "bias has dtype int64; it must have one of float32"),
         ({"sinks": ["a"]}, "sinks has dtype str32; it must hold real numbers."),
         ({"workspace": 100}, "workspace is a int; pass a NumPy array"),
-        ({"return_lse": 1}, "return_lse is a int; it must be True or False."),
+        ({"return_lse": "no"}, "return_lse is a str; it must be True or False."),
         ({"out": [0.0]}, "out is a list; pass a NumPy array"),
     ],
 )
@@ -50,6 +50,8 @@ def test_wrong_types(options: dict[str, Any], sentence: str) -> None:
     ("options", "sentence"),
     [
         ({"window": (1, 2, 3)}, "window has 3 items; it must have 2."),
+        ({"causal": 2}, "causal is 2; it must be True or False."),
+        ({"causal": np.int8(-1)}, "causal is -1; it must be True or False."),
         ({"diagonal": "middle"}, "it must be 'bottom_right', 'top_left' or an integer."),
         ({"seed": -1}, "seed is -1; it must lie between 0 and 18446744073709551615."),
         ({"chunk": 2**63}, "chunk is 9223372036854775808; it must lie between"),

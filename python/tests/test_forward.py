@@ -181,6 +181,19 @@ def test_small_things_of_other_types(kind: str) -> None:
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("one", [1, np.bool_(True), np.int8(1), np.uint64(1)])
+def test_switches_of_other_types(one: Any) -> None:
+    query, key, value = arrays(dtype=np.float32)
+    np.testing.assert_array_equal(
+        tilewise.attention(query, key, value, causal=one),
+        tilewise.attention(query, key, value, causal=True),
+    )
+    np.testing.assert_array_equal(
+        tilewise.attention(query, key, value, causal=type(one)(0)),
+        tilewise.attention(query, key, value),
+    )
+
+
 def test_output_dtype() -> None:
     query, key, value = arrays(dtype=np.float16)
     wide = tilewise.attention(query, key, value, output_dtype=np.float32)
