@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ctypes import pointer
 from typing import Any
 
@@ -21,6 +22,7 @@ from tilewise._tensor import (
 )
 from tilewise.options import Settings
 
+_LARGEST_SEED = 2**64 - 1
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 
@@ -30,7 +32,7 @@ def build_options(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> 
     parts: dict[str, Any] = {
         "mask": _mask(settings, borrow),
         "scores": _scores(settings, borrow, wide),
-        "dropout": _dropout(settings),
+        "dropout": _dropout(settings, borrow),
         "queries": sequences(
             borrow,
             {
@@ -165,16 +167,37 @@ def _scores(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.S
     return scores if bytes(scores) != bytes(_abi.Scores()) else None
 
 
-def _dropout(settings: Settings) -> _abi.Dropout | None:
-    largest = 2**64 - 1
-    dropout = _abi.Dropout(
-        probability=check.real("dropout", settings.dropout),
-        seed=check.integer("seed", settings.seed, 0, largest),
-        offset=check.integer("dropout_offset", settings.dropout_offset, 0, largest),
+def require_seed(settings: Settings, verb: str) -> None:
+    """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
+    is_named = settings.seed is not None or settings.dropout_state is not None
+    if is_named or check.real("dropout", settings.dropout) == 0:
+        return
+    raise ValueError(
+        f"dropout is {settings.dropout} without a seed, so nothing says which weights attention "
+        f"dropped, and {verb}. Pick a seed yourself, for example secrets.randbits(64), and give it "
+        "to attention and here."
     )
+
+
+def _dropout(settings: Settings, borrow: Borrower) -> _abi.Dropout | None:
+    probability = check.real("dropout", settings.dropout)
+    offset = check.integer("dropout_offset", settings.dropout_offset, 0, _LARGEST_SEED)
+    dropout = _abi.Dropout(probability=probability, offset=offset)
+    if settings.seed is not None:
+        dropout.seed = check.integer("seed", settings.seed, 0, _LARGEST_SEED)
+    if settings.dropout_state is not None:
+        if settings.seed is not None or offset != 0:
+            raise ValueError(
+                "dropout_state is given beside seed or dropout_offset; it holds both, so give it "
+                "alone."
+            )
+        dropout.state = borrow.numbers("dropout_state", settings.dropout_state, 2)
+    elif settings.seed is None and probability != 0:
+        # Not from Python's or NumPy's generators, which processes that fork have in common.
+        dropout.seed = int.from_bytes(os.urandom(8), "little")
     base = check.sequence("dropout_base", settings.dropout_base, 4)
     dropout.base[:] = [check.integer("dropout_base", part) for part in base]
-    return dropout if dropout.probability != 0 else None
+    return dropout if probability != 0 else None
 
 
 def _scaling(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.Scaling | None:

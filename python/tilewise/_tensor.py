@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -66,6 +67,18 @@ class Borrower:
                 "its last dimension. Pass such an array and copy from it afterwards."
             )
         return self._describe(name, operand)
+
+    def numbers(self, name: str, array: object, length: int) -> Any:
+        """A pointer to `length` unsigned integers of 64 bits, never of a copy."""
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} is a {type(array).__name__}; pass a NumPy array of uint64.")
+        if array.dtype != np.uint64 or array.shape != (length,) or not _is_describable(array):
+            raise ValueError(
+                f"{name} has dtype {array.dtype}, shape {array.shape} and strides {array.strides}; "
+                f"it must be {length} elements of uint64 in a row, aligned, in native byte order."
+            )
+        self._held.append(array)
+        return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
 
     def _describe(self, name: str, array: Array) -> _abi.Tensor:
         self._held.append(array)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, overload
 import numpy as np
 import numpy.typing as npt
 
-from tilewise import _abi
+from tilewise import _abi, _request
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, taken
 from tilewise._tensor import (
@@ -173,7 +173,9 @@ def attention_backward(
     ((1, 3, 1, 4), None)
     """
     operands = Operands(*map(require_array, ("query", "key", "value"), (query, key, value)))
-    call = Call(settings(options), operands)
+    chosen = settings(options)
+    _request.require_seed(chosen, "its gradients need the same ones")
+    call = Call(chosen, operands)
     call.request.output = call.borrow.input("output", require_array("output", output))
     call.request.lse = call.borrow.input("lse", require_array("lse", lse))
     arriving = require_array("output_gradient", output_gradient)
@@ -222,7 +224,9 @@ def attention_probabilities(
     [[1.0, 0.0], [1.0, 1.0]]
     """
     operands = Operands(require_array("query", query), require_array("key", key), None)
-    call = Call(settings(options), operands)
+    chosen = settings(options)
+    _request.require_seed(chosen, "its probabilities say which ones")
+    call = Call(chosen, operands)
     new = np.zeros(call.extent() if out is None else 0, wide_dtype(operands.query.dtype))
     result = taken("out", out, new)
     call.request.output = call.borrow.output("out", result)

@@ -9,6 +9,8 @@ from typing import Any, Callable, Literal, Optional, TypedDict, TypeVar, Union
 
 import numpy.typing as npt
 
+from tilewise._tensor import Array
+
 Window = tuple[Optional[int], Optional[int]]
 Diagonal = Union[Literal["bottom_right", "top_left"], int]
 
@@ -42,7 +44,11 @@ class Options(TypedDict, total=False):
 
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
-      seed, dropout_offset: integers of 64 bits that pick the mask.
+      seed, dropout_offset: integers of 64 bits, at least 0, that pick what is dropped. Without a
+        seed each call of attention draws one from the operating system and keeps it to itself. To
+        get the gradients or probabilities of a call, pick a seed yourself, for example
+        secrets.randbits(64), and give it to both.
+      dropout_state: a uint64 array of seed and offset, in place of the two, read as the call runs.
       dropout_base: added to the batch, head, query and key index: for a part of a larger call.
 
     Sequences of different lengths:
@@ -79,8 +85,9 @@ class Options(TypedDict, total=False):
     softcap: float
     sinks: npt.ArrayLike | None
     dropout: float
-    seed: int
+    seed: int | None
     dropout_offset: int
+    dropout_state: Array | None
     dropout_base: tuple[int, int, int, int]
     query_offsets: npt.ArrayLike | None
     key_offsets: npt.ArrayLike | None
@@ -117,8 +124,9 @@ class Settings:
     softcap: float = 0.0
     sinks: npt.ArrayLike | None = None
     dropout: float = 0.0
-    seed: int = 0
+    seed: int | None = None
     dropout_offset: int = 0
+    dropout_state: Array | None = None
     dropout_base: tuple[int, int, int, int] = (0, 0, 0, 0)
     query_offsets: npt.ArrayLike | None = None
     key_offsets: npt.ArrayLike | None = None
