@@ -68,6 +68,32 @@ def test_explain_with_options() -> None:
     assert tilewise.explain(*SHAPES, operation="backward", **options)
 
 
+SLOPES = np.ones(4, np.float32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": np.broadcast_to(np.zeros((19, 37), np.float32), (2, 4, 19, 37))},
+        {"bias": np.zeros((4, 1, 37), np.float32)},
+        {"bias": np.zeros((37, 19), np.float32).T},
+        {"alibi_slopes": np.broadcast_to(SLOPES, (2, 4))},
+        {"alibi_slopes": np.ones((4, 2), np.float32).T, "sinks": np.ones(8, np.float32)[::2]},
+        {"sinks": np.broadcast_to(SLOPES[0], 4)},
+    ],
+)
+def test_plans_of_what_is_broadcast(options: dict[str, Any]) -> None:
+    plan = tilewise.explain(*SHAPES, operation="backward", json=True, **options)
+    size = tilewise.workspace_bytes(*SHAPES, operation="backward", **options)
+    assert plan["workspace_bytes"] == size
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+    workspace = np.empty(size, np.uint8)
+    tilewise.attention_backward(
+        output, query, key, value, output, lse, workspace=workspace, **options
+    )
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_workspace_of_shapes_and_arrays(
     operation: Literal["forward", "backward", "probabilities"],

@@ -16,6 +16,7 @@ from tilewise._tensor import (
     Borrower,
     Operand,
     default_dtype,
+    reals,
     require_array,
     wide_dtype,
 )
@@ -93,6 +94,23 @@ class Call:
         batch = query[0] if not self.is_packed else len(np.asarray(settings.query_offsets)) - 1
         return Extent(batch=batch, heads=query[-2], queries=queries, keys=keys)
 
+    def gradient_blanks(self) -> dict[str, Blank]:
+        """Shape and type of each gradient that this call can have, by its field of Gradients."""
+        blanks = {
+            name: Blank(operand.shape, default_dtype(operand.dtype))
+            for name, operand in self.operands._asdict().items()
+            if operand is not None
+        }
+        settings, wide = self.settings, wide_dtype(self.operands.query.dtype)
+        if settings.bias is not None:
+            bias = np.asarray(settings.bias)
+            blanks["bias"] = Blank(bias.shape, default_dtype(bias.dtype))
+        for name, given in (("slopes", settings.alibi_slopes), ("sinks", settings.sinks)):
+            if given is not None:
+                taken_as = reals(name, given, wide)
+                blanks[name] = Blank(taken_as.shape, taken_as.dtype)
+        return blanks
+
     def blank_results(self, operation: int) -> None:
         """Adds the results of an operation as blanks, which is enough to plan it."""
         dtype = default_dtype(self.operands.query.dtype)
@@ -105,12 +123,11 @@ class Call:
         self.request.output, self.request.lse = output, self.borrow.input("lse", lse)
         if operation == _abi.Operation.BACKWARD:
             gradients = _abi.Gradients(output=output)
-            for name, operand in self.operands._asdict().items():
-                blank = Blank(operand.shape, default_dtype(operand.dtype))
-                setattr(gradients, name, self.borrow.input(name, blank))
-            scores = self.options.scores
-            for name in ("bias", "slopes", "sinks") if scores else ():
-                setattr(gradients, name, _without_data(getattr(scores.contents, name)))
+            for name, blank in self.gradient_blanks().items():
+                shape = (
+                    (1,) * (4 - len(blank.shape)) + blank.shape if name == "bias" else blank.shape
+                )
+                setattr(gradients, name, self.borrow.input(name, Blank(shape, blank.dtype)))
             self.request.gradients = pointer(gradients)
 
     def workspace_bytes(self, operation: int) -> int:
@@ -162,12 +179,6 @@ def _longest(offsets: Any, bound: int | None, shape: tuple[int, ...]) -> int:
         return min(int(bound), shape[0])
     lengths = np.diff(np.asarray(offsets))
     return min(max(int(lengths.max()), 0), shape[0]) if lengths.size else 0
-
-
-def _without_data(tensor: Any) -> _abi.Tensor:
-    blank = _abi.Tensor.from_buffer_copy(tensor)
-    blank.data, blank.byte_offset, blank.byte_size = None, 0, 0
-    return blank
 
 
 def _new_workspace(size: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import pointer
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, Union, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +11,7 @@ import numpy.typing as npt
 from tilewise import _abi, _request
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, taken
-from tilewise._tensor import (
-    Array,
-    default_dtype,
-    reals,
-    require_array,
-    wide_dtype,
-    with_leading_ones,
-)
+from tilewise._tensor import Array, require_array, wide_dtype, with_leading_ones
 from tilewise.options import Options, settings, with_options
 
 if TYPE_CHECKING:
@@ -236,27 +229,15 @@ def attention_probabilities(
 
 def _gradient_results(call: Call, wanted: set[str], out: Gradients) -> dict[str, Array]:
     """The arrays that the wanted gradients go to, the caller's where there are some."""
-    scores = call.settings
-    shapes: dict[str, Any] = {
-        name: (operand.shape, default_dtype(operand.dtype))
-        for name, operand in call.operands._asdict().items()
-    }
-    if scores.bias is not None:
-        bias = np.asarray(scores.bias)
-        shapes["bias"] = bias.shape, default_dtype(bias.dtype)
-    wide = wide_dtype(call.operands.query.dtype)
-    for name, given in (("slopes", scores.alibi_slopes), ("sinks", scores.sinks)):
-        if given is not None:
-            taken_as = reals(name, given, wide)
-            shapes[name] = taken_as.shape, taken_as.dtype
+    blanks = call.gradient_blanks()
     results: dict[str, Array] = {}
-    for name, (shape, dtype) in shapes.items():
+    for name, blank in blanks.items():
         given = getattr(out, name)
         if given is not None:
             results[name] = require_array(f"out.{name}", given)
         elif name in wanted:
-            results[name] = call.result(shape, dtype)
+            results[name] = call.result(blank.shape, blank.dtype)
     for name in Gradients._fields:
-        if getattr(out, name) is not None and name not in shapes:
+        if getattr(out, name) is not None and name not in blanks:
             raise ValueError(f"out.{name} is given, but the call has no {name} to differentiate.")
     return results
