@@ -127,8 +127,16 @@ def _window(settings: Settings) -> tuple[int | None, int | None]:
             None if side is None else check.integer("window", side)
             for side in check.sequence("window", settings.window, 2)
         )
+    given = f"window is {(left, right)}"
     if check.flag("causal", settings.causal):
         right = 0 if right is None else min(right, 0)
+        given += " and causal is True"
+    if left is not None and right is not None and left + right < 0:
+        raise ValueError(
+            f"{given}, which hides every key. A side without a limit is None here, not -1: (None, "
+            "None) is no window, (None, 0) is causal. A negative number moves that edge past the "
+            "diagonal, so left + right must be at least 0."
+        )
     return left, right
 
 

@@ -24,9 +24,11 @@ class Options(TypedDict, total=False):
     float64, to float64 unless they are float32 arrays.
 
     Who sees whom:
-      causal: hides the keys behind the diagonal; the same as a right window of 0.
+      causal: hides the keys behind the diagonal; the same as a right window of 0. With a window
+        both hold, so that (4, 4) becomes (4, 0) and (4, -1) stays.
       window: (left, right): keys with -left <= j - i - d <= right, d being the diagonal; None is
-        no limit. Numbers may be negative: (None, -1) hides the diagonal itself.
+        no limit. Numbers may be negative: (None, -1) hides the diagonal itself. (flash_attn writes
+        -1 for no limit.) One that hides every key, such as (-1, -1), is refused.
       diagonal: "bottom_right" (the last query sees the last key), "top_left" (the first query sees
         the first key), or d itself.
       chunk: keys of the same chunk of this length alone; 0 is none.
