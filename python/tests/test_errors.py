@@ -38,6 +38,7 @@ def attend(**options: Any) -> None:
         ({"workspace": 100}, "workspace is a int; pass a NumPy array"),
         ({"return_lse": "no"}, "return_lse is a str; it must be True or False."),
         ({"out": [0.0]}, "out is a list; pass a NumPy array"),
+        ({"output_dtype": "int8"}, "output_dtype is int8; it must be one of float32, float64"),
     ],
 )
 def test_wrong_types(options: dict[str, Any], sentence: str) -> None:
@@ -150,6 +151,73 @@ def test_a_gradient_of_nothing() -> None:
     out = tilewise.Gradients(sinks=np.empty(4, np.float32))
     with pytest.raises(ValueError, match=r"out.sinks is given, but the call has no sinks"):
         tilewise.attention_backward(output, query, key, value, output, lse, out=out)
+
+
+def test_gradients_into_what_is_no_gradients() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True)
+    wrong: Any
+    for wrong in ((np.empty_like(query), None, None), {"query": np.empty_like(query)}, (), 0):
+        with pytest.raises(
+            TypeError, match=r"^out is a \w+; pass tilewise\.Gradients, for example"
+        ):
+            tilewise.attention_backward(output, query, key, value, output, lse, out=wrong)
+
+
+def test_no_gradient_at_all() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    sinks = np.ones(4, np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True, sinks=sinks)
+    names = ("query_gradient", "key_gradient", "value_gradient", "sinks_gradient")
+    switches: dict[str, Any] = dict.fromkeys(names, False)
+    with pytest.raises(ValueError, match=r"^Every gradient is switched off; leave .*") as error:
+        tilewise.attention_backward(output, query, key, value, output, lse, sinks=sinks, **switches)
+    assert f"leave at least one of {', '.join(names)} on, or" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mask", "bias"])
+def test_padding_by_sequence_gets_a_hint(name: str) -> None:
+    query, key, value = arrays(dtype=np.float32)
+    padding = np.arange(37) < [[37], [20]]
+    given = padding if name == "mask" else np.where(padding, np.float32(0), np.float32(-np.inf))
+    with pytest.raises(ValueError, match=rf"{name} has shape \(2, 37\), which is read as") as error:
+        attend(**{name: given})
+    hint = f"there are 19 queries. When it goes by sequence, as padding does, give {name}[:, None, "
+    assert hint in str(error.value)
+    options: dict[str, Any] = {name: given[:, None, None]}
+    found = tilewise.attention(query, key, value, **options)
+    wanted = tilewise.attention(query, key, value, key_lengths=[37, 20])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=rf"^{name} has shape \(1, 1, 3, 37\)"):
+        attend(**{name: np.zeros((3, 37), given.dtype)})
+
+
+@pytest.mark.parametrize(
+    "name", ["mask", "bias", "alibi_slopes", "key_lengths", "block_mask", "dropout_state", "out"]
+)
+def test_masked_arrays_of_options(name: str) -> None:
+    kinds: dict[str, Any] = {
+        "mask": np.ones((19, 37), bool),
+        "bias": np.zeros((19, 37), np.float32),
+        "alibi_slopes": np.zeros(4, np.float32),
+        "key_lengths": np.array([37, 37]),
+        "block_mask": np.ones((2, 3), bool),
+        "dropout_state": np.zeros(2, np.uint64),
+        "out": np.zeros((2, 19, 4, 24), np.float32),
+    }
+    extra: dict[str, Any] = {"block_size": (16, 16)} if name == "block_mask" else {}
+    attend(**{name: kinds[name]}, **extra)
+    with pytest.raises(TypeError, match=rf"^{name} is a masked array, and its mask would be ignor"):
+        attend(**{name: np.ma.masked_array(kinds[name])}, **extra)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_masked_arrays_of_tokens(place: int) -> None:
+    given = list(arrays(dtype=np.float32))
+    given[place] = np.ma.masked_greater(given[place], 1)
+    name = ("query", "key", "value")[place]
+    with pytest.raises(TypeError, match=rf"^{name} is a masked array.*pass {name}\.filled"):
+        tilewise.attention(*given)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,13 @@ def test_what_cannot_be_planned() -> None:
     wrong = (2.0, 3, 4, 5)
     with pytest.raises(TypeError, match=r"query's shape is a float; it must be an integer"):
         tilewise.explain(wrong, *SHAPES[1:])
-    with pytest.raises(TypeError, match=r"the tensor has dtype complex128"):
-        tilewise.explain(*SHAPES, dtype=complex)
+    for given, name in ((complex, "complex128"), ("int8", "int8"), (np.int32, "int32")):
+        with pytest.raises(TypeError, match=rf"^dtype is {name}; it must be one of float32"):
+            tilewise.explain(*SHAPES, dtype=given)
+    wrong = "float33"
+    with pytest.raises(
+        TypeError, match=r"^dtype is 'float33', which NumPy does not know; bfloat16"
+    ):
+        tilewise.workspace_bytes(*SHAPES, dtype=wrong)
     with pytest.raises(ValueError, match=r"heads"):
         tilewise.explain((2, 19, 3, 16), *SHAPES[1:])

@@ -58,6 +58,21 @@ class Call:
         wide = wide_dtype(operands.query.dtype)
         self.options = _request.build_options(settings, self.borrow, wide)
         self.request.options = pointer(self.options)
+        for name, given in (("mask", settings.mask), ("bias", settings.bias)):
+            if given is not None:
+                self._check_rows(name, np.shape(given))
+
+    def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
+        """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
+        if len(shape) != 2 or self.is_packed:
+            return
+        batch, _, queries, keys = self.extent()
+        if shape == (batch, keys) and batch not in (1, queries):
+            raise ValueError(
+                f"{name} has shape {shape}, which is read as (queries, keys), but there are "
+                f"{queries} queries. When it goes by sequence, as padding does, give "
+                f"{name}[:, None, None], of shape (batch, 1, 1, keys)."
+            )
 
     @property
     def writes_every_row(self) -> bool:

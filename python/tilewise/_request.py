@@ -18,6 +18,7 @@ from tilewise._tensor import (
     integers,
     reals,
     require_array,
+    unmasked,
     with_leading_ones,
 )
 from tilewise.options import Settings
@@ -97,7 +98,7 @@ def bias_view(settings: Settings) -> Array | None:
     """The bias in four dimensions, not copied: its gradient has to have the same shape."""
     if settings.bias is None:
         return None
-    return with_leading_ones("bias", require_array("bias", np.asarray(settings.bias)), 4)
+    return with_leading_ones("bias", require_array("bias", unmasked("bias", settings.bias)), 4)
 
 
 def _mask(settings: Settings, borrow: Borrower) -> _abi.Mask | None:

@@ -72,6 +72,7 @@ class Borrower:
         """A pointer to `length` unsigned integers of 64 bits, never of a copy."""
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} is a {type(array).__name__}; pass a NumPy array of uint64.")
+        array = unmasked(name, array)
         if array.dtype != np.uint64 or array.shape != (length,) or not _is_describable(array):
             raise ValueError(
                 f"{name} has dtype {array.dtype}, shape {array.shape} and strides {array.strides}; "
@@ -117,7 +118,31 @@ def require_array(name: str, value: object) -> Array:
         raise TypeError(
             f"{name} has dtype {value.dtype.name}; it must have one of {', '.join(_FLOATS)}."
         )
-    return value
+    return unmasked(name, value)
+
+
+def unmasked(name: str, value: npt.ArrayLike) -> Array:
+    """`value` as an array, unless its mask would be lost on the way."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be ignored; pass {name}.filled(...) or "
+            f"{name}.data. What hides keys is the option mask."
+        )
+    return np.asarray(value)
+
+
+def float_dtype(name: str, value: npt.DTypeLike) -> np.dtype[Any]:
+    """`value` as a NumPy dtype, when it is one of the float types."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {value!r}, which NumPy does not know; bfloat16, float8_e4m3fn and "
+            "float8_e5m2 are known once ml_dtypes is imported."
+        ) from None
+    if dtype.name not in _FLOATS:
+        raise TypeError(f"{name} is {dtype.name}; it must be one of {', '.join(_FLOATS)}.")
+    return dtype
 
 
 def require_operand(name: str, value: object) -> Operand:
@@ -129,7 +154,7 @@ def require_operand(name: str, value: object) -> Operand:
 
 
 def booleans(name: str, value: npt.ArrayLike) -> Array:
-    array = np.asarray(value)
+    array = unmasked(name, value)
     if array.dtype != np.bool_:
         raise TypeError(
             f"{name} has dtype {array.dtype.name}; it must be bool, where True means visible. "
@@ -140,7 +165,7 @@ def booleans(name: str, value: npt.ArrayLike) -> Array:
 
 def integers(name: str, value: npt.ArrayLike) -> Array:
     """int32 and int64 as they are, other integers as int64."""
-    array = np.asarray(value)
+    array = unmasked(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype.name}; it must hold integers.")
     if array.dtype.name in ("int32", "int64"):
@@ -152,7 +177,7 @@ def integers(name: str, value: npt.ArrayLike) -> Array:
 
 def reals(name: str, value: npt.ArrayLike, wide: np.dtype[Any]) -> Array:
     """Slopes, sinks or factors, as the library takes them: float32 as it is, the rest as `wide`."""
-    array = np.asarray(value)
+    array = unmasked(name, value)
     if array.dtype.name not in _FLOATS and array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype.name}; it must hold real numbers.")
     return array.astype(np.float32 if array.dtype.name == "float32" else wide, copy=False)

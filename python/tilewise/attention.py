@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tilewise import _abi, _request
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, taken
-from tilewise._tensor import Array, require_array, wide_dtype, with_leading_ones
+from tilewise._tensor import Array, float_dtype, require_array, wide_dtype, with_leading_ones
 from tilewise.options import Options, settings, with_options
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def attention(
     call = Call(settings(options), operands)
     if out is not None and output_dtype is not None:
         raise ValueError("out and output_dtype are both given; out already has a type.")
-    dtype = None if output_dtype is None else np.dtype(output_dtype)
+    dtype = None if output_dtype is None else float_dtype("output_dtype", output_dtype)
     output = (
         require_array("out", out) if out is not None else call.result(call.output_shape(), dtype)
     )
@@ -185,7 +185,7 @@ def attention_backward(
         "sinks": sinks_gradient,
     }
     wanted = {name for name, flag in flags.items() if check.flag(f"{name}_gradient", flag)}
-    results = _gradient_results(call, wanted, out or Gradients())
+    results = _gradient_results(call, wanted, out)
     for name, array in results.items():
         view = with_leading_ones(name, array, 4) if name == "bias" else array
         setattr(gradients, name, call.borrow.output(f"{name} gradient", view))
@@ -227,8 +227,15 @@ def attention_probabilities(
     return result
 
 
-def _gradient_results(call: Call, wanted: set[str], out: Gradients) -> dict[str, Array]:
+def _gradient_results(call: Call, wanted: set[str], out: Gradients | None) -> dict[str, Array]:
     """The arrays that the wanted gradients go to, the caller's where there are some."""
+    if out is None:
+        out = Gradients()
+    if not isinstance(out, Gradients):
+        raise TypeError(
+            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
+            "tilewise.Gradients(query=an_array)."
+        )
     blanks = call.gradient_blanks()
     results: dict[str, Array] = {}
     for name, blank in blanks.items():
@@ -240,4 +247,10 @@ def _gradient_results(call: Call, wanted: set[str], out: Gradients) -> dict[str,
     for name in Gradients._fields:
         if getattr(out, name) is not None and name not in blanks:
             raise ValueError(f"out.{name} is given, but the call has no {name} to differentiate.")
+    if not results:
+        switches = ", ".join(f"{name}_gradient" for name in blanks)
+        raise ValueError(
+            f"Every gradient is switched off; leave at least one of {switches} on, or give an "
+            "array in out."
+        )
     return results
