@@ -24,6 +24,7 @@ from tilewise._tensor import (
 from tilewise.options import Settings
 
 _LARGEST_SEED = 2**64 - 1
+_NO_MASK, _NO_SCORES = bytes(_abi.Mask()), bytes(_abi.Scores())
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 
@@ -118,7 +119,7 @@ def _mask(settings: Settings, borrow: Borrower) -> _abi.Mask | None:
         mask.blocks = borrow.input("block_mask", blocks)
     elif settings.block_size is not None:
         raise ValueError("block_size is given without a block_mask; give both or neither.")
-    return mask if bytes(mask) != bytes(_abi.Mask()) else None
+    return mask if bytes(mask) != _NO_MASK else None
 
 
 def _window(settings: Settings) -> tuple[int | None, int | None]:
@@ -173,7 +174,7 @@ def _scores(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.S
     if settings.sinks is not None:
         sinks = reals("sinks", settings.sinks, wide)
         scores.sinks = borrow.input("sinks", sinks)
-    return scores if bytes(scores) != bytes(_abi.Scores()) else None
+    return scores if bytes(scores) != _NO_SCORES else None
 
 
 def require_seed(settings: Settings, verb: str) -> None:

@@ -109,9 +109,9 @@ class Options(TypedDict, total=False):
     threads: int
 
 
-@dataclass(frozen=True)
+@dataclass  # Not frozen: each call makes one, and frozen that takes five times as long.
 class Settings:
-    """Options with their defaults filled in."""
+    """Options with their defaults filled in; nobody changes them afterwards."""
 
     scale: float | None = None
     causal: bool = False
