@@ -90,6 +90,13 @@ inline tw_gradients lowered(const Gradients& from) {
   return to;
 }
 
+inline bool any_given(const Gradients& g) {
+  for (const Tensor* tensor :
+       {&g.output, &g.lse, &g.query, &g.key, &g.value, &g.bias, &g.slopes, &g.sinks})
+    if (tensor->rank != 0) return true;
+  return false;
+}
+
 inline tw_rotation lowered(const Rotation& from) {
   auto to = sized<tw_rotation>();
   to.cosine = from.cosine;
@@ -123,7 +130,8 @@ class Lowered {
         keys_(lowered(from.keys)),
         cache_(lowered(from.cache)),
         scaling_(lowered(from.scaling)),
-        gradients_(lowered(from.gradients)) {
+        gradients_(lowered(from.gradients)),
+        has_gradients_(any_given(from.gradients)) {
     options_ = sized<tw_options>();
     options_.mask = &mask_;
     options_.scores = &scores_;
@@ -144,8 +152,9 @@ class Lowered {
   Lowered(const Lowered&) = delete;
   Lowered& operator=(const Lowered&) = delete;
 
+  // Gradients that are given go along with every operation; the C face says which may have them.
   const tw_request* for_operation(tw_operation operation) {
-    request_.gradients = operation == TW_BACKWARD ? &gradients_ : nullptr;
+    request_.gradients = operation == TW_BACKWARD || has_gradients_ ? &gradients_ : nullptr;
     return &request_;
   }
 
@@ -157,6 +166,7 @@ class Lowered {
   tw_cache cache_;
   tw_scaling scaling_;
   tw_gradients gradients_;
+  bool has_gradients_;
   tw_options options_;
   tw_request request_;
 };

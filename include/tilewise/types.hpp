@@ -121,7 +121,7 @@ struct Request {
   Cache cache{};
   Scaling scaling{};
   bool deterministic = false;
-  Gradients gradients{};  // backward only
+  Gradients gradients{};  // backward only: other calls refuse them
 };
 
 // Where a call runs. Without a workspace, each call here allocates one for itself; give one, of the

@@ -208,3 +208,43 @@ def test_float8() -> None:
     for name, gradient in wanted.items():
         assert getattr(found, name).dtype == ml_dtypes.bfloat16
         assert_close(getattr(found, name), gradient, 5e-2)
+
+
+def test_float8_with_factors() -> None:
+    """Gradients are with respect to factor * element, so no factor is left in them."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    query, key, value = arrays(dtype=ml_dtypes.float8_e4m3fn)
+    factors = np.array([[0.25, 4], [2, 0.5]], np.float32)
+    options: dict[str, Any] = {"key_factor": factors, "value_factor": factors[::-1]}
+    options["query_factor"] = 0.5
+    output, lse = tilewise.attention(
+        query, key, value, return_lse=True, output_dtype=np.float32, **options
+    )
+    arriving = np.random.default_rng(3).standard_normal(output.shape).astype(np.float32)
+    out = tilewise.Gradients(*(np.empty(each.shape, np.float32) for each in (query, key, value)))
+    found = tilewise.attention_backward(
+        arriving, query, key, value, output, lse, out=out, **options
+    )
+    by_head = factors[:, None, :, None]
+    meant = (
+        query.astype(np.float64) * 0.5,
+        key.astype(np.float64) * by_head,
+        value.astype(np.float64) * by_head[::-1],
+    )
+    for name, gradient in Attention(*meant).gradients(arriving).items():
+        assert_close(getattr(found, name), gradient, 1e-5)
+
+
+def test_lse_of_a_row_that_sees_only_the_sink() -> None:
+    query, key, value = arrays(queries=8, keys=3)
+    options: dict[str, Any] = {"causal": True, "sinks": SINKS}
+    output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+    arriving = np.zeros_like(lse)
+    arriving[:, :, :5] = np.random.default_rng(3).standard_normal((2, 4, 5))
+    found = tilewise.attention_backward(
+        np.zeros_like(output), query, key, value, output, lse, lse_gradient=arriving, **options
+    )
+    assert found.sinks is not None
+    assert_close(found.sinks, arriving.sum((0, 2)), 1e-6)
+    for name in ("query", "key", "value"):
+        assert not getattr(found, name).any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from typing import Any
 
 import numpy as np
@@ -63,3 +65,78 @@ def test_zero_is_none() -> None:
         tilewise.attention(query, key, value, dropout=0.0, seed=3),
         tilewise.attention(query, key, value),
     )
+
+
+def run_without_a_seed(query: Array, key: Array, value: Array) -> Array:
+    return tilewise.attention(query, key, value, dropout=PROBABILITY)
+
+
+def test_without_a_seed_each_call_draws_another_mask() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    drawn = [run_without_a_seed(query, key, value) for _ in range(4)]
+    for one, other in itertools.combinations(drawn, 2):
+        assert (one != other).any()
+
+
+def test_seeds_are_not_drawn_from_generators_that_forks_have_in_common() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    drawn = []
+    for _ in range(2):
+        random.seed(1)
+        np.random.seed(1)
+        drawn.append(run_without_a_seed(query, key, value))
+    assert (drawn[0] != drawn[1]).any()
+
+
+def test_what_belongs_to_another_call_needs_its_seed() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True, dropout=PROBABILITY)
+    options: Any
+    for options in ({"dropout": PROBABILITY}, {"dropout": PROBABILITY, "seed": None}):
+        with pytest.raises(
+            ValueError, match=r"^dropout is 0\.25 without a seed.*same ones\. Pick a"
+        ):
+            tilewise.attention_backward(output, query, key, value, output, lse, **options)
+        with pytest.raises(ValueError, match=r"^dropout is 0\.25 without a seed.*Pick a seed"):
+            tilewise.attention_probabilities(query, key, **options)
+    shapes = query.shape, key.shape, value.shape
+    assert tilewise.workspace_bytes(*shapes, operation="backward", dropout=PROBABILITY) > 0
+
+
+def test_seeds_that_are_given_as_a_state() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    wanted = tilewise.attention(query, key, value, **OPTIONS)
+    state = np.array([OPTIONS["seed"], OPTIONS["dropout_offset"]], np.uint64)
+    options: dict[str, Any] = {"dropout": PROBABILITY, "dropout_state": state}
+    output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+    np.testing.assert_array_equal(output, wanted)
+    np.testing.assert_array_equal(
+        tilewise.attention_backward(output, query, key, value, output, lse, **options).value,
+        tilewise.attention_backward(output, query, key, value, output, lse, **OPTIONS).value,
+    )
+    np.testing.assert_array_equal(
+        tilewise.attention_probabilities(query, key, **options) > 0, kept(query, key)
+    )
+    state[1] += 1
+    assert (tilewise.attention(query, key, value, **options) != wanted).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"seed": 1}, ValueError, "dropout_state is given beside seed or dropout_offset"),
+        ({"dropout_offset": 1}, ValueError, "dropout_state is given beside seed"),
+        ({"dropout_state": [1, 2]}, TypeError, "dropout_state is a list; pass a NumPy array"),
+        ({"dropout_state": np.zeros(3, np.uint64)}, ValueError, r"has dtype uint64, shape \(3,\)"),
+        ({"dropout_state": np.zeros(2, np.int64)}, ValueError, "dropout_state has dtype int64"),
+        ({"dropout_state": np.zeros(4, np.uint64)[::2]}, ValueError, r"strides \(16,\)"),
+        ({"dropout_state": np.zeros(2, ">u8")}, ValueError, "dropout_state has dtype >u8"),
+    ],
+)
+def test_states_that_are_refused(
+    options: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    query, key, value = arrays(dtype=np.float32)
+    options = {"dropout_state": np.zeros(2, np.uint64), **options}
+    with pytest.raises(error, match=sentence):
+        tilewise.attention(query, key, value, dropout=PROBABILITY, **options)

@@ -25,7 +25,7 @@ def attend(**options: Any) -> None:
     [
         ({"cuasal": True}, "cuasal is no option of attention; did you mean causal?"),
         ({"qqqq": 1}, "qqqq is no option of attention; help(tilewise.Options) lists them."),
-        ({"causal": 1}, "causal is a int; it must be True or False."),
+        ({"causal": 1.0}, "causal is a float; it must be True or False."),
         ({"scale": "1"}, "scale is a str; it must be a real number."),
         ({"softcap": True}, "softcap is a bool; it must be a real number."),
         ({"chunk": 1.5}, "chunk is a float; it must be an integer."),
@@ -36,8 +36,9 @@ def attend(**options: Any) -> None:
         ({"bias": np.zeros(37, int)}, "bias has dtype int64; it must have one of float32"),
         ({"sinks": ["a"]}, "sinks has dtype str32; it must hold real numbers."),
         ({"workspace": 100}, "workspace is a int; pass a NumPy array"),
-        ({"return_lse": 1}, "return_lse is a int; it must be True or False."),
+        ({"return_lse": "no"}, "return_lse is a str; it must be True or False."),
         ({"out": [0.0]}, "out is a list; pass a NumPy array"),
+        ({"output_dtype": "int8"}, "output_dtype is int8; it must be one of float32, float64"),
     ],
 )
 def test_wrong_types(options: dict[str, Any], sentence: str) -> None:
@@ -50,6 +51,16 @@ def test_wrong_types(options: dict[str, Any], sentence: str) -> None:
     ("options", "sentence"),
     [
         ({"window": (1, 2, 3)}, "window has 3 items; it must have 2."),
+        ({"causal": 2}, "causal is 2; it must be True or False."),
+        ({"causal": np.int8(-1)}, "causal is -1; it must be True or False."),
+        ({"window": (-1, -1)}, "window is (-1, -1), which hides every key. A side without a limit"),
+        ({"window": (-1, 0)}, "window is (-1, 0), which hides every key."),
+        ({"window": (3, -4)}, "window is (3, -4), which hides every key."),
+        (
+            {"window": (-1, None), "causal": True},
+            "window is (-1, None) and causal is True, which hides every key.",
+        ),
+        ({"window": (-1, 5), "causal": 1}, "window is (-1, 5) and causal is True, which hides"),
         ({"diagonal": "middle"}, "it must be 'bottom_right', 'top_left' or an integer."),
         ({"seed": -1}, "seed is -1; it must lie between 0 and 18446744073709551615."),
         ({"chunk": 2**63}, "chunk is 9223372036854775808; it must lie between"),
@@ -140,6 +151,73 @@ def test_a_gradient_of_nothing() -> None:
     out = tilewise.Gradients(sinks=np.empty(4, np.float32))
     with pytest.raises(ValueError, match=r"out.sinks is given, but the call has no sinks"):
         tilewise.attention_backward(output, query, key, value, output, lse, out=out)
+
+
+def test_gradients_into_what_is_no_gradients() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True)
+    wrong: Any
+    for wrong in ((np.empty_like(query), None, None), {"query": np.empty_like(query)}, (), 0):
+        with pytest.raises(
+            TypeError, match=r"^out is a \w+; pass tilewise\.Gradients, for example"
+        ):
+            tilewise.attention_backward(output, query, key, value, output, lse, out=wrong)
+
+
+def test_no_gradient_at_all() -> None:
+    query, key, value = arrays(dtype=np.float32)
+    sinks = np.ones(4, np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True, sinks=sinks)
+    names = ("query_gradient", "key_gradient", "value_gradient", "sinks_gradient")
+    switches: dict[str, Any] = dict.fromkeys(names, False)
+    with pytest.raises(ValueError, match=r"^Every gradient is switched off; leave .*") as error:
+        tilewise.attention_backward(output, query, key, value, output, lse, sinks=sinks, **switches)
+    assert f"leave at least one of {', '.join(names)} on, or" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mask", "bias"])
+def test_padding_by_sequence_gets_a_hint(name: str) -> None:
+    query, key, value = arrays(dtype=np.float32)
+    padding = np.arange(37) < [[37], [20]]
+    given = padding if name == "mask" else np.where(padding, np.float32(0), np.float32(-np.inf))
+    with pytest.raises(ValueError, match=rf"{name} has shape \(2, 37\), which is read as") as error:
+        attend(**{name: given})
+    hint = f"there are 19 queries. When it goes by sequence, as padding does, give {name}[:, None, "
+    assert hint in str(error.value)
+    options: dict[str, Any] = {name: given[:, None, None]}
+    found = tilewise.attention(query, key, value, **options)
+    wanted = tilewise.attention(query, key, value, key_lengths=[37, 20])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=rf"^{name} has shape \(1, 1, 3, 37\)"):
+        attend(**{name: np.zeros((3, 37), given.dtype)})
+
+
+@pytest.mark.parametrize(
+    "name", ["mask", "bias", "alibi_slopes", "key_lengths", "block_mask", "dropout_state", "out"]
+)
+def test_masked_arrays_of_options(name: str) -> None:
+    kinds: dict[str, Any] = {
+        "mask": np.ones((19, 37), bool),
+        "bias": np.zeros((19, 37), np.float32),
+        "alibi_slopes": np.zeros(4, np.float32),
+        "key_lengths": np.array([37, 37]),
+        "block_mask": np.ones((2, 3), bool),
+        "dropout_state": np.zeros(2, np.uint64),
+        "out": np.zeros((2, 19, 4, 24), np.float32),
+    }
+    extra: dict[str, Any] = {"block_size": (16, 16)} if name == "block_mask" else {}
+    attend(**{name: kinds[name]}, **extra)
+    with pytest.raises(TypeError, match=rf"^{name} is a masked array, and its mask would be ignor"):
+        attend(**{name: np.ma.masked_array(kinds[name])}, **extra)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_masked_arrays_of_tokens(place: int) -> None:
+    given = list(arrays(dtype=np.float32))
+    given[place] = np.ma.masked_greater(given[place], 1)
+    name = ("query", "key", "value")[place]
+    with pytest.raises(TypeError, match=rf"^{name} is a masked array.*pass {name}\.filled"):
+        tilewise.attention(*given)
 
 
 @pytest.mark.parametrize(

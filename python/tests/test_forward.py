@@ -38,13 +38,25 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"window": (None, -1)},
         {"seen": visible(QUERIES, KEYS, right=-1, diagonal=18)},
     ),
+    "window ahead": (
+        {"window": (-1, 5)},
+        {"seen": visible(QUERIES, KEYS, left=-1, right=5, diagonal=18)},
+    ),
+    "window of one distance": (
+        {"window": (2, -2)},
+        {"seen": visible(QUERIES, KEYS, left=2, right=-2, diagonal=18)},
+    ),
+    "window to both sides, causal": (
+        {"window": (4, 4), "causal": True},
+        {"seen": visible(QUERIES, KEYS, left=4, right=0, diagonal=18)},
+    ),
     "window of the left, causal": (
         {"window": (4, None), "causal": True},
         {"seen": visible(QUERIES, KEYS, left=4, right=0, diagonal=18)},
     ),
     "window behind, causal": (
-        {"window": (6, -2), "causal": True},
-        {"seen": visible(QUERIES, KEYS, left=6, right=-2, diagonal=18)},
+        {"window": (4, -1), "causal": True},
+        {"seen": visible(QUERIES, KEYS, left=4, right=-1, diagonal=18)},
     ),
     "chunk": (
         {"chunk": 5, "diagonal": "top_left"},
@@ -179,6 +191,19 @@ def test_small_things_of_other_types(kind: str) -> None:
         query, key, value, sinks=SINKS, alibi_slopes=SLOPES, key_lengths=lengths
     )
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("one", [1, np.bool_(True), np.int8(1), np.uint64(1)])
+def test_switches_of_other_types(one: Any) -> None:
+    query, key, value = arrays(dtype=np.float32)
+    np.testing.assert_array_equal(
+        tilewise.attention(query, key, value, causal=one),
+        tilewise.attention(query, key, value, causal=True),
+    )
+    np.testing.assert_array_equal(
+        tilewise.attention(query, key, value, causal=type(one)(0)),
+        tilewise.attention(query, key, value),
+    )
 
 
 def test_output_dtype() -> None:

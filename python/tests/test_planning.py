@@ -68,6 +68,32 @@ def test_explain_with_options() -> None:
     assert tilewise.explain(*SHAPES, operation="backward", **options)
 
 
+SLOPES = np.ones(4, np.float32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": np.broadcast_to(np.zeros((19, 37), np.float32), (2, 4, 19, 37))},
+        {"bias": np.zeros((4, 1, 37), np.float32)},
+        {"bias": np.zeros((37, 19), np.float32).T},
+        {"alibi_slopes": np.broadcast_to(SLOPES, (2, 4))},
+        {"alibi_slopes": np.ones((4, 2), np.float32).T, "sinks": np.ones(8, np.float32)[::2]},
+        {"sinks": np.broadcast_to(SLOPES[0], 4)},
+    ],
+)
+def test_plans_of_what_is_broadcast(options: dict[str, Any]) -> None:
+    plan = tilewise.explain(*SHAPES, operation="backward", json=True, **options)
+    size = tilewise.workspace_bytes(*SHAPES, operation="backward", **options)
+    assert plan["workspace_bytes"] == size
+    query, key, value = arrays(dtype=np.float32)
+    output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
+    workspace = np.empty(size, np.uint8)
+    tilewise.attention_backward(
+        output, query, key, value, output, lse, workspace=workspace, **options
+    )
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_workspace_of_shapes_and_arrays(
     operation: Literal["forward", "backward", "probabilities"],
@@ -83,7 +109,13 @@ def test_what_cannot_be_planned() -> None:
     wrong = (2.0, 3, 4, 5)
     with pytest.raises(TypeError, match=r"query's shape is a float; it must be an integer"):
         tilewise.explain(wrong, *SHAPES[1:])
-    with pytest.raises(TypeError, match=r"the tensor has dtype complex128"):
-        tilewise.explain(*SHAPES, dtype=complex)
+    for given, name in ((complex, "complex128"), ("int8", "int8"), (np.int32, "int32")):
+        with pytest.raises(TypeError, match=rf"^dtype is {name}; it must be one of float32"):
+            tilewise.explain(*SHAPES, dtype=given)
+    wrong = "float33"
+    with pytest.raises(
+        TypeError, match=r"^dtype is 'float33', which NumPy does not know; bfloat16"
+    ):
+        tilewise.workspace_bytes(*SHAPES, dtype=wrong)
     with pytest.raises(ValueError, match=r"heads"):
         tilewise.explain((2, 19, 3, 16), *SHAPES[1:])

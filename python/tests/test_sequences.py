@@ -217,3 +217,31 @@ def test_batch_index() -> None:
     index = np.array([2, 0])
     output = tilewise.attention(query[:2], key, value, cache_batch_index=index)
     assert_close(output, Attention(query[:2], key[index], value[index]).output, 1e-13)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"key_lengths": [3]}, 16),
+        ({"key_lengths": [3], "max_key_length": 3}, 3),
+        ({"key_lengths": [3], "max_key_length": 40}, 16),
+        ({"key_lengths": [3], "page_table": [[2]]}, 16),
+        ({"key_lengths": [3], "page_table": [[2, 1]]}, 32),
+        ({"key_lengths": [3], "page_table": [[2]], "max_key_length": 3}, 3),
+        ({"key_lengths": [3], "page_table": [[2]], "max_key_length": 40}, 16),
+        ({"key_offsets": [0, 7]}, 7),
+        ({"key_offsets": [0, 7], "key_lengths": [3], "key_start": [1]}, 7),
+        ({"key_offsets": [0, 7], "max_key_length": 9}, 9),
+        ({"key_offsets": [0, 7], "max_key_length": 40}, 16),
+    ],
+)
+def test_how_large_a_mask_over_keys_with_a_bound_is(options: dict[str, Any], needed: int) -> None:
+    query = np.ones((1, 2, 1, 8), np.float32)
+    pages = np.ones((4, 16, 1, 8), np.float32)
+    key = pages[0] if "key_offsets" in options else pages
+    if "page_table" not in options and "key_offsets" not in options:
+        options = {**options, "cache_batch_index": [1]}
+    tilewise.attention(query, key, key, mask=np.ones((2, needed), bool), **options)
+    tilewise.attention(query, key, key, mask=np.ones((2, needed + 1), bool), **options)
+    with pytest.raises(ValueError, match=rf"^mask has shape .* at least {needed} or 1\)"):
+        tilewise.attention(query, key, key, mask=np.ones((2, needed - 1), bool), **options)

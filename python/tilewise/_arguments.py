@@ -29,9 +29,14 @@ def real(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is a {type(value).__name__}; it must be True or False.")
-    return bool(value)
+    """`value` as a bool; 0 and 1 are taken too, as C and NumPy write them, and nothing else is."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        if value in (0, 1):
+            return bool(value)
+        raise ValueError(f"{name} is {value}; it must be True or False.")
+    raise TypeError(f"{name} is a {type(value).__name__}; it must be True or False.")
 
 
 def sequence(name: str, value: Any, length: int) -> tuple[Any, ...]:

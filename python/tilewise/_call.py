@@ -16,6 +16,7 @@ from tilewise._tensor import (
     Borrower,
     Operand,
     default_dtype,
+    reals,
     require_array,
     wide_dtype,
 )
@@ -57,6 +58,21 @@ class Call:
         wide = wide_dtype(operands.query.dtype)
         self.options = _request.build_options(settings, self.borrow, wide)
         self.request.options = pointer(self.options)
+        for name, given in (("mask", settings.mask), ("bias", settings.bias)):
+            if given is not None:
+                self._check_rows(name, np.shape(given))
+
+    def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
+        """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
+        if len(shape) != 2 or self.is_packed:
+            return
+        batch, _, queries, keys = self.extent()
+        if shape == (batch, keys) and batch not in (1, queries):
+            raise ValueError(
+                f"{name} has shape {shape}, which is read as (queries, keys), but there are "
+                f"{queries} queries. When it goes by sequence, as padding does, give "
+                f"{name}[:, None, None], of shape (batch, 1, 1, keys)."
+            )
 
     @property
     def writes_every_row(self) -> bool:
@@ -93,6 +109,23 @@ class Call:
         batch = query[0] if not self.is_packed else len(np.asarray(settings.query_offsets)) - 1
         return Extent(batch=batch, heads=query[-2], queries=queries, keys=keys)
 
+    def gradient_blanks(self) -> dict[str, Blank]:
+        """Shape and type of each gradient that this call can have, by its field of Gradients."""
+        blanks = {
+            name: Blank(operand.shape, default_dtype(operand.dtype))
+            for name, operand in self.operands._asdict().items()
+            if operand is not None
+        }
+        settings, wide = self.settings, wide_dtype(self.operands.query.dtype)
+        if settings.bias is not None:
+            bias = np.asarray(settings.bias)
+            blanks["bias"] = Blank(bias.shape, default_dtype(bias.dtype))
+        for name, given in (("slopes", settings.alibi_slopes), ("sinks", settings.sinks)):
+            if given is not None:
+                taken_as = reals(name, given, wide)
+                blanks[name] = Blank(taken_as.shape, taken_as.dtype)
+        return blanks
+
     def blank_results(self, operation: int) -> None:
         """Adds the results of an operation as blanks, which is enough to plan it."""
         dtype = default_dtype(self.operands.query.dtype)
@@ -105,12 +138,11 @@ class Call:
         self.request.output, self.request.lse = output, self.borrow.input("lse", lse)
         if operation == _abi.Operation.BACKWARD:
             gradients = _abi.Gradients(output=output)
-            for name, operand in self.operands._asdict().items():
-                blank = Blank(operand.shape, default_dtype(operand.dtype))
-                setattr(gradients, name, self.borrow.input(name, blank))
-            scores = self.options.scores
-            for name in ("bias", "slopes", "sinks") if scores else ():
-                setattr(gradients, name, _without_data(getattr(scores.contents, name)))
+            for name, blank in self.gradient_blanks().items():
+                shape = (
+                    (1,) * (4 - len(blank.shape)) + blank.shape if name == "bias" else blank.shape
+                )
+                setattr(gradients, name, self.borrow.input(name, Blank(shape, blank.dtype)))
             self.request.gradients = pointer(gradients)
 
     def workspace_bytes(self, operation: int) -> int:
@@ -162,12 +194,6 @@ def _longest(offsets: Any, bound: int | None, shape: tuple[int, ...]) -> int:
         return min(int(bound), shape[0])
     lengths = np.diff(np.asarray(offsets))
     return min(max(int(lengths.max()), 0), shape[0]) if lengths.size else 0
-
-
-def _without_data(tensor: Any) -> _abi.Tensor:
-    blank = _abi.Tensor.from_buffer_copy(tensor)
-    blank.data, blank.byte_offset, blank.byte_size = None, 0, 0
-    return blank
 
 
 def _new_workspace(size: int) -> Array:

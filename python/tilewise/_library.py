@@ -11,6 +11,7 @@ from typing import Any
 from tilewise import _abi, _names
 
 _MESSAGE_BYTES = 2048
+_Message = ctypes.c_char * _MESSAGE_BYTES
 _ERRORS: dict[int, type[Exception]] = {
     _abi.Status.INVALID: ValueError,
     _abi.Status.UNSUPPORTED: NotImplementedError,
@@ -52,7 +53,7 @@ _library = load(library_path())
 
 def call(name: str, *arguments: Any) -> None:
     """Calls a function that ends in (message, message_bytes); raises what its status stands for."""
-    message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+    message = _Message()
     status: int = getattr(_library, name)(*arguments, message, _MESSAGE_BYTES)
     if status != _abi.Status.OK:
         sentence = _names.in_python(message.value.decode("utf-8", "replace"))

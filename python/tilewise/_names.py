@@ -20,6 +20,7 @@ _NAMES = {
     "scores.sinks": "sinks",
     "dropout.probability": "dropout",
     "dropout.base": "dropout_base",
+    "dropout.state": "dropout_state",
     "queries.offsets": "query_offsets",
     "queries.used": "query_lengths",
     "queries.start": "query_start",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ctypes import pointer
 from typing import Any
 
@@ -17,10 +18,13 @@ from tilewise._tensor import (
     integers,
     reals,
     require_array,
+    unmasked,
     with_leading_ones,
 )
 from tilewise.options import Settings
 
+_LARGEST_SEED = 2**64 - 1
+_NO_MASK, _NO_SCORES = bytes(_abi.Mask()), bytes(_abi.Scores())
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 
@@ -30,7 +34,7 @@ def build_options(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> 
     parts: dict[str, Any] = {
         "mask": _mask(settings, borrow),
         "scores": _scores(settings, borrow, wide),
-        "dropout": _dropout(settings),
+        "dropout": _dropout(settings, borrow),
         "queries": sequences(
             borrow,
             {
@@ -95,7 +99,7 @@ def bias_view(settings: Settings) -> Array | None:
     """The bias in four dimensions, not copied: its gradient has to have the same shape."""
     if settings.bias is None:
         return None
-    return with_leading_ones("bias", require_array("bias", np.asarray(settings.bias)), 4)
+    return with_leading_ones("bias", require_array("bias", unmasked("bias", settings.bias)), 4)
 
 
 def _mask(settings: Settings, borrow: Borrower) -> _abi.Mask | None:
@@ -115,7 +119,7 @@ def _mask(settings: Settings, borrow: Borrower) -> _abi.Mask | None:
         mask.blocks = borrow.input("block_mask", blocks)
     elif settings.block_size is not None:
         raise ValueError("block_size is given without a block_mask; give both or neither.")
-    return mask if bytes(mask) != bytes(_abi.Mask()) else None
+    return mask if bytes(mask) != _NO_MASK else None
 
 
 def _window(settings: Settings) -> tuple[int | None, int | None]:
@@ -125,8 +129,16 @@ def _window(settings: Settings) -> tuple[int | None, int | None]:
             None if side is None else check.integer("window", side)
             for side in check.sequence("window", settings.window, 2)
         )
+    given = f"window is {(left, right)}"
     if check.flag("causal", settings.causal):
         right = 0 if right is None else min(right, 0)
+        given += " and causal is True"
+    if left is not None and right is not None and left + right < 0:
+        raise ValueError(
+            f"{given}, which hides every key. A side without a limit is None here, not -1: (None, "
+            "None) is no window, (None, 0) is causal. A negative number moves that edge past the "
+            "diagonal, so left + right must be at least 0."
+        )
     return left, right
 
 
@@ -162,19 +174,40 @@ def _scores(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.S
     if settings.sinks is not None:
         sinks = reals("sinks", settings.sinks, wide)
         scores.sinks = borrow.input("sinks", sinks)
-    return scores if bytes(scores) != bytes(_abi.Scores()) else None
+    return scores if bytes(scores) != _NO_SCORES else None
 
 
-def _dropout(settings: Settings) -> _abi.Dropout | None:
-    largest = 2**64 - 1
-    dropout = _abi.Dropout(
-        probability=check.real("dropout", settings.dropout),
-        seed=check.integer("seed", settings.seed, 0, largest),
-        offset=check.integer("dropout_offset", settings.dropout_offset, 0, largest),
+def require_seed(settings: Settings, verb: str) -> None:
+    """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
+    is_named = settings.seed is not None or settings.dropout_state is not None
+    if is_named or check.real("dropout", settings.dropout) == 0:
+        return
+    raise ValueError(
+        f"dropout is {settings.dropout} without a seed, so nothing says which weights attention "
+        f"dropped, and {verb}. Pick a seed yourself, for example secrets.randbits(64), and give it "
+        "to attention and here."
     )
+
+
+def _dropout(settings: Settings, borrow: Borrower) -> _abi.Dropout | None:
+    probability = check.real("dropout", settings.dropout)
+    offset = check.integer("dropout_offset", settings.dropout_offset, 0, _LARGEST_SEED)
+    dropout = _abi.Dropout(probability=probability, offset=offset)
+    if settings.seed is not None:
+        dropout.seed = check.integer("seed", settings.seed, 0, _LARGEST_SEED)
+    if settings.dropout_state is not None:
+        if settings.seed is not None or offset != 0:
+            raise ValueError(
+                "dropout_state is given beside seed or dropout_offset; it holds both, so give it "
+                "alone."
+            )
+        dropout.state = borrow.numbers("dropout_state", settings.dropout_state, 2)
+    elif settings.seed is None and probability != 0:
+        # Not from Python's or NumPy's generators, which processes that fork have in common.
+        dropout.seed = int.from_bytes(os.urandom(8), "little")
     base = check.sequence("dropout_base", settings.dropout_base, 4)
     dropout.base[:] = [check.integer("dropout_base", part) for part in base]
-    return dropout if dropout.probability != 0 else None
+    return dropout if probability != 0 else None
 
 
 def _scaling(settings: Settings, borrow: Borrower, wide: np.dtype[Any]) -> _abi.Scaling | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -24,6 +25,7 @@ _DTYPES = {
     "int64": _abi.Dtype.INT64,
 }
 _FLOATS = tuple(name for name in _DTYPES if "float" in name)
+_names: dict[np.dtype[Any], str] = {}
 
 
 class Blank(NamedTuple):
@@ -67,24 +69,48 @@ class Borrower:
             )
         return self._describe(name, operand)
 
+    def numbers(self, name: str, array: object, length: int) -> Any:
+        """A pointer to `length` unsigned integers of 64 bits, never of a copy."""
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} is a {type(array).__name__}; pass a NumPy array of uint64.")
+        array = unmasked(name, array)
+        if array.dtype != np.uint64 or array.shape != (length,) or not _is_describable(array):
+            raise ValueError(
+                f"{name} has dtype {array.dtype}, shape {array.shape} and strides {array.strides}; "
+                f"it must be {length} elements of uint64 in a row, aligned, in native byte order."
+            )
+        self._held.append(array)
+        return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+
     def _describe(self, name: str, array: Array) -> _abi.Tensor:
         self._held.append(array)
         address = array.ctypes.data
         low, high = _hull(array)
-        return _abi.Tensor(
-            data=address + low,
-            byte_offset=-low,
-            byte_size=high - low,
-            shape=_four(array.shape),
-            stride=_four(_strides(array)),
-            dtype=dtype_code(name, array.dtype),
-            rank=_rank(name, array.shape),
-        )
+        # Members one by one: by keywords ctypes takes three times as long.
+        tensor = _abi.Tensor()
+        tensor.data = address + low
+        tensor.byte_offset = -low
+        tensor.byte_size = high - low
+        tensor.shape[:] = _four(array.shape)
+        tensor.stride[:] = _four(_strides(array))
+        tensor.dtype = dtype_code(name, array.dtype)
+        tensor.rank = _rank(name, array.shape)
+        return tensor
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """dtype.name, which NumPy spells anew each time; the few that matter are remembered."""
+    name = _names.get(dtype)
+    if name is None:
+        name = dtype.name
+        if name in _DTYPES:
+            _names[dtype] = name
+    return name
 
 
 def dtype_code(name: str, dtype: np.dtype[Any]) -> int:
     """The library's number for a NumPy dtype."""
-    code = _DTYPES.get(dtype.name)
+    code = _DTYPES.get(dtype_name(dtype))
     if code is None:
         raise TypeError(
             f"{name} has dtype {dtype.name}; tilewise takes {', '.join(_DTYPES)}. "
@@ -100,11 +126,35 @@ def require_array(name: str, value: object) -> Array:
             f"{name} is a {type(value).__name__}; pass a NumPy array, for example "
             f"numpy.asarray({name})."
         )
-    if value.dtype.name not in _FLOATS:
+    if dtype_name(value.dtype) not in _FLOATS:
         raise TypeError(
             f"{name} has dtype {value.dtype.name}; it must have one of {', '.join(_FLOATS)}."
         )
-    return value
+    return unmasked(name, value)
+
+
+def unmasked(name: str, value: npt.ArrayLike) -> Array:
+    """`value` as an array, unless its mask would be lost on the way."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be ignored; pass {name}.filled(...) or "
+            f"{name}.data. What hides keys is the option mask."
+        )
+    return np.asarray(value)
+
+
+def float_dtype(name: str, value: npt.DTypeLike) -> np.dtype[Any]:
+    """`value` as a NumPy dtype, when it is one of the float types."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {value!r}, which NumPy does not know; bfloat16, float8_e4m3fn and "
+            "float8_e5m2 are known once ml_dtypes is imported."
+        ) from None
+    if dtype.name not in _FLOATS:
+        raise TypeError(f"{name} is {dtype.name}; it must be one of {', '.join(_FLOATS)}.")
+    return dtype
 
 
 def require_operand(name: str, value: object) -> Operand:
@@ -116,7 +166,7 @@ def require_operand(name: str, value: object) -> Operand:
 
 
 def booleans(name: str, value: npt.ArrayLike) -> Array:
-    array = np.asarray(value)
+    array = unmasked(name, value)
     if array.dtype != np.bool_:
         raise TypeError(
             f"{name} has dtype {array.dtype.name}; it must be bool, where True means visible. "
@@ -127,10 +177,10 @@ def booleans(name: str, value: npt.ArrayLike) -> Array:
 
 def integers(name: str, value: npt.ArrayLike) -> Array:
     """int32 and int64 as they are, other integers as int64."""
-    array = np.asarray(value)
+    array = unmasked(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype.name}; it must hold integers.")
-    if array.dtype.name in ("int32", "int64"):
+    if dtype_name(array.dtype) in ("int32", "int64"):
         return array
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {array.max()}, which does not fit 64 bits with a sign.")
@@ -139,10 +189,11 @@ def integers(name: str, value: npt.ArrayLike) -> Array:
 
 def reals(name: str, value: npt.ArrayLike, wide: np.dtype[Any]) -> Array:
     """Slopes, sinks or factors, as the library takes them: float32 as it is, the rest as `wide`."""
-    array = np.asarray(value)
-    if array.dtype.name not in _FLOATS and array.dtype.kind not in "iu":
+    array = unmasked(name, value)
+    if dtype_name(array.dtype) not in _FLOATS and array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype.name}; it must hold real numbers.")
-    return array.astype(np.float32 if array.dtype.name == "float32" else wide, copy=False)
+    is_single = dtype_name(array.dtype) == "float32"
+    return array.astype(np.float32 if is_single else wide, copy=False)
 
 
 def with_leading_ones(name: str, array: Array, rank: int) -> Array:
@@ -159,13 +210,15 @@ def default_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def wide_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type of lse and probabilities, and the widest of slopes, where query is `dtype`."""
-    return np.dtype(np.float64 if dtype.name == "float64" else np.float32)
+    return np.dtype(np.float64 if dtype_name(dtype) == "float64" else np.float32)
 
 
 def _is_describable(array: Array) -> bool:
     """Whether strides in elements reach all of it, and the last dimension is contiguous."""
     if array.size == 0:
         return bool(array.dtype.isnative)
+    if array.flags.c_contiguous:
+        return bool(array.flags.aligned and array.dtype.isnative)
     is_contiguous = array.ndim == 0 or array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     fits = all(step % array.itemsize == 0 for step in array.strides)
     return is_contiguous and fits and bool(array.flags.aligned) and bool(array.dtype.isnative)
@@ -187,8 +240,8 @@ def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _hull(array: Array) -> tuple[int, int]:
     """The bytes an array spans, counted from its first element: [low, high)."""
-    if array.size == 0:
-        return 0, 0
+    if array.flags.c_contiguous:
+        return 0, array.nbytes
     reach = [(length - 1) * step for length, step in zip(array.shape, array.strides)]
     low = sum(step for step in reach if step < 0)
     high = sum(step for step in reach if step > 0)

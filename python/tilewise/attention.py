@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from ctypes import pointer
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, Union, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from tilewise import _abi
+from tilewise import _abi, _request
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, taken
-from tilewise._tensor import (
-    Array,
-    default_dtype,
-    reals,
-    require_array,
-    wide_dtype,
-    with_leading_ones,
-)
+from tilewise._tensor import Array, float_dtype, require_array, wide_dtype, with_leading_ones
 from tilewise.options import Options, settings, with_options
 
 if TYPE_CHECKING:
@@ -120,7 +113,7 @@ def attention(
     call = Call(settings(options), operands)
     if out is not None and output_dtype is not None:
         raise ValueError("out and output_dtype are both given; out already has a type.")
-    dtype = None if output_dtype is None else np.dtype(output_dtype)
+    dtype = None if output_dtype is None else float_dtype("output_dtype", output_dtype)
     output = (
         require_array("out", out) if out is not None else call.result(call.output_shape(), dtype)
     )
@@ -173,7 +166,9 @@ def attention_backward(
     ((1, 3, 1, 4), None)
     """
     operands = Operands(*map(require_array, ("query", "key", "value"), (query, key, value)))
-    call = Call(settings(options), operands)
+    chosen = settings(options)
+    _request.require_seed(chosen, "its gradients need the same ones")
+    call = Call(chosen, operands)
     call.request.output = call.borrow.input("output", require_array("output", output))
     call.request.lse = call.borrow.input("lse", require_array("lse", lse))
     arriving = require_array("output_gradient", output_gradient)
@@ -190,7 +185,7 @@ def attention_backward(
         "sinks": sinks_gradient,
     }
     wanted = {name for name, flag in flags.items() if check.flag(f"{name}_gradient", flag)}
-    results = _gradient_results(call, wanted, out or Gradients())
+    results = _gradient_results(call, wanted, out)
     for name, array in results.items():
         view = with_leading_ones(name, array, 4) if name == "bias" else array
         setattr(gradients, name, call.borrow.output(f"{name} gradient", view))
@@ -222,7 +217,9 @@ def attention_probabilities(
     [[1.0, 0.0], [1.0, 1.0]]
     """
     operands = Operands(require_array("query", query), require_array("key", key), None)
-    call = Call(settings(options), operands)
+    chosen = settings(options)
+    _request.require_seed(chosen, "its probabilities say which ones")
+    call = Call(chosen, operands)
     new = np.zeros(call.extent() if out is None else 0, wide_dtype(operands.query.dtype))
     result = taken("out", out, new)
     call.request.output = call.borrow.output("out", result)
@@ -230,29 +227,30 @@ def attention_probabilities(
     return result
 
 
-def _gradient_results(call: Call, wanted: set[str], out: Gradients) -> dict[str, Array]:
+def _gradient_results(call: Call, wanted: set[str], out: Gradients | None) -> dict[str, Array]:
     """The arrays that the wanted gradients go to, the caller's where there are some."""
-    scores = call.settings
-    shapes: dict[str, Any] = {
-        name: (operand.shape, default_dtype(operand.dtype))
-        for name, operand in call.operands._asdict().items()
-    }
-    if scores.bias is not None:
-        bias = np.asarray(scores.bias)
-        shapes["bias"] = bias.shape, default_dtype(bias.dtype)
-    wide = wide_dtype(call.operands.query.dtype)
-    for name, given in (("slopes", scores.alibi_slopes), ("sinks", scores.sinks)):
-        if given is not None:
-            taken_as = reals(name, given, wide)
-            shapes[name] = taken_as.shape, taken_as.dtype
+    if out is None:
+        out = Gradients()
+    if not isinstance(out, Gradients):
+        raise TypeError(
+            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
+            "tilewise.Gradients(query=an_array)."
+        )
+    blanks = call.gradient_blanks()
     results: dict[str, Array] = {}
-    for name, (shape, dtype) in shapes.items():
+    for name, blank in blanks.items():
         given = getattr(out, name)
         if given is not None:
             results[name] = require_array(f"out.{name}", given)
         elif name in wanted:
-            results[name] = call.result(shape, dtype)
+            results[name] = call.result(blank.shape, blank.dtype)
     for name in Gradients._fields:
-        if getattr(out, name) is not None and name not in shapes:
+        if getattr(out, name) is not None and name not in blanks:
             raise ValueError(f"out.{name} is given, but the call has no {name} to differentiate.")
+    if not results:
+        switches = ", ".join(f"{name}_gradient" for name in blanks)
+        raise ValueError(
+            f"Every gradient is switched off; leave at least one of {switches} on, or give an "
+            "array in out."
+        )
     return results

@@ -9,6 +9,8 @@ from typing import Any, Callable, Literal, Optional, TypedDict, TypeVar, Union
 
 import numpy.typing as npt
 
+from tilewise._tensor import Array
+
 Window = tuple[Optional[int], Optional[int]]
 Diagonal = Union[Literal["bottom_right", "top_left"], int]
 
@@ -22,9 +24,11 @@ class Options(TypedDict, total=False):
     float64, to float64 unless they are float32 arrays.
 
     Who sees whom:
-      causal: hides the keys behind the diagonal; the same as a right window of 0.
+      causal: hides the keys behind the diagonal; the same as a right window of 0. With a window
+        both hold, so that (4, 4) becomes (4, 0) and (4, -1) stays.
       window: (left, right): keys with -left <= j - i - d <= right, d being the diagonal; None is
-        no limit. Numbers may be negative: (None, -1) hides the diagonal itself.
+        no limit. Numbers may be negative: (None, -1) hides the diagonal itself. (flash_attn writes
+        -1 for no limit.) One that hides every key, such as (-1, -1), is refused.
       diagonal: "bottom_right" (the last query sees the last key), "top_left" (the first query sees
         the first key), or d itself.
       chunk: keys of the same chunk of this length alone; 0 is none.
@@ -42,7 +46,11 @@ class Options(TypedDict, total=False):
 
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
-      seed, dropout_offset: integers of 64 bits that pick the mask.
+      seed, dropout_offset: integers of 64 bits, at least 0, that pick what is dropped. Without a
+        seed each call of attention draws one from the operating system and keeps it to itself. To
+        get the gradients or probabilities of a call, pick a seed yourself, for example
+        secrets.randbits(64), and give it to both.
+      dropout_state: a uint64 array of seed and offset, in place of the two, read as the call runs.
       dropout_base: added to the batch, head, query and key index: for a part of a larger call.
 
     Sequences of different lengths:
@@ -79,8 +87,9 @@ class Options(TypedDict, total=False):
     softcap: float
     sinks: npt.ArrayLike | None
     dropout: float
-    seed: int
+    seed: int | None
     dropout_offset: int
+    dropout_state: Array | None
     dropout_base: tuple[int, int, int, int]
     query_offsets: npt.ArrayLike | None
     key_offsets: npt.ArrayLike | None
@@ -100,9 +109,9 @@ class Options(TypedDict, total=False):
     threads: int
 
 
-@dataclass(frozen=True)
+@dataclass  # Not frozen: each call makes one, and frozen that takes five times as long.
 class Settings:
-    """Options with their defaults filled in."""
+    """Options with their defaults filled in; nobody changes them afterwards."""
 
     scale: float | None = None
     causal: bool = False
@@ -117,8 +126,9 @@ class Settings:
     softcap: float = 0.0
     sinks: npt.ArrayLike | None = None
     dropout: float = 0.0
-    seed: int = 0
+    seed: int | None = None
     dropout_offset: int = 0
+    dropout_state: Array | None = None
     dropout_base: tuple[int, int, int, int] = (0, 0, 0, 0)
     query_offsets: npt.ArrayLike | None = None
     key_offsets: npt.ArrayLike | None = None

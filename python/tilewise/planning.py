@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tilewise import _abi, _library
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, execution
-from tilewise._tensor import Array, Blank, Operand, require_array
+from tilewise._tensor import Array, Blank, Operand, float_dtype, require_array
 from tilewise.options import Options, settings, with_options
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _operand(name: str, given: object, dtype: npt.DTypeLike) -> Operand:
     if not isinstance(given, (tuple, list)):
         return require_array(name, given)
     shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in given)
-    return Blank(shape, np.dtype(dtype))
+    return Blank(shape, float_dtype("dtype", dtype))
 
 
 def _explanation(call: Call, operation: int, form: int) -> str:

@@ -48,10 +48,16 @@ struct Sample {
     request.output = dense(output, {1, kLength, kHeads, kDim});
     request.lse = dense(lse, {1, kHeads, kLength});
     request.mask = causal();
-    request.gradients.output = dense(output_gradient, {1, kLength, kHeads, kDim});
-    request.gradients.query = dense(query_gradient, {1, kLength, kHeads, kDim});
-    request.gradients.key = dense(key_gradient, {1, kLength, kHeads, kDim});
-    request.gradients.value = dense(value_gradient, {1, kLength, kHeads, kDim});
+  }
+
+  Request for_operation(tw_operation operation) {
+    Request result = request;
+    if (operation != TW_BACKWARD) return result;
+    result.gradients.output = dense(output_gradient, {1, kLength, kHeads, kDim});
+    result.gradients.query = dense(query_gradient, {1, kLength, kHeads, kDim});
+    result.gradients.key = dense(key_gradient, {1, kLength, kHeads, kDim});
+    result.gradients.value = dense(value_gradient, {1, kLength, kHeads, kDim});
+    return result;
   }
 
   float query[kElements], key[kElements], value[kElements], output[kElements] = {};
@@ -145,6 +151,28 @@ TEST(Call, WorkspaceMayLieBetweenTheRowsOfATensor) {
             "The workspace overlaps a tensor of the request: give it memory of its own.");
 }
 
+TEST(Call, GradientsAreRefusedOutsideBackwardInCppAsInC) {
+  Sample sample;
+  const Request asked = sample.for_operation(TW_BACKWARD);
+  tw_gradients gradients{};
+  gradients.size = sizeof gradients;
+  detail::Lowered form(sample.request);
+  tw_request in_c = *form.for_operation(TW_FORWARD);
+  in_c.gradients = &gradients;
+  char sentence[256];
+  ASSERT_EQ(tw_forward(&in_c, nullptr, sentence, sizeof sentence), TW_INVALID);
+  EXPECT_EQ(forward(asked).message, sentence);
+  std::size_t bytes = 0;
+  EXPECT_EQ(workspace(TW_FORWARD, asked, bytes).message, sentence);
+  Request wanted = sample.request;
+  wanted.gradients.sinks = dense(sample.lse, {Sample::kHeads});
+  EXPECT_EQ(forward(wanted).message, sentence);
+  EXPECT_EQ(sample.output[0], 0);
+  EXPECT_TRUE(forward(sample.request).ok());
+  EXPECT_EQ(backward(asked).message, "");
+  EXPECT_EQ(backward(sample.request).message.rfind("gradients.output is ", 0), 0u);
+}
+
 TEST(Call, ExecutionIsChecked) {
   Sample sample;
   Execution execution;
@@ -218,14 +246,15 @@ TEST(Call, AllocatesNothing) {
   Sample sample;
   const tw_operation operations[] = {TW_FORWARD, TW_BACKWARD};
   for (tw_operation operation : operations) {
+    const Request asked = sample.for_operation(operation);
     std::size_t bytes = 0;
-    ASSERT_TRUE(workspace(operation, sample.request, bytes).ok());
+    ASSERT_TRUE(workspace(operation, asked, bytes).ok());
     std::vector<std::byte> memory(bytes);
     Execution execution;
     execution.workspace = memory.data();
     execution.workspace_bytes = bytes;
-    ASSERT_TRUE(prepare(operation, sample.request, execution).ok());
-    detail::Lowered form(sample.request);
+    ASSERT_TRUE(prepare(operation, asked, execution).ok());
+    detail::Lowered form(asked);
     const tw_request* request = form.for_operation(operation);
     const tw_execution where = detail::lowered(execution);
     char message[512];
@@ -272,9 +301,10 @@ TEST(Call, SaysWhatItKnows) {
 
 TEST(Call, ExplainsInWordsAndAsJson) {
   Sample sample;
+  const Request asked = sample.for_operation(TW_BACKWARD);
   std::string words, json;
-  ASSERT_TRUE(explain(TW_BACKWARD, sample.request, words).ok());
-  ASSERT_TRUE(explain(TW_BACKWARD, sample.request, json, {}, TW_JSON).ok());
+  ASSERT_TRUE(explain(TW_BACKWARD, asked, words).ok());
+  ASSERT_TRUE(explain(TW_BACKWARD, asked, json, {}, TW_JSON).ok());
   for (const char* part : {"backward, float32", "right 0", "backend    ", "tile ", "workspace ",
                            "GFLOP", "N^2 d^2 / M", "N d + N^2", "time "})
     EXPECT_NE(words.find(part), std::string::npos) << part << "\n" << words;
