@@ -19,7 +19,7 @@ Status Call::read(const tw_tensor& tensor, const Form& form, Part part, View& vi
 
 void Call::remember(const char* name, Role role, const View& view) {
   assert(count_ < kMostTensors);
-  entries_[count_++] = {name, role, view};
+  entries_[count_++] = {name, role, &view};
 }
 
 namespace {
@@ -61,7 +61,7 @@ Status check_apart(const char* output, const char* other, Answer shared) {
 
 Status Call::outputs_apart() const {
   for (int i = 0; i < count_; ++i) {
-    if (entries_[i].role == Role::kOutput) TW_TRY(check_folds(entries_[i].name, entries_[i].view));
+    if (entries_[i].role == Role::kOutput) TW_TRY(check_folds(entries_[i].name, *entries_[i].view));
   }
   if (!buffers_.given) return {};
   for (int i = 0; i < count_; ++i) {
@@ -70,7 +70,7 @@ Status Call::outputs_apart() const {
       const bool seen = entries_[j].role == Role::kOutput && j <= i;
       if (seen) continue;
       TW_TRY(check_apart(entries_[i].name, entries_[j].name,
-                         share_bytes(entries_[i].view, entries_[j].view)));
+                         share_bytes(*entries_[i].view, *entries_[j].view)));
     }
   }
   return {};
@@ -78,7 +78,7 @@ Status Call::outputs_apart() const {
 
 bool Call::overlaps(const View& memory) const {
   for (int i = 0; i < count_; ++i)
-    if (share_bytes(entries_[i].view, memory) != Answer::kNo) return true;
+    if (share_bytes(*entries_[i].view, memory) != Answer::kNo) return true;
   return false;
 }
 

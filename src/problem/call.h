@@ -24,7 +24,8 @@ class Call {
     return read(tensor, form, {Role::kOutput, need}, view);
   }
 
-  // Memory that the call reads and that no tensor describes. `name` must outlive the call.
+  // Memory that the call reads and that no tensor describes. Name and view must outlive the call,
+  // as those of tensors must.
   void remember(const char* name, Role role, const View& view);
 
   // No output folds onto itself, shares a byte with another output or with an input.
@@ -41,7 +42,7 @@ class Call {
   struct Entry {
     const char* name;
     Role role;
-    View view;
+    const View* view;
   };
   static constexpr int kMostTensors = 40;
 

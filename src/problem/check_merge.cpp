@@ -37,12 +37,12 @@ Status check_part(Call call, int64 part, bool packed, const MergeProblem& proble
   std::snprintf(lse_name, sizeof lse_name, "lses[%lld]", part);
   const Form output{output_name, packed ? kPackedRows : kDenseRows, Types::kFloat};
   const Form lse{lse_name, packed ? kPackedLse : kDenseLse, Types::kFloat32Or64};
-  View view;
-  TW_TRY(call.input(problem.outputs[part], output, view, Need::kRequired));
-  TW_TRY(check_shape(view, output, {.size = problem.output.size}));
-  TW_TRY(call.input(problem.lses[part], lse, view, Need::kRequired));
+  View part_output, part_lse;
+  TW_TRY(call.input(problem.outputs[part], output, part_output, Need::kRequired));
+  TW_TRY(check_shape(part_output, output, {.size = problem.output.size}));
+  TW_TRY(call.input(problem.lses[part], lse, part_lse, Need::kRequired));
   const Axes& size = problem.output.size;
-  TW_TRY(check_shape(view, lse, {.size = {size.batch, size.head, size.row, 1}}));
+  TW_TRY(check_shape(part_lse, lse, {.size = {size.batch, size.head, size.row, 1}}));
   return call.outputs_apart();
 }
 

@@ -108,9 +108,9 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     }
     View state{.dtype = DType::kInt64, .size = {1, 1, 1, 2}, .stride = {0, 0, 0, 1}};
     state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given->state));
-    call.remember("dropout.state", Role::kInput, state);
     state.on_device = call.buffers().on_device;
     problem.dropout.state = state;
+    call.remember("dropout.state", Role::kInput, problem.dropout.state);
   }
   problem.dropout.decide = {given->seed, given->offset, threshold};
   return {};

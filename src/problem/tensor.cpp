@@ -152,8 +152,9 @@ const char* name_of(DType dtype) {
   return kNames[static_cast<int32>(dtype)];
 }
 
-View view_of(const tw_tensor& tensor, const Layout& layout) {
-  View view;
+namespace {
+
+void fill(const tw_tensor& tensor, const Layout& layout, View& view) {
   view.dtype = static_cast<DType>(tensor.dtype);
   if (tensor.data) view.data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
   view.size = {1, 1, 1, 1};
@@ -163,6 +164,13 @@ View view_of(const tw_tensor& tensor, const Layout& layout) {
     view.size.*layout.axis[k] = tensor.shape[k];
     view.stride.*layout.axis[k] = empty || tensor.shape[k] == 1 ? 0 : tensor.stride[k];
   }
+}
+
+}  // namespace
+
+View view_of(const tw_tensor& tensor, const Layout& layout) {
+  View view;
+  fill(tensor, layout, view);
   return view;
 }
 
@@ -192,7 +200,7 @@ Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, 
     TW_TRY(check_extent(tensor, form));
     TW_TRY(check_memory(tensor, form, buffers));
   }
-  view = view_of(tensor, form.layout);
+  fill(tensor, form.layout, view);
   view.on_device = form.types == Types::kIndex ? buffers.tables_on_device : buffers.on_device;
   return {};
 }
