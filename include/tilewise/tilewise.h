@@ -220,7 +220,9 @@ typedef enum tw_fault {
 } tw_fault;
 
 /* Where and with what a call runs; null is the processor, its threads and no workspace. Tensors,
- * the workspace and dropout.state lie in the memory of `device`. */
+ * the workspace and dropout.state lie in the memory of `device`. Tables (offsets, lengths, starts,
+ * positions, indices, page tables) of one call lie all on the host or all on the device; there
+ * max_length must bound packed sequences. Only the caller clears an error word. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;
@@ -229,13 +231,10 @@ typedef struct tw_execution {
   size_t workspace_bytes;
   int32_t threads; /* at most this many; 0: TILEWISE_NUM_THREADS, or all this process may use */
   const tw_parallel* parallel;
-  uint32_t* error;     /* on the device: gets the bits of tw_fault that a call meets, and only the
-                          caller clears it; null: the library's own word of that device */
-  const char* backend; /* the name of the only backend that may run this; null: the best one */
-  int32_t
-      device_tables; /* 1: offsets, lengths, starts, positions, indices and page tables lie on the
-                        device, too; then max_length bounds packed sequences. 0: on the host */
-  int32_t reserved;  /* zero */
+  uint32_t* error;     /* on the device: gets the bits of tw_fault; null: the library's own word */
+  const char* backend; /* by its name the only one that may run this; null: the best one */
+  int32_t device_tables; /* 1: tables lie on the device, too; 0: on the host */
+  int32_t reserved;      /* zero */
 } tw_execution;
 
 TW_API tw_status tw_forward(const tw_request* request, const tw_execution* execution, char* message,

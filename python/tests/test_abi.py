@@ -21,6 +21,7 @@ ENUMS = {
     "tw_operation": (_abi.Operation, "TW_"),
     "tw_device_kind": (_abi.DeviceKind, "TW_"),
     "tw_format": (_abi.Format, "TW_"),
+    "tw_fault": (_abi.Fault, "TW_FAULT_"),
 }
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "tw_tensor": _abi.Tensor,
@@ -49,6 +50,7 @@ SCALARS: dict[str, Any] = {
     "double": ctypes.c_double,
     "void*": ctypes.c_void_p,
     "char*": ctypes.POINTER(ctypes.c_char),
+    "uint32_t*": ctypes.POINTER(ctypes.c_uint32),
     "uint64_t*": ctypes.POINTER(ctypes.c_uint64),
     "size_t*": ctypes.POINTER(ctypes.c_size_t),
     "tw_task": _abi.Task,

@@ -224,7 +224,7 @@ class Execution(SizedStructure):
         ("threads", c_int32),
         ("parallel", POINTER(Parallel)),
         ("error", POINTER(c_uint32)),
-        ("backend", c_char_p),
+        ("backend", POINTER(ctypes.c_char)),
         ("device_tables", c_int32),
         ("reserved", c_int32),
     ]
