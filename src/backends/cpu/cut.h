@@ -115,10 +115,11 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   Cut cut;
   cut.batch = s.batch;
   cut.key_heads = s.key_heads;
-  cut.group = s.group();
   cut.longest_first = p.mask.right < core::kUnlimited;
   const int64 heads = s.batch * s.key_heads;
+  // Without heads there is no group of them either.
   if (s.queries == 0 || heads == 0) return cut;
+  cut.group = s.group();
 
   // A few tiles a worker, so that nobody waits long for the last one. Where there are more than a
   // few, they are larger.
