@@ -64,7 +64,7 @@ struct Decoding {
 
 template <class T>
 Decoding decoding_of(const Problem& p, const Isa& isa) {
-  const Kernels<T>& kernels = kernels_for<T>(p, isa);
+  const Kernels<T>& kernels = forward_kernels<T>(p, isa, 1);
   const bool few = p.operation == TW_FORWARD && is_few(cut_of(p, kernels, 1), kernels);
   return {few, few && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
                        is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};

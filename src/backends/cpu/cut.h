@@ -79,7 +79,7 @@ struct Cut {
 // Whether a tile has so few queries that keys and values are used where they lie.
 template <class T>
 bool is_few(const Cut& cut, const Kernels<T>& kernels) {
-  return cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
+  return kernels.score_few && cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
 }
 
 // Whether rows of `dim` numbers must be copied for that.
@@ -160,6 +160,15 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   // Where heads lie apart each is read in its own order.
   if (p.key.stride.head > p.key.stride.row) cut.together = 1;
   return cut;
+}
+
+// The kernels of a forward pass: few queries may have those of another instruction set.
+template <class T>
+const Kernels<T>& forward_kernels(const Problem& p, const Isa& isa, int workers) {
+  const Kernels<T>& own = kernels_for<T>(p, isa);
+  if (own.score_few || !isa.decoder) return own;
+  const Kernels<T>& few = kernels_for<T>(p, *isa.decoder);
+  return is_few(cut_of(p, few, workers), few) ? few : own;
 }
 
 }  // namespace tilewise::cpu

@@ -315,13 +315,13 @@ class Forward {
 
 template <class T>
 Planned forward_plan(const Problem& problem, const Isa& isa, int workers) {
-  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers, nullptr);
+  const Forward<T> pass(problem, forward_kernels<T>(problem, isa, workers), workers, nullptr);
   return {pass.tile(), kAlignmentRoom + pass.bytes(workers)};
 }
 
 template <class T>
 void forward(const Problem& problem, const Isa& isa, int workers, const Resources& resources) {
-  const Forward<T> pass(problem, kernels_for<T>(problem, isa), workers,
+  const Forward<T> pass(problem, forward_kernels<T>(problem, isa, workers), workers,
                         aligned(resources.workspace));
   pass.run(resources.parallel);
 }
