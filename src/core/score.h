@@ -60,17 +60,24 @@ struct Alibi {
   }
 };
 
-// A visible score in units of log2. Finite scores beyond half of the largest value are held there:
-// they would overflow on scaling, and a row of finfo.min would see nothing instead of everything
-// alike. +inf stays: its row is NaN, as it should be. -inf is held too, for only hidden keys have
-// that.
+// A score that overflowed, back among the finite numbers, so that what is added to it next makes no
+// NaN of it. A NaN stays.
+template <class T>
+TW_HD T finite(T score) {
+  return score < -largest<T>() ? -largest<T>() : score > largest<T>() ? largest<T>() : score;
+}
+
+// A visible score in units of log2. Scores beyond half of the largest value, of either sign, are
+// held there: they would overflow on scaling, and a row of finfo.min would see nothing instead of
+// everything alike. So are infinite ones, which overflow makes; only hidden keys have -inf. A NaN
+// stays.
 template <class T>
 TW_HD T to_log2(T score) {
   const T limit = largest<T>() / 2;
   if (wounded(Wound::kNanSwallowed) && score != score) score = -limit;
   if (wounded(Wound::kLowestBiasHides) && score < -limit) return -infinity<T>();
   if (score < -limit) return -limit * log2e<T>();
-  if (score > limit && score <= largest<T>()) return limit * log2e<T>();
+  if (score > limit) return limit * log2e<T>();
   return score * log2e<T>();
 }
 

@@ -61,7 +61,7 @@ TW_HD T lse(Row<T> row) {
   return (row.max + log2(row.sum)) * ln2<T>();
 }
 
-// The row that lse came from, its sum scaled to 1. An lse too low to be scaled is held, as scores
+// The row that lse came from, its sum scaled to 1. An lse too large to be scaled is held, as scores
 // are.
 template <class T>
 TW_HD Row<T> row_of(T lse) {

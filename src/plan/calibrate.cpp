@@ -109,6 +109,7 @@ Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& paralle
 
 double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
                          const Parallel& parallel) {
+  if (!(work.flops > 0)) return 0;
   Trial trial = try_sample(Sample(problem, plan.workers, kFewRows), plan, parallel);
   if (trial.flops > 0 && trial.seconds < kNoTime) {
     const Trial longer = try_sample(Sample(problem, plan.workers, kManyRows), plan, parallel);

@@ -51,6 +51,7 @@ Precision precision_of(tw_dtype input, tw_dtype output) {
   precision.output = unit_roundoff(output);
   precision.weight_floor = floor_of(input) / weight_scale(input);
   precision.floor = floor_of(output);
+  precision.term_floor = floor_of(input == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32);
   return precision;
 }
 

@@ -17,6 +17,7 @@ struct Precision {
   double output = 0;        // of the type in which the output and most gradients are stored
   double weight_floor = 0;  // what a weight may lose below the smallest normal number of its type
   double floor = 0;         // and what a number of the output may
+  double term_floor = 0;    // and what a term of a sum may
 
   // The relative error of a sum of `count` terms: errors wander.
   [[nodiscard]] double sum(std::int64_t count) const {

@@ -144,5 +144,19 @@ TEST(Report, FailsWhatIsTooFarOffAndWhatIsNoNumber) {
   EXPECT_TRUE(is_ok({0, 0, 0, 0}));
 }
 
+// VDPBF16PS, for one, makes a product of 1e-38 nothing.
+TEST(Bound, TermsOfASumMayBeFlushed) {
+  for (const auto& [dtype, least] :
+       {std::pair{TW_BFLOAT16, 0x1p-126}, std::pair{TW_FLOAT16, 0x1p-126},
+        std::pair{TW_FLOAT64, 0x1p-1022}}) {
+    ErrorSum sum;
+    sum.add(0, 0);
+    EXPECT_EQ(sum.bound(precision_of(dtype, dtype)), 0) << "what has to be 0 has to be 0";
+    sum.add(0, least / 2);
+    EXPECT_GE(sum.bound(precision_of(dtype, dtype)), 2 * least);
+    EXPECT_LT(sum.bound(precision_of(dtype, dtype)), 2.001 * least);
+  }
+}
+
 }  // namespace
 }  // namespace tilewise::conformance

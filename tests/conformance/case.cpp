@@ -54,7 +54,10 @@ void describe_mask(std::ostringstream& text, const MaskCase& mask) {
 void describe_scores(std::ostringstream& text, const ScoreCase& scores) {
   if (scores.has_scale) text << " scale=" << scores.scale;
   if (scores.softcap != 0) text << " softcap=" << scores.softcap;
-  if (scores.has_slopes) text << " slopes" << (scores.slopes_by_batch ? "(batch)" : "");
+  if (scores.has_slopes) {
+    text << (scores.steep_slopes ? " steep slopes" : " slopes")
+         << (scores.slopes_by_batch ? "(batch)" : "");
+  }
   if (scores.has_bias) {
     text << " bias=" << name_of(scores.bias_dtype) << ':';
     for (bool each : scores.bias_broadcast) text << (each ? '1' : 'n');

@@ -44,6 +44,7 @@ struct ScoreCase {
   bool has_scale = false;
   double scale = 0, softcap = 0;
   bool has_slopes = false, slopes_by_batch = false;
+  bool steep_slopes = false;  // of both signs, far beyond what an exponent can hold
   bool has_bias = false, bias_hides = false;
   std::array<bool, 4> bias_broadcast = {};
   tw_dtype bias_dtype = TW_FLOAT64;

@@ -77,6 +77,7 @@ const Feature kFeatures[] = {
     {"slopes", kFree, [](const Case& c) { return c.scores.has_slopes; }},
     {"slopes by batch", kFree,
      [](const Case& c) { return c.scores.has_slopes && c.scores.slopes_by_batch; }},
+    {"steep slopes", kFree, [](const Case& c) { return c.scores.steep_slopes; }},
     {"softcap", kFree, [](const Case& c) { return c.scores.softcap != 0; }},
     {"sinks", kFree, [](const Case& c) { return c.scores.has_sinks; }},
     {"dropout", kFree, [](const Case& c) { return c.dropout.probability > 0; }},

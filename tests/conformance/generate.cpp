@@ -227,11 +227,14 @@ Case draw_case(std::uint64_t seed) {
   drawn.run.threads = static_cast<int>(random.integer(1, 3));
   drawn.run.by_host = random.chance(0.2);
   drawn.run.is_scattered = random.chance(0.9);
+  drawn.scores.steep_slopes = drawn.scores.has_slopes && random.chance(0.5);
   return drawn;
 }
 
 void set_family(Case& drawn, Family family) {
   drawn.family = family;
+  // What is ordinary has a relative error to keep to.
+  if (family == Family::kGauss) drawn.scores.steep_slopes = false;
   if (family == Family::kShift) {
     // Nothing may take the shift away again.
     drawn.scores.softcap = 0;

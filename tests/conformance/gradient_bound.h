@@ -26,7 +26,9 @@ struct ErrorSum {
     count += other.count;
   }
   [[nodiscard]] double bound(const Precision& precision) const {
-    return error + precision.sum(count) * magnitude;
+    if (magnitude == 0) return error;
+    return error + precision.sum(count) * magnitude +
+           precision.term_floor * static_cast<double>(count);
   }
 };
 

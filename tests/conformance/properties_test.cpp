@@ -199,6 +199,7 @@ TEST(Properties, ConstantAddedToEveryLogitMovesLseAlone) {
     drawn.scores.has_bias = true;
     drawn.scores.bias_hides = true;
     drawn.scores.bias_dtype = TW_FLOAT64;
+    drawn.scores.steep_slopes = false;  // beside 1000 a constant loses its last digits
     Trial before(drawn), after(drawn);
     for_each_query(drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {
       for (std::int64_t j = 0; j < drawn.keys.length(b); ++j) {

@@ -175,6 +175,14 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
+// A steep slope times a distance of a few keys passes the exponents of float and, most often, of
+// double: 88 and 709.
+double slope(const Case& drawn, Random& random) {
+  const double gentle = 0.3 * random.uniform() - 0.05;
+  if (!drawn.scores.steep_slopes) return gentle;
+  return std::copysign(std::exp2(static_cast<double>(random.integer(2, 9))), gentle - 0.1);
+}
+
 // Whether the family hides the key of (b, h, i, j) from its row.
 bool family_hides(const Case& drawn, const Index& element) {
   constexpr std::int64_t kWidestTile = 128, kEnd = 16;
@@ -229,7 +237,7 @@ void fill_values(const Case& drawn, Random& random, Setup& setup) {
   fill_operands(drawn, random, setup);
   fill_masks(drawn, random, setup.scores);
   const auto normal = [&] { return random.normal(); };
-  fill_whole(setup.scores.slopes, [&] { return 0.3 * random.uniform() - 0.05; });
+  fill_whole(setup.scores.slopes, [&] { return slope(drawn, random); });
   fill_whole(setup.scores.sinks, normal);
   fill_scores(drawn, setup.scores.bias, [&](const Index& element) {
     const bool hides = hides_keys(drawn.family) ? family_hides(drawn, element)

@@ -82,7 +82,7 @@ TEST_F(Registry, EnvironmentForcesAnInstructionSet) {
   char note[64];
   Text text(note, sizeof note);
   plan_.backend->describe(problem_, plan_, text);
-  EXPECT_STREQ(note, "portable, row by row for few queries");
+  EXPECT_STREQ(note, "portable");
 }
 
 TEST_F(Registry, RefusalNamesEveryReason) {

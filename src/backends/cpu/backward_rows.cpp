@@ -65,8 +65,8 @@ class RowPass {
 
   void put(const Head<T>& head, int64 i, core::Row<T> row) const {
     const int64 n = sums_.first(head.b, head.h) + i;
-    // A row that saw nothing has no weights, whatever its scores.
-    sums_.max[n] = row.sum == 0 ? T(0) : row.max;
+    // A row that saw nothing has no weights, whatever its scores: next to infinity all are small.
+    sums_.max[n] = row.sum == 0 ? core::infinity<T>() : row.max;
     sums_.share[n] = row.sum == 0 ? T(0) : 1 / row.sum;
   }
 

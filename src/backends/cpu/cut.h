@@ -79,7 +79,7 @@ struct Cut {
 // Whether a tile has so few queries that keys and values are used where they lie.
 template <class T>
 bool is_few(const Cut& cut, const Kernels<T>& kernels) {
-  return cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
+  return kernels.score_few && cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
 }
 
 // Whether rows of `dim` numbers must be copied for that.
@@ -115,10 +115,11 @@ Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   Cut cut;
   cut.batch = s.batch;
   cut.key_heads = s.key_heads;
-  cut.group = s.group();
   cut.longest_first = p.mask.right < core::kUnlimited;
   const int64 heads = s.batch * s.key_heads;
+  // Without heads there is no group of them either.
   if (s.queries == 0 || heads == 0) return cut;
+  cut.group = s.group();
 
   // A few tiles a worker, so that nobody waits long for the last one. Where there are more than a
   // few, they are larger.

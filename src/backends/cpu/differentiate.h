@@ -59,9 +59,11 @@ struct GroupRows {
     both_ways(p.gradients.output, p.scaling.output_gradient, p.shape.value_dim, to.output,
               value_columns, output);
     const int64 row = sums.first(tile.b, tile.first_head) + tile.rows.begin + first;
+    // Lanes without a row take part in products, with weights of 0: next to infinity all scores are
+    // small.
     for (int64 lane = 0; lane < lanes; ++lane) {
       const bool held = lane < group.count;
-      max[lane] = held ? sums.max[row + lane] : T(0);
+      max[lane] = held ? sums.max[row + lane] : core::infinity<T>();
       share[lane] = held ? sums.share[row + lane] : T(0);
       delta[lane] = held ? sums.delta[row + lane] : T(0);
     }

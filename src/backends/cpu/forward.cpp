@@ -309,14 +309,24 @@ class Forward {
 
 template <class T>
 Planned forward_plan(const Problem& problem, int workers, Decided& decided) {
-  const Kernels<T>& kernels = kernels_for<T>(problem, *decided.isa);
-  decided.cut = cut_of(problem, kernels, workers);
+  const Kernels<T>* kernels = &kernels_for<T>(problem, *decided.isa);
+  decided.cut = cut_of(problem, *kernels, workers);
+  // Few queries may have the kernels of another instruction set.
+  if (const Isa* decoder = decided.isa->decoder; decoder && !kernels->score_few) {
+    const Kernels<T>& few = kernels_for<T>(problem, *decoder);
+    const Cut cut = cut_of(problem, few, workers);
+    if (is_few(cut, few)) {
+      kernels = &few;
+      decided.isa = decoder;
+      decided.cut = cut;
+    }
+  }
   Arena common(nullptr), scratch(nullptr);
   Parts<T>().take(problem, decided.cut, common);
-  const ForwardScratch<T> counted(problem, kernels, decided.cut, scratch);
+  const ForwardScratch<T> counted(problem, *kernels, decided.cut, scratch);
   decided.common = common.used();
   decided.scratch = scratch.used();
-  return {{decided.cut.rows, kernels.keys},
+  return {{decided.cut.rows, kernels->keys},
           kAlignmentRoom + decided.common + workers * decided.scratch};
 }
 

@@ -266,12 +266,12 @@ struct Kernels {
   void (*accumulate)(const AccumulateArgs<T>&);
 
   // The same for a few queries, once their rows are packed. survey_few says of raw scores what
-  // `score` does; accumulate_few adds to rows.
-  void (*pack_few)(const FewArgs<T>&, const T* rows);
-  void (*score_few)(const FewHeads<T>&);
-  bool (*survey_few)(const ScoreArgs<T>&);
-  void (*raise_few)(const RaiseArgs<T>&);
-  void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to);
+  // `score` does; accumulate_few adds to rows. Null where tiles serve them, too.
+  void (*pack_few)(const FewArgs<T>&, const T* rows) = nullptr;
+  void (*score_few)(const FewHeads<T>&) = nullptr;
+  bool (*survey_few)(const ScoreArgs<T>&) = nullptr;
+  void (*raise_few)(const RaiseArgs<T>&) = nullptr;
+  void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to) = nullptr;
 
   // Backward.
   void (*weigh)(const WeighArgs<T>&);
@@ -321,6 +321,8 @@ struct Isa {
   // In float, of bfloat16 inputs, with layouts of its own for what lies in scratch memory. None (no
   // lanes) where they are widened.
   Kernels<float> of_bfloat16 = {};
+  // The one whose kernels take few queries of bfloat16, where these have none for them.
+  const Isa* decoder = nullptr;
 };
 
 }  // namespace tilewise::cpu

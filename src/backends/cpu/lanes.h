@@ -85,11 +85,8 @@ struct Group {
       seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
       last[vector] = seen.end;
     }
-    // Lanes that hold no row see what the last one sees; nobody reads what they find.
-    for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) {
-      begin[lane] = begin[count - 1];
-      end[lane] = end[count - 1];
-    }
+    // Lanes that hold no row see nothing.
+    for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) begin[lane] = end[lane] = 0;
     if (slope)
       fill(kernels, tile, slope, [&](int64 l) {
         const int64 lane = wounded(Wound::kSlopeOfFirstLane) ? 0 : l;

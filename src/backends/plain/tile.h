@@ -73,21 +73,22 @@ struct ScoreTile {
 
  private:
   // q.k -> scale -> softcap -> ALiBi -> bias, for row `query_index`, which is row `i` of the tile.
-  // Real scores of -inf, which only overflow makes, are kept apart from hidden ones by to_log2.
+  // Scores that overflow stay finite on the way: -inf is for hidden ones.
   void map(const Head<T>& head, int64 query_index, Range columns, int64 i) {
     const Problem& p = head.problem;
     const T scale = scale_of(p.scores);
     if (p.scores.bias) load_bias(head, query_index, columns);
     for (int64 j = 0; j < columns.size(); ++j) {
       T& s = scores[i * kTileColumns + j];
-      s = wounded(Wound::kSoftcapAfterBias) ? scale * s : head.softcap(scale * s);
+      s = core::finite(wounded(Wound::kSoftcapAfterBias) ? scale * s : head.softcap(scale * s));
       capped[i * kTileColumns + j] = s;
       if (p.scores.slopes)
-        s = head.alibi(s, core::distance(query_index, columns.begin + j, head.band.diagonal));
+        s = core::finite(
+            head.alibi(s, core::distance(query_index, columns.begin + j, head.band.diagonal)));
       if (p.scores.bias) s += bias[j];
       if (wounded(Wound::kSoftcapAfterBias)) s = head.softcap(s);
       if (wounded(Wound::kFirstKeyTwice) && columns.begin + j == 0) s += core::ln2<T>();
-      s = core::larger(s, -core::largest<T>());
+      s = core::finite(s);
     }
   }
 

@@ -119,7 +119,18 @@ TEST_P(CpuCut, TakesNeighbouringKeyHeadsTogether) {
         ASSERT_EQ(tile.heads, first.heads);
       }
     });
-    EXPECT_EQ(most, kMostTogether);
+    EXPECT_EQ(most, kernels.score_few ? kMostTogether : 1);
+  });
+}
+
+TEST_P(CpuCut, HasNoTilesWhereThereIsNothing) {
+  in_both([]<class T>(const Kernels<T>& kernels) {
+    for (const Shape& shape : {Shape{0, 7, 9, 4, 2, 8, 8}, Shape{1, 7, 9, 0, 0, 8, 8},
+                               Shape{1, 0, 9, 4, 2, 8, 8}, Shape{0, 0, 0, 0, 0, 8, 8}}) {
+      Problem p;
+      p.shape = shape;
+      EXPECT_EQ(cut_of(p, kernels, 2).tasks(), 0);
+    }
   });
 }
 

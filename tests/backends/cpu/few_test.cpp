@@ -1,7 +1,10 @@
 // The products for a few queries against loops: every count of queries, rows read where they lie
 // and rows that are copied, of every type that is read in place.
 #include <limits>
+#include <string_view>
 
+#include "backends/cpu/cut.h"
+#include "backends/cpu/passes.h"
 #include "elements.h"
 #include "every_isa.h"
 
@@ -32,8 +35,8 @@ struct Few {
   }
 
   FewArgs<T> with(const Rows& of, T factor) {
-    return {of,    factor,         copied || factor != 1, count,
-            pitch, columns.data(), scores.data(),         copies.data()};
+    const bool is_copied = copied || factor != 1 || of.dtype == DType::kFloat8E4M3;
+    return {of, factor, is_copied, count, pitch, columns.data(), scores.data(), copies.data()};
   }
 
   // Nobody wrote it, so nobody may read it.
@@ -120,7 +123,15 @@ void expect_every_form(const Kernels<T>& k, DType dtype) {
         for (const int factor : {1, 2}) expect_products(k, {dtype, count, dim, keys, factor});
 }
 
+// Tiles serve what has no kernels for few queries.
+TEST_P(CpuFew, IsOfFloatsAndOfVectors) {
+  const bool portable = std::string_view(isa().name) == "portable";
+  EXPECT_EQ(isa().of_numbers.in_float.score_few == nullptr, portable);
+  EXPECT_EQ(isa().of_numbers.in_double.score_few, nullptr);
+}
+
 TEST_P(CpuFew, MultipliesFloats) {
+  if (!isa().of_numbers.in_float.score_few) GTEST_SKIP() << "has none";
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3}) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(dtype));
@@ -146,17 +157,30 @@ void expect_survey(const Kernels<T>& k) {
 }
 
 TEST_P(CpuFew, FindsLargestScores) {
+  if (!isa().of_numbers.in_float.score_few) GTEST_SKIP() << "has none";
   expect_survey(isa().of_numbers.in_float);
-  expect_survey(isa().of_numbers.in_double);
 }
 
 TEST_P(CpuFew, MultipliesWherePairsAreMultiplied) {
-  if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "has no products of pairs";
+  if (!isa().of_bfloat16.score_few) GTEST_SKIP() << "has none";
   expect_every_form(isa().of_bfloat16, DType::kBFloat16);
 }
 
-TEST_P(CpuFew, MultipliesDoubles) {
-  expect_every_form(isa().of_numbers.in_double, DType::kFloat64);
+// Where products of pairs have none of their own, they are those of another instruction set, and of
+// few queries alone.
+TEST_P(CpuFew, AreBorrowed) {
+  if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "has no products of pairs";
+  Problem p;
+  for (View* view : {&p.query, &p.key, &p.value}) view->dtype = DType::kBFloat16;
+  p.shape = {1, 1, 100, 4, 4, 64, 64};
+  Decided few, many;
+  few.isa = many.isa = &isa();
+  forward_plan<float>(p, 2, few);
+  EXPECT_NE(kernels_for<float>(p, *few.isa).score_few, nullptr);
+  EXPECT_TRUE(kernels_for<float>(p, *few.isa).pairs());
+  p.shape.queries = 100;
+  forward_plan<float>(p, 2, many);
+  EXPECT_EQ(many.isa, &isa());
 }
 
 }  // namespace

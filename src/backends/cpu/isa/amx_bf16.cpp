@@ -8,11 +8,12 @@ namespace {
 struct AmxBf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 4;
   static constexpr int64 kKeys = 256;
+  static constexpr bool kDecodes = false;
 };
 
 }  // namespace
 
 constinit const Isa kAmxBf16{"amx_bf16", runs_amx_bf16, kAvx512Numbers,
-                             bfloat16_kernels_of<AmxBf16, TilePairs>()};
+                             bfloat16_kernels_of<AmxBf16, TilePairs>(), &kAvx512Bf16};
 
 }  // namespace tilewise::cpu

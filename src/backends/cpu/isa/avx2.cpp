@@ -7,6 +7,7 @@ namespace {
 struct Avx2 {
   static constexpr int kBytes = 32, kRegisters = 16, kVectors = 3;
   static constexpr int64 kKeys = 128;
+  static constexpr bool kDecodes = true;
 };
 
 constexpr NumberKernels kNumbers = number_kernels_of<Avx2>();

@@ -7,6 +7,7 @@ namespace {
 struct Avx512 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 3;
   static constexpr int64 kKeys = 128;
+  static constexpr bool kDecodes = true;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace {
 struct Avx512Bf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 3;
   static constexpr int64 kKeys = 256;
+  static constexpr bool kDecodes = true;
   using Dot = OfPairs;  // of a decoder's rows
 };
 

@@ -7,6 +7,7 @@ namespace {
 struct Neon {
   static constexpr int kBytes = 16, kRegisters = 32, kVectors = 3;
   static constexpr int64 kKeys = 128;
+  static constexpr bool kDecodes = true;
 };
 
 constexpr NumberKernels kNumbers = number_kernels_of<Neon>();

@@ -19,10 +19,8 @@ struct Few {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
-  static constexpr DType kOwn = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
-  // Steps along a row that have instructions of their own: each of them then finds its line as far
-  // behind the last one as rows are apart, which is what processors foresee.
-  static constexpr int64 kApart = 16;
+  static_assert(sizeof(T) == 4);  // tiles serve doubles
+  static constexpr DType kOwn = DType::kFloat32;
   // Vectors of columns that have sums of their own: as many as keep the multipliers busy.
   template <int queries>
   static constexpr int kWide = Isa::kRegisters / 2 / queries > 4 ? 4
@@ -31,6 +29,11 @@ struct Few {
   // Vectors that a step along a row reads.
   template <int queries>
   static constexpr int kSide = kWide<queries> > 2 ? kWide<queries> : 2;
+  // Steps along a row that have instructions of their own, enough for 256 columns. Each instruction
+  // then finds its line one row's stride behind the line before, which a processor's prefetcher
+  // learns. More of them would cost a longer row little and the compiler much.
+  template <int queries>
+  static constexpr int64 kApart = 256 / (kSide<queries> * kLanes);
   // Queries whose sums over values are in registers at once.
   template <int queries>
   static constexpr int kAtOnce = queries > Isa::kRegisters / 4 ? Isa::kRegisters / 4 : queries;
@@ -72,25 +75,25 @@ struct Few {
     }
   }
 
-  // Row r as numbers in `copy`.
-  TW_INLINE static const std::byte* copied(const FewArgs<T>& a, int64 r, T* copy) {
+  // Row r as numbers in `copy`. Not inlined: it reads every type.
+  [[gnu::noinline]] static const std::byte* copied(const FewArgs<T>& a, int64 r, T* copy) {
     Memory<Isa, T>::read(a.rows.dtype, a.rows.at[r], a.rows.dim, a.factor, copy);
     Memory<Isa, T>::zero(copy + a.rows.dim, a.pitch - a.rows.dim);
     return reinterpret_cast<const std::byte*>(copy);
   }
 
-  // Calls body<dtype, copies>: the type in which rows are read, and whether from copies.
+  // Row r as it is read: where it lies, or a copy of it.
+  TW_INLINE static const std::byte* row_of(const FewArgs<T>& a, int64 r, T* copy) {
+    return a.copied ? copied(a, r, copy) : a.rows.at[r];
+  }
+
+  // Calls body<dtype>: the type in which rows are read.
   template <class Body>
   TW_INLINE static void with_type(const FewArgs<T>& a, Body body) {
-    if (a.copied) return body.template operator()<kOwn, true>();
-    if (a.rows.dtype == kOwn) return body.template operator()<kOwn, false>();
-    if constexpr (sizeof(T) == 4) {
-      if (a.rows.dtype == DType::kBFloat16)
-        return body.template operator()<DType::kBFloat16, false>();
-      if (a.rows.dtype == DType::kFloat16)
-        return body.template operator()<DType::kFloat16, false>();
-    }
-    body.template operator()<kOwn, true>();
+    const DType dtype = a.copied ? kOwn : a.rows.dtype;
+    if (dtype == DType::kBFloat16) return body.template operator()<DType::kBFloat16>();
+    if (dtype == DType::kFloat16) return body.template operator()<DType::kFloat16>();
+    body.template operator()<kOwn>();
   }
 
   // Calls body<queries>, with `count` rounded up to a power of two. Rows of zeros pad queries.
@@ -106,7 +109,7 @@ struct Few {
 
   // What queries have in a vector of columns lies together, and columns lie as rows are read.
   static void pack(const FewArgs<T>& a, const T* rows) {
-    with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
+    with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       with_queries(a.count,
                    [&]<int queries>() TW_INLINE_LAMBDA { pack_rows<dtype, queries>(a, rows); });
     });
@@ -173,8 +176,8 @@ struct Few {
     constexpr int64 kStep = kSide<queries> * kLanes, kBytes = core::bytes_of(dtype);
     V sum[kWide<queries>][queries] = {};
     const int64 whole = whole_steps<queries>(a);
-    for (int64 from = 0; from < whole; from += kApart * kStep) {
-      TW_UNROLL for (int64 step = 0; step < kApart; ++step) {
+    for (int64 from = 0; from < whole; from += kApart<queries> * kStep) {
+      TW_UNROLL for (int64 step = 0; step < kApart<queries>; ++step) {
         const int64 c = from + step * kStep;
         if (c >= whole) break;
         if (step * kStep * kBytes % kLine == 0) {
@@ -208,29 +211,29 @@ struct Few {
 
   // What is fetched along with row r: the row of `ahead`, where that is as long. Else it is fetched
   // here, and along with the row that row itself.
-  template <DType dtype, bool copies>
+  template <DType dtype>
   TW_INLINE static const std::byte* ahead(const FewArgs<T>& a, int64 r, const std::byte* row) {
     if (r >= a.ahead.count) return row;
-    if (!copies && a.ahead.bytes == a.pitch * core::bytes_of(dtype)) return a.ahead.at[r];
+    if (!a.copied && a.ahead.bytes == a.pitch * core::bytes_of(dtype)) return a.ahead.at[r];
     fetch_row(a, r);
     return row;
   }
 
   // As many sums as a vector has lanes are added up across at once.
-  template <DType dtype, bool copies, int queries>
+  template <DType dtype, int queries>
   TW_INLINE static void score_keys(const FewArgs<T>& a, int64 key) {
     V sum[kLanes];
     for (int64 r = 0; r < kLanes / queries; ++r) {
       const int64 held = key + r < a.rows.count ? key + r : a.rows.count - 1;
-      const std::byte* row = copies ? copied(a, held, a.copies) : a.rows.at[held];
-      multiply<dtype, queries>(a, row, ahead<dtype, copies>(a, held, row), sum + r * queries);
+      const std::byte* row = row_of(a, held, a.copies);
+      multiply<dtype, queries>(a, row, ahead<dtype>(a, held, row), sum + r * queries);
     }
     keep<queries>(add_across(sum), a.rows.count - key, a.scores + key * kPitch);
   }
 
   // A few rows of each head in turn, so that they are read near to where they lie together, while
   // what the head's queries hold stays in the first cache.
-  template <DType dtype, bool copies, int queries>
+  template <DType dtype, int queries>
   TW_INLINE static void score_heads(const FewHeads<T>& heads) {
     constexpr int64 kKeys = kLanes / queries;
     static_assert(kRowsAtOnce % kKeys == 0);
@@ -239,15 +242,14 @@ struct Few {
       const int64 end = first + kRowsAtOnce < keys ? first + kRowsAtOnce : keys;
       for (int64 h = 0; h < heads.count; ++h)
         for (int64 key = first; key < end; key += kKeys)
-          score_keys<dtype, copies, queries>(heads.at[h], key);
+          score_keys<dtype, queries>(heads.at[h], key);
     }
   }
 
   static void score(const FewHeads<T>& heads) {
-    with_type(heads.at[0], [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
-      with_queries(heads.at[0].count, [&]<int queries>() TW_INLINE_LAMBDA {
-        score_heads<dtype, copies, queries>(heads);
-      });
+    with_type(heads.at[0], [&]<DType dtype>() TW_INLINE_LAMBDA {
+      with_queries(heads.at[0].count,
+                   [&]<int queries>() TW_INLINE_LAMBDA { score_heads<dtype, queries>(heads); });
     });
   }
 
@@ -330,7 +332,7 @@ struct Few {
     }
   }
 
-  template <DType dtype, bool copies, int queries>
+  template <DType dtype, int queries>
   TW_INLINE static void add_rows(const FewArgs<T>& a, int64 first) {
     constexpr int kQueries = kAtOnce<queries>, kVectors = kSide<kQueries>;
     const int64 left = a.rows.count - first;
@@ -338,7 +340,7 @@ struct Few {
     values.count = left < kRowsAtOnce ? left : kRowsAtOnce;
     for (int64 r = 0; r < values.count; ++r) {
       fetch_row(a, first + r);
-      values.row[r] = copies ? copied(a, first + r, a.copies + r * a.pitch) : a.rows.at[first + r];
+      values.row[r] = row_of(a, first + r, a.copies + r * a.pitch);
     }
     const int64 whole = whole_steps<kQueries>(a);
     for (int q = 0; q < queries; q += kQueries) {
@@ -377,7 +379,7 @@ struct Few {
 
   // to = to * factor + weights^T . values, the tile's own sum made apart.
   static void accumulate(const FewArgs<T>& a, const T* factor, T* to) {
-    with_type(a, [&]<DType dtype, bool copies>() TW_INLINE_LAMBDA {
+    with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         if constexpr (kPairs<dtype>) pack_weights(a);
@@ -385,7 +387,7 @@ struct Few {
         // Whole steps are left.
         if (core::wounded(core::Wound::kFewLastKeys)) rows -= kRowsAtOnce - 1;
         for (int64 first = 0; first < rows; first += kRowsAtOnce)
-          add_rows<dtype, copies, queries>(a, first);
+          add_rows<dtype, queries>(a, first);
         gather<dtype, queries>(a, factor, to);
       });
     });

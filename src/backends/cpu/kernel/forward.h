@@ -121,12 +121,17 @@ struct Forward {
     return any(odd);
   }
 
+  // As core::finite.
+  TW_INLINE static V finite(V x) {
+    return smaller(larger(x, all<V>(-kLargest<T>)), all<V>(kLargest<T>));
+  }
+
   // As core::to_log2.
   TW_INLINE static V to_log2(V x) {
     const V limit = all<V>(kLargest<T> / 2), scaled = limit * all<V>(kLog2e<T>);
     V result = x * all<V>(kLog2e<T>);
     result = x < -limit ? -scaled : result;
-    return ((x > limit) & (x <= all<V>(kLargest<T>))) ? scaled : result;
+    return x > limit ? scaled : result;
   }
 
   // Scale and softcap of the scores that lie at n.
@@ -139,7 +144,6 @@ struct Forward {
   }
 
   static void map(const MapArgs<T>& a) {
-    const V lowest = all<V>(-kLargest<T>);
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const I mapped = unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
       if (!any(mapped)) continue;
@@ -149,10 +153,10 @@ struct Forward {
       for (int64 key = 0; key < a.tile.keys_of(j); ++key) {
         const int64 n = key * kPitch + j * kLanes;
         const V raw = load<V>(a.tile.data + n);
-        V x = bend(a, n, raw);
+        V x = finite(bend(a, n, raw));
         if (a.slope) {
           const V away = absolute(load<V>(a.position + j * kLanes) - place);
-          x -= load<V>(a.slope + j * kLanes) * away;
+          x = finite(x - load<V>(a.slope + j * kLanes) * away);
         }
         I seen = (place >= begin) & (place < end);
         if (a.limits.bias) {
@@ -160,7 +164,7 @@ struct Forward {
           x += bias;
           seen &= bias != all<V>(-kInfinity<T>);
         }
-        x = mapped ? to_log2(larger(x, lowest)) : raw;
+        x = mapped ? to_log2(x) : raw;
         x = seen ? x : all<V>(-kInfinity<T>);
         largest = larger(largest, x);
         store(a.tile.data + n, x);

@@ -1,5 +1,5 @@
-// All of an instruction set's kernels, from its traits: kBytes of a vector, kRegisters, and
-// kVectors side by side in a tile.
+// All of an instruction set's kernels, from its traits: kBytes of a vector, kRegisters, kVectors
+// side by side in a tile, and kDecodes, whether it has kernels for few queries.
 #pragma once
 
 #include "backends/cpu/kernel/backward.h"
@@ -10,13 +10,23 @@
 
 namespace tilewise::cpu {
 
+template <class Isa>
+constexpr void add_few(Kernels<float>& kernels) {
+  using D = Few<Isa, float>;
+  kernels.pack_few = D::pack;
+  kernels.score_few = D::score;
+  kernels.survey_few = D::survey;
+  kernels.raise_few = Forward<Isa, float>::raise;
+  kernels.accumulate_few = D::accumulate;
+}
+
 template <class Isa, class T>
 constexpr Kernels<T> kernels_of() {
   static_assert(Isa::kKeys >= kTileKeys);
   using M = Memory<Isa, T>;
   using F = Forward<Isa, T>;
   using B = Backward<Isa, T>;
-  return {
+  Kernels<T> kernels = {
       .lanes = F::kLanes,
       .pitch = F::kPitch,
       .keys = Isa::kKeys,
@@ -35,11 +45,6 @@ constexpr Kernels<T> kernels_of() {
       .raise = F::raise,
       .drop = Drop<Isa, T>::drop,
       .accumulate = F::template accumulate<OfNumbers>,
-      .pack_few = Few<Isa, T>::pack,
-      .score_few = Few<Isa, T>::score,
-      .survey_few = Few<Isa, T>::survey,
-      .raise_few = F::raise,
-      .accumulate_few = Few<Isa, T>::accumulate,
       .weigh = B::weigh,
       .differentiate = B::differentiate,
       .pack = nullptr,
@@ -47,6 +52,8 @@ constexpr Kernels<T> kernels_of() {
       .add_slopes = B::add_slopes,
       .dot_rows = B::dot_rows,
   };
+  if constexpr (sizeof(T) == sizeof(float) && Isa::kDecodes) add_few<Isa>(kernels);
+  return kernels;
 }
 
 template <class Isa>
