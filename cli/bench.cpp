@@ -1,7 +1,8 @@
 // `tilewise bench`: the backends and their peers on the cases of the list.
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,6 @@
 #include "cli/command.h"
 #include "cli/element.h"
 #include "cli/nearest.h"
-#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
 
@@ -21,8 +21,8 @@ namespace {
 struct Options {
   std::vector<std::string> cases, backends, tiers;
   std::string direction = "both", dtype, layout = "heads", record;
-  double seconds = 1;
-  std::int32_t threads = 0;
+  std::optional<double> seconds;
+  std::optional<std::int64_t> threads;
   bool list = false, json = false, has_no_peers = false;
 };
 
@@ -107,13 +107,14 @@ ExitStatus run(const Options& options) {
   const std::vector<Case> cases = chosen_cases(options);
   for (const Case& shape : cases) require_elements(dtype_from_name(shape.dtype));
   const BenchSettings settings{
-      chosen_backends(options), chosen_directions(options.direction), options.seconds,
-      options.threads,          chosen_layout(options.layout),        !options.has_no_peers};
+      chosen_backends(options),      chosen_directions(options.direction),
+      options.seconds.value_or(1),   static_cast<std::int32_t>(options.threads.value_or(0)),
+      chosen_layout(options.layout), !options.has_no_peers};
   Bench bench(settings);
   const std::vector<Measurement> results = measure_all(cases, bench, settings.directions.size());
-  const auto report = bench_json(bench, results);
+  const Json report = bench_json(bench, results);
   if (options.json) {
-    print(report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print(indented_json(report) + "\n");
   } else {
     show_measurements(bench, results);
   }
@@ -126,41 +127,11 @@ ExitStatus run(const Options& options) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Chosen& chosen) {
+Command bench_command() {
   const auto options = std::make_shared<Options>();
-  CLI::App& command =
-      *app.add_subcommand("bench", "Time the backends against each other and against peers");
-  command.add_option("--case", options->cases, "Only these cases; may be given several times")
-      ->type_name("CASE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--tier", options->tiers, "Without --case, the cases of this tier; usual")
-      ->type_name("{quick,usual,long,bars,lengths,all}")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--direction", options->direction, "Which way; both when not given")
-      ->type_name("{forward,backward,both}");
-  command.add_option("--dtype", options->dtype, "This type in place of each case's own")
-      ->type_name("DTYPE");
-  command.add_option("--layout", options->layout, "How our tensors lie; heads when not given")
-      ->type_name("{heads,rows}");
-  command.add_option("--backend", options->backends, "Only these; may be given several times")
-      ->type_name("BACKEND")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--seconds", options->seconds, "To spend on each figure; 1 when not given")
-      ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 3600.0).description(""));
-  command.add_option("--threads", options->threads, "At most this many; 0: all")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(0, 4096).description(""));
-  command.add_flag("--no-peers", options->has_no_peers, "Leave out what others have written");
-  command
-      .add_option("--record", options->record, "Add a line to this folder's file of the machine")
-      ->type_name("FOLDER");
-  command.add_flag("--list", options->list, "Show the list of cases instead");
-  command.add_flag("--json", options->json, "As JSON");
-  command.footer(
+  return {
+      "bench",
+      "Time the backends against each other and against peers",
       "GFLOP/s count visible pairs alone: 4 operations a pair and dimension forward, 10 backward.\n"
       "Of peak: of what the processor's multiply-adds reach, measured before and after each case.\n"
       "Of reads: of memory's read bandwidth. x PEER: how many times as fast as that we are.\n"
@@ -171,8 +142,23 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       "(TILEWISE_OPENBLAS or else libopenblas.so.0). One that is silent for "
       "TILEWISE_PEER_SECONDS,\n"
       "120, is given up. --record writes TILEWISE_COMMIT beside the figures.\n"
-      "Example: tilewise bench --case causal-1024 --direction forward --seconds 3");
-  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+      "Example: tilewise bench --case causal-1024 --direction forward --seconds 3",
+      {{"--case", "Only these cases; may be given several times", &options->cases, "CASE"},
+       {"--tier", "Without --case, the cases of this tier; usual", &options->tiers,
+        "{quick,usual,long,bars,lengths,all}"},
+       {"--direction", "Which way; both when not given", &options->direction,
+        "{forward,backward,both}"},
+       {"--dtype", "This type in place of each case's own", &options->dtype, "DTYPE"},
+       {"--layout", "How our tensors lie; heads when not given", &options->layout, "{heads,rows}"},
+       {"--backend", "Only these; may be given several times", &options->backends, "BACKEND"},
+       {"--seconds", "To spend on each figure; 1 when not given", Real{&options->seconds, 0, 3600},
+        "SECONDS"},
+       {"--threads", "At most this many; 0: all", Integer{&options->threads, 0, 4096}, "NUMBER"},
+       {"--no-peers", "Leave out what others have written", &options->has_no_peers, ""},
+       {"--record", "Add a line to this folder's file of the machine", &options->record, "FOLDER"},
+       {"--list", "Show the list of cases instead", &options->list, ""},
+       {"--json", "As JSON", &options->json, ""}},
+      [options] { return run(*options); }};
 }
 
 }  // namespace tilewise::cli

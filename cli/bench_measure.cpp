@@ -5,7 +5,7 @@
 
 #include "cli/contestant.h"
 #include "cli/machine.h"
-#include "cli/options.h"
+#include "cli/number.h"
 
 namespace tilewise::cli {
 namespace {

@@ -1,11 +1,10 @@
 #include "cli/bench_record.h"
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cctype>
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -13,17 +12,34 @@
 
 namespace tilewise::cli {
 
-using Json = nlohmann::ordered_json;
-
 namespace {
 
 // Processors are rented by one name for several generations: what they multiply with tells them
 // apart.
 std::string widest(const Json& features) {
   for (const char* feature : {"amx_bf16", "avx512_bf16", "avx512f", "avx2"})
-    for (const Json& has : features)
-      if (has == feature) return feature;
+    for (const Json& has : features.values())
+      if (has.get<std::string>() == feature) return feature;
   return "";
+}
+
+std::string now() {
+  const std::time_t time = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  std::string text(sizeof "2000-01-01T00:00:00Z", '\0');
+  text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts));
+  return text;
+}
+
+std::filesystem::path path_of(const std::string& folder, const Json& machine) {
+  return std::filesystem::path(folder) / (machine_slug(machine) + ".jsonl");
+}
+
+void append(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::app);
+  file << text << std::flush;
+  if (!file) throw Failure(kFailed, fmt::format("cannot write to {}", path.string()));
 }
 
 }  // namespace
@@ -31,7 +47,7 @@ std::string widest(const Json& features) {
 std::string machine_slug(const Json& machine) {
   const std::string name =
       fmt::format("{} {} {}", machine.at("processor").get<std::string>(),
-                  machine.at("threads").get<int>(), widest(machine.at("features")));
+                  machine.at("threads").get<std::int64_t>(), widest(machine.at("features")));
   std::string slug;
   for (const char letter : name) {
     const auto byte = static_cast<unsigned char>(letter);
@@ -47,16 +63,11 @@ std::string machine_slug(const Json& machine) {
 
 void record(const std::string& folder, const Json& report) {
   const char* commit = std::getenv("TILEWISE_COMMIT");
-  Json line{{"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
-            {"commit", commit != nullptr ? Json(commit) : Json(nullptr)}};
-  line.update(report);
-  const std::filesystem::path path =
-      std::filesystem::path(folder) / (machine_slug(report.at("machine")) + ".jsonl");
+  Json line{{"date", now()}, {"commit", commit != nullptr ? Json(commit) : Json(nullptr)}};
+  for (const std::string& name : report.names()) line[name] = report.at(name);
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  std::ofstream file(path, std::ios::app);
-  file << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
-  if (!file) throw Failure(kFailed, fmt::format("cannot write to {}", path.string()));
+  append(path_of(folder, report.at("machine")), one_line_json(line) + "\n");
 }
 
 }  // namespace tilewise::cli

@@ -1,19 +1,17 @@
 #include "cli/bench_report.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "cli/joined.h"
 #include "cli/machine.h"
 #include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string_view direction_name(tw_operation operation) {
   return operation == TW_BACKWARD ? "backward" : "forward";
@@ -159,7 +157,7 @@ void show_surroundings(const Bench& bench) {
 std::string size_text(const Case& shape) {
   const Sizes& sizes = shape.sizes;
   const std::string lengths = sizes.is_packed()
-                                  ? fmt::format("{} packed", fmt::join(sizes.query_lengths, "+"))
+                                  ? fmt::format("{} packed", joined(sizes.query_lengths, "+"))
                                   : fmt::format("{} x {}", sizes.queries, sizes.keys);
   return fmt::format("{} of {}", lengths,
                      sizes.dim == sizes.value_dim
@@ -169,15 +167,18 @@ std::string size_text(const Case& shape) {
 
 }  // namespace
 
-Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
+Json machine_json(int threads) {
   const Machine machine = this_machine();
-  Json json{{"machine",
-             {{"processor", machine.processor},
-              {"cores", machine.cores},
-              {"threads", bench.threads()},
-              {"features", machine.features},
-              {"memory_bytes", machine.memory_bytes},
-              {"system", machine.system}}},
+  return {{"processor", machine.processor},
+          {"cores", machine.cores},
+          {"threads", threads},
+          {"features", machine.features},
+          {"memory_bytes", machine.memory_bytes},
+          {"system", machine.system}};
+}
+
+Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
+  Json json{{"machine", machine_json(bench.threads())},
             {"version", tw_version()},
             {"layout", layout_name(bench.layout())},
             {"peak", Json::object()},
@@ -225,7 +226,7 @@ void show_cases(bool json) {
       list.push_back(
           {{"name", shape.name}, {"tier", tier_name(shape.tier)}, {"about", shape.about}});
     }
-    print(list.dump(2) + "\n");
+    print(indented_json(list) + "\n");
     return;
   }
   Table table("lllrll");

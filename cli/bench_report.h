@@ -1,17 +1,19 @@
 // How measurements and the list of cases are shown: as a table for people, as JSON for programs.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/bench_measure.h"
+#include "cli/json.h"
 
 namespace tilewise::cli {
 
+// The machine that a run is on, with the threads that it takes.
+[[nodiscard]] Json machine_json(int threads);
+
 // All that a run found: machine, peaks, peers and cases.
-[[nodiscard]] nlohmann::ordered_json bench_json(const Bench& bench,
-                                                const std::vector<Measurement>& results);
+[[nodiscard]] Json bench_json(const Bench& bench, const std::vector<Measurement>& results);
 
 // Rows of one case and direction stand together.
 void show_measurements(const Bench& bench, const std::vector<Measurement>& results);

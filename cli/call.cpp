@@ -1,7 +1,6 @@
 #include "cli/call.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <functional>
@@ -9,6 +8,7 @@
 
 #include "cli/element.h"
 #include "cli/failure.h"
+#include "cli/joined.h"
 
 namespace tilewise::cli {
 
@@ -29,7 +29,7 @@ tw_tensor dense_tensor(std::int32_t dtype, std::span<const std::int64_t> shape, 
   if (is_too_large || __builtin_mul_overflow(stride, width, &bytes)) {
     throw Failure(kUsage,
                   fmt::format("a tensor of shape ({}) has more bytes than 64 bits can count",
-                              fmt::join(shape, ", ")));
+                              joined(shape, ", ")));
   }
   tensor.byte_size = element_count(tensor) * width;
   return tensor;

@@ -1,19 +1,17 @@
 // Reads bench/cases/cases.json, strictly: a misspelt field must not silently make another shape.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 #include <type_traits>
 
 #include "cli/cases.h"
+#include "cli/json.h"
 #include "cli/nearest.h"
 
 namespace tilewise::cli {
 namespace {
-
-using Json = nlohmann::json;
 
 // One JSON object being read; remembers which fields were asked for, so that the rest is refused.
 class Fields {
@@ -26,13 +24,12 @@ class Fields {
   T get(const std::string& name, T otherwise) {
     known_.push_back(name);
     if (!object_.contains(name)) return otherwise;
-    if (std::is_integral_v<T> && !std::is_same_v<T, bool> &&
-        !object_.at(name).is_number_integer()) {
+    if (std::is_integral_v<T> && !std::is_same_v<T, bool> && !object_.at(name).is_whole()) {
       fail(fmt::format("has a '{}' that is no whole number", name));
     }
     try {
       return object_.at(name).get<T>();
-    } catch (const Json::exception&) {
+    } catch (const JsonError&) {
       fail(fmt::format("has a '{}' of the wrong type", name));
     }
   }
@@ -59,7 +56,7 @@ class Fields {
   [[nodiscard]] const std::string& where() const { return where_; }
 
   void refuse_unknown() const {
-    for (const auto& [name, value] : object_.items()) {
+    for (const std::string& name : object_.names()) {
       if (std::find(known_.begin(), known_.end(), name) == known_.end()) {
         const std::set<std::string> names(known_.begin(), known_.end());
         fail(no_such("field", name, {names.begin(), names.end()}));
@@ -154,8 +151,9 @@ Tier read_tier(Fields& fields) {
 }
 
 Case read_case(const Json& json) {
-  const bool is_named = json.is_object() && json.contains("name") && json["name"].is_string();
-  Fields fields(json, is_named ? "case " + json["name"].get<std::string>() : "a case");
+  const Json* name = json.find("name");
+  const bool is_named = name != nullptr && name->is_string();
+  Fields fields(json, is_named ? "case " + name->get<std::string>() : "a case");
   Case shape;
   shape.name = fields.get<std::string>("name", "");
   if (shape.name.empty()) fields.fail("needs a name");
@@ -172,11 +170,11 @@ Case read_case(const Json& json) {
 }  // namespace
 
 std::vector<Case> parse_cases(std::string_view text) {
-  const Json list = Json::parse(text, nullptr, false);
-  if (!list.is_array()) throw std::invalid_argument("the cases must be a JSON list");
+  const auto list = parse_json(text);
+  if (!list || !list->is_array()) throw std::invalid_argument("the cases must be a JSON list");
   std::vector<Case> cases;
   std::set<std::string> names;
-  for (const Json& json : list) {
+  for (const Json& json : list->values()) {
     cases.push_back(read_case(json));
     if (!names.insert(cases.back().name).second) {
       throw std::invalid_argument(fmt::format("two cases are named {}", cases.back().name));

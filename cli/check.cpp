@@ -1,7 +1,7 @@
 // `tilewise check`: the library on this machine against the oracle, over the list of families,
 // shapes and types that the project's own tests run.
 #include <dlfcn.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -15,7 +15,6 @@
 #include "cli/element.h"
 #include "cli/machine.h"
 #include "cli/nearest.h"
-#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "conformance/sweep.h"
@@ -28,8 +27,8 @@ using conformance::Series;
 
 struct Options {
   std::string tier = "quick", name, family, dtype, backend, journal;
-  std::optional<std::string> seed;
-  int jobs = 0;
+  std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> jobs;
   bool list = false, json = false;
 };
 
@@ -61,7 +60,8 @@ const conformance::Tier& chosen_tier(const Options& options) {
 }
 
 int chosen_jobs(const Options& options) {
-  return options.jobs > 0 ? options.jobs : static_cast<int>(std::thread::hardware_concurrency());
+  const auto asked = static_cast<int>(options.jobs.value_or(0));
+  return asked > 0 ? asked : static_cast<int>(std::thread::hardware_concurrency());
 }
 
 // One case alone, told in full.
@@ -76,12 +76,7 @@ ExitStatus replay(const Options& options) {
     throw Failure(kUsage,
                   "--seed runs one case, which --resume has nothing to add to; leave one out");
   }
-  const auto seed = parse_integer(*options.seed);
-  if (!seed || *seed < 0) {
-    throw Failure(kUsage,
-                  fmt::format("--seed cannot be '{}': it is a whole number from 0", *options.seed));
-  }
-  const Pick pick{list.front(), static_cast<std::uint64_t>(*seed), 0};
+  const Pick pick{list.front(), *options.seed, 0};
   CheckResult result;
   result.tier = "replay";
   result.series.emplace_back().name = pick.series->name();
@@ -174,34 +169,27 @@ ExitStatus run(const Options& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app, Chosen& chosen) {
+Command check_command() {
   const auto options = std::make_shared<Options>();
-  CLI::App& command = *app.add_subcommand(
-      "check", "Is this library exact on this machine? Every family and type, against the oracle");
-  command.add_option("--tier", options->tier, "How far to go; quick when not given")
-      ->type_name("{smoke,quick,gpu,full}");
-  command.add_option("--case", options->name, "Only this series, or those that begin so")
-      ->type_name("SERIES");
-  command.add_option("--seed", options->seed, "Of that series, this case alone")
-      ->type_name("NUMBER");
-  command.add_option("--family", options->family, "Only this family of numbers")
-      ->type_name("FAMILY");
-  command.add_option("--dtype", options->dtype, "Only this type")->type_name("DTYPE");
-  command.add_option("--backend", options->backend, "Only this backend")->type_name("BACKEND");
-  command.add_option("--jobs", options->jobs, "Cases at a time; as many as processors when 0")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(0, 256).description(""));
-  command
-      .add_option("--resume", options->journal,
-                  "Write what is done into this file, and go on from there another time")
-      ->type_name("FILE");
-  command.add_flag("--list", options->list, "Show the series and their cases in each tier instead");
-  command.add_flag("--json", options->json, "As JSON");
-  command.footer(
+  return {
+      "check",
+      "Is this library exact on this machine? Every family and type, against the oracle",
       "Exit status 0 says that everything was exact, 1 that something was wrong, 3 that the\n"
       "backend runs none of it.\n"
-      "Example: tilewise check --case museum/gauss/float32 --seed 17");
-  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+      "Example: tilewise check --case museum/gauss/float32 --seed 17",
+      {{"--tier", "How far to go; quick when not given", &options->tier, "{smoke,quick,gpu,full}"},
+       {"--case", "Only this series, or those that begin so", &options->name, "SERIES"},
+       {"--seed", "Of that series, this case alone", Natural{&options->seed}, "NUMBER"},
+       {"--family", "Only this family of numbers", &options->family, "FAMILY"},
+       {"--dtype", "Only this type", &options->dtype, "DTYPE"},
+       {"--backend", "Only this backend", &options->backend, "BACKEND"},
+       {"--jobs", "Cases at a time; as many as processors when 0", Integer{&options->jobs, 0, 256},
+        "NUMBER"},
+       {"--resume", "Write what is done into this file, and go on from there another time",
+        &options->journal, "FILE"},
+       {"--list", "Show the series and their cases in each tier instead", &options->list, ""},
+       {"--json", "As JSON", &options->json, ""}},
+      [options] { return run(*options); }};
 }
 
 }  // namespace tilewise::cli

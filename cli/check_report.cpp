@@ -1,13 +1,13 @@
 #include "cli/check_report.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "cli/failure.h"
+#include "cli/json.h"
 #include "cli/machine.h"
 #include "cli/terminal.h"
 #include "conformance/number.h"
@@ -15,8 +15,6 @@
 
 namespace tilewise::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMostFindings = 5;
 
@@ -131,19 +129,20 @@ Json to_json(const SeriesResult& result) {
 
 SeriesResult from_json(const Json& json) {
   SeriesResult result;
-  result.name = json.at("name");
-  result.cases = json.at("cases");
-  result.declined = json.at("declined");
-  result.failed = json.at("failed");
-  result.numbers = json.at("numbers");
-  result.worst = json.at("worst");
-  result.worst_where = json.at("worst_where");
-  result.seconds = json.at("seconds");
-  result.error_squares = json.at("error_squares");
-  result.exact_squares = json.at("exact_squares");
-  result.refusal = json.value("refusal", "");
-  for (const Json& each : json.at("findings")) {
-    result.findings.push_back({each.at("replay"), each.at("sentences")});
+  result.name = json.at("name").get<std::string>();
+  result.cases = json.at("cases").get<std::int64_t>();
+  result.declined = json.at("declined").get<std::int64_t>();
+  result.failed = json.at("failed").get<std::int64_t>();
+  result.numbers = json.at("numbers").get<std::int64_t>();
+  result.worst = json.at("worst").get<double>();
+  result.worst_where = json.at("worst_where").get<std::string>();
+  result.seconds = json.at("seconds").get<double>();
+  result.error_squares = json.at("error_squares").get<double>();
+  result.exact_squares = json.at("exact_squares").get<double>();
+  if (const Json* refusal = json.find("refusal")) result.refusal = refusal->get<std::string>();
+  for (const Json& each : json.at("findings").values()) {
+    result.findings.push_back(
+        {each.at("replay").get<std::string>(), each.at("sentences").get<std::string>()});
   }
   return result;
 }
@@ -154,7 +153,7 @@ void show_json(const CheckResult& result) {
             {"tier", result.tier},       {"exact", result.is_exact()},
             {"seconds", result.seconds}, {"series", Json::array()}};
   for (const SeriesResult& each : result.series) json["series"].push_back(to_json(each));
-  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  print(indented_json(json) + "\n");
 }
 
 }  // namespace
@@ -228,7 +227,7 @@ void show_series(bool json) {
     table.add(row);
     list.push_back({{"name", each.name()}, {"cases", cases}});
   }
-  print(json ? list.dump(2) + "\n" : table.text());
+  print(json ? indented_json(list) + "\n" : table.text());
 }
 
 std::vector<std::string> series_names() {
@@ -250,21 +249,24 @@ Journal::Journal(std::string file, const std::string& identity) : file_(std::mov
   std::string line;
   if (!std::getline(in, line)) {
     std::ofstream out(file_);
-    out << Json{{"check", identity}}.dump() << "\n";
+    out << one_line_json({{"check", identity}}) << "\n";
     if (!out) throw Failure(kUsage, fmt::format("{} cannot be written", file_));
     return;
   }
-  const Json head = Json::parse(line, nullptr, false);
-  if (!head.is_object() || head.value("check", "") != identity) {
+  const auto head = parse_json(line);
+  const Json* check = head ? head->find("check") : nullptr;
+  if (check == nullptr || !check->is_string() || check->get<std::string>() != identity) {
     throw Failure(kUsage, fmt::format("{} is no journal of this check ({}); name another file",
                                       file_, identity));
   }
   while (std::getline(in, line)) {
     // A line that was cut off where the program stopped is a series that is not done.
+    const auto json = parse_json(line);
+    if (!json) continue;
     try {
-      const SeriesResult result = from_json(Json::parse(line));
+      const SeriesResult result = from_json(*json);
       done_[result.name] = result;
-    } catch (const Json::exception&) {
+    } catch (const JsonError&) {
       continue;
     }
   }
@@ -279,7 +281,7 @@ std::optional<SeriesResult> Journal::find(const std::string& name, std::int64_t 
 void Journal::append(const SeriesResult& result) {
   if (file_.empty()) return;
   std::ofstream out(file_, std::ios::app);
-  out << "\n" << to_json(result).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+  out << "\n" << one_line_json(to_json(result)) << "\n";
   if (!out.flush()) throw Failure(kFailed, fmt::format("{} cannot be written", file_));
 }
 

@@ -1,22 +1,29 @@
-// What every command of the program is: options added to the app, and a function that runs it.
+// What every command of the program is: a table of options, and a function that runs it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "cli/failure.h"
+#include "cli/option.h"
 
 namespace tilewise::cli {
 
-// The command that was chosen on the command line; set by CLI11's callback, run by main.
-using Chosen = std::function<ExitStatus()>;
+struct Command {
+  std::string name, about, footer;
+  std::vector<Option> options;  // what they fill in belongs to `run`
+  std::function<ExitStatus()> run;
+};
 
-void add_check(CLI::App& app, Chosen& chosen);
-void add_explain(CLI::App& app, Chosen& chosen);
-void add_run(CLI::App& app, Chosen& chosen);
-void add_bench(CLI::App& app, Chosen& chosen);
-void add_demo(CLI::App& app, Chosen& chosen);
-void add_completion(CLI::App& app, Chosen& chosen);
+[[nodiscard]] Command demo_command();
+[[nodiscard]] Command check_command();
+[[nodiscard]] Command explain_command();
+[[nodiscard]] Command run_command();
+[[nodiscard]] Command bench_command();
+[[nodiscard]] Command completion_command();
+
+// In the order of --help.
+[[nodiscard]] std::vector<Command> all_commands();
 
 }  // namespace tilewise::cli

@@ -1,14 +1,15 @@
 // `tilewise completion`: shell completion written from the program's own commands and options, so
 // that the two cannot drift apart.
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "cli/call.h"
 #include "cli/check_report.h"
 #include "cli/command.h"
 #include "cli/element.h"
+#include "cli/joined.h"
 #include "cli/nearest.h"
 #include "cli/terminal.h"
 
@@ -32,44 +33,42 @@ std::vector<std::string> values_of(const std::string& type) {
   const std::size_t open = type.find('{'), end = type.find('}');
   if (open == std::string::npos || end == std::string::npos) return {};
   std::vector<std::string> values;
-  for (const std::string& word : CLI::detail::split(type.substr(open + 1, end - open - 1), ',')) {
+  for (std::size_t begin = open + 1; begin <= end;) {
+    const std::size_t comma = std::min(type.find(',', begin), end);
+    const std::string word = type.substr(begin, comma - begin);
     // Words in capitals stand for what the user makes up.
     if (word.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string::npos) {
       values.push_back(word);
     }
+    begin = comma + 1;
   }
   return values;
 }
 
-std::vector<Choice> choices_of(const CLI::App& app) {
-  std::vector<Choice> choices;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_positional()) {
-      choices.push_back(
-          {{}, option->get_description(), true, false, values_of(option->get_type_name())});
-      continue;
-    }
-    Choice choice;
-    for (const auto& name : option->get_snames()) choice.flags.push_back("-" + name);
-    for (const auto& name : option->get_lnames()) choice.flags.push_back("--" + name);
-    choice.about = option->get_description();
-    choice.takes_value = option->get_items_expected_max() > 0;
+const Choice kHelp{{"-h", "--help"}, "Print this help", false, false, {}};
+
+std::vector<Choice> choices_of(const Command& command) {
+  std::vector<Choice> choices{kHelp};
+  for (const Option& option : command.options) {
+    Choice choice{names_of(option), option.about, option.takes_value(), false, {}};
+    if (!choice.flags.front().starts_with("-")) choice.flags.clear();
     if (choice.takes_value) {
-      choice.takes_file = option->get_type_name().find("FILE") != std::string::npos;
-      choice.values = values_of(option->get_type_name());
+      choice.takes_file = option.type.find("FILE") != std::string::npos;
+      choice.values = values_of(option.type);
     }
     choices.push_back(choice);
   }
   return choices;
 }
 
-std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
+// Of the program itself.
+std::vector<Choice> own_choices() {
+  return {kHelp, {{"--version"}, "Print the versions and backends", false, false, {}}};
 }
 
-std::vector<std::string> command_names(const CLI::App& app) {
+std::vector<std::string> command_names() {
   std::vector<std::string> names;
-  for (const CLI::App* command : commands_of(app)) names.push_back(command->get_name());
+  for (const Command& command : all_commands()) names.push_back(command.name);
   return names;
 }
 
@@ -80,35 +79,34 @@ std::string quoted(std::string text) {
   return "'" + text + "'";
 }
 
-std::string bash_command(const std::string& pattern, const CLI::App& app,
+std::string bash_command(const std::string& pattern, const std::vector<Choice>& choices,
                          std::vector<std::string> words) {
   std::string values;
-  for (const Choice& choice : choices_of(app)) {
+  for (const Choice& choice : choices) {
     words.insert(words.end(), choice.flags.begin(), choice.flags.end());
     if (choice.flags.empty()) words.insert(words.end(), choice.values.begin(), choice.values.end());
     if (!choice.takes_value || choice.flags.empty()) continue;
-    const std::string reply =
-        choice.takes_file ? "COMPREPLY=($(compgen -f -- \"$word\"))"
-                          : fmt::format("COMPREPLY=($(compgen -W {} -- \"$word\"))",
-                                        quoted(fmt::format("{}", fmt::join(choice.values, " "))));
-    values += fmt::format("        {}) {}; return ;;\n", fmt::join(choice.flags, "|"), reply);
+    const std::string reply = choice.takes_file
+                                  ? "COMPREPLY=($(compgen -f -- \"$word\"))"
+                                  : fmt::format("COMPREPLY=($(compgen -W {} -- \"$word\"))",
+                                                quoted(joined(choice.values, " ")));
+    values += fmt::format("        {}) {}; return ;;\n", joined(choice.flags, "|"), reply);
   }
   std::string text = fmt::format("    {})\n", pattern);
   if (!values.empty()) text += fmt::format("      case \"$before\" in\n{}      esac\n", values);
-  return text + fmt::format("      words={}\n      ;;\n",
-                            quoted(fmt::format("{}", fmt::join(words, " "))));
+  return text + fmt::format("      words={}\n      ;;\n", quoted(joined(words, " ")));
 }
 
-std::string bash(const CLI::App& app) {
+std::string bash() {
   std::string text =
       "_tilewise() {\n"
       "  local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\" words=\n"
       "  COMPREPLY=()\n"
       "  case \"$([ \"$COMP_CWORD\" -gt 1 ] && printf %s \"${COMP_WORDS[1]}\")\" in\n";
-  for (const CLI::App* command : commands_of(app)) {
-    text += bash_command(command->get_name(), *command, {});
+  for (const Command& command : all_commands()) {
+    text += bash_command(command.name, choices_of(command), {});
   }
-  text += bash_command("*", app, command_names(app));
+  text += bash_command("*", own_choices(), command_names());
   return text +
          "  esac\n"
          "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
@@ -126,13 +124,13 @@ std::string zsh_about(const std::string& text) {
   return result;
 }
 
-std::string zsh_arguments(const CLI::App& app) {
+std::string zsh_arguments(const std::vector<Choice>& choices) {
   std::string text;
-  for (const Choice& choice : choices_of(app)) {
+  for (const Choice& choice : choices) {
     std::string action;
     if (choice.takes_value) {
       action = choice.takes_file ? ":file:_files"
-                                 : fmt::format(":value:({})", fmt::join(choice.values, " "));
+                                 : fmt::format(":value:({})", joined(choice.values, " "));
     }
     for (const std::string& flag : choice.flags) {
       const auto word = fmt::format("{}[{}]{}", flag, zsh_about(choice.about), action);
@@ -143,26 +141,25 @@ std::string zsh_arguments(const CLI::App& app) {
   return text;
 }
 
-std::string zsh(const CLI::App& app) {
+std::string zsh() {
   std::string text =
       "#compdef tilewise\n"
       "_tilewise() {\n"
       "  local curcontext=\"$curcontext\" state line\n"
       "  local -a commands\n"
       "  commands=(\n";
-  for (const CLI::App* command : commands_of(app)) {
-    text += fmt::format("    {}\n", quoted(fmt::format("{}:{}", command->get_name(),
-                                                       zsh_about(command->get_description()))));
+  for (const Command& command : all_commands()) {
+    text += fmt::format("    {}\n", quoted(command.name + ":" + zsh_about(command.about)));
   }
   text += fmt::format("  )\n  _arguments -C{} \\\n    '1: :->command' '*:: :->rest' && return\n",
-                      zsh_arguments(app));
+                      zsh_arguments(own_choices()));
   text +=
       "  case $state in\n"
       "    command) _describe command commands ;;\n"
       "    rest)\n      case $line[1] in\n";
-  for (const CLI::App* command : commands_of(app)) {
-    text += fmt::format("      {})\n        _arguments{}\n        ;;\n", command->get_name(),
-                        zsh_arguments(*command));
+  for (const Command& command : all_commands()) {
+    text += fmt::format("      {})\n        _arguments{}\n        ;;\n", command.name,
+                        zsh_arguments(choices_of(command)));
   }
   return text +
          "      esac\n      ;;\n  esac\n}\n"
@@ -179,48 +176,48 @@ std::string fish_option(const Choice& choice, const std::string& condition) {
     line += " -r -F";
   } else if (choice.takes_value) {
     line += choice.flags.empty() ? " -f" : " -x";
-    line += " -a " + quoted(fmt::format("{}", fmt::join(choice.values, " ")));
+    line += " -a " + quoted(joined(choice.values, " "));
   }
   return line + " -d " + quoted(choice.about) + "\n";
 }
 
-std::string fish(const CLI::App& app) {
+std::string fish() {
   std::string text = "complete -c tilewise -f\n";
-  for (const Choice& choice : choices_of(app)) text += fish_option(choice, "__fish_use_subcommand");
-  for (const CLI::App* command : commands_of(app)) {
-    text += fmt::format("complete -c tilewise -n __fish_use_subcommand -a {} -d {}\n",
-                        command->get_name(), quoted(command->get_description()));
-    for (const Choice& choice : choices_of(*command)) {
-      text += fish_option(choice, "__fish_seen_subcommand_from " + command->get_name());
+  for (const Choice& choice : own_choices()) text += fish_option(choice, "__fish_use_subcommand");
+  for (const Command& command : all_commands()) {
+    text += fmt::format("complete -c tilewise -n __fish_use_subcommand -a {} -d {}\n", command.name,
+                        quoted(command.about));
+    for (const Choice& choice : choices_of(command)) {
+      text += fish_option(choice, "__fish_seen_subcommand_from " + command.name);
     }
   }
   return text;
 }
 
+ExitStatus run(const std::string& shell) {
+  if (shell == "bash") {
+    print(bash());
+  } else if (shell == "zsh") {
+    print(zsh());
+  } else if (shell == "fish") {
+    print(fish());
+  } else {
+    throw Failure(kUsage, no_such("shell", shell, {"bash", "zsh", "fish"}));
+  }
+  return kOk;
+}
+
 }  // namespace
 
-void add_completion(CLI::App& app, Chosen& chosen) {
+Command completion_command() {
   const auto shell = std::make_shared<std::string>();
-  CLI::App& command = *app.add_subcommand("completion", "Print completion for a shell");
-  command.add_option("shell", *shell, "The shell to print it for")
-      ->required()
-      ->type_name("{bash,zsh,fish}");
-  command.footer(
-      "Example: tilewise completion bash > ~/.local/share/bash-completion/completions/tilewise");
-  command.callback([shell, &app, &chosen] {
-    chosen = [shell, &app] {
-      if (*shell == "bash") {
-        print(bash(app));
-      } else if (*shell == "zsh") {
-        print(zsh(app));
-      } else if (*shell == "fish") {
-        print(fish(app));
-      } else {
-        throw Failure(kUsage, no_such("shell", *shell, {"bash", "zsh", "fish"}));
-      }
-      return kOk;
-    };
-  });
+  Option option{"shell", "The shell to print it for", shell.get(), "{bash,zsh,fish}"};
+  option.is_required = true;
+  return {"completion",
+          "Print completion for a shell",
+          "Example: tilewise completion bash > ~/.local/share/bash-completion/completions/tilewise",
+          {option},
+          [shell] { return run(*shell); }};
 }
 
 }  // namespace tilewise::cli

@@ -1,16 +1,11 @@
-// `tilewise demo`: attention forward and backward on a problem of this machine's size, proved
-// against the oracle, timed and weighed.
-#include <fmt/format.h>
+#include "cli/demo.h"
 
-#include <algorithm>
+#include <fmt/core.h>
+
 #include <chrono>
-#include <memory>
 
-#include "cli/command.h"
-#include "cli/demo_report.h"
 #include "cli/element.h"
 #include "cli/machine.h"
-#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/workload.h"
 
@@ -22,15 +17,7 @@ constexpr std::int64_t kBandRows = 16;
 constexpr double kSecondsARound = 4;     // forward and backward of the large problem, once
 constexpr double kSecondsATiming = 2.5;  // to spend on each direction's median
 
-struct Options {
-  std::int64_t length = 0;
-  std::uint64_t seed = 1;
-  std::string dtype = "float32";
-  ExecutionOptions execution;
-  bool json = false;
-};
-
-Case problem_of(const Options& options, std::int64_t length) {
+Case problem_of(const DemoOptions& options, std::int64_t length) {
   Case shape;
   shape.name = "demo";
   shape.dtype = options.dtype;
@@ -59,7 +46,7 @@ void run_both(Call& call, Runner& runner) {
 
 // The largest length whose forward and backward stay within the round's time, as far as a short
 // run tells: work grows with the square of the length.
-std::int64_t fitting_length(const Options& options, Runner& runner) {
+std::int64_t fitting_length(const DemoOptions& options, Runner& runner) {
   constexpr std::int64_t kProbe = 256, kShortest = 512, kLongest = 16384;
   Workload probe(problem_of(options, kProbe), true, options.seed);
   run_both(probe.call(), runner);
@@ -99,18 +86,20 @@ void prove_large(Workload& large, std::int64_t length, DemoReport& report) {
   report.sampled = prove(large.call(), sampled_bands(length));
 }
 
-void prove_small(const Options& options, Runner& runner, DemoReport& report) {
+void prove_small(const DemoOptions& options, Runner& runner, DemoReport& report) {
   report.small = problem_of(options, kSmallLength);
   Workload small(report.small, true, options.seed + 1);
   run_both(small.call(), runner);
   report.whole = prove(small.call(), {{0, kSmallLength}});
 }
 
-ExitStatus run(const Options& options) {
+}  // namespace
+
+DemoReport demonstrate(const DemoOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   require_elements(dtype_from_name(options.dtype));
-  const BackendChoice backend(options.execution.backend);
-  Runner runner(options.execution.threads);
+  const BackendChoice backend(options.backend);
+  Runner runner(options.threads);
   DemoReport report;
   {
     Progress progress("demo", 10);
@@ -120,9 +109,8 @@ ExitStatus run(const Options& options) {
     report.large = problem_of(options, length);
     Workload large(report.large, true, options.seed);
     report.operand_bytes = large.operand_bytes();
-    const tw_format format = options.json ? TW_JSON : TW_TEXT;
-    report.forward_plan = explain(TW_FORWARD, large.call(), runner.execution(), format);
-    report.backward_plan = explain(TW_BACKWARD, large.call(), runner.execution(), format);
+    report.forward_plan = explain(TW_FORWARD, large.call(), runner.execution(), options.plans);
+    report.backward_plan = explain(TW_BACKWARD, large.call(), runner.execution(), options.plans);
     progress.advance(1, fmt::format("forward on {} rows", length));
     report.forward = weigh_and_time(TW_FORWARD, large.call(), runner);
     progress.advance(2, fmt::format("backward on {} rows", length));
@@ -134,27 +122,7 @@ ExitStatus run(const Options& options) {
     progress.advance(2);
   }
   report.total_seconds = elapsed(start);
-  options.json ? show_json(report) : show(report);
-  return is_proved(report) ? kOk : kFailed;
-}
-
-}  // namespace
-
-void add_demo(CLI::App& app, Chosen& chosen) {
-  const auto options = std::make_shared<Options>();
-  CLI::App& command = *app.add_subcommand(
-      "demo", "Attention forward and backward on this machine: proved, timed and weighed");
-  command
-      .add_option("--length", options->length, "Rows; without, what this machine does in seconds")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(64, 1 << 20).description(""));
-  command.add_option("--dtype", options->dtype, "The type of the elements; float32 when not given")
-      ->type_name("DTYPE");
-  command.add_option("--seed", options->seed, "Of the random numbers")->type_name("NUMBER");
-  options->execution.add_to(command);
-  command.add_flag("--json", options->json, "As JSON");
-  command.footer("Exit status 0 says that every result was proved, 1 that one was wrong.");
-  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+  return report;
 }
 
 }  // namespace tilewise::cli

@@ -1,10 +1,9 @@
 #include "cli/demo_report.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "cli/element.h"
 #include "cli/machine.h"
@@ -13,14 +12,8 @@
 namespace tilewise::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 bool agree(const std::vector<Agreement>& all) {
   return !all.empty() && std::all_of(all.begin(), all.end(), is_exact);
-}
-
-double gflops(const Case& shape, bool backward, const DirectionReport& report) {
-  return operations(shape, backward) / report.timing.median / 1e9;
 }
 
 std::string indented(const std::string& text) {
@@ -74,38 +67,14 @@ void show_time(const DemoReport& report) {
                   bytes(report.operand_bytes), bytes(matrix), bytes(2 * matrix)));
 }
 
-Json to_json(const std::vector<Agreement>& all) {
-  Json list = Json::array();
-  for (const Agreement& one : all) {
-    // JSON knows no infinity; an error beyond all bounds is told as null.
-    const Json worst = std::isfinite(one.worst) ? Json(one.worst) : Json(nullptr);
-    list.push_back(
-        {{"name", one.name},
-         {"worst", worst},
-         {"relative_error", std::isfinite(one.relative) ? Json(one.relative) : Json(nullptr)},
-         {"elements", one.elements}});
-  }
-  return list;
-}
-
-Json to_json(const Case& shape, bool backward, const DirectionReport& report) {
-  return {{"seconds", report.timing.median},
-          {"spread", report.timing.spread},
-          {"runs", report.timing.runs},
-          {"gflops", gflops(shape, backward, report)},
-          {"workspace_bytes", report.workspace_bytes},
-          {"peak_resident_bytes", report.peak_bytes}};
-}
-
-Json plan_json(const std::string& text) {
-  Json plan = Json::parse(text, nullptr, false);
-  return plan.is_discarded() ? Json(text) : plan;
-}
-
 }  // namespace
 
 bool is_proved(const DemoReport& report) {
   return agree(report.whole) && agree(report.sampled);
+}
+
+double gflops(const Case& shape, bool backward, const DirectionReport& report) {
+  return operations(shape, backward) / report.timing.median / 1e9;
 }
 
 double score_matrix_bytes(const Case& shape) {
@@ -135,31 +104,6 @@ void show(const DemoReport& report) {
                     proved ? "attention and its gradients lie within the bound of the exact result,"
                            : "a result lies outside its bound of the exact one,",
                     seconds(report.total_seconds)));
-}
-
-void show_json(const DemoReport& report) {
-  const Machine machine = this_machine();
-  const Sizes& sizes = report.large.sizes;
-  const Json json{
-      {"version", tw_version()},
-      {"machine", {{"processor", machine.processor}, {"threads", machine.threads}}},
-      {"problem",
-       {{"batch", sizes.batch},
-        {"heads", sizes.heads},
-        {"key_heads", sizes.key_heads},
-        {"length", sizes.queries},
-        {"dim", sizes.dim},
-        {"dtype", report.large.dtype},
-        {"causal", true}}},
-      {"plans", {plan_json(report.forward_plan), plan_json(report.backward_plan)}},
-      {"proof", {{"whole", to_json(report.whole)}, {"sampled", to_json(report.sampled)}}},
-      {"forward", to_json(report.large, false, report.forward)},
-      {"backward", to_json(report.large, true, report.backward)},
-      {"operand_bytes", report.operand_bytes},
-      {"score_matrix_bytes", score_matrix_bytes(report.large)},
-      {"seconds", report.total_seconds},
-      {"proved", is_proved(report)}};
-  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace tilewise::cli

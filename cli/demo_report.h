@@ -27,7 +27,8 @@ struct DemoReport {
 // The bytes of the matrix that the standard algorithm stores, and this one does not.
 [[nodiscard]] double score_matrix_bytes(const Case& shape);
 
+[[nodiscard]] double gflops(const Case& shape, bool backward, const DirectionReport& report);
+
 void show(const DemoReport& report);
-void show_json(const DemoReport& report);
 
 }  // namespace tilewise::cli

@@ -1,10 +1,11 @@
 // `tilewise explain`: which backend runs a shape and why, with which tile, work and memory.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <memory>
 
 #include "cli/call.h"
 #include "cli/command.h"
+#include "cli/number.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 
@@ -36,7 +37,7 @@ ExitStatus run(const Options& options) {
   Call call;
   describe(shape, options.backward, call);
   const BackendChoice backend(options.execution.backend);
-  Runner runner(options.execution.threads);
+  Runner runner(options.execution.threads());
   runner.execution().device = parse_device(options.device);
   std::string text = explain(options.backward ? TW_BACKWARD : TW_FORWARD, call, runner.execution(),
                              options.json ? TW_JSON : TW_TEXT);
@@ -47,21 +48,20 @@ ExitStatus run(const Options& options) {
 
 }  // namespace
 
-void add_explain(CLI::App& app, Chosen& chosen) {
+Command explain_command() {
   const auto options = std::make_shared<Options>();
-  CLI::App& command = *app.add_subcommand(
-      "explain", "Say which backend runs a shape and why, with which tile, work and memory");
-  options->shape.add_to(command);
-  options->attention.add_to(command);
-  options->execution.add_to(command);
-  command.add_option("--device", options->device, "Where it would run; cpu when not given")
-      ->type_name("{cpu,cuda,cuda:N}")
-      ->group("Execution");
-  command.add_flag("--backward", options->backward, "The gradients instead of the attention");
-  command.add_flag("--json", options->json, "As JSON");
-  command.footer(
-      "Example: tilewise explain --heads 32 --kv-heads 8 --length 4096 --dim 128 --causal");
-  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+  std::vector<Option> table;
+  options->shape.add_to(table);
+  options->attention.add_to(table);
+  options->execution.add_to(table);
+  table.insert(table.end(),
+               {{"--device", "Where it would run; cpu when not given", &options->device,
+                 "{cpu,cuda,cuda:N}", "Execution"},
+                {"--backward", "The gradients instead of the attention", &options->backward, ""},
+                {"--json", "As JSON", &options->json, ""}});
+  return {"explain", "Say which backend runs a shape and why, with which tile, work and memory",
+          "Example: tilewise explain --heads 32 --kv-heads 8 --length 4096 --dim 128 --causal",
+          table, [options] { return run(*options); }};
 }
 
 }  // namespace tilewise::cli

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "cli/options.h"
+#include "cli/number.h"
 
 namespace tilewise::cli {
 namespace {

@@ -1,11 +1,12 @@
 #include "cli/nearest.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <numeric>
 #include <utility>
+
+#include "cli/joined.h"
 
 namespace tilewise::cli {
 
@@ -64,10 +65,9 @@ std::string no_such(std::string_view kind, std::string_view word,
     return fmt::format("there is no {} '{}', and none like it among {}", kind, word, names.size());
   }
   if (near.empty()) {
-    return fmt::format("there is no {} '{}'; there are: {}", kind, word, fmt::join(names, ", "));
+    return fmt::format("there is no {} '{}'; there are: {}", kind, word, joined(names, ", "));
   }
-  return fmt::format("there is no {} '{}'; did you mean '{}'?", kind, word,
-                     fmt::join(near, "' or '"));
+  return fmt::format("there is no {} '{}'; did you mean '{}'?", kind, word, joined(near, "' or '"));
 }
 
 }  // namespace tilewise::cli

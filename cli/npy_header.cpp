@@ -1,11 +1,12 @@
 #include "cli/npy_header.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
+
+#include "cli/joined.h"
 
 namespace tilewise::cli {
 namespace {
@@ -216,7 +217,7 @@ NpyHeader parse_npy_prelude(std::string_view start, std::uint64_t file_bytes) {
   if (!bytes) throw NpyError("its shape has more bytes than 64 bits can count");
   if (*bytes != file_bytes - header.data_offset) {
     throw NpyError(fmt::format("its shape ({}) of {} needs {} bytes, but {} follow the header",
-                               fmt::join(header.shape, ", "), header.type(), *bytes,
+                               joined(header.shape, ", "), header.type(), *bytes,
                                file_bytes - header.data_offset));
   }
   return header;
@@ -224,7 +225,7 @@ NpyHeader parse_npy_prelude(std::string_view start, std::uint64_t file_bytes) {
 
 std::string make_npy_prelude(std::string_view type, const std::vector<std::int64_t>& shape) {
   std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
-                                 type, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+                                 type, joined(shape, ", "), shape.size() == 1 ? "," : "");
   // Numbers begin at a multiple of 64 bytes, so that a mapped file is aligned.
   constexpr std::size_t kPrefix = 10;
   text.append(63 - (kPrefix + text.size()) % 64, ' ');

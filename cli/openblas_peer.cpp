@@ -1,6 +1,6 @@
 // The unfused matmuls over OpenBLAS, which is opened at run time: nothing is linked to it.
 #include <dlfcn.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <chrono>
 #include <cstdlib>

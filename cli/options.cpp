@@ -1,21 +1,14 @@
 #include "cli/options.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
-#include <charconv>
-#include <cmath>
+#include <algorithm>
+#include <stdexcept>
 
-#include "cli/element.h"
 #include "cli/failure.h"
+#include "cli/number.h"
 
 namespace tilewise::cli {
-
-std::optional<std::int64_t> parse_integer(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 Window parse_window(const std::string& text) {
   const std::size_t comma = text.find(',');
@@ -35,28 +28,24 @@ Window parse_window(const std::string& text) {
   return {side(text.substr(0, comma)), side(text.substr(comma + 1))};
 }
 
-void AttentionOptions::add_to(CLI::App& command) {
+void AttentionOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Attention";
-  command.add_flag("--causal", causal, "No query sees a later key")->group(group);
-  command
-      .add_option("--window", window, "Keys seen to the left and right of the diagonal; inf: all")
-      ->type_name("LEFT,RIGHT")
-      ->group(group);
-  command.add_option("--diagonal", diagonal, "Where query 0 stands; a number is a key's index")
-      ->type_name("{bottom-right,top-left,NUMBER}")
-      ->group(group);
-  command.add_option("--chunk", chunk, "Keys of other chunks of this length are hidden")
-      ->type_name("KEYS")
-      ->group(group);
-  command.add_option("--scale", scale, "Scores are scale * q.k; without, 1/sqrt(dim)")
-      ->group(group);
-  command.add_option("--softcap", softcap, "Scores become cap * tanh(score / cap)")->group(group);
-  command.add_option("--dropout", dropout, "The part of the probabilities that is dropped")
-      ->group(group);
-  command.add_option("--seed", seed, "Dropout's seed")->type_name("NUMBER")->group(group);
-  command.add_option("--seed-offset", offset, "Dropout's place in its stream of numbers")
-      ->type_name("NUMBER")
-      ->group(group);
+  options.insert(
+      options.end(),
+      {{"--causal", "No query sees a later key", &causal, "", group},
+       {"--window", "Keys seen to the left and right of the diagonal; inf: all", &window,
+        "LEFT,RIGHT", group},
+       {"--diagonal", "Where query 0 stands; a number is a key's index", &diagonal,
+        "{bottom-right,top-left,NUMBER}", group},
+       {"--chunk", "Keys of other chunks of this length are hidden", Integer{&chunk}, "KEYS",
+        group},
+       {"--scale", "Scores are scale * q.k; without, 1/sqrt(dim)", Real{&scale}, "NUMBER", group},
+       {"--softcap", "Scores become cap * tanh(score / cap)", Real{&softcap}, "NUMBER", group},
+       {"--dropout", "The part of the probabilities that is dropped", Real{&dropout}, "NUMBER",
+        group},
+       {"--seed", "Dropout's seed", Natural{&seed}, "NUMBER", group},
+       {"--seed-offset", "Dropout's place in its stream of numbers", Natural{&offset}, "NUMBER",
+        group}});
 }
 
 namespace {
@@ -102,14 +91,13 @@ void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
   scores.offset = offset.value_or(scores.offset);
 }
 
-void ShapeOptions::add_to(CLI::App& command) {
+void ShapeOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Shape";
-  command.add_option("--case", name, "Start from a case of the list (tilewise bench --list)")
-      ->type_name("CASE")
-      ->group(group);
-  const auto add = [&](const char* flags, auto& value, const char* about) {
-    command.add_option(flags, value, about)->type_name("NUMBER")->group(group);
+  const auto add = [&](const char* flags, std::optional<std::int64_t>& size, const char* about) {
+    options.push_back({flags, about, Integer{&size}, "NUMBER", group});
   };
+  options.push_back(
+      {"--case", "Start from a case of the list (tilewise bench --list)", &name, "CASE", group});
   add("--batch", batch, "Sequences; 1 when not given");
   add("--heads", heads, "Query heads; 8 when not given");
   add("--kv-heads,--key-heads", key_heads, "Key and value heads; as many as query heads");
@@ -118,17 +106,13 @@ void ShapeOptions::add_to(CLI::App& command) {
   add("--keys", keys, "Keys a sequence");
   add("--dim", dim, "The length of a query and a key; 64 when not given");
   add("--value-dim", value_dim, "The length of a value; as a key's");
-  command.add_option("--dtype", dtype, "The type of the elements; float32 when not given")
-      ->type_name("DTYPE")
-      ->group(group);
-  command
-      .add_option("--bias", bias,
-                  "A bias of this shape: batch, heads, queries, keys, each may be 1")
-      ->type_name("B,H,Q,K")
-      ->delimiter(',')
-      ->group(group);
-  command.add_flag("--alibi", has_slopes, "A bias by distance, one slope a head")->group(group);
-  command.add_flag("--sinks", has_sinks, "One more logit in each denominator")->group(group);
+  options.insert(
+      options.end(),
+      {{"--dtype", "The type of the elements; float32 when not given", &dtype, "DTYPE", group},
+       {"--bias", "A bias of this shape: batch, heads, queries, keys, each may be 1", &bias,
+        "B,H,Q,K", group},
+       {"--alibi", "A bias by distance, one slope a head", &has_slopes, "", group},
+       {"--sinks", "One more logit in each denominator", &has_sinks, "", group}});
 }
 
 Case ShapeOptions::shape() const {
@@ -179,14 +163,12 @@ Case ShapeOptions::shape() const {
   return shape;
 }
 
-void ExecutionOptions::add_to(CLI::App& command) {
-  command.add_option("--backend", backend, "Run on this one instead of the first that can")
-      ->type_name("BACKEND")
-      ->group("Execution");
-  command.add_option("--threads", threads, "At most this many; 0: all this process may use")
-      ->type_name("NUMBER")
-      ->check(CLI::Range(0, 4096).description(""))
-      ->group("Execution");
+void ExecutionOptions::add_to(std::vector<Option>& options) {
+  const std::string group = "Execution";
+  options.insert(options.end(), {{"--backend", "Run on this one instead of the first that can",
+                                  &backend, "BACKEND", group},
+                                 {"--threads", "At most this many; 0: all this process may use",
+                                  Integer{&limit, 0, 4096}, "NUMBER", group}});
 }
 
 }  // namespace tilewise::cli

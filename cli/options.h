@@ -1,13 +1,13 @@
 // Options that several commands share, and what they become: a case's mask, scores and sizes.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/cases.h"
+#include "cli/option.h"
 
 namespace tilewise::cli {
 
@@ -19,7 +19,7 @@ struct AttentionOptions {
   std::optional<double> scale, softcap, dropout;
   std::optional<std::uint64_t> seed, offset;
 
-  void add_to(CLI::App& command);
+  void add_to(std::vector<Option>& options);
   // Overrides what was asked for; contradictions are a Failure.
   void apply(MaskChoice& mask, ScoreChoice& scores) const;
 };
@@ -31,16 +31,19 @@ struct ShapeOptions {
   std::vector<std::int64_t> bias;
   bool has_slopes = false, has_sinks = false;
 
-  void add_to(CLI::App& command);
+  void add_to(std::vector<Option>& options);
   [[nodiscard]] Case shape() const;
 };
 
 // Which backend runs it, and on how many threads.
 struct ExecutionOptions {
   std::string backend;
-  std::int32_t threads = 0;
+  std::optional<std::int64_t> limit;  // of threads
 
-  void add_to(CLI::App& command);
+  [[nodiscard]] std::int32_t threads() const {
+    return static_cast<std::int32_t>(limit.value_or(0));
+  }
+  void add_to(std::vector<Option>& options);
 };
 
 // "128,0", "inf,64": left and right; nullopt for "inf". What cannot be read is a Failure.
@@ -48,8 +51,5 @@ struct Window {
   std::optional<std::int64_t> left, right;
 };
 [[nodiscard]] Window parse_window(const std::string& text);
-
-// A whole number and nothing else, or nullopt.
-[[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text);
 
 }  // namespace tilewise::cli

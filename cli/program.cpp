@@ -1,17 +1,17 @@
 #include "cli/program.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "cli/call.h"
 #include "cli/command.h"
-#include "cli/nearest.h"
+#include "cli/joined.h"
+#include "cli/json.h"
+#include "cli/parser.h"
 #include "cli/terminal.h"
 
 namespace tilewise::cli {
@@ -40,7 +40,7 @@ constexpr const char* kFooter =
 std::string version_text() {
   return fmt::format("tilewise {}\nlibrary {}, C interface {}.{}.{}\nbackends: {}", tw_version(),
                      tw_version(), TW_VERSION_MAJOR, TW_VERSION_MINOR, TW_VERSION_PATCH,
-                     fmt::join(backend_names(), ", "));
+                     joined(backend_names(), ", "));
 }
 
 bool wants_json(int count, char** words) {
@@ -57,76 +57,29 @@ std::string printable(std::string text) {
   return text;
 }
 
-// "Could not convert: --length = x", in our words.
-std::string conversion_sentence(const std::string& text) {
-  const std::size_t name = text.find("--"), equals = text.find(" = ");
-  if (name == std::string::npos || equals == std::string::npos || equals < name) return text;
-  return fmt::format("{} cannot be '{}'", text.substr(name, equals - name),
-                     text.substr(equals + 3));
-}
-
-// CLI11 names what is wrong; a command or option that does not exist gets its nearest names.
-Failure usage_failure(const CLI::App& app, const CLI::ParseError& error,
-                      const std::vector<std::string>& words) {
-  std::string sentence = error.what();
-  if (error.get_name() == "ConversionError") sentence = conversion_sentence(sentence);
-  const CLI::App* command = &app;
-  for (const CLI::App* chosen : app.get_subcommands()) command = chosen;
-  const std::vector<std::string> extras = command->remaining();
-  if (!extras.empty()) {
-    const bool is_option = extras.front().starts_with("-");
-    std::vector<std::string> names;
-    if (is_option) {
-      for (const CLI::Option* option : command->get_options()) {
-        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-      }
-    } else {
-      for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; })) {
-        names.push_back(known->get_name());
-      }
-    }
-    sentence = no_such(is_option ? "option" : "command", extras.front(), names);
-  } else if (words.empty()) {
-    sentence = "no command was given";
-  }
-  const std::string asked = command == &app ? "" : command->get_name() + " ";
-  return {kUsage, fmt::format("{} (see tilewise {}--help)", sentence, asked)};
-}
-
 }  // namespace
 
+std::vector<Command> all_commands() {
+  return {demo_command(), check_command(), explain_command(),
+          run_command(),  bench_command(), completion_command()};
+}
+
 ExitStatus parse_and_run(int count, char** words, MayRun may_run) {
-  CLI::App app("Exact attention, tile by tile: forward, backward, on the machine at hand",
-               "tilewise");
-  Chosen chosen;
-  app.set_version_flag("--version", version_text(), "Print the versions and backends");
-  app.set_help_flag("-h,--help", "Print this help");
-  app.require_subcommand(0, 1);
-  app.footer(kFooter);
-  add_demo(app, chosen);
-  add_check(app, chosen);
-  add_explain(app, chosen);
-  add_run(app, chosen);
-  add_bench(app, chosen);
-  add_completion(app, chosen);
-  try {
-    app.parse(count, words);
-  } catch (const CLI::Success& wanted) {
-    // Help and version are asked for by exceptions, too.
-    app.exit(wanted, std::cout, std::cerr);
+  const Program program{"tilewise",
+                        "Exact attention, tile by tile: forward, backward, on the machine at hand",
+                        version_text(), kFooter, all_commands()};
+  const Parsed parsed = parse(program, {words + 1, words + count});
+  if (parsed.command == nullptr) {
+    print(parsed.text);
     return kOk;
-  } catch (const CLI::ParseError& error) {
-    throw usage_failure(app, error, {words + 1, words + count});
   }
-  if (!chosen) throw Failure(kUsage, "no command was given (see tilewise --help)");
-  return may_run(app.get_subcommands().front()->get_name()) ? chosen() : kOk;
+  return may_run(parsed.command->name) ? parsed.command->run() : kOk;
 }
 
 ExitStatus report(const Failure& failure, int count, char** words) {
   if (wants_json(count, words)) {
-    const nlohmann::ordered_json error{
-        {"error", {{"status", int{failure.status()}}, {"message", failure.what()}}}};
-    print(error.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    const Json error{{"error", {{"status", int{failure.status()}}, {"message", failure.what()}}}};
+    print(indented_json(error) + "\n");
     flush();
   }
   fmt::print(stderr, "tilewise: {}\n", printable(failure.what()));

@@ -1,18 +1,16 @@
 // A peer behind bench/peers.py: requests and answers are lines of JSON, as that file says.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "cli/child.h"
 #include "cli/embedded_peers.h"
-#include "cli/options.h"
+#include "cli/json.h"
+#include "cli/number.h"
 #include "cli/peer.h"
 
 namespace tilewise::cli {
 namespace {
-
-using Json = nlohmann::json;
 
 // Long enough for a large library on a cold disk.
 constexpr double kPatience = 120;
@@ -42,7 +40,7 @@ std::string described(const PeerCase& wanted) {
                   {"dim", sizes.dim},
                   {"value_dim", sizes.value_dim},
                   {"scale", shape.scores.scale ? Json(*shape.scores.scale) : Json(nullptr)}};
-  return Json{{"prepare", json}}.dump();
+  return one_line_json({{"prepare", json}});
 }
 
 class PythonPeer : public Peer {
@@ -50,7 +48,7 @@ class PythonPeer : public Peer {
   PythonPeer(const std::string& name, int threads)
       : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads)}) {
     const Json hello = hear(0);
-    if (hello.contains("missing")) throw PeerLost(hello["missing"].get<std::string>());
+    if (hello.contains("missing")) throw PeerLost(hello.at("missing").get<std::string>());
     version_ = hello.at("version").get<std::string>();
   }
 
@@ -63,7 +61,7 @@ class PythonPeer : public Peer {
   }
 
   std::vector<double> run(double budget) override {
-    auto times = read<std::vector<double>>(ask(Json{{"run", budget}}.dump(), budget), "times");
+    auto times = read<std::vector<double>>(ask(one_line_json({{"run", budget}}), budget), "times");
     if (times.empty()) throw PeerLost("gave no times");
     return times;
   }
@@ -73,7 +71,7 @@ class PythonPeer : public Peer {
   static T read(const Json& answer, const char* name) {
     try {
       return answer.at(name).get<T>();
-    } catch (const Json::exception&) {
+    } catch (const JsonError&) {
       throw PeerLost(fmt::format("gave an answer without {}", name));
     }
   }
@@ -96,10 +94,10 @@ class PythonPeer : public Peer {
       throw PeerLost(fmt::format("{}: {}", python(), lost.what()));
     }
     child_.pause();
-    Json answer = Json::parse(line, nullptr, false);
-    if (!answer.is_object()) throw PeerLost("gave an answer that is no JSON object");
-    if (answer.contains("failed")) throw PeerLost("failed: " + answer["failed"].dump());
-    return answer;
+    const auto answer = parse_json(line);
+    if (!answer || !answer->is_object()) throw PeerLost("gave an answer that is no JSON object");
+    if (const Json* why = answer->find("failed")) throw PeerLost("failed: " + one_line_json(*why));
+    return *answer;
   }
 
   Child child_;
@@ -113,7 +111,7 @@ std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads) {
     return std::make_unique<PythonPeer>(name, threads);
   } catch (const ChildLost& lost) {
     throw PeerLost(lost.what());
-  } catch (const Json::exception&) {
+  } catch (const JsonError&) {
     throw PeerLost("did not say its version");
   }
 }

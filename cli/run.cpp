@@ -1,14 +1,15 @@
 // `tilewise run`: attention and its gradients from .npy files into .npy files.
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/element.h"
+#include "cli/joined.h"
+#include "cli/json.h"
+#include "cli/number.h"
 #include "cli/options.h"
 #include "cli/run_files.h"
 #include "cli/terminal.h"
@@ -87,7 +88,7 @@ Paths complete_paths(const Options& options) {
 }
 
 void report(const Options& options, Call& call, double taken) {
-  nlohmann::ordered_json json{{"version", tw_version()}, {"seconds", taken}};
+  Json json{{"version", tw_version()}, {"seconds", taken}};
   for (const OutputFile& file : output_files()) {
     const std::string& path = options.paths.at(file.flag);
     if (path.empty()) continue;
@@ -99,12 +100,12 @@ void report(const Options& options, Call& call, double taken) {
                                  {"shape", shape},
                                  {"dtype", tw_dtype_name(tensor.dtype)}});
     } else {
-      print(fmt::format("wrote {}: {} ({}) {}\n", path, file.flag + 2, fmt::join(shape, ", "),
+      print(fmt::format("wrote {}: {} ({}) {}\n", path, file.flag + 2, joined(shape, ", "),
                         tw_dtype_name(tensor.dtype)));
     }
   }
   if (options.json) {
-    print(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print(indented_json(json) + "\n");
   } else {
     print(fmt::format("computed in {}\n", seconds(taken)));
   }
@@ -144,7 +145,7 @@ ExitStatus run(const Options& options) {
     if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
   }
   // The library checks the request here, before memory is taken for its results.
-  Runner runner(options.execution.threads);
+  Runner runner(options.execution.threads());
   runner.prepare(TW_FORWARD, call);
   if (has_gradients) runner.prepare(TW_BACKWARD, call);
   Results results;
@@ -159,44 +160,36 @@ ExitStatus run(const Options& options) {
 
 }  // namespace
 
-void add_run(CLI::App& app, Chosen& chosen) {
+Command run_command() {
   const auto options = std::make_shared<Options>();
-  CLI::App& command = *app.add_subcommand("run", "Attention and its gradients on .npy files");
-  const auto add_file = [&](const char* flag, const char* about, const char* group) {
-    return command.add_option(flag, options->paths[flag], about)->type_name("FILE")->group(group);
-  };
+  std::vector<Option> table;
   for (const InputFile& file : input_files()) {
-    CLI::Option* option = add_file(file.flag, file.about, "Input");
+    table.push_back({file.flag, file.about, &options->paths[file.flag], "FILE", "Input"});
     const std::string flag = file.flag;
-    option->required(flag == "--query" || flag == "--key" || flag == "--value");
+    table.back().is_required = flag == "--query" || flag == "--key" || flag == "--value";
   }
-  command
-      .add_option("--cu-seqlens", options->both_offsets,
-                  "Where packed sequences begin, queries and keys alike")
-      ->type_name("FILE")
-      ->group("Input");
-  command.add_option("--block-size", options->block_size, "How many queries and keys a block has")
-      ->type_name("QUERIES,KEYS")
-      ->group("Input");
-  command
-      .add_flag("--bfloat16", options->types.is_uint16_bfloat16,
-                "Files of uint16 hold the bits of bfloat16 numbers")
-      ->group("Input");
-  for (const OutputFile& file : output_files()) add_file(file.flag, file.about, "Output");
-  command.add_option("--output-dtype", options->types.output, "The output's type; the query's")
-      ->type_name("DTYPE")
-      ->group("Output");
-  options->attention.add_to(command);
-  options->execution.add_to(command);
-  command
-      .add_flag("--deterministic", options->deterministic, "Gradients: the same bits every time")
-      ->group("Execution");
-  command.add_flag("--json", options->json, "Say what was written as JSON");
-  command.footer(
-      "Files are written all together after everything has succeeded, or not at all.\n"
-      "Numbers may be float16, float32, float64 or bfloat16 (uint16 with --bfloat16, or V2).\n"
-      "Example: tilewise run --query q.npy --key k.npy --value v.npy --causal --output o.npy");
-  command.callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+  table.insert(table.end(),
+               {{"--cu-seqlens", "Where packed sequences begin, queries and keys alike",
+                 &options->both_offsets, "FILE", "Input"},
+                {"--block-size", "How many queries and keys a block has", &options->block_size,
+                 "QUERIES,KEYS", "Input"},
+                {"--bfloat16", "Files of uint16 hold the bits of bfloat16 numbers",
+                 &options->types.is_uint16_bfloat16, "", "Input"}});
+  for (const OutputFile& file : output_files()) {
+    table.push_back({file.flag, file.about, &options->paths[file.flag], "FILE", "Output"});
+  }
+  table.push_back({"--output-dtype", "The output's type; the query's", &options->types.output,
+                   "DTYPE", "Output"});
+  options->attention.add_to(table);
+  options->execution.add_to(table);
+  table.insert(table.end(), {{"--deterministic", "Gradients: the same bits every time",
+                              &options->deterministic, "", "Execution"},
+                             {"--json", "Say what was written as JSON", &options->json, ""}});
+  return {"run", "Attention and its gradients on .npy files",
+          "Files are written all together after everything has succeeded, or not at all.\n"
+          "Numbers may be float16, float32, float64 or bfloat16 (uint16 with --bfloat16, or V2).\n"
+          "Example: tilewise run --query q.npy --key k.npy --value v.npy --causal --output o.npy",
+          table, [options] { return run(*options); }};
 }
 
 }  // namespace tilewise::cli

@@ -1,6 +1,6 @@
 #include "cli/run_files.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "cli/element.h"
 #include "cli/failure.h"

@@ -1,6 +1,7 @@
-# The command line `tilewise`: it sees the public headers and the oracle, nothing of src.
+# The command line `tilewise`: it sees the public headers and the oracle, nothing of src. The demo
+# needs fmt alone of the packages; where the others are missing it is there without the rest.
 set(missing_packages)
-foreach(package_and_name CLI11=libcli11-dev nlohmann_json=nlohmann-json3-dev fmt=libfmt-dev)
+foreach(package_and_name fmt=libfmt-dev CLI11=libcli11-dev nlohmann_json=nlohmann-json3-dev)
   string(REPLACE = ";" package_and_name ${package_and_name})
   list(GET package_and_name 0 package)
   find_package(${package} CONFIG QUIET)
@@ -10,14 +11,9 @@ foreach(package_and_name CLI11=libcli11-dev nlohmann_json=nlohmann-json3-dev fmt
   endif()
 endforeach()
 if(missing_packages)
-  list(JOIN missing_packages " " missing_packages)
-  message(STATUS "The command line is left out; to have it: apt-get install ${missing_packages}")
-  return()
+  list(JOIN missing_packages " " names)
+  message(STATUS "The command line is left out; to have it: apt-get install ${names}")
 endif()
-
-add_subdirectory(${PROJECT_SOURCE_DIR}/cli)
-# The program formats text and waits for the library; more than -O1 only makes three large template
-# libraries a third slower to compile.
-foreach(target tilewise_cli_parts tilewise_cli)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
-endforeach()
+if(fmt_FOUND)
+  add_subdirectory(${PROJECT_SOURCE_DIR}/cli)
+endif()

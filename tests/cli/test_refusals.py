@@ -220,6 +220,41 @@ class UsageTest(ProgramTest):
         ):
             self.assert_refused(start(*words), 2, sentence)
 
+    def test_numbers_that_an_option_cannot_take(self) -> None:
+        huge = "99999999999999999999"
+        for command, option, value, wanted in (
+            ("explain", "--batch", huge, "a whole number below 2^63"),
+            ("explain", "--batch", "0x10", "a whole number below 2^63"),
+            ("explain", "--seed", "-1", "a whole number from 0 to 2^64 - 1"),
+            ("explain", "--seed", "18446744073709551616", "a whole number from 0 to 2^64 - 1"),
+            ("explain", "--seed-offset", "-1", "a whole number from 0 to 2^64 - 1"),
+            ("demo", "--seed", "-1", "a whole number from 0 to 2^64 - 1"),
+            ("explain", "--threads", "4097", "a whole number from 0 to 4096"),
+            ("explain", "--dropout", "nan", "a finite number"),
+            ("explain", "--scale", "inf", "a finite number"),
+            ("bench", "--seconds", "nan", "a number from 0 to 3600"),
+            ("bench", "--seconds", "-1", "a number from 0 to 3600"),
+            ("explain", "--bias", "1,x,1,1", "whole numbers with commas between them"),
+        ):
+            sentence = f"{option} cannot be '{value}': it is {wanted}"
+            self.assert_refused(start(command, option, value), 2, sentence)
+        words = ("explain", "--case", "tiny", "--dropout", "0.5", "--seed", str((1 << 64) - 1))
+        self.assertEqual(start(*words).returncode, 0)
+
+    def test_an_empty_value_is_not_taken_for_none(self) -> None:
+        for words in (
+            ("explain", "--dropout", ""),
+            ("explain", "--dropout="),
+            ("explain", "--dropout=", "--json"),
+            ("explain", "--backend", ""),
+            ("explain", "--dtype", ""),
+            ("bench", "--case", ""),
+            ("bench", "--record", ""),
+            ("check", "--case", ""),
+        ):
+            sentence = f"{words[1].rstrip('=')} has an empty value"
+            self.assert_refused(start(*words), 2, sentence)
+
     def test_a_wrong_environment(self) -> None:
         for variable in ("TILEWISE_BACKEND", "TILEWISE_CPU_ISA"):
             result = start("explain", "--case", "tiny", **{variable: "nonsense"})

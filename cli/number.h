@@ -1,0 +1,16 @@
+// Numbers that a person wrote: the whole text is one, in decimal, or it is none.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace tilewise::cli {
+
+[[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text);
+// From 0 to 2^64 - 1.
+[[nodiscard]] std::optional<std::uint64_t> parse_natural(std::string_view text);
+// A finite number.
+[[nodiscard]] std::optional<double> parse_real(std::string_view text);
+
+}  // namespace tilewise::cli

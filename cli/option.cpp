@@ -1,0 +1,93 @@
+#include "cli/option.h"
+
+#include <fmt/core.h>
+
+#include "cli/failure.h"
+#include "cli/number.h"
+
+namespace tilewise::cli {
+namespace {
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (std::size_t comma; (comma = text.find(',', begin)) != std::string::npos; begin = comma + 1) {
+    parts.push_back(text.substr(begin, comma - begin));
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
+std::string described(const Integer& integer) {
+  if (integer.least == INT64_MIN && integer.most == INT64_MAX) return "a whole number below 2^63";
+  return fmt::format("a whole number from {} to {}", integer.least, integer.most);
+}
+
+std::string described(const Real& real) {
+  if (real.least == -DBL_MAX && real.most == DBL_MAX) return "a finite number";
+  return fmt::format("a number from {} to {}", real.least, real.most);
+}
+
+// Reads one value into its place, or says what the option takes.
+struct Reader {
+  const std::string& value;
+
+  using Wrong = std::optional<std::string>;
+
+  Wrong operator()(bool* place) const {
+    *place = true;
+    return std::nullopt;
+  }
+  Wrong operator()(std::string* place) const {
+    *place = value;
+    return std::nullopt;
+  }
+  Wrong operator()(std::vector<std::string>* place) const {
+    place->push_back(value);
+    return std::nullopt;
+  }
+  Wrong operator()(const Integer& integer) const {
+    const auto number = parse_integer(value);
+    if (!number || *number < integer.least || *number > integer.most) return described(integer);
+    *integer.place = number;
+    return std::nullopt;
+  }
+  Wrong operator()(const Natural& natural) const {
+    *natural.place = parse_natural(value);
+    if (!*natural.place) return "a whole number from 0 to 2^64 - 1";
+    return std::nullopt;
+  }
+  Wrong operator()(const Real& real) const {
+    const auto number = parse_real(value);
+    if (!number || *number < real.least || *number > real.most) return described(real);
+    *real.place = number;
+    return std::nullopt;
+  }
+  Wrong operator()(std::vector<std::int64_t>* place) const {
+    place->clear();
+    for (const std::string& part : split(value)) {
+      const auto number = parse_integer(part);
+      if (!number) return "whole numbers with commas between them";
+      place->push_back(*number);
+    }
+    return std::nullopt;
+  }
+};
+
+}  // namespace
+
+std::vector<std::string> names_of(const Option& option) {
+  return split(option.flags);
+}
+
+void take(const Option& option, const std::string& value) {
+  const std::string name = names_of(option).front();
+  if (option.takes_value() && value.empty()) {
+    throw Failure(kUsage, fmt::format("{} has an empty value; give it one, or leave it out", name));
+  }
+  const auto wanted = std::visit(Reader{value}, option.place);
+  if (wanted)
+    throw Failure(kUsage, fmt::format("{} cannot be '{}': it is {}", name, value, *wanted));
+}
+
+}  // namespace tilewise::cli
