@@ -83,7 +83,7 @@ analysis() {
 }
 
 case $part in
-  lint) sh tools/lint.sh ;;
+  lint) sh tools/lint.sh "$extent" ;;
   release | clang | asan | dev) preset_tests ;;
   tsan) thread_tests ;;
   neon) neon_tests ;;
