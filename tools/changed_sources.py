@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,13 +23,22 @@ RULES = {".clang-tidy"}
 # Where an include may begin.
 _ROOTS = ("src/", "include/", "tests/", "")
 _MAIN = ("origin/HEAD", "origin/main", "main")
+_OF_HOOKS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 _DAY = 24 * 60 * 60
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', re.MULTILINE)
 
 
 def _git(root: Path, *words: str) -> str | None:
+    if not shutil.which("git"):
+        return None
+    # A hook's variables name the repository that the hook is of.
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     done = subprocess.run(
-        ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
+        ["git", "-C", str(root), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else None
 

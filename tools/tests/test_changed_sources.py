@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -15,6 +17,7 @@ DAY = 24 * 60 * 60
 NOON = 1_700_000_000  # some day's
 
 
+@unittest.skipUnless(shutil.which("git"), "git is not installed")
 class Repository(unittest.TestCase):
     """A small project under git."""
 
@@ -39,7 +42,7 @@ class Repository(unittest.TestCase):
         when = {"GIT_COMMITTER_EMAIL": "a", "GIT_COMMITTER_DATE": f"{time} +0000"}
         done = subprocess.run(
             ["git", "-C", str(self.root), *words],
-            env={"PATH": "/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1", **who, **when},
+            env={"PATH": os.environ["PATH"], "HOME": str(self.root), **who, **when},
             capture_output=True,
             text=True,
             check=True,
@@ -60,7 +63,8 @@ class Repository(unittest.TestCase):
     def chosen(self, *options: str, base: str = "") -> list[str]:
         """What the script prints."""
         said = io.StringIO()
-        environment = {"TILEWISE_BASE": base}
+        # As in a hook of some other repository.
+        environment = {"TILEWISE_BASE": base, "GIT_DIR": "/nowhere"}
         with (
             mock.patch.object(changed_sources, "ROOT", self.root),
             mock.patch.dict("os.environ", environment),
@@ -72,7 +76,13 @@ class Repository(unittest.TestCase):
         return said.getvalue().split()
 
     def test_all_when_nothing_older_is_known(self) -> None:
-        """A first commit, a shallow clone, a folder without git."""
+        """A first commit, a shallow clone, a folder without git, a machine without it."""
+        self.assertEqual(self.chosen(), ["cli/b.cpp", "src/a.cpp"])
+        self.commit(NOON + 2 * DAY)
+        self.assertEqual(self.chosen(), [])
+        with mock.patch.dict("os.environ", {"PATH": ""}):
+            self.assertEqual(self.chosen(), ["cli/b.cpp", "src/a.cpp"])
+        (self.root / ".git").rename(self.root / "none")
         self.assertEqual(self.chosen(), ["cli/b.cpp", "src/a.cpp"])
 
     def test_the_last_day_on_main(self) -> None:
