@@ -52,8 +52,12 @@ neon_tests() {
   tested neon
 }
 
+# The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
 python_tests() {
-  build/venv/bin/pip install -q --disable-pip-version-check .
+  sets=widest
+  if [ "$extent" = full ]; then sets=all; fi
+  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip install -q --disable-pip-version-check \
+    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
   build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
 
