@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from watch import run_watched
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build/wounded"
 ENOUGH = 2  # independent checks
@@ -66,6 +68,7 @@ class Ended(NamedTuple):
     report: str | None
     output: str
     how: str  # "crash", "hang" or nothing
+    seconds: float  # of processor time
 
 
 class Verdict(NamedTuple):
@@ -152,18 +155,21 @@ def read_report(program: str, report: str, words: list[str]) -> list[Failure]:
     ]
 
 
-def read_suites(program: str, report: str, words: list[str]) -> list[Suite]:
+def read_suites(program: str, ended: Ended, words: list[str]) -> list[Suite]:
     """The suites in gtest's JSON of a run in which all passed."""
+    found = json.loads(ended.report or "{}").get("testsuites", [])
+    walls = [float(suite.get("time", "0s").removesuffix("s")) for suite in found]
+    busy = max(1.0, ended.seconds / max(sum(walls), 0.001))  # processors, of one or more threads
     return [
         Suite(
             program,
             suite["name"],
-            float(suite.get("time", "0s").removesuffix("s")),
+            wall * busy,
             frozenset(
                 check_of(_failure(program, suite, test, words)) for test in suite["testsuite"]
             ),
         )
-        for suite in json.loads(report).get("testsuites", [])
+        for suite, wall in zip(found, walls, strict=True)
         if suite["name"] not in OF_THE_HARNESS
     ]
 
@@ -188,7 +194,7 @@ class Suite(NamedTuple):
 
     program: str
     name: str
-    seconds: float  # without a wound
+    seconds: float  # of processor time, without a wound
     checks: frozenset[str]  # that its tests belong to
 
 
@@ -216,19 +222,12 @@ class Runner:
                 f"--gtest_output=json:{report}",
                 f"--gtest_filter={chosen}",
             ]
-            try:
-                done = subprocess.run(
-                    command,
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    timeout=limit,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as hung:
-                return Ended(None, _text(hung.stdout), "hang")
-            text = report.read_text() if report.exists() else None
-            return Ended(text, _text(done.stdout), "" if text else "crash")
+            printed = Path(folder) / "printed"
+            ended = run_watched(command, environment, printed, limit)
+            output = printed.read_text(errors="replace")
+            text = report.read_text() if report.exists() and not ended.hangs else None
+            how = "hang" if ended.hangs else "" if text else "crash"
+            return Ended(text, output, how, ended.seconds)
 
     def run(self, suite: Suite, wound: str, sizes: Environment) -> list[Failure]:
         """What fails in a suite; after a crash the rest of it is run, too."""
@@ -248,7 +247,7 @@ class Runner:
         return failures
 
     def learn(self) -> list[Failure]:
-        """Runs all without a wound: which suites there are, and how long each takes."""
+        """Runs all without a wound: which suites there are, and what each takes."""
         failures: list[Failure] = []
         for program in self.programs:
             ended = self._run(program, "*", None, {**FIRST, "TILEWISE_WOUND": ""})
@@ -256,7 +255,7 @@ class Runner:
                 failures += read_broken_output(program, ended.output, ended.how)
                 continue
             failures += read_report(program, ended.report, self.words)
-            self.suites += read_suites(program, ended.report, self.words)
+            self.suites += read_suites(program, ended, self.words)
         self.suites.sort(key=lambda suite: suite.seconds)
         return failures
 
@@ -280,10 +279,6 @@ class Runner:
                 if not run_all and verdict.ok:
                     return verdict._replace(stopped=True)
         return verdict
-
-
-def _text(output: bytes | None) -> str:
-    return (output or b"").decode(errors="replace")
 
 
 def row_of(verdict: Verdict) -> str:

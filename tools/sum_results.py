@@ -1,13 +1,11 @@
-"""Adds up the results of the parts of `./dev test` and prints the closing line.
+"""Adds up the results of the parts of `./dev test`: the table and the closing line.
 
-Usage: sum_results.py FOLDER. FOLDER/parts.txt has a line `name status` for each part, and
-FOLDER/name holds the JUnit files that it left: ctest's own ctest.xml and one NAME.xml for each
+A part leaves JUnit files in a folder of its name: ctest's own ctest.xml and one NAME.xml for each
 program of ctest that counts its cases itself.
 """
 
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
@@ -71,18 +69,40 @@ def count_part(folder: Path, status: int) -> Counts:
     return total.plus(Counts(0, 1, 0)) if status != 0 and total.failed == 0 else total
 
 
-def main(arguments: list[str]) -> int:
-    """Prints a line for each part and the sum; 1 when something failed or nothing passed."""
-    folder = Path(arguments[0])
+class Ended(NamedTuple):
+    """A part of `./dev test` that has run."""
+
+    name: str
+    status: int  # its exit status
+    seconds: float
+    budget: int | None  # seconds that it may take
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it took longer than it may."""
+        return self.budget is not None and self.seconds > self.budget
+
+
+def _row(name: str, seconds: float, budget: int | None, counts: str, remark: str = "") -> str:
+    allowed = "" if budget is None else str(budget)
+    return f"{name:10}{seconds:9.0f}{allowed:>9}{counts}{remark}"
+
+
+def show(folder: Path, parts: list[Ended], elapsed: float, bar: int | None) -> int:
+    """Prints the table, then the sum alone on a line; 1 when something failed or nothing passed."""
     total = NOTHING
-    for line in (folder / "parts.txt").read_text().splitlines():
-        name, status = line.split()
-        part = count_part(folder / name, int(status))
-        print(f"{name:>10}: {part.passed} passed, {part.failed} failed, {part.skipped} skipped")
-        total = total.plus(part)
+    print(f"\n{'part':10}{'seconds':>9}{'budget':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
+    for part in parts:
+        counts = count_part(folder / part.name, part.status)
+        if part.is_late:
+            counts = counts.plus(Counts(0, 1, 0))
+        total = total.plus(counts)
+        cells = "".join(f"{count:9}" for count in counts)
+        remark = "  took longer than its budget" if part.is_late else ""
+        print(_row(part.name, part.seconds, part.budget, cells, remark))
+    budgets = sum(part.budget or 0 for part in parts)
+    print(_row("sum", sum(part.seconds for part in parts), budgets or None, ""))
+    late = "  longer than the bar" if bar is not None and elapsed > bar else ""
+    print(_row("elapsed", elapsed, bar, "", late))
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return 1 if total.failed or not total.passed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,71 +1,64 @@
 #!/bin/sh
-# What `./dev test [quick|full]` runs, part by part, with the time of each; a part that fails does
-# not stop the others. The last line adds up the cases of all parts. Expects the packages and
-# build/venv that `./dev test` provides.
+# What each part of `./dev test` does; tools/run_parts.py says which run, and when. Expects the
+# packages and build/venv that `./dev test` provides. Usage: test.sh PART. TILEWISE_JOBS says how
+# many processes it may have, TILEWISE_EXTENT whether it is for `./dev test full`.
 set -eu
 cd "$(dirname "$0")/.."
-extent=${1-usual}
-results=$PWD/build/results
-jobs=$(nproc)
+part=$1
+jobs=${TILEWISE_JOBS-$(nproc)}
+extent=${TILEWISE_EXTENT-usual}
+results=$PWD/build/results/$part
+mkdir -p "$results"
 # Where a test finds the GPU's run-time compiler.
 export VIRTUAL_ENV="$PWD/build/venv"
-
-# part NAME COMMAND...: runs it in a shell of its own, keeps its status for the closing line.
-part() {
-  name=$1
-  shift
-  echo "== $name"
-  begin=$(date +%s)
-  mkdir -p "$results/$name"
-  set +e
-  (
-    set -e
-    "$@"
-  )
-  status=$?
-  set -e
-  echo "$name $status" >>"$results/parts.txt"
-  if [ $status = 0 ]; then ending="took"; else ending="FAILED after"; fi
-  echo "== $name $ending $(($(date +%s) - begin)) s"
-}
 
 # built PRESET TARGET...: configures and builds, showing what was printed only when that fails.
 built() {
   preset=$1
   shift
   { cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs" --target "$@"; } \
-    >"$results/$preset.log" 2>&1 || { tail -n 60 "$results/$preset.log" && false; }
+    >"$results/build.log" 2>&1 || { tail -n 60 "$results/build.log" && false; }
 }
 
-# tested PART PRESET [CTEST OPTION...]: each test program writes its cases where they are added up.
+# tested PRESET [CTEST OPTION...]: each test program writes its cases where they are added up.
 tested() {
-  where=$results/$1 preset=$2
-  shift 2
-  GTEST_OUTPUT=xml:$where/ GTEST_BRIEF=1 ctest --preset "$preset" -j "$jobs" \
-    --output-junit "$where/ctest.xml" "$@"
+  preset=$1
+  shift
+  GTEST_OUTPUT=xml:$results/ GTEST_BRIEF=1 ctest --preset "$preset" -j "$jobs" \
+    --output-junit "$results/ctest.xml" "$@"
 }
 
 preset_tests() {
-  built "$1" all
-  tested "$1" "$1"
+  built "$part" all
+  tested "$part"
 }
 
 # The programs in which threads meet; the thread sanitizer makes the others slow for nothing.
-threaded="^test_(parallel|robust|api|backends_.*)$"
 thread_tests() {
-  built tsan all
-  tested tsan tsan --tests-regex "$threaded"
+  if [ "$extent" = full ]; then
+    preset_tests
+    return
+  fi
+  programs="test_parallel test_robust test_api"
+  for backend in tests/backends/*; do programs="$programs test_backends_${backend##*/}"; done
+  # shellcheck disable=SC2086
+  built tsan $programs
+  tested tsan --tests-regex "^($(echo "$programs" | tr ' ' '|'))\$"
 }
 
 # Kernels for another processor, on the machine that QEMU makes of this one.
 neon_tests() {
   built neon test_backends_cpu test_conformance
-  tested neon neon
+  tested neon
 }
 
+# The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
 python_tests() {
-  build/venv/bin/pip install -q --disable-pip-version-check .
-  build/venv/bin/pytest -q --junit-xml="$results/python/pytest.xml"
+  sets=widest
+  if [ "$extent" = full ]; then sets=all; fi
+  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip install -q --disable-pip-version-check \
+    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
+  build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
 
 # What the pages show must compile, run and print what they say.
@@ -90,37 +83,22 @@ analysis() {
   checks=$checks,performance-unnecessary-value-param
   find src cli -name '*.cpp' | sort |
     xargs -n 1 -P "$jobs" clang-tidy-14 --quiet --checks="$checks" -p build/tidy \
-      2>"$results/analysis.log"
+      2>"$results/tidy.log"
 }
 
-rm -rf "$results"
-mkdir -p "$results"
-case $extent in
-  quick)
-    part release preset_tests release
-    ;;
-  usual | full)
-    if [ "$extent" = full ]; then threaded=.; fi
-    part lint sh tools/lint.sh
-    part release preset_tests release
-    part clang preset_tests clang
-    part asan preset_tests asan
-    part tsan thread_tests
-    if [ "$(uname -m)" = x86_64 ]; then part neon neon_tests; fi
-    part python python_tests
-    part examples page_examples
-    if [ "$extent" = full ]; then
-      part dev preset_tests dev
-      part check whole_list
-      part mutants python3 tools/mutants.py
-      part fuzz sh tools/fuzz.sh 300
-      part analysis analysis
-    fi
-    ;;
+case $part in
+  lint) sh tools/lint.sh "$extent" ;;
+  release | clang | asan | dev) preset_tests ;;
+  tsan) thread_tests ;;
+  neon) neon_tests ;;
+  python) python_tests ;;
+  examples) page_examples ;;
+  check) whole_list ;;
+  mutants) python3 tools/mutants.py ;;
+  fuzz) sh tools/fuzz.sh 300 ;;
+  analysis) analysis ;;
   *)
-    echo "test.sh has no such extent: $extent; it has usual, quick and full." >&2
+    echo "test.sh has no part $part." >&2
     exit 2
     ;;
 esac
-echo
-exec python3 tools/sum_results.py "$results"

@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import mutants
+import watch
 from mutants import Failure, Verdict, Wound
 
 HEADER = """
@@ -135,15 +136,18 @@ class Verdicts(unittest.TestCase):
         self.assertIn("MISSED: only random calls", mutants.row_of(Verdict(WOUND, [RANDOM])))
 
 
-# A test program: fails in Merge.Matches under "one", crashes there under "crash", hangs under
-# "hang"; prints and reports as gtest does.
+# A test program: fails in Merge.Matches under "one", crashes there under "crash", turns in circles
+# under "circle", waits for nothing under "asleep", for another program under "slow"; prints and
+# reports as gtest does.
 PROGRAM = """#!/bin/sh
 echo "[ RUN      ] Merge.Matches"
 failures=
 case "$TILEWISE_WOUND${2#*.\\*}" in
   one) failures=', "failures": [{}]' ;;
   crash) kill -SEGV $$ ;;
-  hang) exec sleep 60 ;;
+  circle) while :; do :; done ;;
+  asleep) exec sleep 60 ;;
+  slow) sleep 0.8 ;;
 esac
 {
   echo '{"testsuites": [{"name": "Merge", "time": "0.5s",'
@@ -190,12 +194,26 @@ class Programs(unittest.TestCase):
 
     def test_failure_crash_and_hang(self) -> None:
         """All three are failures, and the last two have a name."""
-        suite = mutants.Suite("test_api", "Merge", -1.4, frozenset())
-        hows = {"": [], "one": [""], "crash": ["crash"], "hang": ["hang"]}
+        suite = mutants.Suite("test_api", "Merge", -1.45, frozenset())  # half a second at most
+        hows = {"": [], "one": [""], "crash": ["crash"], "circle": ["hang"], "asleep": ["hang"]}
         for wound, expected in hows.items():
-            with self.subTest(wound=wound):
+            with self.subTest(wound=wound), mock.patch.object(watch, "ASLEEP", 1.0):
                 found = self.runner.run(suite, wound, mutants.FIRST)
                 self.assertEqual([each.how for each in found], expected)
+
+    def test_a_program_that_others_keep_waiting_does_not_hang(self) -> None:
+        """Only processor time counts towards the limit."""
+        suite = mutants.Suite("test_api", "Merge", -1.45, frozenset())
+        self.assertEqual(self.runner.run(suite, "slow", mutants.FIRST), [])
+
+    def test_limits_know_how_many_processors_a_program_keeps_busy(self) -> None:
+        """gtest tells wall time; two seconds of processor time in one of wall are two."""
+        tests = [{"name": "Matches"}]
+        report = json.dumps({"testsuites": [{"name": "A", "time": "1s", "testsuite": tests}]})
+        for spent, expected in [(0.4, 1.0), (2.0, 2.0)]:
+            ended = mutants.Ended(report, "", "", spent)
+            found = mutants.read_suites("test_api", ended, [])
+            self.assertEqual([each.seconds for each in found], [expected])
 
     def test_enough_checks_end_the_runs(self) -> None:
         """Unless all are wanted, or it is a scar."""

@@ -1,11 +1,13 @@
 """sum_results.py must count each case once and lose no failure."""
 
+import contextlib
+import io
 import tempfile
 import unittest
 from pathlib import Path
 
 import sum_results
-from sum_results import Counts
+from sum_results import Counts, Ended
 
 PASSED = '<testcase name="{0}" status="run"/>'
 FAILED = '<testcase name="{0}" status="fail"><failure message="no"/></testcase>'
@@ -58,13 +60,47 @@ class Results(unittest.TestCase):
         self.write("pytest", PASSED)
         self.assertEqual(sum_results.count_part(self.folder, 2), Counts(1, 1, 0))
 
+    def show(self, *parts: Ended, bar: int | None = None) -> tuple[list[str], int]:
+        """The lines that are printed after 100 seconds, and the exit status."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            status = sum_results.show(self.folder, list(parts), 100.4, bar)
+        return said.getvalue().splitlines(), status
+
     def test_exit_status(self) -> None:
         """0 only when something passed and nothing failed."""
-        parts = self.folder / "parts.txt"
-        for text, status in [("", 1), ("lint 0\n", 0), ("lint 0\nasan 1\n", 1)]:
-            with self.subTest(text=text):
-                parts.write_text(text)
-                self.assertEqual(sum_results.main([str(self.folder)]), status)
+        good, bad = Ended("lint", 0, 1.0, 5), Ended("asan", 1, 1.0, 5)
+        for parts, expected in [([], 1), ([good], 0), ([good, bad], 1)]:
+            with self.subTest(parts=parts):
+                self.assertEqual(self.show(*parts)[1], expected)
+
+    def test_a_part_that_takes_too_long_fails(self) -> None:
+        """By a second; one without a budget may take what it needs."""
+        late = (
+            "asan              5        4        1        1        0  took longer than its budget"
+        )
+        lines, status = self.show(Ended("asan", 0, 5.0, 4))
+        self.assertEqual((lines[2], lines[-1], status), (late, "1 passed, 1 failed, 0 skipped", 1))
+        for budget in (5, None):
+            self.assertEqual(self.show(Ended("asan", 0, 5.0, budget))[1], 0)
+
+    def test_the_table(self) -> None:
+        """Seconds, budgets and cases, their sums, and the whole beside its bar."""
+        parts = [Ended("lint", 0, 61.2, 90), Ended("check", 0, 3.0, None)]
+        lines, _ = self.show(*parts, bar=120)
+        self.assertEqual(
+            lines,
+            [
+                "",
+                "part        seconds   budget   passed   failed  skipped",
+                "lint             61       90        1        0        0",
+                "check             3                 1        0        0",
+                "sum              64       90",
+                "elapsed         100      120",
+                "2 passed, 0 failed, 0 skipped",
+            ],
+        )
+        self.assertIn("elapsed         100       99  longer than the bar", self.show(bar=99)[0])
 
 
 if __name__ == "__main__":

@@ -61,5 +61,20 @@ TEST(BuiltIsas, EndWithOneThatRunsEverywhere) {
   }
 }
 
+// Sanitizers' builds leave out sets, but never this machine's best.
+TEST(BuiltIsas, HaveTheBestOfThisMachine) {
+  const Isa* chosen = nullptr;
+  ASSERT_TRUE(choose_isa(built_isas(), nullptr, chosen).ok());
+#if defined(__x86_64__)
+  EXPECT_STREQ(chosen->name, runs_amx_bf16()      ? "amx_bf16"
+                             : runs_avx512_bf16() ? "avx512_bf16"
+                             : runs_avx512()      ? "avx512"
+                             : runs_avx2()        ? "avx2"
+                                                  : "portable");
+#else
+  EXPECT_STREQ(chosen->name, built_isas().front()->name);
+#endif
+}
+
 }  // namespace
 }  // namespace tilewise::cpu

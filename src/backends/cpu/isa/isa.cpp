@@ -81,9 +81,21 @@ bool runs_neon() {
 
 namespace {
 
+// A build for one machine leaves some out: cmake/instruction_sets.cmake.
 const Isa* const kIsas[] = {
 #if defined(__x86_64__)
-    &kAmxBf16, &kAvx512Bf16, &kAvx512, &kAvx2,
+#if !defined(TILEWISE_WITHOUT_AMX_BF16)
+    &kAmxBf16,
+#endif
+#if !defined(TILEWISE_WITHOUT_AVX512_BF16)
+    &kAvx512Bf16,
+#endif
+#if !defined(TILEWISE_WITHOUT_AVX512)
+    &kAvx512,
+#endif
+#if !defined(TILEWISE_WITHOUT_AVX2)
+    &kAvx2,
+#endif
 #elif defined(__aarch64__)
     &kNeon,
 #endif

@@ -1,0 +1,145 @@
+"""Runs the parts of `./dev test`, two side by side, and ends with a table of what each took.
+
+Usage: run_parts.py quick|usual|full. tools/test.sh says what a part does; here stands when it runs
+and how long it may take. Two parts at a time, each with half of the processors, leave none idle
+while one links, or waits for its longest test.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from sum_results import Ended, show
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "build/results"
+BAR = 18 * 60  # seconds that all parts of the usual extent may take on two processors
+# Seconds that each part may take: about 1.6 times what it takes on two processors that nobody else
+# uses. A part that takes longer fails.
+BUDGETS = {
+    "lint": 240,
+    "release": 480,
+    "asan": 480,
+    "python": 240,
+    "examples": 240,
+    "clang": 420,
+    "tsan": 240,
+    "neon": 240,
+}
+# In the order in which they begin.
+USUAL = list(BUDGETS)
+EXTENTS = {
+    "quick": ["release"],
+    "usual": USUAL,
+    "full": [*USUAL, "dev", "check", "mutants", "fuzz", "analysis"],
+}
+# What begins only when others have ended, well or not.
+AFTER = {"examples": {"release", "python"}, "check": {"release"}, "analysis": {"lint"}}
+SIDE_BY_SIDE = 2
+HAS_EMULATOR = platform.machine() == "x86_64"  # ./dev installs the one of 64-bit ARM there
+
+
+class Running(NamedTuple):
+    """A part that has begun."""
+
+    process: subprocess.Popen[bytes]
+    begin: float
+    output: Path | None  # what it says, unless it says so at once
+
+
+class Runner:
+    """Runs parts by `COMMAND PART`, each with a folder RESULTS/PART and an equal share of jobs."""
+
+    def __init__(self, command: list[str], results: Path, extent: str) -> None:
+        """Empties the folder of results."""
+        self.command, self.results, self.extent = command, results, extent
+        self.waiting = [part for part in EXTENTS[extent] if part != "neon" or HAS_EMULATOR]
+        self.running: dict[str, Running] = {}
+        self.ended: list[Ended] = []
+        processors = len(os.sched_getaffinity(0))
+        self.lanes = min(SIDE_BY_SIDE, processors, len(self.waiting))
+        self.jobs = -(-processors // self.lanes)
+        shutil.rmtree(results, ignore_errors=True)
+
+    def run(self) -> list[Ended]:
+        """All parts, in the order in which they ended."""
+        try:
+            while self.waiting or self.running:
+                while (name := self._next()) is not None:
+                    self._begin(name)
+                self._reap()
+        finally:
+            for running in self.running.values():
+                os.killpg(running.process.pid, signal.SIGTERM)
+        return self.ended
+
+    def _next(self) -> str | None:
+        if len(self.running) >= self.lanes:
+            return None
+        unfinished = {*self.waiting, *self.running}
+        ready = (name for name in self.waiting if not AFTER.get(name, set()) & unfinished)
+        return next(ready, None)
+
+    def _begin(self, name: str) -> None:
+        self.waiting.remove(name)
+        print(f"== {name}", flush=True)
+        folder = self.results / name
+        folder.mkdir(parents=True)
+        # Two that speak at once cannot be read.
+        output = folder / "output.txt" if self.lanes > 1 else None
+        environment = {
+            **os.environ,
+            "TILEWISE_JOBS": str(self.jobs),
+            "TILEWISE_EXTENT": self.extent,
+        }
+        process = subprocess.Popen(
+            [*self.command, name],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output.open("wb") if output else None,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,  # so that all of it can be stopped
+        )
+        self.running[name] = Running(process, time.monotonic(), output)
+
+    def _reap(self) -> None:
+        for name, running in list(self.running.items()):
+            status = running.process.poll()
+            if status is None:
+                continue
+            del self.running[name]
+            seconds = time.monotonic() - running.begin
+            budget = None if self.extent == "full" else BUDGETS[name]
+            if running.output:
+                print(running.output.read_text(errors="replace"), end="")
+            print(
+                f"== {name} {'took' if status == 0 else 'FAILED after'} {seconds:.0f} s", flush=True
+            )
+            self.ended.append(Ended(name, status, seconds, budget))
+        time.sleep(0.1)
+
+
+def main(arguments: list[str]) -> int:
+    """1 when a part failed or took too long."""
+    extent = arguments[0] if arguments else "usual"
+    if extent not in EXTENTS:
+        print(f"There is no extent {extent}; there are {', '.join(EXTENTS)}.", file=sys.stderr)
+        return 2
+    begin = time.monotonic()
+    # SIGTERM as Ctrl-C: the parts must not outlive this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    ended = Runner(["sh", str(ROOT / "tools/test.sh")], RESULTS, extent).run()
+    return show(RESULTS, ended, time.monotonic() - begin, BAR if extent == "usual" else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

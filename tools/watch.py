@@ -1,0 +1,57 @@
+"""Runs a program and tells one that hangs from one that other programs keep waiting.
+
+Wall time cannot tell them apart on a machine that others use. A program hangs when it has used more
+processor time than it may, or when for a while it has used next to none: then it sleeps, and what
+it waits for does not come.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ASLEEP = 30.0  # seconds of wall time after which a program that does nothing hangs
+NOTHING = 0.01  # the part of one processor that counts as nothing; a program kept waiting has more
+_GLANCE = 0.02  # seconds between two looks
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Ended(NamedTuple):
+    """What became of a program."""
+
+    hangs: bool
+    seconds: float  # of processor time, with the programs that it started and waited for
+
+
+def seconds_used(process: int) -> float:
+    """The processor time so far of all threads of a process, and of children it waited for."""
+    # The name stands in parentheses and may hold anything.
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / _TICKS
+
+
+def run_watched(
+    command: list[str], environment: dict[str, str], output: Path, limit: float | None
+) -> Ended:
+    """Runs `command` until it ends or hangs; what it prints goes to `output`, errors nowhere."""
+    with output.open("wb") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.DEVNULL)
+    looked, used = time.monotonic(), 0.0
+    hangs = False
+    while True:
+        ended, status, usage = os.wait4(process.pid, 0 if hangs else os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return Ended(hangs, usage.ru_utime + usage.ru_stime)
+        now, seconds = time.monotonic(), seconds_used(process.pid)
+        is_asleep = now - looked > ASLEEP and seconds - used < NOTHING * (now - looked)
+        if is_asleep or (limit is not None and seconds > limit):
+            hangs = True
+            process.kill()
+            continue
+        if now - looked > ASLEEP:
+            looked, used = now, seconds
+        time.sleep(_GLANCE)
