@@ -54,10 +54,11 @@ struct NamedTensor {
 // Those that are present, but not offsets.
 [[nodiscard]] std::vector<NamedTensor> tensors_of(Call& call);
 
-// Where and how calls run; the number of threads, and scratch memory aligned for any backend.
+// Where and how calls run: the number of threads, the backend if one is named, and scratch memory
+// aligned for any backend.
 class Runner {
  public:
-  explicit Runner(std::int32_t threads = 0);
+  explicit Runner(std::int32_t threads = 0, const char* backend = nullptr);
   // Makes ready what the operation needs: kernels, threads and workspace. Returns its bytes.
   std::size_t prepare(tw_operation operation, const Call& call);
   void run(tw_operation operation, const Call& call);
@@ -72,21 +73,12 @@ class Runner {
   std::unique_ptr<void, Release> workspace_;
 };
 
-// Names of the library's backends in the order they are tried, and the choice of one of them.
+// Names of the library's backends in the order they are tried.
 [[nodiscard]] std::vector<std::string> backend_names();
-class BackendChoice {
- public:
-  // An empty name leaves the choice to the library; an unknown one is a Failure.
-  explicit BackendChoice(const std::string& name);
-  BackendChoice(const BackendChoice&) = delete;
-  BackendChoice& operator=(const BackendChoice&) = delete;
-  ~BackendChoice();
 
- private:
-  bool is_set_;
-  std::string before_;
-  bool had_before_;
-};
+// For tw_execution: the library's own copy of the name, or null for an empty one, which leaves the
+// choice to the library. An unknown name is a Failure.
+[[nodiscard]] const char* backend_named(const std::string& name);
 
 // tw_explain's answer.
 [[nodiscard]] std::string explain(tw_operation operation, const Call& call,

@@ -17,6 +17,7 @@
 #include "cli/nearest.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
+#include "conformance/call.h"
 #include "conformance/sweep.h"
 
 namespace tilewise::cli {
@@ -159,7 +160,7 @@ ExitStatus run(const Options& options) {
     show_series(options.json);
     return kOk;
   }
-  const BackendChoice backend(options.backend);
+  conformance::use_backend(backend_named(options.backend));
   if (options.seed) return replay(options);
   const CheckResult result = check_all(options);
   if (result.is_declined()) throw Failure(kUnsupported, result.series.front().refusal);

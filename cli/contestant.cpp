@@ -8,8 +8,10 @@ namespace {
 class Ours : public Contestant {
  public:
   Ours(const std::string& backend, tw_operation operation, Workload& work, std::int32_t threads)
-      : Contestant(backend), operation_(operation), work_(work), runner_(threads) {
-    const BackendChoice choice(backend);
+      : Contestant(backend),
+        operation_(operation),
+        work_(work),
+        runner_(threads, backend_named(backend)) {
     try {
       if (operation == TW_BACKWARD) {
         runner_.prepare(TW_FORWARD, work.call());
@@ -25,7 +27,6 @@ class Ours : public Contestant {
 
  private:
   std::vector<double> run(double budget) override {
-    const BackendChoice choice(name());
     return times_within(operation_, work_.call(), runner_, budget);
   }
 

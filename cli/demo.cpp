@@ -98,8 +98,7 @@ void prove_small(const DemoOptions& options, Runner& runner, DemoReport& report)
 DemoReport demonstrate(const DemoOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   require_elements(dtype_from_name(options.dtype));
-  const BackendChoice backend(options.backend);
-  Runner runner(options.threads);
+  Runner runner(options.threads, backend_named(options.backend));
   DemoReport report;
   {
     Progress progress("demo", 10);

@@ -36,8 +36,7 @@ ExitStatus run(const Options& options) {
   options.attention.apply(shape.mask, shape.scores);
   Call call;
   describe(shape, options.backward, call);
-  const BackendChoice backend(options.execution.backend);
-  Runner runner(options.execution.threads());
+  Runner runner(options.execution.threads(), backend_named(options.execution.backend));
   runner.execution().device = parse_device(options.device);
   std::string text = explain(options.backward ? TW_BACKWARD : TW_FORWARD, call, runner.execution(),
                              options.json ? TW_JSON : TW_TEXT);

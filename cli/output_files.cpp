@@ -35,6 +35,25 @@ void remove_and_end(int signal) {
   std::raise(signal);
 }
 
+constexpr std::array kInterrupts{SIGINT, SIGTERM, SIGHUP};
+
+// Holds interrupts back: a file that is made but not yet noted would stay behind.
+class WithoutInterrupts {
+ public:
+  WithoutInterrupts() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int signal : kInterrupts) sigaddset(&held, signal);
+    pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  ~WithoutInterrupts() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutInterrupts(const WithoutInterrupts&) = delete;
+  WithoutInterrupts& operator=(const WithoutInterrupts&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 Failure cannot_write(const std::string& path, const std::string& why) {
   return {kUsage, fmt::format("cannot write {}: {}", path, why)};
 }
@@ -75,7 +94,7 @@ void write_all(int descriptor, const void* data, std::size_t count) {
 }  // namespace
 
 void remove_unfinished_on_interrupt() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, remove_and_end);
+  for (const int signal : kInterrupts) std::signal(signal, remove_and_end);
 }
 
 OutputFiles::~OutputFiles() {
@@ -103,6 +122,7 @@ void OutputFiles::reserve(const std::string& path) {
   if (temporary.size() >= PATH_MAX || entries_.size() >= kSlots) {
     throw cannot_write(path, std::strerror(ENAMETOOLONG));
   }
+  const WithoutInterrupts held;
   const int descriptor = mkostemp(temporary.data(), O_CLOEXEC);
   if (descriptor < 0) throw cannot_write(path, std::strerror(errno));
   const std::size_t slot = entries_.size();

@@ -122,7 +122,7 @@ ExitStatus run(const Options& options) {
   check_usage(options);
   const Paths paths = complete_paths(options);
   const bool has_gradients = wants_gradients(options);
-  const BackendChoice backend(options.execution.backend);
+  const char* backend = backend_named(options.execution.backend);
 
   Call call;
   MaskChoice mask;
@@ -145,7 +145,7 @@ ExitStatus run(const Options& options) {
     if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
   }
   // The library checks the request here, before memory is taken for its results.
-  Runner runner(options.execution.threads());
+  Runner runner(options.execution.threads(), backend);
   runner.prepare(TW_FORWARD, call);
   if (has_gradients) runner.prepare(TW_BACKWARD, call);
   Results results;

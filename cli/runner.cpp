@@ -1,15 +1,10 @@
 // Calls into the library: workspace, backends by name, and refusals turned into exit statuses.
-#include <algorithm>
-#include <cstdlib>
-
 #include "cli/call.h"
 #include "cli/failure.h"
 #include "cli/nearest.h"
 
 namespace tilewise::cli {
 namespace {
-
-constexpr const char* kBackendVariable = "TILEWISE_BACKEND";
 
 // Only backward takes gradients; a call keeps them for when it runs both ways.
 tw_request request_for(tw_operation operation, const Call& call) {
@@ -34,9 +29,10 @@ void check(tw_status status, const Message& message) {
   throw Failure(kFailed, message.data());
 }
 
-Runner::Runner(std::int32_t threads) {
+Runner::Runner(std::int32_t threads, const char* backend) {
   execution_.size = sizeof execution_;
   execution_.threads = threads;
+  execution_.backend = backend;
 }
 
 std::size_t Runner::prepare(tw_operation operation, const Call& call) {
@@ -68,25 +64,11 @@ std::vector<std::string> backend_names() {
   return names;
 }
 
-BackendChoice::BackendChoice(const std::string& name) : is_set_(!name.empty()) {
-  const char* before = std::getenv(kBackendVariable);
-  had_before_ = before != nullptr;
-  before_ = had_before_ ? before : "";
-  if (!is_set_) return;
-  const std::vector<std::string> names = backend_names();
-  if (std::find(names.begin(), names.end(), name) == names.end()) {
-    throw Failure(kUsage, no_such("backend", name, names));
-  }
-  setenv(kBackendVariable, name.c_str(), 1);
-}
-
-BackendChoice::~BackendChoice() {
-  if (!is_set_) return;
-  if (had_before_) {
-    setenv(kBackendVariable, before_.c_str(), 1);
-  } else {
-    unsetenv(kBackendVariable);
-  }
+const char* backend_named(const std::string& name) {
+  if (name.empty()) return nullptr;
+  for (std::int32_t i = 0; tw_backend_name(i) != nullptr; ++i)
+    if (name == tw_backend_name(i)) return tw_backend_name(i);
+  throw Failure(kUsage, no_such("backend", name, backend_names()));
 }
 
 std::string explain(tw_operation operation, const Call& call, const tw_execution& execution,

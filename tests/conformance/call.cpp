@@ -6,6 +6,8 @@
 namespace tilewise::conformance {
 namespace {
 
+const char* only_backend = nullptr;
+
 // An embedder's threads that are one thread: tasks come backwards, workers take turns.
 void run_backwards(void* host, std::int64_t tasks, tw_task task, void* argument) {
   const auto workers = *static_cast<const std::int32_t*>(host);
@@ -132,12 +134,17 @@ void Request::set_gradients(const Setup& setup) {
 void Request::set_execution(const Case& drawn) {
   execution.size = sizeof execution;
   execution.threads = drawn.run.threads;
+  execution.backend = only_backend;
   if (!drawn.run.by_host) return;
   parallel_.size = sizeof parallel_;
   parallel_.parallel_for = run_backwards;
   parallel_.host = &host_workers_;
   parallel_.workers = host_workers_;
   execution.parallel = &parallel_;
+}
+
+void use_backend(const char* name) {
+  only_backend = name;
 }
 
 void Request::select(tw_operation operation) {

@@ -56,4 +56,7 @@ class Request {
   Guarded workspace_;
 };
 
+// The only backend that calls made from now on may take; null: the best one. `name` must stay.
+void use_backend(const char* name);
+
 }  // namespace tilewise::conformance
