@@ -1,5 +1,6 @@
 // Gradients, pass by pass: what is known of each row, then the keys and with them the queries, then
 // what is asked for beside them.
+#include "backends/cpu/backward_few.h"
 #include "backends/cpu/backward_keys.h"
 
 namespace tilewise::cpu {
@@ -8,19 +9,22 @@ namespace {
 template <class T>
 class Backward {
  public:
-  Backward(const Problem& p, const Kernels<T>& kernels, int workers, std::byte* workspace)
+  Backward(const Problem& p, const Isa& isa, int workers, std::byte* workspace)
       : p_(p),
-        kernels_(kernels),
+        kernels_(backward_kernels<T>(p, isa)),
         arena_(workspace),
-        sums_(p, kernels, arena_),
-        keys_(p, kernels, sums_, arena_, workers),
-        share_(core::larger(keys_.share(), row_pass_share(p, kernels))),
+        sums_(p, kernels_, arena_),
+        keys_(p, kernels_, sums_, arena_, workers),
+        few_(p, kernels_, sums_),
+        is_few_(is_few_backward(p, kernels_)),
+        share_(core::larger(is_few_ ? few_.share() : keys_.share(), row_pass_share(p, kernels_))),
         shares_(workspace ? workspace + arena_.used() : nullptr) {
-    if (p.gradients.bias) share_ = core::larger(share_, bias_pass_share(p, kernels));
+    if (p.gradients.bias) share_ = core::larger(share_, bias_pass_share(p, kernels_));
   }
 
   Planned plan(int workers) const {
-    return {keys_.tile(), kAlignmentRoom + arena_.used() + workers * share_};
+    return {is_few_ ? few_.tile() : keys_.tile(),
+            kAlignmentRoom + arena_.used() + workers * share_};
   }
 
   void run(const Parallel& parallel) const {
@@ -28,9 +32,9 @@ class Backward {
     const Gradients& wanted = p_.gradients;
     find_row_sums(p_, kernels_, sums_, workers);
     const bool by_row = p_.shape.queries > 0 && (wanted.query || wanted.slopes);
-    if (by_row || wanted.key || wanted.value) keys_.run(workers);
+    if (by_row || wanted.key || wanted.value) is_few_ ? few_.run(workers) : keys_.run(workers);
     if (wanted.bias) find_bias_gradient(p_, kernels_, sums_, workers);
-    if (wanted.query) store_queries(workers);
+    if (wanted.query && !is_few_) store_queries(workers);
     if (wanted.slopes) add_up(wanted.slopes, sums_.slope);
     if (wanted.sinks) add_up(wanted.sinks, sums_.sink);
   }
@@ -78,6 +82,8 @@ class Backward {
   Arena arena_;
   RowSums<T> sums_;
   KeyPass<T> keys_;
+  FewPass<T> few_;
+  bool is_few_;
   int64 share_;
   std::byte* shares_;
 };
@@ -86,14 +92,12 @@ class Backward {
 
 template <class T>
 Planned backward_plan(const Problem& problem, int workers, const Decided& decided) {
-  return Backward<T>(problem, kernels_for<T>(problem, *decided.isa), workers, nullptr)
-      .plan(workers);
+  return Backward<T>(problem, *decided.isa, workers, nullptr).plan(workers);
 }
 
 template <class T>
 void backward(const Problem& problem, const Decided& decided, const Resources& resources) {
-  Backward<T>(problem, kernels_for<T>(problem, *decided.isa), resources.parallel.workers(),
-              aligned(resources.workspace))
+  Backward<T>(problem, *decided.isa, resources.parallel.workers(), aligned(resources.workspace))
       .run(resources.parallel);
 }
 

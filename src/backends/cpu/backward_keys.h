@@ -204,12 +204,15 @@ class KeyPass {
   void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
     const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
+    // Of one group no more than has been written; several lie one behind the other.
+    const Group<T>& group = s.rows[of.g].group;
+    const int64 used = of.count > 1 ? row : group.vectors * kernels_.lanes / kernels_.packed();
     const int64 element = of.g * row + (wounded(Wound::kLanesOfFirstVector) ? 0 : of.first);
     const auto left = [&](const T* tile) {
       return LeftSide<T>{tile + (of.g * kKeys + from) * lanes + of.first,
                          lanes,
                          1,
-                         row - of.first,
+                         used - of.first,
                          of.count,
                          kKeys * lanes};
     };
@@ -240,8 +243,9 @@ class KeyPass {
     int64* ends = ends_of(n, g, s);
     rows.group.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
-    // Products go over all lanes, also those that hold no row.
-    if (rows.group.vectors * kernels_.lanes < lanes && !wounded(Wound::kIdleLanesKept)) {
+    // Products go over all lanes, also those that hold no row, but of a single group of numbers.
+    const bool kept = groups_of(rows.tile) == 1 && !kernels_.pairs();
+    if (rows.group.vectors * kernels_.lanes < lanes && !kept && !wounded(Wound::kIdleLanesKept)) {
       for (T* numbers : {weights, raw})
         for (int64 i = 0; i < seen.size() * lanes; ++i) numbers[first + i] = 0;
     }

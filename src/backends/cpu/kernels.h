@@ -174,6 +174,16 @@ struct FewHeads {
   int64 count;
 };
 
+// Row r becomes factor * the sum over `count` queries q of weights[r * pitch + q] * right[q].
+template <class T>
+struct FewGradientArgs {
+  Rows rows;  // of float32, bfloat16 or float16
+  T factor;
+  const T* weights;
+  int64 pitch, count;
+  Matrix<const T> right;  // in whole vectors
+};
+
 template <class T>
 struct WeighArgs {
   ScoreTile<T> tile;     // in: scores; out: weights
@@ -272,6 +282,7 @@ struct Kernels {
   bool (*survey_few)(const ScoreArgs<T>&) = nullptr;
   void (*raise_few)(const RaiseArgs<T>&) = nullptr;
   void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to) = nullptr;
+  void (*store_few)(const FewGradientArgs<T>&) = nullptr;
 
   // Backward.
   void (*weigh)(const WeighArgs<T>&);

@@ -139,6 +139,41 @@ TEST_P(CpuFew, MultipliesFloats) {
   }
 }
 
+// Rows of gradients: products of 1 to 8 terms, written where the rows lie and nowhere else.
+void expect_rows(const Kernels<float>& k, DType dtype, int64 count, int64 dim) {
+  constexpr int64 kRows = 19;
+  const int64 pitch = core::round_up(dim, k.lanes);
+  ElementRows to(kRows, dim, dtype, [](int64, int64) { return 9; });
+  std::vector<float> right(index(kMostFew * pitch)), weights(index(kRows * k.pitch));
+  for (int64 q = 0; q < count; ++q)
+    for (int64 c = 0; c < dim; ++c) right[index(q * pitch + c)] = static_cast<float>(number(q, c));
+  for (int64 r = 0; r < kRows; ++r)
+    for (int64 q = 0; q < k.lanes; ++q)
+      weights[index(r * k.pitch + q)] = static_cast<float>(number(r, q));
+  const auto before = to.bytes;
+  k.store_few({to.rows(), 0.5F, weights.data(), k.pitch, count, {right.data(), pitch}});
+  const int64 bytes = core::bytes_of(dtype);
+  for (int64 r = 0; r < kRows; ++r) {
+    for (int64 c = 0; c < dim; ++c) {
+      float want = 0;
+      for (int64 q = 0; q < count; ++q) want += static_cast<float>(number(r, q) * number(q, c));
+      ASSERT_EQ(tilewise::load<float>(dtype, to.at[index(r)] + c * bytes), want / 2)
+          << "row " << r << ", column " << c;
+    }
+    const int64 gap = (r * (dim + 1) + dim) * bytes;
+    for (int64 n = gap; n < gap + bytes; ++n) ASSERT_EQ(to.bytes[index(n)], before[index(n)]);
+  }
+}
+
+TEST_P(CpuFew, StoresGradients) {
+  const Kernels<float>& k = isa().of_numbers.in_float;
+  if (!k.store_few) GTEST_SKIP() << "has none";
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat16})
+    for (const int64 count : {0, 1, 3, 8})
+      for (const int64 dim : {int64{1}, k.lanes - 1, 2 * k.lanes, 5 * k.lanes + 3})
+        expect_rows(k, dtype, count, dim);
+}
+
 // The largest score of each lane, and whether one is out of the ordinary, at whichever key.
 template <class T>
 void expect_survey(const Kernels<T>& k) {

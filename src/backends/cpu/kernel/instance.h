@@ -5,6 +5,7 @@
 #include "backends/cpu/kernel/backward.h"
 #include "backends/cpu/kernel/dropout.h"
 #include "backends/cpu/kernel/few.h"
+#include "backends/cpu/kernel/few_gradient.h"
 #include "backends/cpu/kernel/memory.h"
 #include "backends/cpu/kernel/rows.h"
 
@@ -18,6 +19,7 @@ constexpr void add_few(Kernels<float>& kernels) {
   kernels.survey_few = D::survey;
   kernels.raise_few = Forward<Isa, float>::raise;
   kernels.accumulate_few = D::accumulate;
+  kernels.store_few = FewGradient<Isa>::store_rows;
 }
 
 template <class Isa, class T>

@@ -1,0 +1,230 @@
+// The pass over keys where few queries share them, as a decoder or a tiny call has them: a task
+// owns a key head with all its keys and queries, so nobody waits and nothing is added up in memory.
+// Keys and values are read where they lie, lanes being columns, and gradients go straight to their
+// rows.
+#pragma once
+
+#include "backends/cpu/backward_passes.h"
+#include "backends/cpu/cut.h"
+#include "backends/cpu/differentiate.h"
+
+namespace tilewise::cpu {
+
+// Keys of a head, at most: more are shared out in ranges, by the pass that takes turns.
+inline constexpr int64 kFewKeys = 1024;
+
+template <class T>
+bool is_few_backward(const Problem& p, const Kernels<T>& kernels) {
+  const Shape& s = p.shape;
+  const int64 most = core::smaller(kMostFew, kernels.lanes);
+  return kernels.score_few && !p.mask.blocks && s.keys <= kFewKeys && s.queries <= most &&
+         s.batch * s.heads > 0 && s.group() * s.queries <= most;
+}
+
+// The kernels of backward: few queries may have those of another instruction set.
+template <class T>
+const Kernels<T>& backward_kernels(const Problem& p, const Isa& isa) {
+  const Kernels<T>& own = kernels_for<T>(p, isa);
+  if (own.score_few || !isa.decoder) return own;
+  const Kernels<T>& few = kernels_for<T>(p, *isa.decoder);
+  return is_few_backward(p, few) ? few : own;
+}
+
+// One side of the products: queries with keys, or gradients of output with values.
+template <class T>
+struct FewSide {
+  FewSide(const Kernels<T>& kernels, int64 dim, Arena& arena)
+      : pitch(core::round_up(dim, kernels.lanes)) {
+    list.at = arena.take<std::byte*>(kernels.keys);
+    rows = arena.take<T>(kernels.lanes * pitch);
+    packed = arena.take<T>(kernels.lanes * pitch);
+  }
+
+  int64 pitch;
+  RowList list;  // of keys or values
+  T* rows;       // [lane][pitch]
+  T* packed;     // the same as the products take them
+  FewArgs<T> args;
+};
+
+template <class T>
+struct FewGradientScratch {
+  FewGradientScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+      : scores(p, kernels, arena),
+        group(p, kernels, arena),
+        query(kernels, p.shape.dim, arena),
+        output(kernels, p.shape.value_dim, arena) {
+    const int64 tile = kernels.keys * kernels.pitch;
+    const int64 widest = core::larger(query.pitch, output.pitch);
+    for (T** lanes : {&max, &share, &delta, &slope}) *lanes = arena.take<T>(kernels.pitch);
+    weights = arena.take<T>(tile);
+    gradient = arena.take<T>(tile);
+    raw = p.scores.softcap > 0 ? arena.take<T>(tile) : gradient;
+    copies = arena.take<T>(kRowsAtOnce * widest);
+    sums = arena.take<T>(kernels.lanes * query.pitch);
+    query_gradient = arena.take<T>(kernels.lanes * query.pitch);
+    room = arena.take<T>(kernels.keys * widest);
+    factor = arena.take<T>(core::larger(kernels.keys, kernels.pitch));
+    list.at = arena.take<std::byte*>(core::larger(kernels.keys, kernels.pitch));
+    room_list.at = arena.take<std::byte*>(kernels.keys);
+  }
+
+  ScoreScratch<T> scores;
+  Group<T> group;
+  FewSide<T> query, output;
+  T *max, *share, *delta, *slope;  // [lane]
+  T *weights, *gradient, *raw;     // [key][lane]
+  T *copies, *sums;                // see FewArgs
+  T* query_gradient;               // [lane][dim]
+  T* room;                         // [key][dim]: gradients on their way out
+  T* factor;
+  RowList list, room_list;
+};
+
+template <class T>
+class FewPass {
+ public:
+  FewPass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums)
+      : p_(p), kernels_(kernels), sums_(sums) {}
+
+  Tile tile() const { return {p_.shape.queries, kernels_.keys}; }
+
+  int64 share() const {
+    Arena counting(nullptr);
+    const FewGradientScratch<T> counted(p_, kernels_, counting);
+    return counting.used();
+  }
+
+  void run(const Workers& workers) const {
+    const int64 heads = p_.shape.key_heads;
+    workers.parallel(p_.shape.batch * heads, [&](int64 task, int32 worker) {
+      Arena arena(workers.scratch(worker));
+      FewGradientScratch<T> scratch(p_, kernels_, arena);
+      run_head(task / heads, task % heads, scratch);
+    });
+  }
+
+ private:
+  using Scratch = FewGradientScratch<T>;
+
+  void run_head(int64 b, int64 key_head, Scratch& s) const {
+    const int64 group = p_.shape.group();
+    const QueryTile tile{b, key_head * group, group, {0, place_of(p_.queries, b).length}};
+    const Head<T> head(p_, b, tile.first_head);
+    if (!tile.rows.empty()) begin(tile, key_head, s);
+    for (int64 first = 0; first < head.keys.length; first += kernels_.keys) {
+      const Range columns{first, core::smaller(first + kernels_.keys, head.keys.length)};
+      const bool seen = !tile.rows.empty() && head.cover(tile.rows, columns) != Cover::kNone;
+      const KeyHead keys{p_.keys, head.keys, key_head};
+      if (seen) take(tile, keys, columns, s);
+      store_keys(keys, columns, seen ? tile.lanes() : 0, s);
+    }
+    if (!tile.rows.empty()) store_queries(tile, s);
+  }
+
+  void begin(const QueryTile& tile, int64 key_head, Scratch& s) const {
+    s.group.place(p_, kernels_, tile, 0);
+    const auto args = [&](const View& rows, const View& scaling, FewSide<T>& side, T* scores) {
+      const int64 dim = rows.size.column;
+      side.args = {{nullptr, 0, dim, rows.dtype},
+                   factor_of<T>(scaling, tile.b, key_head),
+                   is_copied(rows, scaling, dim, kernels_),
+                   tile.lanes(),
+                   side.pitch,
+                   side.packed,
+                   scores,
+                   s.copies};
+    };
+    const auto load = [&](const View& view, const View& scaling, FewSide<T>& side) {
+      load_lanes(kernels_, s.list.of_lanes(p_, view, {tile, 0, tile.lanes()}, view.size.column),
+                 factor_of<T>(scaling, tile.b, key_head), {side.rows, side.pitch}, kernels_.lanes);
+      kernels_.pack_few(side.args, side.rows);
+    };
+    args(p_.key, p_.scaling.key, s.query, s.weights);
+    args(p_.value, p_.scaling.value, s.output, s.gradient);
+    load(p_.query, p_.scaling.query, s.query);
+    load(p_.gradients.output, p_.scaling.output_gradient, s.output);
+    for (int64 lane = 0; lane < kernels_.pitch; ++lane) {
+      const bool held = lane < tile.lanes();
+      const int64 row = held ? row_at(tile, lane) : 0;
+      s.max[lane] = held ? sums_.max[row] : core::infinity<T>();
+      s.share[lane] = held ? sums_.share[row] : T(0);
+      s.delta[lane] = held ? sums_.delta[row] : T(0);
+      s.slope[lane] = 0;
+    }
+    for (int64 n = 0; n < kernels_.lanes * s.query.pitch; ++n) s.query_gradient[n] = 0;
+  }
+
+  int64 row_at(const QueryTile& tile, int64 lane) const {
+    return sums_.first(tile.b, tile.head(lane)) + tile.row(lane);
+  }
+
+  // Weights and the scores' gradients of a tile of keys, and what that adds to the queries'.
+  void take(const QueryTile& tile, const KeyHead& keys, Range columns, Scratch& s) const {
+    s.query.args.rows = s.query.list.of_keys(p_.key, keys, columns, p_.shape.dim);
+    s.output.args.rows = s.output.list.of_keys(p_.value, keys, columns, p_.shape.value_dim);
+    s.query.args.ahead = {s.output.args.rows.at, columns.size(),
+                          p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
+    const Scorer<T> scorer(p_, kernels_, s.scores);
+    const ScoreTile<T> weights{s.weights, columns.size(), s.group.vectors};
+    kernels_.score_few({&s.query.args, 1});
+    const T* unit = scorer.score_few(tile, s.group, columns, s.weights);
+    kernels_.weigh({weights, s.max, s.share, unit});
+    kernels_.score_few({&s.output.args, 1});
+    kernels_.differentiate(
+        {weights, s.gradient, s.raw, scorer.keep(tile, s.group, columns), s.scores.slant, s.delta});
+    if (sums_.slope)
+      kernels_.add_slopes({{s.gradient, columns.size(), s.group.vectors},
+                           scorer.find_positions(tile, s.group, columns),
+                           s.slope});
+    if (!p_.gradients.query) return;
+    FewArgs<T> sums = s.query.args;
+    sums.columns = s.sums;
+    sums.scores = s.raw;
+    sums.ahead = {};
+    for (int64 lane = 0; lane < kernels_.pitch; ++lane) s.factor[lane] = 1;
+    kernels_.accumulate_few(sums, s.factor, s.query_gradient);
+  }
+
+  // Gradients of keys and values, of which `lanes` queries have weights.
+  void store_keys(const KeyHead& keys, Range columns, int64 lanes, Scratch& s) const {
+    const auto put = [&](const View& to, const T* tile, const FewSide<T>& side, T factor) {
+      if (!to) return;
+      Rows rows = s.list.of_keys(to, keys, columns, to.size.column);
+      const bool is_written = to.dtype == DType::kFloat32 || to.dtype == DType::kBFloat16 ||
+                              to.dtype == DType::kFloat16;
+      std::byte* const* at = rows.at;
+      if (!is_written) rows = in_room(rows, side.pitch, s);
+      kernels_.store_few({rows, factor, tile, kernels_.pitch, lanes, {side.rows, side.pitch}});
+      if (is_written) return;
+      std::fill(s.factor, s.factor + columns.size(), T(1));
+      store_lanes(kernels_, {at, rows.count, rows.dim, to.dtype}, s.factor, {s.room, side.pitch});
+    };
+    put(p_.gradients.value, s.weights, s.output, T(1));
+    put(p_.gradients.key, s.raw, s.query, static_cast<T>(p_.scores.scale));
+  }
+
+  // Rows of numbers in scratch memory, for types that no instruction set writes.
+  static Rows in_room(const Rows& rows, int64 pitch, Scratch& s) {
+    for (int64 r = 0; r < rows.count; ++r)
+      s.room_list.at[r] = reinterpret_cast<std::byte*>(s.room + r * pitch);
+    return {s.room_list.at, rows.count, rows.dim, DType::kFloat32};
+  }
+
+  void store_queries(const QueryTile& tile, Scratch& s) const {
+    for (int64 lane = 0; sums_.slope && lane < tile.lanes(); ++lane)
+      sums_.slope[row_at(tile, lane)] = s.slope[lane];
+    if (!p_.gradients.query) return;
+    for (int64 lane = 0; lane < tile.lanes(); ++lane)
+      s.factor[lane] = static_cast<T>(p_.scores.scale);
+    store_lanes(kernels_,
+                s.list.of_lanes(p_, p_.gradients.query, {tile, 0, tile.lanes()}, p_.shape.dim),
+                s.factor, {s.query_gradient, s.query.pitch});
+  }
+
+  const Problem& p_;
+  const Kernels<T>& kernels_;
+  const RowSums<T>& sums_;
+};
+
+}  // namespace tilewise::cpu
