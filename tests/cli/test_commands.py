@@ -49,6 +49,12 @@ class CommandTest(ProgramTest):
         plan = json.loads(self.good("explain", "--length", "64", "--backward", "--json"))
         self.assertEqual(plan["operation"], "backward")
 
+    def test_causal_and_a_window_both_hold(self) -> None:
+        words = ("explain", "--length", "64", "--json", "--window")
+        plan = json.loads(self.good(*words, "4,4", "--causal"))
+        self.assertEqual(plan["mask"], json.loads(self.good(*words, "4,0"))["mask"])
+        self.assertIn("with --window, both hold", self.good("explain", "--help"))
+
     def test_bench_json(self) -> None:
         words = ("bench", "--case", "tiny", "--case", "uneven-causal", "--seconds", "0.01")
         report = json.loads(self.good(*words, "--no-peers", "--json"))

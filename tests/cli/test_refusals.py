@@ -109,7 +109,6 @@ class RunRefusalTest(ProgramTest):
             (("--query-gradient", self.path("dq")), "give it with --output-gradient"),
             (gradient, "no gradient would be written"),
             ((*gradient, "--bias-gradient", self.path("db")), "something that was not given"),
-            (("--causal", "--window", "3,3"), "drop one of the two"),
             (("--window", "3"), "--window takes LEFT,RIGHT"),
             (("--diagonal", "middle"), "--diagonal takes"),
             (("--blocks", self.path("q")), "--blocks needs --block-size"),
