@@ -160,13 +160,26 @@ class CommandTest(ProgramTest):
             self.assertEqual(process.stderr, b"")
 
     def test_a_full_device_is_told(self) -> None:
-        with Path("/dev/full").open("wb") as full:
-            process = subprocess.run(
-                [program(), "bench", "--list"], stdout=full, stderr=subprocess.PIPE, check=False,
-                env=environment(), text=True,
-            )  # fmt: skip
-        self.assertEqual(process.returncode, 1)
-        self.assertIn("cannot write to standard output: No space left", process.stderr)
+        bench = ("bench", "--case", "tiny", "--direction", "forward", "--seconds", "0.01")
+        for words in (
+            ("bench", "--list"),
+            ("bench", "--list", "--json"),
+            (*bench, "--no-peers", "--json"),
+            ("explain", "--case", "tiny"),
+            ("explain", "--length", "x", "--json"),  # the refusal cannot be told as JSON
+            ("--version",),
+            ("--help",),
+            ("explain", "--help"),
+        ):
+            with Path("/dev/full").open("wb") as full:
+                process = subprocess.run(
+                    [program(), *words], stdout=full, stderr=subprocess.PIPE, check=False,
+                    env=environment(), text=True,
+                )  # fmt: skip
+            is_refused = "x" in words
+            wanted = "cannot be 'x'" if is_refused else "standard output: No space left"
+            self.assertEqual(process.returncode, 2 if is_refused else 1, words)
+            self.assertRegex(process.stderr, rf"(?m)^tilewise: [^\n]*{wanted}", words)
 
     def test_bash_completes_what_help_lists(self) -> None:
         script = self.folder / "completion.bash"
