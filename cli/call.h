@@ -88,6 +88,9 @@ class BackendChoice {
   bool had_before_;
 };
 
+// Whether the library refuses every call because of its environment; then a Failure.
+void check_environment();
+
 // tw_explain's answer.
 [[nodiscard]] std::string explain(tw_operation operation, const Call& call,
                                   const tw_execution& execution, tw_format format);

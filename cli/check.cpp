@@ -160,6 +160,7 @@ ExitStatus run(const Options& options) {
     return kOk;
   }
   const BackendChoice backend(options.backend);
+  check_environment();
   if (options.seed) return replay(options);
   const CheckResult result = check_all(options);
   if (result.is_declined()) throw Failure(kUnsupported, result.series.front().refusal);
