@@ -93,5 +93,21 @@ TEST(Terminal, TablesAlign) {
   EXPECT_EQ(table.text(1), " name  value\n é         1\n");
 }
 
+TEST(Terminal, ParagraphsBreakBetweenWords) {
+  EXPECT_EQ(wrapped("aa bb cc", 6, {1, 2}), " aa bb\n  cc\n");
+  EXPECT_EQ(wrapped("aa  bb", 80, {}), "aa  bb\n");
+  EXPECT_EQ(wrapped("é é", 3, {}), "é é\n");
+  EXPECT_EQ(wrapped("unbreakable x", 4, {0, 1}), "unbreakable\n x\n");
+  EXPECT_EQ(wrapped("\x1b[32maa\x1b[0m b", 4, {}), "\x1b[32maa\x1b[0m b\n");
+}
+
+TEST(Terminal, ATableThatIsTooWideBecomesParagraphs) {
+  Table table("lrr");
+  table.add({"name", "value", "other"});
+  table.add({"a", "1", "2"});
+  EXPECT_EQ(table.text_within(19, 1), table.text(1));
+  EXPECT_EQ(table.text_within(18, 1), " a: value 1, other\n   2\n");
+}
+
 }  // namespace
 }  // namespace tilewise::cli

@@ -16,11 +16,6 @@ CASES = Path(__file__).resolve().parents[2] / "bench" / "cases" / "cases.json"
 
 
 class CommandTest(ProgramTest):
-    def good(self, *words: object, **changes: str) -> str:
-        result = start(*words, **changes)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout
-
     def test_version(self) -> None:
         text = self.good("--version")
         self.assertRegex(text, r"\Atilewise \d+\.\d+\.\d+\nlibrary .*\nbackends: .*plain\n\Z")
@@ -93,20 +88,6 @@ class CommandTest(ProgramTest):
         self.assertEqual([case["name"] for case in listed], names)
         self.assertEqual(len(self.good("bench", "--list").splitlines()), len(names) + 1)
 
-    def test_demo_proves(self) -> None:
-        report = json.loads(self.good("demo", "--length", "128", "--json"))
-        self.assertIs(report["proved"], True)
-        self.assertEqual(report["problem"]["length"], 128)
-        for part in ("whole", "sampled"):
-            self.assertEqual(len(report["proof"][part]), 5)
-            for one in report["proof"][part]:
-                self.assertLessEqual(one["worst"], 1, one)
-                self.assertGreater(one["elements"], 0)
-        self.assertEqual(report["score_matrix_bytes"], 8 * 128 * 128 * 4)
-        text = self.good("demo", "--length", "128", "--dtype", "bfloat16")
-        self.assertRegex(text, r"(?m)^PROVED: ")
-        self.assertNotIn("\x1b", text)
-
     def test_unsupported_is_status_three(self) -> None:
         result = start("demo", "--length", "128", "--dtype", "float8_e4m3")
         self.assert_refused(result, 3, "float8_e4m3")
@@ -120,26 +101,6 @@ class CommandTest(ProgramTest):
             text = self.on_terminal("bench", "--list", **changes)
             self.assertIn("causal-1024", text)
             self.assertEqual("\x1b[1m" in text, has_colour, changes)
-
-    def on_terminal(self, *words: str, **changes: str) -> str:
-        """What the program says to a terminal."""
-        leader, follower = os.openpty()
-        process = subprocess.Popen(
-            [program(), *words], stdout=follower, stderr=follower, env=environment(**changes)
-        )
-        os.close(follower)
-        said = b""
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # how Linux says that the other side has closed
-                break
-            if not part:
-                break
-            said += part
-        os.close(leader)
-        self.assertEqual(process.wait(timeout=60), 0)
-        return said.decode()
 
     def test_progress_is_a_bar_on_a_terminal_and_a_line_elsewhere(self) -> None:
         words = ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers")
