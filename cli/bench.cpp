@@ -110,6 +110,9 @@ ExitStatus run(const Options& options) {
       chosen_backends(options),      chosen_directions(options.direction),
       options.seconds.value_or(1),   static_cast<std::int32_t>(options.threads.value_or(0)),
       chosen_layout(options.layout), !options.has_no_peers};
+  if (!options.record.empty()) {
+    prepare_record(options.record, machine_json(usable_threads(settings.threads)));
+  }
   Bench bench(settings);
   const std::vector<Measurement> results = measure_all(cases, bench, settings.directions.size());
   const Json report = bench_json(bench, results);

@@ -1,9 +1,12 @@
 #include "cli/bench_measure.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstdlib>
 
 #include "cli/contestant.h"
+#include "cli/failure.h"
 #include "cli/machine.h"
 #include "cli/number.h"
 
@@ -12,6 +15,7 @@ namespace {
 
 // Whatever slows the machine down for a while should meet everyone.
 constexpr int kRounds = 5;
+constexpr std::int64_t kMostThreads = 4096;
 
 // One query a sequence reads all keys and values to do hardly anything with each.
 bool is_read_bound(const Case& shape, tw_operation operation) {
@@ -53,12 +57,17 @@ double Measurement::ratio(const PeerTiming& peer) const {
   return timing.median > 0 ? peer.timing.median / timing.median : 0;
 }
 
+// As the library does: its own limit, else the environment's, else all.
 int usable_threads(std::int32_t asked) {
+  if (asked > 0) return asked;
   const char* given = std::getenv("TILEWISE_NUM_THREADS");
-  const auto limit = parse_integer(given != nullptr ? given : "");
-  std::int64_t threads = asked > 0 ? asked : this_machine().threads;
-  if (limit && *limit > 0) threads = std::min(threads, *limit);
-  return static_cast<int>(std::max<std::int64_t>(1, threads));
+  const std::string text = given != nullptr ? given : "";
+  const auto limit = parse_integer(text.empty() ? "0" : text);
+  if (!limit || *limit < 0 || *limit > kMostThreads) {
+    throw Failure(kUsage, fmt::format("TILEWISE_NUM_THREADS is '{}': give 1 to {}, or 0 for all",
+                                      text, kMostThreads));
+  }
+  return std::max(1, *limit > 0 ? static_cast<int>(*limit) : this_machine().threads);
 }
 
 Bench::Bench(BenchSettings settings)

@@ -61,12 +61,19 @@ std::string machine_slug(const Json& machine) {
   return slug;
 }
 
+void prepare_record(const std::string& folder, const Json& machine) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  const std::filesystem::path path = path_of(folder, machine);
+  const bool is_new = !std::filesystem::exists(path, error);
+  append(path, "");
+  if (is_new) std::filesystem::remove(path, error);
+}
+
 void record(const std::string& folder, const Json& report) {
   const char* commit = std::getenv("TILEWISE_COMMIT");
   Json line{{"date", now()}, {"commit", commit != nullptr ? Json(commit) : Json(nullptr)}};
   for (const std::string& name : report.names()) line[name] = report.at(name);
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
   append(path_of(folder, report.at("machine")), one_line_json(line) + "\n");
 }
 

@@ -11,6 +11,10 @@ namespace tilewise::cli {
 // "amd-epyc-7b13-64-core-2-avx2".
 [[nodiscard]] std::string machine_slug(const Json& machine);
 
+// Makes the folder and sees to it that the machine's file can be written there: before hours of
+// measuring. Otherwise a Failure.
+void prepare_record(const std::string& folder, const Json& machine);
+
 // Adds the report, with date and commit, to FOLDER/<machine>.jsonl.
 void record(const std::string& folder, const Json& report);
 

@@ -80,6 +80,9 @@ class Runner {
 // choice to the library. An unknown name is a Failure.
 [[nodiscard]] const char* backend_named(const std::string& name);
 
+// Whether the library refuses every call because of its environment; then a Failure.
+void check_environment();
+
 // tw_explain's answer.
 [[nodiscard]] std::string explain(tw_operation operation, const Call& call,
                                   const tw_execution& execution, tw_format format);

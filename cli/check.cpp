@@ -161,6 +161,7 @@ ExitStatus run(const Options& options) {
     return kOk;
   }
   conformance::use_backend(backend_named(options.backend));
+  check_environment();
   if (options.seed) return replay(options);
   const CheckResult result = check_all(options);
   if (result.is_declined()) throw Failure(kUnsupported, result.series.front().refusal);

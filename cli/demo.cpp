@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::int64_t kSmallLength = 320;  // proved whole; two tiles and a rest on any backend
 constexpr std::int64_t kBandRows = 16;
-constexpr double kSecondsARound = 4;     // forward and backward of the large problem, once
-constexpr double kSecondsATiming = 2.5;  // to spend on each direction's median
+constexpr double kSecondsARound = 2;   // forward and backward of the large problem, once
+constexpr double kSecondsATiming = 1;  // to spend on each direction's median
 
 Case problem_of(const DemoOptions& options, std::int64_t length) {
   Case shape;

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
+#include <sstream>
 
 #include "cli/element.h"
 #include "cli/machine.h"
@@ -16,14 +16,25 @@ bool agree(const std::vector<Agreement>& all) {
   return !all.empty() && std::all_of(all.begin(), all.end(), is_exact);
 }
 
-std::string indented(const std::string& text) {
-  std::string result = "  ";
-  for (const char c : text) {
-    result += c;
-    if (c == '\n') result += "  ";
+std::size_t columns() {
+  static const std::size_t columns = columns_of(stdout);
+  return columns;
+}
+
+void say(std::string_view text) {
+  print(wrapped(text, columns(), {2, 2}));
+}
+
+// What explain says, "tile       96 queries x 64 keys": what does not fit goes on below the value.
+void show_plan(const std::string& text) {
+  print("\n");
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t start = std::min(line.find_first_not_of(' '), line.size());
+    const std::size_t gap = line.find("  ", start);
+    const std::size_t value = gap == std::string::npos ? start : line.find_first_not_of(' ', gap);
+    print(wrapped(std::string_view(line).substr(start), columns(), {2 + start, 2 + value}));
   }
-  result.erase(result.find_last_not_of(" \n") + 1);
-  return result + "\n";
 }
 
 std::string heading(const std::string& text) {
@@ -31,11 +42,16 @@ std::string heading(const std::string& text) {
 }
 
 void show_proof(const DemoReport& report) {
+  const std::int64_t all = report.small.sizes.queries, many = report.large.sizes.queries;
   print(heading("Exactness, against float64 from the formulas"));
+  say(fmt::format(
+      "Largest error, in units of its bound, of all rows of a sequence of {} and of some "
+      "rows of the one of {}; ||error|| / ||exact|| of both, and what is allowed.",
+      all, many));
+  print("\n");
   Table table("lrrrrrl");
-  table.add({"result", fmt::format("error/bound, all of {}", report.small.sizes.queries),
-             fmt::format("rows of {}", report.large.sizes.queries), "relative error", "allowed",
-             "elements", "exact"});
+  table.add({"result", fmt::format("all of {}", all), fmt::format("some of {}", many), "relative",
+             "allowed", "elements", "exact"});
   for (std::size_t i = 0; i < report.whole.size(); ++i) {
     const Agreement &whole = report.whole[i], &sampled = report.sampled[i];
     table.add({whole.name, fmt::format("{:.3f}", whole.worst), fmt::format("{:.3f}", sampled.worst),
@@ -45,7 +61,7 @@ void show_proof(const DemoReport& report) {
                is_exact(whole) && is_exact(sampled) ? styled(Style::kGreen, "yes")
                                                     : styled(Style::kRed, "NO")});
   }
-  print(table.text(2));
+  print(table.text_within(columns(), 2));
 }
 
 void show_time(const DemoReport& report) {
@@ -59,11 +75,11 @@ void show_time(const DemoReport& report) {
   };
   row("forward", false, report.forward);
   row("backward", true, report.backward);
-  print(table.text(2));
+  print(table.text_within(columns(), 2));
   const double matrix = score_matrix_bytes(report.large);
-  print(
-      fmt::format("  The tensors themselves take {}. The standard algorithm stores the score "
-                  "matrix besides:\n  {} forward, {} backward.\n",
+  say(
+      fmt::format("The tensors themselves take {}. The standard algorithm stores the score matrix "
+                  "besides: {} forward, {} backward.",
                   bytes(report.operand_bytes), bytes(matrix), bytes(2 * matrix)));
 }
 
@@ -89,21 +105,23 @@ void show(const DemoReport& report) {
   const Machine machine = this_machine();
   print(styled(Style::kBold,
                fmt::format("Tilewise {}: exact attention, tile by tile", tw_version())));
-  print(fmt::format("\n  {}, {} threads, {}\n", machine.processor, machine.threads,
-                    bytes(machine.memory_bytes)));
+  print("\n");
+  say(fmt::format("{}, {} threads, {}", machine.processor, machine.threads,
+                  bytes(machine.memory_bytes)));
   print(heading("The problem, and how it is run"));
-  print(fmt::format("  one causal sequence of {}, {} query heads on {} key heads, dim {}, {}\n\n",
-                    sizes.queries, sizes.heads, sizes.key_heads, sizes.dim, report.large.dtype));
-  print(indented(report.forward_plan));
-  print(fmt::format("\n{}", indented(report.backward_plan)));
+  say(fmt::format("one causal sequence of {}, {} query heads on {} key heads, dim {}, {}",
+                  sizes.queries, sizes.heads, sizes.key_heads, sizes.dim, report.large.dtype));
+  show_plan(report.forward_plan);
+  show_plan(report.backward_plan);
   show_proof(report);
   show_time(report);
   const bool proved = is_proved(report);
-  print(fmt::format("\n{} {} in {}\n",
-                    proved ? styled(Style::kGreen, "PROVED:") : styled(Style::kRed, "WRONG:"),
-                    proved ? "attention and its gradients lie within the bound of the exact result,"
-                           : "a result lies outside its bound of the exact one,",
-                    seconds(report.total_seconds)));
+  const std::string verdict = fmt::format(
+      "{} {} in {}", proved ? styled(Style::kGreen, "PROVED:") : styled(Style::kRed, "WRONG:"),
+      proved ? "attention and its gradients lie within their bounds,"
+             : "a result lies outside its bound,",
+      seconds(report.total_seconds));
+  print("\n" + wrapped(verdict, columns(), {}));
 }
 
 }  // namespace tilewise::cli

@@ -32,7 +32,7 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Attention";
   options.insert(
       options.end(),
-      {{"--causal", "No query sees a later key", &causal, "", group},
+      {{"--causal", "No query sees a later key; with --window, both hold", &causal, "", group},
        {"--window", "Keys seen to the left and right of the diagonal; inf: all", &window,
         "LEFT,RIGHT", group},
        {"--diagonal", "Where query 0 stands; a number is a key's index", &diagonal,
@@ -74,14 +74,8 @@ void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
     mask.left = sides.left;
     mask.right = sides.right;
   }
-  if (causal) {
-    if (!window.empty() && mask.right.value_or(0) != 0) {
-      throw Failure(kUsage, fmt::format("--causal sets the window's right side to 0, but --window "
-                                        "{} asks for {}; drop one of the two",
-                                        window, *mask.right));
-    }
-    mask.right = 0;
-  }
+  // Both hold: no key behind the diagonal, and none outside the window.
+  if (causal) mask.right = std::min<std::int64_t>(mask.right.value_or(0), 0);
   if (!diagonal.empty()) apply_diagonal(diagonal, mask);
   mask.chunk = chunk.value_or(mask.chunk);
   if (scale) scores.scale = scale;

@@ -77,12 +77,16 @@ ExitStatus parse_and_run(int count, char** words, MayRun may_run) {
 }
 
 ExitStatus report(const Failure& failure, int count, char** words) {
-  if (wants_json(count, words)) {
-    const Json error{{"error", {{"status", int{failure.status()}}, {"message", failure.what()}}}};
-    print(indented_json(error) + "\n");
-    flush();
-  }
   fmt::print(stderr, "tilewise: {}\n", printable(failure.what()));
+  if (!wants_json(count, words)) return failure.status();
+  try {
+    print(indented_json(
+              {{"error", {{"status", int{failure.status()}}, {"message", failure.what()}}}}) +
+          "\n");
+    flush();
+  } catch (const Failure&) {
+    // Standard output may be what failed; it has been told.
+  }
   return failure.status();
 }
 

@@ -1,8 +1,6 @@
 #include "cli/progress.h"
 
 #include <fmt/core.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -17,12 +15,6 @@ constexpr int kBarColumns = 28;
 void tell(const std::string& text) {
   std::fputs(text.c_str(), stderr);
   std::fflush(stderr);
-}
-
-std::size_t terminal_columns() {
-  winsize size = {};
-  const bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return is_known ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -65,7 +57,7 @@ void Progress::draw(const std::string& what) const {
   const std::string after = fmt::format("{:3.0f} %{}  {}", 100 * part, left, what);
   // A line that wraps could not be taken back; what does not fit is cut.
   const std::size_t before = label_.size() + kBarColumns + 6;
-  const std::size_t columns = terminal_columns();
+  const std::size_t columns = columns_of(stderr);
   if (columns <= before) return;
   tell(fmt::format("\r\x1b[K  {}  {}  {}", label_, bar, after.substr(0, columns - before - 1)));
 }

@@ -71,6 +71,19 @@ const char* backend_named(const std::string& name) {
   throw Failure(kUsage, no_such("backend", name, backend_names()));
 }
 
+void check_environment() {
+  Case shape;
+  shape.sizes = {
+      .queries = 1, .keys = 1, .dim = 1, .value_dim = 1, .query_lengths = {}, .key_lengths = {}};
+  Call call;
+  describe(shape, false, call);
+  try {
+    (void)explain(TW_FORWARD, call, Runner().execution(), TW_TEXT);
+  } catch (const Failure& failure) {
+    if (failure.status() == kUsage) throw;
+  }
+}
+
 std::string explain(tw_operation operation, const Call& call, const tw_execution& execution,
                     tw_format format) {
   const tw_request request = request_for(operation, call);

@@ -1,6 +1,7 @@
 #include "cli/terminal.h"
 
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "cli/failure.h"
 
@@ -21,11 +23,17 @@ void check_output(bool ok) {
   throw Failure(kFailed, fmt::format("cannot write to standard output: {}", std::strerror(errno)));
 }
 
-// Code points, which is what a cell takes on the terminal for the text written here.
+// Code points, which is what a cell takes on the terminal for the text written here. Codes of style
+// take nothing.
 std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
+  std::size_t columns = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b')
+      i = std::min(text.find('m', i), text.size() - 1);
+    else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80)
+      ++columns;
+  }
+  return columns;
 }
 
 }  // namespace
@@ -47,6 +55,31 @@ bool has_colour(std::FILE* stream) {
   const char* terminal = std::getenv("TERM");
   return is_terminal(stream) && (no_colour == nullptr || *no_colour == '\0') &&
          terminal != nullptr && std::string_view(terminal) != "dumb";
+}
+
+std::size_t columns_of(std::FILE* stream) {
+  winsize size = {};
+  const bool is_known = ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return is_known ? size.ws_col : 80;
+}
+
+std::string wrapped(std::string_view text, std::size_t columns, const Indent& indent) {
+  std::string result, line(indent.first, ' ');
+  bool is_empty = true;
+  for (std::size_t begin = 0; begin < text.size();) {
+    // A word with the spaces before it, which are kept inside a line.
+    const std::size_t word = std::min(text.find_first_not_of(' ', begin), text.size());
+    const std::size_t end = std::min(text.find(' ', word), text.size());
+    if (!is_empty && width(line) + width(text.substr(begin, end - begin)) > columns) {
+      result += line + "\n";
+      line.assign(indent.others, ' ');
+      is_empty = true;
+    }
+    line += text.substr(is_empty ? word : begin, end - (is_empty ? word : begin));
+    is_empty = false;
+    begin = end;
+  }
+  return result + line + "\n";
 }
 
 std::string styled(Style style, std::string_view text) {
@@ -83,20 +116,40 @@ void Table::add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::text(int indent) const {
+std::vector<std::size_t> Table::widths() const {
   std::vector<std::size_t> widths(alignment_.size(), 0);
   for (const auto& row : rows_) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
   }
+  return widths;
+}
+
+std::string Table::text(std::size_t indent) const {
+  const std::vector<std::size_t> widths = this->widths();
   std::string result;
   for (const auto& row : rows_) {
-    std::string line(static_cast<std::size_t>(indent), ' ');
+    std::string line(indent, ' ');
     for (std::size_t i = 0; i < row.size(); ++i) {
       const std::string gap(widths[i] - width(row[i]), ' ');
       line += (i == 0 ? "" : "  ") + (alignment_[i] == 'r' ? gap + row[i] : row[i] + gap);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     result += (&row == rows_.data() ? styled(Style::kBold, line) : line) + "\n";
+  }
+  return result;
+}
+
+std::string Table::text_within(std::size_t columns, std::size_t indent) const {
+  const std::vector<std::size_t> widths = this->widths();
+  const std::size_t gaps = 2 * (widths.size() - 1);
+  if (std::accumulate(widths.begin(), widths.end(), indent + gaps) <= columns) return text(indent);
+  std::string result;
+  for (std::size_t row = 1; row < rows_.size(); ++row) {
+    std::string line = rows_[row][0];
+    for (std::size_t i = 1; i < widths.size(); ++i) {
+      line += (i == 1 ? ": " : ", ") + rows_[0][i] + " " + rows_[row][i];
+    }
+    result += wrapped(line, columns, {indent, indent + 2});
   }
   return result;
 }

@@ -16,6 +16,16 @@ void flush();
 [[nodiscard]] bool is_terminal(std::FILE* stream);
 [[nodiscard]] bool has_colour(std::FILE* stream);
 
+// How many columns it has; 80 for what is no terminal.
+[[nodiscard]] std::size_t columns_of(std::FILE* stream);
+
+// A paragraph in lines that end before `columns`, broken between words, the first begun `first`
+// columns from the left and the others `others`.
+struct Indent {
+  std::size_t first = 0, others = 0;
+};
+[[nodiscard]] std::string wrapped(std::string_view text, std::size_t columns, const Indent& indent);
+
 enum class Style { kBold, kDim, kGreen, kRed };
 [[nodiscard]] std::string styled(Style style, std::string_view text);
 
@@ -30,9 +40,13 @@ class Table {
   explicit Table(std::string alignment) : alignment_(std::move(alignment)) {}
   void add(std::vector<std::string> row);
   // The first row set in bold on a terminal that wants colour, every line indented.
-  [[nodiscard]] std::string text(int indent = 0) const;
+  [[nodiscard]] std::string text(std::size_t indent = 0) const;
+  // The same where it fits, else a paragraph a row.
+  [[nodiscard]] std::string text_within(std::size_t columns, std::size_t indent) const;
 
  private:
+  [[nodiscard]] std::vector<std::size_t> widths() const;
+
   std::string alignment_;
   std::vector<std::vector<std::string>> rows_;
 };

@@ -67,6 +67,9 @@ Status check(const tw_execution* from, Execution& execution) {
   execution.parallel = Parallel(execution.machine.workers);
   TW_TRY(check_parallel(given->parallel, execution));
   execution.machine.workers = execution.parallel.workers();
+  if (execution.machine.workers == 0)
+    return invalid("TILEWISE_NUM_THREADS is '%.40s': give 1 to %d, or 0 for all.",
+                   thread_limit_text(), kMostWorkers);
   return {};
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
+#include <cerrno>
 #include <cstdlib>
 #include <thread>
 
@@ -18,14 +20,6 @@ int allowed_by_affinity() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   return static_cast<int>(std::thread::hardware_concurrency());
-}
-
-// What is no whole number above zero asks for nothing.
-int asked_for() {
-  const char* text = std::getenv("TILEWISE_NUM_THREADS");
-  char* end = nullptr;
-  const long count = text ? std::strtol(text, &end, 10) : 0;
-  return count > 0 && *end == '\0' ? static_cast<int>(std::min(count, 4096L)) : 0;
 }
 
 // One parallel_for of an embedder, whose every task is looked at before it runs: a worker or task
@@ -80,9 +74,29 @@ int usable_processors() {
   return allowed.load();
 }
 
+int threads_asked_for(const char* text) {
+  char* end = nullptr;
+  errno = 0;
+  const long count = std::strtol(text, &end, 10);
+  const bool is_number = std::isspace(static_cast<unsigned char>(*text)) == 0 && *end == '\0';
+  return is_number && errno == 0 && count >= 0 && count <= kMostThreads ? static_cast<int>(count)
+                                                                        : -1;
+}
+
+const char* thread_limit_text() {
+  const char* text = std::getenv("TILEWISE_NUM_THREADS");
+  return text ? text : "";
+}
+
 int available_threads() {
-  const int asked = asked_for();
-  return asked > 0 ? asked : usable_processors();
+  // What cannot be is asked for again by the next call, and refused again.
+  static std::atomic<int> available{0};
+  const int known = available.load();
+  if (known > 0) return known;
+  const int asked = threads_asked_for(thread_limit_text());
+  if (asked < 0) return 0;
+  available.store(asked > 0 ? asked : usable_processors());
+  return available.load();
 }
 
 void Parallel::prepare() const {

@@ -67,7 +67,17 @@ class Parallel {
 // least 1.
 int usable_processors();
 
-// What TILEWISE_NUM_THREADS says, else one thread a processor.
+// More threads than this are a mistake.
+inline constexpr int kMostThreads = 4096;
+
+// How many threads a text asks for: 0, or no text, for all; -1 when it is no such number.
+int threads_asked_for(const char* text);
+
+// The text of TILEWISE_NUM_THREADS, "" without.
+const char* thread_limit_text();
+
+// What TILEWISE_NUM_THREADS says when first asked, else one thread a processor; 0 when it says what
+// cannot be.
 int available_threads();
 
 }  // namespace tilewise

@@ -20,17 +20,21 @@ TEST(Options, ReadsWindows) {
   }
 }
 
-TEST(Options, CausalAndWindowMustAgree) {
-  MaskChoice mask;
-  ScoreChoice scores;
-  AttentionOptions options;
-  options.causal = true;
-  options.window = "7,inf";
-  options.apply(mask, scores);
-  EXPECT_EQ(mask.left, 7);
-  EXPECT_EQ(mask.right, 0);
-  options.window = "7,3";
-  EXPECT_THROW(options.apply(mask, scores), Failure);
+TEST(Options, UnderCausalAndAWindowBothHold) {
+  const auto right_of = [](const char* window) {
+    MaskChoice mask;
+    ScoreChoice scores;
+    AttentionOptions options;
+    options.causal = true;
+    options.window = window;
+    options.apply(mask, scores);
+    EXPECT_EQ(mask.left, 7);
+    return mask.right;
+  };
+  EXPECT_EQ(right_of("7,inf"), 0);
+  EXPECT_EQ(right_of("7,3"), 0);
+  EXPECT_EQ(right_of("7,0"), 0);
+  EXPECT_EQ(right_of("7,-2"), -2);
 }
 
 TEST(Options, ReadsDiagonals) {
@@ -87,6 +91,22 @@ TEST(Terminal, TablesAlign) {
   table.add({"name", "value"});
   table.add({"é", "1"});
   EXPECT_EQ(table.text(1), " name  value\n é         1\n");
+}
+
+TEST(Terminal, ParagraphsBreakBetweenWords) {
+  EXPECT_EQ(wrapped("aa bb cc", 6, {1, 2}), " aa bb\n  cc\n");
+  EXPECT_EQ(wrapped("aa  bb", 80, {}), "aa  bb\n");
+  EXPECT_EQ(wrapped("é é", 3, {}), "é é\n");
+  EXPECT_EQ(wrapped("unbreakable x", 4, {0, 1}), "unbreakable\n x\n");
+  EXPECT_EQ(wrapped("\x1b[32maa\x1b[0m b", 4, {}), "\x1b[32maa\x1b[0m b\n");
+}
+
+TEST(Terminal, ATableThatIsTooWideBecomesParagraphs) {
+  Table table("lrr");
+  table.add({"name", "value", "other"});
+  table.add({"a", "1", "2"});
+  EXPECT_EQ(table.text_within(19, 1), table.text(1));
+  EXPECT_EQ(table.text_within(18, 1), " a: value 1, other\n   2\n");
 }
 
 }  // namespace

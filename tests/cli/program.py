@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 from pathlib import Path
 
@@ -66,3 +69,30 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(result.returncode, status, result.stderr)
         self.assertRegex(result.stderr, r"\Atilewise: [^\n]+\n\Z")
         self.assertIn(words, result.stderr)
+
+    def good(self, *words: object, **changes: str) -> str:
+        """What the program says where all is well."""
+        result = start(*words, **changes)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def on_terminal(self, *words: str, columns: int = 0, **changes: str) -> str:
+        """What the program says to a terminal; one of 0 columns does not say how many it has."""
+        leader, follower = os.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            [program(), *words], stdout=follower, stderr=follower, env=environment(**changes)
+        )
+        os.close(follower)
+        said = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # how Linux says that the other side has closed
+                break
+            if not part:
+                break
+            said += part
+        os.close(leader)
+        self.assertEqual(process.wait(timeout=60), 0)
+        return said.decode()

@@ -160,10 +160,13 @@ class BenchTest(ProgramTest):
         self.assertEqual(lines[0]["cases"][0]["name"], "tiny")
         blocked = self.folder / "file"
         blocked.write_text("")
-        words = ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers")
-        result = start(*words, "--record", blocked)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("tilewise: cannot write to ", result.stderr)
+        words = ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers", "--json")
+        for folder in (blocked, blocked / "below", "/proc/absent"):
+            result = start(*words, "--record", folder)
+            # A line of progress or a report would say that something was measured.
+            self.assert_refused(result, 1, f"cannot write to {folder}/")
+            self.assertEqual(list(json.loads(result.stdout)), ["error"])
+        self.assertEqual(start(*words[:-1], "--list", "--record", blocked).returncode, 0)
 
     def test_tiers(self) -> None:
         result = start("bench", "--tier", "bar")

@@ -16,11 +16,6 @@ CASES = Path(__file__).resolve().parents[2] / "bench" / "cases" / "cases.json"
 
 
 class CommandTest(ProgramTest):
-    def good(self, *words: object, **changes: str) -> str:
-        result = start(*words, **changes)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout
-
     def test_version(self) -> None:
         text = self.good("--version")
         self.assertRegex(text, r"\Atilewise \d+\.\d+\.\d+\nlibrary .*\nbackends: .*plain\n\Z")
@@ -48,6 +43,12 @@ class CommandTest(ProgramTest):
         self.assertEqual((plan["heads"], plan["queries"]), (3, 1024))
         plan = json.loads(self.good("explain", "--length", "64", "--backward", "--json"))
         self.assertEqual(plan["operation"], "backward")
+
+    def test_causal_and_a_window_both_hold(self) -> None:
+        words = ("explain", "--length", "64", "--json", "--window")
+        plan = json.loads(self.good(*words, "4,4", "--causal"))
+        self.assertEqual(plan["mask"], json.loads(self.good(*words, "4,0"))["mask"])
+        self.assertIn("with --window, both hold", self.good("explain", "--help"))
 
     def test_bench_json(self) -> None:
         words = ("bench", "--case", "tiny", "--case", "uneven-causal", "--seconds", "0.01")
@@ -87,20 +88,6 @@ class CommandTest(ProgramTest):
         self.assertEqual([case["name"] for case in listed], names)
         self.assertEqual(len(self.good("bench", "--list").splitlines()), len(names) + 1)
 
-    def test_demo_proves(self) -> None:
-        report = json.loads(self.good("demo", "--length", "128", "--json"))
-        self.assertIs(report["proved"], True)
-        self.assertEqual(report["problem"]["length"], 128)
-        for part in ("whole", "sampled"):
-            self.assertEqual(len(report["proof"][part]), 5)
-            for one in report["proof"][part]:
-                self.assertLessEqual(one["worst"], 1, one)
-                self.assertGreater(one["elements"], 0)
-        self.assertEqual(report["score_matrix_bytes"], 8 * 128 * 128 * 4)
-        text = self.good("demo", "--length", "128", "--dtype", "bfloat16")
-        self.assertRegex(text, r"(?m)^PROVED: ")
-        self.assertNotIn("\x1b", text)
-
     def test_unsupported_is_status_three(self) -> None:
         result = start("demo", "--length", "128", "--dtype", "float8_e4m3")
         self.assert_refused(result, 3, "float8_e4m3")
@@ -114,26 +101,6 @@ class CommandTest(ProgramTest):
             text = self.on_terminal("bench", "--list", **changes)
             self.assertIn("causal-1024", text)
             self.assertEqual("\x1b[1m" in text, has_colour, changes)
-
-    def on_terminal(self, *words: str, **changes: str) -> str:
-        """What the program says to a terminal."""
-        leader, follower = os.openpty()
-        process = subprocess.Popen(
-            [program(), *words], stdout=follower, stderr=follower, env=environment(**changes)
-        )
-        os.close(follower)
-        said = b""
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # how Linux says that the other side has closed
-                break
-            if not part:
-                break
-            said += part
-        os.close(leader)
-        self.assertEqual(process.wait(timeout=60), 0)
-        return said.decode()
 
     def test_progress_is_a_bar_on_a_terminal_and_a_line_elsewhere(self) -> None:
         words = ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers")
@@ -154,13 +121,26 @@ class CommandTest(ProgramTest):
             self.assertEqual(process.stderr, b"")
 
     def test_a_full_device_is_told(self) -> None:
-        with Path("/dev/full").open("wb") as full:
-            process = subprocess.run(
-                [program(), "bench", "--list"], stdout=full, stderr=subprocess.PIPE, check=False,
-                env=environment(), text=True,
-            )  # fmt: skip
-        self.assertEqual(process.returncode, 1)
-        self.assertIn("cannot write to standard output: No space left", process.stderr)
+        bench = ("bench", "--case", "tiny", "--direction", "forward", "--seconds", "0.01")
+        for words in (
+            ("bench", "--list"),
+            ("bench", "--list", "--json"),
+            (*bench, "--no-peers", "--json"),
+            ("explain", "--case", "tiny"),
+            ("explain", "--length", "x", "--json"),  # the refusal cannot be told as JSON
+            ("--version",),
+            ("--help",),
+            ("explain", "--help"),
+        ):
+            with Path("/dev/full").open("wb") as full:
+                process = subprocess.run(
+                    [program(), *words], stdout=full, stderr=subprocess.PIPE, check=False,
+                    env=environment(), text=True,
+                )  # fmt: skip
+            is_refused = "x" in words
+            wanted = "cannot be 'x'" if is_refused else "standard output: No space left"
+            self.assertEqual(process.returncode, 2 if is_refused else 1, words)
+            self.assertRegex(process.stderr, rf"(?m)^tilewise: [^\n]*{wanted}", words)
 
     def test_bash_completes_what_help_lists(self) -> None:
         script = self.folder / "completion.bash"

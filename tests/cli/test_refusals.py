@@ -109,7 +109,6 @@ class RunRefusalTest(ProgramTest):
             (("--query-gradient", self.path("dq")), "give it with --output-gradient"),
             (gradient, "no gradient would be written"),
             ((*gradient, "--bias-gradient", self.path("db")), "something that was not given"),
-            (("--causal", "--window", "3,3"), "drop one of the two"),
             (("--window", "3"), "--window takes LEFT,RIGHT"),
             (("--diagonal", "middle"), "--diagonal takes"),
             (("--blocks", self.path("q")), "--blocks needs --block-size"),
@@ -259,6 +258,14 @@ class UsageTest(ProgramTest):
         for variable in ("TILEWISE_BACKEND", "TILEWISE_CPU_ISA"):
             result = start("explain", "--case", "tiny", **{variable: "nonsense"})
             self.assert_refused(result, 2, variable)
+        for text in ("abc", "-3", "4097", "99999999999999999999"):
+            for words in (
+                ("explain", "--case", "tiny"),
+                ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers"),
+                ("check", "--tier", "smoke", "--case", "random/gauss/float32"),
+            ):
+                result = start(*words, TILEWISE_NUM_THREADS=text)
+                self.assert_refused(result, 2, f"TILEWISE_NUM_THREADS is '{text}'")
 
 
 if __name__ == "__main__":

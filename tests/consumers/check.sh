@@ -30,6 +30,12 @@ cc -std=c11 -O1 "$source/tests/consumers/call.c" -o "$work/plain" \
 echo "+ plain cc, shared"
 LD_LIBRARY_PATH=$library_folder "$work/plain"
 
+echo "+ the README's line, which lets the program find the library"
+cp "$source/tests/consumers/call.c" "$work/program.c"
+line=$(sed -n 's/.*\(cc program\.c [^`]*\).*/\1/p' "$source/README.md")
+[ -n "$line" ]
+(cd "$work" && eval "$line" && ./a.out)
+
 # shellcheck disable=SC2046
 cc -std=c11 -O1 "$source/tests/consumers/call.c" -o "$work/plain_static" \
   $(pkg-config --cflags tilewise) "$library_folder/libtilewise.a" \

@@ -159,17 +159,18 @@ TEST(Parallel, HookThatRunsTooFewTasksIsNoticed) {
   EXPECT_EQ(parallel.breach().allowed, 4);
 }
 
-TEST(Parallel, EnvironmentSaysHowMany) {
-  setenv("TILEWISE_NUM_THREADS", "3", 1);
-  EXPECT_EQ(available_threads(), 3);
+TEST(Parallel, TextSaysHowMany) {
+  EXPECT_EQ(threads_asked_for("3"), 3);
+  EXPECT_EQ(threads_asked_for("4096"), kMostThreads);
+  for (const char* all : {"", "0"}) EXPECT_EQ(threads_asked_for(all), 0) << all;
+  for (const char* wrong : {"nonsense", "-3", "-1", "1e3", "2 or so", " ", " 2", "4097",
+                            "4294967297", "99999999999999999999", "-99999999999999999999"})
+    EXPECT_EQ(threads_asked_for(wrong), -1) << wrong;
+}
+
+TEST(Parallel, WithoutALimitAllProcessorsAreUsed) {
   unsetenv("TILEWISE_NUM_THREADS");
-  const int all = available_threads();
-  EXPECT_EQ(all, usable_processors());
-  for (const char* nothing : {"nonsense", "", "0", "-3", "1e3", "2 or so"}) {
-    setenv("TILEWISE_NUM_THREADS", nothing, 1);
-    EXPECT_EQ(available_threads(), all) << nothing;
-  }
-  unsetenv("TILEWISE_NUM_THREADS");
+  EXPECT_EQ(available_threads(), usable_processors());
 }
 
 }  // namespace

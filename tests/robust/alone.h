@@ -22,4 +22,7 @@ bool start_threads_under_flush(const Arguments& arguments);
 // A fork before the first call, and a fork in its child.
 bool fork_cold(const Arguments& arguments);
 
+// TILEWISE_NUM_THREADS is this text, which is no number of threads.
+bool refuse_thread_limit(const Arguments& arguments);
+
 }  // namespace tilewise::robust

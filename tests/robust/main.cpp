@@ -19,6 +19,7 @@ constexpr Scenario kScenarios[] = {
     {"call-cold", tilewise::robust::call_cold},
     {"start-threads-under-flush", tilewise::robust::start_threads_under_flush},
     {"fork-cold", tilewise::robust::fork_cold},
+    {"refuse-thread-limit", tilewise::robust::refuse_thread_limit},
 };
 
 }  // namespace
