@@ -56,7 +56,8 @@ file(GLOB_RECURSE tilewise_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*
 list(FILTER tilewise_sources EXCLUDE REGEX "/backends/cpu/isa/")
 list(TRANSFORM tilewise_instruction_sets PREPEND ${isa_folder}/ OUTPUT_VARIABLE isa_sources)
 list(TRANSFORM isa_sources APPEND .cpp)
-list(APPEND tilewise_sources ${isa_folder}/isa.cpp ${isa_sources})
+# These take longest and are begun first, so that no core waits for the last of them.
+list(PREPEND tilewise_sources ${isa_sources} ${isa_folder}/isa.cpp)
 file(GLOB_RECURSE tilewise_private_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.h)
 file(GLOB tilewise_public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tilewise/*.h
      ${PROJECT_SOURCE_DIR}/include/tilewise/*.hpp)

@@ -17,7 +17,7 @@ template <class T>
 bool is_few_backward(const Problem& p, const Kernels<T>& kernels) {
   const Shape& s = p.shape;
   const int64 most = core::smaller(kMostFew, kernels.lanes);
-  return kernels.score_few && !p.mask.blocks && s.keys <= kFewKeys && s.queries <= most &&
+  return kernels.store_few && !p.mask.blocks && s.keys <= kFewKeys && s.queries <= most &&
          s.batch * s.heads > 0 && s.group() * s.queries <= most;
 }
 

@@ -282,7 +282,7 @@ struct Kernels {
   bool (*survey_few)(const ScoreArgs<T>&) = nullptr;
   void (*raise_few)(const RaiseArgs<T>&) = nullptr;
   void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to) = nullptr;
-  void (*store_few)(const FewGradientArgs<T>&) = nullptr;
+  void (*store_few)(const FewGradientArgs<T>&) = nullptr;  // of float alone
 
   // Backward.
   void (*weigh)(const WeighArgs<T>&);

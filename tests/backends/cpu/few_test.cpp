@@ -124,10 +124,9 @@ void expect_every_form(const Kernels<T>& k, DType dtype) {
 }
 
 // Tiles serve what has no kernels for few queries.
-TEST_P(CpuFew, IsOfFloatsAndOfVectors) {
+TEST_P(CpuFew, IsOfVectors) {
   const bool portable = std::string_view(isa().name) == "portable";
-  EXPECT_EQ(isa().of_numbers.in_float.score_few == nullptr, portable);
-  EXPECT_EQ(isa().of_numbers.in_double.score_few, nullptr);
+  in_both([&](const auto& kernels) { EXPECT_EQ(kernels.score_few == nullptr, portable); });
 }
 
 TEST_P(CpuFew, MultipliesFloats) {
@@ -194,11 +193,17 @@ void expect_survey(const Kernels<T>& k) {
 TEST_P(CpuFew, FindsLargestScores) {
   if (!isa().of_numbers.in_float.score_few) GTEST_SKIP() << "has none";
   expect_survey(isa().of_numbers.in_float);
+  expect_survey(isa().of_numbers.in_double);
 }
 
 TEST_P(CpuFew, MultipliesWherePairsAreMultiplied) {
   if (!isa().of_bfloat16.score_few) GTEST_SKIP() << "has none";
   expect_every_form(isa().of_bfloat16, DType::kBFloat16);
+}
+
+TEST_P(CpuFew, MultipliesDoubles) {
+  if (!isa().of_numbers.in_double.score_few) GTEST_SKIP() << "has none";
+  expect_every_form(isa().of_numbers.in_double, DType::kFloat64);
 }
 
 // Where products of pairs have none of their own, they are those of another instruction set, and of

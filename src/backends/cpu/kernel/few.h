@@ -19,8 +19,7 @@ struct Few {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
-  static_assert(sizeof(T) == 4);  // tiles serve doubles
-  static constexpr DType kOwn = DType::kFloat32;
+  static constexpr DType kOwn = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
   // Vectors of columns that have sums of their own: as many as keep the multipliers busy.
   template <int queries>
   static constexpr int kWide = Isa::kRegisters / 2 / queries > 4 ? 4
@@ -91,8 +90,10 @@ struct Few {
   template <class Body>
   TW_INLINE static void with_type(const FewArgs<T>& a, Body body) {
     const DType dtype = a.copied ? kOwn : a.rows.dtype;
-    if (dtype == DType::kBFloat16) return body.template operator()<DType::kBFloat16>();
-    if (dtype == DType::kFloat16) return body.template operator()<DType::kFloat16>();
+    if constexpr (sizeof(T) == 4) {
+      if (dtype == DType::kBFloat16) return body.template operator()<DType::kBFloat16>();
+      if (dtype == DType::kFloat16) return body.template operator()<DType::kFloat16>();
+    }
     body.template operator()<kOwn>();
   }
 

@@ -11,15 +11,15 @@
 
 namespace tilewise::cpu {
 
-template <class Isa>
-constexpr void add_few(Kernels<float>& kernels) {
-  using D = Few<Isa, float>;
+template <class Isa, class T>
+constexpr void add_few(Kernels<T>& kernels) {
+  using D = Few<Isa, T>;
   kernels.pack_few = D::pack;
   kernels.score_few = D::score;
   kernels.survey_few = D::survey;
-  kernels.raise_few = Forward<Isa, float>::raise;
+  kernels.raise_few = Forward<Isa, T>::raise;
   kernels.accumulate_few = D::accumulate;
-  kernels.store_few = FewGradient<Isa>::store_rows;
+  if constexpr (sizeof(T) == sizeof(float)) kernels.store_few = FewGradient<Isa>::store_rows;
 }
 
 template <class Isa, class T>
@@ -54,7 +54,7 @@ constexpr Kernels<T> kernels_of() {
       .add_slopes = B::add_slopes,
       .dot_rows = B::dot_rows,
   };
-  if constexpr (sizeof(T) == sizeof(float) && Isa::kDecodes) add_few<Isa>(kernels);
+  if constexpr (Isa::kDecodes) add_few<Isa>(kernels);
   return kernels;
 }
 
