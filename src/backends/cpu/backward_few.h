@@ -87,7 +87,7 @@ class FewPass {
   FewPass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums)
       : p_(p), kernels_(kernels), sums_(sums) {}
 
-  Tile tile() const { return {p_.shape.queries, kernels_.keys}; }
+  Tile tile() const { return {core::larger(int64{1}, p_.shape.queries), kernels_.keys}; }
 
   int64 share() const {
     Arena counting(nullptr);
