@@ -2,7 +2,6 @@
 // run, by every backend.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -19,9 +18,6 @@ constexpr std::int64_t kHeads = 2, kKeyHeads = 1, kDim = 8, kMost = 4096;
 
 class Empty : public testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override { setenv("TILEWISE_BACKEND", GetParam(), 1); }
-  void TearDown() override { unsetenv("TILEWISE_BACKEND"); }
-
   Request request_of(tw_operation operation, const Sizes& s) {
     const auto by_query = [&](auto& memory) {
       return dense(memory.data(), {s.batch, s.queries, kHeads, kDim});
@@ -62,16 +58,18 @@ TEST_P(Empty, IsAskedAboutExplainedAndRun) {
       SCOPED_TRACE(testing::Message() << "operation " << operation << ", batch " << s.batch << ", "
                                       << s.queries << " queries, " << s.keys << " keys");
       const Request request = request_of(operation, s);
+      Execution where;
+      where.backend = GetParam();
       std::size_t bytes = 0;
-      ASSERT_TRUE(workspace(operation, request, bytes).ok());
+      ASSERT_TRUE(workspace(operation, request, bytes, where).ok());
       std::string words;
-      const Status status = explain(operation, request, words);
+      const Status status = explain(operation, request, words, where);
       ASSERT_TRUE(status.ok()) << status.message;
       EXPECT_NE(words.find("not predicted"), std::string::npos) << words;
       const auto call = operation == TW_FORWARD    ? forward
                         : operation == TW_BACKWARD ? backward
                                                    : probabilities;
-      const Status done = call(request, {});
+      const Status done = call(request, where);
       EXPECT_TRUE(done.ok()) << done.message;
     }
   }
