@@ -1,11 +1,9 @@
-// Scores at the ends of what a number can hold, on the plain backend and on every instruction set:
-// they are held there, whatever their sign, and lanes that hold no query take no part.
+// Scores at the ends of what a number can hold: they are held there, whatever their sign, and lanes
+// that hold no query take no part.
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "conformance/check.h"
@@ -14,54 +12,13 @@
 namespace tilewise::conformance {
 namespace {
 
-// Makes the library take a backend, or an instruction set of `cpu`, as long as it lives.
-class Forced {
- public:
-  explicit Forced(const std::string& name)
-      : variable_(name == "plain" ? "TILEWISE_BACKEND" : "TILEWISE_CPU_ISA") {
-    if (const char* before = std::getenv(variable_)) before_ = before;
-    setenv(variable_, name.c_str(), 1);
-  }
-  Forced(const Forced&) = delete;
-  Forced& operator=(const Forced&) = delete;
-  ~Forced() { setenv(variable_, before_.c_str(), 1); }
-
- private:
-  const char* variable_;
-  std::string before_;
-};
-
-class Held : public testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    const Case drawn = plain_case(1, {}, {});
-    const auto setup = make_setup(drawn);
-    Request request(drawn, setup);
-    std::size_t bytes = 0;
-    const Outcome outcome = request.workspace(TW_FORWARD, bytes);
-    if (outcome.status != TW_OK) GTEST_SKIP() << outcome.message;
-  }
-
- private:
-  Forced forced_{GetParam()};
-};
-
-std::string name_of_forced(const testing::TestParamInfo<const char*>& info) {
-  return info.param;
-}
-
-INSTANTIATE_TEST_SUITE_P(Everywhere, Held,
-                         testing::Values("plain", "portable", "avx2", "avx512", "avx512_bf16",
-                                         "amx_bf16", "neon"),
-                         name_of_forced);
-
 DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
 }
 
 // Vectors of queries that are not full. Slopes of both signs, and distances of up to 200 keys: the
 // weights that a lane without a query would have pass every exponent.
-TEST_P(Held, LanesWithoutAQueryHaveNoWeights) {
+TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   for (const tw_dtype dtype : {TW_FLOAT32, TW_FLOAT64, TW_FLOAT16, TW_BFLOAT16}) {
     for (const std::int64_t queries : {1, 5, 19, 33}) {
       Case drawn = plain_case(
@@ -160,7 +117,7 @@ void expect_gradients_of(int sign, const Trial& trial) {
   expect_finite({&trial.setup.gradients.query, &trial.setup.gradients.key});
 }
 
-TEST_P(Held, ScoresOfBothSigns) {
+TEST(Held, ScoresOfBothSigns) {
   for (const Huge& huge : huge_ones()) {
     for (const int sign : {1, -1}) {
       Case drawn = huge_case(huge);
@@ -182,7 +139,7 @@ TEST_P(Held, ScoresOfBothSigns) {
 }
 
 // A score beyond all numbers, and a distance or a bias beyond them the other way, make no NaN.
-TEST_P(Held, ScoresThatOverflowBothWays) {
+TEST(Held, ScoresThatOverflowBothWays) {
   for (const Huge& huge : huge_ones()) {
     for (const double slope : {3e38, -3e38}) {
       Case drawn = huge_case(huge);
