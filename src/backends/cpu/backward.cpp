@@ -9,26 +9,29 @@ namespace {
 template <class T>
 class Backward {
  public:
-  Backward(const Problem& p, const Isa& isa, int workers, std::byte* workspace)
+  Backward(const Problem& p, const Decided& decided, std::byte* workspace)
       : p_(p),
-        kernels_(backward_kernels<T>(p, isa)),
+        kernels_(kernels_for<T>(p, *decided.isa)),
         arena_(workspace),
         sums_(p, kernels_, arena_),
-        keys_(p, kernels_, sums_, arena_, workers),
+        keys_(p, kernels_, sums_, arena_, decided.task_tiles),
         few_(p, kernels_, sums_),
-        is_few_(is_few_backward(p, kernels_)),
-        share_(core::larger(is_few_ ? few_.share() : keys_.share(), row_pass_share(p, kernels_))),
-        shares_(workspace ? workspace + arena_.used() : nullptr) {
-    if (p.gradients.bias) share_ = core::larger(share_, bias_pass_share(p, kernels_));
-  }
+        is_few_(decided.few),
+        scratch_bytes_(decided.scratch),
+        scratch_(workspace + decided.common) {}
 
-  Planned plan(int workers) const {
-    return {is_few_ ? few_.tile() : keys_.tile(),
-            kAlignmentRoom + arena_.used() + workers * share_};
+  Tile tile() const { return is_few_ ? few_.tile() : keys_.tile(); }
+  int64 common_bytes() const { return arena_.used(); }
+
+  // What the passes need of one worker, one after the other.
+  int64 most_scratch_bytes() const {
+    const int64 keys = is_few_ ? few_.share() : keys_.share();
+    const int64 bias = p_.gradients.bias ? bias_pass_share(p_, kernels_) : 0;
+    return core::larger(core::larger(keys, row_pass_share(p_, kernels_)), bias);
   }
 
   void run(const Parallel& parallel) const {
-    const Workers workers{parallel, shares_, share_};
+    const Workers workers{parallel, scratch_, scratch_bytes_};
     const Gradients& wanted = p_.gradients;
     find_row_sums(p_, kernels_, sums_, workers);
     const bool by_row = p_.shape.queries > 0 && (wanted.query || wanted.slopes);
@@ -84,25 +87,34 @@ class Backward {
   KeyPass<T> keys_;
   FewPass<T> few_;
   bool is_few_;
-  int64 share_;
-  std::byte* shares_;
+  int64 scratch_bytes_;  // of each worker
+  std::byte* scratch_;
 };
 
 }  // namespace
 
 template <class T>
-Planned backward_plan(const Problem& problem, int workers, const Decided& decided) {
-  return Backward<T>(problem, *decided.isa, workers, nullptr).plan(workers);
+Planned backward_plan(const Problem& problem, int workers, Decided& decided) {
+  // Few queries may have the kernels of another instruction set.
+  for (const Isa* isa : {decided.isa, decided.isa->decoder}) {
+    if (!isa || decided.few || !is_few_backward(problem, kernels_for<T>(problem, *isa))) continue;
+    decided.isa = isa;
+    decided.few = true;
+  }
+  decided.task_tiles = task_tiles_of<T>(problem.shape, workers);
+  const Backward<T> pass(problem, decided, nullptr);
+  decided.common = pass.common_bytes();
+  decided.scratch = pass.most_scratch_bytes();
+  return {pass.tile(), kAlignmentRoom + decided.common + workers * decided.scratch};
 }
 
 template <class T>
 void backward(const Problem& problem, const Decided& decided, const Resources& resources) {
-  Backward<T>(problem, *decided.isa, resources.parallel.workers(), aligned(resources.workspace))
-      .run(resources.parallel);
+  Backward<T>(problem, decided, aligned(resources.workspace)).run(resources.parallel);
 }
 
-template Planned backward_plan<float>(const Problem&, int, const Decided&);
-template Planned backward_plan<double>(const Problem&, int, const Decided&);
+template Planned backward_plan<float>(const Problem&, int, Decided&);
+template Planned backward_plan<double>(const Problem&, int, Decided&);
 template void backward<float>(const Problem&, const Decided&, const Resources&);
 template void backward<double>(const Problem&, const Decided&, const Resources&);
 

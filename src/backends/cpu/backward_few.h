@@ -21,15 +21,6 @@ bool is_few_backward(const Problem& p, const Kernels<T>& kernels) {
          s.batch * s.heads > 0 && s.group() * s.queries <= most;
 }
 
-// The kernels of backward: few queries may have those of another instruction set.
-template <class T>
-const Kernels<T>& backward_kernels(const Problem& p, const Isa& isa) {
-  const Kernels<T>& own = kernels_for<T>(p, isa);
-  if (own.score_few || !isa.decoder) return own;
-  const Kernels<T>& few = kernels_for<T>(p, *isa.decoder);
-  return is_few_backward(p, few) ? few : own;
-}
-
 // One side of the products: queries with keys, or gradients of output with values.
 template <class T>
 struct FewSide {

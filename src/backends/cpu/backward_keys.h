@@ -13,22 +13,26 @@
 
 namespace tilewise::cpu {
 
+// Tiles of keys in a task's range: a few tasks a worker, or many of more keys. Bits do not depend
+// on it.
+template <class T>
+int64 task_tiles_of(const Shape& s, int workers) {
+  const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
+  const int64 tiles = core::ceil_div(s.keys, kKeys);
+  const auto shared = [&](int64 most, int64 tasks_per_worker) {
+    return core::smaller(most, tiles / core::ceil_div(tasks_per_worker * workers, heads));
+  };
+  return core::larger(int64{1}, core::larger(shared(kEnoughTiles, 4), shared(most_tiles<T>(s), 8)));
+}
+
 template <class T>
 class KeyPass {
  public:
   KeyPass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums, Arena& arena,
-          int workers)
-      : p_(p), kernels_(kernels), sums_(sums) {
+          int64 task_tiles)
+      : p_(p), kernels_(kernels), sums_(sums), task_tiles_(task_tiles) {
     const Shape& s = p.shape;
-    const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
-    // A few tasks a worker, or many of more keys. Bits do not depend on it.
-    const int64 tiles = core::ceil_div(s.keys, kKeys);
-    const auto shared = [&](int64 most, int64 tasks_per_worker) {
-      return core::smaller(most, tiles / core::ceil_div(tasks_per_worker * workers, heads));
-    };
-    task_tiles_ =
-        core::larger(int64{1}, core::larger(shared(kEnoughTiles, 4), shared(most_tiles<T>(s), 8)));
-    ranges_ = core::ceil_div(tiles, task_tiles_);
+    ranges_ = core::ceil_div(core::ceil_div(s.keys, kKeys), task_tiles_);
     // Sequences without rows can be more than there is memory for their turns.
     turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;
     turns_ = arena.take<int64>(turn_count_ + 1);

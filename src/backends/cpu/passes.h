@@ -10,7 +10,9 @@ namespace tilewise::cpu {
 struct Decided {
   const Isa* isa = nullptr;
   Cut cut;                        // of forward
-  int64 common = 0, scratch = 0;  // bytes of forward's workspace: of all workers, and of each
+  int64 task_tiles = 1;           // of backward: tiles of keys in a task
+  bool few = false;               // of backward: by the pass for few queries
+  int64 common = 0, scratch = 0;  // bytes of the workspace: of all workers, and of each
 };
 
 struct Planned {
@@ -25,12 +27,12 @@ template <class T>
 void forward(const Problem& problem, const Decided& decided, const Resources& resources);
 
 template <class T>
-Planned backward_plan(const Problem& problem, int workers, const Decided& decided);
+Planned backward_plan(const Problem& problem, int workers, Decided& decided);
 template <class T>
 void backward(const Problem& problem, const Decided& decided, const Resources& resources);
 
 template <class T>
-Planned probabilities_plan(const Problem& problem, int workers, const Decided& decided);
+Planned probabilities_plan(const Problem& problem, int workers, Decided& decided);
 template <class T>
 void probabilities(const Problem& problem, const Decided& decided, const Resources& resources);
 

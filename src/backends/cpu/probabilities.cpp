@@ -102,16 +102,17 @@ int64 share_of(const Problem& p, const Kernels<T>& kernels) {
 }  // namespace
 
 template <class T>
-Planned probabilities_plan(const Problem& p, int workers, const Decided& decided) {
+Planned probabilities_plan(const Problem& p, int workers, Decided& decided) {
   const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
-  return {{kernels.pitch, kTileKeys}, kAlignmentRoom + workers * share_of(p, kernels)};
+  decided.scratch = share_of(p, kernels);
+  return {{kernels.pitch, kTileKeys}, kAlignmentRoom + workers * decided.scratch};
 }
 
 template <class T>
 void probabilities(const Problem& p, const Decided& decided, const Resources& resources) {
   const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
   const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
-  const int64 share = share_of(p, kernels);
+  const int64 share = decided.scratch;
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
     const int64 head = task / tiles, b = head / p.shape.heads;
@@ -124,8 +125,8 @@ void probabilities(const Problem& p, const Decided& decided, const Resources& re
   });
 }
 
-template Planned probabilities_plan<float>(const Problem&, int, const Decided&);
-template Planned probabilities_plan<double>(const Problem&, int, const Decided&);
+template Planned probabilities_plan<float>(const Problem&, int, Decided&);
+template Planned probabilities_plan<double>(const Problem&, int, Decided&);
 template void probabilities<float>(const Problem&, const Decided&, const Resources&);
 template void probabilities<double>(const Problem&, const Decided&, const Resources&);
 
