@@ -29,6 +29,7 @@ class Json {
   struct Member;
 
   // Values turn into JSON by themselves.
+  // NOLINTBEGIN(google-explicit-constructor)
   Json() = default;
   Json(std::nullptr_t) {}
   Json(bool value) : scalar_(value) {}
@@ -42,6 +43,7 @@ class Json {
   requires(!std::same_as<T, bool>) Json(T value) : scalar_(std::uint64_t{value}) {}
   template <class T>
   Json(const std::vector<T>& list) : kind_(Kind::kArray), values_(list.begin(), list.end()) {}
+  // NOLINTEND(google-explicit-constructor)
   // {{"name", 1}, {"other", "text"}}
   Json(std::initializer_list<Member> members);
 

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "cli/failure.h"
 #include "cli/number.h"
 
@@ -10,11 +12,11 @@ namespace {
 
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
-  std::size_t begin = 0;
-  for (std::size_t comma; (comma = text.find(',', begin)) != std::string::npos; begin = comma + 1) {
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
     parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
   }
-  parts.push_back(text.substr(begin));
   return parts;
 }
 

@@ -120,6 +120,7 @@ bool is_exact(const Agreement& agreement) {
 std::vector<Agreement> prove(const Call& call, const std::vector<RowBand>& bands) {
   // The oracle is written to be read and takes seconds; bands do not need each other.
   std::vector<std::future<Report>> parts;
+  parts.reserve(bands.size());
   for (const RowBand& band : bands) {
     parts.push_back(std::async(std::launch::async, prove_band, std::cref(call), band));
   }
