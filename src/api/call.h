@@ -21,7 +21,7 @@ struct Execution {
   Resources resources() const { return {parallel, workspace, stream, error}; }
 };
 
-Status check(const tw_execution* given, Execution& execution);
+Status check(const tw_execution* from, Execution& execution);
 
 // A call that may be run: what is asked of one kind, its plan, and what it runs with.
 template <class Checked>

@@ -22,6 +22,9 @@ template <class... Bodies>
 struct Cases : Bodies... {
   using Bodies::operator()...;
 };
+// clang 14 does not find it by itself.
+template <class... Bodies>
+Cases(Bodies...) -> Cases<Bodies...>;
 
 // Where the call is to run.
 struct Machine {

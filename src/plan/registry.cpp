@@ -18,13 +18,13 @@ extern const Backend kBackend;
 namespace {
 
 constexpr const Backend* kLibrarys[] = {&cpu::kBackend, &plain::kBackend};
-std::span<const Backend* const> list = kLibrarys;
+std::span<const Backend* const> current = kLibrarys;
 
 Status find(const Named& named, const Backend*& backend) {
   if (!named.name || !*named.name) return {};
   char known[256];
   Text names(known, sizeof known);
-  for (const Backend* candidate : list) {
+  for (const Backend* candidate : current) {
     if (std::strcmp(candidate->name, named.name) == 0) backend = candidate;
     names.add("%s%s", *known ? ", " : "", candidate->name);
   }
@@ -36,11 +36,11 @@ Status find(const Named& named, const Backend*& backend) {
 }  // namespace
 
 std::span<const Backend* const> backends() {
-  return list;
+  return current;
 }
 
-void replace_backends(std::span<const Backend* const> other) {
-  list = other.empty() ? kLibrarys : other;
+void replace_backends(std::span<const Backend* const> list) {
+  current = list.empty() ? kLibrarys : list;
 }
 
 Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan) {
@@ -48,7 +48,7 @@ Status choose(const Asked& asked, const Machine& machine, const Named& named, Pl
   TW_TRY(find(named, only));
   char said[Status::kSentenceBytes / 2];
   Text reasons(said, sizeof said);
-  for (const Backend* backend : list) {
+  for (const Backend* backend : current) {
     if (only && backend != only) continue;
     const Status status = backend->accepts(asked, machine);
     if (status.ok()) {

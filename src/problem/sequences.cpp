@@ -46,6 +46,14 @@ Status check_length(const SideNames& names, int64 b, int64 rows, const Side& sid
   return {};
 }
 
+Status unknown_lengths(const SideNames& names, const Side& side) {
+  if (side.offsets.on_device)
+    return invalid("%s is 0 and %s lies on the device: say how long a sequence is at most.",
+                   names.max_length, names.offsets);
+  return invalid("%s is 0 and %s has no data: give one of them, so that lengths are known.",
+                 names.max_length, names.offsets);
+}
+
 int64 longest_of(const Side& side) {
   if (!side.packed()) return side.rows;
   int64 longest = 0;
@@ -82,13 +90,7 @@ Status place_sequences(const SideNames& names, int64 batch, Side& side) {
   if (side.start) TW_TRY(check_shape(side.start, {names.start, kBatch, Types::kIndex}, wanted));
 
   const int64 max_length = side.longest;
-  if (!readable(side.offsets) && max_length == 0) {
-    if (side.offsets.on_device)
-      return invalid("%s is 0 and %s lies on the device: say how long a sequence is at most.",
-                     names.max_length, names.offsets);
-    return invalid("%s is 0 and %s has no data: give one of them, so that lengths are known.",
-                   names.max_length, names.offsets);
-  }
+  if (!readable(side.offsets) && max_length == 0) return unknown_lengths(names, side);
   if (side.packed() && readable(side.offsets)) TW_TRY(check_offsets(names, side));
   side.longest = max_length > 0 ? core::smaller(max_length, side.rows) : longest_of(side);
   if (!has_lengths(side)) return {};
