@@ -92,11 +92,6 @@ class Parts(unittest.TestCase):
             self.assertRegex(script, rf"(?m)^  ([a-z| ]+ )?{name}( [a-z| ]+)?\)")
         self.assertEqual({*run_parts.BUDGETS}, {*run_parts.EXTENTS["usual"]})
 
-    def test_budgets_fit_under_the_bar(self) -> None:
-        """Parts that all took what they may would keep two processors busy that long."""
-        budgets = sum(run_parts.BUDGETS.values()) / run_parts.SIDE_BY_SIDE
-        self.assertLessEqual(budgets, 1.2 * run_parts.BAR)
-
     def test_an_unknown_extent(self) -> None:
         """It is refused."""
         with contextlib.redirect_stderr(io.StringIO()):
