@@ -59,7 +59,7 @@ class Forward {
     const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
     const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
     if (few_) {
-      load_lanes(kernels_, rows, factor, {s.row, s.dims.key}, kernels_.lanes);
+      load_lanes(kernels_, rows, factor, {s.row, s.dims.key}, s.width);
       return kernels_.pack_few(s.few_keys[g], s.row);
     }
     load_operand(kernels_, rows, factor, {s.row, s.dims.key}, group.vectors * kernels_.lanes);
@@ -256,12 +256,13 @@ class Forward {
 
   // Stores lse, and returns what the row's sum of weighted values is multiplied by.
   T finish_row(const QueryTile& tile, int64 lane, core::Row<T> seen) const {
-    const Head<T> head(p_, tile.b, tile.head(lane));
-    const T sink = head.sink();
+    const int64 head = tile.head(lane);
+    const T sink = sink_of<T>(p_, head);
     const bool plain = sink == -core::infinity<T>();
     const core::Row<T> row = plain ? seen : core::merge(seen, core::row_of(sink));
     if (p_.lse) {
-      const int64 to = row_of(p_.queries, p_.lse, head.queries, head.h, tile.row(lane));
+      const int64 to =
+          row_of(p_.queries, p_.lse, place_of(p_.queries, tile.b), head, tile.row(lane));
       // To the bit, where the sink is all there is.
       tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
     }

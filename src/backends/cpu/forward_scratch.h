@@ -1,10 +1,20 @@
 // What a task of the forward pass has in scratch memory.
 #pragma once
 
+#include <bit>
+
 #include "backends/cpu/cut.h"
 #include "backends/cpu/keys.h"
 
 namespace tilewise::cpu {
+
+// Lanes of a group's queries and output. Kernels for few queries take rows, of queries as many as
+// the next power of two.
+template <class T>
+int64 lanes_of_group(const Cut& cut, const Kernels<T>& kernels) {
+  if (!is_few(cut, kernels)) return kernels.pitch;
+  return static_cast<int64>(std::bit_ceil(static_cast<uint64>(cut.lanes())));
+}
 
 template <class T>
 struct ForwardScratch {
@@ -14,7 +24,7 @@ struct ForwardScratch {
              core::round_up(p.shape.value_dim, is_few(cut, kernels)
                                                    ? kernels.lanes
                                                    : core::larger(kernels.lanes, kPanel))},
-        width(is_few(cut, kernels) ? kernels.lanes : kernels.pitch) {
+        width(lanes_of_group(cut, kernels)) {
     const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
     const int64 lists = is_few(cut, kernels) ? cut.together : 1;
     rows.at = arena.take<std::byte*>(core::larger(lists * kernels.keys, pitch));
