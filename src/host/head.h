@@ -22,6 +22,15 @@ inline Range tile_range(int64 index, int64 tile, int64 length) {
   return {index * tile, core::smaller((index + 1) * tile, length)};
 }
 
+// -inf, the logit that adds nothing, where there is none.
+template <class T>
+T sink_of(const Problem& p, int64 query_head) {
+  const View& sinks = p.scores.sinks;
+  if (!sinks) return -core::infinity<T>();
+  const T logit = load<T>(sinks, sinks.offset(0, query_head, 0, 0));
+  return wounded(Wound::kSinkScaled) ? logit * static_cast<T>(p.scores.scale) : logit;
+}
+
 template <class T>
 struct Head {
   Head(const Problem& p, int64 sequence, int64 query_head)
@@ -72,13 +81,7 @@ struct Head {
     return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }
 
-  // -inf, the logit that adds nothing, where there is none.
-  T sink() const {
-    const View& sinks = problem.scores.sinks;
-    if (!sinks) return -core::infinity<T>();
-    const T logit = load<T>(sinks, sinks.offset(0, h, 0, 0));
-    return wounded(Wound::kSinkScaled) ? logit * static_cast<T>(problem.scores.scale) : logit;
-  }
+  T sink() const { return sink_of<T>(problem, h); }
 
   bool keeps(int64 i, int64 j) const {
     const int64* base = problem.dropout.base;

@@ -124,6 +124,7 @@ class FewPass {
                    side.pitch,
                    side.packed,
                    scores,
+                   kernels_.pitch,
                    s.copies};
     };
     const auto load = [&](const View& view, const View& scaling, FewSide<T>& side) {

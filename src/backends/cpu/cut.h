@@ -82,6 +82,14 @@ bool is_few(const Cut& cut, const Kernels<T>& kernels) {
   return kernels.score_few && cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
 }
 
+// Whether that is one query, of which no key is hidden but by the band, and whose scores are the
+// product and no more: they lie side by side then.
+template <class T>
+bool is_one(const Problem& p, const Cut& cut, const Kernels<T>& kernels) {
+  const bool plain = !is_mapped(p) && !p.mask.visible && !p.mask.blocks;
+  return is_few(cut, kernels) && cut.lanes() == 1 && plain && !p.dropout.decide.active();
+}
+
 // Whether rows of `dim` numbers must be copied for that.
 template <class T>
 bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T>& kernels) {

@@ -15,6 +15,7 @@ class Forward {
         kernels_(kernels_for<T>(problem, *decided.isa)),
         cut_(decided.cut),
         few_(is_few(cut_, kernels_)),
+        one_(is_one(p_, cut_, kernels_)),
         scratch_bytes_(decided.scratch),
         scratch_(workspace + decided.common) {
     Arena arena(workspace);
@@ -54,12 +55,17 @@ class Forward {
     return {tile.b, tile.first_head + g * p_.shape.group(), tile.heads, tile.rows};
   }
 
+  // Of key heads with one plain query each, what is known of the first holds for all.
+  const Group<T>& group_of(int64 g, const ForwardScratch<T>& s) const {
+    return s.lanes[one_ ? 0 : g];
+  }
+
   void load_query(const QueryTile& tile, const Group<T>& group, int64 g,
                   ForwardScratch<T>& s) const {
     const Rows rows = s.rows.of_lanes(p_, p_.query, {tile, group.first, group.count}, p_.shape.dim);
     const T factor = factor_of<T>(p_.scaling.query, tile.b, tile.first_head / p_.shape.group());
     if (few_) {
-      load_lanes(kernels_, rows, factor, {s.row, s.dims.key}, kernels_.lanes);
+      load_lanes(kernels_, rows, factor, {s.row, s.dims.key}, s.width);
       return kernels_.pack_few(s.few_keys[g], s.row);
     }
     load_operand(kernels_, rows, factor, {s.row, s.dims.key}, group.vectors * kernels_.lanes);
@@ -95,8 +101,8 @@ class Forward {
   // Group g begins: lanes of the tile from `first` on, which have seen nothing yet.
   void begin(const QueryTile& tile, int64 first, int64 g, ForwardScratch<T>& s) const {
     const int64 pitch = kernels_.pitch;
-    s.lanes[g].place(p_, kernels_, tile, first);
-    load_query(tile, s.lanes[g], g, s);
+    if (g == 0 || !one_) s.lanes[g].place(p_, kernels_, tile, first);
+    load_query(tile, group_of(g, s), g, s);
     for (int64 n = 0; n < pitch; ++n) {
       s.max[g * pitch + n] = -core::infinity<T>();
       s.sum[g * pitch + n] = 0;
@@ -166,8 +172,10 @@ class Forward {
     }
     const Head<T> head(p_, tile.b, tile.first_head);
     const Range seen = head.band.keys_of(tile.rows);
+    // One query takes no key that it does not see, so none has to be hidden from it.
+    const Range keys = one_ ? core::intersect(split, seen) : split;
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
-      const Range columns = core::intersect(whole, split);
+      const Range columns = core::intersect(whole, keys);
       const Range next = core::intersect({whole.end, whole.end + kernels_.keys}, split);
       if (!columns.empty()) take_few(tile, columns, core::intersect(next, seen), s);
     });
@@ -184,7 +192,8 @@ class Forward {
                         tile.lanes(),
                         pitch,
                         columns,
-                        s.weights + g * kernels_.keys * kernels_.pitch,
+                        s.weights + g * s.room,
+                        s.step,
                         s.copies};
     };
     s.few_keys[g] = args(p_.key, p_.scaling.key, p_.shape.dim, s.dims.key, query_of(g, s));
@@ -220,13 +229,17 @@ class Forward {
   // Scores of group g become weights, and go into its output.
   void take_values(const QueryTile& tile, int64 g, Range columns, ForwardScratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
-    const Group<T>& group = s.lanes[g];
+    const Group<T>& group = group_of(g, s);
     const FewArgs<T>& values = s.few_values[g];
+    const RunningRows<T> rows = s.running(g, kernels_.pitch);
     const ScoreTile<T> scores{values.scores, columns.size(), group.vectors};
-    const T* unit = scorer.score_few(tile, group, columns, scores.data);
-    kernels_.raise_few({scores, s.scores.largest, unit, s.running(g, kernels_.pitch),
-                        scorer.keep(tile, group, columns)});
-    kernels_.accumulate_few(values, s.factor, output_of(g, s));
+    if (one_) {
+      kernels_.raise_one(scorer.of_one(scores.data, scores.keys, rows));
+    } else {
+      const T* unit = scorer.score_few(tile, group, columns, scores.data);
+      kernels_.raise_few({scores, s.scores.largest, unit, rows, scorer.keep(tile, group, columns)});
+    }
+    kernels_.accumulate_few(values, rows.factor, output_of(g, s));
   }
 
   // The groups of a tile from `group` on are done: rows go into the output, or into part `part`.
@@ -256,12 +269,13 @@ class Forward {
 
   // Stores lse, and returns what the row's sum of weighted values is multiplied by.
   T finish_row(const QueryTile& tile, int64 lane, core::Row<T> seen) const {
-    const Head<T> head(p_, tile.b, tile.head(lane));
-    const T sink = head.sink();
+    const int64 head = tile.head(lane);
+    const T sink = sink_of<T>(p_, head);
     const bool plain = sink == -core::infinity<T>();
     const core::Row<T> row = plain ? seen : core::merge(seen, core::row_of(sink));
     if (p_.lse) {
-      const int64 to = row_of(p_.queries, p_.lse, head.queries, head.h, tile.row(lane));
+      const int64 to =
+          row_of(p_.queries, p_.lse, place_of(p_.queries, tile.b), head, tile.row(lane));
       // To the bit, where the sink is all there is.
       tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
     }
@@ -300,6 +314,7 @@ class Forward {
   const Kernels<T>& kernels_;
   Cut cut_;
   bool few_;  // queries in a tile: keys and values are read where they lie
+  bool one_;  // query in a tile, and nothing but its product with keys
   Parts<T> parts_;
   int64 scratch_bytes_;  // of each worker
   std::byte* scratch_;

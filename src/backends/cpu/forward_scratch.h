@@ -1,10 +1,20 @@
 // What a task of the forward pass has in scratch memory.
 #pragma once
 
+#include <bit>
+
 #include "backends/cpu/cut.h"
 #include "backends/cpu/keys.h"
 
 namespace tilewise::cpu {
+
+// Lanes of a group's queries and output. Kernels for few queries take rows, of queries as many as
+// the next power of two.
+template <class T>
+int64 lanes_of_group(const Cut& cut, const Kernels<T>& kernels) {
+  if (!is_few(cut, kernels)) return kernels.pitch;
+  return static_cast<int64>(std::bit_ceil(static_cast<uint64>(cut.lanes())));
+}
 
 template <class T>
 struct ForwardScratch {
@@ -14,13 +24,15 @@ struct ForwardScratch {
              core::round_up(p.shape.value_dim, is_few(cut, kernels)
                                                    ? kernels.lanes
                                                    : core::larger(kernels.lanes, kPanel))},
-        width(is_few(cut, kernels) ? kernels.lanes : kernels.pitch) {
+        width(lanes_of_group(cut, kernels)),
+        step(is_one(p, cut, kernels) ? 1 : kernels.pitch),
+        room(kernels.keys * core::larger(step, int64{2})) {
     const int64 pitch = kernels.pitch, groups = core::larger(cut.groups, cut.together);
     const int64 lists = is_few(cut, kernels) ? cut.together : 1;
     rows.at = arena.take<std::byte*>(core::larger(lists * kernels.keys, pitch));
     ahead.at = arena.take<std::byte*>(core::larger(lists, int64{2}) * kernels.keys);
     row = arena.take<T>(pitch * core::larger(dims.key, dims.value));
-    weights = arena.take<T>(lists * kernels.keys * pitch);
+    weights = arena.take<T>(lists * room);
     query = arena.take<T>(groups * dims.key * width);
     output = arena.take<T>(groups * dims.value * width);
     max = arena.take<T>(groups * pitch);
@@ -52,6 +64,8 @@ struct ForwardScratch {
     int64 key, value;
   } dims;       // rounded up to whole vectors
   int64 width;  // lanes of a group's queries and output
+  int64 step;   // from a key's scores to the next one's
+  int64 room;   // of a list's weights
   RowList rows, ahead;
   Range listed;                        // for few queries: the keys that `rows` are of
   T* row;                              // [lane][dim], rows on their way in or out

@@ -161,9 +161,20 @@ struct FewArgs {
   bool copied;         // rows cannot be used where they lie
   int64 count, pitch;  // of queries; of columns in scratch memory
   T* columns;          // [column][query] in the kernels' own order: the queries; room for sums
-  T* scores;           // [key][lane]; weights, of values
+  T* scores;           // a lane a query, `step` from key to key; weights, of values
+  int64 step;          // the pitch of a tile; or 1 of one query, behind whose keys is as much room
   T* copies;           // room for kRowsAtOnce rows
   Ahead ahead = {};    // fetched on the way, row by row
+};
+
+// A tile of raw scores of one query, side by side, that become weights; and zeros behind them, up
+// to four whole vectors.
+template <class T>
+struct OneArgs {
+  T* scores;
+  int64 keys;
+  T unit, limit, scale;  // to log2, up to which score that is safe, and where it is not
+  RunningRows<T> row;
 };
 
 // Key heads whose rows lie side by side in memory. Their sizes are the same, and whether rows are
@@ -276,11 +287,13 @@ struct Kernels {
   void (*accumulate)(const AccumulateArgs<T>&);
 
   // The same for a few queries, once their rows are packed. survey_few says of raw scores what
-  // `score` does; accumulate_few adds to rows. Null where tiles serve them, too.
+  // `score` does; raise_one looks at them itself; accumulate_few adds to rows. Null where tiles
+  // serve them, too.
   void (*pack_few)(const FewArgs<T>&, const T* rows) = nullptr;
   void (*score_few)(const FewHeads<T>&) = nullptr;
   bool (*survey_few)(const ScoreArgs<T>&) = nullptr;
   void (*raise_few)(const RaiseArgs<T>&) = nullptr;
+  void (*raise_one)(const OneArgs<T>&) = nullptr;
   void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to) = nullptr;
   void (*store_few)(const FewGradientArgs<T>&) = nullptr;  // of float alone
 

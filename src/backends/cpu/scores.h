@@ -75,6 +75,11 @@ class Scorer {
     return finish(tile, group, columns, args, kernels_.survey_few(args));
   }
 
+  // What turns raw scores of one query into weights, where none is mapped and none hidden.
+  OneArgs<T> of_one(T* scores, int64 keys, const RunningRows<T>& row) const {
+    return {scores, keys, log2_scale_, limit(), static_cast<T>(p_.scores.scale), row};
+  }
+
   // Dropout's factors of the tile.
   const T* keep(const QueryTile& tile, const Group<T>& group, Range columns) const {
     const core::Dropout& decide = p_.dropout.decide;

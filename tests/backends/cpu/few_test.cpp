@@ -1,5 +1,5 @@
 // The products for a few queries against loops: every count of queries, rows read where they lie
-// and rows that are copied, of every type that is read in place.
+// and rows that are copied, of every type that is read in place; one query's scores side by side.
 #include <limits>
 #include <string_view>
 
@@ -19,37 +19,41 @@ int number(int64 row, int64 column) {
   return static_cast<int>((row * 7 + column * 5 + row * column) % 9) - 4;
 }
 
-// A few queries of one key head, or their rows of output, and the room that goes with them.
-template <class T>
-struct Few {
-  Few(const Kernels<T>& kernels, int64 queries, int64 dim, int64 keys)
-      : count(queries),
-        pitch(core::round_up(dim, kernels.lanes)),
-        copied(dim != pitch),
-        rows(index(kMostFew * pitch)),
-        columns(rows.size(), kUnset),
-        copies(index(kRowsAtOnce * pitch), kUnset),
-        scores(index((keys + 1) * kernels.pitch), kUnset) {
-    for (int64 q = 0; q < queries; ++q)
-      for (int64 c = 0; c < dim; ++c) rows[index(q * pitch + c)] = static_cast<T>(number(c, q));
-  }
-
-  FewArgs<T> with(const Rows& of, T factor) {
-    const bool is_copied = copied || factor != 1 || of.dtype == DType::kFloat8E4M3;
-    return {of, factor, is_copied, count, pitch, columns.data(), scores.data(), copies.data()};
-  }
-
-  // Nobody wrote it, so nobody may read it.
-  static constexpr T kUnset = std::numeric_limits<T>::quiet_NaN();
-  int64 count, pitch;
-  bool copied;
-  std::vector<T> rows, columns, copies, scores;
-};
-
 struct Form {
   DType dtype;
   int64 count, dim, keys;
   int factor;
+  bool in_lanes;  // scores, or else they lie side by side
+};
+
+// A few queries of one key head, or their rows of output, and the room that goes with them.
+template <class T>
+struct Few {
+  Few(const Kernels<T>& kernels, const Form& form)
+      : count(form.count),
+        pitch(core::round_up(form.dim, kernels.lanes)),
+        step(form.in_lanes ? kernels.pitch : 1),
+        copied(form.dim != pitch),
+        rows(index(kMostFew * pitch)),
+        columns(rows.size(), kUnset),
+        copies(index(kRowsAtOnce * pitch), kUnset),
+        scores(index((form.keys + 1) * kernels.pitch), kUnset) {
+    for (int64 q = 0; q < count; ++q)
+      for (int64 c = 0; c < form.dim; ++c)
+        rows[index(q * pitch + c)] = static_cast<T>(number(c, q));
+  }
+
+  FewArgs<T> with(const Rows& of, T factor) {
+    const bool is_copied = copied || factor != 1 || of.dtype == DType::kFloat8E4M3;
+    return {of,   factor,       is_copied, count, pitch, columns.data(), scores.data(),
+            step, copies.data()};
+  }
+
+  // Nobody wrote it, so nobody may read it.
+  static constexpr T kUnset = std::numeric_limits<T>::quiet_NaN();
+  int64 count, pitch, step;
+  bool copied;
+  std::vector<T> rows, columns, copies, scores;
 };
 
 template <class T>
@@ -69,7 +73,7 @@ template <class T>
 void expect_scores(const Kernels<T>& k, const Form& form) {
   constexpr int64 kHeads = 3;
   const ElementRows keys(kHeads * form.keys, form.dim, form.dtype, number);
-  std::vector<Few<T>> few(kHeads, Few<T>(k, form.count, form.dim, form.keys));
+  std::vector<Few<T>> few(kHeads, Few<T>(k, form));
   std::vector<FewArgs<T>> heads;
   for (int64 h = 0; h < kHeads; ++h) {
     const Rows rows{keys.at.data() + h * form.keys, form.keys, form.dim, form.dtype};
@@ -82,7 +86,7 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
   for (int64 h = 0; h < kHeads; ++h)
     for (int64 q = 0; q < form.count; ++q)
       for (int64 j = 0; j < form.keys; ++j)
-        ASSERT_EQ(heads[index(h)].scores[j * k.pitch + q],
+        ASSERT_EQ(heads[index(h)].scores[j * heads[index(h)].step + q],
                   score_of<T>(form, h * form.keys + j, q) * factor_of_head<T>(form, h))
             << "head " << h << ", query " << q << ", key " << j;
 }
@@ -90,11 +94,13 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
 template <class T>
 void expect_sums(const Kernels<T>& k, const Form& form) {
   const ElementRows values(form.keys, form.dim, form.dtype, number);
-  Few<T> few(k, form.count, form.dim, form.keys);
+  Few<T> few(k, form);
   std::vector<T> factor(index(k.pitch), T(3));
-  for (int64 j = 0; j < form.keys; ++j)
-    for (int64 q = 0; q < k.lanes; ++q)
-      few.scores[index(j * k.pitch + q)] = static_cast<T>(number(q, j));
+  // Behind the last of one query there are zeros, up to whole vectors.
+  const int64 all = form.in_lanes ? form.keys : core::round_up(form.keys, 4 * k.lanes);
+  for (int64 j = 0; j < all; ++j)
+    for (int64 q = 0; q < (form.in_lanes ? k.lanes : 1); ++q)
+      few.scores[index(j * few.step + q)] = static_cast<T>(j < form.keys ? number(q, j) : 0);
   k.accumulate_few(few.with(values.rows(), static_cast<T>(form.factor)), factor.data(),
                    few.rows.data());
   for (int64 q = 0; q < form.count; ++q) {
@@ -109,7 +115,8 @@ void expect_sums(const Kernels<T>& k, const Form& form) {
 template <class T>
 void expect_products(const Kernels<T>& k, const Form& form) {
   SCOPED_TRACE(testing::Message() << form.count << " queries, dim " << form.dim << ", " << form.keys
-                                  << " keys times " << form.factor);
+                                  << " keys times " << form.factor
+                                  << (form.in_lanes ? "" : ", side by side"));
   expect_scores<T>(k, form);
   expect_sums<T>(k, form);
 }
@@ -120,7 +127,10 @@ void expect_every_form(const Kernels<T>& k, DType dtype) {
   for (int64 count = 1; count <= std::min(kMostFew, k.lanes); ++count)
     for (const int64 dim : {int64{5}, k.lanes, 3 * k.lanes, 8 * k.lanes, 23 * k.lanes})
       for (const int64 keys : {1, 3, 16, 37})
-        for (const int factor : {1, 2}) expect_products(k, {dtype, count, dim, keys, factor});
+        for (const int factor : {1, 2}) {
+          expect_products(k, {dtype, count, dim, keys, factor, true});
+          if (count == 1) expect_products(k, {dtype, count, dim, keys, factor, false});
+        }
 }
 
 // Tiles serve what has no kernels for few queries.

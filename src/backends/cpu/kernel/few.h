@@ -1,7 +1,8 @@
-// The two products for a few queries, as a decoder has them: lanes are columns, and rows of keys
-// and values are read once for all queries that share them. What bounds this is memory, and what
-// keeps memory busy is how far the processor sees ahead: rows are read one after the other, in few
-// instructions, values come nearer while keys are read, and the next keys while values are.
+// Scores of a few queries, as a decoder has them, and what the product with values has in common
+// with that (few_values.h): lanes are columns, and rows of keys and values are read once for all
+// queries that share them. What bounds this is memory, and what keeps memory busy is how far the
+// processor sees ahead: rows are read one after the other, in few instructions, values come nearer
+// while keys are read, and the next keys while values are.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -33,6 +34,8 @@ struct Few {
   // learns. More of them would cost a longer row little and the compiler much.
   template <int queries>
   static constexpr int64 kApart = 256 / (kSide<queries> * kLanes);
+  // Columns of a row that one query's own registers have room for.
+  static constexpr int64 kShort = 64;
   // Queries whose sums over values are in registers at once.
   template <int queries>
   static constexpr int kAtOnce = queries > Isa::kRegisters / 4 ? Isa::kRegisters / 4 : queries;
@@ -75,10 +78,10 @@ struct Few {
   }
 
   // Row r as numbers in `copy`. Not inlined: it reads every type.
-  [[gnu::noinline]] static const std::byte* copied(const FewArgs<T>& a, int64 r, T* copy) {
+  [[gnu::noinline]] static std::byte* copied(const FewArgs<T>& a, int64 r, T* copy) {
     Memory<Isa, T>::read(a.rows.dtype, a.rows.at[r], a.rows.dim, a.factor, copy);
     Memory<Isa, T>::zero(copy + a.rows.dim, a.pitch - a.rows.dim);
-    return reinterpret_cast<const std::byte*>(copy);
+    return reinterpret_cast<std::byte*>(copy);
   }
 
   // Row r as it is read: where it lies, or a copy of it.
@@ -146,15 +149,15 @@ struct Few {
 
   // sum += `side` vectors of a row, from column c on, times the same columns of each of the
   // queries.
-  template <DType dtype, int queries, int side>
+  template <DType dtype, int queries, int side, int wide>
   TW_INLINE static void add_step(const FewArgs<T>& a, const std::byte* row, int64 c,
-                                 V (&sum)[kWide<queries>][queries]) {
+                                 V (&sum)[wide][queries]) {
     const T* right = a.columns + c * queries;
     if constexpr (kPairs<dtype> && side > 1) {
       TW_UNROLL for (int w = 0; w < side; w += 2) {
         const V pairs = bits<V>(codes(row, c + w * kLanes));
         TW_UNROLL for (int q = 0; q < queries; ++q) {
-          V& total = sum[w / 2 % kWide<queries>][q];
+          V& total = sum[w / 2 % wide][q];
           total = Isa::Dot::add(total, pairs, load<V>(right + (w * queries + q) * kLanes));
         }
       }
@@ -164,7 +167,7 @@ struct Few {
     read<dtype>(row, c, left);
     TW_UNROLL for (int w = 0; w < side; ++w) {
       TW_UNROLL for (int q = 0; q < queries; ++q) {
-        sum[w % kWide<queries>][q] += left[w] * load<V>(right + (w * queries + q) * kLanes);
+        sum[w % wide][q] += left[w] * load<V>(right + (w * queries + q) * kLanes);
       }
     }
   }
@@ -220,16 +223,43 @@ struct Few {
     return row;
   }
 
+  // Rows of 64 numbers, as many as a vector has lanes, with one query, which stays in registers.
+  // Rows that are not there are the last one again.
+  template <DType dtype>
+  TW_INLINE static void multiply_short(const FewArgs<T>& a, int64 key, V (&to)[kLanes]) {
+    constexpr int64 kBytes = kShort * core::bytes_of(dtype);
+    const bool along = key + kLanes <= a.ahead.count && a.ahead.bytes == kBytes;
+    if (!along) {
+      for (int64 r = key; r < key + kLanes; ++r) fetch_row(a, r);
+    }
+    std::byte *const *row = a.rows.at + key, *const *ahead = along ? a.ahead.at + key : row;
+    const int64 last = a.rows.count - 1 - key;
+    for (int64 r = 0; r < kLanes; ++r) {
+      TW_UNROLL for (int64 i = 0; i < kBytes; i += kLine) {
+        if (along) fetch(ahead[r] + i);
+      }
+      V sum[1][1] = {};
+      add_step<dtype, 1, kShort / kLanes>(a, row[r < last ? r : last], 0, sum);
+      to[r] = sum[0][0];
+    }
+  }
+
   // As many sums as a vector has lanes are added up across at once.
   template <DType dtype, int queries>
   TW_INLINE static void score_keys(const FewArgs<T>& a, int64 key) {
     V sum[kLanes];
-    for (int64 r = 0; r < kLanes / queries; ++r) {
+    const bool is_short = queries == 1 && a.pitch == kShort && !a.copied;
+    if constexpr (queries == 1) {
+      if (is_short) multiply_short<dtype>(a, key, sum);
+    }
+    for (int64 r = 0; !is_short && r < kLanes / queries; ++r) {
       const int64 held = key + r < a.rows.count ? key + r : a.rows.count - 1;
       const std::byte* row = row_of(a, held, a.copies);
       multiply<dtype, queries>(a, row, ahead<dtype>(a, held, row), sum + r * queries);
     }
-    keep<queries>(add_across(sum), a.rows.count - key, a.scores + key * kPitch);
+    const V total = add_across(sum);
+    if (queries == 1 && a.step == 1) return store(a.scores + key, total);
+    keep<queries>(total, a.rows.count - key, a.scores + key * kPitch);
   }
 
   // A few rows of each head in turn, so that they are read near to where they lie together, while
@@ -261,137 +291,6 @@ struct Few {
       largest = larger(largest, load<V>(a.tile.data + key * kPitch));
     store(a.largest, largest);
     return any(Forward<Isa, T>::odd_ones(a));
-  }
-
-  // sum += weights^T . values of two keys, of weights that are pairs; of one, where the other is
-  // null. Columns come in stretches of four, of which every other one goes into the second vector.
-  template <int queries, int wide>
-  TW_INLINE static void add_pairs(const std::byte* key, const std::byte* next, const T* pairs,
-                                  int64 c, V (&sum)[queries][wide]) {
-    TW_UNROLL for (int w = 0; w < wide; w += 2) {
-      const CodeVector a = codes(key, c + w * kLanes);
-      const CodeVector b = next ? codes(next, c + w * kLanes) : CodeVector{};
-      const V first = bits<V>(mix<InTurn<1, 8, false>>(a, b));
-      const V second = bits<V>(mix<InTurn<1, 8, true>>(a, b));
-      TW_UNROLL for (int q = 0; q < queries; ++q) {
-        const V share = Isa::Dot::template spread<V>(pairs + q);
-        sum[q][w] = Isa::Dot::add(sum[q][w], share, first);
-        sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, second);
-      }
-    }
-  }
-
-  // The same of numbers, of one key.
-  template <DType dtype, int queries, int wide>
-  TW_INLINE static void add_numbers(const std::byte* row, const T* weight, int64 c,
-                                    V (&sum)[queries][wide]) {
-    V value[wide];
-    read<dtype>(row, c, value);
-    TW_UNROLL for (int w = 0; w < wide; ++w) {
-      const V x = loaded(value[w]);
-      TW_UNROLL for (int q = 0; q < queries; ++q) sum[q][w] += all<V>(weight[q]) * x;
-    }
-  }
-
-  // Rows of values, few enough to be gone over for one stretch of columns after the other.
-  struct Values {
-    const std::byte* row[kRowsAtOnce];
-    int64 count;
-  };
-
-  // sums += weights^T . values, in `wide` vectors of columns from c on.
-  template <DType dtype, int queries, int wide>
-  TW_INLINE static void add_columns(const Values& values, const T* weight, int64 c,
-                                    Matrix<T> sums) {
-    V sum[queries][wide];
-    T* to = sums.data + c;
-    TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < wide; ++w) sum[q][w] =
-          load<V>(to + q * sums.pitch + w * kLanes);
-    }
-    if constexpr (kPairs<dtype> && wide > 1) {
-      for (int64 r = 0; r < values.count; r += 2) {
-        const std::byte* next = r + 1 < values.count ? values.row[r + 1] : nullptr;
-        add_pairs(values.row[r], next, weight + r * kPitch + kLanes, c, sum);
-      }
-    } else {
-      for (int64 r = 0; r < values.count; ++r)
-        add_numbers<dtype>(values.row[r], weight + r * kPitch, c, sum);
-    }
-    TW_UNROLL for (int q = 0; q < queries; ++q) {
-      TW_UNROLL for (int w = 0; w < wide; ++w) store(to + q * sums.pitch + w * kLanes, sum[q][w]);
-    }
-  }
-
-  // Weights of two keys as pairs, beside those of the first.
-  TW_INLINE static void pack_weights(const FewArgs<T>& a) {
-    static_assert(kPitch >= 2 * kLanes);
-    for (int64 key = 0; key < a.rows.count; key += 2) {
-      T* even = a.scores + key * kPitch;
-      const V odd = key + 1 < a.rows.count ? load<V>(even + kPitch) : V{};
-      store(even + kLanes, Isa::Dot::beside(load<V>(even), odd));
-    }
-  }
-
-  template <DType dtype, int queries>
-  TW_INLINE static void add_rows(const FewArgs<T>& a, int64 first) {
-    constexpr int kQueries = kAtOnce<queries>, kVectors = kSide<kQueries>;
-    const int64 left = a.rows.count - first;
-    Values values;
-    values.count = left < kRowsAtOnce ? left : kRowsAtOnce;
-    for (int64 r = 0; r < values.count; ++r) {
-      fetch_row(a, first + r);
-      values.row[r] = row_of(a, first + r, a.copies + r * a.pitch);
-    }
-    const int64 whole = whole_steps<kQueries>(a);
-    for (int q = 0; q < queries; q += kQueries) {
-      const T* weight = a.scores + first * kPitch + q;
-      const Matrix<T> sums{a.columns + q * a.pitch, a.pitch};
-      for (int64 c = 0; c < whole; c += kVectors * kLanes)
-        add_columns<dtype, kQueries, kVectors>(values, weight, c, sums);
-      for (int64 c = whole; c < a.pitch; c += kLanes)
-        add_columns<dtype, kQueries, 1>(values, weight, c, sums);
-    }
-  }
-
-  // The sums' columns go back to where they were.
-  template <DType dtype, int queries>
-  TW_INLINE static void gather(const FewArgs<T>& a, const T* factor, T* to) {
-    const int64 split = kSplit<dtype> ? whole_steps<kAtOnce<queries>>(a) : 0;
-    for (int64 q = 0; q < a.count; ++q) {
-      const V shrunk = all<V>(factor[q]);
-      const T* sums = a.columns + q * a.pitch;
-      T* row = to + q * a.pitch;
-      const auto add = [&](int64 c, V x)
-                           TW_INLINE_LAMBDA { store(row + c, load<V>(row + c) * shrunk + x); };
-      int64 c = 0;
-      for (; c < split; c += 2 * kLanes) {
-        constexpr int kRun = kPairs<dtype> ? 4 : 1;
-        const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
-        V low = mix<InTurn<kRun, kLanes, false>>(even, odd);
-        if (core::wounded(core::Wound::kEvenForOdd))
-          low = mix<InTurn<kRun, kLanes, false>>(odd, even);
-        add(c, low);
-        add(c + kLanes, mix<InTurn<kRun, kLanes, true>>(even, odd));
-      }
-      for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
-    }
-  }
-
-  // to = to * factor + weights^T . values, the tile's own sum made apart.
-  static void accumulate(const FewArgs<T>& a, const T* factor, T* to) {
-    with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
-      with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
-        Memory<Isa, T>::zero(a.columns, queries * a.pitch);
-        if constexpr (kPairs<dtype>) pack_weights(a);
-        int64 rows = a.rows.count;
-        // Whole steps are left.
-        if (core::wounded(core::Wound::kFewLastKeys)) rows -= kRowsAtOnce - 1;
-        for (int64 first = 0; first < rows; first += kRowsAtOnce)
-          add_rows<dtype, queries>(a, first);
-        gather<dtype, queries>(a, factor, to);
-      });
-    });
   }
 };
 

@@ -4,9 +4,10 @@
 
 #include "backends/cpu/kernel/backward.h"
 #include "backends/cpu/kernel/dropout.h"
-#include "backends/cpu/kernel/few.h"
 #include "backends/cpu/kernel/few_gradient.h"
+#include "backends/cpu/kernel/few_values.h"
 #include "backends/cpu/kernel/memory.h"
+#include "backends/cpu/kernel/one.h"
 #include "backends/cpu/kernel/rows.h"
 
 namespace tilewise::cpu {
@@ -18,7 +19,8 @@ constexpr void add_few(Kernels<T>& kernels) {
   kernels.score_few = D::score;
   kernels.survey_few = D::survey;
   kernels.raise_few = Forward<Isa, T>::raise;
-  kernels.accumulate_few = D::accumulate;
+  kernels.raise_one = One<Isa, T>::raise;
+  kernels.accumulate_few = FewValues<Isa, T>::accumulate;
   if constexpr (sizeof(T) == sizeof(float)) kernels.store_few = FewGradient<Isa>::store_rows;
 }
 
