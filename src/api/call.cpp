@@ -53,10 +53,14 @@ Status check(const tw_execution* from, Execution& execution) {
   if (given->device.kind != TW_CPU && given->device.kind != TW_CUDA)
     return invalid("execution.device.kind is %d: give TW_CPU (0) or TW_CUDA (1).",
                    given->device.kind);
+  if (given->device.index < 0)
+    return invalid("execution.device.index is %d: it must not be negative.", given->device.index);
   if (given->threads < 0 || given->threads > kMostWorkers)
     return invalid("execution.threads is %d: give 1 to %d, or 0 for all.", given->threads,
                    kMostWorkers);
-  execution.machine.workers = given->threads > 0 ? given->threads : available_threads();
+  // Threads are the processor's: calls on a device have one and ask for no number of them.
+  const bool here = given->device.kind == TW_CPU;
+  execution.machine.workers = given->threads > 0 ? given->threads : here ? available_threads() : 1;
   execution.workspace = static_cast<std::byte*>(given->workspace);
   execution.workspace_bytes =
       static_cast<int64>(std::min<std::size_t>(given->workspace_bytes, PTRDIFF_MAX));

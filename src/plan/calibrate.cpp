@@ -39,6 +39,7 @@ class Sample {
     problem_.scores.scale = like.scores.scale;
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
+    problem_.dropout.state = {};  // a question reads nothing
     const int64 columns = like.operation == TW_PROBABILITIES ? rows_ : 0;
     const int64 widest = std::max({like.shape.dim, like.shape.value_dim, columns});
     if (widest > kWidest) return;
@@ -93,10 +94,13 @@ Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& paralle
   const std::unique_ptr<std::byte, Free> workspace(
       static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
   if (!workspace) return {};
+  // The sample may be worth fewer workers, and its workspace is for those.
+  const Parallel fewer(small.workers);
+  const Parallel& used = small.workers == parallel.workers() ? parallel : fewer;
   double best = 0, spent = 0;
   for (int run = 0; run < 3 && spent < kEnoughSeconds; ++run) {
     const auto begin = std::chrono::steady_clock::now();
-    const Status status = plan.backend->run(&sample.problem(), small, {parallel, workspace.get()});
+    const Status status = plan.backend->run(&sample.problem(), small, {used, workspace.get()});
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (!status.ok()) return {};
     best = run == 0 ? took.count() : std::min(best, took.count());

@@ -89,8 +89,8 @@ struct RotaryProblem {
 
 struct AppendProblem {
   int64 batch = 0, key_heads = 0, dim = 0, value_dim = 0;
-  Side fresh,
-      cache;  // rows of the new keys; `place_of(cache, b).first` is the first row of the cache
+  Side fresh;  // rows of the new keys
+  Side cache;  // `place_of(cache, b).first` is the first row of the cache
   View key, value, key_cache, value_cache;
   View lengths;           // by batch, before the append
   Rotation rotation;      // absent: rows are copied

@@ -26,7 +26,7 @@ struct Sizes {
   std::size_t first, known;
 };
 
-// Whether the struct at `from` begins with a size that some header gave it, and uses nothing that
+// Whether the struct at `from` is at least as large as the first header's, and uses nothing that
 // this library does not know.
 Status check_size(const void* from, Sizes sizes, const char* field, const char* type);
 

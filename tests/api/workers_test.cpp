@@ -94,6 +94,17 @@ TEST_F(Workers, OfAnEmbedderAreAllOrNone) {
   }
 }
 
+// A sample of them is worth one worker, whose workspace is no other's.
+TEST_F(Workers, ExplanationsOfManyTinyCallsKeepToTheirMemory) {
+  Request request;
+  request.query = request.output = dense<float>(nullptr, {100000, 1, 8, 16});
+  request.key = request.value = dense<float>(nullptr, {100000, 16, 8, 16});
+  Execution where;
+  where.threads = 2;
+  std::string text;
+  for (int n = 0; n < 3; ++n) EXPECT_TRUE(explain(TW_FORWARD, request, text, where).ok());
+}
+
 // `forward` and `backward` of the C++ face take exactly the workspace that tw_workspace says.
 TEST_F(Workers, ChangeNoBit) {
   for (const std::int64_t length : {kTiny, kMiddling, kLarge}) {

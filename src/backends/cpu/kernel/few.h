@@ -223,7 +223,7 @@ struct Few {
     return row;
   }
 
-  // Rows of 64 numbers, as many as a vector has lanes, with one query, which stays in registers.
+  // Rows of 64 numbers, as many as a vector has lanes, with one query: one sum a row.
   // Rows that are not there are the last one again.
   template <DType dtype>
   TW_INLINE static void multiply_short(const FewArgs<T>& a, int64 key, V (&to)[kLanes]) {
