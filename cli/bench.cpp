@@ -66,7 +66,11 @@ std::vector<std::string> chosen_backends(const Options& options) {
       throw Failure(kUsage, no_such("backend", name, known));
     }
   }
-  return options.backends.empty() ? known : options.backends;
+  if (!options.backends.empty()) return options.backends;
+  // Tensors of the benchmark lie on the processor.
+  std::vector<std::string> here = known;
+  std::erase(here, "cuda");
+  return here;
 }
 
 std::vector<tw_operation> chosen_directions(const std::string& direction) {

@@ -2,6 +2,7 @@
 # the objects, because the shared library hides all but tw_*.
 find_package(Threads REQUIRED)
 include(${CMAKE_CURRENT_LIST_DIR}/instruction_sets.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/cuda.cmake)
 
 # Files of isa/ alone know an instruction set. They are compiled for speed in every build that may
 # leave its machine: without inlining, functions of shared headers would be left in them and linked
@@ -58,6 +59,7 @@ list(TRANSFORM tilewise_instruction_sets PREPEND ${isa_folder}/ OUTPUT_VARIABLE 
 list(TRANSFORM isa_sources APPEND .cpp)
 # These take longest and are begun first, so that no core waits for the last of them.
 list(PREPEND tilewise_sources ${isa_sources} ${isa_folder}/isa.cpp)
+list(APPEND tilewise_sources ${embedded_sources})
 file(GLOB_RECURSE tilewise_private_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.h)
 file(GLOB tilewise_public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tilewise/*.h
      ${PROJECT_SOURCE_DIR}/include/tilewise/*.hpp)
@@ -70,7 +72,7 @@ target_sources(
          FILES ${tilewise_private_headers} ${tilewise_public_headers})
 set_target_properties(tilewise_objects PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 target_compile_features(tilewise_objects PUBLIC cxx_std_20)
-target_link_libraries(tilewise_objects PUBLIC Threads::Threads)
+target_link_libraries(tilewise_objects PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
 tilewise_compile_options(tilewise_objects)
 
 # A wrong kernel on purpose, for tools/mutants.py (src/core/wound.h): it never leaves its folder.
@@ -93,7 +95,7 @@ foreach(library tilewise tilewise_static)
   target_sources(
     ${library} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include
                       FILES ${tilewise_public_headers})
-  target_link_libraries(${library} PRIVATE Threads::Threads)
+  target_link_libraries(${library} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
   set_target_properties(${library} PROPERTIES LINKER_LANGUAGE CXX)
 endforeach()
 

@@ -213,7 +213,7 @@ class LoweredAppend {
     request_.rotation = from.rotation ? &rotation_ : nullptr;
     request_.query = from.query;
     request_.rotated_query = from.rotated_query;
-    request_.queries = &queries_;
+    request_.queries = turns_queries(from) ? &queries_ : nullptr;
     request_.fixed_query = from.fixed_query;
   }
   LoweredAppend(const LoweredAppend&) = delete;
@@ -222,6 +222,15 @@ class LoweredAppend {
   const tw_append_request* get() const { return &request_; }
 
  private:
+  // Whether there is a word of queries: without, nothing may be said of where they lie.
+  static bool turns_queries(const AppendRequest& from) {
+    const Sequences& lie = from.queries;
+    for (const Tensor* tensor :
+         {&from.query, &from.rotated_query, &lie.offsets, &lie.used, &lie.start})
+      if (tensor->rank != 0) return true;
+    return lie.max_length != 0;
+  }
+
   tw_rotation rotation_;
   tw_sequences keys_, queries_;
   tw_cache cache_;

@@ -48,6 +48,23 @@ def load(path: Path) -> ctypes.CDLL:
     return library
 
 
+def name_packages() -> None:
+    """Tells the library where this Python's packages lie, one of which may hold NVRTC.
+
+    The library looks there for the GPU's run-time compiler when it first needs it. What the user
+    has set stands.
+    """
+    folders = [
+        entry
+        for entry in sys.path
+        if Path(entry).is_absolute()
+        and any((Path(entry) / package).is_dir() for package in ("nvidia", "torch"))
+    ]
+    if folders:
+        os.environ.setdefault("TILEWISE_NVRTC_PATH", ":".join(folders))
+
+
+name_packages()
 _library = load(library_path())
 
 

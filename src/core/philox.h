@@ -64,7 +64,10 @@ class Dropout {
     const Counter drawn =
         wounded(Wound::kDropoutSixRounds) ? philox<6>(place, key_) : philox<7>(place, key_);
     const int64 decision = row % 16 / 8 * 4 + column % 32 / 8;
-    const uint32 word = drawn.word[decision / 2];
+    // Picked without an index, which would cost a GPU's thread its registers.
+    const uint32 low_half = decision / 2 % 2 ? drawn.word[1] : drawn.word[0];
+    const uint32 high_half = decision / 2 % 2 ? drawn.word[3] : drawn.word[2];
+    const uint32 word = decision / 4 ? high_half : low_half;
     const int32 least = threshold_ + (wounded(Wound::kDropoutThresholdMore) ? 1 : 0);
     return int32((decision % 2 ? word >> 16 : word) & 0xFFFF) >= least;
   }

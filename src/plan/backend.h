@@ -30,7 +30,7 @@ Cases(Bodies...) -> Cases<Bodies...>;
 struct Machine {
   tw_device device{TW_CPU, 0};
   int workers = 1;
-  bool all_workers = false;  // an embedder's, which cannot be told to be fewer
+  bool all_workers = false;  // an embedder's, which cannot be told to be fewer: plan all, or one
 };
 
 struct Tile {
@@ -81,6 +81,7 @@ struct Work;
 
 struct Backend {
   const char* name;
+  tw_device_kind device;  // where it runs: it is not asked about calls on others
   const char* summary;
 
   // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID

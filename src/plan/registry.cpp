@@ -11,13 +11,16 @@ namespace tilewise {
 namespace cpu {
 extern const Backend kBackend;
 }
+namespace cuda {
+extern const Backend kBackend;
+}
 namespace plain {
 extern const Backend kBackend;
 }
 
 namespace {
 
-constexpr const Backend* kLibrarys[] = {&cpu::kBackend, &plain::kBackend};
+constexpr const Backend* kLibrarys[] = {&cpu::kBackend, &cuda::kBackend, &plain::kBackend};
 std::span<const Backend* const> current = kLibrarys;
 
 Status find(const Named& named, const Backend*& backend) {
@@ -49,7 +52,7 @@ Status choose(const Asked& asked, const Machine& machine, const Named& named, Pl
   char said[Status::kSentenceBytes / 2];
   Text reasons(said, sizeof said);
   for (const Backend* backend : current) {
-    if (only && backend != only) continue;
+    if (only ? backend != only : backend->device != machine.device.kind) continue;
     const Status status = backend->accepts(asked, machine);
     if (status.ok()) {
       plan = backend->plan(asked, machine);

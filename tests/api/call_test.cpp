@@ -290,7 +290,8 @@ TEST(Call, SideBySideCallsAgree) {
 TEST(Call, SaysWhatItKnows) {
   EXPECT_STREQ(tw_version(), "0.2.0");
   EXPECT_STREQ(tw_backend_name(0), "cpu");
-  EXPECT_STREQ(tw_backend_name(1), "plain");
+  EXPECT_STREQ(tw_backend_name(1), "cuda");
+  EXPECT_STREQ(tw_backend_name(2), "plain");
   EXPECT_EQ(tw_backend_name(-1), nullptr);
   EXPECT_EQ(tw_backend_name(99), nullptr);
   EXPECT_STREQ(tw_dtype_name(TW_BFLOAT16), "bfloat16");

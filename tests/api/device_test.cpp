@@ -146,6 +146,14 @@ TEST_F(Device, GetsTheOtherOperationsAsTheyWereGiven) {
   EXPECT_EQ(fake.runs(), 3);
 }
 
+TEST_F(Device, AppendsWithoutQueries) {
+  AppendRequest step = appended();
+  step.query = step.rotated_query = {};
+  expect_ok(append(step, where));
+  step.queries.max_length = 3;
+  EXPECT_EQ(append(step, where).code, TW_INVALID);
+}
+
 TEST_F(Device, IsAskedAboutWithoutBeingRun) {
   const Request request = attention();
   std::size_t bytes = 0;
@@ -173,12 +181,38 @@ TEST_F(Device, RunsUnderCaptureWhatWasPreparedAndNothingElse) {
   const Request request = attention();
   expect_once_prepared([&] { return prepare(TW_FORWARD, request, where); },
                        [&] { return forward(request, where); });
+  Request gradients = request;  // what is prepared for forward is not for backward
+  gradients.gradients = {.output = floats({10, 4, 8}), .query = floats({10, 4, 8})};
+  expect_once_prepared([&] { return prepare(TW_BACKWARD, gradients, where); },
+                       [&] { return backward(gradients, where); });
   const RotaryRequest turn = rotated();
   expect_once_prepared([&] { return prepare(turn, where); }, [&] { return rotary(turn, where); });
   const AppendRequest step = appended();
   expect_once_prepared([&] { return prepare(step, where); }, [&] { return append(step, where); });
   const MergeRequest parts = merged();
   expect_once_prepared([&] { return prepare(parts, where); }, [&] { return merge(parts, where); });
+}
+
+// A question reads nothing, on the processor either.
+TEST_F(Device, NoQuestionReadsTheStateOfDropout) {
+  Request request = attention();
+  for (Tensor* tensor : {&request.query, &request.key, &request.value, &request.output,
+                         &request.lse, &request.queries.offsets, &request.queries.start,
+                         &request.keys.used, &request.cache.page_table, &request.mask.blocks,
+                         &request.scores.slopes, &request.scores.sinks})
+    tensor->data = nullptr;
+  const Execution here;
+  std::size_t bytes = 0;
+  std::string text;
+  expect_ok(workspace(TW_FORWARD, request, bytes, here));
+  expect_ok(prepare(TW_FORWARD, request, here));
+  expect_ok(explain(TW_FORWARD, request, text, here));
+}
+
+TEST_F(Device, HasAnIndexThatIsNotNegative) {
+  where.device.index = -1;
+  EXPECT_EQ(forward(attention(), where).message,
+            "execution.device.index is -1: it must not be negative.");
 }
 
 TEST_F(Device, PreparesWhatHasNoMemoryYet) {
@@ -224,7 +258,7 @@ TEST_F(Device, HasNoTablesOnTheProcessor) {
 TEST_F(Device, IsOneThatSomeBackendHas) {
   where.device.index = 2;
   const std::string said = forward(attention(), where).message;
-  EXPECT_NE(said.find("No backend can run this. cuda: it is for devices 0 and 1. cpu: it runs on"),
+  EXPECT_NE(said.find("No backend can run this. cuda: it is for devices 0 and 1."),
             std::string::npos)
       << said;
 }

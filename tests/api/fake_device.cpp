@@ -15,8 +15,11 @@ struct State {
 };
 State state;
 
+// A bit for each kind of call.
 unsigned kind_of(const Asked& asked) {
-  return 1u << asked.index();
+  const auto* attention = std::get_if<const Problem*>(&asked);
+  return 1u << (attention ? static_cast<unsigned>((*attention)->operation)
+                          : 3 + static_cast<unsigned>(asked.index()));
 }
 
 Status accepts(const Asked&, const Machine& machine) {
@@ -74,6 +77,7 @@ double predict(const Problem&, const Plan&, const Work&, const Parallel&) {
 }
 
 const Backend kFake{.name = "cuda",
+                    .device = TW_CUDA,
                     .summary = "a backend of the tests",
                     .accepts = accepts,
                     .plan = plan,
@@ -87,7 +91,7 @@ const Backend kFake{.name = "cuda",
 
 FakeDevice::FakeDevice() {
   state = {};
-  static const std::array list{&kFake, backends()[0], backends()[1]};
+  static const std::array list{&kFake, backends().front(), backends().back()};
   replace_backends(list);
 }
 

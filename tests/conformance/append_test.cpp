@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "conformance/call.h"
+#include "conformance/device.h"
 #include "conformance/rotation.h"
 #include "conformance/trial.h"
 #include "conformance/untouched.h"
@@ -131,6 +132,7 @@ Outcome append(Scene& scene, const Tables& tables) {
   }
   char message[1024] = "";
   const tw_status status = tw_append(&request, &fresh.execution, message, sizeof message);
+  wait_for_device();
   return {status, message};
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "conformance/device.h"
+
 namespace tilewise::conformance {
 namespace {
 
@@ -34,6 +36,14 @@ tw_sequences sequences_of(const SideCase& side, const SideFields& fields) {
   sequences.used = fields.used.view();
   sequences.start = fields.start.view();
   sequences.max_length = side.max_length;
+  // Nobody can look there how long they are.
+  if (calls_run_on_device() && side.max_length == 0 && side.storage == Storage::kPacked) {
+    for (std::int64_t b = 0; b + 1 < fields.offsets.view().shape[0]; ++b) {
+      const double rows = fields.offsets.read({b + 1}) - fields.offsets.read({b});
+      sequences.max_length = std::max(sequences.max_length, static_cast<std::int64_t>(rows));
+    }
+    sequences.max_length = std::max<std::int64_t>(sequences.max_length, 1);
+  }
   return sequences;
 }
 
@@ -106,7 +116,9 @@ void Request::set_scores(const Case& drawn, const Setup& setup) {
     dropout.probability = drawn.dropout.probability;
     dropout.seed = drawn.dropout.by_state ? 0 : drawn.dropout.seed;
     dropout.offset = drawn.dropout.by_state ? 0 : drawn.dropout.offset;
-    dropout.state = drawn.dropout.by_state ? setup.state.data() : nullptr;
+    dropout.state = drawn.dropout.by_state
+                        ? reinterpret_cast<const std::uint64_t*>(setup.state.data())
+                        : nullptr;
     std::copy(drawn.dropout.base.begin(), drawn.dropout.base.end(), dropout.base);
     options.dropout = &dropout;
   }
@@ -132,7 +144,7 @@ void Request::set_gradients(const Setup& setup) {
 }
 
 void Request::set_execution(const Case& drawn) {
-  execution.size = sizeof execution;
+  execution = where_calls_run();
   execution.threads = drawn.run.threads;
   execution.backend = only_backend;
   if (!drawn.run.by_host) return;
@@ -179,6 +191,7 @@ Outcome Request::call(tw_operation operation, std::size_t workspace_bytes) {
                         : operation == TW_BACKWARD ? tw_backward
                                                    : tw_probabilities;
   const tw_status status = function(&request, &execution, message, sizeof message);
+  wait_for_device();
   if (!workspace_.is_intact()) return {TW_FAILED, "memory beside the workspace was written"};
   return {status, message};
 }

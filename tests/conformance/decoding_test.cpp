@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "conformance/device.h"
 #include "conformance/field.h"
 #include "conformance/rotation.h"
 #include "oracle/attention.h"
@@ -61,7 +62,9 @@ void append(Decoder& decoder, const oracle::Attention& whole, const Tables& tabl
   request.query = query.view();
   request.rotated_query = rotated_query.view();
   char message[512] = "";
-  ASSERT_EQ(tw_append(&request, nullptr, message, sizeof message), TW_OK) << message;
+  const tw_execution where = where_calls_run();
+  ASSERT_EQ(tw_append(&request, &where, message, sizeof message), TW_OK) << message;
+  wait_for_device();
 }
 
 void attend(Decoder& decoder, const Field& query, std::int64_t used, Field& output) {
@@ -87,14 +90,14 @@ void attend(Decoder& decoder, const Field& query, std::int64_t used, Field& outp
   request.options = &options;
   char message[512] = "";
   std::size_t bytes = 0;
-  tw_execution execution{};
-  execution.size = sizeof execution;
+  tw_execution execution = where_calls_run();
   ASSERT_EQ(tw_workspace(TW_FORWARD, &request, &execution, &bytes, message, sizeof message), TW_OK)
       << message;
-  std::vector<unsigned char> workspace(bytes, 0xFF);
+  Guarded workspace(bytes, Guarded::Flush::kEnd);
   execution.workspace = workspace.data();
   execution.workspace_bytes = bytes;
   ASSERT_EQ(tw_forward(&request, &execution, message, sizeof message), TW_OK) << message;
+  wait_for_device();
 }
 
 oracle::Attention draw_whole(oracle::Random& random) {

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <new>
 
+#include "conformance/device.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #define TW_HAS_RED_ZONES 1
 #elif defined(__has_feature)
@@ -57,10 +59,14 @@ Guarded::Guarded(std::size_t bytes, Flush flush) : size_(bytes) {
   data_ = is_first ? begin : begin + slack_size_;
   slack_ = is_first ? begin + bytes : begin;
   std::fill_n(slack_, slack_size_, kSlack);
+  show(begin, inner);
 }
 
 Guarded::~Guarded() {
-  if (mapping_ != nullptr) munmap(mapping_, mapped_);
+  if (mapping_ == nullptr) return;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (mapped_ > 2 * page) hide(static_cast<unsigned char*>(mapping_) + page);
+  munmap(mapping_, mapped_);
 }
 
 #endif

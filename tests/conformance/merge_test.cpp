@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "conformance/device.h"
 #include "conformance/field.h"
 #include "conformance/report.h"
 
@@ -108,7 +109,9 @@ tw_status merge(Scene& scene) {
   request.output = scene.output.view();
   request.lse = scene.lse.view();
   char message[1024] = "";
-  const tw_status status = tw_merge(&request, nullptr, message, sizeof message);
+  const tw_execution where = where_calls_run();
+  const tw_status status = tw_merge(&request, &where, message, sizeof message);
+  wait_for_device();
   EXPECT_EQ(status, TW_OK) << message;
   return status;
 }

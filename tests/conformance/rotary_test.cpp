@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conformance/call.h"
+#include "conformance/device.h"
 #include "conformance/rotation.h"
 #include "conformance/untouched.h"
 
@@ -96,6 +97,7 @@ TEST(Rotary, MatchesTheOracleInRandomLayouts) {
     char message[1024] = "";
     ASSERT_EQ(tw_rotary(&request, &structs.execution, message, sizeof message), TW_OK)
         << drawn.describe() << "\n  " << message;
+    wait_for_device();
     Report report;
     compare_turned(drawn, setup, tables, turn, report);
     check_untouched({{"output", &setup.output}}, setup, report);

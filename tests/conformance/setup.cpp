@@ -2,12 +2,20 @@
 #include "conformance/setup.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "conformance/device.h"
 #include "conformance/values.h"
 #include "oracle/random.h"
 
 namespace tilewise::conformance {
 namespace {
+
+// Rows of a mask or bias for this side. On a device packed sequences have a bound, which is not 0.
+std::int64_t table_extent(const SideCase& side) {
+  const bool bounded = calls_run_on_device() && side.storage == Storage::kPacked;
+  return bounded ? std::max<std::int64_t>(1, side.extent()) : side.extent();
+}
 
 using oracle::Random;
 
@@ -42,7 +50,8 @@ class Layouter {
   }
 
   [[nodiscard]] Shape scores(const std::array<bool, 4>& broadcast) const {
-    Shape shape = {drawn_.batch, drawn_.heads, drawn_.queries.extent(), drawn_.keys.extent()};
+    Shape shape = {drawn_.batch, drawn_.heads, table_extent(drawn_.queries),
+                   table_extent(drawn_.keys)};
     for (std::size_t axis = 0; axis < 4; ++axis) {
       if (broadcast[axis]) shape[axis] = 1;
     }
@@ -116,8 +125,8 @@ void lay_scores(const Case& drawn, Layouter& layout, ScoreFields& fields) {
   if (mask.has_blocks) {
     fields.blocks = layout.input(TW_BOOL, {mask.blocks_broadcast[0] ? 1 : drawn.batch,
                                            mask.blocks_broadcast[1] ? 1 : drawn.heads,
-                                           blocks(drawn.queries.extent(), mask.block_query),
-                                           blocks(drawn.keys.extent(), mask.block_key)});
+                                           blocks(table_extent(drawn.queries), mask.block_query),
+                                           blocks(table_extent(drawn.keys), mask.block_key)});
   }
 }
 
@@ -181,7 +190,9 @@ Setup make_setup(const Case& drawn) {
   lay_scores(drawn, layout, setup.scores);
   lay_scaling(drawn, layout, setup.scaling);
   lay_gradients(drawn, layout, setup, setup.gradients);
-  setup.state = {drawn.dropout.seed, drawn.dropout.offset};
+  const std::uint64_t state[] = {drawn.dropout.seed, drawn.dropout.offset};
+  setup.state = Guarded(sizeof state, Guarded::Flush::kEnd);
+  std::memcpy(setup.state.data(), state, sizeof state);
   // From a state of their own: numbers do not depend on how they are laid out.
   Random numbers(drawn.seed * 2 + 0x5EED);
   fill_values(drawn, numbers, setup);

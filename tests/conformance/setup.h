@@ -10,6 +10,7 @@
 
 #include "conformance/case.h"
 #include "conformance/field.h"
+#include "conformance/guarded.h"
 
 namespace tilewise::conformance {
 
@@ -37,7 +38,7 @@ struct Setup {
   ScoreFields scores;
   ScalingFields scaling;
   GradientFields gradients;
-  std::array<std::uint64_t, 2> state = {};  // of dropout
+  Guarded state;  // of dropout: {seed, offset}
 
   using Named = std::pair<std::string, Field*>;
   [[nodiscard]] std::vector<Named> inputs();

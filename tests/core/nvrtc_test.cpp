@@ -1,168 +1,41 @@
 // Compiles all of core with NVRTC, the GPU's run-time compiler, which has no standard headers: no
 // error, no warning, and values that its own static_assert confirms. Needs no GPU.
-#include <dlfcn.h>
-#include <glob.h>
+#include "backends/cuda/compiler/nvrtc.h"
+
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <cstring>
 #include <iostream>
-#include <iterator>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace tilewise::core {
 namespace {
 
-// All that is used of nvrtc.h: a program is an opaque pointer, a result 0 or an error's number.
-using Program = void*;
-struct Nvrtc {
-  int (*create)(Program*, const char* source, const char* name, int headers,
-                const char* const* texts, const char* const* names) = nullptr;
-  int (*compile)(Program, int options, const char* const* texts) = nullptr;
-  int (*log_size)(Program, size_t*) = nullptr;
-  int (*log)(Program, char*) = nullptr;
-  int (*cubin_size)(Program, size_t*) = nullptr;
-  int (*cubin)(Program, char*) = nullptr;
-  int (*destroy)(Program*) = nullptr;
-  int (*version)(int* major, int* minor) = nullptr;
-
-  bool load(void* library) {
-    const auto find = [library](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      return function != nullptr;
-    };
-    return find(create, "nvrtcCreateProgram") && find(compile, "nvrtcCompileProgram") &&
-           find(log_size, "nvrtcGetProgramLogSize") && find(log, "nvrtcGetProgramLog") &&
-           find(cubin_size, "nvrtcGetCUBINSize") && find(cubin, "nvrtcGetCUBIN") &&
-           find(destroy, "nvrtcDestroyProgram") && find(version, "nvrtcVersion");
-  }
-};
-
-std::vector<std::string> matches(const std::string& pattern) {
-  glob_t found{};
-  std::vector<std::string> paths;
-  if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
-    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
-  globfree(&found);
-  return paths;
-}
-
-// Where NVRTC may lie: where the environment says and nowhere else; or where the loader looks, in a
-// toolkit, in the packages of a Python.
-std::vector<std::string> candidates() {
-  if (const char* chosen = std::getenv("TILEWISE_NVRTC")) return {chosen};
-  std::vector<std::string> paths;
-  for (const char* name : {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"}) {
-    paths.emplace_back(name);
-    for (const char* folder : {"/usr/local/cuda/lib64/", "/usr/local/cuda/lib/"})
-      paths.emplace_back(std::string(folder) + name);
-  }
-  const std::string package = "/lib/python3*/*-packages/nvidia/cu*/lib/libnvrtc.so.1[0-9]";
-  const auto environment = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value ? value : "");
-  };
-  for (const std::string& root : {environment("VIRTUAL_ENV"), environment("HOME") + "/.local",
-                                  std::string("/usr/local"), std::string("/usr")}) {
-    const auto found = matches(root + package);
-    paths.insert(paths.end(), found.begin(), found.end());
-  }
-  return paths;
-}
-
-// NVRTC opens a second library by its bare name when it compiles. The address sanitizer's dlopen
-// does not look where NVRTC itself lies, but finds what is open already.
-void open_companions(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path();
-  if (folder.empty()) return;
-  for (const std::string& companion : matches(folder + "/libnvrtc-builtins.so*"))
-    dlopen(companion.c_str(), RTLD_NOW | RTLD_LOCAL);
-}
-
-std::string read(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-std::filesystem::path source_folder() {
-#if defined(TILEWISE_SOURCE_DIR)
-  return TILEWISE_SOURCE_DIR;
-#else
-  return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-#endif
-}
-
-// Every header of src/core by the name that others include it by.
-struct Headers {
-  std::vector<std::string> names, texts;
-
-  Headers() {
-    for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "src/core")) {
-      if (entry.path().extension() != ".h") continue;
-      names.push_back("core/" + entry.path().filename().string());
-      texts.push_back(read(entry.path()));
-    }
-  }
-};
-
-std::vector<const char*> pointers(const std::vector<std::string>& strings) {
-  std::vector<const char*> result;
-  for (const std::string& string : strings) result.push_back(string.c_str());
-  return result;
-}
-
-struct Compiled {
-  int result = 0;
-  std::string log, cubin;
-};
-
 class NvrtcTest : public testing::Test {
  protected:
   void SetUp() override {
-    for (const std::string& path : candidates()) {
-      void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (!library || !nvrtc_.load(library)) continue;
-      open_companions(path);
-      return;
-    }
-    ASSERT_EQ(std::getenv("TILEWISE_NVRTC"), nullptr) << "TILEWISE_NVRTC names no NVRTC library.";
-    GTEST_SKIP() << "NVRTC was not found; set TILEWISE_NVRTC to the path of a libnvrtc.so to have "
-                    "core compiled for the GPU.";
+    const cuda::Surroundings around = cuda::surroundings_of_environment();
+    constexpr int kAnyDriver = 99000;
+    std::vector<cuda::NvrtcFile> found;
+    const Status status = cuda::find_nvrtc(around, kAnyDriver, found);
+    ASSERT_TRUE(status.ok() || around.nvrtc.empty()) << status.sentence;
+    if (!status.ok()) GTEST_SKIP() << status.sentence;
+    file_ = found.front();
+    const Status opened = cuda::Nvrtc::open(file_, nvrtc_);
+    ASSERT_TRUE(opened.ok()) << opened.sentence;
   }
 
-  Compiled compile(const std::string& source, const char* architecture) {
-    const auto names = pointers(headers_.names), texts = pointers(headers_.texts);
-    Program program = nullptr;
-    EXPECT_EQ(nvrtc_.create(&program, source.c_str(), "core_test.cu",
-                            static_cast<int>(names.size()), texts.data(), names.data()),
-              0);
-    const std::string target = std::string("--gpu-architecture=") + architecture;
-    const char* const options[] = {"--std=c++20", target.c_str()};
-    Compiled compiled;
-    compiled.result = nvrtc_.compile(program, 2, options);
-    compiled.log = text(program, nvrtc_.log_size, nvrtc_.log);
-    if (compiled.result == 0) compiled.cubin = text(program, nvrtc_.cubin_size, nvrtc_.cubin);
-    nvrtc_.destroy(&program);
-    return compiled;
+  Status compile(const std::string& source, const char* architecture, cuda::Compiled& out) const {
+    const cuda::Program program{
+        .name = "core_test.cu",
+        .text = source,
+        .options = {"--std=c++20", std::string("--gpu-architecture=") + architecture}};
+    return nvrtc_.compile(program, cuda::embedded_sources(), out);
   }
 
-  const Headers headers_;
-  Nvrtc nvrtc_;
-
- private:
-  static std::string text(Program program, int (*size_of)(Program, size_t*),
-                          int (*get)(Program, char*)) {
-    size_t size = 0;
-    EXPECT_EQ(size_of(program, &size), 0);
-    std::string result(size, '\0');
-    EXPECT_EQ(get(program, result.data()), 0);
-    while (!result.empty() && result.back() == '\0') result.pop_back();
-    return result;
-  }
+  cuda::NvrtcFile file_;
+  cuda::Nvrtc nvrtc_;
 };
 
 // Uses every function of every header at run time, for float and double, so that none is left out
@@ -241,36 +114,43 @@ extern "C" __global__ void core_test(float* singles, double* doubles, int64* int
 )";
 
 TEST_F(NvrtcTest, CompilesAllOfCoreWithoutAWord) {
-  ASSERT_GE(headers_.names.size(), 7U) << "the headers were looked for in " << source_folder();
-  int major = 0, minor = 0;
-  ASSERT_EQ(nvrtc_.version(&major, &minor), 0);
-  std::cout << "NVRTC " << major << "." << minor << "\n";
+  std::cout << "NVRTC " << file_.version / 1000 << "." << file_.version / 10 % 100 << "\n";
   for (const char* architecture : {"sm_80", "sm_90"}) {
-    const Compiled compiled = compile(kKernel, architecture);
-    ASSERT_EQ(compiled.result, 0) << compiled.log;
+    cuda::Compiled compiled;
+    const Status status = compile(kKernel, architecture, compiled);
+    ASSERT_TRUE(status.ok()) << status.sentence;
     EXPECT_EQ(compiled.log, "");
-    EXPECT_EQ(compiled.cubin.substr(0, 4), "\177ELF");
-    EXPECT_NE(compiled.cubin.find("core_test"), std::string::npos);
+    const std::string cubin(reinterpret_cast<const char*>(compiled.cubin.data()),
+                            compiled.cubin.size());
+    EXPECT_EQ(cubin.substr(0, 4), "\177ELF");
+    EXPECT_NE(cubin.find("core_test"), std::string::npos);
   }
 }
 
 // Each header includes what it needs.
 TEST_F(NvrtcTest, CompilesEachHeaderAlone) {
-  for (const std::string& name : headers_.names) {
-    const Compiled compiled = compile("#include \"" + name + "\"\n", "sm_80");
-    EXPECT_EQ(compiled.result, 0) << name << ": " << compiled.log;
-    EXPECT_EQ(compiled.log, "") << name;
+  int headers = 0;
+  for (const cuda::Source& source : cuda::embedded_sources()) {
+    if (std::strncmp(source.name, "core/", 5) != 0) continue;
+    cuda::Compiled compiled;
+    const std::string include = std::string("#include \"") + source.name + "\"\n";
+    const Status status = compile(include, "sm_80", compiled);
+    EXPECT_TRUE(status.ok()) << status.sentence;
+    EXPECT_EQ(compiled.log, "") << source.name;
+    ++headers;
   }
+  EXPECT_GE(headers, 7);
 }
 
 // The test above would prove nothing if NVRTC took wrong values or spoke of nothing.
 TEST_F(NvrtcTest, RefusesWrongValuesAndWarns) {
   const std::string include = "#include \"core/mask.h\"\nnamespace tilewise::core {\n";
   const std::string wrong = "static_assert(Band{.queries = 2, .keys = 2}.visible(0, 2));\n}\n";
-  EXPECT_NE(compile(include + wrong, "sm_80").result, 0);
-  const Compiled warned = compile(include + "__global__ void k() { int unused; }\n}\n", "sm_80");
-  EXPECT_EQ(warned.result, 0);
-  EXPECT_NE(warned.log.find("unused"), std::string::npos);
+  cuda::Compiled compiled;
+  EXPECT_FALSE(compile(include + wrong, "sm_80", compiled).ok());
+  const std::string unused = "__global__ void k() { int unused; }\n}\n";
+  EXPECT_TRUE(compile(include + unused, "sm_80", compiled).ok());
+  EXPECT_NE(compiled.log.find("unused"), std::string::npos);
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ struct Decoding {
 template <class T>
 Decoding decoding_of(const Problem& p, const Decided& decided) {
   const Kernels<T>& kernels = kernels_for<T>(p, *decided.isa);
-  const bool few = p.operation == TW_FORWARD && is_few(decided.cut, kernels);
+  const bool empty = p.shape.batch == 0 || p.shape.queries == 0;
+  const bool few = p.operation == TW_FORWARD ? !empty && is_few(decided.cut, kernels) : decided.few;
   return {few, few && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
                        is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};
 }
@@ -139,6 +140,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 extern const Backend kBackend;
 const Backend kBackend{
     .name = "cpu",
+    .device = TW_CPU,
     .summary = "tiles with queries side by side in vectors: every feature, any processor",
     .accepts = accepts,
     .plan = plan,

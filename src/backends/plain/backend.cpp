@@ -90,6 +90,7 @@ Status run(const Asked& asked, const Plan&, const Resources& resources) {
 extern const Backend kBackend;
 const Backend kBackend{
     .name = "plain",
+    .device = TW_CPU,
     .summary = "the tiled algorithm in its simplest form: every feature, any machine",
     .accepts = accepts,
     .plan = plan,

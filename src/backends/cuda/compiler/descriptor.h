@@ -1,0 +1,37 @@
+// An open file or folder that closes itself, and whole reads and writes of one.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace tilewise::cuda {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int number = -1) : number_(number) {}
+  Descriptor(Descriptor&& from) noexcept : number_(from.number_) { from.number_ = -1; }
+  Descriptor& operator=(Descriptor&& from) noexcept;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { close(); }
+
+  bool open() const { return number_ >= 0; }
+  int number() const { return number_; }
+
+  // False when what was written may not have reached the file.
+  bool close();
+
+  bool read_all(std::size_t bytes, std::vector<std::byte>& into) const;
+  bool write_all(std::span<const std::byte> bytes) const;
+
+ private:
+  int number_;
+};
+
+// Writes `name` in a folder so that others see all of it or nothing: under a name of this process
+// alone, then renamed. Leaves nothing behind when that fails.
+bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes);
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,112 @@
+#include "backends/cuda/compiler/disk_cache.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace tilewise::cuda {
+namespace {
+
+constexpr off_t kLargestFile = off_t{64} << 20;
+constexpr const char* kSuffix = ".cubin";
+
+// Makes what is missing of a path, for this user alone, as the XDG rules say.
+void make_folders(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    mkdir(path.substr(0, at).c_str(), 0700);
+  }
+}
+
+std::string name_of(const Digest& key) {
+  return hexadecimal(key) + kSuffix;
+}
+
+// A file that another user could not have put or changed here. A FIFO would make the opening wait.
+bool own_file(int descriptor, off_t& bytes) {
+  struct stat about {};
+  if (fstat(descriptor, &about) != 0) return false;
+  bytes = about.st_size;
+  return S_ISREG(about.st_mode) && about.st_uid == geteuid() && (about.st_mode & 022) == 0 &&
+         bytes > 0 && bytes <= kLargestFile;
+}
+
+}  // namespace
+
+DiskCache::DiskCache(const std::string& folder) {
+  std::string path = folder;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const std::size_t slash = path.rfind('/');
+  if (path.empty()) {
+    why_not_ = "There is no folder for it: TILEWISE_CACHE is empty, or there is no home.";
+    return;
+  }
+  if (!path.starts_with('/')) {
+    why_not_ = "TILEWISE_CACHE is " + path + "; it has to be a path that begins with a slash.";
+    return;
+  }
+  const std::string parent = path.substr(0, slash + 1), name = path.substr(slash + 1);
+  make_folders(parent);
+  // The parents may be links of the user's own; what is opened in the end is checked.
+  const Descriptor above(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!above.open()) {
+    why_not_ = parent + " cannot be opened: " + std::strerror(errno) + ".";
+    return;
+  }
+  open_own(above.number(), path, name);
+}
+
+void DiskCache::open_own(int parent, const std::string& path, const std::string& name) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  mkdirat(parent, name.c_str(), 0700);
+  Descriptor folder(openat(parent, name.c_str(), kFlags));
+  struct stat about {};
+  if (!folder.open())
+    why_not_ = path + " cannot be opened as a folder: " + std::strerror(errno) + ".";
+  else if (fstat(folder.number(), &about) != 0)
+    why_not_ = path + " cannot be looked at: " + std::strerror(errno) + ".";
+  else if (about.st_uid != geteuid())
+    why_not_ = path + " belongs to another user.";
+  else if ((about.st_mode & 077) != 0)
+    why_not_ = path + " is open to other users: chmod 700 closes it to them.";
+  else
+    folder_ = std::move(folder);
+}
+
+bool DiskCache::load(const Digest& key, Cubin& out) const {
+  if (!usable()) return false;
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  const Descriptor file(openat(folder_.number(), name_of(key).c_str(), kFlags));
+  off_t bytes = 0;
+  std::vector<std::byte> sealed;
+  if (!file.open() || !own_file(file.number(), bytes) ||
+      !file.read_all(static_cast<std::size_t>(bytes), sealed) || !unseal(sealed, key, out))
+    return false;
+  out.from = From::kCache;
+  return true;
+}
+
+bool DiskCache::store(const Digest& key, const Cubin& cubin) const {
+  return usable() && write_file(folder_.number(), name_of(key), seal(cubin, key));
+}
+
+int DiskCache::clear() const {
+  if (!usable()) return 0;
+  // The stream takes a descriptor of its own, with a place of its own in the folder.
+  DIR* listing = fdopendir(openat(folder_.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!listing) return 0;
+  int removed = 0;
+  while (const dirent* entry = readdir(listing)) {
+    const std::string name = entry->d_name;
+    if (!name.ends_with(kSuffix) && !name.starts_with(".new-")) continue;
+    removed += unlinkat(folder_.number(), name.c_str(), 0) == 0;
+  }
+  closedir(listing);
+  return removed;
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,110 @@
+#include "backends/cuda/compiler/find.h"
+
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "backends/cuda/compiler/disk_cache.h"
+#include "backends/cuda/compiler/dump.h"
+#include "backends/cuda/compiler/pack.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// One search: what is wanted, and how it is made.
+struct Search {
+  const Surroundings& around;
+  Program program;
+  std::string arch;
+
+  Status compile(const Nvrtc& nvrtc, Cubin& out) const;
+  Status try_one(NvrtcFile& file, const DiskCache& cache, Cubin& out, bool& is_usable) const;
+  Status ask_nvrtc(int driver_version, Cubin& out) const;
+};
+
+Status Search::compile(const Nvrtc& nvrtc, Cubin& out) const {
+  Compiled compiled;
+  const Status status = around.dump.empty()
+                            ? nvrtc.compile(program, embedded_sources(), compiled)
+                            : compile_in(around.dump, nvrtc, program, arch, compiled);
+  if (!status.ok()) return status;
+  out.bytes = std::move(compiled.cubin);
+  out.is_ptx = false;
+  out.from = From::kNvrtc;
+  out.resources = compiled.resources;
+  out.seconds = compiled.seconds;
+  return {};
+}
+
+// Looks into the cache before 100 MB are opened, where the version is known without that.
+Status Search::try_one(NvrtcFile& file, const DiskCache& cache, Cubin& out, bool& is_usable) const {
+  is_usable = true;
+  const bool looked = file.exact;
+  if (looked && cache.load(key_of(program, file), out)) return {};
+  Nvrtc nvrtc;
+  const int version = file.version;
+  const Status opened = Nvrtc::open(file, nvrtc);
+  is_usable = opened.ok();
+  if (!opened.ok()) return opened;
+  const Digest key = key_of(program, file);
+  if ((!looked || version != file.version) && cache.load(key, out)) return {};
+  const Status status = compile(nvrtc, out);
+  if (status.ok()) cache.store(key, out);
+  return status;
+}
+
+// A library that cannot be opened gives way to the next.
+Status Search::ask_nvrtc(int driver_version, Cubin& out) const {
+  std::vector<NvrtcFile> files;
+  const Status found = find_nvrtc(around, driver_version, files);
+  if (!found.ok()) return found;
+  const DiskCache cache(around.dump.empty() ? around.cache : "");
+  Status first;
+  for (NvrtcFile& file : files) {
+    bool is_usable = false;
+    const Status status = try_one(file, cache, out, is_usable);
+    if (is_usable) return status;
+    if (first.ok()) first = status;
+  }
+  return first;
+}
+
+Status find_anywhere(const Variant& variant, const Target& target, const Surroundings& around,
+                     Cubin& out) {
+  const Pack pack(around.pack);
+  if (around.dump.empty() && pack.find(variant, target, Form::kCubin, out)) return {};
+  const Search search{around, program_of(variant, target), architecture(target, Form::kCubin)};
+  const Status status = search.ask_nvrtc(target.driver_version, out);
+  if (status.ok() || pack.find(variant, target, Form::kPtx, out)) return {};
+  return failed("The library holds no kernel %s for %s. %s", variant.name, search.arch.c_str(),
+                status.sentence);
+}
+
+}  // namespace
+
+Status find_cubin(const Variant& variant, const Target& target, const Surroundings& around,
+                  Cubin& out) {
+  try {
+    return find_anywhere(variant, target, around, out);
+  } catch (const std::exception& error) {
+    return failed("There is no memory to find or compile the kernel %s (%s).", variant.name,
+                  error.what());
+  }
+}
+
+Status find_cubin(const Variant& variant, const Target& target, Cubin& out) {
+  return find_cubin(variant, target, surroundings(), out);
+}
+
+Status describe_nvrtc(const Surroundings& around, int driver_version, std::string& text) {
+  std::vector<NvrtcFile> files;
+  const Status status = find_nvrtc(around, driver_version, files);
+  if (!status.ok()) return status;
+  const NvrtcFile& file = files.front();
+  text = std::to_string(file.version / 1000);
+  if (file.exact) text += "." + std::to_string(file.version / 10 % 100);
+  text += " (" + file.path + ")";
+  return {};
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,173 @@
+#include "backends/cuda/compiler/nvrtc_search.h"
+
+#include <dlfcn.h>
+#include <glob.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+
+namespace tilewise::cuda {
+namespace {
+
+constexpr int kOldestMajor = 12;  // that compiles C++20
+
+std::vector<std::string> matches(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  globfree(&found);
+  return paths;
+}
+
+std::string folder_of(const std::string& path) {
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+// The path that no link hides; empty when nothing is there.
+std::string real_path(const std::string& path) {
+  char* real = realpath(path.c_str(), nullptr);
+  std::string result = real ? real : "";
+  std::free(real);
+  return result;
+}
+
+// 12080 of "…/libnvrtc.so.12.8.93" and of "…/libnvrtc-builtins.so.12.8", 12000 of ".so.12".
+int version_in(const std::string& path, bool& exact) {
+  const std::size_t at = path.rfind(".so.");
+  int major = 0, minor = 0;
+  const int read =
+      at == std::string::npos ? 0 : std::sscanf(path.c_str() + at, ".so.%d.%d", &major, &minor);
+  exact = read == 2;
+  return major * 1000 + minor * 10;
+}
+
+// NVRTC's own name gives its major; that of the second library beside it the minor as well.
+void read_version(NvrtcFile& file) {
+  const std::string real = real_path(file.path);
+  file.version = version_in(real, file.exact);
+  const int major = file.version / 1000;
+  int newest = 0;
+  for (const std::string& folder : {folder_of(real), folder_of(file.path)}) {
+    for (const std::string& path : matches(folder + "libnvrtc-builtins.so.*.*")) {
+      bool exact = false;
+      const int version = version_in(path, exact);
+      if (!exact || (major != 0 && version / 1000 != major) || version <= newest) continue;
+      if (file.exact && version != file.version) continue;
+      newest = version;
+      file.builtins = path;
+    }
+  }
+  if (newest == 0) return;
+  file.version = newest;
+  file.exact = true;
+}
+
+bool describe_file(const std::string& path, NvrtcFile& file) {
+  struct stat about {};
+  if (stat(path.c_str(), &about) != 0 || !S_ISREG(about.st_mode)) return false;
+  file.path = path;
+  file.bytes = about.st_size;
+  read_version(file);
+  return true;
+}
+
+bool fits(const NvrtcFile& file, int driver_version) {
+  return file.version / 1000 <= driver_version / 1000;
+}
+
+const char* package_for(int driver_version) {
+  return driver_version >= 13000 ? "nvidia-cuda-nvrtc" : "nvidia-cuda-nvrtc-cu12";
+}
+
+Status too_new(const NvrtcFile& file, int driver_version) {
+  return failed(
+      "NVRTC %d.%d (%s) is newer than the driver, which is of CUDA %d.%d and cannot load what it "
+      "compiles: install an older one (pip install %s) or a newer driver.",
+      file.version / 1000, file.version / 10 % 100, file.path.c_str(), driver_version / 1000,
+      driver_version / 10 % 100, package_for(driver_version));
+}
+
+Status the_named_one(const std::string& path, int driver_version, std::vector<NvrtcFile>& found) {
+  NvrtcFile file;
+  file.path = path;
+  if (path.find('/') == std::string::npos)
+    file.version = version_in(path, file.exact);
+  else if (!describe_file(path, file))
+    return failed(
+        "TILEWISE_NVRTC names %s, which is no file: give it the path of a libnvrtc.so, or "
+        "unset it to have NVRTC searched.",
+        path.c_str());
+  if (!fits(file, driver_version)) return too_new(file, driver_version);
+  found.push_back(file);
+  return {};
+}
+
+// Of several links to one library the first found stands for all.
+void add(const std::string& path, std::vector<NvrtcFile>& found) {
+  if (access(path.c_str(), F_OK) != 0) return;
+  const std::string real = real_path(path);
+  for (const NvrtcFile& other : found)
+    if (real_path(other.path) == real) return;
+  NvrtcFile file;
+  if (describe_file(path, file) && file.version / 1000 >= kOldestMajor) found.push_back(file);
+}
+
+// By name: to list a folder of a distribution takes milliseconds.
+void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
+  for (int major = kOldestMajor; major < kOldestMajor + 8; ++major)
+    add(folder + "/libnvrtc.so." + std::to_string(major), found);
+  // Torch's wheels put eight digits of a hash into the name; NVRTC's second library has a word of
+  // eight letters there.
+  if (!folder.ends_with("/torch/lib")) return;
+  for (const std::string& path : matches(folder + "/libnvrtc-????????.so.1[2-9]*"))
+    if (path.find("libnvrtc-builtins") == std::string::npos) add(path, found);
+}
+
+// Where nothing else is known. Opening it is the only way to learn whether it is there.
+void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
+  for (int major = driver_version / 1000; major >= kOldestMajor; --major) {
+    NvrtcFile file;
+    file.path = "libnvrtc.so." + std::to_string(major);
+    file.version = major * 1000;
+    if (!dlopen(file.path.c_str(), RTLD_NOW | RTLD_LOCAL)) continue;
+    found.push_back(file);
+    return;
+  }
+}
+
+std::string listed(const std::vector<std::string>& places) {
+  std::string text;
+  for (const std::string& place : places) text += (text.empty() ? "" : ", ") + place;
+  return text;
+}
+
+}  // namespace
+
+Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found) {
+  found.clear();
+  if (!around.nvrtc.empty()) return the_named_one(around.nvrtc, driver_version, found);
+  for (const std::string& place : around.places)
+    for (const std::string& folder : matches(place)) add_from(folder, found);
+  std::stable_sort(found.begin(), found.end(),
+                   [](const NvrtcFile& a, const NvrtcFile& b) { return a.version > b.version; });
+  const auto first = std::find_if(found.begin(), found.end(), [&](const NvrtcFile& file) {
+    return fits(file, driver_version);
+  });
+  const NvrtcFile newer = first == found.begin() ? NvrtcFile() : *std::prev(first);
+  found.erase(found.begin(), first);
+  if (found.empty() && around.by_name) add_by_name(driver_version, found);
+  if (!found.empty()) return {};
+  if (!newer.path.empty()) return too_new(newer, driver_version);
+  return failed(
+      "NVRTC, the GPU's run-time compiler, was not found: pip install %s, or set TILEWISE_NVRTC to "
+      "the path of a libnvrtc.so. Searched: %s%s.",
+      package_for(driver_version), around.by_name ? "where the loader looks, " : "",
+      listed(around.places).c_str());
+}
+
+}  // namespace tilewise::cuda

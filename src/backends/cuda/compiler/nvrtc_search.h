@@ -1,0 +1,25 @@
+// Finds the NVRTC libraries of this machine, without opening them as long as files can be seen: one
+// has 100 MB.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backends/cuda/compiler/surroundings.h"
+#include "problem/status.h"
+
+namespace tilewise::cuda {
+
+struct NvrtcFile {
+  std::string path;      // or a bare name, for the loader to find
+  std::string builtins;  // the library that NVRTC opens when it compiles; empty: not found
+  int version = 0;       // 12080 is 12.8
+  bool exact = false;    // else the version is that of the major alone
+  long long bytes = 0;   // tells two releases of one version apart
+};
+
+// Those that a driver of this version can work with, the best first. The driver loads a cubin of
+// its own major or an older one, whatever the minor.
+Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found);
+
+}  // namespace tilewise::cuda

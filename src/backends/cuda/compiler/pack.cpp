@@ -1,0 +1,107 @@
+#include "backends/cuda/compiler/pack.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "backends/cuda/compiler/squeeze.h"
+
+namespace tilewise::cuda {
+namespace {
+
+constexpr char kMagic[16] = "tilewise pack 1";
+
+struct PackHead {
+  char magic[16];
+  Digest digest;  // of the rest of the head and of the index
+  std::uint32_t entries;
+  std::int32_t nvrtc_version;
+  std::uint64_t bytes;  // of the whole pack
+};
+static_assert(sizeof(PackHead) == 64 && sizeof(PackEntry) == 120);
+
+constexpr std::size_t kHashed = offsetof(PackHead, entries);
+
+Digest digest_of(const std::byte* pack, std::size_t entries) {
+  const std::size_t end = sizeof(PackHead) + entries * sizeof(PackEntry);
+  return Sha256().add(pack + kHashed, end - kHashed).digest();
+}
+
+// Does the entry run on the target?
+bool runs_on(const PackEntry& entry, const Target& target) {
+  if (entry.arch_specific || target.arch_specific)
+    return entry.arch_specific && target.arch_specific && entry.major == target.major &&
+           entry.minor == target.minor;
+  if (entry.is_ptx) return entry.major * 10 + entry.minor <= target.major * 10 + target.minor;
+  return entry.major == target.major && entry.minor <= target.minor;
+}
+
+// Can the driver load what this NVRTC made? PTX must not be newer than the driver at all.
+bool loads(const PackEntry& entry, int nvrtc_version, int driver_version) {
+  return entry.is_ptx ? nvrtc_version <= driver_version
+                      : nvrtc_version / 1000 <= driver_version / 1000;
+}
+
+}  // namespace
+
+std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_version) {
+  std::vector<std::byte> pack(sizeof(PackHead) + items.size() * sizeof(PackEntry));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto& [variant, target, cubin] = items[i];
+    const Form form = cubin.is_ptx ? Form::kPtx : Form::kCubin;
+    const auto sealed = seal(cubin, key_of(program_of(*variant, target, form)));
+    PackEntry entry{};
+    std::snprintf(entry.name, sizeof entry.name, "%s", variant->name);
+    entry.major = target.major, entry.minor = target.minor;
+    entry.arch_specific = target.arch_specific, entry.is_ptx = cubin.is_ptx;
+    const auto squeezed = squeeze(sealed);
+    entry.offset = pack.size(), entry.bytes = squeezed.size(), entry.sealed_bytes = sealed.size();
+    std::memcpy(pack.data() + sizeof(PackHead) + i * sizeof entry, &entry, sizeof entry);
+    pack.insert(pack.end(), squeezed.begin(), squeezed.end());
+  }
+  PackHead head{};
+  std::memcpy(head.magic, kMagic, sizeof kMagic);
+  head.entries = static_cast<std::uint32_t>(items.size());
+  head.nvrtc_version = nvrtc_version;
+  head.bytes = pack.size();
+  std::memcpy(pack.data(), &head, sizeof head);
+  const Digest digest = digest_of(pack.data(), items.size());
+  std::memcpy(pack.data() + offsetof(PackHead, digest), digest.data(), digest.size());
+  return pack;
+}
+
+Pack::Pack(std::span<const std::byte> bytes) : bytes_(bytes) {
+  PackHead head;
+  if (bytes.size() < sizeof head) return;
+  std::memcpy(&head, bytes.data(), sizeof head);
+  if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0 || head.bytes != bytes.size()) return;
+  if (head.entries > (bytes.size() - sizeof head) / sizeof(PackEntry)) return;
+  if (head.digest != digest_of(bytes.data(), head.entries)) return;
+  nvrtc_version_ = head.nvrtc_version;
+  entries_.resize(head.entries);
+  if (head.entries > 0)
+    std::memcpy(entries_.data(), bytes.data() + sizeof head, head.entries * sizeof(PackEntry));
+}
+
+bool Pack::take(const Variant& variant, const PackEntry& entry, Cubin& out) const {
+  if (entry.offset > bytes_.size() || entry.bytes > bytes_.size() - entry.offset) return false;
+  std::vector<std::byte> sealed;
+  if (!expand(bytes_.subspan(entry.offset, entry.bytes), entry.sealed_bytes, sealed)) return false;
+  const Form form = entry.is_ptx ? Form::kPtx : Form::kCubin;
+  if (!unseal(sealed, key_of(program_of(variant, entry.target(), form)), out)) return false;
+  out.from = From::kPack;
+  return true;
+}
+
+bool Pack::find(const Variant& variant, const Target& target, Form form, Cubin& out) const {
+  const PackEntry* best = nullptr;
+  for (const PackEntry& entry : entries_) {
+    if (std::strncmp(entry.name, variant.name, sizeof entry.name) != 0) continue;
+    if ((entry.is_ptx != 0) != (form == Form::kPtx) || !runs_on(entry, target)) continue;
+    if (!loads(entry, nvrtc_version_, target.driver_version)) continue;
+    const auto age = [](const PackEntry& of) { return of.major * 10 + of.minor; };
+    if (!best || age(entry) > age(*best)) best = &entry;
+  }
+  return best && take(variant, *best, out);
+}
+
+}  // namespace tilewise::cuda

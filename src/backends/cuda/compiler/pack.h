@@ -1,0 +1,64 @@
+// Cubins made ahead of time, on a machine that needs no GPU, and built into the library: an index,
+// then the cubins, each sealed by itself and squeezed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/compiler/program.h"
+#include "backends/cuda/compiler/sealed.h"
+
+namespace tilewise::cuda {
+
+// What the pack holds each variant for. PTX is for whatever GPU comes later.
+inline constexpr Target kPackedTargets[] = {
+    {.major = 8}, {.major = 9}, {.major = 10}, {.major = 12}};
+inline constexpr Target kPackedPtx{.major = 8};
+
+struct PackEntry {
+  char name[80];  // of the variant
+  std::int32_t major, minor, arch_specific, is_ptx;
+  std::uint64_t offset, bytes;  // of its cubin in the pack
+  std::uint64_t sealed_bytes;   // of the same when it is expanded
+
+  Target target() const {
+    return {.major = major, .minor = minor, .arch_specific = arch_specific != 0};
+  }
+};
+
+// One that goes into a pack.
+struct Packed {
+  const Variant* variant = nullptr;
+  Target target;
+  Cubin cubin;
+};
+
+std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_version);
+
+// Looks into a pack. One that is damaged, or of another library, is empty.
+class Pack {
+ public:
+  explicit Pack(std::span<const std::byte> bytes);
+
+  const std::vector<PackEntry>& entries() const { return entries_; }
+  int nvrtc_version() const { return nvrtc_version_; }
+
+  // A cubin that runs on the target: one of its major, and of its minor or an older one. PTX runs
+  // on every later GPU, once its driver has compiled it.
+  bool find(const Variant& variant, const Target& target, Form form, Cubin& out) const;
+
+ private:
+  bool take(const Variant& variant, const PackEntry& entry, Cubin& out) const;
+
+  std::span<const std::byte> bytes_;
+  std::vector<PackEntry> entries_;
+  int nvrtc_version_ = 0;
+};
+
+// Empty when the library was built without one.
+std::span<const std::byte> built_in_pack();
+
+}  // namespace tilewise::cuda

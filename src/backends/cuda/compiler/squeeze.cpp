@@ -1,0 +1,118 @@
+#include "backends/cuda/compiler/squeeze.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+namespace tilewise::cuda {
+namespace {
+
+// Squeezed bytes are steps, each: how many bytes are given as they are; those bytes; how many are
+// repeated; from how far back. The last step ends where no byte is left. Numbers have seven bits a
+// byte, the low ones first, and a set eighth bit where more follow.
+constexpr std::size_t kShortest = 4;  // repetition; a shorter one takes as much as it saves
+constexpr int kTries = 64;            // places looked at for the longest repetition
+constexpr std::size_t kHeads = 1U << 14;
+
+void put_number(std::size_t number, std::vector<std::byte>& out) {
+  for (; number >= 128; number >>= 7) out.push_back(static_cast<std::byte>(number | 128));
+  out.push_back(static_cast<std::byte>(number));
+}
+
+bool take_number(std::span<const std::byte>& from, std::size_t& number) {
+  number = 0;
+  for (int shift = 0; shift < 35 && !from.empty(); shift += 7) {
+    const auto byte = static_cast<std::size_t>(from.front());
+    from = from.subspan(1);
+    number |= (byte & 127) << shift;
+    if (byte < 128) return true;
+  }
+  return false;
+}
+
+struct Repetition {
+  std::size_t bytes = 0, back = 0;
+};
+
+// The places of each four bytes, the latest first.
+class Places {
+ public:
+  explicit Places(std::span<const std::byte> plain)
+      : plain_(plain), heads_(kHeads, kNone), before_(plain.size(), kNone) {}
+
+  Repetition longest(std::size_t at) const {
+    Repetition best;
+    std::uint32_t place = at + kShortest <= plain_.size() ? heads_[head(at)] : kNone;
+    for (int tries = 0; place != kNone && tries < kTries; ++tries, place = before_[place]) {
+      const auto end = std::mismatch(plain_.begin() + static_cast<std::ptrdiff_t>(at), plain_.end(),
+                                     plain_.begin() + static_cast<std::ptrdiff_t>(place));
+      const auto bytes = static_cast<std::size_t>(end.first - plain_.begin()) - at;
+      if (bytes >= kShortest && bytes > best.bytes) best = {bytes, at - place};
+    }
+    return best;
+  }
+
+  void add(std::size_t at) {
+    if (at + kShortest > plain_.size()) return;
+    std::uint32_t& latest = heads_[head(at)];
+    before_[at] = latest;
+    latest = static_cast<std::uint32_t>(at);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = 0xffffffff;
+
+  std::size_t head(std::size_t at) const {
+    std::uint32_t word = 0;
+    std::memcpy(&word, plain_.data() + at, sizeof word);
+    return (word * 2654435761U) >> 18;
+  }
+
+  std::span<const std::byte> plain_;
+  std::vector<std::uint32_t> heads_, before_;
+};
+
+}  // namespace
+
+std::vector<std::byte> squeeze(std::span<const std::byte> plain) {
+  std::vector<std::byte> out;
+  Places places(plain);
+  std::size_t given = 0;  // up to here all is said
+  for (std::size_t at = 0; at < plain.size();) {
+    const Repetition found = places.longest(at);
+    if (found.bytes == 0) {
+      places.add(at++);
+      continue;
+    }
+    const auto literal = plain.subspan(given, at - given);
+    put_number(literal.size(), out);
+    out.insert(out.end(), literal.begin(), literal.end());
+    put_number(found.bytes, out);
+    put_number(found.back, out);
+    for (const std::size_t end = at + found.bytes; at < end; ++at) places.add(at);
+    given = at;
+  }
+  put_number(plain.size() - given, out);
+  out.insert(out.end(), plain.begin() + static_cast<std::ptrdiff_t>(given), plain.end());
+  return out;
+}
+
+bool expand(std::span<const std::byte> squeezed, std::size_t bytes, std::vector<std::byte>& out) {
+  out.clear();
+  out.reserve(std::min(bytes, squeezed.size() * 8));
+  for (;;) {
+    std::size_t literal = 0, repeated = 0, back = 0;
+    if (!take_number(squeezed, literal) || literal > squeezed.size()) return false;
+    if (literal > bytes - out.size()) return false;
+    out.insert(out.end(), squeezed.begin(),
+               squeezed.begin() + static_cast<std::ptrdiff_t>(literal));
+    squeezed = squeezed.subspan(literal);
+    if (squeezed.empty()) return out.size() == bytes;
+    if (!take_number(squeezed, repeated) || !take_number(squeezed, back)) return false;
+    if (back == 0 || back > out.size() || repeated > bytes - out.size()) return false;
+    // Byte by byte: a repetition may reach into itself.
+    for (std::size_t i = 0; i < repeated; ++i) out.push_back(out[out.size() - back]);
+  }
+}
+
+}  // namespace tilewise::cuda

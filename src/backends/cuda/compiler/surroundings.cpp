@@ -1,0 +1,110 @@
+#include "backends/cuda/compiler/surroundings.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "backends/cuda/compiler/pack.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// Of a program that runs with more rights than its user, the user may not choose the libraries.
+std::string variable(const char* name) {
+  const char* value = secure_getenv(name);
+  return value ? value : "";
+}
+
+bool absolute(const std::string& path) {
+  return path.starts_with('/');
+}
+
+// Where Python packages lie below `folder`: nvidia-cuda-nvrtc-cu12, nvidia-cuda-nvrtc, and what an
+// older torch brings along.
+void add_packages(const std::string& folder, std::vector<std::string>& places) {
+  for (const char* package : {"/nvidia/cuda_nvrtc/lib", "/nvidia/cu1[2-9]/lib", "/torch/lib"})
+    places.push_back(folder + package);
+}
+
+// The absolute ones of a list with colons between.
+std::vector<std::string> folders_of(const std::string& list) {
+  std::vector<std::string> folders;
+  for (std::size_t begin = 0; begin < list.size();) {
+    const std::size_t end = std::min(list.find(':', begin), list.size());
+    const std::string folder = list.substr(begin, end - begin);
+    begin = end + 1;
+    if (absolute(folder)) folders.push_back(folder);
+  }
+  return folders;
+}
+
+// A toolkit's `stubs`, which can compile nothing, lie deeper than this looks.
+void add_toolkit(const std::string& folder, std::vector<std::string>& places) {
+  places.push_back(folder + "/lib64");
+  places.push_back(folder + "/targets/*/lib");
+}
+
+std::vector<std::string> places_of_nvrtc() {
+  std::vector<std::string> places;
+  // Folders of NVRTC itself, or of Python packages.
+  for (const std::string& folder : folders_of(variable("TILEWISE_NVRTC_PATH"))) {
+    places.push_back(folder);
+    add_packages(folder, places);
+  }
+  const std::string home = variable("HOME"), conda = variable("CONDA_PREFIX");
+  for (const std::string& root :
+       {variable("VIRTUAL_ENV"), conda, home.empty() ? home : home + "/.local",
+        std::string("/usr/local"), std::string("/usr")}) {
+    if (absolute(root)) add_packages(root + "/lib/python3*/*-packages", places);
+  }
+  if (absolute(conda)) {
+    places.push_back(conda + "/lib");
+    places.push_back(conda + "/targets/*/lib");
+  }
+  for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
+    if (const std::string toolkit = variable(name); absolute(toolkit)) add_toolkit(toolkit, places);
+  add_toolkit("/usr/local/cuda", places);
+  add_toolkit("/usr/local/cuda-1[2-9]*", places);
+  for (const std::string& folder : folders_of(variable("LD_LIBRARY_PATH")))
+    places.push_back(folder);
+  for (const char* folder : {"/usr/lib/*-linux-gnu", "/usr/lib64"}) places.emplace_back(folder);
+  return places;
+}
+
+bool below_shared_folder(const std::string& path) {
+  for (const char* shared : {"/tmp/", "/var/tmp/", "/dev/shm/"})
+    if ((path + '/').starts_with(shared)) return true;
+  return false;
+}
+
+// What the user names, be it nothing; else a folder of the user's, but none that everybody writes
+// to, which a home may be in a container.
+std::string cache_folder() {
+  if (const char* named = secure_getenv("TILEWISE_CACHE")) return named;
+  std::string folder = variable("XDG_CACHE_HOME");
+  if (!absolute(folder)) {
+    folder = variable("HOME");
+    if (!absolute(folder)) return "";
+    folder += "/.cache";
+  }
+  return below_shared_folder(folder) ? "" : folder + "/tilewise";
+}
+
+}  // namespace
+
+Surroundings surroundings_of_environment() {
+  Surroundings read;
+  read.nvrtc = variable("TILEWISE_NVRTC");
+  read.places = places_of_nvrtc();
+  read.cache = cache_folder();
+  read.dump = variable("TILEWISE_DUMP");
+  read.pack = built_in_pack();
+  return read;
+}
+
+// Never destroyed: another thread may still call while the process ends.
+const Surroundings& surroundings() {
+  static const Surroundings& kept = *new Surroundings(surroundings_of_environment());
+  return kept;
+}
+
+}  // namespace tilewise::cuda

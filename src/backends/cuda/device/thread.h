@@ -1,0 +1,123 @@
+// Words for threads: who is running, and waiting for each other. Each has a body for the device and
+// one for the host, where tests run kernels without a GPU.
+#pragma once
+
+#include "core/softmax.h"
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define TW_DEVICE __device__ inline
+#define TW_UNROLL _Pragma("unroll")
+#define TW_UNROLL_4 _Pragma("unroll 4")
+#define TW_ROLLED _Pragma("unroll 1")
+#define TW_ON_DEVICE 1
+#else
+#include "backends/cuda/device/emulated.h"
+#define TW_DEVICE inline
+#define TW_UNROLL
+#define TW_UNROLL_4
+#define TW_ROLLED
+#endif
+
+namespace tilewise::cuda {
+
+using core::int32;
+using core::int64;
+using core::uint16;
+using core::uint32;
+using core::uint64;
+using core::uint8;
+
+inline constexpr int32 kWarp = 32;  // threads that share an instruction
+
+// Of this thread in its block, which has one dimension.
+TW_DEVICE int32 thread_index() {
+#if defined(TW_ON_DEVICE)
+  return static_cast<int32>(threadIdx.x);
+#else
+  return emulated::thread_index();
+#endif
+}
+
+TW_DEVICE int32 lane_index() {
+  return thread_index() % kWarp;
+}
+
+TW_DEVICE int32 warp_index() {
+  return thread_index() / kWarp;
+}
+
+// Of this block in its grid, which has one dimension.
+TW_DEVICE int64 block_index() {
+#if defined(TW_ON_DEVICE)
+  return blockIdx.x;
+#else
+  return emulated::block_index();
+#endif
+}
+
+TW_DEVICE int64 block_count() {
+#if defined(TW_ON_DEVICE)
+  return gridDim.x;
+#else
+  return emulated::block_count();
+#endif
+}
+
+// Returns when every thread of the block has come here. What they wrote before, to shared or global
+// memory, all of them see afterwards.
+TW_DEVICE void block_barrier() {
+#if defined(TW_ON_DEVICE)
+  __syncthreads();
+#else
+  emulated::block_barrier();
+#endif
+}
+
+// The same for the threads of a warp.
+TW_DEVICE void warp_barrier() {
+#if defined(TW_ON_DEVICE)
+  __syncwarp();
+#else
+  emulated::exchange(0, 0);
+#endif
+}
+
+// What the lane whose index differs by `bits` brought. All lanes of the warp take part.
+template <class T>
+TW_DEVICE T shuffle(T brought, int32 bits) {
+#if defined(TW_ON_DEVICE)
+  return __shfl_xor_sync(0xFFFFFFFFu, brought, bits);
+#else
+  using Bits = decltype([] {
+    if constexpr (sizeof(T) == 4) return uint32{};
+    if constexpr (sizeof(T) == 8) return uint64{};
+  }());
+  const uint64 found = emulated::exchange(__builtin_bit_cast(Bits, brought), lane_index() ^ bits);
+  return __builtin_bit_cast(T, static_cast<Bits>(found));
+#endif
+}
+
+// Of what all lanes brought; the same bits in each of them.
+template <class T>
+TW_DEVICE T warp_sum(T number) {
+  TW_UNROLL
+  for (int32 bits = kWarp / 2; bits > 0; bits /= 2) number += shuffle(number, bits);
+  return number;
+}
+
+// A NaN wins, as in core.
+template <class T>
+TW_DEVICE T warp_max(T number) {
+  TW_UNROLL
+  for (int32 bits = kWarp / 2; bits > 0; bits /= 2)
+    number = core::running_max(number, shuffle(number, bits));
+  return number;
+}
+
+// Calls body(task) for this block's share of `count` tasks, whatever the size of the grid.
+template <class Body>
+TW_DEVICE void for_each_task(int64 count, const Body& body) {
+  for (int64 task = block_index(); task < count; task += block_count()) body(task);
+}
+
+}  // namespace tilewise::cuda

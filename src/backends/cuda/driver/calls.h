@@ -1,0 +1,93 @@
+// The part of the CUDA driver's interface that this backend uses, in declarations of its own: no
+// CUDA header is needed to build. tests/backends/cuda compares them with cuda.h where there is one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tilewise::cuda {
+
+using Result = int;             // CUresult; 0 is success
+using Ordinal = int;            // CUdevice
+using Address = std::uint64_t;  // CUdeviceptr
+using Context = struct ContextTag*;
+// Also 0 and 1, the legacy default stream, and 2, the calling thread's default stream.
+using Stream = struct StreamTag*;
+using Library = struct LibraryTag*;
+// Belongs to a Library and to no context, so it survives a reset of the device. It may stand
+// wherever a launch takes a Function.
+using Kernel = struct KernelTag*;
+using Function = struct FunctionTag*;  // belongs to one context
+
+enum : Result {
+  kOk = 0,
+  kInvalidValue = 1,
+  kOutOfMemory = 2,
+  kNotInitialized = 3,
+  kStubLibrary = 34,
+  kNoDevice = 100,
+  kInvalidDevice = 101,
+  kInvalidContext = 201,
+  kNoBinaryForGpu = 209,
+  kUnsupportedPtx = 222,
+  kInvalidHandle = 400,
+  kIllegalAddress = 700,
+  kContextDestroyed = 709,
+  kAlreadyRegistered = 712,
+  kLaunchFailed = 719,
+  kDriverMismatch = 803,
+  kCaptureUnsupported = 900,
+  kCaptureInvalidated = 901,
+  kCaptureImplicit = 906,
+  kUnknown = 999
+};
+
+// CUdevice_attribute, CUfunction_attribute, CUpointer_attribute, CUstreamCaptureMode.
+enum : int { kProcessors = 16, kMajor = 75, kMinor = 76, kMostSharedBytes = 97 };
+enum : int { kSharedBytes = 1, kLocalBytes = 3, kRegisters = 4, kDynamicSharedBytes = 8 };
+enum : int { kPointerKind = 2, kPointerDevice = 9 };
+enum : int { kCaptureGlobal = 0, kCaptureThreadLocal = 1, kCaptureRelaxed = 2 };
+enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
+
+// (member, exported name, CUDA version whose form is meant, parameters). The version is never the
+// driver's own: a newer one may give the same name other parameters.
+#define TW_DRIVER_CALLS(CALL)                                                                      \
+  CALL(driver_version, "cuDriverGetVersion", 2020, (int*))                                         \
+  CALL(error_name, "cuGetErrorName", 6000, (Result, const char**))                                 \
+  CALL(device_count, "cuDeviceGetCount", 2000, (int*))                                             \
+  CALL(device_get, "cuDeviceGet", 2000, (Ordinal*, int))                                           \
+  CALL(device_attribute, "cuDeviceGetAttribute", 2000, (int*, int, Ordinal))                       \
+  CALL(device_name, "cuDeviceGetName", 2000, (char*, int, Ordinal))                                \
+  CALL(primary_retain, "cuDevicePrimaryCtxRetain", 7000, (Context*, Ordinal))                      \
+  CALL(context_current, "cuCtxGetCurrent", 4000, (Context*))                                       \
+  CALL(context_push, "cuCtxPushCurrent", 4000, (Context))                                          \
+  CALL(context_pop, "cuCtxPopCurrent", 4000, (Context*))                                           \
+  CALL(context_id, "cuCtxGetId", 12000, (Context, unsigned long long*))                            \
+  CALL(stream_context, "cuStreamGetCtx", 9020, (Stream, Context*))                                 \
+  CALL(stream_capturing, "cuStreamIsCapturing", 10000, (Stream, int*))                             \
+  CALL(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", 10010, (int*))                  \
+  CALL(library_load, "cuLibraryLoadData", 12000,                                                   \
+       (Library*, const void*, int*, void**, unsigned, int*, void**, unsigned))                    \
+  CALL(library_unload, "cuLibraryUnload", 12000, (Library))                                        \
+  CALL(library_kernel, "cuLibraryGetKernel", 12000, (Kernel*, Library, const char*))               \
+  CALL(kernel_function, "cuKernelGetFunction", 12000, (Function*, Kernel))                         \
+  CALL(kernel_attribute, "cuKernelGetAttribute", 12000, (int*, int, Kernel, Ordinal))              \
+  CALL(kernel_set, "cuKernelSetAttribute", 12000, (int, int, Kernel, Ordinal))                     \
+  CALL(launch, "cuLaunchKernel", 4000,                                                             \
+       (const void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, \
+        void**, void**))                                                                           \
+  CALL(pointer_attributes, "cuPointerGetAttributes", 7000,                                         \
+       (unsigned, const int*, void**, Address))                                                    \
+  CALL(host_register, "cuMemHostRegister", 6050, (void*, std::size_t, unsigned))                   \
+  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))
+
+// NOLINTBEGIN(bugprone-macro-parentheses): a member and its parameters have none.
+struct Calls {
+  int version = 0;  // the driver's: 12040 is 12.4
+#define TW_MEMBER(member, name, since, parameters) Result(*member) parameters = nullptr;
+  TW_DRIVER_CALLS(TW_MEMBER)
+#undef TW_MEMBER
+};
+// NOLINTEND(bugprone-macro-parentheses)
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,158 @@
+#include "backends/cuda/driver/device.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// Loading and registering are refused while any thread captures in the usual mode, and spoil that
+// capture. In this mode they are not, and do not.
+class Relaxed {
+ public:
+  explicit Relaxed(const Calls& calls) : calls_(calls) { calls_.exchange_capture_mode(&mode_); }
+  ~Relaxed() { calls_.exchange_capture_mode(&mode_); }
+  Relaxed(const Relaxed&) = delete;
+  Relaxed& operator=(const Relaxed&) = delete;
+
+ private:
+  const Calls& calls_;
+  int mode_ = kCaptureRelaxed;
+};
+
+constexpr int kOldestArchitecture = 80;
+
+// Kernels may use so much without asking.
+constexpr unsigned kUsualSharedBytes = 48 << 10;
+
+// Handles that stand for a stream of the current context.
+bool follows_context(Stream stream) {
+  return reinterpret_cast<std::uintptr_t>(stream) <= 2;
+}
+
+}  // namespace
+
+Status Device::find(int index, Device*& device) {
+  static Device devices[kMost];
+  device = nullptr;
+  const Calls* calls = nullptr;
+  TW_TRY(open_driver(calls));
+  int count = 0;
+  if (index < 0 || index >= kMost || calls->device_count(&count) != kOk || index >= count)
+    return unsupported("there is no CUDA device %d: this process sees %d.", index, count);
+  Device& it = devices[index];
+  if (!it.is_open_.load(std::memory_order_acquire) || it.is_stale()) {
+    const std::lock_guard lock(it.cold_);
+    if (!it.is_open_.load(std::memory_order_relaxed) || it.is_stale()) {
+      it.calls_ = calls;
+      TW_TRY(it.open(index));
+    }
+  }
+  device = &it;
+  return {};
+}
+
+Status Device::open(int index) {
+  is_open_.store(false, std::memory_order_relaxed);
+  index_ = index;
+  TW_CUDA(*calls_, device_get(&ordinal_, index), "choosing the device");
+  int major = 0, minor = 0;
+  TW_CUDA(*calls_, device_attribute(&major, kMajor, ordinal_), "asking the device's generation");
+  TW_CUDA(*calls_, device_attribute(&minor, kMinor, ordinal_), "asking the device's generation");
+  TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
+          "asking the device's size");
+  architecture_ = major * 10 + minor;
+  if (architecture_ < kOldestArchitecture)
+    return unsupported(
+        "CUDA device %d is of generation %d.%d: 8.0 (Ampere) is the oldest that runs.", index,
+        major, minor);
+  TW_CUDA(*calls_, primary_retain(&context_, ordinal_), "using the device's primary context");
+  TW_CUDA(*calls_, context_id(context_, &context_id_), "using the device's primary context");
+  TW_TRY(share_page());
+  is_open_.store(true, std::memory_order_release);
+  return {};
+}
+
+Status Device::share_page() {
+  const Current current(*this);
+  const Relaxed relaxed(*calls_);
+  void* page = const_cast<core::uint32*>(page_);
+  const Result shared = calls_->host_register(page, sizeof page_, kPortable | kMapped);
+  if (shared != kOk && shared != kAlreadyRegistered)
+    return driver_failure(*calls_, shared, "sharing the error word with the device");
+  TW_CUDA(*calls_, host_address(&error_address_, page, 0),
+          "sharing the error word with the device");
+  return {};
+}
+
+bool Device::is_stale() const {
+  unsigned long long id = 0;
+  return calls_->context_id(context_, &id) != kOk || id != context_id_;
+}
+
+Status Device::load(const void* cubin, const char* name, unsigned shared_bytes, Kernel& kernel) {
+  const std::lock_guard lock(cold_);
+  const Current current(*this);
+  const Relaxed relaxed(*calls_);
+  Library library = nullptr;
+  Function function = nullptr;
+  TW_CUDA(*calls_, library_load(&library, cubin, nullptr, nullptr, 0, nullptr, nullptr, 0),
+          "loading a kernel");
+  // A cubin for another GPU is found out here; and the code is loaded here, not at the first
+  // launch.
+  Result result = calls_->library_kernel(&kernel, library, name);
+  if (result == kOk) result = calls_->kernel_function(&function, kernel);
+  if (result == kOk && shared_bytes > kUsualSharedBytes)
+    result =
+        calls_->kernel_set(kDynamicSharedBytes, static_cast<int>(shared_bytes), kernel, ordinal_);
+  if (result == kOk) return {};
+  calls_->library_unload(library);
+  kernel = nullptr;
+  return driver_failure(*calls_, result, "loading a kernel");
+}
+
+Status Device::check_stream(Stream stream) const {
+  if (follows_context(stream)) return {};
+  Context its = nullptr;
+  TW_CUDA(*calls_, stream_context(stream, &its), "asking the stream for its device");
+  if (its == context_) return {};
+  return invalid(
+      "execution.stream belongs to another device or context than CUDA device %d: give a stream of "
+      "that device's primary context.",
+      index_);
+}
+
+Status Device::is_capturing(Stream stream, bool& captures) const {
+  int state = 0;
+  const Result result = calls_->stream_capturing(stream, &state);
+  // 906: the legacy default stream, while a stream that waits for it is captured.
+  captures = result == kCaptureImplicit || state != 0;
+  if (result == kOk || result == kCaptureImplicit) return {};
+  return driver_failure(*calls_, result, "asking whether the stream is captured");
+}
+
+Status Device::launch_with(Kernel kernel, const Grid& grid, Stream stream, void** arguments) const {
+  TW_CUDA(*calls_,
+          launch(kernel, grid.blocks[0], grid.blocks[1], grid.blocks[2], grid.threads, 1, 1,
+                 grid.shared_bytes, stream, arguments, nullptr),
+          "launching a kernel");
+  return {};
+}
+
+core::uint32 Device::error() const {
+  return page_[0];
+}
+
+void Device::clear_error() {
+  page_[0] = 0;
+}
+
+Current::Current(const Device& device) : device_(device) {
+  Context now = nullptr;
+  device.calls().context_current(&now);
+  if (now != device.context_) is_pushed_ = device.calls().context_push(device.context_) == kOk;
+}
+
+Current::~Current() {
+  Context ours = nullptr;
+  if (is_pushed_) device_.calls().context_pop(&ours);
+}
+
+}  // namespace tilewise::cuda

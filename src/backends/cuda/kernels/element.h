@@ -1,0 +1,99 @@
+// Elements of any type in and out of float or double.
+#pragma once
+
+#include "backends/cuda/device/convert.h"
+#include "backends/cuda/kernels/tensor.h"
+
+namespace tilewise::cuda {
+
+template <class Raw>
+TW_DEVICE Raw raw(const uint8* at) {
+  return *reinterpret_cast<const Raw*>(at);
+}
+
+// Finite numbers stay finite: a bias that is merely low hides nothing.
+template <class T>
+TW_DEVICE T narrow(double number) {
+  constexpr double kLargest = static_cast<double>(core::largest<T>());
+  if (core::absolute(number) > kLargest && core::absolute(number) < core::infinity<double>())
+    return number < 0 ? -core::largest<T>() : core::largest<T>();
+  return static_cast<T>(number);
+}
+
+// to[n] = element(at[n]), or 0 where that is null. Reads are under way together.
+template <class T, int32 count, class Element>
+TW_DEVICE void fill(const uint8* const (&at)[count], T (&to)[count], const Element& element) {
+  TW_UNROLL
+  for (int32 n = 0; n < count; ++n) to[n] = at[n] ? static_cast<T>(element(at[n])) : T(0);
+}
+
+// The elements that lie at `at`, in T.
+template <class T, int32 count>
+TW_DEVICE void load_each(DType dtype, const uint8* const (&at)[count], T (&to)[count]) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return fill(at, to, [](const uint8* from) { return raw<float>(from); });
+    case DType::kFloat64:
+      return fill(at, to, [](const uint8* from) { return narrow<T>(raw<double>(from)); });
+    case DType::kFloat16:
+      return fill(at, to, [](const uint8* from) { return from_float16(raw<uint16>(from)); });
+    case DType::kBFloat16:
+      return fill(at, to, [](const uint8* from) { return from_bfloat16(raw<uint16>(from)); });
+    case DType::kFloat8E4M3:
+      return fill(at, to, [](const uint8* from) { return from_float8_e4m3(*from); });
+    case DType::kFloat8E5M2:
+      return fill(at, to, [](const uint8* from) { return from_float8_e5m2(*from); });
+    default:
+      return fill(at, to, [](const uint8*) { return core::not_a_number<T>(); });
+  }
+}
+
+TW_DEVICE const uint8* place_in(const Tensor& tensor, int64 element) {
+  return tensor.data + element * tensor.bytes;
+}
+
+template <class T>
+TW_DEVICE T load(const Tensor& tensor, int64 element) {
+  const uint8* const at[1] = {place_in(tensor, element)};
+  T number[1];
+  load_each(tensor.dtype, at, number);
+  return number[0];
+}
+
+template <class T>
+TW_DEVICE void store(const Tensor& tensor, int64 element, T value) {
+  uint8* at = tensor.data + element * tensor.bytes;
+  const auto code = [value](core::SmallFloat format) {
+    return encode(format, static_cast<double>(value));
+  };
+  switch (tensor.dtype) {
+    case DType::kFloat32:
+      *reinterpret_cast<float*>(at) = static_cast<float>(value);
+      return;
+    case DType::kFloat64:
+      *reinterpret_cast<double*>(at) = static_cast<double>(value);
+      return;
+    case DType::kFloat16:
+      *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code(core::kFloat16));
+      return;
+    case DType::kBFloat16:
+      *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code(core::kBFloat16));
+      return;
+    case DType::kFloat8E4M3:
+      *at = static_cast<uint8>(code(core::kFloat8E4M3));
+      return;
+    case DType::kFloat8E5M2:
+      *at = static_cast<uint8>(code(core::kFloat8E5M2));
+      return;
+    default:
+      return;
+  }
+}
+
+// Element `element` of a length, offset or page table tensor.
+TW_DEVICE int64 index_at(const Tensor& tensor, int64 element) {
+  const uint8* at = place_in(tensor, element);
+  return tensor.dtype == DType::kInt64 ? raw<int64>(at) : raw<int32>(at);
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,83 @@
+// The pass of backward that owns keys: a block walks all queries, of all heads of its group, that
+// see its tile of keys, and so needs no atomics. It has kWidth columns of the key's or of the
+// value's gradient.
+#pragma once
+
+#include "backends/cuda/kernels/plain/backward_tile.h"
+
+namespace tilewise::cuda::plain {
+
+// What a block sums up: columns from `first` on.
+struct KeyPart {
+  bool of_value;
+  int64 first;
+};
+
+// What one query head adds to the gradient of a tile of its keys.
+template <class T>
+TW_DEVICE void add_key_gradient(const Backward& p, BackwardMemory<T>& memory, Range columns,
+                                KeyPart part, SumPatch<T>& sums) {
+  ScoreTile<T>& tile = memory.tile;
+  load_key(p.attention, tile, columns);
+  tile.head.for_each_query_tile(columns, kSide<T>, [&](Range rows) {
+    load_rows(p, memory, rows);
+    differentiate(p, memory, part.of_value ? Wants::kWeights : Wants::kGradient);
+    const Square<T>& weights = part.of_value ? tile.gradient : tile.scores;
+    SumPatch<T> apart;
+    apart.clear();
+    add_weighted(apart, transposed(matrix_of<T>(weights)),
+                 part.of_value ? output_gradient_rows(p, memory) : query_rows(p, memory),
+                 part.first, memory.piece);
+    sums.add(apart);
+  });
+}
+
+template <class T>
+TW_DEVICE void store_key_gradient(const Backward& p, BackwardMemory<T>& memory, KeyPart part,
+                                  const SumPatch<T>& sums) {
+  const Attention& a = p.attention;
+  ScoreTile<T>& tile = memory.tile;
+  const Tensor& to = part.of_value ? p.gradients.value : p.gradients.key;
+  block_barrier();
+  const auto rows = static_cast<int32>(tile.at.columns.size());
+  for (int32 j = thread_index(); j < rows; j += kThreads) {
+    uint32 faults = 0;
+    const Spot spot = spot_of(a.keys, tile.head.keys, tile.at.columns.begin + j, faults);
+    tile.at.key[j] = spot.in(to, tile.head.key_head);
+  }
+  const T scale = part.of_value ? T(1) : static_cast<T>(a.scores.scale);
+  const int64 dim = part.of_value ? a.shape.value_dim : a.shape.dim;
+  store_sums(Written<T>{to, tile.at.key, part.first, dim, rows}, sums, tile.sums,
+             [scale](int32) { return scale; });
+}
+
+template <class T>
+TW_DEVICE void find_key_gradient(const Backward& p, BackwardMemory<T>& memory, const Work& work,
+                                 KeyPart part) {
+  const int64 group = p.attention.shape.heads / p.attention.shape.key_heads;
+  Head<T>& head = memory.tile.head;
+  SumPatch<T> sums;
+  sums.clear();
+  for (int64 g = 0; g < group; ++g) {
+    head.enter(p.attention, work.b, work.h * group + g);
+    const Range columns = tile_range(work.tile, kSide<T>, head.keys.length);
+    if (columns.empty()) return;
+    add_key_gradient(p, memory, columns, part, sums);
+  }
+  store_key_gradient(p, memory, part, sums);
+}
+
+template <class T>
+TW_DEVICE void backward_keys(const Backward& p) {
+  auto& memory = shared_memory<BackwardMemory<T>>();
+  const Shape& shape = p.attention.shape;
+  const int64 tiles = core::ceil_div(shape.keys, kSide<T>), of_key = key_parts(p);
+  for_each_task(key_gradient_tasks<T>(p), [&](int64 task) {
+    const Work work = work_at(task, shape.key_heads, tiles, of_key + value_parts(p));
+    const bool of_value = work.part >= of_key;
+    find_key_gradient(p, memory, work,
+                      {of_value, (of_value ? work.part - of_key : work.part) * kWidth});
+  });
+}
+
+}  // namespace tilewise::cuda::plain

@@ -1,0 +1,51 @@
+// Rotary embedding, appending and merging as kernels get them.
+#pragma once
+
+#include "backends/cuda/kernels/tensor.h"
+
+namespace tilewise::cuda {
+
+using core::uint32;
+
+struct Rotation {
+  Tensor cosine, sine;  // rows are positions
+  int64 pairs, positions;
+  bool interleaved;
+};
+
+struct Rotary {
+  int64 batch, heads, dim;
+  Side side;
+  Tensor input, output;
+  Rotation rotation;
+  Tensor positions;  // by batch; absent: 0
+  bool fixed, inverse;
+  uint32* error;  // gets bits of tw_fault
+};
+
+// New rows of the keys and of the values, and the cache that they go to.
+struct Append {
+  int64 batch, key_heads, dim, value_dim;
+  Side fresh, cache;
+  Tensor key, value, key_cache, value_cache;
+  Tensor lengths;     // by batch, before the append
+  Rotation rotation;  // absent: no pairs
+  uint32* error;
+};
+
+struct Part {
+  Tensor output, lse;
+};
+
+// So many parts that the arguments fit into the 4 KiB that every driver takes.
+inline constexpr int32 kMostParts = 32;
+
+struct Merge {
+  int64 batch, heads, tokens, value_dim;
+  int32 parts;
+  Tensor output, lse, sinks;
+  Part part[kMostParts];
+};
+static_assert(sizeof(Merge) <= 4096);
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,94 @@
+// The driver's declarations against the toolkit's own, where there is one.
+#include <gtest/gtest.h>
+
+#if __has_include(<cuda.h>)
+#include <cuda.h>
+
+#include <type_traits>
+
+#include "backends/cuda/driver/calls.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// Handles, enums and plain numbers pass alike when they have one size and kind.
+template <class Ours, class Theirs>
+constexpr bool kAlike =
+    sizeof(Ours) == sizeof(Theirs) && std::is_pointer_v<Ours> == std::is_pointer_v<Theirs>;
+
+template <class Ours, class Theirs>
+struct Same;
+template <class R, class... A, class S, class... B>
+struct Same<R (*)(A...), S (*)(B...)> {
+  static constexpr bool kValue = [] {
+    if constexpr (sizeof...(A) == sizeof...(B))
+      return kAlike<R, S> && (kAlike<A, B> && ...);
+    else
+      return false;
+  }();
+};
+
+TEST(CudaAbi, DeclarationsAreTheToolkits) {
+#define TW_EXPECT(member, name) \
+  EXPECT_TRUE((Same<decltype(Calls::member), decltype(&(name))>::kValue)) << #member
+  TW_EXPECT(driver_version, cuDriverGetVersion);
+  TW_EXPECT(error_name, cuGetErrorName);
+  TW_EXPECT(device_count, cuDeviceGetCount);
+  TW_EXPECT(device_get, cuDeviceGet);
+  TW_EXPECT(device_attribute, cuDeviceGetAttribute);
+  TW_EXPECT(device_name, cuDeviceGetName);
+  TW_EXPECT(primary_retain, cuDevicePrimaryCtxRetain);
+  TW_EXPECT(context_current, cuCtxGetCurrent);
+  TW_EXPECT(context_push, cuCtxPushCurrent);
+  TW_EXPECT(context_pop, cuCtxPopCurrent);
+  TW_EXPECT(context_id, cuCtxGetId);
+  TW_EXPECT(stream_context, cuStreamGetCtx);
+  TW_EXPECT(stream_capturing, cuStreamIsCapturing);
+  TW_EXPECT(exchange_capture_mode, cuThreadExchangeStreamCaptureMode);
+  TW_EXPECT(library_load, cuLibraryLoadData);
+  TW_EXPECT(library_unload, cuLibraryUnload);
+  TW_EXPECT(library_kernel, cuLibraryGetKernel);
+  TW_EXPECT(kernel_function, cuKernelGetFunction);
+  TW_EXPECT(kernel_attribute, cuKernelGetAttribute);
+  TW_EXPECT(kernel_set, cuKernelSetAttribute);
+  TW_EXPECT(launch, cuLaunchKernel);
+  TW_EXPECT(pointer_attributes, cuPointerGetAttributes);
+  TW_EXPECT(host_register, cuMemHostRegister);
+  TW_EXPECT(host_address, cuMemHostGetDevicePointer);
+#undef TW_EXPECT
+}
+
+TEST(CudaAbi, NumbersAreTheToolkits) {
+  EXPECT_EQ(kOutOfMemory, static_cast<int>(CUDA_ERROR_OUT_OF_MEMORY));
+  EXPECT_EQ(kNoBinaryForGpu, static_cast<int>(CUDA_ERROR_NO_BINARY_FOR_GPU));
+  EXPECT_EQ(kUnsupportedPtx, static_cast<int>(CUDA_ERROR_UNSUPPORTED_PTX_VERSION));
+  EXPECT_EQ(kContextDestroyed, static_cast<int>(CUDA_ERROR_CONTEXT_IS_DESTROYED));
+  EXPECT_EQ(kAlreadyRegistered, static_cast<int>(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED));
+  EXPECT_EQ(kIllegalAddress, static_cast<int>(CUDA_ERROR_ILLEGAL_ADDRESS));
+  EXPECT_EQ(kLaunchFailed, static_cast<int>(CUDA_ERROR_LAUNCH_FAILED));
+  EXPECT_EQ(kCaptureImplicit, static_cast<int>(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT));
+  EXPECT_EQ(kMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
+  EXPECT_EQ(kProcessors, static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
+  EXPECT_EQ(kMostSharedBytes,
+            static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
+  EXPECT_EQ(kLocalBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES));
+  EXPECT_EQ(kDynamicSharedBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+  EXPECT_EQ(kPointerDevice, static_cast<int>(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL));
+  EXPECT_EQ(kPortable, static_cast<unsigned>(CU_MEMHOSTREGISTER_PORTABLE));
+  EXPECT_EQ(kCaptureRelaxed, static_cast<int>(CU_STREAM_CAPTURE_MODE_RELAXED));
+}
+
+}  // namespace
+}  // namespace tilewise::cuda
+
+#else
+
+namespace {
+
+TEST(CudaAbi, DeclarationsAreTheToolkits) {
+  GTEST_SKIP() << "there is no CUDA toolkit here to compare with";
+}
+
+}  // namespace
+
+#endif

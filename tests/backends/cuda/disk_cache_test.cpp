@@ -1,0 +1,331 @@
+// What can be wrong with the cache, each of which a call must survive.
+#include "backends/cuda/compiler/disk_cache.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "../../environment.h"
+#include "backends/cuda/compiler/surroundings.h"
+#include "scratch_folder.h"
+
+namespace tilewise::cuda {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t kNobody = 65534;
+
+Digest key_named(const char* name) {
+  return Sha256().add_text(name).digest();
+}
+
+Cubin cubin_of(std::size_t bytes, int fill = 7) {
+  Cubin cubin;
+  cubin.bytes.assign(bytes, static_cast<std::byte>(fill));
+  cubin.resources = {.registers = 42, .spill_bytes = 0, .local_bytes = 8, .shared_bytes = 256};
+  cubin.seconds = 0.25;
+  return cubin;
+}
+
+// What `work` returns in a process of its own.
+template <class Work>
+int in_a_child(Work&& work) {
+  const pid_t child = fork();
+  if (child == 0) _exit(work());
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+class DiskCacheTest : public testing::Test {
+ protected:
+  std::string file() const { return folder_ + "/" + hexadecimal(key_) + ".cubin"; }
+
+  bool loads() const {
+    Cubin out;
+    return DiskCache(folder_).load(key_, out);
+  }
+
+  // Stores, then changes the file's bytes.
+  template <class Change>
+  void damage(Change&& change) {
+    ASSERT_TRUE(DiskCache(folder_).store(key_, cubin_of(1000)));
+    ASSERT_TRUE(loads());
+    std::string text = file_text(file());
+    change(text);
+    put_file(file(), text);
+  }
+
+  ScratchFolder root_;
+  std::string folder_ = root_ / "cache/tilewise";
+  Digest key_ = key_named("kernel");
+};
+
+TEST_F(DiskCacheTest, GivesBackWhatItGot) {
+  const DiskCache cache(folder_);
+  ASSERT_TRUE(cache.usable()) << cache.why_not();
+  Cubin out;
+  EXPECT_FALSE(cache.load(key_, out));
+  ASSERT_TRUE(cache.store(key_, cubin_of(1000)));
+  ASSERT_TRUE(cache.load(key_, out));
+  EXPECT_EQ(out.bytes, cubin_of(1000).bytes);
+  EXPECT_EQ(out.from, From::kCache);
+  EXPECT_EQ(out.resources.registers, 42);
+  EXPECT_EQ(out.resources.shared_bytes, 256);
+  EXPECT_DOUBLE_EQ(out.seconds, 0.25);
+  EXPECT_FALSE(cache.load(key_named("another"), out));
+  EXPECT_EQ(files_in(folder_), 1) << "what was written under another name stayed";
+}
+
+TEST_F(DiskCacheTest, MakesItsFolderForTheUserAlone) {
+  umask(0);
+  const DiskCache cache(folder_);
+  struct stat about {};
+  ASSERT_EQ(stat(folder_.c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 07777, 0700U);
+  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
+  ASSERT_EQ(stat(file().c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600U);
+  umask(022);
+}
+
+TEST_F(DiskCacheTest, RefusesAFileWithOneBitChanged) {
+  damage([](std::string&) {});
+  const std::string whole = file_text(file());
+  // All of the seal, and here and there of what follows.
+  for (std::size_t at = 0; at < whole.size(); at += at < 112 ? 1 : 97) {
+    std::string changed = whole;
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    put_file(file(), changed);
+    EXPECT_FALSE(loads()) << "byte " << at;
+  }
+  put_file(file(), whole);
+  EXPECT_TRUE(loads());
+}
+
+TEST_F(DiskCacheTest, RefusesATruncatedFile) {
+  damage([](std::string& text) { text.resize(text.size() / 2); });
+  EXPECT_FALSE(loads());
+  damage([](std::string& text) { text.resize(20); });
+  EXPECT_FALSE(loads());
+  damage([](std::string& text) { text.clear(); });
+  EXPECT_FALSE(loads());
+}
+
+TEST_F(DiskCacheTest, RefusesAFileWithMoreBehindIt) {
+  damage([](std::string& text) { text += "more"; });
+  EXPECT_FALSE(loads());
+}
+
+// A whole cubin, but of another kernel.
+TEST_F(DiskCacheTest, RefusesACubinUnderTheNameOfAnother) {
+  ASSERT_TRUE(DiskCache(folder_).store(key_named("another"), cubin_of(1000)));
+  fs::rename(folder_ + "/" + hexadecimal(key_named("another")) + ".cubin", file());
+  EXPECT_FALSE(loads());
+}
+
+// Every byte is right, so the hash is too; but nobody else may write what a GPU is to run.
+TEST_F(DiskCacheTest, RefusesAFileThatOthersMayWrite) {
+  damage([](std::string&) {});
+  chmod(file().c_str(), 0666);
+  EXPECT_FALSE(loads());
+  chmod(file().c_str(), 0600);
+  EXPECT_TRUE(loads());
+}
+
+TEST_F(DiskCacheTest, FollowsNoLinkToAFile) {
+  damage([](std::string&) {});
+  fs::rename(file(), root_ / "elsewhere");
+  fs::create_symlink(root_ / "elsewhere", file());
+  EXPECT_FALSE(loads());
+  // Writing replaces the link and leaves alone what it points to.
+  ASSERT_TRUE(DiskCache(folder_).store(key_, cubin_of(10)));
+  EXPECT_TRUE(loads());
+  EXPECT_GT(file_text(root_ / "elsewhere").size(), 1000U);
+}
+
+TEST_F(DiskCacheTest, FollowsNoLinkToAFolder) {
+  fs::create_directories(root_ / "target");
+  chmod((root_ / "target").c_str(), 0700);
+  fs::create_directories(root_ / "cache");
+  fs::create_symlink(root_ / "target", folder_);
+  const DiskCache cache(folder_);
+  EXPECT_FALSE(cache.usable());
+  EXPECT_FALSE(cache.store(key_, cubin_of(10)));
+  EXPECT_EQ(files_in(root_ / "target"), 0);
+}
+
+TEST_F(DiskCacheTest, IsNoFolderThatOthersMayEnter) {
+  for (const unsigned mode : {0777U, 0755U, 0710U, 0701U}) {
+    fs::create_directories(folder_);
+    chmod(folder_.c_str(), mode);
+    const DiskCache cache(folder_);
+    EXPECT_FALSE(cache.usable()) << std::oct << mode;
+    EXPECT_NE(cache.why_not().find("chmod 700"), std::string::npos) << cache.why_not();
+  }
+}
+
+TEST_F(DiskCacheTest, IsNoFolderOfAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "Only root can give a folder to another user.";
+  fs::create_directories(folder_);
+  chmod(folder_.c_str(), 0700);
+  ASSERT_EQ(chown(folder_.c_str(), kNobody, kNobody), 0);
+  const DiskCache cache(folder_);
+  EXPECT_FALSE(cache.usable());
+  EXPECT_NE(cache.why_not().find("another user"), std::string::npos) << cache.why_not();
+  EXPECT_FALSE(cache.store(key_, cubin_of(10)));
+  EXPECT_EQ(files_in(folder_), 0);
+}
+
+TEST_F(DiskCacheTest, RefusesAFileOfAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "Only root can give a file to another user.";
+  damage([](std::string&) {});
+  ASSERT_EQ(chown(file().c_str(), kNobody, kNobody), 0);
+  EXPECT_FALSE(loads());
+}
+
+// Root may write everywhere, so another user tries.
+TEST_F(DiskCacheTest, ReadsAFolderThatMayNotBeWritten) {
+  damage([](std::string&) {});
+  chmod(folder_.c_str(), 0500);
+  if (geteuid() == 0) {
+    chmod(root_.path().c_str(), 0755);
+    for (const std::string& path : {root_ / "cache", folder_, file()})
+      ASSERT_EQ(chown(path.c_str(), kNobody, kNobody), 0);
+  }
+  const int result = in_a_child([&] {
+    if (geteuid() == 0 && setuid(kNobody) != 0) return 1;
+    const DiskCache cache(folder_);
+    Cubin out;
+    if (!cache.usable() || !cache.load(key_, out)) return 2;
+    return cache.store(key_named("another"), cubin_of(10)) ? 3 : 0;
+  });
+  chmod(folder_.c_str(), 0700);
+  EXPECT_EQ(result, 0);
+}
+
+// A limit of the process cuts a write short as a full disk does.
+TEST_F(DiskCacheTest, LeavesNothingOfAFileThatDidNotFit) {
+  const DiskCache cache(folder_);
+  const int result = in_a_child([&] {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{5000, 5000};
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
+    return cache.store(key_, cubin_of(20000)) ? 2 : 0;
+  });
+  EXPECT_EQ(result, 0);
+  EXPECT_EQ(files_in(folder_), 0);
+  EXPECT_FALSE(loads());
+}
+
+TEST_F(DiskCacheTest, WaitsForNoPipeAndReadsNoFolder) {
+  ASSERT_TRUE(DiskCache(folder_).usable());
+  ASSERT_EQ(mkfifo(file().c_str(), 0600), 0);
+  EXPECT_FALSE(loads());
+  ASSERT_EQ(unlink(file().c_str()), 0);
+  fs::create_directories(file() + "/inside");
+  EXPECT_FALSE(loads());
+  EXPECT_FALSE(DiskCache(folder_).store(key_, cubin_of(10)));
+  EXPECT_EQ(files_in(folder_), 1) << "a file under another name stayed";
+}
+
+TEST_F(DiskCacheTest, ReadsNoEndlessFile) {
+  ASSERT_TRUE(DiskCache(folder_).usable());
+  put_file(file(), "x");
+  chmod(file().c_str(), 0600);
+  ASSERT_EQ(truncate(file().c_str(), off_t{1} << 40), 0);
+  EXPECT_FALSE(loads());
+}
+
+TEST_F(DiskCacheTest, IsNoFileAndHasNoPathOfAFile) {
+  put_file(root_ / "file", "");
+  for (const char* name : {"file", "file/below", "file/below/that"}) {
+    const DiskCache cache(root_ / name);
+    EXPECT_FALSE(cache.usable()) << name;
+    EXPECT_FALSE(cache.why_not().empty());
+  }
+  EXPECT_FALSE(DiskCache("").usable());
+  EXPECT_FALSE(DiskCache("relative/folder").usable());
+  EXPECT_FALSE(fs::exists("relative"));
+}
+
+TEST_F(DiskCacheTest, IsFilledByManyProcessesAtOnce) {
+  constexpr int kProcesses = 8, kRounds = 40;
+  pid_t children[kProcesses];
+  for (int i = 0; i < kProcesses; ++i) {
+    children[i] = fork();
+    if (children[i] != 0) continue;
+    for (int round = 0; round < kRounds; ++round) {
+      const DiskCache cache(folder_);
+      Cubin out;
+      if (!cache.store(key_, cubin_of(100000, i)) || !cache.load(key_, out)) _exit(1);
+      if (out.bytes.size() != 100000 || out.bytes.front() != out.bytes.back()) _exit(2);
+    }
+    _exit(0);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(files_in(folder_), 1);
+}
+
+// A process of the same number was killed while it wrote.
+TEST_F(DiskCacheTest, WritesOverWhatAKilledProcessLeft) {
+  const DiskCache cache(folder_);
+  for (int count = 0; count < 700; ++count)
+    put_file(folder_ + "/.new-" + std::to_string(getpid()) + "-" + std::to_string(count), "half");
+  EXPECT_TRUE(cache.store(key_, cubin_of(10)));
+  EXPECT_TRUE(loads());
+}
+
+TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
+  const DiskCache cache(folder_);
+  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
+  ASSERT_TRUE(cache.store(key_named("another"), cubin_of(10)));
+  put_file(folder_ + "/.new-1-1", "half");
+  put_file(folder_ + "/mine.txt", "the user's");
+  EXPECT_EQ(cache.clear(), 3);
+  EXPECT_EQ(files_in(folder_), 1);
+  EXPECT_EQ(cache.clear(), 0);
+}
+
+TEST(CacheFolder, IsTheFirstThatTheEnvironmentNames) {
+  const Variable named("TILEWISE_CACHE", "/mine");
+  const Variable shared("XDG_CACHE_HOME", "/caches");
+  const Variable home("HOME", "/home/someone");
+  EXPECT_EQ(surroundings_of_environment().cache, "/mine");
+  named.set("");
+  EXPECT_EQ(surroundings_of_environment().cache, "");
+  named.set(nullptr);
+  EXPECT_EQ(surroundings_of_environment().cache, "/caches/tilewise");
+  shared.set("relative");
+  EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
+  shared.set(nullptr);
+  EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
+  home.set(nullptr);
+  EXPECT_EQ(surroundings_of_environment().cache, "");
+}
+
+TEST(CacheFolder, IsNoneThatEverybodyWritesTo) {
+  const Variable named("TILEWISE_CACHE", nullptr);
+  const Variable shared("XDG_CACHE_HOME", nullptr);
+  for (const char* folder : {"/tmp", "/tmp/home", "/var/tmp/x", "/dev/shm"}) {
+    const Variable home("HOME", folder);
+    EXPECT_EQ(surroundings_of_environment().cache, "") << folder;
+  }
+  const Variable home("HOME", "/tmpfs/home");
+  EXPECT_EQ(surroundings_of_environment().cache, "/tmpfs/home/.cache/tilewise");
+}
+
+}  // namespace
+}  // namespace tilewise::cuda

@@ -1,0 +1,284 @@
+// How the driver is opened and called, by a library that calls itself one. Each test runs in a
+// child, since a process opens its driver once.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backends/cuda/driver/device.h"
+#include "fake_cuda.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// What `body` returns in a child of its own, in which `fake` is the driver. A child that dies says
+// so.
+std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  const pid_t child = fork();
+  if (child == 0) {
+    void* library = dlopen(TILEWISE_FAKE_CUDA, RTLD_NOW | RTLD_GLOBAL);
+    const auto fake =
+        library ? reinterpret_cast<FakeCuda* (*)()>(dlsym(library, "tilewise_fake_cuda")) : nullptr;
+    const std::string said = fake ? body(*fake()) : "the fake driver does not open";
+    const bool written = write(ends[1], said.data(), said.size()) >= 0;
+    _exit(written ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string said;
+  char buffer[512];
+  for (ssize_t got = 0; (got = read(ends[0], buffer, sizeof buffer)) > 0;)
+    said.append(buffer, static_cast<std::size_t>(got));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? said : "the child died: " + said;
+}
+
+// The sentence for which a driver is refused that was spoiled so.
+std::string refusal(const std::function<void(FakeCuda&)>& spoil) {
+  return in_child([&](FakeCuda& fake) {
+    spoil(fake);
+    const Calls* calls = nullptr;
+    const Status status = open_driver(calls);
+    const Status again = open_driver(calls);
+    if (status.ok() != (calls != nullptr)) return std::string("calls and status differ");
+    if (std::strcmp(status.sentence, again.sentence) != 0)
+      return std::string("it changed its mind");
+    return std::string(status.sentence);
+  });
+}
+
+TEST(CudaDriver, OpensOne) {
+  EXPECT_EQ(refusal([](FakeCuda&) {}), "");
+}
+
+TEST(CudaDriver, SaysWhyThereIsNone) {
+  EXPECT_NE(refusal([](FakeCuda& f) { f.start_result = kNoDevice; }).find("CUDA_VISIBLE_DEVICES"),
+            std::string::npos);
+  EXPECT_NE(refusal([](FakeCuda& f) { f.start_result = kUnknown; }).find("nvidia_uvm"),
+            std::string::npos);
+  EXPECT_NE(refusal([](FakeCuda& f) { f.start_result = kDriverMismatch; }).find("restart"),
+            std::string::npos);
+  EXPECT_NE(refusal([](FakeCuda& f) { f.version_result = kStubLibrary; }).find("stub"),
+            std::string::npos);
+  EXPECT_EQ(refusal([](FakeCuda& f) { f.start_result = 46; }),
+            "the NVIDIA driver does not start: cuInit fails with 46; nvidia-smi may say more.");
+  EXPECT_EQ(
+      refusal([](FakeCuda& f) { f.version = 11080; }),
+      "the NVIDIA driver is too old (CUDA 11.8): install 525.60.13 (CUDA 12.0) or a newer one.");
+  EXPECT_EQ(refusal([](FakeCuda& f) { f.missing = "cuCtxGetId"; }),
+            "the NVIDIA driver lacks cuCtxGetId: update it.");
+}
+
+// A newer driver gives the same name other parameters, when a newer version is asked for.
+TEST(CudaDriver, AsksForOneVersionWhateverTheDrivers) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              fake.version = 13050;
+              const Calls* calls = nullptr;
+              if (!open_driver(calls).ok()) return std::string("refused");
+              return std::to_string(fake.oldest_asked) + " " + std::to_string(fake.newest_asked);
+            }),
+            "12000 12000");
+}
+
+TEST(CudaDriver, IsOfNoUseInAForkedChild) {
+  EXPECT_EQ(in_child([](FakeCuda&) {
+              const Calls* calls = nullptr;
+              if (!open_driver(calls).ok()) return std::string("refused");
+              return in_child([](FakeCuda&) {
+                const Calls* lost = nullptr;
+                return std::string(open_driver(lost).sentence);
+              });
+            }),
+            "CUDA cannot be used in a process that was forked after its parent used CUDA: start "
+            "workers by 'spawn'.");
+}
+
+// A parent that was refused has started nothing: its children hear the same.
+TEST(CudaDriver, ARefusedParentsChildHearsTheReason) {
+  EXPECT_EQ(
+      in_child([](FakeCuda& fake) {
+        fake.version = 11080;
+        const Calls* calls = nullptr;
+        if (open_driver(calls).ok()) return std::string("taken");
+        return in_child([](FakeCuda&) {
+          const Calls* lost = nullptr;
+          return std::string(open_driver(lost).sentence);
+        });
+      }),
+      "the NVIDIA driver is too old (CUDA 11.8): install 525.60.13 (CUDA 12.0) or a newer one.");
+}
+
+Stream stream_of(int device) {
+  return reinterpret_cast<Stream>(static_cast<std::uintptr_t>((device + 1) * 4096 + 64));
+}
+
+constexpr unsigned kMuchShared = 96 << 10;
+
+// All that a first call does.
+Status first_call(Device*& device) {
+  TW_TRY(Device::find(1, device));
+  Kernel kernel = nullptr;
+  TW_TRY(device->load("cubin", "name", kMuchShared, kernel));
+  TW_TRY(device->check_stream(stream_of(1)));
+  bool captures = false;
+  TW_TRY(device->is_capturing(stream_of(1), captures));
+  const Current current(*device);
+  const std::uint64_t a = 7, b = 9;
+  return device->launch(kernel, {{3, 4, 5}, 128, kMuchShared}, stream_of(1), a, b);
+}
+
+TEST(CudaDevice, LoadsAndLaunches) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              Device* device = nullptr;
+              const Status status = first_call(device);
+              if (!status.ok()) return std::string(status.sentence);
+              std::string said;
+              const auto want = [&](bool holds, const char* what) {
+                if (!holds) said += std::string(what) + "; ";
+              };
+              want(device->architecture() == 90 && device->index() == 1, "what it is");
+              want(fake.launches == 1 && fake.grid[2] == 5 && fake.threads == 128, "grid");
+              want(fake.arguments[0] == 7 && fake.arguments[1] == 9, "arguments");
+              want(fake.loads == 1 && fake.loaded_relaxed == 1, "the capture mode while loading");
+              want(fake.capture_mode == 0, "the capture mode afterwards");
+              want(fake.shared_bytes == kMuchShared, "shared memory");
+              want(fake.depth == 0, "the caller's context");
+              return said;
+            }),
+            "");
+}
+
+TEST(CudaDevice, SaysWhatItIsNot) {
+  const auto said = [](int index, int major) {
+    return in_child([=](FakeCuda& fake) {
+      fake.major = major;
+      Device* device = nullptr;
+      return std::string(Device::find(index, device).sentence);
+    });
+  };
+  EXPECT_EQ(said(2, 9), "there is no CUDA device 2: this process sees 2.");
+  EXPECT_EQ(said(-1, 9), "there is no CUDA device -1: this process sees 0.");
+  EXPECT_EQ(said(0, 7),
+            "CUDA device 0 is of generation 7.0: 8.0 (Ampere) is the oldest that runs.");
+}
+
+TEST(CudaDevice, NoticesAnotherDevicesStream) {
+  EXPECT_EQ(
+      in_child([](FakeCuda& fake) {
+        Device* device = nullptr;
+        if (!Device::find(0, device).ok()) return std::string("refused");
+        for (const std::uintptr_t usual : {0, 1, 2})
+          if (!device->check_stream(reinterpret_cast<Stream>(usual)).ok())
+            return std::string("a default stream is refused");
+        if (fake.asked_stream_zero) return std::string("stream 0 was asked");
+        if (!device->check_stream(stream_of(0)).ok()) return std::string("its own is refused");
+        return std::string(device->check_stream(stream_of(1)).sentence);
+      }),
+      "execution.stream belongs to another device or context than CUDA device 0: give a stream "
+      "of that device's primary context.");
+}
+
+TEST(CudaDevice, IsOpenedAgainAfterAReset) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              Device *before = nullptr, *after = nullptr;
+              if (!Device::find(0, before).ok() || !Device::find(0, before).ok())
+                return std::string("refused");
+              const int opened = fake.opened;
+              ++fake.reset;
+              if (!Device::find(0, after).ok()) return std::string("refused after a reset");
+              return std::to_string(opened) + " " + std::to_string(fake.opened) +
+                     (before == after ? " the same" : " another");
+            }),
+            "1 2 the same");
+}
+
+TEST(CudaDevice, IsOpenedOnceByManyThreads) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              std::vector<std::thread> threads;
+              std::atomic<int> good{0};
+              for (int n = 0; n < 8; ++n)
+                threads.emplace_back([&] {
+                  Device* device = nullptr;
+                  if (Device::find(0, device).ok()) ++good;
+                });
+              for (std::thread& thread : threads) thread.join();
+              return std::to_string(good.load()) + " " + std::to_string(fake.opened);
+            }),
+            "8 1");
+}
+
+// Whichever call fails: a sentence, the caller's context and capture mode as they were, what was
+// loaded given back, and the next try works.
+TEST(CudaDevice, EachCallMayFail) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              int failures = 0;
+              for (int k = 0; k < 100; ++k) {
+                fake.failing_call = k;
+                ++fake.reset;  // so that it is opened again
+                const int kept = fake.loads - fake.unloads, launched = fake.launches;
+                Device* device = nullptr;
+                const Status status = first_call(device);
+                const std::string where = " at call " + std::to_string(k);
+                if (fake.depth != 0) return "a context stays" + where;
+                if (fake.capture_mode != 0) return "the capture mode stays" + where;
+                if (fake.failing_call >= 0) return std::to_string(failures > 12) + " done";
+                fake.failing_call = -1;
+                if (status.ok()) continue;  // asking which context is current may fail
+                ++failures;
+                if (std::strlen(status.sentence) < 20) return "no sentence" + where;
+                if (fake.launches != launched) return "launched all the same" + where;
+                const bool loaded = fake.loads - fake.unloads > kept;
+                if (loaded && fake.failing_call >= 0) return "a library stays" + where;
+                if (!first_call(device).ok()) return "the next try fails" + where;
+              }
+              return std::string("the calls have no end");
+            }),
+            "1 done");
+}
+
+TEST(CudaDevice, KnowsACapture) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              Device* device = nullptr;
+              bool captures = true;
+              if (!Device::find(0, device).ok()) return std::string("refused");
+              if (!device->is_capturing(stream_of(0), captures).ok() || captures)
+                return std::string("it captures");
+              fake.captures = true;
+              if (!device->is_capturing(stream_of(0), captures).ok() || !captures)
+                return std::string("it does not capture");
+              fake.captures = false;
+              fake.failing_call = 0;
+              fake.failure = kCaptureImplicit;
+              if (!device->is_capturing(nullptr, captures).ok() || !captures)
+                return std::string("906 is no capture");
+              return std::string("good");
+            }),
+            "good");
+}
+
+TEST(CudaDevice, ErrorsStayUntilTheyAreCleared) {
+  EXPECT_EQ(in_child([](FakeCuda&) {
+              Device* device = nullptr;
+              if (!Device::find(0, device).ok()) return std::string("refused");
+              auto* words = reinterpret_cast<core::uint32*>(device->error_word());
+              const core::uint32 none = device->error();
+              words[0] = 2;
+              const core::uint32 one = device->error();
+              device->clear_error();
+              return std::to_string(none) + std::to_string(one) + std::to_string(device->error());
+            }),
+            "020");
+}
+
+}  // namespace
+}  // namespace tilewise::cuda

@@ -1,0 +1,141 @@
+#include "emulated_backend.h"
+
+#include <array>
+#include <atomic>
+
+#include "backends/cuda/kernels/plain/backward_bias.h"
+#include "backends/cuda/kernels/plain/backward_heads.h"
+#include "backends/cuda/kernels/plain/backward_keys.h"
+#include "backends/cuda/kernels/plain/backward_query.h"
+#include "backends/cuda/kernels/plain/cache.h"
+#include "backends/cuda/kernels/plain/forward.h"
+#include "backends/cuda/kernels/plain/merge.h"
+#include "backends/cuda/kernels/plain/probabilities.h"
+#include "backends/cuda/plain_kernels.h"
+#include "emulator/emulator.h"
+
+namespace tilewise {
+namespace {
+
+using cuda::PlainChoice;
+using cuda::PlainKernel;
+namespace plain = cuda::plain;
+
+std::atomic<std::int64_t> launches = 0;
+
+// A kernel's function in place of the one that a device has loaded.
+template <class T>
+void (*function_of(PlainKernel kernel, const cuda::Attention&))(const cuda::Attention&) {
+  return kernel == PlainKernel::kForward ? plain::forward<T> : plain::probabilities<T>;
+}
+
+template <class T>
+void (*function_of(PlainKernel kernel, const cuda::Backward&))(const cuda::Backward&) {
+  switch (kernel) {
+    case PlainKernel::kBackwardKeys:
+      return plain::backward_keys<T>;
+    case PlainKernel::kBackwardQuery:
+      return plain::backward_query<T>;
+    case PlainKernel::kBackwardBias:
+      return plain::backward_bias<T>;
+    case PlainKernel::kBackwardHeads:
+      return plain::backward_heads<T>;
+    default:
+      return plain::backward_rows<T>;
+  }
+}
+
+template <class T>
+void (*function_of(PlainKernel, const cuda::Rotary&))(const cuda::Rotary&) {
+  return plain::rotary;
+}
+
+template <class T>
+void (*function_of(PlainKernel, const cuda::Append&))(const cuda::Append&) {
+  return plain::append;
+}
+
+template <class T>
+void (*function_of(PlainKernel, const cuda::Merge&))(const cuda::Merge&) {
+  return plain::merge;
+}
+
+// Some blocks take several tasks.
+template <class Arguments>
+Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks) {
+  ++launches;
+  if (tasks == 0) return {};
+  const auto kernel = choice.is_double ? function_of<double>(choice.kernel, arguments)
+                                       : function_of<float>(choice.kernel, arguments);
+  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  emulator::run({core::ceil_div(tasks, 2), plain::kThreads, shared_bytes},
+                [&] { kernel(arguments); });
+  return {};
+}
+
+Status accepts(const Asked& asked, const Machine&) {
+  const auto* merge = std::get_if<const MergeProblem*>(&asked);
+  if (merge && (*merge)->parts > cuda::kMostParts) return unsupported("too many parts");
+  return {};
+}
+
+Plan plan(const Asked& asked, const Machine&) {
+  Plan plan;
+  plan.workspace_bytes = cuda::plain_workspace(asked);
+  plan.tile = {plain::kSide<float>, plain::kSide<float>};
+  return plan;
+}
+
+Status prepare(const Asked&, const Plan&, const Resources&) {
+  return {};
+}
+
+Status run(const Asked& asked, const Plan&, const Resources& resources) {
+  return cuda::run_call(asked, resources.workspace, resources.error,
+                        [](const PlainChoice& choice, const auto& arguments, int64 tasks) {
+                          return launch(choice, arguments, tasks);
+                        });
+}
+
+void describe(const Problem&, const Plan&, Text&) {}
+
+double fast_bytes(const Machine&) {
+  return 1e6;
+}
+
+double predict(const Problem&, const Plan&, const Work&, const Parallel&) {
+  return 0;
+}
+
+constexpr Backend emulated_on(tw_device_kind device) {
+  return {.name = "emulated",
+          .device = device,
+          .summary = "the GPU's kernels on the processor",
+          .accepts = accepts,
+          .plan = plan,
+          .prepare = prepare,
+          .run = run,
+          .describe = describe,
+          .fast_bytes = fast_bytes,
+          .predict = predict};
+}
+
+// For calls on the processor, and for those that say that they run on a device.
+constexpr Backend kHere = emulated_on(TW_CPU), kThere = emulated_on(TW_CUDA);
+
+}  // namespace
+
+EmulatedBackend::EmulatedBackend() {
+  static const std::array list{&kHere, &kThere, backends().front(), backends().back()};
+  replace_backends(list);
+}
+
+EmulatedBackend::~EmulatedBackend() {
+  replace_backends({});
+}
+
+std::int64_t emulated_launches() {
+  return launches;
+}
+
+}  // namespace tilewise

@@ -1,0 +1,20 @@
+// A backend of the tests: the plain GPU kernels' own text, run on the processor by the emulator.
+#pragma once
+
+#include <cstdint>
+
+namespace tilewise {
+
+// The library's first backend for as long as this lives.
+class EmulatedBackend {
+ public:
+  EmulatedBackend();
+  ~EmulatedBackend();
+  EmulatedBackend(const EmulatedBackend&) = delete;
+  EmulatedBackend& operator=(const EmulatedBackend&) = delete;
+};
+
+// How many kernels were launched until now.
+std::int64_t emulated_launches();
+
+}  // namespace tilewise

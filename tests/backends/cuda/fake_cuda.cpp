@@ -1,0 +1,206 @@
+// A CUDA driver that drives nothing: enough of libcuda.so.1 for tests of how it is called.
+#include "fake_cuda.h"
+
+#include <atomic>
+#include <cstring>
+#include <mutex>
+
+using tilewise::cuda::FakeCuda;
+
+namespace {
+
+FakeCuda fake;
+std::mutex mutex;
+thread_local int mode = 0, depth = 0;
+thread_local void* stack[8];
+
+// Counts a call, and fails it if it is the one that is to fail.
+int counted() {
+  const std::lock_guard lock(mutex);
+  ++fake.calls;
+  if (fake.failing_call < 0) return 0;
+  return fake.failing_call-- == 0 ? fake.failure : 0;
+}
+
+void* handle(int device, int kind) {
+  return reinterpret_cast<void*>(static_cast<std::uintptr_t>((device + 1) * 4096 + kind * 16));
+}
+
+int error_name(int error, const char** name) {
+  *name = error == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OF_THE_TEST";
+  return 0;
+}
+int device_count(int* count) {
+  *count = fake.devices;
+  return counted();
+}
+int device_get(int* device, int index) {
+  *device = index;
+  return counted();
+}
+int device_attribute(int* value, int attribute, int) {
+  *value = attribute == 75 ? fake.major : attribute == 76 ? fake.minor : 132;
+  return counted();
+}
+int device_name(char* name, int bytes, int) {
+  std::strncpy(name, "fake", static_cast<std::size_t>(bytes));
+  return counted();
+}
+int primary_retain(void** context, int device) {
+  ++fake.opened;
+  *context = handle(device, 0);
+  return counted();
+}
+int context_current(void** context) {
+  *context = depth > 0 ? stack[depth - 1] : nullptr;
+  return counted();
+}
+int context_push(void* context) {
+  const int result = counted();
+  if (result == 0) stack[depth++] = context;
+  fake.depth = depth;
+  return result;
+}
+// Never fails: whoever pushed must be able to go back.
+int context_pop(void** context) {
+  *context = stack[--depth];
+  fake.depth = depth;
+  return 0;
+}
+int context_id(void* context, unsigned long long* id) {
+  *id = reinterpret_cast<std::uintptr_t>(context) + 100000 * fake.reset;
+  return counted();
+}
+// A stream's device is in its handle.
+int stream_context(void* stream, void** context) {
+  if (stream == nullptr) fake.asked_stream_zero = true;
+  *context = handle(static_cast<int>(reinterpret_cast<std::uintptr_t>(stream) / 4096) - 1, 0);
+  return counted();
+}
+int stream_capturing(void*, int* state) {
+  *state = fake.captures ? 1 : 0;
+  return counted();
+}
+int exchange_capture_mode(int* other) {
+  const int before = mode;
+  mode = *other;
+  *other = before;
+  fake.capture_mode = mode;
+  return 0;
+}
+int library_load(void** library, const void*, int*, void**, unsigned, int*, void**, unsigned) {
+  ++fake.loads;
+  if (mode == 2) ++fake.loaded_relaxed;
+  *library = handle(0, 1);
+  const int result = counted();
+  if (result != 0) --fake.loads;
+  return result;
+}
+int library_unload(void*) {
+  ++fake.unloads;
+  return 0;
+}
+int library_kernel(void** kernel, void*, const char*) {
+  *kernel = handle(0, 2);
+  return counted();
+}
+int kernel_function(void** function, void*) {
+  *function = handle(0, 3);
+  return counted();
+}
+int kernel_attribute(int* value, int, void*, int) {
+  *value = 0;
+  return counted();
+}
+int kernel_set(int, int value, void*, int) {
+  fake.shared_bytes = value;
+  return counted();
+}
+// As many parameters as the driver's has.
+int launch(const void*, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
+           unsigned, void*, void** arguments, void**) {
+  const int result = counted();
+  if (result != 0) return result;
+  ++fake.launches;
+  fake.grid[0] = x;
+  fake.grid[1] = y;
+  fake.grid[2] = z;
+  fake.threads = threads;
+  for (int k = 0; k < 2 && arguments[k]; ++k) std::memcpy(&fake.arguments[k], arguments[k], 8);
+  return 0;
+}
+int pointer_attributes(unsigned, const int*, void**, std::uint64_t) {
+  return counted();
+}
+int host_register(void*, std::size_t, unsigned) {
+  ++fake.registrations;
+  return counted();
+}
+int host_address(std::uint64_t* address, void* page, unsigned) {
+  *address = reinterpret_cast<std::uintptr_t>(page);
+  return counted();
+}
+
+struct Named {
+  const char* name;
+  void* function;
+};
+
+template <class Function>
+void* erased(Function* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+}  // namespace
+
+extern "C" {
+
+FakeCuda* tilewise_fake_cuda() {
+  return &fake;
+}
+
+int cuDriverGetVersion(int* version) {
+  *version = fake.version;
+  return fake.version_result;
+}
+
+int cuInit(unsigned) {
+  return fake.start_result;
+}
+
+int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64_t, int* found) {
+  const Named all[] = {{"cuDriverGetVersion", erased(cuDriverGetVersion)},
+                       {"cuGetErrorName", erased(error_name)},
+                       {"cuDeviceGetCount", erased(device_count)},
+                       {"cuDeviceGet", erased(device_get)},
+                       {"cuDeviceGetAttribute", erased(device_attribute)},
+                       {"cuDeviceGetName", erased(device_name)},
+                       {"cuDevicePrimaryCtxRetain", erased(primary_retain)},
+                       {"cuCtxGetCurrent", erased(context_current)},
+                       {"cuCtxPushCurrent", erased(context_push)},
+                       {"cuCtxPopCurrent", erased(context_pop)},
+                       {"cuCtxGetId", erased(context_id)},
+                       {"cuStreamGetCtx", erased(stream_context)},
+                       {"cuStreamIsCapturing", erased(stream_capturing)},
+                       {"cuThreadExchangeStreamCaptureMode", erased(exchange_capture_mode)},
+                       {"cuLibraryLoadData", erased(library_load)},
+                       {"cuLibraryUnload", erased(library_unload)},
+                       {"cuLibraryGetKernel", erased(library_kernel)},
+                       {"cuKernelGetFunction", erased(kernel_function)},
+                       {"cuKernelGetAttribute", erased(kernel_attribute)},
+                       {"cuKernelSetAttribute", erased(kernel_set)},
+                       {"cuLaunchKernel", erased(launch)},
+                       {"cuPointerGetAttributes", erased(pointer_attributes)},
+                       {"cuMemHostRegister", erased(host_register)},
+                       {"cuMemHostGetDevicePointer", erased(host_address)}};
+  if (version < fake.oldest_asked) fake.oldest_asked = version;
+  if (version > fake.newest_asked) fake.newest_asked = version;
+  *place = nullptr;
+  *found = 0;
+  if (fake.missing && std::strcmp(name, fake.missing) == 0) return 0;
+  for (const Named& each : all)
+    if (std::strcmp(each.name, name) == 0) *place = each.function;
+  return *place ? 0 : 500;
+}
+
+}  // extern "C"

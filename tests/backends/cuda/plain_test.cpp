@@ -1,0 +1,55 @@
+// The plain kernels' text, run by the emulator, against the oracle: random calls of every kind. The
+// tests of rotary, append and merge that this program takes from tests/conformance run on it, too.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "conformance/sweep.h"
+#include "emulated_backend.h"
+#include "sanitizers.h"
+
+namespace tilewise {
+namespace {
+
+class Emulated : public testing::Environment {
+ public:
+  void SetUp() override { backend_ = std::make_unique<EmulatedBackend>(); }
+  void TearDown() override { backend_.reset(); }
+
+ private:
+  std::unique_ptr<EmulatedBackend> backend_;
+};
+
+// gtest owns it.
+[[maybe_unused]] const testing::Environment* const kEmulated =
+    testing::AddGlobalTestEnvironment(new Emulated);
+
+// What a sanitizer watches takes ten times as long.
+constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 1 : 5;
+
+// `count` cases of every series whose name begins with `name`.
+void check_cases(const char* name, std::uint64_t count) {
+  std::vector<conformance::Pick> picks;
+  for (const conformance::Series* series : conformance::series_named(name))
+    for (std::uint64_t seed = 0; seed < count; ++seed) picks.push_back({series, seed, 0});
+  ASSERT_FALSE(picks.empty());
+  const std::int64_t before = emulated_launches();
+  conformance::sweep(picks, static_cast<int>(std::thread::hardware_concurrency()),
+                     [](const conformance::Pick& one, const conformance::Report& report) {
+                       EXPECT_TRUE(report.ok())
+                           << conformance::replay_line(one) << report.sentences();
+                       EXPECT_EQ(report.refusal(), "") << conformance::replay_line(one);
+                     });
+  EXPECT_GE(emulated_launches() - before, static_cast<std::int64_t>(picks.size()));
+}
+
+TEST(PlainKernels, RandomCallsStayWithinTheBound) {
+  check_cases("random", kMuch);
+}
+
+TEST(PlainKernels, LengthsThatBrokeOthersStayWithinTheBound) {
+  check_cases("museum/gauss", 2 * kMuch);
+}
+
+}  // namespace
+}  // namespace tilewise
