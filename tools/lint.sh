@@ -12,6 +12,7 @@ python3 -m unittest discover -q -b -s tools/tests -t tools
 python3 tools/check_layers.py
 python3 tools/check_shape.py
 python3 tools/check_links.py
+python3 tools/receipt.py check
 
 echo "-- shell"
 shellcheck dev tools/*.sh tests/consumers/*.sh .ci/run

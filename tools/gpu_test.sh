@@ -1,0 +1,41 @@
+#!/bin/sh
+# What `./dev gpu test` runs, on a machine with a GPU: the tests of the CUDA backend, the harness
+# with every call on the GPU, and the sanitizers of its kernels. Ends with the receipt.
+set -eu
+cd "$(dirname "$0")/.."
+logs=$PWD/build/gpu
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+tests=build/release/tests
+
+cmake --preset release >"$logs/build.txt"
+cmake --build --preset release --target test_backends_cuda test_conformance >>"$logs/build.txt" || {
+  tail -n 40 "$logs/build.txt"
+  exit 1
+}
+
+# run NAME SECONDS COMMAND...: its output goes to a file; what fails or hangs stops no other.
+run() {
+  name=$1 seconds=$2
+  shift 2
+  echo "== $name"
+  timeout "$seconds" "$@" >"$logs/$name.log" 2>&1 || echo "   ended with $?: $logs/$name.log"
+}
+
+run unit 120 "$tests/test_backends_cuda"
+export TILEWISE_TEST_DEVICE=cuda
+# Those far apart lie in memory that the device is not shown.
+run harness 300 "$tests/test_conformance" --gtest_filter=-Far.*
+if command -v compute-sanitizer >/dev/null; then
+  # One family: the slowest tool takes a hundred times as long as the calls themselves.
+  export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss
+  for tool in memcheck synccheck initcheck; do
+    run "$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests/test_conformance" \
+      --gtest_filter='Conformance.*:Append.*:Merge.*:Rotary.*'
+    grep 'ERROR SUMMARY' "$logs/$tool.log" || true
+  done
+  run racecheck 150 compute-sanitizer --tool racecheck --error-exitcode 9 \
+    "$tests/test_conformance" --gtest_filter='Merge.*'
+  grep 'RACECHECK SUMMARY' "$logs/racecheck.log" || true
+fi
+exec python3 tools/receipt.py write "$logs"/*.log
