@@ -177,7 +177,7 @@ TEST(CudaDevice, NoticesAnotherDevicesStream) {
       in_child([](FakeCuda& fake) {
         Device* device = nullptr;
         if (!Device::find(0, device).ok()) return std::string("refused");
-        for (const std::uintptr_t usual : {0, 1, 2})
+        for (const std::uintptr_t usual : {0U, 1U, 2U})
           if (!device->check_stream(reinterpret_cast<Stream>(usual)).ok())
             return std::string("a default stream is refused");
         if (fake.asked_stream_zero) return std::string("stream 0 was asked");
