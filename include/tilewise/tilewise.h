@@ -231,8 +231,8 @@ typedef struct tw_execution {
   size_t workspace_bytes;
   int32_t threads; /* at most this many; 0: TILEWISE_NUM_THREADS, or all this process may use */
   const tw_parallel* parallel;
-  uint32_t* error;     /* on the device: gets the bits of tw_fault; null: the library's own word */
-  const char* backend; /* by its name the only one that may run this; null: the best one */
+  uint32_t* error;       /* on the device: gets the bits of tw_fault; null: nobody reads them yet */
+  const char* backend;   /* by its name the only one that may run this; null: the best one */
   int32_t device_tables; /* 1: tables lie on the device, too; 0: on the host */
   int32_t reserved;      /* zero */
 } tw_execution;
