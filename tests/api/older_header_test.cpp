@@ -93,6 +93,7 @@ void expect_ok(Call call, const Request& request) {
   tw_execution execution{};
   execution.workspace = workspace.data();
   execution.workspace_bytes = workspace.size();
+  execution.threads = 2;
   const Old old_execution("tw_execution", execution);
   const OldRequest old_request(request);
   char message[512];
