@@ -40,6 +40,9 @@ struct Buffers {
   bool given = true;              // else the call only asks about shapes: pointers may be null
   bool on_device = false;         // tensors, which the processor does not read then
   bool tables_on_device = false;  // offsets, lengths, starts, positions, indices and page tables
+  // Of a device: whether a tensor that has elements lies where the call says.
+  tw_device device{TW_CPU, 0};
+  Status (*check_place)(const tw_device&, const char* name, const View&) = nullptr;
 };
 
 enum class Types { kFloat, kFloat32, kFloat32Or64, kBool, kIndex };
