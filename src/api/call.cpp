@@ -116,7 +116,9 @@ Status check_hook(const Parallel& parallel) {
 }
 
 tw_status answer(const Status& status, char* message, std::size_t message_bytes) {
-  if (message && message_bytes > 0) std::snprintf(message, message_bytes, "%s", status.sentence);
+  if (!message || message_bytes == 0) return status.code;
+  message[0] = '\0';
+  if (!status.ok()) std::snprintf(message, message_bytes, "%s", status.sentence);
   return status.code;
 }
 

@@ -12,9 +12,9 @@ enum class Need { kOptional, kRequired };
 
 class Call {
  public:
-  explicit Call(Buffers buffers) : buffers_(buffers) {}
+  explicit Call(const Buffers& buffers) : buffers_(buffers) {}
 
-  Buffers buffers() const { return buffers_; }
+  const Buffers& buffers() const { return buffers_; }
 
   Status input(const tw_tensor& tensor, const Form& form, View& view, Need need = Need::kOptional) {
     return read(tensor, form, {Role::kInput, need}, view);

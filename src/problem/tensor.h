@@ -58,7 +58,7 @@ struct Form {
 View view_of(const tw_tensor& tensor, const Layout& layout);
 
 // All that can be said of one tensor alone. An absent one gives an absent view.
-Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, View& view);
+Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view);
 
 // A size that is wanted: exactly, or (`ones`) also 1, to be broadcast; a table by position may be
 // larger than the longest sequence needs.

@@ -20,6 +20,7 @@ inline constexpr Result kNotReady = 600;
 #define TW_GPU_CALLS(CALL)                                                                    \
   CALL(start, "cuInit", (unsigned))                                                           \
   CALL(device_count, "cuDeviceGetCount", (int*))                                              \
+  CALL(attribute, "cuDeviceGetAttribute", (int*, int, int))                                   \
   CALL(retain, "cuDevicePrimaryCtxRetain", (Handle*, int))                                    \
   CALL(reset, "cuDevicePrimaryCtxReset_v2", (int))                                            \
   CALL(create_context, "cuCtxCreate_v2", (Handle*, unsigned, int))                            \

@@ -8,6 +8,15 @@ namespace {
 
 class Memory : public GpuTest {
  protected:
+  void SetUp() override {
+    GpuTest::SetUp();
+    if (!driver().why_not.empty()) return;
+    constexpr int kPageableMemoryAccess = 88;
+    int reads_all = 0;
+    must(driver().attribute(&reads_all, kPageableMemoryAccess, 0), "an attribute");
+    if (reads_all != 0) GTEST_SKIP() << "This GPU reads all memory of the host.";
+  }
+
   static void expect_refusal(const Status& status, const char* begin) {
     EXPECT_EQ(status.code, TW_INVALID);
     EXPECT_EQ(status.message.rfind(begin, 0), 0u) << status.message;

@@ -16,6 +16,7 @@ namespace {
 
 // A run of two kernels and a question, right to the last number; or the first sentence.
 std::string run_all(const Twins& twins, const Request& request, const Execution& where) {
+  twins.blank_again(request.output);
   Status status = forward(request, where);
   std::uint32_t faults = 0;
   if (status.ok()) status = take_faults(faults, where);

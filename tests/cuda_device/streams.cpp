@@ -1,6 +1,5 @@
 // Scenarios of streams, contexts and devices.
 #include <cstdio>
-#include <limits>
 #include <memory>
 
 #include "cuda_device/alone.h"
@@ -40,18 +39,6 @@ bool is_right(const Twins& twins, const Request& request, const std::string& whe
   const float off = difference(twins.read(request.output), expected(twins, request));
   return holds(off <= kNear, "the result is right " + where) &&
          holds(twins.is_intact(), "nothing beside the tensors is written " + where);
-}
-
-// Runs the request and looks at the result; the output is NaN before.
-bool runs(const Twins& twins, const Request& request, const Execution& where,
-          const std::string& how) {
-  const std::vector<float> nothing(twins.read(request.output).size(),
-                                   std::numeric_limits<float>::quiet_NaN());
-  twins.write(request.output, nothing.data());
-  const Status status = forward(request, where);
-  if (!is_ok(status.message, how.c_str())) return false;
-  must(driver().wait_for_all(), "to wait");
-  return is_right(twins, request, how);
 }
 
 }  // namespace
@@ -106,6 +93,7 @@ bool keep_contexts(const Arguments&) {
   must(gpu.create_stream(&foreign, Stream::kNonBlocking), "a stream in it");
   bool good = true;
   const auto with = [&](Handle context, Handle stream, const std::string& how) {
+    twins.blank_again(request.output);
     must(gpu.make_current(context), "to make a context current");
     const Status status = forward(request, on_device(stream));
     Handle now = nullptr;
@@ -160,7 +148,9 @@ bool tell_devices_apart(const Arguments&) {
   must(gpu.make_current(second), "to make a context current");
   good = is_right(there, elsewhere, "on the second device") && good;
   must(gpu.make_current(first), "to make a context current");
-  return runs(here, request, on_device(), "on the first device") && good;
+  good = is_ok(forward(request, on_device()).message, "a call on the first device") && good;
+  must(gpu.wait_for_all(), "to wait");
+  return is_right(here, request, "on the first device") && good;
 }
 
 }  // namespace tilewise::gpu

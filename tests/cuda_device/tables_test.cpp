@@ -129,6 +129,7 @@ TEST_F(Tables, AGraphsReplayReadsThemAnew) {
     twins.write(request.queries.offsets, said.offsets);
     twins.write(request.keys.used, said.used);
     twins.write(request.cache.page_table, said.table);
+    twins.blank_again(request.output);
     must(driver().launch_graph(running, stream.get()), "to launch the graph");
     std::uint32_t faults = 0;
     status = take_faults(faults, where);

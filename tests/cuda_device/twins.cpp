@@ -114,6 +114,11 @@ void Twins::write(const Tensor& tensor, const void* from) const {
   must(started().to_device(twin.all + kBand, from, twin.size), "a copy");
 }
 
+void Twins::blank_again(const Tensor& tensor) const {
+  const std::vector<unsigned char> ones(bytes_of(tensor), 0xFF);
+  must(started().to_device(address_of(tensor), ones.data(), ones.size()), "a copy");
+}
+
 bool Twins::is_intact() const {
   return std::all_of(twins_.begin(), twins_.end(), [](const Twin& twin) {
     std::vector<unsigned char> all(twin.size + 2 * kBand);

@@ -34,6 +34,9 @@ class Twins {
   // Writes both twins.
   void write(const Tensor& tensor, const void* from) const;
 
+  // NaN again, on the GPU alone.
+  void blank_again(const Tensor& tensor) const;
+
   // Whether all bands are as they were.
   [[nodiscard]] bool is_intact() const;
 
