@@ -97,7 +97,8 @@ struct Backend {
   const char* summary;
 
   // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID
-  // says that what was asked of this one cannot be meant, and refuses the call.
+  // says that what was asked of this one cannot be meant, TW_FAILED that its device fails, and both
+  // refuse the call.
   Status (*accepts)(const Asked&, const Machine&);
   // Of what was accepted.
   Plan (*plan)(const Asked&, const Machine&);

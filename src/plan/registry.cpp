@@ -78,7 +78,7 @@ Status choose(const Asked& asked, const Machine& machine, const Named& named, Pl
       plan.backend = backend;
       return {};
     }
-    if (status.code == TW_INVALID) return status;
+    if (status.code != TW_UNSUPPORTED) return status;
     reasons.add(" %s: %s", backend->name, status.sentence);
   }
   if (only) return unsupported("No backend can run this.%s %s allows no other.", said, named.by);

@@ -41,6 +41,32 @@ struct Counted<Result (*)(A...), member> {
   static Result never_fails(A... arguments) { return (real.*member)(arguments...); }
 };
 
+// One of the driver's functions: where the real one is kept, and what is called in its place.
+struct Between {
+  const char* name;
+  void** real;
+  void* counted;
+};
+
+template <class Function, Function Calls::*member>
+Between between(const char* name) {
+  using Through = Counted<Function, member>;
+  return {name, reinterpret_cast<void**>(&(real.*member)),
+          reinterpret_cast<void*>(may_fail(name) ? Through::may_fail : Through::never_fails)};
+}
+
+void put_between(const char* name, void** place) {
+#define TW_BETWEEN(member, exported, since, parameters) \
+  between<decltype(Calls::member), &Calls::member>(exported),
+  static const Between all[] = {TW_DRIVER_CALLS(TW_BETWEEN)};
+#undef TW_BETWEEN
+  for (const Between& each : all) {
+    if (std::strcmp(each.name, name) != 0) continue;
+    *each.real = *place;
+    *place = each.counted;
+  }
+}
+
 void* real_library() {
   static void* const library = [] {
     const char* path = std::getenv("TILEWISE_TEST_REAL_CUDA");
@@ -56,6 +82,7 @@ Function real_function(const char* name) {
 
 }  // namespace
 
+// NOLINTBEGIN(readability-identifier-naming): the driver's own names.
 extern "C" {
 
 tilewise::gpu::FailingCuda* tilewise_failing_cuda() {
@@ -76,15 +103,9 @@ Result cuGetProcAddress_v2(const char* name, void** place, int version, std::uin
   const Result result =
       real_function<Resolve>("cuGetProcAddress_v2")(name, place, version, flags, found);
   if (result != 0 || !*place) return result;
-#define TW_TAKE(member, exported, since, parameters)                                             \
-  if (std::strcmp(name, exported) == 0) {                                                        \
-    using Through = Counted<decltype(Calls::member), &Calls::member>;                            \
-    std::memcpy(&real.member, place, sizeof *place);                                             \
-    *place = reinterpret_cast<void*>(may_fail(name) ? Through::may_fail : Through::never_fails); \
-  }
-  TW_DRIVER_CALLS(TW_TAKE)
-#undef TW_TAKE
+  put_between(name, place);
   return result;
 }
 
 }  // extern "C"
+// NOLINTEND(readability-identifier-naming)

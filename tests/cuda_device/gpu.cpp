@@ -38,6 +38,20 @@ again:
 }
 )";
 
+void find_all(void* library, Driver& opened) {
+  struct Wanted {
+    const char* name;
+    void** place;
+  };
+#define TW_WANTED(member, name, parameters) {name, reinterpret_cast<void**>(&opened.member)},
+  const Wanted all[] = {TW_GPU_CALLS(TW_WANTED)};
+#undef TW_WANTED
+  for (const Wanted& each : all) {
+    *each.place = dlsym(library, each.name);
+    if (!*each.place) opened.why_not = std::string("The driver here lacks ") + each.name + ".";
+  }
+}
+
 // Another driver by that name, which fails on purpose, may be open: scenarios name the real one.
 Driver open_real() {
   Driver opened;
@@ -49,11 +63,7 @@ Driver open_real() {
   }
   link_map* map = nullptr;
   if (dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map) opened.path = map->l_name;
-#define TW_FIND(member, name, parameters)                                          \
-  opened.member = reinterpret_cast<decltype(opened.member)>(dlsym(library, name)); \
-  if (!opened.member) opened.why_not = std::string("The NVIDIA driver here lacks ") + name + ".";
-  TW_GPU_CALLS(TW_FIND)
-#undef TW_FIND
+  find_all(library, opened);
   if (!opened.why_not.empty()) return opened;
   if (opened.start(0) != 0 || opened.device_count(&opened.devices) != 0 || opened.devices == 0)
     opened.why_not = "The NVIDIA driver here sees no GPU, and these tests need one.";

@@ -95,7 +95,7 @@ bool keep_contexts(const Arguments&) {
   const auto with = [&](Handle context, Handle stream, const std::string& how) {
     twins.blank_again(request.output);
     must(gpu.make_current(context), "to make a context current");
-    const Status status = forward(request, on_device(stream));
+    Status status = forward(request, on_device(stream));
     Handle now = nullptr;
     must(gpu.current(&now), "the current context");
     good = holds(now == context, "the context stays current " + how) && good;

@@ -40,14 +40,14 @@ class HostTables : public testing::Test {
 
   // Takes exactly the workspace that is asked for, at an address of no alignment.
   Status run(const Request& request) {
-    const Status asked = workspace(TW_FORWARD, request, where.workspace_bytes, where);
+    Status asked = workspace(TW_FORWARD, request, where.workspace_bytes, where);
     if (!asked.ok()) return asked;
     place_workspace();
     return forward(request, where);
   }
   void place_workspace() {
-    workspace_ = Guarded(where.workspace_bytes + 1, Guarded::Flush::kBegin);
-    where.workspace = workspace_.data() + 1;
+    own_workspace = Guarded(where.workspace_bytes + 1, Guarded::Flush::kBegin);
+    where.workspace = own_workspace.data() + 1;
   }
 
   static void expect_same(const Tensor& got, const Tensor& wanted, std::int64_t count) {
@@ -57,7 +57,7 @@ class HostTables : public testing::Test {
   }
 
   Execution where;
-  Guarded workspace_;
+  Guarded own_workspace;
 
  private:
   int drawn_ = 0;

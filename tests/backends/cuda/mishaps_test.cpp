@@ -103,6 +103,18 @@ TEST(CudaMishaps, SayWhyThereIsNoDevice) {
             std::string::npos);
 }
 
+TEST(CudaMishaps, ADeviceThatDoesNotOpenHasFailed) {
+  EXPECT_EQ(
+      on_fake([](FakeCuda& fake, FakeCalls& calls) {
+        constexpr int kRetain = 6;  // of the calls that open a device
+        fake.failing_call = kRetain;
+        const auto status = forward(calls.attention(), calls.where);
+        return std::to_string(status.code) + " " + said(status);
+      }),
+      "3 using the device's primary context: CUDA_ERROR_OUT_OF_MEMORY (2): free memory of the "
+      "device.");
+}
+
 // Of a whole run, from the driver's first call to the last, each fails in turn: a sentence, the
 // caller's context as it was, and the next run works.
 TEST(CudaMishaps, EachCallOfTheDriverMayFail) {
