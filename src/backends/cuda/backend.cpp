@@ -118,10 +118,11 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
                  });
 }
 
-// Without a device there is nothing to say: `accepts` says why.
+// Where there is no device, there is nothing to say: `accepts` says why.
 Status check_place(const tw_device& where, const char* name, const View& view) {
   Device* device = nullptr;
-  if (!Device::find_opened(where.index, device).ok()) return {};
+  const Status found = Device::find_opened(where.index, device);
+  if (!found.ok()) return found.code == TW_FAILED ? found : Status{};
   return device->check_place(name, view.data, view.on_device);
 }
 
