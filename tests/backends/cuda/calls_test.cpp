@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "fake_calls.h"
 
 namespace tilewise::cuda {
@@ -94,6 +97,44 @@ TEST(CudaCalls, MayBeCapturedWithTablesOfTheHost) {
               return status.ok() ? launched_names(fake, 0) : said(status);
             }),
             "tables forward_float");
+}
+
+// All of them cold: the device is opened and the kernel loaded on the way.
+TEST(CudaCalls, ServeManyThreadsAtOnce) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              std::atomic<int> good{0};
+              std::vector<std::thread> threads(8);
+              for (std::thread& thread : threads)
+                thread = std::thread([&] {
+                  for (int n = 0; n < 20; ++n)
+                    if (forward(request, calls.where).ok()) ++good;
+                });
+              for (std::thread& thread : threads) thread.join();
+              return std::to_string(good.load()) + " " + std::to_string(fake.launches) + " " +
+                     std::to_string(fake.opened);
+            }),
+            "160 160 1");
+}
+
+// Null is the default stream of the device's own context, so that has to be current, and the
+// caller's again afterwards; a stream that somebody made has its context.
+TEST(CudaCalls, GiveTheCallersContextBack) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              std::string all;
+              for (void* stream : {stream_of(0), static_cast<void*>(nullptr)}) {
+                calls.where.stream = stream;
+                for (int n = 0; n < 2; ++n) {
+                  const int before = fake.pushes;
+                  if (!forward(request, calls.where).ok()) return std::string("refused");
+                  all += n == 1 ? std::to_string(fake.pushes - before) : "";
+                  if (fake.depth != 0) return std::string("a context stays");
+                }
+              }
+              return all;
+            }),
+            "01");
 }
 
 TEST(CudaCalls, SayWhichMemoryIsWrong) {

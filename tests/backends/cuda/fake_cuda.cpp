@@ -69,6 +69,7 @@ int context_current(void** context) {
 int context_push(void* context) {
   const int result = counted();
   if (result == 0) stack[depth++] = context;
+  ++fake.pushes;
   fake.depth = depth;
   return result;
 }

@@ -38,6 +38,7 @@ struct FakeCuda {
   unsigned grid[3] = {}, threads = 0;
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
+  int pushes = 0;                                   // of contexts
   int waits = 0;                                    // of cuStreamSynchronize
   const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
   std::uint32_t* page = nullptr;                    // that was registered last
