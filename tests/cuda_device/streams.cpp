@@ -64,6 +64,13 @@ bool wait_for_nothing(const Arguments& arguments) {
   where.workspace = reinterpret_cast<void*>(twins.bytes(where.workspace_bytes));
   if (!is_ok(prepare(TW_FORWARD, request, where).message, "a call to prepare")) return false;
 
+  // The driver's own copies may load something when they are first made, and wait for that.
+  must(driver().copy_later(address_of(found), address_of(late), bytes_of(wanted), stream),
+       "a copy");
+  must(driver().wait(stream), "to wait for the copy");
+  twins.blank_again(found);
+  twins.blank_again(request.query);
+
   Gate gate;
   gate.close_on(stream);
   must(driver().copy_later(address_of(request.query), address_of(late), bytes_of(wanted), stream),
