@@ -27,6 +27,13 @@ Address address_of(const Tensor& tensor) {
   return static_cast<Address>(reinterpret_cast<std::uintptr_t>(tensor.data));
 }
 
+// The call may return before the bytes have arrived, and streams that wait for no other would not
+// see them.
+void upload(Address to, const void* from, std::size_t bytes) {
+  must(started().to_device(to, from, bytes), "a copy");
+  must(driver().wait(nullptr), "to wait for a copy");
+}
+
 }  // namespace
 
 Twins::~Twins() {
@@ -39,7 +46,7 @@ Twins::Twin& Twins::take(std::size_t bytes) {
   twin.host.resize(bytes / sizeof(double) + 1);
   must(started().allocate(&twin.all, bytes + 2 * kBand), "memory");
   const std::vector<unsigned char> ones(bytes + 2 * kBand, 0xFF);
-  must(driver().to_device(twin.all, ones.data(), ones.size()), "a copy");
+  upload(twin.all, ones.data(), ones.size());
   std::memset(twin.host.data(), 0xFF, bytes);
   return twin;
 }
@@ -111,12 +118,12 @@ std::vector<float> Twins::read(const Tensor& tensor) const {
 void Twins::write(const Tensor& tensor, const void* from) const {
   const Twin& twin = twin_of(tensor);
   std::memcpy(twin.host.data(), from, twin.size);
-  must(started().to_device(twin.all + kBand, from, twin.size), "a copy");
+  upload(twin.all + kBand, from, twin.size);
 }
 
 void Twins::blank_again(const Tensor& tensor) const {
   const std::vector<unsigned char> ones(bytes_of(tensor), 0xFF);
-  must(started().to_device(address_of(tensor), ones.data(), ones.size()), "a copy");
+  upload(address_of(tensor), ones.data(), ones.size());
 }
 
 bool Twins::is_intact() const {
