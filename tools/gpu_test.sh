@@ -9,7 +9,8 @@ rm -f "$logs"/*.log
 tests=build/release/tests
 
 cmake --preset release >"$logs/build.txt"
-cmake --build --preset release --target test_backends_cuda test_conformance >>"$logs/build.txt" || {
+cmake --build --preset release --target test_backends_cuda test_conformance \
+  test_cuda_device >>"$logs/build.txt" || {
   tail -n 40 "$logs/build.txt"
   exit 1
 }
@@ -23,10 +24,19 @@ run() {
 }
 
 run unit 120 "$tests/test_backends_cuda"
+# Processes of their own compile each kernel once.
+export TILEWISE_CACHE="$logs/cache"
+run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.*
+run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
+grep '^empty launch' "$logs/cost.log" || true
 export TILEWISE_TEST_DEVICE=cuda
 # Those far apart lie in memory that the device is not shown.
 run harness 300 "$tests/test_conformance" --gtest_filter=-Far.*
 if command -v compute-sanitizer >/dev/null; then
+  # What is planted in tables makes no kernel leave its buffers; children are not followed.
+  run planted 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_cuda_device" \
+    --gtest_filter='Tables.*-Tables.OfTheHostMayBeLarge'
+  grep 'ERROR SUMMARY' "$logs/planted.log" || true
   # One family: the slowest tool takes a hundred times as long as the calls themselves.
   export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss
   for tool in memcheck synccheck initcheck; do

@@ -8,7 +8,8 @@
  * Rules that hold for every function here:
  *  - A call allocates nothing, waits for nothing it did not start, prints nothing and never aborts.
  *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Threads start on
- *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times.)
+ *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times;
+ *    tw_take_faults waits for a stream.)
  *  - A call that is refused changes nothing. It returns a status and writes one sentence into
  *    `message` (at most `message_bytes` bytes with the final 0; null and 0 are fine).
  *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct), and the
@@ -29,7 +30,7 @@
 #endif
 
 #define TW_VERSION_MAJOR 0
-#define TW_VERSION_MINOR 2
+#define TW_VERSION_MINOR 3
 #define TW_VERSION_PATCH 0
 
 #ifdef __cplusplus
@@ -222,7 +223,8 @@ typedef enum tw_fault {
 /* Where and with what a call runs; null is the processor, its threads and no workspace. Tensors,
  * the workspace and dropout.state lie in the memory of `device`. Tables (offsets, lengths, starts,
  * positions, indices, page tables) of one call lie all on the host or all on the device; there
- * max_length must bound packed sequences. Only the caller clears an error word. */
+ * max_length must bound packed sequences. Tables of the host are read before the call returns; a
+ * graph that captures the call keeps what they said. Only the caller clears an error word. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;
@@ -231,7 +233,7 @@ typedef struct tw_execution {
   size_t workspace_bytes;
   int32_t threads; /* at most this many; 0: TILEWISE_NUM_THREADS, or all this process may use */
   const tw_parallel* parallel;
-  uint32_t* error;       /* on the device: gets the bits of tw_fault; null: nobody reads them yet */
+  uint32_t* error;       /* on the device: gets the bits of tw_fault; null: see tw_take_faults */
   const char* backend;   /* by its name the only one that may run this; null: the best one */
   int32_t device_tables; /* 1: tables lie on the device, too; 0: on the host */
   int32_t reserved;      /* zero */
@@ -340,6 +342,23 @@ TW_API const char* tw_backend_name(int32_t i);
 /* "bfloat16"; null for a number that is no dtype. And the bytes of one element; 0 likewise. */
 TW_API const char* tw_dtype_name(int32_t dtype);
 TW_API size_t tw_dtype_bytes(int32_t dtype);
+
+/* The workspace that tw_rotary and tw_append take: none on the processor, and some on a device for
+ * tables that lie on the host. As tw_workspace. */
+TW_API tw_status tw_workspace_rotary(const tw_rotary_request* request,
+                                     const tw_execution* execution, size_t* bytes, char* message,
+                                     size_t message_bytes);
+TW_API tw_status tw_workspace_append(const tw_append_request* request,
+                                     const tw_execution* execution, size_t* bytes, char* message,
+                                     size_t message_bytes);
+
+/* Takes the bits of tw_fault that calls on execution's device have left in the library's own error
+ * word, which is that of all calls without an `error` of their own: *faults gets them, and the word
+ * is 0 again. Waits until all work on execution's stream is done, so that it speaks of every call
+ * that was enqueued there, and of some on other streams. A stream that is captured is refused. On
+ * the processor there is never a bit, since tables are checked there before a call. */
+TW_API tw_status tw_take_faults(const tw_execution* execution, uint32_t* faults, char* message,
+                                size_t message_bytes);
 
 #ifdef __cplusplus
 }

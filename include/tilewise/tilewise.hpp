@@ -108,6 +108,26 @@ inline Status merge(const MergeRequest& request, const Execution& execution = {}
   return detail::call(tw_merge, &form, &where);
 }
 
+// Of a device, for tables that lie on the host.
+inline Status workspace(const RotaryRequest& request, std::size_t& bytes,
+                        const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_workspace_rotary, detail::LoweredRotary(request).get(), &where, &bytes);
+}
+
+inline Status workspace(const AppendRequest& request, std::size_t& bytes,
+                        const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_workspace_append, detail::LoweredAppend(request).get(), &where, &bytes);
+}
+
+// The bits of tw_fault that calls without an error word have left on a device. Waits for the
+// stream.
+inline Status take_faults(std::uint32_t& faults, const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_take_faults, &where, &faults);
+}
+
 inline Status prepare(const RotaryRequest& request, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
   return detail::call(tw_prepare_rotary, detail::LoweredRotary(request).get(), &where);

@@ -16,6 +16,7 @@ from tilewise.attention import (
     attention_probabilities,
 )
 from tilewise.cache import append, rotary
+from tilewise.faults import Fault, take_faults
 from tilewise.merging import merge
 from tilewise.options import Options
 from tilewise.planning import explain, workspace_bytes
@@ -23,6 +24,7 @@ from tilewise.planning import explain, workspace_bytes
 __version__ = version()
 
 __all__ = [
+    "Fault",
     "Gradients",
     "Options",
     "__version__",
@@ -34,5 +36,6 @@ __all__ = [
     "explain",
     "merge",
     "rotary",
+    "take_faults",
     "workspace_bytes",
 ]

@@ -22,7 +22,7 @@ from ctypes import (
 from typing import Any
 
 # The major and minor version: before 1.0 either may change the ABI.
-ABI = (0, 2)
+ABI = (0, 3)
 
 
 class Status(enum.IntEnum):
@@ -307,6 +307,9 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_backend_name": (c_char_p, (c_int32,)),
     "tw_dtype_name": (c_char_p, (c_int32,)),
     "tw_dtype_bytes": (c_size_t, (c_int32,)),
+    "tw_workspace_rotary": (c_int, (POINTER(RotaryRequest), _execution, _bytes, *_message)),
+    "tw_workspace_append": (c_int, (POINTER(AppendRequest), _execution, _bytes, *_message)),
+    "tw_take_faults": (c_int, (_execution, POINTER(c_uint32), *_message)),
 }
 
 

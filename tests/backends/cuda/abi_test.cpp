@@ -44,6 +44,7 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
   TW_EXPECT(context_id, cuCtxGetId);
   TW_EXPECT(stream_context, cuStreamGetCtx);
   TW_EXPECT(stream_capturing, cuStreamIsCapturing);
+  TW_EXPECT(stream_synchronize, cuStreamSynchronize);
   TW_EXPECT(exchange_capture_mode, cuThreadExchangeStreamCaptureMode);
   TW_EXPECT(library_load, cuLibraryLoadData);
   TW_EXPECT(library_unload, cuLibraryUnload);
@@ -73,6 +74,11 @@ TEST(CudaAbi, NumbersAreTheToolkits) {
             static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   EXPECT_EQ(kLocalBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES));
   EXPECT_EQ(kDynamicSharedBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+  EXPECT_EQ(kPageableMemoryAccess, static_cast<int>(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS));
+  EXPECT_EQ(kHostMemory, static_cast<int>(CU_MEMORYTYPE_HOST));
+  EXPECT_EQ(kDeviceMemory, static_cast<int>(CU_MEMORYTYPE_DEVICE));
+  EXPECT_EQ(kPointerKind, static_cast<int>(CU_POINTER_ATTRIBUTE_MEMORY_TYPE));
+  EXPECT_EQ(kPointerIsManaged, static_cast<int>(CU_POINTER_ATTRIBUTE_IS_MANAGED));
   EXPECT_EQ(kPointerDevice, static_cast<int>(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL));
   EXPECT_EQ(kPortable, static_cast<unsigned>(CU_MEMHOSTREGISTER_PORTABLE));
   EXPECT_EQ(kCaptureRelaxed, static_cast<int>(CU_STREAM_CAPTURE_MODE_RELAXED));

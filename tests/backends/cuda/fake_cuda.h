@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace tilewise::cuda {
 
@@ -18,6 +19,13 @@ struct FakeCuda {
   int failing_call = -1;
   int failure = 2;
   bool captures = false;  // every stream
+  int poison = 0;         // what a kernel that failed has left: every later use of a stream gets it
+  // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
+  struct Range {
+    const void *begin = nullptr, *end = nullptr;
+    int kind = 0, device = -2, managed = 0;
+  };
+  Range memory[4];
 
   // What was seen.
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
@@ -30,7 +38,27 @@ struct FakeCuda {
   unsigned grid[3] = {}, threads = 0;
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
+  int pushes = 0;                                   // of contexts
+  int waits = 0;                                    // of cuStreamSynchronize
+  const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
+  std::uint32_t* page = nullptr;                    // that was registered last
+  // Names of kernels, by their handles; and of the launches, one after another.
+  static constexpr int kMostNames = 32, kMostLaunches = 64;
+  char names[kMostNames][64] = {};
+  int launched[kMostLaunches] = {};
 };
+
+// Names of the kernels that were launched from number `first` on, without what all begin with.
+inline std::string launched_names(const FakeCuda& fake, int first) {
+  std::string all;
+  for (int n = first; n < fake.launches && n < FakeCuda::kMostLaunches; ++n) {
+    const std::string name = fake.names[fake.launched[n]];
+    const std::string begin = "tilewise_plain_";
+    all +=
+        (all.empty() ? "" : " ") + (name.rfind(begin, 0) == 0 ? name.substr(begin.size()) : name);
+  }
+  return all;
+}
 
 }  // namespace tilewise::cuda
 
