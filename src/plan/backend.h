@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "parallel/parallel.h"
+#include "plan/device_calls.h"
 #include "problem/problem.h"
 #include "problem/text.h"
 
@@ -98,6 +99,9 @@ struct Backend {
   void (*describe)(const Problem&, const Plan&, Text&);
   double (*fast_bytes)(const Machine&);
   double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&);
+
+  // Its devices and their memory. Null: the processor, or a backend that leaves them to another.
+  const DeviceCalls* devices = nullptr;
 };
 
 // Best first. The last one takes whatever runs on a processor.

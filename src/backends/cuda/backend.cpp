@@ -1,6 +1,7 @@
 // CUDA's entry in the list: what it accepts, how it plans, and how a call reaches the device.
 #include <algorithm>
 
+#include "backends/cuda/driver/memory.h"
 #include "backends/cuda/loaded.h"
 
 namespace tilewise::cuda {
@@ -158,6 +159,7 @@ const Backend kBackend{
     .run = run,
     .describe = describe,
     .fast_bytes = fast_bytes,
-    .predict = predict};
+    .predict = predict,
+    .devices = &kDeviceCalls};
 
 }  // namespace tilewise::cuda

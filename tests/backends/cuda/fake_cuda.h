@@ -22,6 +22,7 @@ struct FakeCuda {
   // What was seen.
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
+  int allocations = 0, frees = 0;
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed
   int capture_mode = 0;          // now, of the calling thread
@@ -30,6 +31,7 @@ struct FakeCuda {
   unsigned grid[3] = {}, threads = 0;
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
+  void *copied_on = nullptr, *waited_for = nullptr;  // streams
 };
 
 }  // namespace tilewise::cuda

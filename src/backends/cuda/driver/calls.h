@@ -43,7 +43,7 @@ enum : Result {
 };
 
 // CUdevice_attribute, CUfunction_attribute, CUpointer_attribute, CUstreamCaptureMode.
-enum : int { kProcessors = 16, kMajor = 75, kMinor = 76, kMostSharedBytes = 97 };
+enum : int { kClock = 13, kProcessors = 16, kMajor = 75, kMinor = 76, kMostSharedBytes = 97 };
 enum : int { kSharedBytes = 1, kLocalBytes = 3, kRegisters = 4, kDynamicSharedBytes = 8 };
 enum : int { kPointerKind = 2, kPointerDevice = 9 };
 enum : int { kCaptureGlobal = 0, kCaptureThreadLocal = 1, kCaptureRelaxed = 2 };
@@ -79,7 +79,12 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(pointer_attributes, "cuPointerGetAttributes", 7000,                                         \
        (unsigned, const int*, void**, Address))                                                    \
   CALL(host_register, "cuMemHostRegister", 6050, (void*, std::size_t, unsigned))                   \
-  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))
+  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))               \
+  CALL(device_bytes, "cuDeviceTotalMem", 3020, (std::size_t*, Ordinal))                            \
+  CALL(memory_allocate, "cuMemAlloc", 3020, (Address*, std::size_t))                               \
+  CALL(memory_free, "cuMemFree", 3020, (Address))                                                  \
+  CALL(memory_copy, "cuMemcpyAsync", 4000, (Address, Address, std::size_t, Stream))                \
+  CALL(stream_wait, "cuStreamSynchronize", 2000, (Stream))
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a member and its parameters have none.
 struct Calls {

@@ -26,6 +26,9 @@ class Device {
   // ns once it is there.
   static Status find(int index, Device*& device);
 
+  // What is known of one without using it; refuses one that cannot be used.
+  static Status describe(int index, tw_device_facts& facts);
+
   const Calls& calls() const { return *calls_; }
   int index() const { return index_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
