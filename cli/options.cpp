@@ -174,7 +174,8 @@ Case ShapeOptions::shape() const {
 
 void ExecutionOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Execution";
-  options.insert(options.end(), {{"--backend", "Run on this one instead of the first that can",
+  options.insert(options.end(), {device_option(&device, group),
+                                 {"--backend", "Run on this one instead of the first that can",
                                   &backend, "BACKEND", group},
                                  {"--threads", "At most this many; 0: all this process may use",
                                   Integer{&limit, 0, 4096}, "NUMBER", group}});

@@ -201,6 +201,18 @@ class Device(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("index", c_int32)]
 
 
+class DeviceFacts(SizedStructure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("name", ctypes.c_char * 128),
+        ("architecture", c_int32),
+        ("processors", c_int32),
+        ("clock_khz", c_int32),
+        ("driver", c_int32),
+        ("memory_bytes", c_uint64),
+    ]
+
+
 Task = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int32)
 ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, c_int64, Task, c_void_p)
 
@@ -286,6 +298,7 @@ _request, _execution, _bytes = POINTER(Request), POINTER(Execution), POINTER(c_s
 # C enums pass as int; the library writes into message and text, so both are buffers, not strings.
 _text = ctypes.POINTER(ctypes.c_char)
 _message = (_text, c_size_t)
+_device = POINTER(Device)
 
 FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_forward": (c_int, (_request, _execution, *_message)),
@@ -310,6 +323,13 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_workspace_rotary": (c_int, (POINTER(RotaryRequest), _execution, _bytes, *_message)),
     "tw_workspace_append": (c_int, (POINTER(AppendRequest), _execution, _bytes, *_message)),
     "tw_take_faults": (c_int, (_execution, POINTER(c_uint32), *_message)),
+    "tw_backend_device": (c_int32, (c_int32,)),
+    "tw_device_count": (c_int, (c_int32, POINTER(c_int32), *_message)),
+    "tw_device_describe": (c_int, (_device, POINTER(DeviceFacts), *_message)),
+    "tw_allocate": (c_int, (_device, c_size_t, POINTER(c_void_p), *_message)),
+    "tw_free": (c_int, (_device, c_void_p, *_message)),
+    "tw_copy": (c_int, (_device, c_void_p, c_void_p, c_size_t, c_void_p, *_message)),
+    "tw_synchronize": (c_int, (_device, c_void_p, *_message)),
 }
 
 

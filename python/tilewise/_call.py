@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilewise import _abi, _library, _request
-from tilewise import _arguments as check
+from tilewise import _abi, _device, _library, _request
 from tilewise._tensor import (
     Array,
     Blank,
@@ -147,7 +146,7 @@ class Call:
 
     def workspace_bytes(self, operation: int) -> int:
         needed = ctypes.c_size_t()
-        plan = execution(self.settings.threads)
+        plan = _device.execution(self.settings.threads, self.settings.device, self.request)
         _library.call(
             "tw_workspace", int(operation), byref(self.request), byref(plan), byref(needed)
         )
@@ -155,17 +154,20 @@ class Call:
 
     def run(self, name: str, operation: int, workspace: Array | None) -> None:
         """Runs the operation in the caller's workspace, or in one of the size that it takes."""
-        plan = execution(self.settings.threads)
+        if _device.is_gpu(self.settings.device):
+            if workspace is not None:
+                raise ValueError(
+                    "workspace lies on the host and the call runs on a GPU, which gets one of its "
+                    "own; leave it out."
+                )
+            _device.attend_there(name, operation, self.request, self.settings)
+            return
+        plan = _device.execution(self.settings.threads, "cpu", self.request)
         if workspace is None:
             workspace = _new_workspace(self.workspace_bytes(operation))
         _check_workspace(workspace)
         plan.workspace, plan.workspace_bytes = workspace.ctypes.data, workspace.nbytes
         _library.call(name, byref(self.request), byref(plan))
-
-
-def execution(threads: int) -> _abi.Execution:
-    """On the processor, with at most `threads` threads."""
-    return _abi.Execution(threads=check.integer("threads", threads, 0, 2**31 - 1))
 
 
 def taken(name: str, given: Array | None, default: Array) -> Array:

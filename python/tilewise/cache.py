@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ctypes import byref, pointer
+from ctypes import pointer
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tilewise import _abi, _library, _request
+from tilewise import _abi, _device, _request
 from tilewise import _arguments as check
-from tilewise._call import execution, taken
+from tilewise._call import taken
 from tilewise._tensor import Array, Borrower, default_dtype, integers, require_array
 
 
@@ -29,6 +29,7 @@ def rotary(
     max_length: int | None = None,
     out: Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> Array:
     """Rotates the first 2 * columns elements of each head by its row's position.
 
@@ -37,7 +38,7 @@ def rotary(
     positions[b] + t, or with fixed=True positions[b]; without positions they count from 0. The
     pairs are (c, c + columns), or (2c, 2c + 1) with interleaved=True. inverse=True turns back,
     which is also the gradient. lengths, start and max_length are as in tilewise.Options; rows that
-    no sequence owns come back as 0, or as they were in `out`.
+    no sequence owns come back as 0, or as they were in `out`. threads and device are as there, too.
 
     >>> import numpy, tilewise
     >>> angle = numpy.arange(3)[:, None] * numpy.ones(2)
@@ -64,7 +65,7 @@ def rotary(
         request.sequences = pointer(owned)
     if positions is not None:
         request.positions = borrow.input("positions", integers("positions", positions))
-    _library.call("tw_rotary", byref(request), byref(execution(threads)))
+    _device.call("tw_rotary", request, threads, device)
     return result
 
 
@@ -92,6 +93,7 @@ def append(
     fixed_query: bool = False,
     out: Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> Array | None:
     """Writes new keys and values into caches, in place, behind what is there; rotates if asked.
 
@@ -103,7 +105,8 @@ def append(
 
     With cosine and sine (see tilewise.rotary) new key t is rotated at position lengths[b] + t. So
     is `query`, when given; with fixed_query=True all of it at lengths[b]. Returns the rotated query
-    (in `out` when given), or None without a query.
+    (in `out` when given), or None without a query. threads and device are as in tilewise.Options;
+    to a GPU the caches are copied whole, and back.
 
     >>> import numpy, tilewise
     >>> key_cache, value_cache = numpy.zeros((2, 1, 8, 1, 4), numpy.float32)
@@ -146,7 +149,7 @@ def append(
         if part is not None:
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
-    _library.call("tw_append", byref(request), byref(execution(threads)))
+    _device.call("tw_append", request, threads, device)
     return rotated
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import byref
 
 import numpy as np
 import numpy.typing as npt
 
-from tilewise import _abi, _library
-from tilewise._call import execution, taken
+from tilewise import _abi, _device
+from tilewise._call import taken
 from tilewise._tensor import Array, Borrower, reals, require_array, wide_dtype
 
 
@@ -21,13 +20,15 @@ def merge(
     out: Array | None = None,
     lse_out: Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> tuple[Array, Array]:
     """Merges attention over parts of the keys into attention over all of them.
 
     outputs: one (batch, queries, heads, value dim) for each part, or packed (tokens, heads, value
     dim); lses: one (batch, heads, queries) for each, or packed (heads, tokens). sinks (heads) are
     logits of the whole, so give them here and not to the parts. Returns (output, lse) of the same
-    shapes and types, in `out` and `lse_out` where these are given.
+    shapes and types, in `out` and `lse_out` where these are given. device is "cpu", "cuda" or
+    "cuda:N"; to a GPU the arrays are copied, and the results back.
 
     >>> import numpy, tilewise
     >>> query = numpy.ones((1, 1, 1, 4), numpy.float32)
@@ -62,5 +63,5 @@ def merge(
     if sinks is not None:
         wide = wide_dtype(lses[0].dtype)
         request.sinks = borrow.input("sinks", reals("sinks", sinks, wide))
-    _library.call("tw_merge", byref(request), byref(execution(threads)))
+    _device.call("tw_merge", request, threads, device)
     return output, lse

@@ -72,6 +72,8 @@ class Options(TypedDict, total=False):
     How it runs:
       deterministic: backward gives the same bits every time. (Forward always does.)
       threads: at most this many; 0 takes TILEWISE_NUM_THREADS, or all that the process may use.
+      device: "cpu", "cuda" or "cuda:N" (see tilewise.devices). To a GPU the arrays are copied, and
+        the results back, in each call; it has a workspace of its own there.
     """
 
     scale: float | None
@@ -107,6 +109,7 @@ class Options(TypedDict, total=False):
     output_gradient_factor: npt.ArrayLike | None
     deterministic: bool
     threads: int
+    device: str
 
 
 @dataclass  # Not frozen: each call makes one, and frozen that takes five times as long.
@@ -146,6 +149,7 @@ class Settings:
     output_gradient_factor: npt.ArrayLike | None = None
     deterministic: bool = False
     threads: int = 0
+    device: str = "cpu"
 
 
 _KNOWN = {field.name: field for field in fields(Settings)}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Union, overload
 import numpy as np
 import numpy.typing as npt
 
-from tilewise import _abi, _library
+from tilewise import _abi, _device, _library
 from tilewise import _arguments as check
-from tilewise._call import Call, Operands, execution
+from tilewise._call import Call, Operands
 from tilewise._tensor import Array, Blank, Operand, float_dtype, require_array
 from tilewise.options import Options, settings, with_options
 
@@ -128,7 +128,7 @@ def _operand(name: str, given: object, dtype: npt.DTypeLike) -> Operand:
 
 
 def _explanation(call: Call, operation: int, form: int) -> str:
-    plan = execution(call.settings.threads)
+    plan = _device.execution(call.settings.threads, call.settings.device, call.request)
     needed = ctypes.c_size_t(_LIKELY_BYTES)
     while True:
         room = needed.value

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "parallel/parallel.h"
+#include "plan/device_calls.h"
 #include "problem/problem.h"
 #include "problem/text.h"
 
@@ -118,6 +119,9 @@ struct Backend {
   // all work on the stream is done.
   Status (*check_place)(const tw_device&, const char* name, const View&) = nullptr;
   Status (*take_faults)(const tw_device&, void* stream, core::uint32& faults) = nullptr;
+
+  // Its devices and their memory. Null: the processor, or a backend that leaves them to another.
+  const DeviceCalls* devices = nullptr;
 };
 
 // Best first. The last one takes whatever runs on a processor.

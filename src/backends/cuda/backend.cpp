@@ -1,6 +1,7 @@
 // CUDA's entry in the list: what it accepts, how it plans, and how a call reaches the device.
 #include <algorithm>
 
+#include "backends/cuda/driver/memory.h"
 #include "backends/cuda/host_tables.h"
 #include "backends/cuda/loaded.h"
 
@@ -171,6 +172,7 @@ const Backend kBackend{
     .describe = describe,
     .fast_bytes = fast_bytes,
     .check_place = check_place,
-    .take_faults = take_faults};
+    .take_faults = take_faults,
+    .devices = &kDeviceCalls};
 
 }  // namespace tilewise::cuda

@@ -56,6 +56,10 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
   TW_EXPECT(pointer_attributes, cuPointerGetAttributes);
   TW_EXPECT(host_register, cuMemHostRegister);
   TW_EXPECT(host_address, cuMemHostGetDevicePointer);
+  TW_EXPECT(device_bytes, cuDeviceTotalMem);
+  TW_EXPECT(memory_allocate, cuMemAlloc);
+  TW_EXPECT(memory_free, cuMemFree);
+  TW_EXPECT(memory_copy, cuMemcpyAsync);
 #undef TW_EXPECT
 }
 
@@ -69,6 +73,7 @@ TEST(CudaAbi, NumbersAreTheToolkits) {
   EXPECT_EQ(kLaunchFailed, static_cast<int>(CUDA_ERROR_LAUNCH_FAILED));
   EXPECT_EQ(kCaptureImplicit, static_cast<int>(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT));
   EXPECT_EQ(kMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
+  EXPECT_EQ(kClock, static_cast<int>(CU_DEVICE_ATTRIBUTE_CLOCK_RATE));
   EXPECT_EQ(kProcessors, static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   EXPECT_EQ(kMostSharedBytes,
             static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));

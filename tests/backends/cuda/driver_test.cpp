@@ -1,5 +1,4 @@
-// How the driver is opened and called, by a library that calls itself one. Each test runs in a
-// child, since a process opens its driver once.
+// How the driver is opened and called, by a library that calls itself one.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -10,7 +9,7 @@
 #include <vector>
 
 #include "backends/cuda/driver/device.h"
-#include "fake_child.h"
+#include "in_child.h"
 
 namespace tilewise::cuda {
 namespace {

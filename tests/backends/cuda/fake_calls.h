@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "environment.h"
-#include "fake_child.h"
+#include "in_child.h"
 #include "plan/backend.h"
 #include "tilewise/tilewise.hpp"
 

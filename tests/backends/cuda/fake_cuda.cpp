@@ -1,8 +1,10 @@
 // A CUDA driver that drives nothing: enough of libcuda.so.1 for tests of how it is called.
 #include "fake_cuda.h"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -50,6 +52,7 @@ int device_attribute(int* value, int attribute, int) {
   *value = attribute == 75                ? fake.major
            : attribute == 76              ? fake.minor
            : attribute == kReadsAllMemory ? 0
+           : attribute == 13              ? 1980000
                                           : 132;
   return counted();
 }
@@ -185,6 +188,33 @@ int host_address(std::uint64_t* address, void* page, unsigned) {
   return counted();
 }
 
+int device_bytes(std::size_t* bytes, int) {
+  *bytes = std::size_t{1} << 37;
+  return counted();
+}
+// On the host, which the tests can read.
+int memory_allocate(std::uint64_t* address, std::size_t bytes) {
+  const int result = counted();
+  if (result != 0) return result;
+  *address = reinterpret_cast<std::uintptr_t>(std::malloc(bytes));
+  ++fake.allocations;
+  return 0;
+}
+int memory_free(std::uint64_t address) {
+  const int result = counted();
+  if (result != 0) return result;
+  std::free(reinterpret_cast<void*>(address));
+  ++fake.frees;
+  return 0;
+}
+int memory_copy(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
+  const int result = counted();
+  if (result != 0) return result;
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  fake.copied_on = stream;
+  return 0;
+}
+
 struct Named {
   const char* name;
   void* function;
@@ -237,7 +267,11 @@ int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64
                        {"cuLaunchKernel", erased(launch)},
                        {"cuPointerGetAttributes", erased(pointer_attributes)},
                        {"cuMemHostRegister", erased(host_register)},
-                       {"cuMemHostGetDevicePointer", erased(host_address)}};
+                       {"cuMemHostGetDevicePointer", erased(host_address)},
+                       {"cuDeviceTotalMem", erased(device_bytes)},
+                       {"cuMemAlloc", erased(memory_allocate)},
+                       {"cuMemFree", erased(memory_free)},
+                       {"cuMemcpyAsync", erased(memory_copy)}};
   if (version < fake.oldest_asked) fake.oldest_asked = version;
   if (version > fake.newest_asked) fake.newest_asked = version;
   *place = nullptr;

@@ -30,6 +30,7 @@ struct FakeCuda {
   // What was seen.
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
+  int allocations = 0, frees = 0;
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed
   int capture_mode = 0;          // now, of the calling thread
@@ -46,6 +47,7 @@ struct FakeCuda {
   static constexpr int kMostNames = 32, kMostLaunches = 64;
   char names[kMostNames][64] = {};
   int launched[kMostLaunches] = {};
+  void* copied_on = nullptr;  // the stream
 };
 
 // Names of the kernels that were launched from number `first` on, without what all begin with.

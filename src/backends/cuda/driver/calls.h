@@ -44,6 +44,7 @@ enum : Result {
 
 // CUdevice_attribute, CUfunction_attribute, CUpointer_attribute, CUstreamCaptureMode.
 enum : int {
+  kClock = 13,
   kProcessors = 16,
   kMajor = 75,
   kMinor = 76,
@@ -88,7 +89,11 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(pointer_attributes, "cuPointerGetAttributes", 7000,                                         \
        (unsigned, const int*, void**, Address))                                                    \
   CALL(host_register, "cuMemHostRegister", 6050, (void*, std::size_t, unsigned))                   \
-  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))
+  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))               \
+  CALL(device_bytes, "cuDeviceTotalMem", 3020, (std::size_t*, Ordinal))                            \
+  CALL(memory_allocate, "cuMemAlloc", 3020, (Address*, std::size_t))                               \
+  CALL(memory_free, "cuMemFree", 3020, (Address))                                                  \
+  CALL(memory_copy, "cuMemcpyAsync", 4000, (Address, Address, std::size_t, Stream))
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a member and its parameters have none.
 struct Calls {

@@ -31,6 +31,23 @@ bool follows_context(Stream stream) {
   return reinterpret_cast<std::uintptr_t>(stream) <= 2;
 }
 
+Status check_index(const Calls& calls, int index) {
+  int count = 0;
+  TW_CUDA(calls, device_count(&count), "counting the devices");
+  if (index >= 0 && index < Device::kMost && index < count) return {};
+  return unsupported("there is no CUDA device %d: this process sees %d.", index, count);
+}
+
+Status read_architecture(const Calls& calls, int index, Ordinal ordinal, int& architecture) {
+  int major = 0, minor = 0;
+  TW_CUDA(calls, device_attribute(&major, kMajor, ordinal), "asking the device's generation");
+  TW_CUDA(calls, device_attribute(&minor, kMinor, ordinal), "asking the device's generation");
+  architecture = major * 10 + minor;
+  if (architecture >= kOldestArchitecture) return {};
+  return unsupported("CUDA device %d is of generation %d.%d: 8.0 (Ampere) is the oldest that runs.",
+                     index, major, minor);
+}
+
 }  // namespace
 
 Status Device::find(int index, Device*& device) {
@@ -43,11 +60,7 @@ Status Device::find_opened(int index, Device*& device) {
   device = nullptr;
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
-  int count = 0;
-  if (index < 0 || index >= kMost) {
-    calls->device_count(&count);
-    return unsupported("there is no CUDA device %d: this process sees %d.", index, count);
-  }
+  if (index < 0 || index >= kMost) return check_index(*calls, index);
   device = &devices[index];
   if (device->is_open_.load(std::memory_order_acquire)) return {};
   return open_once(calls, index, device);
@@ -63,25 +76,33 @@ Status Device::open_once(const Calls* calls, int index, Device*& device) {
   return opened;
 }
 
+Status Device::describe(int index, tw_device_facts& facts) {
+  const Calls* calls = nullptr;
+  TW_TRY(open_driver(calls));
+  TW_TRY(check_index(*calls, index));
+  constexpr const char* kDoing = "asking what the device is";
+  Ordinal ordinal = -1;
+  TW_CUDA(*calls, device_get(&ordinal, index), "choosing the device");
+  TW_TRY(read_architecture(*calls, index, ordinal, facts.architecture));
+  std::size_t bytes = 0;
+  TW_CUDA(*calls, device_name(facts.name, sizeof facts.name, ordinal), kDoing);
+  TW_CUDA(*calls, device_attribute(&facts.processors, kProcessors, ordinal), kDoing);
+  TW_CUDA(*calls, device_attribute(&facts.clock_khz, kClock, ordinal), kDoing);
+  TW_CUDA(*calls, device_bytes(&bytes, ordinal), kDoing);
+  facts.memory_bytes = bytes;
+  facts.driver = calls->version;
+  return {};
+}
+
 Status Device::open() {
   is_open_.store(false, std::memory_order_relaxed);
-  int count = 0;
-  TW_CUDA(*calls_, device_count(&count), "counting the devices");
-  if (index_ >= count)
-    return unsupported("there is no CUDA device %d: this process sees %d.", index_, count);
+  TW_TRY(check_index(*calls_, index_));
   TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
-  int major = 0, minor = 0;
-  TW_CUDA(*calls_, device_attribute(&major, kMajor, ordinal_), "asking the device's generation");
-  TW_CUDA(*calls_, device_attribute(&minor, kMinor, ordinal_), "asking the device's generation");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
           "asking the device's size");
   TW_CUDA(*calls_, device_attribute(&reads_all_memory_, kPageableMemoryAccess, ordinal_),
           "asking what memory the device reads");
-  architecture_ = major * 10 + minor;
-  if (architecture_ < kOldestArchitecture)
-    return unsupported(
-        "CUDA device %d is of generation %d.%d: 8.0 (Ampere) is the oldest that runs.", index_,
-        major, minor);
+  TW_TRY(read_architecture(*calls_, index_, ordinal_, architecture_));
   TW_CUDA(*calls_, primary_retain(&context_, ordinal_), "using the device's primary context");
   TW_CUDA(*calls_, context_id(context_, &context_id_), "using the device's primary context");
   TW_TRY(share_page());

@@ -28,6 +28,8 @@ class Device {
 
   // The same without that question, once it is there: a device that was reset may not be noticed.
   static Status find_opened(int index, Device*& device);
+  // What is known of one without using it; refuses one that cannot be used.
+  static Status describe(int index, tw_device_facts& facts);
 
   const Calls& calls() const { return *calls_; }
   int index() const { return index_; }

@@ -1,20 +1,12 @@
-// A child in which tests/backends/cuda/fake_cuda.cpp is the driver, since a process opens its
-// driver once.
-#pragma once
+#include "in_child.h"
 
 #include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <functional>
-#include <string>
-
-#include "fake_cuda.h"
-
 namespace tilewise::cuda {
 
-// What `body` returns in the child. One that dies says so.
-inline std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
+std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
   int ends[2];
   if (pipe(ends) != 0) return "no pipe";
   const pid_t child = fork();
