@@ -8,7 +8,8 @@
  * Rules that hold for every function here:
  *  - A call allocates nothing, waits for nothing it did not start, prints nothing and never aborts.
  *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Threads start on
- *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times.)
+ *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times. Those at
+ *    the end, about the GPU's kernels, take what memory and time they need.)
  *  - A call that is refused changes nothing. It returns a status and writes one sentence into
  *    `message` (at most `message_bytes` bytes with the final 0; null and 0 are fine).
  *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct), and the
@@ -29,7 +30,7 @@
 #endif
 
 #define TW_VERSION_MAJOR 0
-#define TW_VERSION_MINOR 2
+#define TW_VERSION_MINOR 3
 #define TW_VERSION_PATCH 0
 
 #ifdef __cplusplus
@@ -340,6 +341,36 @@ TW_API const char* tw_backend_name(int32_t i);
 /* "bfloat16"; null for a number that is no dtype. And the bytes of one element; 0 likewise. */
 TW_API const char* tw_dtype_name(int32_t dtype);
 TW_API size_t tw_dtype_bytes(int32_t dtype);
+
+/* The GPU's kernels. Each is compiled once for an architecture: ahead of time into the pack that
+ * the library carries, or by NVRTC, the GPU's run-time compiler, into the user's disk cache, where
+ * the next process finds it. Nothing here needs a GPU or a driver.
+ *
+ * Which kernels: what is null or 0, and a null choice, stands for all that this machine may use. */
+typedef struct tw_kernel_choice {
+  size_t size;
+  const char* names;         /* of kernels, with commas between; null: all of the library */
+  const char* architectures; /* "sm_80,sm_90"; null: those of this machine's GPUs, or where there
+                              * are none, all that a pack is made for */
+  int32_t driver_version;    /* of the machine that will load them: 12040 is CUDA 12.4; 0: this
+                              * machine's, or where there is none, any */
+} tw_kernel_choice;
+
+/* Says of each kernel where a call would find it (in the pack, in the cache, or not yet), and what
+ * it takes: registers, spilled bytes, shared memory, seconds of compiling, bytes. Says which NVRTC,
+ * pack and cache there are. Writes as tw_explain does, and compiles nothing. */
+TW_API tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, char* text,
+                            size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
+
+/* Compiles into the disk cache what is neither there nor in the pack. Unless it is null, `progress`
+ * is called before the first kernel and after each one, by one thread at a time. */
+typedef void (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
+TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress, void* host,
+                                  char* message, size_t message_bytes);
+
+/* Removes from the disk cache what the library has put there, and nothing else. *removed, unless it
+ * is null, becomes the number of files. */
+TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
 """Exact attention, tile by tile, for NumPy arrays.
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
-append and rotary serve caches, explain and workspace_bytes say what a call would do.
+append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
+there is of the GPU's.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
@@ -18,7 +19,7 @@ from tilewise.attention import (
 from tilewise.cache import append, rotary
 from tilewise.merging import merge
 from tilewise.options import Options
-from tilewise.planning import explain, workspace_bytes
+from tilewise.planning import explain, kernels, workspace_bytes
 
 __version__ = version()
 
@@ -32,6 +33,7 @@ __all__ = [
     "attention_probabilities",
     "backends",
     "explain",
+    "kernels",
     "merge",
     "rotary",
     "workspace_bytes",

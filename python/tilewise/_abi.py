@@ -22,7 +22,7 @@ from ctypes import (
 from typing import Any
 
 # The major and minor version: before 1.0 either may change the ABI.
-ABI = (0, 2)
+ABI = (0, 3)
 
 
 class Status(enum.IntEnum):
@@ -282,6 +282,17 @@ class MergeRequest(SizedStructure):
     ]
 
 
+class KernelChoice(SizedStructure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("names", POINTER(ctypes.c_char)),
+        ("architectures", POINTER(ctypes.c_char)),
+        ("driver_version", c_int32),
+    ]
+
+
+Progress = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int64, POINTER(ctypes.c_char))
+
 _request, _execution, _bytes = POINTER(Request), POINTER(Execution), POINTER(c_size_t)
 # C enums pass as int; the library writes into message and text, so both are buffers, not strings.
 _text = ctypes.POINTER(ctypes.c_char)
@@ -307,6 +318,12 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_backend_name": (c_char_p, (c_int32,)),
     "tw_dtype_name": (c_char_p, (c_int32,)),
     "tw_dtype_bytes": (c_size_t, (c_int32,)),
+    "tw_kernels": (
+        c_int,
+        (POINTER(KernelChoice), c_int, _text, c_size_t, _bytes, *_message),
+    ),
+    "tw_build_kernels": (c_int, (POINTER(KernelChoice), Progress, c_void_p, *_message)),
+    "tw_clear_kernels": (c_int, (POINTER(c_int64), *_message)),
 }
 
 

@@ -98,6 +98,8 @@ struct Backend {
   void (*describe)(const Problem&, const Plan&, Text&);
   double (*fast_bytes)(const Machine&);
   double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&);
+  // Where kernels come from that are compiled on the user's machine; null where none are.
+  void (*describe_kernels)(const Problem&, const Plan&, Text&) = nullptr;
 };
 
 // Best first. The last one takes whatever runs on a processor.

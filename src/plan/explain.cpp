@@ -55,13 +55,17 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-constexpr std::size_t kNoteBytes = 256;
+// What a backend says; paths may be in it.
+struct Note {
+  using Write = void (*)(const Problem&, const Plan&, Text&);
 
-const char* describe(const Problem& p, const Plan& plan, char (&note)[kNoteBytes]) {
-  Text text(note, sizeof note);
-  plan.backend->describe(p, plan, text);
-  return note;
-}
+  Note(Write write, const Problem& p, const Plan& plan) {
+    Text text(bytes, sizeof bytes);
+    if (write) write(p, plan, text);
+  }
+
+  char bytes[2048];
+};
 
 double share(const Work& work) {
   return work.pairs > 0 ? work.visible / work.pairs : 0;
@@ -87,8 +91,10 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   });
   if (*separator == ',') text.add("\n");
   text.add("backend    %s: %s\n", plan.backend->name, plan.backend->summary);
-  char note[kNoteBytes];
-  text.add("           %s\n", describe(p, plan, note));
+  const Backend& backend = *plan.backend;
+  text.add("           %s\n", Note(backend.describe, p, plan).bytes);
+  if (backend.describe_kernels)
+    text.add("kernels    %s\n", Note(backend.describe_kernels, p, plan).bytes);
   text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},
            Integer{plan.tile.columns}, plan.workers);
   text.add("workspace  ");
@@ -126,8 +132,15 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
     separator = ", ";
   });
   text.add("], \"visible_fraction\": %.6g, ", share(work));
-  char note[kNoteBytes];
-  text.add("\"backend\": \"%s\", \"note\": \"%s\", ", plan.backend->name, describe(p, plan, note));
+  const Backend& backend = *plan.backend;
+  text.add("\"backend\": \"%s\", \"note\": ", backend.name);
+  text.add_quoted(Note(backend.describe, p, plan).bytes);
+  text.add(", ");
+  if (backend.describe_kernels) {
+    text.add("\"kernels\": ");
+    text.add_quoted(Note(backend.describe_kernels, p, plan).bytes);
+    text.add(", ");
+  }
   text.add("\"tile\": {\"rows\": %lld, \"columns\": %lld}, \"workers\": %d, ",
            Integer{plan.tile.rows}, Integer{plan.tile.columns}, plan.workers);
   text.add("\"workspace_bytes\": %lld, \"flops\": %.6g, ", Integer{plan.workspace_bytes},

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backends/cuda/loaded.h"
+#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -81,28 +82,41 @@ Status device_of(const Plan& plan, Device*& device) {
   return device ? Status{} : failed("the CUDA device is gone.");
 }
 
+// What a call launches, by places among packed_variants().
+class Launched {
+ public:
+  explicit Launched(const Asked& asked) {
+    // Nothing is refused here.
+    static_cast<void>(
+        run_call(asked, nullptr, nullptr, [this](const auto& choice, const auto&, int64) {
+          indices_[count_++] = index_of(choice);
+          return Status{};
+        }));
+  }
+
+  std::span<const int> indices() const { return {indices_, count_}; }
+
+ private:
+  int indices_[kPlainVariants] = {};  // a call launches each at most once
+  std::size_t count_ = 0;
+};
+
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return run_call(asked, nullptr, nullptr, [&](const PlainChoice& choice, const auto&, int64) {
-    return load(*device, choice);
-  });
+  return load(*device, Launched(asked).indices());
 }
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status ready(Device& device, const PlainChoice& choice, Stream stream, Kernel& kernel) {
-  kernel = loaded(device, choice);
-  if (kernel) return {};
+Status make_ready(Device& device, const Asked& asked, Stream stream) {
   bool captures = false;
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
         "the stream is captured and this call's kernels are not loaded: call tw_prepare for it "
         "before.");
-  TW_TRY(load(device, choice));
-  kernel = loaded(device, choice);
-  return {};
+  return load(device, Launched(asked).indices());
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
@@ -116,8 +130,11 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   return run_call(asked, resources.workspace, error,
                   [&](const PlainChoice& choice, const auto& arguments, int64 tasks) -> Status {
                     if (tasks <= 0) return {};
-                    Kernel kernel = nullptr;
-                    TW_TRY(ready(*device, choice, stream, kernel));
+                    Kernel kernel = loaded(*device, index_of(choice));
+                    if (!kernel) {
+                      TW_TRY(make_ready(*device, asked, stream));
+                      kernel = loaded(*device, index_of(choice));
+                    }
                     const Variant& variant = variant_of(choice);
                     const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
                                     static_cast<unsigned>(variant.threads),
@@ -132,6 +149,11 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
            device->processors());
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
+}
+
+void describe_kernels(const Problem& problem, const Plan& plan, Text& note) {
+  if (const Device* device = plan.choice.get<Decided>().device)
+    describe_origin(*device, Launched(&problem).indices(), note);
 }
 
 // Of one multiprocessor.
@@ -158,6 +180,7 @@ const Backend kBackend{
     .run = run,
     .describe = describe,
     .fast_bytes = fast_bytes,
-    .predict = predict};
+    .predict = predict,
+    .describe_kernels = describe_kernels};
 
 }  // namespace tilewise::cuda
