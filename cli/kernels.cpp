@@ -2,6 +2,7 @@
 // them, compiling them before the first call, and emptying their cache.
 #include <fmt/core.h>
 
+#include <cmath>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -32,7 +33,7 @@ struct Choice {
     if (!names.empty()) form.names = names.c_str();
     if (!architectures.empty()) form.architectures = architectures.c_str();
     // 12.4 is 12040; a minor has one digit.
-    const auto tenths = static_cast<std::int32_t>(options.driver.value_or(0) * 10 + 0.5);
+    const auto tenths = static_cast<std::int32_t>(std::lround(options.driver.value_or(0) * 10));
     form.driver_version = tenths / 10 * 1000 + tenths % 10 * 10;
   }
   Choice(const Choice&) = delete;

@@ -63,7 +63,9 @@ void add_cell(int number, Text& text) {
 }
 
 void add_text_row(const Row& row, Text& text) {
-  text.add("\n%-38s %-7s %-12s", row.variant->name, row.architecture.c_str(), row.from());
+  // Nothing stands behind the last word of a line.
+  text.add("\n%-38s %-7s %-*s", row.variant->name, row.architecture.c_str(), row.is_there ? 12 : 0,
+           row.from());
   if (!row.is_there) return;
   const Resources& takes = row.cubin.resources;
   add_cell(takes.registers, text);
