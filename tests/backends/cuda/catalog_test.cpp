@@ -11,7 +11,7 @@
 #include "../../sanitizers.h"
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/pack.h"
-#include "in_child.h"
+#include "fake_child.h"
 #include "kernels.h"
 #include "scratch_folder.h"
 

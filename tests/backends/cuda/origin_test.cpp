@@ -10,7 +10,7 @@
 #include "../../sanitizers.h"
 #include "backends/cuda/compiler/nvrtc_search.h"
 #include "backends/cuda/compiler/pack.h"
-#include "in_child.h"
+#include "fake_child.h"
 #include "plan/backend.h"
 #include "scratch_folder.h"
 #include "tilewise/tilewise.hpp"

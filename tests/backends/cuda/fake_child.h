@@ -1,4 +1,5 @@
-// A process opens its driver once, so tests of how it is called run in children.
+// A child in which tests/backends/cuda/fake_cuda.cpp is the driver, since a process opens its
+// driver once.
 #pragma once
 
 #include <dlfcn.h>
@@ -12,8 +13,7 @@
 
 namespace tilewise::cuda {
 
-// What `body` returns in a child of its own, in which `fake` is the driver. A child that dies says
-// so.
+// What `body` returns in the child. One that dies says so.
 inline std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
   int ends[2];
   if (pipe(ends) != 0) return "no pipe";
