@@ -93,13 +93,12 @@ struct Backend {
   Status (*prepare)(const Asked&, const Plan&, const Resources&);
   Status (*run)(const Asked&, const Plan&, const Resources&);
 
-  // For explain: what a reader should know about the speed of this plan; bytes of the memory close
-  // to what computes; and seconds, 0 where it cannot say.
+  // For explain: what a reader should know about the speed of this plan, and where kernels are
+  // compiled on the user's machine a second line about where they come from; bytes of the memory
+  // close to what computes; and seconds, 0 where it cannot say.
   void (*describe)(const Problem&, const Plan&, Text&);
   double (*fast_bytes)(const Machine&);
   double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&);
-  // Where kernels come from that are compiled on the user's machine; null where none are.
-  void (*describe_kernels)(const Problem&, const Plan&, Text&) = nullptr;
 };
 
 // Best first. The last one takes whatever runs on a processor.

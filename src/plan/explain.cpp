@@ -1,5 +1,7 @@
 #include "plan/explain.h"
 
+#include <cstring>
+
 namespace tilewise {
 namespace {
 
@@ -55,16 +57,22 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-// What a backend says; paths may be in it.
+// What a backend says, by lines: of its speed; and where kernels come from that are compiled on the
+// user's machine, null where none are. There may be paths in it.
 struct Note {
-  using Write = void (*)(const Problem&, const Plan&, Text&);
-
-  Note(Write write, const Problem& p, const Plan& plan) {
+  Note(const Problem& p, const Plan& plan) {
     Text text(bytes, sizeof bytes);
-    if (write) write(p, plan, text);
+    plan.backend->describe(p, plan, text);
+    if (char* end = std::strchr(bytes, '\n')) {
+      *end = 0;
+      kernels = end + 1;
+    }
   }
+  Note(const Note&) = delete;
+  Note& operator=(const Note&) = delete;
 
   char bytes[2048];
+  const char* kernels = nullptr;
 };
 
 double share(const Work& work) {
@@ -91,10 +99,9 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   });
   if (*separator == ',') text.add("\n");
   text.add("backend    %s: %s\n", plan.backend->name, plan.backend->summary);
-  const Backend& backend = *plan.backend;
-  text.add("           %s\n", Note(backend.describe, p, plan).bytes);
-  if (backend.describe_kernels)
-    text.add("kernels    %s\n", Note(backend.describe_kernels, p, plan).bytes);
+  const Note note(p, plan);
+  text.add("           %s\n", note.bytes);
+  if (note.kernels) text.add("kernels    %s\n", note.kernels);
   text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},
            Integer{plan.tile.columns}, plan.workers);
   text.add("workspace  ");
@@ -132,15 +139,14 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
     separator = ", ";
   });
   text.add("], \"visible_fraction\": %.6g, ", share(work));
-  const Backend& backend = *plan.backend;
-  text.add("\"backend\": \"%s\", \"note\": ", backend.name);
-  text.add_quoted(Note(backend.describe, p, plan).bytes);
-  text.add(", ");
-  if (backend.describe_kernels) {
-    text.add("\"kernels\": ");
-    text.add_quoted(Note(backend.describe_kernels, p, plan).bytes);
-    text.add(", ");
+  const Note note(p, plan);
+  text.add("\"backend\": \"%s\", \"note\": ", plan.backend->name);
+  text.add_quoted(note.bytes);
+  if (note.kernels) {
+    text.add(", \"kernels\": ");
+    text.add_quoted(note.kernels);
   }
+  text.add(", ");
   text.add("\"tile\": {\"rows\": %lld, \"columns\": %lld}, \"workers\": %d, ",
            Integer{plan.tile.rows}, Integer{plan.tile.columns}, plan.workers);
   text.add("\"workspace_bytes\": %lld, \"flops\": %.6g, ", Integer{plan.workspace_bytes},

@@ -149,11 +149,8 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
            device->processors());
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
-}
-
-void describe_kernels(const Problem& problem, const Plan& plan, Text& note) {
-  if (const Device* device = plan.choice.get<Decided>().device)
-    describe_origin(*device, Launched(&problem).indices(), note);
+  note.add("\n");
+  describe_origin(*device, Launched(&problem).indices(), note);
 }
 
 // Of one multiprocessor.
@@ -180,7 +177,6 @@ const Backend kBackend{
     .run = run,
     .describe = describe,
     .fast_bytes = fast_bytes,
-    .predict = predict,
-    .describe_kernels = describe_kernels};
+    .predict = predict};
 
 }  // namespace tilewise::cuda
