@@ -82,14 +82,14 @@ Status device_of(const Plan& plan, Device*& device) {
   return device ? Status{} : failed("the CUDA device is gone.");
 }
 
-// What a call launches, by places among packed_variants().
+// What a call launches, by places among packed_variants(), each once.
 class Launched {
  public:
   explicit Launched(const Asked& asked) {
     // Nothing is refused here.
     static_cast<void>(
         run_call(asked, nullptr, nullptr, [this](const auto& choice, const auto&, int64) {
-          indices_[count_++] = index_of(choice);
+          add(index_of(choice));
           return Status{};
         }));
   }
@@ -97,7 +97,12 @@ class Launched {
   std::span<const int> indices() const { return {indices_, count_}; }
 
  private:
-  int indices_[kPlainVariants] = {};  // a call launches each at most once
+  void add(int index) {
+    if (std::find(indices_, indices_ + count_, index) == indices_ + count_)
+      indices_[count_++] = index;
+  }
+
+  int indices_[kPlainVariants] = {};
   std::size_t count_ = 0;
 };
 
