@@ -28,6 +28,7 @@ BUDGETS = {
     "release": 1250,
     "lint": 500,
     "asan": 1050,
+    "pack": 150,
     "python": 180,
     "examples": 60,
     "clang": 700,
@@ -42,7 +43,14 @@ EXTENTS = {
     "full": [*USUAL, "dev", "check", "mutants", "fuzz", "analysis"],
 }
 # What begins only when others have ended, well or not.
-AFTER = {"examples": {"release", "python"}, "check": {"release"}, "analysis": {"lint"}}
+# The pack's program is built of the release; wheels take what the part pack has compiled.
+AFTER = {
+    "pack": {"release"},
+    "python": {"pack"},
+    "examples": {"release", "python"},
+    "check": {"release"},
+    "analysis": {"lint"},
+}
 SIDE_BY_SIDE = 2
 HAS_EMULATOR = platform.machine() == "x86_64"  # ./dev installs the one of 64-bit ARM there
 

@@ -57,8 +57,23 @@ python_tests() {
   sets=widest
   if [ "$extent" = full ]; then sets=all; fi
   CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip install -q --disable-pip-version-check \
-    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
-  build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
+    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
+    -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" .
+  TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
+}
+
+# Every kernel must compile, soon and without spills. Two architectures show that; `./dev pack` and
+# `./dev test full` have all. What has not changed since the last time is not compiled again.
+packed=sm_80,sm_90
+if [ "$extent" = full ]; then packed=sm_80,sm_90,sm_100,sm_120; fi
+pack_tests() {
+  built release tilewise_pack
+  build/release/bin/tilewise_pack "$results/tilewise.pack" --check --jobs "$jobs" \
+    --keep build/pack/kept --arch "$packed"
+  # Where there is no NVRTC, a build goes on and says what it leaves out.
+  TILEWISE_NVRTC=/nowhere build/release/bin/tilewise_pack "$results/none.pack" --if-found \
+    --keep build/pack/kept | grep -q WITHOUT
+  [ ! -s "$results/none.pack" ]
 }
 
 # What the pages show must compile, run and print what they say.
@@ -99,6 +114,7 @@ case $part in
   release | clang | asan | dev) preset_tests ;;
   tsan) thread_tests ;;
   neon) neon_tests ;;
+  pack) pack_tests ;;
   python) python_tests ;;
   examples) page_examples ;;
   check) whole_list ;;

@@ -404,6 +404,36 @@ TW_API tw_status tw_copy(const tw_device* device, void* to, const void* from, si
 TW_API tw_status tw_synchronize(const tw_device* device, void* stream, char* message,
                                 size_t message_bytes);
 
+/* The GPU's kernels. Each is compiled once for an architecture: ahead of time into the pack that
+ * the library carries, or by NVRTC, the GPU's run-time compiler, into the user's disk cache, where
+ * the next process finds it. Nothing here needs a GPU or a driver.
+ *
+ * Which kernels: what is null or 0, and a null choice, stands for all that this machine may use. */
+typedef struct tw_kernel_choice {
+  size_t size;
+  const char* names;         /* of kernels, with commas between; null: all of the library */
+  const char* architectures; /* "sm_80,sm_90"; null: those of this machine's GPUs, or where there
+                              * are none, all that a pack is made for */
+  int32_t driver_version;    /* of the machine that will load them: 12040 is CUDA 12.4; 0: this
+                              * machine's, or where there is none, any */
+} tw_kernel_choice;
+
+/* Says of each kernel where a call would find it (in the pack, in the cache, or not yet), and what
+ * it takes: registers, spilled bytes, shared memory, seconds of compiling, bytes. Says which NVRTC,
+ * pack and cache there are. Writes as tw_explain does, and compiles nothing. */
+TW_API tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, char* text,
+                            size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
+
+/* Compiles into the disk cache what is neither there nor in the pack. Unless it is null, `progress`
+ * is called before the first kernel and after each one, by one thread at a time. */
+typedef void (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
+TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress, void* host,
+                                  char* message, size_t message_bytes);
+
+/* Removes from the disk cache what the library has put there, and nothing else. *removed, unless it
+ * is null, becomes the number of files. */
+TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -204,6 +204,30 @@ inline Status synchronize(tw_device device, void* stream = nullptr) {
   return detail::call(tw_synchronize, &device, stream);
 }
 
+inline Status kernels(std::string& text, const KernelChoice& choice = {},
+                      tw_format format = TW_TEXT) {
+  const tw_kernel_choice which = detail::lowered(choice);
+  // Another process may compile a kernel between two calls, and the text become longer.
+  std::size_t needed = 16384;
+  Status status;
+  do {
+    text.resize(needed + 256);
+    status = detail::call(tw_kernels, &which, format, &text[0], text.size(), &needed);
+  } while (status.ok() && needed > text.size());
+  text.resize(status.ok() ? needed - 1 : 0);
+  return status;
+}
+
+inline Status build_kernels(const KernelChoice& choice = {}, tw_progress progress = nullptr,
+                            void* host = nullptr) {
+  const tw_kernel_choice which = detail::lowered(choice);
+  return detail::call(tw_build_kernels, &which, progress, host);
+}
+
+inline Status clear_kernels(std::int64_t* removed = nullptr) {
+  return detail::call(tw_clear_kernels, removed);
+}
+
 }  // namespace face
 }  // namespace tilewise
 

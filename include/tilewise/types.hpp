@@ -168,6 +168,12 @@ struct MergeRequest {
   Tensor sinks{}, output{}, lse{};
 };
 
+// Which of the GPU's kernels: what is empty or 0 stands for all that this machine may use.
+struct KernelChoice {
+  std::string names, architectures;  // with commas between
+  std::int32_t driver_version = 0;
+};
+
 }  // namespace face
 }  // namespace tilewise
 

@@ -1,8 +1,9 @@
 """Exact attention, tile by tile, for NumPy arrays.
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
-append and rotary serve caches, explain and workspace_bytes say what a call would do. With
-device="cuda" a call runs on a GPU: its arrays are copied there, and the results back.
+append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
+there is of the GPU's. With device="cuda" a call runs on a GPU: its arrays are copied there, and the
+results back.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
@@ -21,7 +22,7 @@ from tilewise.cache import append, rotary
 from tilewise.faults import Fault, take_faults
 from tilewise.merging import merge
 from tilewise.options import Options
-from tilewise.planning import explain, workspace_bytes
+from tilewise.planning import explain, kernels, workspace_bytes
 
 __version__ = version()
 
@@ -37,6 +38,7 @@ __all__ = [
     "backends",
     "devices",
     "explain",
+    "kernels",
     "merge",
     "rotary",
     "take_faults",

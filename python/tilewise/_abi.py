@@ -294,6 +294,17 @@ class MergeRequest(SizedStructure):
     ]
 
 
+class KernelChoice(SizedStructure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("names", POINTER(ctypes.c_char)),
+        ("architectures", POINTER(ctypes.c_char)),
+        ("driver_version", c_int32),
+    ]
+
+
+Progress = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int64, POINTER(ctypes.c_char))
+
 _request, _execution, _bytes = POINTER(Request), POINTER(Execution), POINTER(c_size_t)
 # C enums pass as int; the library writes into message and text, so both are buffers, not strings.
 _text = ctypes.POINTER(ctypes.c_char)
@@ -330,6 +341,12 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_free": (c_int, (_device, c_void_p, *_message)),
     "tw_copy": (c_int, (_device, c_void_p, c_void_p, c_size_t, c_void_p, *_message)),
     "tw_synchronize": (c_int, (_device, c_void_p, *_message)),
+    "tw_kernels": (
+        c_int,
+        (POINTER(KernelChoice), c_int, _text, c_size_t, _bytes, *_message),
+    ),
+    "tw_build_kernels": (c_int, (POINTER(KernelChoice), Progress, c_void_p, *_message)),
+    "tw_clear_kernels": (c_int, (POINTER(c_int64), *_message)),
 }
 
 

@@ -107,8 +107,9 @@ struct Backend {
   // Does now what the first run would do on the way. Tensors may have no memory yet.
   Status (*prepare)(const Asked&, const Plan&, const Resources&) = prepare_nothing;
 
-  // For explain: what a reader should know about the speed of this plan; bytes of the memory close
-  // to what computes; and seconds, 0 where it cannot say.
+  // For explain: what a reader should know about the speed of this plan, and where kernels are
+  // compiled on the user's machine a second line about where they come from; bytes of the memory
+  // close to what computes; and seconds, 0 where it cannot say.
   void (*describe)(const Problem&, const Plan&, Text&) = describe_nothing;
   double (*fast_bytes)(const Machine&) = least_fast_bytes;
   double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&) = no_prediction;

@@ -28,12 +28,13 @@ class CommandTest(ProgramTest):
             "explain",
             "run",
             "bench",
+            "kernels",
             "completion",
             "Exit status",
             "Examples",
         ):
             self.assertIn(word, text)
-        for command in ("demo", "check", "explain", "run", "bench", "completion"):
+        for command in ("demo", "check", "explain", "run", "bench", "kernels", "completion"):
             self.assertIn("Usage: tilewise " + command, self.good(command, "--help"))
 
     def test_explain(self) -> None:
@@ -157,11 +158,13 @@ class CommandTest(ProgramTest):
             return result.stdout.split()
 
         self.assertIn("explain", completed("tilewise"))
-        for command in ("demo", "explain", "run", "bench"):
+        for command in ("demo", "explain", "run", "bench", "kernels"):
             flags = set(re.findall(r"(?m)^  .*?(--[a-z][a-z0-9-]*)", self.good(command, "--help")))
             self.assertLessEqual(flags, set(completed("tilewise", command)), command)
         self.assertIn("causal-1024", completed("tilewise", "bench", "--case"))
         self.assertIn("plain", completed("tilewise", "run", "--backend"))
+        self.assertIn("build", completed("tilewise", "kernels"))
+        self.assertIn("sm_90", completed("tilewise", "kernels", "build", "--arch"))
         self.assertEqual(
             completed("tilewise", "completion"), ["-h", "--help", "bash", "zsh", "fish"]
         )

@@ -4,6 +4,7 @@
 #include "backends/cuda/driver/memory.h"
 #include "backends/cuda/host_tables.h"
 #include "backends/cuda/loaded.h"
+#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -57,42 +58,53 @@ Status run_all(const Asked& asked, std::byte* workspace, core::uint32* error,
       [&](const Asked& call, std::byte* rest) { return run_call(call, rest, error, launch); });
 }
 
-// ready(kernel) for each that the call will launch.
-template <class Ready>
-Status make_ready(const Asked& asked, const Ready& ready) {
-  return run_all(asked, nullptr, nullptr, [&](const PlainChoice& choice, const auto&, int64 tasks) {
-    return tasks > 0 ? ready(choice) : Status{};
-  });
-}
+// What a call launches, by places among packed_variants(), each once.
+class Launched {
+ public:
+  explicit Launched(const Asked& asked) {
+    // Nothing is refused here.
+    static_cast<void>(
+        run_all(asked, nullptr, nullptr, [this](const auto& choice, const auto&, int64 tasks) {
+          if (tasks > 0) add(index_of(choice));
+          return Status{};
+        }));
+  }
+
+  std::span<const int> indices() const { return {indices_, count_}; }
+
+ private:
+  void add(int index) {
+    if (std::find(indices_, indices_ + count_, index) == indices_ + count_)
+      indices_[count_++] = index;
+  }
+
+  int indices_[kPlainVariants] = {};
+  std::size_t count_ = 0;
+};
 
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return make_ready(asked, [&](const PlainChoice& choice) { return load(*device, choice); });
+  return load(*device, Launched(asked).indices());
+}
+
+bool all_loaded(const Device& device, std::span<const int> indices) {
+  return std::all_of(indices.begin(), indices.end(),
+                     [&](int index) { return loaded(device, index) != nullptr; });
 }
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status ready(Device& device, const PlainChoice& choice, Stream stream) {
-  if (loaded(device, choice)) return {};
+Status make_ready(Device& device, const Asked& asked, Stream stream) {
+  const Launched launched(asked);
+  if (all_loaded(device, launched.indices())) return {};
   bool captures = false;
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
         "the stream is captured and this call's kernels are not loaded: call tw_prepare for it "
         "before.");
-  return load(device, choice);
-}
-
-Status launch(Device& device, const PlainChoice& choice, Stream stream, const auto& arguments,
-              int64 tasks) {
-  if (tasks <= 0) return {};
-  TW_TRY(ready(device, choice, stream));
-  const Variant& variant = variant_of(choice);
-  const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
-                  static_cast<unsigned>(variant.threads),
-                  static_cast<unsigned>(variant.dynamic_shared_bytes)};
-  return device.launch(loaded(device, choice), grid, stream, arguments);
+  return load(device, launched.indices());
 }
 
 // Forward and probabilities are one kernel each.
@@ -107,15 +119,20 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const auto stream = static_cast<Stream>(resources.stream);
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
-  if (takes_several(asked))
-    TW_TRY(make_ready(asked,
-                      [&](const PlainChoice& choice) { return ready(*device, choice, stream); }));
+  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, stream));
   const Current current(*device, stream);
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
   return run_all(asked, resources.workspace, error,
-                 [&](const PlainChoice& choice, const auto& arguments, int64 tasks) {
-                   return launch(*device, choice, stream, arguments, tasks);
+                 [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
+                   if (tasks <= 0) return {};
+                   const int index = index_of(choice);
+                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, stream));
+                   const Variant& variant = packed_variants()[static_cast<std::size_t>(index)];
+                   const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
+                                   static_cast<unsigned>(variant.threads),
+                                   static_cast<unsigned>(variant.dynamic_shared_bytes)};
+                   return device->launch(loaded(*device, index), grid, stream, arguments);
                  });
 }
 
@@ -149,6 +166,8 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
            device->processors());
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
+  note.add("\n");
+  describe_origin(*device, Launched(&problem).indices(), note);
 }
 
 // Of one multiprocessor.
