@@ -38,8 +38,11 @@ RERUNS = 3  # of a suite that crashes, each without the test in which it did
 LEFT_OUT = {
     "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan"
 }  # fmt: skip
-# Every backend that comes joins the checks of this one: one of them at least has to notice.
-OF_RESULTS = "test_conformance"
+# Runs the GPU's kernels on the processor, and nothing else: what is wrong in them alone is looked for
+# there, and nowhere else.
+OF_THE_GPU = "test_backends_cuda"
+# Every backend that comes joins the checks of these: one of them at least has to notice.
+OF_RESULTS = {"test_conformance", OF_THE_GPU}
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 
 
@@ -92,7 +95,7 @@ class Verdict(NamedTuple):
         """A wound is caught twice, a scar never."""
         if self.wound.is_scar:
             return not self.checks
-        by_results = any(failure.program == OF_RESULTS for failure in self.failures)
+        by_results = any(failure.program in OF_RESULTS for failure in self.failures)
         return by_results and len(self.checks) >= ENOUGH
 
 
@@ -113,14 +116,16 @@ def used_in_core(wound: Wound, root: Path = ROOT) -> bool:
 
 
 def backend_of(wound: Wound, root: Path = ROOT) -> str:
-    """The backend that runs with the mistake: plain, unless it stands in cpu and not in plain."""
+    """The backend that runs with the mistake: plain, unless it stands in one other and not there."""
     mention = re.compile(rf"\bWound::{wound.value}\b")
 
     def has(backend: str) -> bool:
         files = (root / "src/backends" / backend).rglob("*.*")
         return any(mention.search(path.read_text()) for path in files)
 
-    return "cpu" if has("cpu") and not has("plain") else "plain"
+    if has("plain"):
+        return "plain"
+    return next((backend for backend in ("cpu", "cuda") if has(backend)), "plain")
 
 
 def bare_name(suite: str, test: str) -> tuple[str, str]:
@@ -208,12 +213,18 @@ class Runner:
         self.words = sorted(path.stem for path in core.glob("*.h"))
         found = [path for path in self.folder.glob("test_*") if path.is_file()]
         self.programs = sorted(
-            path.name for path in found if path.name not in LEFT_OUT and os.access(path, os.X_OK)
+            path.name
+            for path in found
+            if path.name not in LEFT_OUT
+            and os.access(path, os.X_OK)
+            and (path.name == OF_THE_GPU) == (backend == "cuda")
         )
         self.suites: list[Suite] = []  # the quickest first
 
     def _run(self, program: str, chosen: str, limit: float | None, extra: Environment) -> Ended:
-        forced = {"TILEWISE_BACKEND": self.backend, "GTEST_COLOR": "no"}
+        # The GPU's kernels run as a backend of the tests, which comes first.
+        backend = "" if self.backend == "cuda" else self.backend
+        forced = {"TILEWISE_BACKEND": backend, "GTEST_COLOR": "no"}
         environment = {**os.environ, **extra, **forced}
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"

@@ -1,13 +1,11 @@
 // CUDA's entry in the list: what it accepts, how it plans, and how a call reaches the device.
 #include <algorithm>
 
+#include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/loaded.h"
 
 namespace tilewise::cuda {
 namespace {
-
-// Grids have one dimension; kernels with more tasks than blocks take several each.
-constexpr int64 kMostBlocks = 1 << 30;
 
 Status check_tables(bool on_device) {
   if (on_device) return {};
@@ -53,6 +51,7 @@ Status accepts(const Asked& asked, const Machine& machine) {
     return unsupported("it runs on CUDA devices, and the processor is asked for.");
   Device* device = nullptr;
   TW_TRY(Device::find(machine.device.index, device));
+  TW_TRY(check_kernels_setting());
   TW_TRY(check_parts(asked));
   return check_tables(asked);
 }
@@ -60,18 +59,24 @@ Status accepts(const Asked& asked, const Machine& machine) {
 // What a run needs of its plan.
 struct Decided {
   Device* device = nullptr;
+  KernelChoice kernels;
 };
+
+Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
+  if (!kernels.why_plain) return {simple::kRows, simple::kKeys};
+  const int side = is_double(problem) ? plain::kSide<double> : plain::kSide<float>;
+  return {side, side};
+}
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
   // As `accepts` has seen; a device that was lost since then is missed by `run`.
   static_cast<void>(Device::find(machine.device.index, decided.device));
+  decided.kernels = choose_kernels(asked);
   Plan plan;
-  if (const auto* attention = std::get_if<const Problem*>(&asked)) {
-    const int side = is_double(**attention) ? plain::kSide<double> : plain::kSide<float>;
-    plan.tile = {side, side};
-  }
-  plan.workspace_bytes = plain_workspace(asked);
+  if (const auto* attention = std::get_if<const Problem*>(&asked))
+    plan.tile = tile_of(**attention, decided.kernels);
+  plan.workspace_bytes = workspace_of(asked, decided.kernels);
   plan.choice.set(decided);
   return plan;
 }
@@ -84,15 +89,15 @@ Status device_of(const Plan& plan, Device*& device) {
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return run_call(asked, nullptr, nullptr, [&](const PlainChoice& choice, const auto&, int64) {
-    return load(*device, choice);
-  });
+  return run_call(
+      asked, plan.choice.get<Decided>().kernels, {},
+      [&](const auto& choice, const auto&, int64) { return load(*device, index_of(choice)); });
 }
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status ready(Device& device, const PlainChoice& choice, Stream stream, Kernel& kernel) {
-  kernel = loaded(device, choice);
+Status ready(Device& device, int index, Stream stream, Kernel& kernel) {
+  kernel = loaded(device, index);
   if (kernel) return {};
   bool captures = false;
   TW_TRY(device.is_capturing(stream, captures));
@@ -100,8 +105,8 @@ Status ready(Device& device, const PlainChoice& choice, Stream stream, Kernel& k
     return invalid(
         "the stream is captured and this call's kernels are not loaded: call tw_prepare for it "
         "before.");
-  TW_TRY(load(device, choice));
-  kernel = loaded(device, choice);
+  TW_TRY(load(device, index));
+  kernel = loaded(device, index);
   return {};
 }
 
@@ -113,11 +118,13 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device);
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
-  return run_call(asked, resources.workspace, error,
-                  [&](const PlainChoice& choice, const auto& arguments, int64 tasks) -> Status {
+  // Grids have a limit; plain kernels with more tasks than blocks take several each.
+  return run_call(asked, plan.choice.get<Decided>().kernels,
+                  {resources.workspace, error, device->processors()},
+                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                     if (tasks <= 0) return {};
                     Kernel kernel = nullptr;
-                    TW_TRY(ready(*device, choice, stream, kernel));
+                    TW_TRY(ready(*device, index_of(choice), stream, kernel));
                     const Variant& variant = variant_of(choice);
                     const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
                                     static_cast<unsigned>(variant.threads),
@@ -127,9 +134,13 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 }
 
 void describe(const Problem& problem, const Plan& plan, Text& note) {
-  const Device* device = plan.choice.get<Decided>().device;
-  note.add("sm_%d, %d multiprocessors; plain kernels, without tensor cores", device->architecture(),
-           device->processors());
+  const auto [device, kernels] = plan.choice.get<Decided>();
+  note.add("sm_%d, %d multiprocessors; ", device->architecture(), device->processors());
+  if (kernels.why_plain)
+    note.add("%s: plain kernels, without tensor cores", kernels.why_plain);
+  else
+    note.add("simple kernel, tensor cores, head dims up to %d",
+             kSimpleDims[kernels.simple.dim_number]);
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
 }

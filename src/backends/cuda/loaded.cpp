@@ -3,14 +3,15 @@
 #include <atomic>
 
 #include "backends/cuda/compiler/find.h"
+#include "backends/cuda/kernel_choice.h"
 
 namespace tilewise::cuda {
 namespace {
 
-std::atomic<Kernel> kernels[Device::kMost][kPlainVariants];
+std::atomic<Kernel> kernels[Device::kMost][kVariants];
 
-std::atomic<Kernel>& place_of_kernel(const Device& device, const PlainChoice& choice) {
-  return kernels[device.index()][index_of(choice)];
+std::atomic<Kernel>& place_of_kernel(const Device& device, int index) {
+  return kernels[device.index()][index];
 }
 
 Target target_of(const Device& device) {
@@ -22,13 +23,13 @@ Target target_of(const Device& device) {
 
 }  // namespace
 
-Kernel loaded(const Device& device, const PlainChoice& choice) {
-  return place_of_kernel(device, choice).load(std::memory_order_acquire);
+Kernel loaded(const Device& device, int index) {
+  return place_of_kernel(device, index).load(std::memory_order_acquire);
 }
 
-Status load(Device& device, const PlainChoice& choice) {
-  if (loaded(device, choice)) return {};
-  const Variant& variant = variant_of(choice);
+Status load(Device& device, int index) {
+  if (loaded(device, index)) return {};
+  const Variant& variant = packed_variants()[static_cast<std::size_t>(index)];
   Cubin cubin;
   TW_TRY(find_cubin(variant, target_of(device), cubin));
   Kernel kernel = nullptr;
@@ -36,7 +37,7 @@ Status load(Device& device, const PlainChoice& choice) {
                      static_cast<unsigned>(variant.dynamic_shared_bytes), kernel));
   // Of two threads that come at once the first one's stays; the other's is as good.
   Kernel none = nullptr;
-  place_of_kernel(device, choice).compare_exchange_strong(none, kernel, std::memory_order_release);
+  place_of_kernel(device, index).compare_exchange_strong(none, kernel, std::memory_order_release);
   return {};
 }
 

@@ -2,14 +2,13 @@
 #pragma once
 
 #include "backends/cuda/driver/device.h"
-#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 
-// Null until `load` has been there.
-Kernel loaded(const Device& device, const PlainChoice& choice);
+// A kernel by its place among packed_variants(). Null until `load` has been there.
+Kernel loaded(const Device& device, int index);
 
 // Finds the cubin, compiles it if need be, and loads it. May take seconds, and is done once.
-Status load(Device& device, const PlainChoice& choice);
+Status load(Device& device, int index);
 
 }  // namespace tilewise::cuda

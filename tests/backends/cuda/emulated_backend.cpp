@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 
+#include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
 #include "backends/cuda/kernels/plain/backward_keys.h"
@@ -11,7 +12,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
-#include "backends/cuda/plain_kernels.h"
+#include "backends/cuda/kernels/simple/forward.h"
 #include "emulator/emulator.h"
 
 namespace tilewise {
@@ -19,9 +20,11 @@ namespace {
 
 using cuda::PlainChoice;
 using cuda::PlainKernel;
+using cuda::SimpleChoice;
 namespace plain = cuda::plain;
+namespace simple = cuda::simple;
 
-std::atomic<std::int64_t> launches = 0;
+std::atomic<std::int64_t> launches = 0, simple_launches = 0;
 
 // A kernel's function in place of the one that a device has loaded.
 template <class T>
@@ -73,6 +76,28 @@ Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks
   return {};
 }
 
+using SimpleFunction = void (*)(const simple::Forward&);
+
+template <core::DType type>
+SimpleFunction function_of_dim(int number) {
+  constexpr SimpleFunction kFunctions[] = {
+      simple::forward<simple::Traits<type, 32>>, simple::forward<simple::Traits<type, 64>>,
+      simple::forward<simple::Traits<type, 96>>, simple::forward<simple::Traits<type, 128>>};
+  static_assert(std::size(kFunctions) == std::size(cuda::kSimpleDims));
+  return kFunctions[number];
+}
+
+Status launch(const SimpleChoice& choice, const simple::Forward& arguments, int64 tasks) {
+  ++launches;
+  ++simple_launches;
+  const SimpleFunction kernel = choice.is_bfloat16
+                                    ? function_of_dim<core::DType::kBFloat16>(choice.dim_number)
+                                    : function_of_dim<core::DType::kFloat16>(choice.dim_number);
+  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  emulator::run({tasks, simple::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  return {};
+}
+
 Status accepts(const Asked& asked, const Machine&) {
   const auto* merge = std::get_if<const MergeProblem*>(&asked);
   if (merge && (*merge)->parts > cuda::kMostParts) return unsupported("too many parts");
@@ -80,8 +105,10 @@ Status accepts(const Asked& asked, const Machine&) {
 }
 
 Plan plan(const Asked& asked, const Machine&) {
+  const cuda::KernelChoice kernels = cuda::choose_kernels(asked);
   Plan plan;
-  plan.workspace_bytes = cuda::plain_workspace(asked);
+  plan.workspace_bytes = cuda::workspace_of(asked, kernels);
+  plan.choice.set(kernels);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
@@ -90,14 +117,19 @@ Status prepare(const Asked&, const Plan&, const Resources&) {
   return {};
 }
 
-Status run(const Asked& asked, const Plan&, const Resources& resources) {
-  return cuda::run_call(asked, resources.workspace, resources.error,
-                        [](const PlainChoice& choice, const auto& arguments, int64 tasks) {
+Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
+  constexpr int kProcessors = 2;
+  return cuda::run_call(asked, plan.choice.get<cuda::KernelChoice>(),
+                        {resources.workspace, resources.error, kProcessors},
+                        [](const auto& choice, const auto& arguments, int64 tasks) {
                           return launch(choice, arguments, tasks);
                         });
 }
 
-void describe(const Problem&, const Plan&, Text&) {}
+void describe(const Problem&, const Plan& plan, Text& note) {
+  const char* why_plain = plan.choice.get<cuda::KernelChoice>().why_plain;
+  note.add("%s", why_plain ? why_plain : "simple kernel");
+}
 
 double fast_bytes(const Machine&) {
   return 1e6;
@@ -136,6 +168,10 @@ EmulatedBackend::~EmulatedBackend() {
 
 std::int64_t emulated_launches() {
   return launches;
+}
+
+std::int64_t emulated_simple_launches() {
+  return simple_launches;
 }
 
 }  // namespace tilewise

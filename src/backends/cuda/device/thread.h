@@ -97,6 +97,15 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
 #endif
 }
 
+// Whether any lane of the warp says so. All lanes take part.
+TW_DEVICE bool warp_any(bool says) {
+#if defined(TW_ON_DEVICE)
+  return __any_sync(0xFFFFFFFFu, says);
+#else
+  return emulated::any(says);
+#endif
+}
+
 // Of what all lanes brought; the same bits in each of them.
 template <class T>
 TW_DEVICE T warp_sum(T number) {

@@ -1,0 +1,94 @@
+// The running rows of a warp: four lanes have a part of each row.
+#pragma once
+
+#include "backends/cuda/device/float.h"
+#include "backends/cuda/kernels/simple/traits.h"
+#include "core/softmax.h"
+
+namespace tilewise::cuda::simple {
+
+// A row's reference rises only when a score exceeds it by so many powers of two: until then weights
+// grow up to 2^8, which every type here holds, and nothing is rescaled.
+inline constexpr float kSlack = 8;
+
+// The largest product that the lane has in its row r.
+template <class Scores>
+TW_DEVICE float largest_of_lane(Scores& scores, int32 r) {
+  float largest = -core::infinity<float>();
+  scores.each_of_row(r, [&](float score, int32) { largest = larger_number(largest, score); });
+  return largest;
+}
+
+// The same of all four lanes that have a part of the row.
+template <class Scores>
+TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
+  float largest = largest_of_lane(scores, r);
+  if (wounded(core::Wound::kMaxOfOneLane)) return largest;
+  largest = larger_number(largest, shuffle(largest, 1));
+  return larger_number(largest, shuffle(largest, 2));
+}
+
+// Whether the lane has something to see to: a score far above its row's reference, or a row whose
+// products are all beyond the measure, up, down or NaN.
+template <class Traits>
+TW_DEVICE bool is_unusual(typename Traits::Scores& scores, Measure measure,
+                          const typename Traits::Running& running) {
+  bool unusual = false;
+  for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    const float largest = largest_of_lane(scores, r);
+    unusual = unusual || largest * measure.factor > running.row[r].max + kSlack;
+    unusual = unusual || !(largest <= measure.limit && largest >= -measure.limit);
+  });
+  return unusual;
+}
+
+// Moves the references of rows that passed their own limit, and what was accumulated with them.
+template <class Traits>
+TW_DEVICE void raise_rows(typename Traits::Scores& scores, Measure measure,
+                          typename Traits::Running& running) {
+  for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    const float score = largest_of_row(scores, r) * measure.factor;
+    core::Row<float>& row = running.row[r];
+    if (!(score > row.max + kSlack)) return;
+    const float factor = core::raise(row, score);
+    if (wounded(core::Wound::kOutputNotRescaled)) return;
+    running.output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
+  });
+}
+
+// Scores to weights, rounded to the values' type, and the unrounded ones into the rows' sums.
+template <class Traits>
+TW_DEVICE void weigh(typename Traits::Scores& scores, Measure measure,
+                     typename Traits::Running& running, typename Traits::Weights& weights) {
+  for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    const float reference = core::shift(running.row[r].max);
+    float even = 0, odd = 0, before = 0;
+    scores.each_of_row(r, [&](float score, int32 column) {
+      const float weight = exp2_approximate(score * measure.factor - reference);
+      if (column % 2 == 0)
+        even += weight;
+      else
+        odd += weight;
+      // Columns 8 n and 8 n + 1 are a pair; of a fragment, pair 2 (n % 2) + r % 2.
+      const int32 n = column / 8, pair = n % 2 * 2 + r % 2;
+      const int32 place = wounded(core::Wound::kWeightsExchanged) ? 3 - pair : pair;
+      if (column % 2 == 1)
+        weights.at[r / 2][n / 2].pair[place] = pair_of<Traits::kType>(before, weight);
+      before = weight;
+    });
+    running.row[r].sum += even + odd;
+  });
+}
+
+// The rows' sums, in all lanes that have a part of them.
+template <class Traits>
+TW_DEVICE void share_sums(typename Traits::Running& running) {
+  if (wounded(core::Wound::kSumOfOneLane)) return;
+  for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
+    float& sum = running.row[r].sum;
+    sum += shuffle(sum, 1);
+    sum += shuffle(sum, 2);
+  });
+}
+
+}  // namespace tilewise::cuda::simple
