@@ -38,6 +38,18 @@ TW_DEVICE int32 thread_index() {
 #endif
 }
 
+// The same, asked of the machine each time: what is worked out from it does not stay in registers
+// between uses. For kernels that have none to spare.
+TW_DEVICE int32 thread_index_anew() {
+#if defined(TW_ON_DEVICE)
+  int32 index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+#else
+  return emulated::thread_index();
+#endif
+}
+
 TW_DEVICE int32 lane_index() {
   return thread_index() % kWarp;
 }

@@ -71,12 +71,12 @@ struct Raised {
 // Raises the rows' references where the scores ask for it. A tile of keys that begins at `border`
 // is masked before.
 template <class Traits>
-TW_DEVICE void raise(const Forward& p, const Head& head, int32 border, Raised<Traits> what) {
+TW_DEVICE void raise(const Forward& p, Head& head, int32 border, Raised<Traits> what) {
   const bool is_border = border != kWhole;
-  if (!warp_any(is_border || is_unusual<Traits>(what.scores, p.measure, what.running))) return;
+  if (!warp_any(is_border || is_unusual(head, p.measure, what.scores))) return;
   hold(what.scores, p.measure.limit);
   if (is_border) mask(head, border, what.scores);
-  raise_rows<Traits>(what.scores, p.measure, what.running);
+  raise_rows<Traits>(head, p.measure, what.scores, what.running);
 }
 
 // output += weights . value. `value` is where the lane begins to read the tile, down.
@@ -120,12 +120,12 @@ TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
                       typename Traits::Running& running) {
   using QueryTile = typename Traits::QueryTile;
   const Head& head = memory.head;
-  const int32 first_row = warp_index() * kRowsOfWarp + Traits::Output::first_row();
+  const int32 thread = thread_index_anew(), first_row = first_row_of(thread);
   share_sums<Traits>(running);
   for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    const core::Row<float> row = running.row[r];
     const int32 i = first_row + r * 8;
-    if (p.lse && lane_index() % 4 == 0 && i < head.rows.size()) {
+    const core::Row<float> row{head.reference[i], running.sum[r]};
+    if (p.lse && thread % 4 == 0 && i < head.rows.size()) {
       const int64 at = head.queries.first + head.rows.begin + i;
       reinterpret_cast<float*>(p.lse.data)[p.lse.offset(head.queries.batch, head.h, at, 0)] =
           core::lse(row);
@@ -134,7 +134,7 @@ TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
     const float factor = row.sum == 0 ? 0.0f : 1 / row.sum;
     float before = 0;
     running.output.each_of_row(r, [&](float sum, int32 column) {
-      const int32 place = QueryTile::place(i, column / 8) + lane_index() % 4 * 4;
+      const int32 place = QueryTile::place(i, column / 8) + thread % 4 * 4;
       if (column % 2 == 1)
         *reinterpret_cast<uint32*>(memory.query.bytes + place) =
             pair_of<Traits::kType>(before * factor, sum * factor);
@@ -159,25 +159,27 @@ TW_DEVICE void forward(const Forward& p) {
 
   typename Traits::Running running;
   running.output.clear();
+  for (float& sum : running.sum) sum = 0;
   const int32 warps_first = warp_index() * kRowsOfWarp * QueryTile::kRowBytes;
-  Query<Traits> query{QueryTile::down(shared_address(&memory.query)) + warps_first, {}};
+  Query<Traits> query{QueryTile::down(shared_address(&memory.query), lane_index()) + warps_first,
+                      {}};
   if constexpr (Traits::kHoldsQuery) {
     wait_for_copies<0>();
     block_barrier();
     query.hold();
   }
-  const SharedAddress key = KeyTile::across(shared_address(&memory.key));
-  const SharedAddress value = KeyTile::down(shared_address(&memory.value));
   for_each_key_tile<Traits>(p, memory, [&](int32 first) {
     const Reach reach = head.reach[warp_index()];
     if (!reach.meets(first)) return;
     typename Traits::Scores scores;
     typename Traits::Weights weights;
-    const int32 stage = stage_of(first) * KeyTile::kBytes;
-    score(query, key + stage, scores);
-    raise<Traits>(p, head, reach.covers(first) ? kWhole : first, {scores, running});
-    weigh<Traits>(scores, p.measure, running, weights);
-    accumulate<Traits>(weights, value + stage, running.output);
+    const int32 stage = stage_of(first) * KeyTile::kBytes, lane = thread_index_anew() % kWarp;
+    const SharedAddress key = KeyTile::across(shared_address(&memory.key), lane) + stage;
+    const SharedAddress value = KeyTile::down(shared_address(&memory.value), lane) + stage;
+    score(query, key, scores);
+    raise<Traits>(p, memory.head, reach.covers(first) ? kWhole : first, {scores, running});
+    weigh<Traits>(memory.head, p.measure, scores, running, weights);
+    accumulate<Traits>(weights, value, running.output);
   });
   wait_for_copies<0>();
   block_barrier();

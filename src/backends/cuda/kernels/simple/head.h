@@ -38,6 +38,9 @@ struct Head {
   int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
   Reach reach[kWarps];
   Seen seen[kRows];
+  // Of the running rows: the maximum that weights are relative to. It changes seldom, and is read
+  // by the warp that has the row alone.
+  float reference[kRows];
 };
 
 // Tile `tile` of queries of a head.
@@ -56,6 +59,16 @@ TW_DEVICE Work work_at(const Forward& p, int32 task) {
   const int32 together = core::smaller(p.heads_together, all - first);
   const int32 head = first + within % together;
   return {tiles - 1 - within / together, head % heads, head / heads};
+}
+
+// Of the sums that a thread has (product.h), the first one's place: a row of the tile of queries,
+// and a column of the warp's sums.
+TW_DEVICE int32 first_row_of(int32 thread) {
+  return thread / kWarp * kRowsOfWarp + thread % kWarp / 4;
+}
+
+TW_DEVICE int32 first_column_of(int32 thread) {
+  return thread % 4 * 2;
 }
 
 // By the rows that a warp has.
@@ -94,6 +107,7 @@ TW_DEVICE void enter(const Forward& p, Head& head) {
   block_barrier();
   static_assert(kRows == kThreads, "each thread has a row");
   const Range seen = head.band.visible_keys(head.rows.begin + thread_index());
+  head.reference[thread_index()] = -core::infinity<float>();
   head.seen[thread_index()] = {static_cast<int32>(seen.begin), static_cast<int32>(seen.end)};
   block_barrier();
   if (lane_index() == 0) head.reach[warp_index()] = reach_of(head, warp_index());

@@ -14,10 +14,6 @@ struct Sums {
   // Rows that a lane has a part of: row 8 r + lane / 4 for each r.
   static constexpr int32 kRowsOfLane = 2 * down;
 
-  // Of the lane's first row and column, within the warp's.
-  TW_DEVICE static int32 first_row() { return lane_index() / 4; }
-  TW_DEVICE static int32 first_column() { return lane_index() % 4 * 2; }
-
   // Calls body(number, column) for what the lane has of its row r; columns count from its first.
   template <class Body>
   TW_DEVICE void each_of_row(int32 r, const Body& body) {

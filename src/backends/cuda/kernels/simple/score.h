@@ -59,8 +59,9 @@ TW_DEVICE void hold(Scores& scores, float limit) {
 // -inf where a row does not see the key. The tile's keys begin at `first_key`.
 template <class Scores>
 TW_DEVICE void mask(const Head& head, int32 first_key, Scores& scores) {
-  const Seen* rows = head.seen + warp_index() * kRowsOfWarp + Scores::first_row();
-  const int32 origin = first_key + Scores::first_column();
+  const int32 thread = thread_index_anew();
+  const Seen* rows = head.seen + first_row_of(thread);
+  const int32 origin = first_key + first_column_of(thread);
   for_each_row_of_lane<Scores>([&](int32 r) {
     const int32 begin = rows[r * 8].begin - origin, end = rows[r * 8].end - origin;
     scores.each_of_row(r, [&](float& score, int32 column) {

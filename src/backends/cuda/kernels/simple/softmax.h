@@ -28,15 +28,20 @@ TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
   return larger_number(largest, shuffle(largest, 2));
 }
 
+// The references of the rows that a lane has a part of; row r's is 8 r behind the first.
+TW_DEVICE float* references(Head& head) {
+  return head.reference + first_row_of(thread_index_anew());
+}
+
 // Whether the lane has something to see to: a score far above its row's reference, or a row whose
 // products are all beyond the measure, up, down or NaN.
-template <class Traits>
-TW_DEVICE bool is_unusual(typename Traits::Scores& scores, Measure measure,
-                          const typename Traits::Running& running) {
+template <class Scores>
+TW_DEVICE bool is_unusual(Head& head, Measure measure, Scores& scores) {
+  const float* reference = references(head);
   bool unusual = false;
-  for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
     const float largest = largest_of_lane(scores, r);
-    unusual = unusual || largest * measure.factor > running.row[r].max + kSlack;
+    unusual = unusual || largest * measure.factor > reference[r * 8] + kSlack;
     unusual = unusual || !(largest <= measure.limit && largest >= -measure.limit);
   });
   return unusual;
@@ -44,13 +49,19 @@ TW_DEVICE bool is_unusual(typename Traits::Scores& scores, Measure measure,
 
 // Moves the references of rows that passed their own limit, and what was accumulated with them.
 template <class Traits>
-TW_DEVICE void raise_rows(typename Traits::Scores& scores, Measure measure,
+TW_DEVICE void raise_rows(Head& head, Measure measure, typename Traits::Scores& scores,
                           typename Traits::Running& running) {
+  float* reference = references(head);
   for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    core::Row<float> row{reference[r * 8], running.sum[r]};
+    // Nobody writes a reference that another lane has not read yet.
+    warp_barrier();
     const float score = largest_of_row(scores, r) * measure.factor;
-    core::Row<float>& row = running.row[r];
     if (!(score > row.max + kSlack)) return;
     const float factor = core::raise(row, score);
+    // All lanes that have a part of the row write the same.
+    reference[r * 8] = row.max;
+    running.sum[r] = row.sum;
     if (wounded(core::Wound::kOutputNotRescaled)) return;
     running.output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
   });
@@ -58,13 +69,14 @@ TW_DEVICE void raise_rows(typename Traits::Scores& scores, Measure measure,
 
 // Scores to weights, rounded to the values' type, and the unrounded ones into the rows' sums.
 template <class Traits>
-TW_DEVICE void weigh(typename Traits::Scores& scores, Measure measure,
+TW_DEVICE void weigh(Head& head, Measure measure, typename Traits::Scores& scores,
                      typename Traits::Running& running, typename Traits::Weights& weights) {
+  const float* reference = references(head);
   for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
-    const float reference = core::shift(running.row[r].max);
+    const float shift = core::shift(reference[r * 8]);
     float even = 0, odd = 0, before = 0;
     scores.each_of_row(r, [&](float score, int32 column) {
-      const float weight = exp2_approximate(score * measure.factor - reference);
+      const float weight = exp2_approximate(score * measure.factor - shift);
       if (column % 2 == 0)
         even += weight;
       else
@@ -76,7 +88,7 @@ TW_DEVICE void weigh(typename Traits::Scores& scores, Measure measure,
         weights.at[r / 2][n / 2].pair[place] = pair_of<Traits::kType>(before, weight);
       before = weight;
     });
-    running.row[r].sum += even + odd;
+    running.sum[r] += even + odd;
   });
 }
 
@@ -85,7 +97,7 @@ template <class Traits>
 TW_DEVICE void share_sums(typename Traits::Running& running) {
   if (wounded(core::Wound::kSumOfOneLane)) return;
   for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    float& sum = running.row[r].sum;
+    float& sum = running.sum[r];
     sum += shuffle(sum, 1);
     sum += shuffle(sum, 2);
   });

@@ -25,14 +25,12 @@ struct Tile {
     return row * kRowBytes + (piece ^ turn) * kPieceBytes;
   }
 
-  // Where this lane's row of four matrices begins. `down`: two matrices below each other and two
+  // Where a lane's row of four matrices begins. `down`: two matrices below each other and two
   // to their right; `across`: two beside each other and two below those.
-  TW_DEVICE static SharedAddress down(SharedAddress tile) {
-    const int32 lane = lane_index();
+  TW_DEVICE static SharedAddress down(SharedAddress tile, int32 lane) {
     return tile + place(lane & 15, lane >> 4);
   }
-  TW_DEVICE static SharedAddress across(SharedAddress tile) {
-    const int32 lane = lane_index();
+  TW_DEVICE static SharedAddress across(SharedAddress tile, int32 lane) {
     return tile + place((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
   }
 
@@ -66,7 +64,8 @@ struct Loader {
   static_assert(Tile::kTileRows % kApart == 0);
 
   TW_DEVICE static void load(SharedAddress tile, const Source& from) {
-    const int32 row = thread_index() / Tile::kPieces, piece = thread_index() % Tile::kPieces;
+    const int32 thread = thread_index_anew();
+    const int32 row = thread / Tile::kPieces, piece = thread % Tile::kPieces;
     if (kApart * Tile::kPieces != kThreads && row >= kApart) return;
     const uint8* at = from.first + (row * from.stride + piece * kPieceBytes);
     const SharedAddress to = tile + Tile::place(row, piece);

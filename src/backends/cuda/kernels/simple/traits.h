@@ -29,10 +29,11 @@ struct Traits {
   struct Weights {
     Fragment at[kDown][kKeys / 16];
   };
-  // What a lane accumulates. Its share of a row's sum is added to the other lanes' at the end.
+  // What a lane accumulates. Its share of a row's sum is added to the other lanes' at the end; the
+  // row's reference is the head's.
   struct Running {
     Output output;
-    core::Row<float> row[Output::kRowsOfLane];
+    float sum[Output::kRowsOfLane];
   };
   struct Memory {
     QueryTile query;  // in the end, the output on its way out
