@@ -62,21 +62,23 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
 // In place of where a tile's keys begin: all rows see all of them.
 inline constexpr int32 kWhole = -1;
 
+// What a tile of keys changes of a warp.
 template <class Traits>
-struct Raised {
-  typename Traits::Scores& scores;
-  typename Traits::Running& running;
+struct Running {
+  RowsOfLane rows;
+  typename Traits::Output& output;
 };
 
 // Raises the rows' references where the scores ask for it. A tile of keys that begins at `border`
 // is masked before.
 template <class Traits>
-TW_DEVICE void raise(const Forward& p, Head& head, int32 border, Raised<Traits> what) {
+TW_DEVICE void raise(const Forward& p, const Head& head, int32 border,
+                     typename Traits::Scores& scores, Running<Traits> running) {
   const bool is_border = border != kWhole;
-  if (!warp_any(is_border || is_unusual(head, p.measure, what.scores))) return;
-  hold(what.scores, p.measure.limit);
-  if (is_border) mask(head, border, what.scores);
-  raise_rows<Traits>(head, p.measure, what.scores, what.running);
+  if (!warp_any(is_border || is_unusual(running.rows, p.measure, scores))) return;
+  hold(scores, p.measure.limit);
+  if (is_border) mask(head, border, scores);
+  raise_rows(running.rows, p.measure, scores, running.output);
 }
 
 // output += weights . value. `value` is where the lane begins to read the tile, down.
@@ -117,14 +119,14 @@ TW_DEVICE void store_rows(const Forward& p, const typename Traits::Memory& memor
 // Divides, and writes the warp's rows.
 template <class Traits>
 TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
-                      typename Traits::Running& running) {
+                      typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
   const Head& head = memory.head;
   const int32 thread = thread_index_anew(), first_row = first_row_of(thread);
-  share_sums<Traits>(running);
+  const RowsOfLane rows = rows_of_lane(memory.rows);
   for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
     const int32 i = first_row + r * 8;
-    const core::Row<float> row{head.reference[i], running.sum[r]};
+    const core::Row<float> row = whole_row(rows, r);
     if (p.lse && thread % 4 == 0 && i < head.rows.size()) {
       const int64 at = head.queries.first + head.rows.begin + i;
       reinterpret_cast<float*>(p.lse.data)[p.lse.offset(head.queries.batch, head.h, at, 0)] =
@@ -133,7 +135,7 @@ TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
     // A row that saw nothing has sum 0, and output 0.
     const float factor = row.sum == 0 ? 0.0f : 1 / row.sum;
     float before = 0;
-    running.output.each_of_row(r, [&](float sum, int32 column) {
+    output.each_of_row(r, [&](float sum, int32 column) {
       const int32 place = QueryTile::place(i, column / 8) + thread % 4 * 4;
       if (column % 2 == 1)
         *reinterpret_cast<uint32*>(memory.query.bytes + place) =
@@ -157,9 +159,9 @@ TW_DEVICE void forward(const Forward& p) {
   if (head.last_key >= head.first_key) load_keys<Traits>(p, memory, head.last_key);
   commit_copies();
 
-  typename Traits::Running running;
-  running.output.clear();
-  for (float& sum : running.sum) sum = 0;
+  typename Traits::Output output;
+  output.clear();
+  clear(memory.rows);
   const int32 warps_first = warp_index() * kRowsOfWarp * QueryTile::kRowBytes;
   Query<Traits> query{QueryTile::down(shared_address(&memory.query), lane_index()) + warps_first,
                       {}};
@@ -177,13 +179,14 @@ TW_DEVICE void forward(const Forward& p) {
     const SharedAddress key = KeyTile::across(shared_address(&memory.key), lane) + stage;
     const SharedAddress value = KeyTile::down(shared_address(&memory.value), lane) + stage;
     score(query, key, scores);
-    raise<Traits>(p, memory.head, reach.covers(first) ? kWhole : first, {scores, running});
-    weigh<Traits>(memory.head, p.measure, scores, running, weights);
-    accumulate<Traits>(weights, value, running.output);
+    const RowsOfLane rows = rows_of_lane(memory.rows);
+    raise<Traits>(p, head, reach.covers(first) ? kWhole : first, scores, {rows, output});
+    weigh<Traits>(rows, p.measure, scores, weights);
+    accumulate<Traits>(weights, value, output);
   });
   wait_for_copies<0>();
   block_barrier();
-  finish<Traits>(p, memory, running);
+  finish<Traits>(p, memory, output);
 }
 
 }  // namespace tilewise::cuda::simple

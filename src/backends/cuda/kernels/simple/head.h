@@ -25,11 +25,6 @@ struct alignas(16) Reach {
   }
 };
 
-// Keys that a row of queries sees.
-struct alignas(8) Seen {
-  int32 begin, end;
-};
-
 struct Head {
   int32 b, h, key_head;
   Place queries, keys;
@@ -37,10 +32,6 @@ struct Head {
   Range rows;                 // of the tile
   int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
   Reach reach[kWarps];
-  Seen seen[kRows];
-  // Of the running rows: the maximum that weights are relative to. It changes seldom, and is read
-  // by the warp that has the row alone.
-  float reference[kRows];
 };
 
 // Tile `tile` of queries of a head.
@@ -71,18 +62,20 @@ TW_DEVICE int32 first_column_of(int32 thread) {
   return thread % 4 * 2;
 }
 
-// By the rows that a warp has.
+// Of the rows that a warp has.
 TW_DEVICE Reach reach_of(const Head& head, int32 usual_warp) {
   const int32 warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
-  const int32 first = warp * kRowsOfWarp;
-  const int32 end = core::smaller(first + kRowsOfWarp, static_cast<int32>(head.rows.size()));
+  const int64 first = head.rows.begin + warp * kRowsOfWarp;
+  const Range rows{first, core::smaller(first + kRowsOfWarp, head.rows.end)};
   // Keys of a row of the batch that does not exist are seen by nobody.
-  if (first >= end || head.keys.batch < 0) return {};
-  const Seen of_first = head.seen[first], of_last = head.seen[end - 1];
-  int32 whole_end = of_first.end;
+  if (rows.empty() || head.keys.batch < 0) return {};
+  const Range of_first = head.band.visible_keys(rows.begin);
+  const Range of_last = head.band.visible_keys(rows.end - 1);
+  int64 whole_end = of_first.end;
   if (wounded(core::Wound::kTailNotMasked) && whole_end == head.keys.length)
-    whole_end = static_cast<int32>(core::round_up(whole_end, kKeys));
-  return {of_first.begin, of_last.end, of_last.begin, whole_end};
+    whole_end = core::round_up(whole_end, kKeys);
+  return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
+          static_cast<int32>(of_last.begin), static_cast<int32>(whole_end)};
 }
 
 // By all threads of the block; ends with a barrier.
@@ -104,11 +97,6 @@ TW_DEVICE void enter(const Forward& p, Head& head) {
         seen.empty() ? head.first_key - kKeys : static_cast<int32>((seen.end - 1) / kKeys * kKeys);
     report(p.error, faults);
   }
-  block_barrier();
-  static_assert(kRows == kThreads, "each thread has a row");
-  const Range seen = head.band.visible_keys(head.rows.begin + thread_index());
-  head.reference[thread_index()] = -core::infinity<float>();
-  head.seen[thread_index()] = {static_cast<int32>(seen.begin), static_cast<int32>(seen.end)};
   block_barrier();
   if (lane_index() == 0) head.reach[warp_index()] = reach_of(head, warp_index());
   block_barrier();

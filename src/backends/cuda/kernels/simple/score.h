@@ -60,10 +60,12 @@ TW_DEVICE void hold(Scores& scores, float limit) {
 template <class Scores>
 TW_DEVICE void mask(const Head& head, int32 first_key, Scores& scores) {
   const int32 thread = thread_index_anew();
-  const Seen* rows = head.seen + first_row_of(thread);
+  const int64 first_row = head.rows.begin + first_row_of(thread);
   const int32 origin = first_key + first_column_of(thread);
   for_each_row_of_lane<Scores>([&](int32 r) {
-    const int32 begin = rows[r * 8].begin - origin, end = rows[r * 8].end - origin;
+    const Range seen = head.band.visible_keys(first_row + r * 8);
+    const int32 begin = static_cast<int32>(seen.begin) - origin;
+    const int32 end = static_cast<int32>(seen.end) - origin;
     scores.each_of_row(r, [&](float& score, int32 column) {
       if (column < begin || column >= end) score = -core::infinity<float>();
     });

@@ -3,7 +3,6 @@
 
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/kernels/simple/traits.h"
-#include "core/softmax.h"
 
 namespace tilewise::cuda::simple {
 
@@ -28,52 +27,42 @@ TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
   return larger_number(largest, shuffle(largest, 2));
 }
 
-// The references of the rows that a lane has a part of; row r's is 8 r behind the first.
-TW_DEVICE float* references(Head& head) {
-  return head.reference + first_row_of(thread_index_anew());
-}
-
 // Whether the lane has something to see to: a score far above its row's reference, or a row whose
 // products are all beyond the measure, up, down or NaN.
 template <class Scores>
-TW_DEVICE bool is_unusual(Head& head, Measure measure, Scores& scores) {
-  const float* reference = references(head);
+TW_DEVICE bool is_unusual(RowsOfLane rows, Measure measure, Scores& scores) {
   bool unusual = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
     const float largest = largest_of_lane(scores, r);
-    unusual = unusual || largest * measure.factor > reference[r * 8] + kSlack;
+    unusual = unusual || largest * measure.factor > rows.reference[r * 8] + kSlack;
     unusual = unusual || !(largest <= measure.limit && largest >= -measure.limit);
   });
   return unusual;
 }
 
 // Moves the references of rows that passed their own limit, and what was accumulated with them.
-template <class Traits>
-TW_DEVICE void raise_rows(Head& head, Measure measure, typename Traits::Scores& scores,
-                          typename Traits::Running& running) {
-  float* reference = references(head);
-  for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
-    core::Row<float> row{reference[r * 8], running.sum[r]};
+template <class Scores, class Output>
+TW_DEVICE void raise_rows(RowsOfLane rows, Measure measure, Scores& scores, Output& output) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    core::Row<float> row = rows.at(r);
     // Nobody writes a reference that another lane has not read yet.
     warp_barrier();
     const float score = largest_of_row(scores, r) * measure.factor;
     if (!(score > row.max + kSlack)) return;
     const float factor = core::raise(row, score);
-    // All lanes that have a part of the row write the same.
-    reference[r * 8] = row.max;
-    running.sum[r] = row.sum;
+    // All lanes that have a part of the row write the same reference.
+    rows.set(r, row);
     if (wounded(core::Wound::kOutputNotRescaled)) return;
-    running.output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
+    output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
   });
 }
 
 // Scores to weights, rounded to the values' type, and the unrounded ones into the rows' sums.
 template <class Traits>
-TW_DEVICE void weigh(Head& head, Measure measure, typename Traits::Scores& scores,
-                     typename Traits::Running& running, typename Traits::Weights& weights) {
-  const float* reference = references(head);
+TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& scores,
+                     typename Traits::Weights& weights) {
   for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
-    const float shift = core::shift(reference[r * 8]);
+    const float shift = core::shift(rows.reference[r * 8]);
     float even = 0, odd = 0, before = 0;
     scores.each_of_row(r, [&](float score, int32 column) {
       const float weight = exp2_approximate(score * measure.factor - shift);
@@ -88,19 +77,17 @@ TW_DEVICE void weigh(Head& head, Measure measure, typename Traits::Scores& score
         weights.at[r / 2][n / 2].pair[place] = pair_of<Traits::kType>(before, weight);
       before = weight;
     });
-    running.sum[r] += even + odd;
+    rows.sum[r * kThreads] += even + odd;
   });
 }
 
-// The rows' sums, in all lanes that have a part of them.
-template <class Traits>
-TW_DEVICE void share_sums(typename Traits::Running& running) {
-  if (wounded(core::Wound::kSumOfOneLane)) return;
-  for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    float& sum = running.sum[r];
-    sum += shuffle(sum, 1);
-    sum += shuffle(sum, 2);
-  });
+// Row r with the sum of all lanes that have a part of it.
+TW_DEVICE core::Row<float> whole_row(RowsOfLane rows, int32 r) {
+  core::Row<float> row = rows.at(r);
+  if (wounded(core::Wound::kSumOfOneLane)) return row;
+  row.sum += shuffle(row.sum, 1);
+  row.sum += shuffle(row.sum, 2);
+  return row;
 }
 
 }  // namespace tilewise::cuda::simple

@@ -4,8 +4,41 @@
 #include "backends/cuda/kernels/simple/head.h"
 #include "backends/cuda/kernels/simple/product.h"
 #include "backends/cuda/kernels/simple/tile.h"
+#include "core/softmax.h"
 
 namespace tilewise::cuda::simple {
+
+// The block's running rows. They lie in shared memory, where each is touched once a tile of keys:
+// registers are scarce, and what they hold is touched all the time.
+struct RunningRows {
+  // The maximum that weights are relative to. It changes seldom.
+  float reference[kRows];
+  // Each lane's own share of the sums of the rows that it has a part of.
+  float sum[2 * kRowsOfWarp / 16][kThreads];
+};
+
+// By all threads of the block, each warp its own rows.
+TW_DEVICE void clear(RunningRows& rows) {
+  static_assert(kRowsOfWarp == kWarp, "each lane has a reference to set");
+  rows.reference[thread_index()] = -core::infinity<float>();
+  for (float(&sums)[kThreads] : rows.sum) sums[thread_index()] = 0;
+}
+
+// The rows that a lane has a part of.
+struct RowsOfLane {
+  float *reference, *sum;
+
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r * 8], sum[r * kThreads]}; }
+  TW_DEVICE void set(int32 r, core::Row<float> row) const {
+    reference[r * 8] = row.max;
+    sum[r * kThreads] = row.sum;
+  }
+};
+
+TW_DEVICE RowsOfLane rows_of_lane(RunningRows& rows) {
+  const int32 thread = thread_index_anew();
+  return {rows.reference + first_row_of(thread), rows.sum[0] + thread};
+}
 
 // A warp has kRowsOfWarp queries: its scores with a tile of keys, and its output.
 template <DType type, int32 dim>
@@ -29,16 +62,11 @@ struct Traits {
   struct Weights {
     Fragment at[kDown][kKeys / 16];
   };
-  // What a lane accumulates. Its share of a row's sum is added to the other lanes' at the end; the
-  // row's reference is the head's.
-  struct Running {
-    Output output;
-    float sum[Output::kRowsOfLane];
-  };
   struct Memory {
     QueryTile query;  // in the end, the output on its way out
     KeyTile key[kStages], value[kStages];
     Head head;
+    RunningRows rows;
   };
 };
 
