@@ -34,13 +34,12 @@ FAMILIES = 30  # how much longer all take than one, at most
 Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
 
+OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, and no other backend
 # Programs, and suites of test_conformance, that look at no results, or not at the library's.
 LEFT_OUT = {
-    "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan"
+    "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan",
+    OF_THE_GPU,
 }  # fmt: skip
-# Runs the GPU's kernels on the processor, and nothing else: what is wrong in them alone is looked for
-# there, and nowhere else.
-OF_THE_GPU = "test_backends_cuda"
 # Every backend that comes joins the checks of these: one of them at least has to notice.
 OF_RESULTS = {"test_conformance", OF_THE_GPU}
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
@@ -116,7 +115,7 @@ def used_in_core(wound: Wound, root: Path = ROOT) -> bool:
 
 
 def backend_of(wound: Wound, root: Path = ROOT) -> str:
-    """The backend that runs with the mistake: plain, unless it stands in one other and not there."""
+    """The backend that runs with the mistake: plain, unless it stands in another one alone."""
     mention = re.compile(rf"\bWound::{wound.value}\b")
 
     def has(backend: str) -> bool:
@@ -212,12 +211,9 @@ class Runner:
         self.backend = backend
         self.words = sorted(path.stem for path in core.glob("*.h"))
         found = [path for path in self.folder.glob("test_*") if path.is_file()]
+        left_out = {path.name for path in found} - {OF_THE_GPU} if backend == "cuda" else LEFT_OUT
         self.programs = sorted(
-            path.name
-            for path in found
-            if path.name not in LEFT_OUT
-            and os.access(path, os.X_OK)
-            and (path.name == OF_THE_GPU) == (backend == "cuda")
+            path.name for path in found if path.name not in left_out and os.access(path, os.X_OK)
         )
         self.suites: list[Suite] = []  # the quickest first
 

@@ -37,7 +37,7 @@ struct Thread {
 
 class Block {
  public:
-  void run(const Launch& launch, std::int64_t index, const std::function<void()>& kernel);
+  void run(const Launch& launch, std::int64_t number, const std::function<void()>& body);
 
   Thread& self() { return threads_[static_cast<std::size_t>(running)]; }
   Thread& lane(std::int32_t n) {

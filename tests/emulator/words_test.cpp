@@ -47,11 +47,31 @@ struct Sides {
   uint16 right[16 * 16];  // likewise
 };
 
-// left right, a 16 x 16 product of which each warp word makes a half, and the 16 x 16 of `right`
-// transposed or not.
+// 1 + left right, a 16 x 16 product in two halves, and the lane's sums where they belong.
+template <DType type>
+void multiply_sides(Sides& sides, std::vector<float>& sums) {
+  const int lane = lane_index(), corner = (lane % 16 * 16 + lane / 16 * 8) * 2;
+  const Fragment left = cuda::load_matrices(shared_address(&sides.left) + corner);
+  const Fragment right = cuda::load_matrices_transposed(shared_address(&sides.right) + corner);
+  for (int n = 0; n < 2; ++n) {
+    float half[4] = {1, 1, 1, 1};
+    cuda::multiply<type>(half, left, {right.pair[2 * n], right.pair[2 * n + 1]});
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + i / 2 * 8, column = n * 8 + lane % 4 * 2 + i % 2;
+      sums[static_cast<std::size_t>(row) * 16 + static_cast<std::size_t>(column)] = half[i];
+    }
+  }
+}
+
+float product_at(int i, int n) {
+  int sum = 1;
+  for (int k = 0; k < 16; ++k) sum += left_at(i, k) * right_at(k, n);
+  return static_cast<float>(sum);
+}
+
 template <DType type>
 void check_product() {
-  std::vector<float> sums(256, -1);
+  std::vector<float> sums(256, -1), want;
   run({.threads = 32, .shared_bytes = sizeof(Sides)}, [&] {
     auto& sides = cuda::shared_memory<Sides>();
     for (int n = lane_index(); n < 256; n += 32) {
@@ -59,25 +79,10 @@ void check_product() {
       sides.right[n] = code_of<type>(right_at(n / 16, n % 16));
     }
     cuda::block_barrier();
-    const int corner = (lane_index() % 16 * 16 + lane_index() / 16 * 8) * 2;
-    const Fragment left = cuda::load_matrices(shared_address(&sides.left) + corner);
-    const Fragment right = cuda::load_matrices_transposed(shared_address(&sides.right) + corner);
-    float half[2][4] = {{1, 1, 1, 1}, {1, 1, 1, 1}};
-    cuda::multiply<type>(half[0], left, {right.pair[0], right.pair[1]});
-    cuda::multiply<type>(half[1], left, {right.pair[2], right.pair[3]});
-    for (int n = 0; n < 2; ++n)
-      for (int i = 0; i < 4; ++i) {
-        const int row = lane_index() / 4 + i / 2 * 8, column = n * 8 + lane_index() % 4 * 2 + i % 2;
-        sums[static_cast<std::size_t>(row * 16 + column)] = half[n][i];
-      }
+    multiply_sides<type>(sides, sums);
   });
-  for (int i = 0; i < 16; ++i)
-    for (int n = 0; n < 16; ++n) {
-      int want = 1;
-      for (int k = 0; k < 16; ++k) want += left_at(i, k) * right_at(k, n);
-      EXPECT_EQ(sums[static_cast<std::size_t>(i * 16 + n)], static_cast<float>(want))
-          << i << ", " << n;
-    }
+  for (int n = 0; n < 256; ++n) want.push_back(product_at(n / 16, n % 16));
+  EXPECT_EQ(sums, want);
 }
 
 TEST(Words, TensorCoresMultiply) {
