@@ -38,7 +38,7 @@ void expect_good(const Case& drawn) {
 }
 
 TEST(Aligned, RandomCallsStayWithinTheBound) {
-  const std::uint64_t count = is_slow() ? 20 : 160;
+  const std::uint64_t count = is_slow() ? 20 : 100;
   for (std::uint64_t seed = 1; seed <= count; ++seed) expect_good(draw_aligned_case(seed));
 }
 

@@ -16,21 +16,19 @@
 
 namespace tilewise::cuda::simple {
 
-TW_DEVICE Source source_of(const Rows& rows, const Place& place, int32 h, int64 first) {
-  return {rows.at(place.batch, h, place.first + first), rows.row, rows.bytes,
-          static_cast<int32>(place.length - first)};
-}
-
 template <class Traits>
 TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
   const Head& head = memory.head;
+  const int64 first = head.queries.first + head.rows.begin;
   Loader<typename Traits::QueryTile>::load(
-      shared_address(&memory.query), source_of(p.query, head.queries, head.h, head.rows.begin));
+      shared_address(&memory.query), {p.query.at(head.queries.batch, head.h, first), p.query.row,
+                                      p.query.bytes, static_cast<int32>(head.rows.size())});
 }
 
 // Which of the buffers holds the tile of keys that begins at `first`: they take turns.
 TW_DEVICE int32 stage_of(int32 first) {
-  return wounded(core::Wound::kStageNotTurned) ? 0 : first / kKeys % 2;
+  if (wounded(core::Wound::kStageNotTurned)) return 0;
+  return static_cast<int32>(static_cast<uint32>(first) / kKeys % 2);
 }
 
 // Keys and values of the tile that begins at key `first`.
@@ -38,10 +36,11 @@ template <class Traits>
 TW_DEVICE void load_keys(const Forward& p, typename Traits::Memory& memory, int32 first) {
   using From = Loader<typename Traits::KeyTile>;
   const Head& head = memory.head;
-  const int32 stage = stage_of(first);
-  From::load(shared_address(&memory.key[stage]), source_of(p.key, head.keys, head.key_head, first));
+  const int32 stage = stage_of(first), left = static_cast<int32>(head.keys.length) - first;
+  From::load(shared_address(&memory.key[stage]),
+             {head.key + int64{first} * p.key.row, p.key.row, p.key.bytes, left});
   From::load(shared_address(&memory.value[stage]),
-             source_of(p.value, head.keys, head.key_head, first));
+             {head.value + int64{first} * p.value.row, p.value.row, p.value.bytes, left});
 }
 
 // Calls body(first) for each tile of keys, once it has come; the next one is on its way by then.
@@ -175,7 +174,7 @@ TW_DEVICE void forward(const Forward& p) {
     if (!reach.meets(first)) return;
     typename Traits::Scores scores;
     typename Traits::Weights weights;
-    const int32 stage = stage_of(first) * KeyTile::kBytes, lane = thread_index_anew() % kWarp;
+    const int32 stage = stage_of(first) * KeyTile::kBytes, lane = thread_index_anew() & (kWarp - 1);
     const SharedAddress key = KeyTile::across(shared_address(&memory.key), lane) + stage;
     const SharedAddress value = KeyTile::down(shared_address(&memory.value), lane) + stage;
     score(query, key, scores);

@@ -28,6 +28,7 @@ struct alignas(16) Reach {
 struct Head {
   int32 b, h, key_head;
   Place queries, keys;
+  const uint8 *key, *value;  // of the first key
   core::Band band;
   Range rows;                 // of the tile
   int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
@@ -55,11 +56,12 @@ TW_DEVICE Work work_at(const Forward& p, int32 task) {
 // Of the sums that a thread has (product.h), the first one's place: a row of the tile of queries,
 // and a column of the warp's sums.
 TW_DEVICE int32 first_row_of(int32 thread) {
-  return thread / kWarp * kRowsOfWarp + thread % kWarp / 4;
+  const auto unsigned_thread = static_cast<uint32>(thread);
+  return static_cast<int32>(unsigned_thread / kWarp * kRowsOfWarp + unsigned_thread % kWarp / 4);
 }
 
 TW_DEVICE int32 first_column_of(int32 thread) {
-  return thread % 4 * 2;
+  return (thread & 3) * 2;
 }
 
 // Of the rows that a warp has.
@@ -88,6 +90,8 @@ TW_DEVICE void enter(const Forward& p, Head& head) {
     head.key_head = work.h / static_cast<int32>(p.shape.heads / p.shape.key_heads);
     head.queries = place_of(p.queries, work.b, faults);
     head.keys = place_of(p.keys, work.b, faults);
+    head.key = p.key.at(head.keys.batch, head.key_head, head.keys.first);
+    head.value = p.value.at(head.keys.batch, head.key_head, head.keys.first);
     head.band = band_of(p.mask, head.queries.length, head.keys.length);
     head.rows = tile_range(work.tile, kRows, head.queries.length);
     const bool sees = !head.rows.empty() && head.keys.batch >= 0;

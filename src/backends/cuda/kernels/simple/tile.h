@@ -64,8 +64,9 @@ struct Loader {
   static_assert(Tile::kTileRows % kApart == 0);
 
   TW_DEVICE static void load(SharedAddress tile, const Source& from) {
-    const int32 thread = thread_index_anew();
-    const int32 row = thread / Tile::kPieces, piece = thread % Tile::kPieces;
+    const auto thread = static_cast<uint32>(thread_index_anew());
+    const auto row = static_cast<int32>(thread / Tile::kPieces);
+    const auto piece = static_cast<int32>(thread % Tile::kPieces);
     if (kApart * Tile::kPieces != kThreads && row >= kApart) return;
     const uint8* at = from.first + (row * from.stride + piece * kPieceBytes);
     const SharedAddress to = tile + Tile::place(row, piece);
