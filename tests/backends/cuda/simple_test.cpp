@@ -1,6 +1,7 @@
 // Which calls the simple kernel takes, what is said of the others, and that it runs.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 
 #include "backends/cuda/device/memory.h"
@@ -9,6 +10,7 @@
 #include "conformance/trial.h"
 #include "emulated_backend.h"
 #include "environment.h"
+#include "tilewise/tilewise.hpp"
 
 namespace tilewise {
 namespace {
@@ -96,11 +98,41 @@ TEST(SimpleKernel, PlainKernelsCanBeForced) {
 
 TEST(SimpleKernel, NamesOfNoKernelsAreRefused) {
   const Variable forced("TILEWISE_CUDA_KERNELS", "fancy");
-  const Status status = cuda::check_kernels_setting();
+  const auto status = cuda::check_kernels_setting();
   EXPECT_EQ(status.code, TW_INVALID);
   EXPECT_STREQ(
       status.sentence,
       "TILEWISE_CUDA_KERNELS is 'fancy', which names no kernels: use plain, or leave it unset.");
+}
+
+// Lengths that lie on the device and are out of range are cut, and a bit says so.
+TEST(SimpleKernel, LengthsOutOfRangeAreCut) {
+  Case drawn = aligned_case();
+  drawn.batch = 2;
+  drawn.queries = conformance::dense_side(2, 5);
+  drawn.keys = conformance::dense_side(2, 70);
+  Trial whole(drawn), cut(drawn);
+  whole.forward();
+  std::int32_t used[] = {1 << 30, -5};
+  std::uint32_t error = 0;
+  const std::int64_t before = emulated_simple_launches();
+  cut.run(TW_FORWARD, [&](Request& request) {
+    request.keys.size = sizeof request.keys;
+    request.keys.used = dense(reinterpret_cast<float*>(used), {2});
+    request.keys.used.dtype = TW_INT32;
+    request.options.keys = &request.keys;
+    request.execution.device = {TW_CUDA, 0};
+    request.execution.device_tables = 1;
+    request.execution.error = &error;
+  });
+  EXPECT_EQ(emulated_simple_launches(), before + 1);
+  EXPECT_EQ(error, TW_FAULT_LENGTH);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(cut.lse(0, i, 1), whole.lse(0, i, 1));
+    EXPECT_EQ(cut.output(0, i, 1, 3), whole.output(0, i, 1, 3));
+    EXPECT_TRUE(std::isinf(cut.lse(1, i, 1)));
+    EXPECT_EQ(cut.output(1, i, 1, 3), 0);
+  }
 }
 
 // Every variant has its own name, and asks for no more memory than every GPU has.

@@ -16,7 +16,7 @@ inline constexpr int32 kMostSharedBytes = 99 * 1024;
 // The block's shared memory as a T. The launch asks for sizeof(T) bytes, and they hold anything.
 template <class T>
 TW_DEVICE T& shared_memory() {
-  static_assert(sizeof(T) <= kMostSharedBytes, "every GPU since compute capability 8.6 has these");
+  static_assert(sizeof(T) <= kMostSharedBytes, "every GPU since Ampere has these");
   static_assert(alignof(T) <= 128, "no more is promised for where shared memory begins");
 #if defined(TW_ON_DEVICE)
   return *reinterpret_cast<T*>(tilewise_shared_memory);
