@@ -72,11 +72,11 @@ struct Loader {
     const SharedAddress to = tile + Tile::place(row, piece);
     const bool is_whole = from.rows >= Tile::kTileRows && from.bytes >= Tile::kPieces * kPieceBytes;
     if (is_whole)
-      each([&](int32 i) { copy_later(to + i * Tile::kRowBytes, at + i * from.stride); });
+      each([&](int32 i) { copy_later(to + i * Tile::kRowBytes, at + int64{i} * from.stride); });
     else
       each([&](int32 i) {
         const bool exists = row + i < from.rows && piece * kPieceBytes < from.bytes;
-        copy_or_zeros_later(to + i * Tile::kRowBytes, at + i * from.stride, exists);
+        copy_or_zeros_later(to + i * Tile::kRowBytes, at + int64{i} * from.stride, exists);
       });
   }
 
