@@ -139,7 +139,8 @@ TEST(SimpleKernel, LengthsOutOfRangeAreCut) {
 TEST(SimpleKernel, VariantsAreListed) {
   for (int dim = 0; dim < static_cast<int>(std::size(cuda::kSimpleDims)); ++dim) {
     for (const bool is_bfloat16 : {false, true}) {
-      const cuda::Variant& variant = variant_of(cuda::SimpleChoice{is_bfloat16, dim});
+      const cuda::SimpleChoice choice{is_bfloat16, dim};
+      const cuda::Variant& variant = variant_of(choice);
       const std::string name = std::string("tilewise_simple_forward_") +
                                (is_bfloat16 ? "bfloat16_" : "float16_") +
                                std::to_string(cuda::kSimpleDims[dim]);
