@@ -123,10 +123,10 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
   const auto stream = static_cast<Stream>(resources.stream);
+  const Current current(*device, stream);
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
   if (takes_several(asked)) TW_TRY(make_ready(*device, asked, plan, stream));
-  const Current current(*device, stream);
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
@@ -156,6 +156,7 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   const auto stream = static_cast<Stream>(given);
   Device* device = nullptr;
   TW_TRY(Device::find(where.index, device));
+  const Current current(*device, stream);
   TW_TRY(device->check_stream(stream));
   bool captures = false;
   TW_TRY(device->is_capturing(stream, captures));

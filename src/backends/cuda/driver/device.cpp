@@ -228,7 +228,7 @@ core::uint32 Device::take_faults() {
 
 Current::Current(const Device& device) : Current(device, nullptr) {}
 
-// Where none is current a launch makes one so, and leaves it there.
+// Where none is current, to ask about a stream or to launch makes one so, and leaves it there.
 Current::Current(const Device& device, Stream stream) : device_(device) {
   Context now = nullptr;
   device.calls().context_current(&now);

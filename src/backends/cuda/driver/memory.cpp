@@ -57,8 +57,8 @@ Status copy(int index, void* to, const void* from, std::size_t bytes, void* stre
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const auto its = static_cast<Stream>(stream);
-  TW_TRY(device->check_stream(its));
   const Current current(*device);
+  TW_TRY(device->check_stream(its));
   TW_CUDA(device->calls(), memory_copy(address_of(to), address_of(from), bytes, its),
           "copying memory of the device");
   return {};
@@ -68,6 +68,7 @@ Status synchronize(int index, void* stream) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const auto its = static_cast<Stream>(stream);
+  const Current current(*device);
   TW_TRY(device->check_stream(its));
   return device->wait(its);
 }
