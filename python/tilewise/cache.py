@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from ctypes import byref, pointer
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from tilewise import _abi, _library, _request
+from tilewise import _abi, _dtypes, _library
 from tilewise import _arguments as check
-from tilewise._call import execution, taken
-from tilewise._tensor import Array, Borrower, default_dtype, integers, require_array
+from tilewise._borrower import Borrower
+from tilewise._call import execution
+from tilewise._frameworks import Fill, Framework, framework_of
+from tilewise.options import Array, Numbers
+
+_Array = TypeVar("_Array", bound=Array)
 
 
 def rotary(
-    x: Array,
-    cosine: Array,
-    sine: Array,
+    x: _Array,
+    cosine: _Array,
+    sine: _Array,
     interleaved: bool = False,
-    positions: npt.ArrayLike | None = None,
+    positions: Numbers | None = None,
     inverse: bool = False,
     *,
     fixed: bool = False,
-    offsets: npt.ArrayLike | None = None,
-    lengths: npt.ArrayLike | None = None,
-    start: npt.ArrayLike | None = None,
+    offsets: Numbers | None = None,
+    lengths: Numbers | None = None,
+    start: Numbers | None = None,
     max_length: int | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     threads: int = 0,
-) -> Array:
+) -> _Array:
     """Rotates the first 2 * columns elements of each head by its row's position.
 
     x is (batch, length, heads, dim), or with `offsets` packed (tokens, heads, dim); cosine and sine
@@ -47,52 +48,83 @@ def rotary(
     >>> bool(numpy.allclose(tilewise.rotary(turned, cosine, sine, inverse=True), x))
     True
     """
-    require_array("x", x)
-    borrow = Borrower()
-    tables = {"offsets": offsets, "lengths": lengths, "start": start}
-    owned = _request.sequences(borrow, tables, ("max_length", max_length))
-    make = np.empty if owned is None else np.zeros
-    result = taken("out", out, make(x.shape, default_dtype(x.dtype)))
+    framework = framework_of("x", x)
+    borrow = Borrower(framework)
     request = _abi.RotaryRequest(
-        input=borrow.input("x", x),
-        output=borrow.output("out", result),
+        input=borrow.floats("x", x),
         rotation=pointer(_rotation(borrow, cosine, sine, interleaved)),
         fixed=check.flag("fixed", fixed),
         inverse=check.flag("inverse", inverse),
     )
+    tables = {"offsets": offsets, "lengths": lengths, "start": start}
+    owned = _sequences(borrow, tables, ("max_length", max_length))
     if owned is not None:
         request.sequences = pointer(owned)
     if positions is not None:
-        request.positions = borrow.input("positions", integers("positions", positions))
-    _library.call("tw_rotary", byref(request), byref(execution(threads)))
+        request.positions = borrow.table("positions", positions)
+    result: Any = out if out is not None else _like(framework, x, owned is not None)
+    request.output = borrow.output("out", result)
+    _library.call("tw_rotary", byref(request), byref(execution(borrow, threads)))
+    return result if out is not None else framework.finished(result, x)  # type: ignore[no-any-return]
+
+
+def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
+    """A new array for results; rows that no sequence owns stay 0."""
+    code = _dtypes.default_code(framework.code(array))
+    fill = Fill.ZERO if has_strangers else Fill.NOTHING
+    return framework.make(array, tuple(array.shape), code, fill)
+
+
+def _sequences(
+    borrow: Borrower, tables: dict[str, Any], longest: tuple[str, int | None]
+) -> _abi.Sequences | None:
+    """One side's sequences; `tables` names offsets, lengths and start, in this order."""
+    name, bound = longest
+    if bound is None and all(table is None for table in tables.values()):
+        return None
+    result = _abi.Sequences(max_length=0 if bound is None else check.integer(name, bound, low=0))
+    for member, (table_name, table) in zip(("offsets", "used", "start"), tables.items()):
+        if table is not None:
+            setattr(result, member, borrow.table(table_name, table))
+    return result
+
+
+def _cache(borrow: Borrower, page_table: Any, batch_index: Any) -> _abi.Cache | None:
+    if page_table is None and batch_index is None:
+        return None
+    result = _abi.Cache()
+    if page_table is not None:
+        result.page_table = borrow.table("page_table", page_table)
+    if batch_index is not None:
+        result.batch_index = borrow.table("cache_batch_index", batch_index)
     return result
 
 
 def append(
-    key: Array,
-    value: Array,
-    key_cache: Array,
-    value_cache: Array,
-    lengths: npt.ArrayLike,
+    key: _Array,
+    value: _Array,
+    key_cache: _Array,
+    value_cache: _Array,
+    lengths: Numbers,
     *,
-    key_offsets: npt.ArrayLike | None = None,
-    key_lengths: npt.ArrayLike | None = None,
-    key_start: npt.ArrayLike | None = None,
+    key_offsets: Numbers | None = None,
+    key_lengths: Numbers | None = None,
+    key_start: Numbers | None = None,
     max_key_length: int | None = None,
-    page_table: npt.ArrayLike | None = None,
-    cache_batch_index: npt.ArrayLike | None = None,
-    cosine: Array | None = None,
-    sine: Array | None = None,
+    page_table: Numbers | None = None,
+    cache_batch_index: Numbers | None = None,
+    cosine: _Array | None = None,
+    sine: _Array | None = None,
     interleaved: bool = False,
-    query: Array | None = None,
-    query_offsets: npt.ArrayLike | None = None,
-    query_lengths: npt.ArrayLike | None = None,
-    query_start: npt.ArrayLike | None = None,
+    query: _Array | None = None,
+    query_offsets: Numbers | None = None,
+    query_lengths: Numbers | None = None,
+    query_start: Numbers | None = None,
     max_query_length: int | None = None,
     fixed_query: bool = False,
-    out: Array | None = None,
+    out: _Array | None = None,
     threads: int = 0,
-) -> Array | None:
+) -> _Array | None:
     """Writes new keys and values into caches, in place, behind what is there; rotates if asked.
 
     key and value are the new rows: (batch, new, key heads, dim), or with key_offsets packed.
@@ -112,22 +144,23 @@ def append(
     >>> key_cache[0, :, 0, 0].tolist()
     [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
     """
-    borrow = Borrower()
+    framework = framework_of("key", key)
+    borrow = Borrower(framework)
     request = _abi.AppendRequest(
-        key=borrow.input("key", require_array("key", key)),
-        value=borrow.input("value", require_array("value", value)),
-        key_cache=borrow.output("key_cache", require_array("key_cache", key_cache)),
-        value_cache=borrow.output("value_cache", require_array("value_cache", value_cache)),
-        lengths=borrow.input("lengths", integers("lengths", lengths)),
+        key=borrow.floats("key", key),
+        value=borrow.floats("value", value),
+        key_cache=borrow.output("key_cache", key_cache),
+        value_cache=borrow.output("value_cache", value_cache),
+        lengths=borrow.table("lengths", lengths),
         fixed_query=check.flag("fixed_query", fixed_query),
     )
     parts: dict[str, Any] = {
-        "keys": _request.sequences(
+        "keys": _sequences(
             borrow,
             {"key_offsets": key_offsets, "key_lengths": key_lengths, "key_start": key_start},
             ("max_key_length", max_key_length),
         ),
-        "queries": _request.sequences(
+        "queries": _sequences(
             borrow,
             {
                 "query_offsets": query_offsets,
@@ -136,9 +169,7 @@ def append(
             },
             ("max_query_length", max_query_length),
         ),
-        "cache": _request.cache(
-            borrow, {"page_table": page_table, "cache_batch_index": cache_batch_index}
-        ),
+        "cache": _cache(borrow, page_table, cache_batch_index),
     }
     if cosine is not None or sine is not None:
         parts["rotation"] = _rotation(borrow, cosine, sine, interleaved)
@@ -146,13 +177,13 @@ def append(
         if part is not None:
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
-    _library.call("tw_append", byref(request), byref(execution(threads)))
-    return rotated
+    _library.call("tw_append", byref(request), byref(execution(borrow, threads)))
+    return rotated  # type: ignore[no-any-return]
 
 
 def _rotated_query(
-    borrow: Borrower, request: _abi.AppendRequest, query: Array | None, out: Array | None
-) -> Array | None:
+    borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any
+) -> Any:
     """Adds the query and the array for its rotation to the request."""
     if query is None:
         if out is not None:
@@ -160,21 +191,21 @@ def _rotated_query(
         return None
     if not request.rotation:
         raise ValueError("query is given without cosine and sine; append only rotates a query.")
-    require_array("query", query)
-    make = np.zeros if request.queries else np.empty
-    rotated = taken("out", out, make(query.shape, default_dtype(query.dtype)))
-    request.query = borrow.input("query", query)
+    request.query = borrow.floats("query", query)
+    rotated = out
+    if rotated is None:
+        rotated = _like(borrow.framework, query, bool(request.queries))
     request.rotated_query = borrow.output("out", rotated)
     return rotated
 
 
 def _rotation(
-    borrow: Borrower, cosine: Array | None, sine: Array | None, interleaved: bool
+    borrow: Borrower, cosine: Any, sine: Any, interleaved: bool
 ) -> _abi.Rotation:
     if cosine is None or sine is None:
         raise ValueError("Of cosine and sine only one is given; a rotation takes both.")
     return _abi.Rotation(
-        cosine=borrow.input("cosine", require_array("cosine", cosine)),
-        sine=borrow.input("sine", require_array("sine", sine)),
+        cosine=borrow.floats("cosine", cosine),
+        sine=borrow.floats("sine", sine),
         interleaved=check.flag("interleaved", interleaved),
     )

@@ -1,0 +1,34 @@
+# What a wheel carries besides the Python package: the library, and the extension that makes calls
+# cheap. One wheel serves every Python of a platform: the library is opened with ctypes, and the
+# extension keeps to CPython's limited API.
+
+# Where Python has no headers the package works without it, at some 0.1 ms more a call.
+find_package(Python 3.9 COMPONENTS Interpreter Development.Module)
+if(Python_Development.Module_FOUND)
+  file(GLOB fast_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/fast/*.cpp)
+  add_library(_fast MODULE ${fast_sources})
+  tilewise_compile_options(_fast)
+  target_include_directories(_fast PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(_fast PRIVATE Python::Module)
+  set_target_properties(_fast PROPERTIES PREFIX "" SUFFIX .abi3.so)
+  target_compile_options(_fast PRIVATE -fno-exceptions -fno-rtti)
+  install(TARGETS _fast LIBRARY DESTINATION tilewise)
+else()
+  message(STATUS "Python has no headers here: the wheel goes without tilewise/_fast.abi3.so.")
+endif()
+
+# A wheel runs on systems that are older than this one: they have no newer libstdc++, and their C
+# library lacks what newer ones added. 2.28 is what manylinux_2_28 promises.
+if(LINUX AND NOT CMAKE_CROSSCOMPILING)
+  set(older_symbols ${PROJECT_SOURCE_DIR}/cmake/older_symbols.h)
+  target_compile_options(tilewise_objects PRIVATE -include ${older_symbols})
+  set_property(TARGET tilewise_objects APPEND PROPERTY OBJECT_DEPENDS ${older_symbols})
+  foreach(target tilewise _fast)
+    if(TARGET ${target})
+      target_link_options(${target} PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL)
+    endif()
+  endforeach()
+  # Before 2.34 these were libraries of their own, which the older symbols lie in.
+  target_link_options(tilewise PRIVATE -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2)
+endif()
+install(TARGETS tilewise LIBRARY DESTINATION tilewise)

@@ -1,0 +1,51 @@
+// One call of attention or its gradients on arrays of one framework, on one device.
+#pragma once
+#include "python/fast/reading.h"
+#include "python/fast/slots.h"
+#include "python/fast/workspace.h"
+
+namespace tilewise::fast {
+
+enum : long {
+  kHeadsFirst = 1,  // rows are given as (batch, heads, length, dim)
+  kGrouped = 2,     // with it: key may have fewer heads; without, as many or one
+  kDeterministic = 4,
+  kThreadsShift = 8  // above: at most so many threads, where the form does not say
+};
+
+class Call {
+ public:
+  // False: the form or the flags are no such thing, and an exception is set.
+  bool begin(PyObject* form, PyObject* flags);
+
+  // Puts an array into its slot. False without an exception: Python's slower way must take the
+  // call, because this array is of another framework or device, or cannot be read as it lies.
+  bool put(int slot, PyObject* array);
+  // The same for a tuple of slot, array, slot, array, ...; a seed and an offset are numbers in it.
+  bool put_all(PyObject* pairs);
+  // Whether rows that are given heads first have the ranks and sizes that this needs.
+  bool is_shaped() const;
+
+  // New arrays for results. Null: as above.
+  Reference make_output(PyObject* query);
+  Reference make_lse(PyObject* query);
+  Reference make_gradient(int which, PyObject* like);
+
+  // False without an exception: the library finds the call wrong, and Python says more about that.
+  bool run(tw_operation operation, PyObject* query);
+
+ private:
+  tw_tensor& place(int slot);
+  Reference make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const;
+  Reference make_like(PyObject* like, int slot, Fill fill) const;
+  void attach();
+  bool run_on_host(tw_operation operation, tw_execution& execution);
+  bool run_on_device(tw_operation operation, tw_execution& execution, PyObject* query);
+
+  Bundle bundle_{};
+  tw_device device_{};
+  const Framework* framework_ = nullptr;  // query's, which makes the results
+  long flags_ = 0;
+};
+
+}  // namespace tilewise::fast
