@@ -27,7 +27,7 @@ def tensors(
     value_dim: int = 16,
     dtype: Any = None,
     needs_grad: bool = False,
-) -> tuple[Any, Any, Any]:
+) -> Any:
     """query, key and value of tilewise.attention: (batch, length, heads, dim)."""
     return (
         rows(batch, queries, heads, dim, dtype=dtype, seed=1, needs_grad=needs_grad),
@@ -36,14 +36,10 @@ def tensors(
     )
 
 
-def heads_first(
-    heads: int = 4, key_heads: int = 4, needs_grad: bool = False, **sizes: Any
-) -> tuple[Any, Any, Any]:
+def heads_first(heads: int = 4, key_heads: int = 4, needs_grad: bool = False, **sizes: Any) -> Any:
     """The same as scaled_dot_product_attention takes them: (batch, heads, length, dim)."""
     made = tensors(heads=heads, key_heads=key_heads, **sizes)
-    return tuple(  # type: ignore[return-value]
-        x.transpose(1, 2).contiguous().requires_grad_(needs_grad) for x in made
-    )
+    return tuple(x.transpose(1, 2).contiguous().requires_grad_(needs_grad) for x in made)
 
 
 def close(found: Any, wanted: Any, tolerance: float = 1e-5) -> None:
@@ -53,11 +49,12 @@ def close(found: Any, wanted: Any, tolerance: float = 1e-5) -> None:
 def gradients(function: Callable[..., Any], inputs: Any) -> Any:
     """Of a loss in which every element of the output counts differently."""
     output = function(*inputs)
-    return torch.autograd.grad((output.double().sin() * (1 + output.double())).sum(), inputs)
+    loss = (output.double().sin() * (1 + output.double())).sum()
+    return torch.autograd.grad(loss, inputs, materialize_grads=True)
 
 
 def by_formula(query: Any, key: Any, value: Any, bias: Any = None, scale: Any = None) -> Any:
-    """(output, lse) of (batch, length, heads, dim) in float64, differentiable as often as wanted."""
+    """(output, lse) of (batch, length, heads, dim), in float64."""
     group = query.shape[2] // key.shape[2]
     query, key, value = (x.double().transpose(1, 2) for x in (query, key, value))
     key, value = (x.repeat_interleave(group, 1) for x in (key, value))

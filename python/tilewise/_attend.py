@@ -1,4 +1,4 @@
-"""Attention and its gradients on the arrays of one framework: the quick way, else the slower one."""
+"""Attention and its gradients on the arrays of one framework: quickly, or the slower way."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ def differentiate_into(
     return Gradients(**results)
 
 
-def _quick_gradients(
-    operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
-) -> Any:
+def _quick_gradients(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) -> Any:
     arrays = asked.arrays
     likes = arrays.get("bias"), arrays.get("alibi_slopes"), arrays.get("sinks")
     for bit, like in enumerate(likes, start=3):
@@ -157,7 +155,7 @@ def _quick_gradients(
         return NotImplemented
     if read.lse_gradient is not None:
         arrays = {**arrays, "lse_gradient": read.lse_gradient}
-    return _quick.extension.backward(  # type: ignore[union-attr,unused-ignore]
+    return _quick.extension.backward(
         asked.form,
         flags,
         read.output_gradient,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from tilewise import _abi, _dtypes
 from tilewise._frameworks import Framework, View, require, require_floats
 from tilewise._slots import Slot
+
 
 class Blank(NamedTuple):
     """A contiguous tensor of which only shape and type are known: enough to plan with."""
@@ -16,7 +17,8 @@ class Blank(NamedTuple):
     code: int
 
 
-Operand = Union[Any, Blank]
+# An array, or a blank.
+Operand = Any
 
 
 class Borrower:

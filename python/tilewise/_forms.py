@@ -91,9 +91,7 @@ def _check_together(arrays: dict[str, Any], has_blocks: bool) -> None:
     if has_blocks and "block_mask" not in arrays:
         raise ValueError("block_size is given without a block_mask; give both or neither.")
     if "block_mask" in arrays and not has_blocks:
-        raise ValueError(
-            "block_mask is given without block_size; add block_size=(queries, keys)."
-        )
+        raise ValueError("block_mask is given without block_size; add block_size=(queries, keys).")
     for name in _NUMBERS:
         if name in arrays:
             arrays[name] = check.integer(name, arrays[name], 0, LARGEST_SEED)

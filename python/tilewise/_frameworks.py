@@ -124,8 +124,8 @@ class Framework(abc.ABC):
         return None
 
     def contiguous(self, name: str, value: Any) -> str:
-        """How a caller makes an array that can be written; for sentences."""
-        return f"{name} with a contiguous last dimension"
+        """How an array lies that cannot be written; for sentences."""
+        return f"{name} has strides of {self.strides(value)} elements"
 
 
 _known: dict[type, Framework] = {}

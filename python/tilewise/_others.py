@@ -13,6 +13,7 @@ class Jax(Numpy):
     """jax.Array on the processor: NumPy reads it where it lies; results are put into new ones."""
 
     article, maker, family = "a JAX array", "jax.numpy.asarray", 2
+
     def is_array(self, value: object) -> bool:
         return isinstance(value, imported("jax", "Array"))
 
@@ -31,8 +32,8 @@ class Jax(Numpy):
             platforms = {device.platform for device in value.devices()}
             if platforms != {"cpu"} or len(value.devices()) != 1:
                 raise NotImplementedError(
-                    f"{name} lies on {', '.join(sorted(platforms))}; of JAX's arrays tilewise takes "
-                    "those that lie on one processor: jax.device_put(x, jax.devices('cpu')[0])."
+                    f"{name} lies on {', '.join(sorted(platforms))}; of JAX's arrays tilewise "
+                    "takes those that lie on one processor: jax.device_put(x, jax.devices('cpu')[0])."
                 )
 
     def view(self, value: Any) -> View | None:
@@ -113,8 +114,10 @@ class Cupy(Framework):
         with like.device:
             if fill == Fill.NOTHING:
                 return cupy.empty(shape, dtype)
-            return cupy.zeros(shape, dtype) if fill == Fill.ZERO else cupy.full(
-                shape, -float("inf"), dtype
+            return (
+                cupy.zeros(shape, dtype)
+                if fill == Fill.ZERO
+                else cupy.full(shape, -float("inf"), dtype)
             )
 
     def empty_like(self, value: Any) -> Any:

@@ -8,15 +8,17 @@ Python's headers) every call goes the slower way, to the same results.
 from __future__ import annotations
 
 import ctypes
+import importlib
 from typing import Any
 
 from tilewise import _library
 from tilewise._frameworks import Framework
 
+extension: Any
 try:
-    from tilewise import _fast as extension
+    extension = importlib.import_module("tilewise._fast")
 except ImportError:
-    extension = None  # type: ignore[assignment,unused-ignore]
+    extension = None
 
 # Where an option's array goes, by number; empty without the extension.
 PLACES: dict[str, int] = {}

@@ -181,9 +181,7 @@ def append(
     return rotated  # type: ignore[no-any-return]
 
 
-def _rotated_query(
-    borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any
-) -> Any:
+def _rotated_query(borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any) -> Any:
     """Adds the query and the array for its rotation to the request."""
     if query is None:
         if out is not None:
@@ -199,9 +197,7 @@ def _rotated_query(
     return rotated
 
 
-def _rotation(
-    borrow: Borrower, cosine: Any, sine: Any, interleaved: bool
-) -> _abi.Rotation:
+def _rotation(borrow: Borrower, cosine: Any, sine: Any, interleaved: bool) -> _abi.Rotation:
     if cosine is None or sine is None:
         raise ValueError("Of cosine and sine only one is given; a rotation takes both.")
     return _abi.Rotation(

@@ -10,4 +10,6 @@ from tilewise.torch._attention import attention
 from tilewise.torch._override import disable, enable, is_enabled
 from tilewise.torch._sdpa import sdpa
 
+TORCH.attention = attention
+
 __all__ = ["TORCH", "attention", "disable", "enable", "is_enabled", "sdpa"]

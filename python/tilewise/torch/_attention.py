@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from tilewise import _arguments as check
-from tilewise import _forms, _quick
+from tilewise import _forms
 from tilewise._attend import (
     DETERMINISTIC,
-    HEADS_FIRST,
     Places,
     Read,
     attend,
@@ -20,6 +19,7 @@ from tilewise._attend import (
 from tilewise._call import Operands
 from tilewise._dtypes import wide_code
 from tilewise._forms import Asked
+from tilewise._frameworks import require
 from tilewise._slots import SLOTS
 from tilewise.torch import _operators
 from tilewise.torch._arrays import CODES, DTYPES, TORCH
@@ -54,9 +54,15 @@ def attention(
         raise ValueError("out and output_dtype are both given; out already has a type.")
     if output_dtype is not None:
         TORCH.dtype_code("output_dtype", output_dtype)
+    if out is not None:
+        require(TORCH, "out", out, is_written=True)
     has_lse = check.flag("return_lse", return_lse)
     return call(
-        Operands(query, key, value), options, 0, Places(out, has_lse or None, workspace), output_dtype
+        Operands(query, key, value),
+        options,
+        0,
+        Places(out, has_lse or None, workspace),
+        output_dtype,
     )
 
 

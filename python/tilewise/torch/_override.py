@@ -108,7 +108,7 @@ def _install() -> None:
             _library.impl(_NAME, _kernel_of(key), key, with_keyset=True)
     _before["fastpath"] = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    config = getattr(torch.compiler, "config", None)
+    config: Any = getattr(torch.compiler, "config", None)
     if hasattr(config, "cache_key_tag"):  # what is compiled now is not for those who did not enable
         _before["tag"] = config.cache_key_tag
         config.cache_key_tag = _before["tag"] + _TAG
@@ -141,7 +141,7 @@ def _kernel_of(key: str) -> Any:
         named = {"scale": scale, "enable_gqa": enable_gqa}
         if _is_taken(query, key_, value):
             try:
-                return sdpa(*given, **named)  # type: ignore[arg-type]
+                return sdpa(*given, **named)
             except (ValueError, TypeError, NotImplementedError):
                 pass  # A refused call changes nothing: torch takes it, or says what is wrong.
         return _by_torch(key, keys, given, named)
@@ -178,4 +178,4 @@ def _by_torch(key: str, keys: Any, given: tuple[Any, ...], named: dict[str, Any]
     output, _ = torch.ops.aten._scaled_dot_product_attention_math(
         *tensors, attn_mask, dropout_p, is_causal, None, **named
     )
-    return output  # type: ignore[no-any-return]
+    return output

@@ -51,7 +51,7 @@ def sdpa(
                 form = _forms_of.get((is_causal, scale)) or _form(is_causal, scale)
                 found = _quick.extension.forward(form, flags, query, key, value, None, None, None)
                 if found is not NotImplemented:
-                    return found  # type: ignore[no-any-return]
+                    return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
@@ -121,7 +121,7 @@ def _general(
 
 def _causal_bias(bias: Any) -> dict[str, Any]:
     """torch.nn.attention.bias.CausalBias is a diagonal and no numbers."""
-    is_top_left = "UPPER_LEFT" in str(bias.variant)
+    is_top_left = bias.variant.name == "UPPER_LEFT"
     return {"causal": True, "diagonal": "top_left" if is_top_left else "bottom_right"}
 
 
@@ -166,22 +166,23 @@ def _broadcast(shapes: list[Any]) -> tuple[int, ...]:
     try:
         return tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError:
+        given = ", ".join(str(tuple(shape)) for shape in shapes)
         raise ValueError(
-            f"The leading dimensions of query, key and value are {', '.join(map(str, map(tuple, shapes)))}; "
-            "they must broadcast. Fewer heads of key and value take enable_gqa=True."
+            f"The leading dimensions of query, key and value are {given}; they must "
+            "broadcast. Fewer heads of key and value take enable_gqa=True."
         ) from None
 
 
 def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
+    """With `lead` in front, the last of which are the heads."""
     tensor = tensor.expand(*lead, *tensor.shape[-2:])
-    heads = lead[-1] if len(lead) > 1 else 1
-    batch = math.prod(lead[:-1]) if len(lead) > 1 else math.prod(lead)
-    return tensor.reshape(batch, heads, *tensor.shape[-2:])
+    heads = lead[-1] if lead else 1
+    return tensor.reshape(math.prod(lead[:-1]), heads, *tensor.shape[-2:])
 
 
 def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """A mask of at most two dimensions, or of three and one head, stays as it broadcasts."""
-    if mask.dim() <= 2 or (len(lead) == 2 and mask.dim() <= 4):
+    """Where nothing was made one dimension out of several, it broadcasts as it is."""
+    if mask.dim() <= 2 or len(lead) <= 2:
         return mask
     if mask.dim() - 2 > len(lead):
         raise ValueError(
