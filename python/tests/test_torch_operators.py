@@ -8,7 +8,9 @@ import pytest
 import tilewise
 from torch_cases import close, gradients, heads_first, rows, tensors, torch
 
-face: Any = tilewise.torch
+face: Any = tilewise.torch  # its import defines the operators
+# torch warns of itself: of its own deprecated calls, and of vmap's slow loop.
+pytestmark = pytest.mark.filterwarnings("ignore")
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "causal": {"causal": True, "window": (4, None), "softcap": 2.0},

@@ -33,7 +33,7 @@ class Jax(Numpy):
             if platforms != {"cpu"} or len(value.devices()) != 1:
                 raise NotImplementedError(
                     f"{name} lies on {', '.join(sorted(platforms))}; of JAX's arrays tilewise "
-                    "takes those that lie on one processor: jax.device_put(x, jax.devices('cpu')[0])."
+                    "takes those on one processor: jax.device_put(x, jax.devices('cpu')[0])."
                 )
 
     def view(self, value: Any) -> View | None:

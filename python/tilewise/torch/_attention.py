@@ -95,7 +95,7 @@ def _autocast(operands: Operands) -> Operands:
     if not isinstance(query, Tensor):
         return operands
     kind = query.device.type
-    if not torch.is_autocast_enabled(kind):
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
         return operands
     dtype = torch.get_autocast_dtype(kind)
     return Operands(

@@ -59,7 +59,7 @@ _TAGS = (torch.Tag.pt2_compliant_tag,)
 library.define(f"attention({_signature()}) -> (Tensor, Tensor)", tags=_TAGS)
 library.define(
     "attention_backward(Tensor output_gradient, Tensor? lse_gradient, Tensor output, Tensor lse,"
-    f" int wanted, {_signature()}) -> Tensor[]",
+    f" int wanted, {_signature()}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
 )
 attention_operator = torch.ops.tilewise.attention.default
@@ -168,25 +168,27 @@ def _forward_fake(*flat: Any) -> tuple[Tensor, Tensor]:
     return _new_results(flat)
 
 
-def _backward(*arguments: Any) -> list[Tensor]:
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    """Six gradients; those that are not wanted are empty, for an operator has no other way."""
     arguments = tuple(map(_as_plain, arguments))
     arriving, lse_gradient, output, lse, wanted, *flat = arguments
     operands, asked, flags = unflatten(tuple(flat))
     read = Read(arriving, output, lse, lse_gradient)
     found = differentiate(TORCH, operands, asked, read, wanted, flags)
-    return [gradient for gradient in found if gradient is not None]
+    return tuple(arriving.new_empty(0) if x is None else x for x in found)
 
 
-def _backward_fake(*arguments: Any) -> list[Tensor]:
+def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     wanted, *flat = arguments[4:]
     results = []
     for place in _DIFFERENTIABLE:
         if not wanted >> place & 1:
+            results.append(arguments[0].new_empty(0))
             continue
         tensor = flat[place]
         dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
         results.append(_fake_gradient(place, tensor, dtype, tuple(flat)))
-    return results
+    return tuple(results)
 
 
 def _fake_gradient(place: int, tensor: Any, dtype: Any, flat: tuple[Any, ...]) -> Tensor:
@@ -235,8 +237,7 @@ def restored(ctx: Any, output_gradient: Any, lse_gradient: Any, needs: Any) -> t
 
 def spread(found: Any, wanted: int) -> tuple[Any, ...]:
     """Gradients in their places, None for all the rest."""
-    rest = iter(found)
-    places = tuple(next(rest) if wanted >> place & 1 else None for place in _DIFFERENTIABLE)
+    places = tuple(x if wanted >> place & 1 else None for place, x in enumerate(found))
     return (*places, *(None,) * (_COUNT - len(places)))
 
 
