@@ -169,6 +169,7 @@ bool Call::is_shaped() const {
     return query.rank == (bundle_.form.queries.offsets.rank != 0 ? 3 : 4) &&
            value.rank == (bundle_.form.keys.offsets.rank != 0 ? 3 : 4) && key.rank == value.rank;
   if (query.rank != 4 || key.rank != 4 || value.rank != 4) return false;
+  if (query.shape[3] == 0 || value.shape[3] == 0) return false;
   if (query.shape[0] != key.shape[0] || key.shape[0] != value.shape[0]) return false;
   if (key.shape[2] != value.shape[2]) return false;
   return (flags_ & kGrouped) != 0 || key.shape[2] == 1 || query.shape[2] == key.shape[2];

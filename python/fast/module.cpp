@@ -73,6 +73,17 @@ PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
                       gradients[3].get(), gradients[4].get(), gradients[5].get());
 }
 
+// fits(form, flags, query, key, value) -> whether forward would take these as they lie
+PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 5, "fits")) return nullptr;
+  Call call;
+  if (!call.begin(given[0], given[1])) return nullptr;
+  bool all = true;
+  for (int i = 0; i < 3; ++i) all = all && call.put(kQuery + i, given[2 + i]);
+  all = all && call.put_all(Py_None) && call.is_shaped();
+  return share(all ? Py_True : Py_False).release();
+}
+
 using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
 PyCFunction fast(Fast function) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
@@ -80,6 +91,7 @@ PyCFunction fast(Fast function) {
 
 PyMethodDef methods[] = {{"forward", fast(forward), METH_FASTCALL, nullptr},
                          {"backward", fast(backward), METH_FASTCALL, nullptr},
+                         {"fits", fast(fits), METH_FASTCALL, nullptr},
                          {"adopt", adopt, METH_VARARGS, nullptr},
                          {"connect", connect, METH_VARARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};

@@ -48,20 +48,20 @@ class Places(NamedTuple):
 
 
 def attend(
-    framework: Framework, operands: Operands, asked: Asked, places: Places, flags: int = 0
+    framework: Framework, operands: Any, asked: Asked, places: Places, flags: int = 0
 ) -> Any:
     """The output, or (output, lse). `flags` says how rows lie, as the extension has it."""
     out, lse, workspace = places
     flags |= framework.threads() << THREADS_SHIFT
+    arrays = asked.arrays
     if asked.dropout and "seed" not in asked.arrays and "dropout_state" not in asked.arrays:
         asked.arrays["seed"] = new_seed()
     if workspace is None and _quick.extension is not None:
-        found = _quick.extension.forward(
-            asked.form, flags, *operands, out, lse, _quick.pairs(asked.arrays)
-        )
+        pairs = _quick.pairs(arrays) if arrays else None
+        found = _quick.extension.forward(asked.form, flags, *operands, out, lse, pairs)
         if found is not NotImplemented:
             return found
-    return _attend_slowly(framework, operands, asked, places, flags)
+    return _attend_slowly(framework, Operands(*operands), asked, places, flags)
 
 
 def _attend_slowly(
@@ -147,24 +147,22 @@ def differentiate_into(
 
 def _quick_gradients(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) -> Any:
     arrays = asked.arrays
-    likes = arrays.get("bias"), arrays.get("alibi_slopes"), arrays.get("sinks")
-    for bit, like in enumerate(likes, start=3):
-        if like is None:
-            wanted &= ~(1 << bit)
+    pairs = likes = None
+    if arrays:
+        likes = arrays.get("bias"), arrays.get("alibi_slopes"), arrays.get("sinks")
+        for bit, like in enumerate(likes, start=3):
+            if like is None:
+                wanted &= ~(1 << bit)
+        pairs = _quick.pairs(arrays)
+    else:
+        wanted &= 7
+    if read.lse_gradient is not None:
+        pairs = (*(pairs or ()), _quick.PLACES["lse_gradient"], read.lse_gradient)
     if not wanted:
         return NotImplemented
-    if read.lse_gradient is not None:
-        arrays = {**arrays, "lse_gradient": read.lse_gradient}
+    arriving, output, lse, _ = read
     return _quick.extension.backward(
-        asked.form,
-        flags,
-        read.output_gradient,
-        *operands,
-        read.output,
-        read.lse,
-        _quick.pairs(arrays),
-        wanted,
-        likes,
+        asked.form, flags, arriving, *operands, output, lse, pairs, wanted, likes
     )
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from tilewise import _arguments as check
-from tilewise import _forms
+from tilewise import _forms, _quick
 from tilewise._attend import (
     DETERMINISTIC,
     Places,
+    THREADS_SHIFT,
     Read,
     attend,
     differentiate,
@@ -36,6 +37,8 @@ from tilewise.torch._plain import (
 _is_autocast_on = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
 _CASTS = frozenset((torch.float32, torch.float16, torch.bfloat16))
 _DIFFERENTIABLE = ("bias", "alibi_slopes", "sinks")
+_WITH_LSE = Places(lse=True)
+_NO_GRADIENTS = (None,) * 9
 _FACTORS = tuple(name for name, slot in SLOTS.items() if slot.kind == "factors")
 
 
@@ -85,7 +88,7 @@ def call(
             return _through_operator(operands, options, flags, places, output_dtype)
         _prepare(query, asked.arrays, asked.dropout)
     if is_grad_enabled() and _needs_gradient(operands, asked.arrays):
-        return _differentiable(operands, asked, flags, places)
+        return differentiable(operands, asked, flags, places)
     return attend(TORCH, operands, asked, places, flags)
 
 
@@ -143,18 +146,22 @@ def _readable(tensor: Tensor) -> Tensor:
     return tensor.contiguous()
 
 
-def _differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
+def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
     if places.out is not None:
         raise ValueError(
             "out is given, but query, key, value or an option requires a gradient, which the way "
             "into out does not have. Leave out away, or call under torch.no_grad()."
         )
     arrays = asked.arrays
-    tensors = (_readable(x) for x in operands)
+    query, key, value = map(_readable, operands)
+    if not arrays and not places.lse:
+        return with_gradients(query, key, value, asked, flags)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
     return Attention.apply(
-        *tensors,
+        query,
+        key,
+        value,
         arrays.get("bias"),
         arrays.get("alibi_slopes"),
         arrays.get("sinks"),
@@ -164,26 +171,62 @@ def _differentiable(operands: Operands, asked: Asked, flags: int, places: Places
     )
 
 
+def with_gradients(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) -> Any:
+    """The output of a call without tensors among its options."""
+    if torch.are_deterministic_algorithms_enabled():
+        flags |= DETERMINISTIC
+    return Plain.apply(query, key, value, asked, flags)
+
+
+class Plain(torch.autograd.Function):
+    """The gradients of most calls, which have three tensors and want no lse: the shortest way."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Any, key: Any, value: Any, asked: Asked, flags: int) -> Any:
+        output, lse = attend(TORCH, (query, key, value), asked, _WITH_LSE, flags)
+        ctx.save_for_backward(query, key, value, output, lse)
+        ctx.call = asked, flags
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Any) -> Any:
+        if arriving is None:
+            return None, None, None, None, None
+        query, key, value, output, lse = ctx.saved_tensors
+        asked, flags = ctx.call
+        needs = ctx.needs_input_grad
+        wanted = needs[0] | needs[1] << 1 | needs[2] << 2
+        found = NotImplemented
+        if (
+            not is_grad_enabled()
+            and _quick.extension is not None
+            and is_plain(arriving, query, key)
+        ):
+            flags |= torch.get_num_threads() << THREADS_SHIFT
+            given = (asked.form, flags, arriving, query, key, value, output, lse)
+            found = _quick.extension.backward(*given, None, wanted, None)
+        if found is NotImplemented:
+            read = Read(arriving, output, lse)
+            found = _gradients(Operands(query, key, value), asked, read, wanted, ctx.call[1])
+        return found[0], found[1], found[2], None, None
+
+
 class Attention(torch.autograd.Function):
-    """Eager gradients, past the dispatcher."""
+    """The gradients of calls with options that are tensors, or with an lse."""
 
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, *rest: Any) -> Any:
         asked, flags, has_lse = rest[3:]
         operands = Operands(query, key, value)
-        output, lse = attend(TORCH, operands, asked, Places(lse=True), flags)
+        output, lse = attend(TORCH, operands, asked, _WITH_LSE, flags)
         arrays = asked.arrays
-        if arrays:
-            # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
-            ctx.names = [name for name, x in arrays.items() if isinstance(x, Tensor)]
-            ctx.numbers = {n: x for n, x in arrays.items() if not isinstance(x, Tensor)}
-            saved = (arrays[name] for name in ctx.names)
-            ctx.save_for_backward(query, key, value, output, lse, *saved)
-            asked = asked._replace(arrays={})
-        else:
-            ctx.names = ()
-            ctx.save_for_backward(query, key, value, output, lse)
-        ctx.asked, ctx.flags = asked, flags
+        # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
+        ctx.names = [name for name, x in arrays.items() if isinstance(x, Tensor)]
+        ctx.numbers = {name: x for name, x in arrays.items() if not isinstance(x, Tensor)}
+        saved = (arrays[name] for name in ctx.names)
+        ctx.save_for_backward(query, key, value, output, lse, *saved)
+        ctx.asked = asked._replace(arrays={})
+        ctx.flags = flags
         if not has_lse:
             return output
         ctx.set_materialize_grads(False)
@@ -192,29 +235,33 @@ class Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, output_gradient: Any, lse_gradient: Any = None) -> Any:
         if output_gradient is None and lse_gradient is None:
-            return (None,) * 9
+            return _NO_GRADIENTS
         query, key, value, output, lse, *saved = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        wanted = needs[0] | needs[1] << 1 | needs[2] << 2
-        asked = ctx.asked
-        if ctx.names:
-            asked = asked._replace(arrays={**ctx.numbers, **dict(zip(ctx.names, saved))})
-            wanted |= needs[3] << 3 | needs[4] << 4 | needs[5] << 5
+        wanted = 0
+        for place in range(6):
+            wanted |= ctx.needs_input_grad[place] << place
+        asked = ctx.asked._replace(arrays={**ctx.numbers, **dict(zip(ctx.names, saved))})
         if output_gradient is None:
             output_gradient = torch.zeros_like(output)
-        elif output_gradient.stride(-1) != 1:  # sum().backward() sends strides of zero
-            output_gradient = output_gradient.contiguous()
         if lse_gradient is not None:
             lse_gradient = _readable(lse_gradient)
-        operands = Operands(query, key, value)
         read = Read(output_gradient, output, lse, lse_gradient)
-        if is_grad_enabled() or not is_plain(output_gradient, query, key):  # create_graph=True
-            return (*_backward_operator(operands, asked, read, wanted, ctx.flags), None, None, None)
-        found = differentiate(TORCH, operands, asked, read, wanted, ctx.flags)
+        found = _gradients(Operands(query, key, value), asked, read, wanted, ctx.flags)
         return (*found, None, None, None)
 
 
-def _backward_operator(
+def _gradients(
+    operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
+) -> tuple[Any, ...]:
+    query, key, _ = operands
+    if is_grad_enabled() or not is_plain(read.output_gradient, query, key):  # create_graph=True
+        return _by_operator(operands, asked, read, wanted, flags)
+    if read.output_gradient.stride(-1) != 1:  # sum().backward() sends strides of zero
+        read = read._replace(output_gradient=read.output_gradient.contiguous())
+    return differentiate(TORCH, operands, asked, read, wanted, flags)
+
+
+def _by_operator(
     operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
 ) -> tuple[Any, ...]:
     """By the operator, whose own gradient refuses: a second order is not silently wrong."""

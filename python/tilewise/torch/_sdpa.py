@@ -11,11 +11,12 @@ from torch import Tensor
 from tilewise import _forms, _quick
 from tilewise._attend import GROUPED, HEADS_FIRST, THREADS_SHIFT, Places
 from tilewise._call import Operands
-from tilewise.torch._attention import _is_autocast_on, call
+from tilewise._forms import Asked
+from tilewise.torch._attention import _is_autocast_on, call, with_gradients
 from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
 
 _ALL_DROPPED = 1 - 2.0**-17  # from here on a probability is 1 in the library's 16 bits
-_forms_of: dict[tuple[bool, float | None], bytes] = {}
+_asked: dict[tuple[bool, float | None], Asked] = {}
 
 
 def sdpa(
@@ -45,22 +46,29 @@ def sdpa(
     """
     if attn_mask is None and dropout_p == 0.0 and not is_compiling():
         if is_plain(query, key, value) and not _is_autocast_on():
+            asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
+            flags = HEADS_FIRST | enable_gqa << 1
             needs = query.requires_grad or key.requires_grad or value.requires_grad
-            if not (needs and is_grad_enabled()) and _quick.extension is not None:
-                flags = HEADS_FIRST | enable_gqa << 1 | torch.get_num_threads() << THREADS_SHIFT
-                form = _forms_of.get((is_causal, scale)) or _form(is_causal, scale)
-                found = _quick.extension.forward(form, flags, query, key, value, None, None, None)
+            if _quick.extension is None:
+                pass
+            elif needs and is_grad_enabled():
+                if _quick.extension.fits(asked.form, flags, query, key, value):
+                    return with_gradients(query, key, value, asked, flags)
+            else:
+                flags |= torch.get_num_threads() << THREADS_SHIFT
+                given = (asked.form, flags, query, key, value)
+                found = _quick.extension.forward(*given, None, None, None)
                 if found is not NotImplemented:
                     return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
-def _form(is_causal: bool, scale: float | None) -> bytes:
-    form = _forms.ask(_options(is_causal, scale)).form
-    if len(_forms_of) > 64:
-        _forms_of.clear()
-    _forms_of[is_causal, scale] = form
-    return form
+def _ask(is_causal: bool, scale: float | None) -> Asked:
+    asked = _forms.ask(_options(is_causal, scale))
+    if len(_asked) > 64:
+        _asked.clear()
+    _asked[is_causal, scale] = asked
+    return asked
 
 
 def _options(is_causal: bool, scale: float | None) -> dict[str, Any]:
