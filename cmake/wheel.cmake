@@ -18,17 +18,19 @@ else()
 endif()
 
 # A wheel runs on systems that are older than this one: they have no newer libstdc++, and their C
-# library lacks what newer ones added. 2.28 is what manylinux_2_28 promises.
-if(LINUX AND NOT CMAKE_CROSSCOMPILING)
-  set(older_symbols ${PROJECT_SOURCE_DIR}/cmake/older_symbols.h)
-  target_compile_options(tilewise_objects PRIVATE -include ${older_symbols})
-  set_property(TARGET tilewise_objects APPEND PROPERTY OBJECT_DEPENDS ${older_symbols})
-  foreach(target tilewise _fast)
-    if(TARGET ${target})
-      target_link_options(${target} PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL)
-    endif()
-  endforeach()
-  # Before 2.34 these were libraries of their own, which the older symbols lie in.
-  target_link_options(tilewise PRIVATE -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2)
+# library lacks what newer ones added. 2.28 is what manylinux_2_28 promises; tests/test_fast.py reads
+# it off the files.
+if(LINUX AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|aarch64|arm64)$")
+  set(wrapped exp2 log2 dlopen dlsym dlerror pthread_create pthread_join pthread_detach
+              pthread_once stat fstat arc4random __libc_single_threaded)
+  list(TRANSFORM wrapped PREPEND -Wl,--wrap=)
+  target_sources(tilewise PRIVATE ${CMAKE_CURRENT_LIST_DIR}/wheel/older_symbols.cpp)
+  tilewise_compile_options(tilewise)
+  # Before 2.34 two of the C library's parts were libraries of their own.
+  target_link_options(tilewise PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL ${wrapped}
+                      -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2)
+  if(TARGET _fast)
+    target_link_options(_fast PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL)
+  endif()
 endif()
 install(TARGETS tilewise LIBRARY DESTINATION tilewise)
