@@ -29,6 +29,7 @@ BUDGETS = {
     "lint": 750,
     "asan": 1500,
     "python": 300,
+    "torch": 600,
     "examples": 90,
     "clang": 900,
     "tsan": 600,
@@ -42,8 +43,15 @@ EXTENTS = {
     "full": [*USUAL, "dev", "check", "mutants", "fuzz", "analysis"],
 }
 # What begins only when others have ended, well or not.
-AFTER = {"examples": {"release", "python"}, "check": {"release"}, "analysis": {"lint"}}
+AFTER = {
+    "examples": {"release", "python"},
+    "torch": {"python"},
+    "check": {"release"},
+    "analysis": {"lint"},
+}
 SIDE_BY_SIDE = 2
+# torch is gigabytes from the package index, so a person's usual run takes it only where it is.
+HAS_TORCH = "CI" in os.environ or (ROOT / "build/torch-venv").exists()
 HAS_EMULATOR = platform.machine() == "x86_64"  # ./dev installs the one of 64-bit ARM there
 
 
@@ -61,7 +69,8 @@ class Runner:
     def __init__(self, command: list[str], results: Path, extent: str) -> None:
         """Empties the folder of results."""
         self.command, self.results, self.extent = command, results, extent
-        self.waiting = [part for part in EXTENTS[extent] if part != "neon" or HAS_EMULATOR]
+        has = {"neon": HAS_EMULATOR, "torch": HAS_TORCH or extent == "full"}
+        self.waiting = [part for part in EXTENTS[extent] if has.get(part, True)]
         self.running: dict[str, Running] = {}
         self.ended: list[Ended] = []
         processors = len(os.sched_getaffinity(0))

@@ -56,9 +56,31 @@ neon_tests() {
 python_tests() {
   sets=widest
   if [ "$extent" = full ]; then sets=all; fi
-  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip install -q --disable-pip-version-check \
-    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
+  rm -rf build/wheel
+  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip wheel -q --disable-pip-version-check \
+    --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
+  install_wheel build/venv
   build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
+}
+
+# install_wheel VENV: the wheel that python_tests built.
+install_wheel() {
+  "$1/bin/pip" install -q --disable-pip-version-check --no-deps --force-reinstall \
+    build/wheel/tilewise-*.whl
+}
+
+# The same wheel beside torch and JAX, on the processor. Their packages are taken once.
+torch_tests() {
+  venv=build/torch-venv
+  if ! cmp -s tools/torch_requirements.txt $venv/requirements.txt; then
+    rm -rf $venv
+    python3 -m venv $venv
+    $venv/bin/pip install -q --disable-pip-version-check -r tools/torch_requirements.txt
+    cp tools/torch_requirements.txt $venv/requirements.txt
+  fi
+  install_wheel $venv
+  $venv/bin/pytest -q --junit-xml="$results/pytest.xml" python/tests/test_torch_*.py \
+    python/tests/test_jax.py python/tests/test_fast.py
 }
 
 # What the pages show must compile, run and print what they say.
@@ -92,6 +114,7 @@ case $part in
   tsan) thread_tests ;;
   neon) neon_tests ;;
   python) python_tests ;;
+  torch) torch_tests ;;
   examples) page_examples ;;
   check) whole_list ;;
   mutants) python3 tools/mutants.py ;;

@@ -1,7 +1,7 @@
-// A wheel's library runs with the C libraries of 2018 (glibc 2.28) and later, though it is built with
-// a newer one. What newer ones renamed or added is asked for by its older name here, or done without;
-// the linker's --wrap leads each call of it, in the library and in the C++ library inside it, to the
-// function of the same name below. wheel.cmake lists the names once more.
+// A wheel's library runs with the C libraries of 2018 (glibc 2.28) and later, though it is built
+// with a newer one. What newer ones renamed or added is asked for by its older name here, or done
+// without; the linker's --wrap leads each call of it, in the library and in the C++ library inside
+// it, to the function of the same name below. wheel.cmake lists the names once more.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -38,8 +38,7 @@ double __wrap_log2(double x) {
 TW_OLDER(void*, dlopen, (const char*, int));
 TW_OLDER(void*, dlsym, (void*, const char*));
 TW_OLDER(char*, dlerror, ());
-TW_OLDER(int, pthread_create,
-         (pthread_t*, const pthread_attr_t*, void* (*)(void*), void*));
+TW_OLDER(int, pthread_create, (pthread_t*, const pthread_attr_t*, void* (*)(void*), void*));
 TW_OLDER(int, pthread_join, (pthread_t, void**));
 TW_OLDER(int, pthread_detach, (pthread_t));
 TW_OLDER(int, pthread_once, (pthread_once_t*, void (*)()));

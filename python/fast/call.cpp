@@ -96,8 +96,7 @@ bool Call::put(int slot, PyObject* array) {
   if (slot == kQuery) device_ = view.device;
   if (view.device.kind != device_.kind || view.device.index != device_.index) return false;
   const Slot& to = kSlots[slot];
-  const int32_t query_dtype =
-      slot == kQuery ? view.tensor.dtype : bundle_.request.query.dtype;
+  const int32_t query_dtype = slot == kQuery ? view.tensor.dtype : bundle_.request.query.dtype;
   if (!is_of(to.kind, view, query_dtype == TW_FLOAT64)) return false;
   if (to.is_written && !view.is_writable) return false;
   if (to.kind == Kind::kPair) {
@@ -207,9 +206,9 @@ Reference Call::make_lse(PyObject* query) {
   like.rank = rows.rank - 1;
   for (int i = 0; i < like.rank; ++i) like.shape[i] = rows.shape[i];
   std::swap(like.shape[like.rank - 1], like.shape[like.rank - 2]);  // heads, then queries
-  Reference lse = make(query, shape_of(like, false),
-                       rows.dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32,
-                       bundle_.options.queries == nullptr ? Fill::kNothing : Fill::kMinusInfinity);
+  Reference lse =
+      make(query, shape_of(like, false), rows.dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32,
+           bundle_.options.queries == nullptr ? Fill::kNothing : Fill::kMinusInfinity);
   return lse && put(kLseOut, lse.get()) ? std::move(lse) : nullptr;
 }
 

@@ -1,6 +1,6 @@
 // tilewise._fast: attention and its gradients on the arrays of any framework, for little more than
-// the library's own call takes. What it cannot read it hands back as NotImplemented: Python's slower
-// way then copies, or says what is wrong.
+// the library's own call takes. What it cannot read it hands back as NotImplemented: Python's
+// slower way then copies, or says what is wrong.
 #include "python/fast/call.h"
 #include "python/fast/library.h"
 
@@ -104,7 +104,8 @@ bool describe(PyObject* module) {
   if (!slots) return false;
   for (int i = 0; i < kSlotCount + 2; ++i) {
     const char* numbers[] = {"seed", "dropout_offset"};
-    PyObject* name = PyUnicode_FromString(i < kSlotCount ? kSlots[i].name : numbers[i - kSlotCount]);
+    PyObject* name =
+        PyUnicode_FromString(i < kSlotCount ? kSlots[i].name : numbers[i - kSlotCount]);
     if (name == nullptr || PyTuple_SetItem(slots.get(), i, name) != 0) return false;
   }
   if (PyModule_AddObject(module, "SLOTS", slots.get()) != 0) return false;

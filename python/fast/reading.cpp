@@ -72,8 +72,7 @@ struct ArrayStruct {
 bool read_array_struct(const Framework& framework, PyObject* array, View& view) {
   const Reference capsule = PyObject_GetAttr(array, names().array_struct);
   if (!capsule) return false;
-  const auto* from =
-      static_cast<const ArrayStruct*>(PyCapsule_GetPointer(capsule.get(), nullptr));
+  const auto* from = static_cast<const ArrayStruct*>(PyCapsule_GetPointer(capsule.get(), nullptr));
   constexpr int kAligned = 0x100, kNativeOrder = 0x200, kWriteable = 0x400;
   if (from == nullptr || !is_rank(from->rank)) return false;
   if ((from->flags & kAligned) == 0 || (from->flags & kNativeOrder) == 0) return false;

@@ -1,6 +1,6 @@
-// Scratch memory: on the processor one block for each thread, which grows and stays; on a device the
-// framework's own, which it hands on in the order of the stream, so that it may go back as soon as
-// the kernels are launched.
+// Scratch memory: on the processor one block for each thread, which grows and stays; on a device
+// the framework's own, which it hands on in the order of the stream, so that it may go back as soon
+// as the kernels are launched.
 #pragma once
 #include <tilewise/tilewise.h>
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilewise
-from torch_cases import by_formula, close, gradients, rows, tensors, torch
+from torch_cases import by_formula, close, gradients, rows, tensors, tilewise, torch
 
 HALVES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tilewise
-from torch_cases import heads_first, rows, tensors, torch
+from torch_cases import heads_first, rows, tensors, tilewise, torch
 
 
 def attend(*given: Any, **options: Any) -> Any:
@@ -40,7 +39,7 @@ def test_mixed_devices() -> None:
 @pytest.mark.parametrize("place", range(3))
 def test_odd_tensors(place: int) -> None:
     name = ("query", "key", "value")[place]
-    odd = {
+    odd: dict[str, Any] = {
         "sparse": lambda x: x.to_sparse(),
         "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
     }

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tilewise
-from torch_cases import close, gradients, heads_first, rows, tensors, torch
+from torch_cases import close, gradients, heads_first, rows, tensors, tilewise, torch
 
 face: Any = tilewise.torch  # its import defines the operators
 # torch warns of itself: of its own deprecated calls, and of vmap's slow loop.

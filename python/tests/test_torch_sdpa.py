@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tilewise
-from torch_cases import close, functional, gradients, heads_first, rows, torch
+from torch_cases import close, functional, gradients, heads_first, rows, tilewise, torch
 
 original = functional.scaled_dot_product_attention
 face: Any = tilewise.torch

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Callable
 
 import pytest
 
 torch: Any = pytest.importorskip("torch", reason="torch is not installed: the face is not tested")
+# As Any: the tests unpack tuples of any number of tensors, which is more than a checker follows.
+tilewise: Any = importlib.import_module("tilewise")
 functional: Any = torch.nn.functional
 
 

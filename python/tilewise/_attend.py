@@ -96,7 +96,7 @@ def differentiate(
 ) -> Gradients:
     """New arrays for the gradients that are wanted, a bit for each."""
     flags |= framework.threads() << THREADS_SHIFT
-    found = NotImplemented
+    found: Any = NotImplemented
     if _quick.extension is not None:
         found = _quick_gradients(operands, asked, read, wanted, flags)
     if found is NotImplemented:

@@ -66,7 +66,8 @@ class Borrower:
 
     def table(self, name: str, value: Any) -> _abi.Tensor:
         """Offsets, lengths, positions: int32 and int64 as they are, other integers as int64."""
-        return self.option(name, value, Slot("", "", "integers"), 0)
+        table: _abi.Tensor = self.option(name, value, Slot("", "", "integers"), 0)
+        return table
 
     def factor_code(self, value: Any, wide: int) -> int:
         """The type that slopes and sinks are taken to: float32 as it is, the rest the widest."""

@@ -26,7 +26,7 @@ class Operands(NamedTuple):
 
     query: Operand
     key: Operand
-    value: Operand | None
+    value: Operand  # None in probabilities, which need none
 
 
 class Extent(NamedTuple):
@@ -114,7 +114,6 @@ class Call:
 
     def output_shape(self) -> tuple[int, ...]:
         value = self.operands.value
-        assert value is not None
         return (*self.operands.query.shape[:-1], value.shape[-1])
 
     def lse_shape(self) -> tuple[int, ...]:

@@ -65,7 +65,9 @@ def rotary(
     result: Any = out if out is not None else _like(framework, x, owned is not None)
     request.output = borrow.output("out", result)
     _library.call("tw_rotary", byref(request), byref(execution(borrow, threads)))
-    return result if out is not None else framework.finished(result, x)  # type: ignore[no-any-return]
+    if out is None:
+        result = framework.finished(result, x)
+    return result  # type: ignore[no-any-return]
 
 
 def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:

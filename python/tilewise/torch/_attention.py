@@ -11,8 +11,8 @@ from tilewise import _arguments as check
 from tilewise import _forms, _quick
 from tilewise._attend import (
     DETERMINISTIC,
-    Places,
     THREADS_SHIFT,
+    Places,
     Read,
     attend,
     differentiate,
@@ -196,7 +196,7 @@ class Plain(torch.autograd.Function):
         asked, flags = ctx.call
         needs = ctx.needs_input_grad
         wanted = needs[0] | needs[1] << 1 | needs[2] << 2
-        found = NotImplemented
+        found: Any = NotImplemented
         if (
             not is_grad_enabled()
             and _quick.extension is not None

@@ -72,7 +72,8 @@ def flatten(
     """A call as the operators' arguments. `options` are those that are no tensors."""
     get = options.get
     left, right = get("window") or (None, None)
-    diagonal, shift = get("diagonal", "bottom_right"), 0
+    diagonal: Any = get("diagonal", "bottom_right")
+    shift: Any = 0
     if not isinstance(diagonal, str):
         diagonal, shift = "shifted", diagonal
     return (
