@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from ctypes import byref, pointer
 from typing import Any, TypeVar
 
@@ -49,6 +50,40 @@ def rotary(
     True
     """
     framework = framework_of("x", x)
+    given = {
+        "interleaved": interleaved,
+        "positions": positions,
+        "inverse": inverse,
+        "fixed": fixed,
+        "offsets": offsets,
+        "lengths": lengths,
+        "start": start,
+        "max_length": max_length,
+        "out": out,
+        "threads": threads,
+    }
+    function = framework.rotary or functools.partial(rotate, framework)
+    return function(x, cosine, sine, **given)  # type: ignore[no-any-return]
+
+
+def rotate(
+    framework: Framework,
+    x: Any,
+    cosine: Any,
+    sine: Any,
+    *,
+    interleaved: Any,
+    positions: Any,
+    inverse: Any,
+    fixed: Any,
+    offsets: Any,
+    lengths: Any,
+    start: Any,
+    max_length: Any,
+    out: Any,
+    threads: int,
+) -> Any:
+    """rotary of arrays that are numbers alone."""
     borrow = Borrower(framework)
     request = _abi.RotaryRequest(
         input=borrow.floats("x", x),
@@ -65,9 +100,7 @@ def rotary(
     result: Any = out if out is not None else _like(framework, x, owned is not None)
     request.output = borrow.output("out", result)
     _library.call("tw_rotary", byref(request), byref(execution(borrow, threads)))
-    if out is None:
-        result = framework.finished(result, x)
-    return result  # type: ignore[no-any-return]
+    return framework.finished(result, x) if out is None else result
 
 
 def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
@@ -147,6 +180,56 @@ def append(
     [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
     """
     framework = framework_of("key", key)
+    given = {
+        "key_offsets": key_offsets,
+        "key_lengths": key_lengths,
+        "key_start": key_start,
+        "max_key_length": max_key_length,
+        "page_table": page_table,
+        "cache_batch_index": cache_batch_index,
+        "cosine": cosine,
+        "sine": sine,
+        "interleaved": interleaved,
+        "query": query,
+        "query_offsets": query_offsets,
+        "query_lengths": query_lengths,
+        "query_start": query_start,
+        "max_query_length": max_query_length,
+        "fixed_query": fixed_query,
+        "out": out,
+        "threads": threads,
+    }
+    function = framework.append or functools.partial(extend, framework)
+    return function(key, value, key_cache, value_cache, lengths, **given)  # type: ignore[no-any-return]
+
+
+def extend(
+    framework: Framework,
+    key: Any,
+    value: Any,
+    key_cache: Any,
+    value_cache: Any,
+    lengths: Any,
+    *,
+    key_offsets: Any,
+    key_lengths: Any,
+    key_start: Any,
+    max_key_length: Any,
+    page_table: Any,
+    cache_batch_index: Any,
+    cosine: Any,
+    sine: Any,
+    interleaved: Any,
+    query: Any,
+    query_offsets: Any,
+    query_lengths: Any,
+    query_start: Any,
+    max_query_length: Any,
+    fixed_query: Any,
+    out: Any,
+    threads: int,
+) -> Any:
+    """append to arrays that are numbers alone."""
     borrow = Borrower(framework)
     request = _abi.AppendRequest(
         key=borrow.floats("key", key),
@@ -180,7 +263,7 @@ def append(
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
     _library.call("tw_append", byref(request), byref(execution(borrow, threads)))
-    return rotated  # type: ignore[no-any-return]
+    return rotated
 
 
 def _rotated_query(borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any) -> Any:
