@@ -28,8 +28,9 @@ class Options(TypedDict, total=False):
 
     Query i of a sequence, counted from its first row that counts, sees key j when all of these say
     so. All arrays are of query's framework and lie on its device; small ones may be given as lists.
-    Masks and biases with fewer than four dimensions get leading ones, as in broadcasting. Slopes, sinks and factors are taken to float32; where query is
-    float64, to float64 unless they are float32 arrays.
+    Masks and biases with fewer than four dimensions get leading ones, as in broadcasting. Slopes,
+    sinks and factors are taken to float32; where query is float64, to float64 unless they are
+    float32 arrays.
 
     Who sees whom:
       causal: hides the keys behind the diagonal; the same as a right window of 0. With a window
