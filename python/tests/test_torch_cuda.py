@@ -35,8 +35,8 @@ def test_as_on_the_processor(dtype: str, options: dict[str, Any]) -> None:
         [x.cpu() for x in found], tilewise.attention(*given, return_lse=True, **options), tolerance
     )
     slopes = gradients(lambda *x: tilewise.attention(*x, **there), on_gpu(given))
-    wanted = gradients(lambda *x: tilewise.attention(*x, **options), given)
-    close([x.cpu() for x in slopes], list(wanted), 10 * tolerance)
+    of_processor = gradients(lambda *x: tilewise.attention(*x, **options), given)
+    close([x.cpu() for x in slopes], list(of_processor), 10 * tolerance)
 
 
 def test_dropout_is_the_processors() -> None:
