@@ -110,24 +110,20 @@ bool Call::put(int slot, PyObject* array) {
 }
 
 bool Call::put_all(PyObject* pairs) {
-  if (pairs != Py_None) {
-    const Py_ssize_t count = PyTuple_Size(pairs);
-    if (count < 0) return false;
-    for (Py_ssize_t i = 0; i + 1 < count; i += 2) {
-      const long slot = PyLong_AsLong(PyTuple_GetItem(pairs, i));
-      PyObject* item = PyTuple_GetItem(pairs, i + 1);
-      if (PyErr_Occurred() != nullptr || slot < 0 || slot > kDropoutOffset) return false;
-      if (slot < kSlotCount) {
-        if (!put(static_cast<int>(slot), item)) return false;
-        continue;
-      }
-      const uint64_t number = PyLong_AsUnsignedLongLongMask(item);
-      if (PyErr_Occurred() != nullptr) return false;
-      (slot == kSeed ? bundle_.form.dropout.seed : bundle_.form.dropout.offset) = number;
-    }
+  const Py_ssize_t count = pairs == Py_None ? 0 : PyTuple_Size(pairs);
+  for (Py_ssize_t i = 0; i + 1 < count; i += 2) {
+    const long slot = PyLong_AsLong(PyTuple_GetItem(pairs, i));
+    if (!put_one(slot, PyTuple_GetItem(pairs, i + 1))) return false;
   }
   attach();
-  return true;
+  return PyErr_Occurred() == nullptr;
+}
+
+bool Call::put_one(long slot, PyObject* item) {
+  if (slot >= 0 && slot < kSlotCount) return put(static_cast<int>(slot), item);
+  tw_dropout& dropout = bundle_.form.dropout;
+  (slot == kSeed ? dropout.seed : dropout.offset) = PyLong_AsUnsignedLongLongMask(item);
+  return (slot == kSeed || slot == kDropoutOffset) && PyErr_Occurred() == nullptr;
 }
 
 // Hangs on the request what asks for something.

@@ -36,6 +36,7 @@ class Call {
 
  private:
   tw_tensor& place(int slot);
+  bool put_one(long slot, PyObject* item);
   Reference make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const;
   Reference make_like(PyObject* like, int slot, Fill fill) const;
   void attach();

@@ -134,6 +134,7 @@ PyObject* connect(PyObject*, PyObject* arguments) {
 
 }  // namespace tilewise::fast
 
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): Python's name.
 PyMODINIT_FUNC PyInit__fast() {
   using namespace tilewise::fast;
   if (!intern_names()) return nullptr;
