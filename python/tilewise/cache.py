@@ -6,7 +6,7 @@ import functools
 from ctypes import byref, pointer
 from typing import Any, TypeVar
 
-from tilewise import _abi, _dtypes, _library
+from tilewise import _abi, _dtypes, _forms, _library, _quick
 from tilewise import _arguments as check
 from tilewise._borrower import Borrower
 from tilewise._call import execution
@@ -84,6 +84,19 @@ def rotate(
     threads: int,
 ) -> Any:
     """rotary of arrays that are numbers alone."""
+    if _quick.extension is not None:
+        switches = (interleaved, inverse, fixed)
+        flags = _flags(framework, threads, ("interleaved", "inverse", "fixed"), switches)
+        tables = {
+            "rotary.positions": positions,
+            "query_offsets": offsets,
+            "query_lengths": lengths,
+            "query_start": start,
+        }
+        given = (_form(max_query_length=max_length), flags, x, cosine, sine, out)
+        found = _quick.extension.rotary(*given, _pairs(tables))
+        if found is not NotImplemented:
+            return found
     borrow = Borrower(framework)
     request = _abi.RotaryRequest(
         input=borrow.floats("x", x),
@@ -103,9 +116,31 @@ def rotate(
     return framework.finished(result, x) if out is None else result
 
 
+def _flags(
+    framework: Framework, threads: Any, names: tuple[str, ...], switches: tuple[Any, ...]
+) -> int:
+    """Switches as the extension takes them, and above them the threads."""
+    limit = check.integer("threads", threads, 0, 2**31 - 1) or framework.threads()
+    flags = limit << 8
+    for bit, (name, switch) in enumerate(zip(names, switches)):
+        flags |= check.flag(name, switch) << bit
+    return flags
+
+
+def _form(**longest: Any) -> bytes:
+    given = {name: bound for name, bound in longest.items() if bound is not None}
+    return _forms.ask(given).form
+
+
+def _pairs(tables: dict[str, Any]) -> tuple[Any, ...] | None:
+    return _quick.pairs({name: table for name, table in tables.items() if table is not None})
+
+
 def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
     """A new array for results; rows that no sequence owns stay 0."""
     code = _dtypes.default_code(framework.code(array))
+    if not has_strangers and code == framework.code(array):
+        return framework.empty_like(array)
     fill = Fill.ZERO if has_strangers else Fill.NOTHING
     return framework.make(array, tuple(array.shape), code, fill)
 
@@ -230,6 +265,28 @@ def extend(
     threads: int,
 ) -> Any:
     """append to arrays that are numbers alone."""
+    is_rotated = cosine is not None and sine is not None
+    is_plain = cosine is None and sine is None and query is None
+    is_right = (is_rotated or is_plain) and not (query is None and out is not None)
+    if _quick.extension is not None and is_right:
+        names = ("interleaved", "key", "fixed_query")
+        flags = _flags(framework, threads, names, (interleaved, False, fixed_query))
+        tables = {
+            "key_offsets": key_offsets,
+            "key_lengths": key_lengths,
+            "key_start": key_start,
+            "page_table": page_table,
+            "cache_batch_index": cache_batch_index,
+            "query_offsets": query_offsets,
+            "query_lengths": query_lengths,
+            "query_start": query_start,
+        }
+        form = _form(max_key_length=max_key_length, max_query_length=max_query_length)
+        given = (form, flags, key, value, key_cache, value_cache, lengths)
+        rotation = (cosine, sine) if is_rotated else None
+        found = _quick.extension.append(*given, rotation, query, out, _pairs(tables))
+        if found is not NotImplemented:
+            return found
     borrow = Borrower(framework)
     request = _abi.AppendRequest(
         key=borrow.floats("key", key),

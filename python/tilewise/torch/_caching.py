@@ -10,7 +10,7 @@ from torch import Tensor
 from tilewise import _dtypes
 from tilewise.cache import extend, rotate
 from tilewise.merging import join
-from tilewise.torch._arrays import CODES, DTYPES, TORCH
+from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
 from tilewise.torch._operators import as_plain, library
 from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
 
@@ -86,11 +86,15 @@ def _rotate(*flat: Any) -> Tensor:
 
 
 def _rotate_fake(*flat: Any) -> Tensor:
-    return _new(flat[0])
+    return _new(flat[0], all(x is None for x in flat[4:8]))
 
 
-def _new(like: Tensor) -> Tensor:
-    made: Tensor = like.new_empty(like.shape, dtype=DTYPES[_dtypes.default_code(CODES[like.dtype])])
+def _new(like: Tensor, is_whole: bool) -> Tensor:
+    """With the strides of the real one."""
+    dtype = DTYPES[_dtypes.default_code(CODES[like.dtype])]
+    if is_whole:
+        return new_like(like, like.shape, dtype)
+    made: Tensor = like.new_empty(like.shape, dtype=dtype)
     return made
 
 
@@ -156,8 +160,12 @@ def _append(*flat: Any) -> Tensor:
 
 
 def _append_fake(*flat: Any) -> Tensor:
-    query = flat[5 + _APPEND.index("query")]
-    return flat[0].new_empty(0) if query is None else _new(query)
+    given = dict(zip((*_APPEND, *_APPEND_SCALARS), flat[5:]))
+    query, names = given["query"], ("query_offsets", "query_lengths", "query_start")
+    if query is None:
+        return flat[0].new_empty(0)
+    is_whole = all(given[name] is None for name in (*names, "max_query_length"))
+    return _new(query, is_whole)
 
 
 def merge(outputs: Any, lses: Any, sinks: Any, *, out: Any, lse_out: Any, threads: int) -> Any:
