@@ -74,10 +74,13 @@ def cached(dtype: Any) -> Any:
     new, query = random.random((2, 2, 3, 2, 8)), random.random((2, 3, 4, 8))
     angle = np.arange(9)[:, None] * np.linspace(0.1, 1, 4)
     tables = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
-    caches = np.zeros((2, 2, 9, 2, 8), dtype)
+    key, value = new.astype(dtype)
+    key_cache, value_cache = caches = np.zeros((2, 2, 9, 2, 8), dtype)
     turned = tilewise.append(
-        *new.astype(dtype),
-        *caches,
+        key,
+        value,
+        key_cache,
+        value_cache,
         np.array([1, 4]),
         cosine=tables[0],
         sine=tables[1],
@@ -86,8 +89,7 @@ def cached(dtype: Any) -> Any:
         query_lengths=np.array([3, 2]),
         cache_batch_index=np.array([1, 0]),
     )
-    plain = tilewise.append(*new.astype(dtype), *caches, np.array([5, 0]))
-    assert plain is None
+    assert tilewise.append(key, value, key_cache, value_cache, np.array([5, 0])) is None
     packed = tilewise.rotary(
         query.reshape(6, 4, 8).astype(dtype),
         *tables,

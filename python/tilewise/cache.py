@@ -235,7 +235,8 @@ def append(
         "threads": threads,
     }
     function = framework.append or functools.partial(extend, framework)
-    return function(key, value, key_cache, value_cache, lengths, **given)  # type: ignore[no-any-return]
+    arrays = (key, value, key_cache, value_cache, lengths)
+    return function(*arrays, **given)  # type: ignore[no-any-return]
 
 
 def extend(
