@@ -1,13 +1,14 @@
 """Times attention in libraries that are reached through Python, when `tilewise bench` asks.
 
-The program starts one such process a peer, `python -c TEXT PEER THREADS`, and talks with it in
-lines of JSON on standard input and output:
+The program starts one such process a peer, `python -c TEXT PEER THREADS DEVICE`, and talks with it
+in lines of JSON on standard input and output:
 
     first line           {"peer": NAME, "version": TEXT} or {"missing": SENTENCE}
     {"prepare": CASE}    {"first": SECONDS} of one run after warming up, or {"declines": SENTENCE}
     {"run": SECONDS}     {"times": [SECONDS, ...]}, runs until so many seconds are spent
 
-It ends with its standard input. Whatever goes wrong later is {"failed": SENTENCE}.
+It ends with its standard input. Whatever goes wrong later is {"failed": SENTENCE}. DEVICE is cpu,
+cuda or cuda:N. On a GPU a time is the mean of a batch of runs between two CUDA events.
 """
 
 from __future__ import annotations
@@ -25,10 +26,25 @@ class DeclinedError(Exception):
     """This peer does not do this case; the sentence says why."""
 
 
-class Torch:
+class Peer:
+    """What all have in common: how they are timed."""
+
+    def timed(self, run, runs=1):
+        """Seconds of one run, of so many that follow each other."""
+        start = time.perf_counter()
+        for _ in range(runs):
+            run()
+        return (time.perf_counter() - start) / runs
+
+    def runs_a_batch(self, _seconds_a_run):
+        """How many runs are timed together."""
+        return 1
+
+
+class Torch(Peer):
     """torch.nn.functional.scaled_dot_product_attention, and its gradients by autograd."""
 
-    def __init__(self, threads):
+    def __init__(self, threads, device):
         # Large pages for large tensors, as ours have them.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
@@ -36,7 +52,11 @@ class Torch:
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         self.torch = torch
+        self.device = device
         self.version = torch.__version__
+
+    def attention(self, query, key, value, options):
+        return self.torch.nn.functional.scaled_dot_product_attention(query, key, value, **options)
 
     def prepare(self, case):
         torch = self.torch
@@ -45,9 +65,11 @@ class Torch:
             raise DeclinedError(f"torch has no attention in {case['dtype']}")
         is_backward = case["direction"] == "backward"
 
+        def normal(shape):
+            return torch.randn(shape, dtype=torch.float32, device=self.device).to(dtype)
+
         def draw(heads, rows, dim):
-            shape = (case["batch"], heads, rows, dim)
-            return torch.randn(shape, dtype=torch.float32).to(dtype).requires_grad_(is_backward)
+            return normal((case["batch"], heads, rows, dim)).requires_grad_(is_backward)
 
         query = draw(case["heads"], case["queries"], case["dim"])
         key = draw(case["key_heads"], case["keys"], case["dim"])
@@ -59,7 +81,7 @@ class Torch:
             options["enable_gqa"] = True
 
         def forward():
-            return torch.nn.functional.scaled_dot_product_attention(query, key, value, **options)
+            return self.attention(query, key, value, options)
 
         if not is_backward:
 
@@ -69,14 +91,79 @@ class Torch:
 
             return forward_alone
         output = forward()
-        gradient = torch.randn(output.shape, dtype=torch.float32).to(dtype)
+        gradient = normal(output.shape)
         return lambda: torch.autograd.grad(output, (query, key, value), gradient, retain_graph=True)
 
 
-class OnnxRuntime:
+class TorchOnGpu(Torch):
+    """One of the ways in which torch computes attention on a GPU, and no other."""
+
+    BATCH_SECONDS = 0.01
+    MOST_RUNS_A_BATCH = 1000
+    way = ""
+
+    def __init__(self, threads, device):
+        super().__init__(threads, device)
+        if not self.torch.cuda.is_available():
+            raise ImportError(f"torch {self.version} has no GPU here")
+        self.torch.cuda.set_device(self.device)
+        attention = importlib.import_module("torch.nn.attention")
+        self.sdpa_kernel = attention.sdpa_kernel
+        self.backend = getattr(attention.SDPBackend, self.way, None)
+        if self.backend is None:
+            raise ImportError(f"torch {self.version} has no {self.way}")
+
+    def attention(self, query, key, value, options):
+        with self.sdpa_kernel(self.backend):
+            return super().attention(query, key, value, options)
+
+    def prepare(self, case):
+        # What the last case took is the other contestants', too.
+        self.torch.cuda.empty_cache()
+        try:
+            run = super().prepare(case)
+            run()
+            self.torch.cuda.synchronize()
+        except RuntimeError as error:
+            if "No available kernel" in str(error) or "out of memory" in str(error):
+                raise DeclinedError(one_line(error)) from error
+            raise
+        return run
+
+    def timed(self, run, runs=1):
+        start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(runs):
+            run()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000 / runs
+
+    def runs_a_batch(self, seconds_a_run):
+        runs = self.BATCH_SECONDS / max(seconds_a_run, 1e-9)
+        return max(1, min(self.MOST_RUNS_A_BATCH, int(runs)))
+
+
+class TorchFlash(TorchOnGpu):
+    way = "FLASH_ATTENTION"
+
+
+class TorchCudnn(TorchOnGpu):
+    way = "CUDNN_ATTENTION"
+
+
+class TorchEfficient(TorchOnGpu):
+    way = "EFFICIENT_ATTENTION"
+
+
+class TorchMath(TorchOnGpu):
+    way = "MATH"
+
+
+class OnnxRuntime(Peer):
     """The operator MultiHeadAttention of ONNX Runtime, in a model of this one node."""
 
-    def __init__(self, threads):
+    def __init__(self, threads, _device):
         import onnxruntime
 
         # Only now: it comes with onnxruntime, so it is not what is missing.
@@ -166,27 +253,28 @@ def one_node_model(case, shapes):
     return model + field(8, field(1, domain) + field(2, 1))
 
 
-PEERS = {"torch": Torch, "onnxruntime": OnnxRuntime}
+PEERS = {
+    "torch": Torch,
+    "torch-flash": TorchFlash,
+    "torch-cudnn": TorchCudnn,
+    "torch-efficient": TorchEfficient,
+    "torch-math": TorchMath,
+    "onnxruntime": OnnxRuntime,
+}
 
 
-def timed(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def first_time(run):
+def first_time(peer, run):
     # The first run makes threads and memory ready, unless it is so long that this hardly counts.
-    first = timed(run)
-    return first if first > 0.5 else timed(run)
+    first = peer.timed(run)
+    return first if first > 0.5 else peer.timed(run)
 
 
-def times_within(run, budget):
+def times_within(peer, run, runs, budget):
     times = []
     spent = 0.0
     while not times or (spent < budget and len(times) < MOST_RUNS):
-        times.append(timed(run))
-        spent += times[-1]
+        times.append(peer.timed(run, runs))
+        spent += times[-1] * runs
     return times
 
 
@@ -195,10 +283,12 @@ def answer(peer, request, state):
         state["run"] = None  # the last case's memory goes first
         try:
             state["run"] = peer.prepare(request["prepare"])
-            return {"first": first_time(state["run"])}
+            first = first_time(peer, state["run"])
+            state["runs"] = peer.runs_a_batch(first)
+            return {"first": first}
         except DeclinedError as reason:
             return {"declines": str(reason)}
-    return {"times": times_within(state["run"], request["run"])}
+    return {"times": times_within(peer, state["run"], state["runs"], request["run"])}
 
 
 def one_line(error):
@@ -213,9 +303,9 @@ def main():
     def say(message):
         answers.write(json.dumps(message) + "\n")
 
-    name, threads = sys.argv[1], int(sys.argv[2])
+    name, threads, device = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     try:
-        peer = PEERS[name](threads)
+        peer = PEERS[name](threads, device)
     except ImportError as error:
         say({"missing": f"{sys.executable} cannot import it ({one_line(error)})"})
         return

@@ -1,4 +1,6 @@
 // `tilewise bench`: the backends and their peers on the cases of the list.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -10,6 +12,7 @@
 #include "cli/bench_record.h"
 #include "cli/bench_report.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/element.h"
 #include "cli/nearest.h"
 #include "cli/progress.h"
@@ -20,7 +23,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> cases, backends, tiers;
-  std::string direction = "both", dtype, layout = "heads", record;
+  std::string direction = "both", dtype, layout = "heads", device, record;
   std::optional<double> seconds;
   std::optional<std::int64_t> threads;
   bool list = false, json = false, has_no_peers = false;
@@ -59,18 +62,40 @@ std::vector<Case> chosen_cases(const Options& options) {
   return cases;
 }
 
-std::vector<std::string> chosen_backends(const Options& options) {
-  const std::vector<std::string> known = backend_names();
+std::vector<std::string> known_backends(const Options& options) {
+  std::vector<std::string> known = backend_names();
   for (const std::string& name : options.backends) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       throw Failure(kUsage, no_such("backend", name, known));
     }
   }
-  if (!options.backends.empty()) return options.backends;
-  // Tensors of the benchmark lie on the processor.
-  std::vector<std::string> here = known;
-  std::erase(here, "cuda");
-  return here;
+  return known;
+}
+
+// Where all of them run, the first of which decides.
+Device device_of(const Options& options) {
+  const std::string first = options.backends.empty() ? "" : options.backends.front();
+  return chosen_device(
+      {options.device, first, static_cast<std::int32_t>(options.threads.value_or(0))});
+}
+
+// Those that were asked for, or all of the device.
+std::vector<std::string> chosen_backends(const Options& options, const Device& device) {
+  std::vector<std::string> chosen;
+  const std::vector<std::string> known = known_backends(options);
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(known.size()); ++i) {
+    const std::string& name = known[static_cast<std::size_t>(i)];
+    const bool is_here = tw_backend_device(i) == device.id.kind;
+    const bool is_asked =
+        std::find(options.backends.begin(), options.backends.end(), name) != options.backends.end();
+    if (is_asked && !is_here) {
+      throw Failure(kUsage, fmt::format("the backend {} does not run on {}, where the others do; "
+                                        "measure it in a run of its own",
+                                        name, device.name()));
+    }
+    if (is_here && (is_asked || options.backends.empty())) chosen.push_back(name);
+  }
+  return chosen;
 }
 
 std::vector<tw_operation> chosen_directions(const std::string& direction) {
@@ -110,12 +135,17 @@ ExitStatus run(const Options& options) {
   }
   const std::vector<Case> cases = chosen_cases(options);
   for (const Case& shape : cases) require_elements(dtype_from_name(shape.dtype));
-  const BenchSettings settings{
-      chosen_backends(options),      chosen_directions(options.direction),
-      options.seconds.value_or(1),   static_cast<std::int32_t>(options.threads.value_or(0)),
-      chosen_layout(options.layout), !options.has_no_peers};
+  (void)known_backends(options);
+  const Device device = device_of(options);
+  const BenchSettings settings{.device = device,
+                               .backends = chosen_backends(options, device),
+                               .directions = chosen_directions(options.direction),
+                               .seconds = options.seconds.value_or(1),
+                               .threads = static_cast<std::int32_t>(options.threads.value_or(0)),
+                               .layout = chosen_layout(options.layout),
+                               .has_peers = !options.has_no_peers};
   if (!options.record.empty()) {
-    prepare_record(options.record, machine_json(usable_threads(settings.threads)));
+    prepare_record(options.record, machine_json(usable_threads(settings.threads), device));
   }
   Bench bench(settings);
   const std::vector<Measurement> results = measure_all(cases, bench, settings.directions.size());
@@ -140,23 +170,26 @@ Command bench_command() {
       "bench",
       "Time the backends against each other and against peers",
       "GFLOP/s count visible pairs alone: 4 operations a pair and dimension forward, 10 backward.\n"
-      "Of peak: of what the processor's multiply-adds reach, measured before and after each case.\n"
+      "Of peak: of what the processor's multiply-adds reach, measured before and after each case;\n"
+      "on a GPU, of multiprocessors x highest clock x what one does a clock.\n"
       "Of reads: of memory's read bandwidth. x PEER: how many times as fast as that we are.\n"
       "Layout: heads is (batch, heads, length, dim), as torch and openblas have theirs; rows is\n"
       "(batch, length, heads, dim), as onnxruntime has.\n"
       "Peers: torch and onnxruntime through TILEWISE_PYTHON or else python3, matmuls over "
       "OpenBLAS\n"
-      "(TILEWISE_OPENBLAS or else libopenblas.so.0). One that is silent for "
+      "(TILEWISE_OPENBLAS or else libopenblas.so.0); on a GPU torch's flash, cudnn, efficient and\n"
+      "math. One that is silent for "
       "TILEWISE_PEER_SECONDS,\n"
       "120, is given up. --record writes TILEWISE_COMMIT beside the figures.\n"
       "Example: tilewise bench --case causal-1024 --direction forward --seconds 3",
       {{"--case", "Only these cases; may be given several times", &options->cases, "CASE"},
        {"--tier", "Without --case, the cases of this tier; usual", &options->tiers,
-        "{quick,usual,long,bars,lengths,all}"},
+        "{quick,usual,long,bars,lengths,gpu,all}"},
        {"--direction", "Which way; both when not given", &options->direction,
         "{forward,backward,both}"},
        {"--dtype", "This type in place of each case's own", &options->dtype, "DTYPE"},
        {"--layout", "How our tensors lie; heads when not given", &options->layout, "{heads,rows}"},
+       device_option(&options->device),
        {"--backend", "Only these; may be given several times", &options->backends, "BACKEND"},
        {"--seconds", "To spend on each figure; 1 when not given", Real{&options->seconds, 0, 3600},
         "SECONDS"},

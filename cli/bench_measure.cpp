@@ -9,6 +9,7 @@
 #include "cli/failure.h"
 #include "cli/machine.h"
 #include "cli/number.h"
+#include "cli/upload.h"
 
 namespace tilewise::cli {
 namespace {
@@ -73,7 +74,16 @@ int usable_threads(std::int32_t asked) {
 Bench::Bench(BenchSettings settings)
     : settings_(std::move(settings)), team_(usable_threads(settings_.threads)) {
   // Peers first: while they load, nothing can be measured.
-  if (settings_.has_peers) peers_ = find_peers(team_.size());
+  if (settings_.has_peers) peers_ = find_peers(team_.size(), settings_.device);
+  measure_machine();
+}
+
+void Bench::measure_machine() {
+  if (device().is_gpu()) {
+    for (const PeakKind kind : {PeakKind::kFloat32, PeakKind::kFloat64, PeakKind::kTensor})
+      if (const auto known = known_peak(kind, device().facts)) peaks_[kind] = *known;
+    return;
+  }
   for (const PeakKind kind :
        {PeakKind::kFloat32, PeakKind::kFloat64, PeakKind::kBfloat16Dot, PeakKind::kBfloat16Tile}) {
     if (const auto found = measure_peak(kind, team_)) peaks_[kind] = *found;
@@ -98,6 +108,12 @@ double Bench::read() {
 }
 
 Ceiling Bench::ceiling_of(const Case& shape, tw_operation operation) {
+  if (device().is_gpu()) {
+    const PeakKind own = shape.dtype == "float64"   ? PeakKind::kFloat64
+                         : shape.dtype == "float32" ? PeakKind::kFloat32
+                                                    : PeakKind::kTensor;
+    return {peaks_.count(own) > 0 ? peaks_[own] : Peak{}, std::nullopt};
+  }
   PeakKind kind = shape.dtype == "float64" ? PeakKind::kFloat64 : PeakKind::kFloat32;
   if (shape.dtype == "bfloat16") {
     // The fastest that multiplies it here: instructions of its own, or float's once it is widened.
@@ -123,9 +139,13 @@ std::vector<Measurement> Bench::measure(const Case& shape,
 
 std::vector<Measurement> Bench::measure_direction(const Case& shape, tw_operation operation) {
   Workload work(shape, operation == TW_BACKWARD, 1, settings_.layout);
+  const Upload there(work.call(), device().id);
   Contestants ours, theirs;
+  tw_execution where{};
+  where.device = device().id;
+  where.threads = settings_.threads;
   for (const std::string& backend : settings_.backends) {
-    ours.push_back(our_contestant(backend, operation, work, settings_.threads));
+    ours.push_back(our_contestant(backend, operation, work, where));
   }
   const bool has_any = std::any_of(ours.begin(), ours.end(),
                                    [](const auto& each) { return each->refusal().empty(); });

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/device.h"
 #include "cli/peak.h"
 #include "cli/peer.h"
 #include "cli/team.h"
@@ -46,6 +47,7 @@ struct Measurement {
 };
 
 struct BenchSettings {
+  Device device;
   std::vector<std::string> backends;
   std::vector<tw_operation> directions;
   double seconds = 1;
@@ -65,17 +67,20 @@ class Bench {
   [[nodiscard]] std::vector<Measurement> measure(const Case& shape,
                                                  const std::function<void(std::string)>& begin);
 
-  // The best that was seen so far; the kinds that this processor has.
+  // The best that was seen so far; the kinds that this processor or GPU has.
   [[nodiscard]] const std::map<PeakKind, Peak>& peaks() const { return peaks_; }
+  // Of the processor's memory; 0 where a GPU is measured.
   [[nodiscard]] double read_bandwidth() const { return read_; }
   [[nodiscard]] double triad_bandwidth() const { return triad_; }
   [[nodiscard]] const std::vector<NamedPeer>& peers() const { return peers_; }
   [[nodiscard]] int threads() const { return team_.size(); }
+  [[nodiscard]] const Device& device() const { return settings_.device; }
   [[nodiscard]] TensorLayout layout() const { return settings_.layout; }
 
  private:
   std::vector<Measurement> measure_direction(const Case& shape, tw_operation operation);
   [[nodiscard]] Ceiling ceiling_of(const Case& shape, tw_operation operation);
+  void measure_machine();
   Peak peak(PeakKind kind);
   double read();
 

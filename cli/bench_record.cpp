@@ -32,8 +32,8 @@ std::string now() {
   return text;
 }
 
-std::filesystem::path path_of(const std::string& folder, const Json& machine) {
-  return std::filesystem::path(folder) / (machine_slug(machine) + ".jsonl");
+std::filesystem::path path_of(const std::string& folder, const Json& report) {
+  return std::filesystem::path(folder) / (machine_slug(report) + ".jsonl");
 }
 
 void append(const std::filesystem::path& path, const std::string& text) {
@@ -44,10 +44,15 @@ void append(const std::filesystem::path& path, const std::string& text) {
 
 }  // namespace
 
-std::string machine_slug(const Json& machine) {
+std::string machine_slug(const Json& report) {
+  // A GPU's figures are its own, whatever holds it.
+  const Json* device = report.find("device");
+  const Json& machine = report.at("machine");
   const std::string name =
-      fmt::format("{} {} {}", machine.at("processor").get<std::string>(),
-                  machine.at("threads").get<std::int64_t>(), widest(machine.at("features")));
+      device != nullptr
+          ? device->at("name").get<std::string>()
+          : fmt::format("{} {} {}", machine.at("processor").get<std::string>(),
+                        machine.at("threads").get<std::int64_t>(), widest(machine.at("features")));
   std::string slug;
   for (const char letter : name) {
     const auto byte = static_cast<unsigned char>(letter);
@@ -61,10 +66,10 @@ std::string machine_slug(const Json& machine) {
   return slug;
 }
 
-void prepare_record(const std::string& folder, const Json& machine) {
+void prepare_record(const std::string& folder, const Json& report) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  const std::filesystem::path path = path_of(folder, machine);
+  const std::filesystem::path path = path_of(folder, report);
   const bool is_new = !std::filesystem::exists(path, error);
   append(path, "");
   if (is_new) std::filesystem::remove(path, error);
@@ -74,7 +79,7 @@ void record(const std::string& folder, const Json& report) {
   const char* commit = std::getenv("TILEWISE_COMMIT");
   Json line{{"date", now()}, {"commit", commit != nullptr ? Json(commit) : Json(nullptr)}};
   for (const std::string& name : report.names()) line[name] = report.at(name);
-  append(path_of(folder, report.at("machine")), one_line_json(line) + "\n");
+  append(path_of(folder, report), one_line_json(line) + "\n");
 }
 
 }  // namespace tilewise::cli

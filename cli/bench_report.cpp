@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "cli/joined.h"
@@ -101,7 +100,7 @@ std::vector<std::string> figures(const Measurement& result, const std::vector<st
   row[0] = seconds(result.timing.median);
   row[1] = spread_text(result.timing);
   row[2] = number(result.gflops());
-  row[3] = percent(result.peak_share());
+  if (result.ceiling.peak.gflops > 0) row[3] = percent(result.peak_share());
   if (result.ceiling.read_bandwidth) {
     row[4] = percent(result.bandwidth() / *result.ceiling.read_bandwidth);
   }
@@ -126,23 +125,33 @@ std::vector<std::string> peer_columns(const std::vector<Measurement>& results) {
   return columns;
 }
 
-constexpr std::array<std::pair<PeakKind, const char*>, 4> kPeaks{{
-    {PeakKind::kFloat32, "float32"},
-    {PeakKind::kFloat64, "float64"},
-    {PeakKind::kBfloat16Dot, "bfloat16_dot"},
-    {PeakKind::kBfloat16Tile, "bfloat16_tile"},
-}};
+using Peaks = std::vector<std::pair<PeakKind, const char*>>;
+
+Peaks peaks_of(const Device& device) {
+  if (device.is_gpu()) {
+    return {{PeakKind::kFloat32, "float32"},
+            {PeakKind::kFloat64, "float64"},
+            {PeakKind::kTensor, "tensor"}};
+  }
+  return {{PeakKind::kFloat32, "float32"},
+          {PeakKind::kFloat64, "float64"},
+          {PeakKind::kBfloat16Dot, "bfloat16_dot"},
+          {PeakKind::kBfloat16Tile, "bfloat16_tile"}};
+}
 
 const char* layout_name(TensorLayout layout) {
   return layout == TensorLayout::kHeads ? "heads" : "rows";
 }
 
 void show_surroundings(const Bench& bench) {
-  print(fmt::format("\nmachine  {}, {} threads; reads {:.1f} GB/s, triad {:.1f} GB/s\n",
-                    this_machine().processor, bench.threads(), bench.read_bandwidth() / 1e9,
-                    bench.triad_bandwidth() / 1e9));
+  print(fmt::format("\nmachine  {}, {} threads", this_machine().processor, bench.threads()));
+  if (!bench.device().is_gpu()) {
+    print(fmt::format("; reads {:.1f} GB/s, triad {:.1f} GB/s", bench.read_bandwidth() / 1e9,
+                      bench.triad_bandwidth() / 1e9));
+  }
+  print("\n");
   print(fmt::format("layout   {}\n", layout_name(bench.layout())));
-  for (const auto& [kind, name] : kPeaks) {
+  for (const auto& [kind, name] : peaks_of(bench.device())) {
     const auto found = bench.peaks().find(kind);
     if (found == bench.peaks().end()) continue;
     print(fmt::format("peak     {}: {} GFLOP/s with {}\n", name, number(found->second.gflops),
@@ -167,32 +176,46 @@ std::string size_text(const Case& shape) {
 
 }  // namespace
 
-Json machine_json(int threads) {
+Json machine_json(int threads, const Device& device) {
   const Machine machine = this_machine();
-  return {{"processor", machine.processor},
-          {"cores", machine.cores},
-          {"threads", threads},
-          {"features", machine.features},
-          {"memory_bytes", machine.memory_bytes},
-          {"system", machine.system}};
+  Json json{{"machine",
+             {{"processor", machine.processor},
+              {"cores", machine.cores},
+              {"threads", threads},
+              {"features", machine.features},
+              {"memory_bytes", machine.memory_bytes},
+              {"system", machine.system}}}};
+  if (!device.is_gpu()) return json;
+  const tw_device_facts& facts = device.facts;
+  json["device"] = {{"name", facts.name},
+                    {"architecture", facts.architecture},
+                    {"multiprocessors", facts.processors},
+                    {"clock_mhz", facts.clock_khz / 1000},
+                    {"driver", fmt::format("{}.{}", facts.driver / 1000, facts.driver / 10 % 100)},
+                    {"memory_bytes", facts.memory_bytes}};
+  return json;
 }
 
 Json bench_json(const Bench& bench, const std::vector<Measurement>& results) {
-  Json json{{"machine", machine_json(bench.threads())},
-            {"version", tw_version()},
-            {"layout", layout_name(bench.layout())},
-            {"peak", Json::object()},
-            {"bandwidth",
-             {{"read_gbytes_per_second", rounded(bench.read_bandwidth() / 1e9)},
-              {"triad_gbytes_per_second", rounded(bench.triad_bandwidth() / 1e9)}}},
-            {"peers", peers_json(bench)},
-            {"cases", Json::array()}};
-  for (const auto& [kind, name] : kPeaks) json["peak"][name] = peak_json(bench, kind);
+  Json json = machine_json(bench.threads(), bench.device());
+  json["version"] = tw_version();
+  json["layout"] = layout_name(bench.layout());
+  json["peak"] = Json::object();
+  json["bandwidth"] = nullptr;
+  if (!bench.device().is_gpu()) {
+    json["bandwidth"] = {{"read_gbytes_per_second", rounded(bench.read_bandwidth() / 1e9)},
+                         {"triad_gbytes_per_second", rounded(bench.triad_bandwidth() / 1e9)}};
+  }
+  json["peers"] = peers_json(bench);
+  json["cases"] = Json::array();
+  for (const auto& [kind, name] : peaks_of(bench.device()))
+    json["peak"][name] = peak_json(bench, kind);
   for (const Measurement& result : results) json["cases"].push_back(case_json(result));
   return json;
 }
 
 void show_measurements(const Bench& bench, const std::vector<Measurement>& results) {
+  print(fmt::format("On {}.\n\n", bench.device().text()));
   const std::vector<std::string> peers = peer_columns(results);
   Table table("llllrrrrrr" + std::string(peers.size(), 'r'));
   std::vector<std::string> head{"case",   "dtype",   "direction", "backend",  "median",

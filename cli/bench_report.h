@@ -9,8 +9,8 @@
 
 namespace tilewise::cli {
 
-// The machine that a run is on, with the threads that it takes.
-[[nodiscard]] Json machine_json(int threads);
+// The head of a report: the machine that a run is on, with the threads that it takes, and the GPU.
+[[nodiscard]] Json machine_json(int threads, const Device& device);
 
 // All that a run found: machine, peaks, peers and cases.
 [[nodiscard]] Json bench_json(const Bench& bench, const std::vector<Measurement>& results);

@@ -4,14 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "cli/cases.h"
-#include "tilewise/tilewise.h"
+#include "tilewise/tilewise.hpp"
 
 namespace tilewise::cli {
 
@@ -54,23 +52,26 @@ struct NamedTensor {
 // Those that are present, but not offsets.
 [[nodiscard]] std::vector<NamedTensor> tensors_of(Call& call);
 
-// Where and how calls run: the number of threads, the backend if one is named, and scratch memory
-// aligned for any backend.
+// Where and how calls run: the device, the number of threads, the backend if one is named, and
+// scratch memory. On a device tensors and tables of the calls lie there: see Upload.
 class Runner {
  public:
-  explicit Runner(std::int32_t threads = 0, const char* backend = nullptr);
+  explicit Runner(std::int32_t threads = 0, const char* backend = nullptr,
+                  tw_device device = {TW_CPU, 0});
+  [[nodiscard]] std::size_t workspace_bytes(tw_operation operation, const Call& call) const;
   // Makes ready what the operation needs: kernels, threads and workspace. Returns its bytes.
   std::size_t prepare(tw_operation operation, const Call& call);
+  // A device may still be at it afterwards.
   void run(tw_operation operation, const Call& call);
+  // Returns when all that was begun is done.
+  void finish() const;
+  [[nodiscard]] bool is_on_device() const { return execution_.device.kind != TW_CPU; }
   [[nodiscard]] const tw_execution& execution() const { return execution_; }
   tw_execution& execution() { return execution_; }
 
  private:
-  struct Release {
-    void operator()(void* memory) const { ::operator delete (memory, std::align_val_t{64}); }
-  };
   tw_execution execution_ = {};
-  std::unique_ptr<void, Release> workspace_;
+  DeviceMemory workspace_;
 };
 
 // Names of the library's backends in the order they are tried.

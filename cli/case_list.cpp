@@ -12,7 +12,8 @@
 namespace tilewise::cli {
 namespace {
 
-constexpr std::array<std::string_view, 5> kTierNames{"quick", "usual", "long", "bars", "lengths"};
+constexpr std::array<std::string_view, 6> kTierNames{"quick", "usual",   "long",
+                                                     "bars",  "lengths", "gpu"};
 
 }  // namespace
 

@@ -43,8 +43,9 @@ struct ScoreChoice {
 };
 
 // What a case is for: tests run the quick ones, a benchmark the usual ones unless told otherwise.
-// Bars are what speed is promised for, lengths what plots need besides.
-enum class Tier { kQuick, kUsual, kLong, kBars, kLengths };
+// Bars are what speed is promised for, lengths what plots need besides, and the last are the bars
+// of GPUs.
+enum class Tier { kQuick, kUsual, kLong, kBars, kLengths, kGpu };
 
 struct Case {
   std::string name, about;

@@ -144,7 +144,8 @@ ScoreChoice read_scores(const Json& json, const std::string& where) {
 
 Tier read_tier(Fields& fields) {
   const std::string given = fields.get<std::string>("tier", "");
-  for (const Tier tier : {Tier::kQuick, Tier::kUsual, Tier::kLong, Tier::kBars, Tier::kLengths}) {
+  for (const Tier tier :
+       {Tier::kQuick, Tier::kUsual, Tier::kLong, Tier::kBars, Tier::kLengths, Tier::kGpu}) {
     if (given == tier_name(tier)) return tier;
   }
   fields.fail(no_such("tier", given, tier_names()));

@@ -12,12 +12,14 @@
 #include "cli/call.h"
 #include "cli/check_report.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/element.h"
 #include "cli/machine.h"
 #include "cli/nearest.h"
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "conformance/call.h"
+#include "conformance/device.h"
 #include "conformance/sweep.h"
 
 namespace tilewise::cli {
@@ -27,7 +29,7 @@ using conformance::Pick;
 using conformance::Series;
 
 struct Options {
-  std::string tier = "quick", name, family, dtype, backend, journal;
+  std::string tier = "quick", name, family, dtype, device, backend, journal;
   std::optional<std::uint64_t> seed;
   std::optional<std::int64_t> jobs;
   bool list = false, json = false;
@@ -66,7 +68,7 @@ int chosen_jobs(const Options& options) {
 }
 
 // One case alone, told in full.
-ExitStatus replay(const Options& options) {
+ExitStatus replay(const Options& options, const Device& device) {
   const std::vector<const Series*> list = chosen_series(options);
   if (list.size() != 1) {
     throw Failure(kUsage,
@@ -80,6 +82,7 @@ ExitStatus replay(const Options& options) {
   const Pick pick{list.front(), *options.seed, 0};
   CheckResult result;
   result.tier = "replay";
+  result.device = device.text();
   result.series.emplace_back().name = pick.series->name();
   conformance::sweep({pick}, 1, [&](const Pick&, const conformance::Report& report) {
     result.series.front().add(pick, report);
@@ -88,6 +91,7 @@ ExitStatus replay(const Options& options) {
   if (options.json) {
     show(result, true);
   } else {
+    print(fmt::format("on {}\n", result.device));
     print(pick.series->draw(pick.seed).describe() + "\n");
     for (const Finding& each : series.findings) print(each.sentences.substr(1) + "\n");
     if (!series.refusal.empty()) print("declined: " + series.refusal + "\n");
@@ -114,25 +118,27 @@ SeriesResult check_series(const Series& series, const std::vector<Pick>& picks, 
 
 // Results are those of this very library on this very machine: of another build, or elsewhere, they
 // are begun anew.
-std::string identity_of(const Options& options) {
+std::string identity_of(const Options& options, const Device& device) {
   Dl_info library = {};
   struct stat file = {};
   const bool is_known = dladdr(reinterpret_cast<const void*>(&tw_version), &library) != 0 &&
                         stat(library.dli_fname, &file) == 0;
-  return fmt::format("{} of {} bytes made at {}, {}, tier {}, {}", tw_version(),
+  return fmt::format("{} of {} bytes made at {}, {}, {}, tier {}, {}", tw_version(),
                      is_known ? file.st_size : 0, is_known ? file.st_mtime : 0,
-                     this_machine().processor, options.tier,
+                     this_machine().processor, device.text(), options.tier,
                      options.backend.empty() ? "any backend" : options.backend);
 }
 
-CheckResult check_all(const Options& options) {
+CheckResult check_all(const Options& options, const Device& device) {
   const std::vector<const Series*> list = chosen_series(options);
   const std::vector<Pick> picks = conformance::pick(list, chosen_tier(options));
   double total = 0;
   for (const Pick& each : picks) total += each.cost;
-  Journal journal(options.journal, identity_of(options));
+  Journal journal(options.journal, identity_of(options, device));
   CheckResult result;
   result.tier = options.tier;
+  result.device = device.text();
+  if (!options.device.empty()) result.replay_words = " --device " + options.device;
   Progress progress("check", total);
   for (const Series* series : list) {
     std::vector<Pick> own;
@@ -162,8 +168,10 @@ ExitStatus run(const Options& options) {
   }
   conformance::use_backend(backend_named(options.backend));
   check_environment();
-  if (options.seed) return replay(options);
-  const CheckResult result = check_all(options);
+  const Device device = chosen_device({options.device, options.backend, 0});
+  conformance::use_device(device.id);
+  if (options.seed) return replay(options, device);
+  const CheckResult result = check_all(options, device);
   if (result.is_declined()) throw Failure(kUnsupported, result.series.front().refusal);
   show(result, options.json);
   return result.is_exact() ? kOk : kFailed;
@@ -177,13 +185,14 @@ Command check_command() {
       "check",
       "Is this library exact on this machine? Every family and type, against the oracle",
       "Exit status 0 says that everything was exact, 1 that something was wrong, 3 that the\n"
-      "backend runs none of it.\n"
+      "device or the backend runs none of it. The oracle computes on the processor.\n"
       "Example: tilewise check --case museum/gauss/float32 --seed 17",
       {{"--tier", "How far to go; quick when not given", &options->tier, "{smoke,quick,gpu,full}"},
        {"--case", "Only this series, or those that begin so", &options->name, "SERIES"},
        {"--seed", "Of that series, this case alone", Natural{&options->seed}, "NUMBER"},
        {"--family", "Only this family of numbers", &options->family, "FAMILY"},
        {"--dtype", "Only this type", &options->dtype, "DTYPE"},
+       device_option(&options->device),
        {"--backend", "Only this backend", &options->backend, "BACKEND"},
        {"--jobs", "Cases at a time; as many as processors when 0", Integer{&options->jobs, 0, 256},
         "NUMBER"},

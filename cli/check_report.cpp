@@ -84,13 +84,14 @@ void show_text(const CheckResult& result) {
     failed += each.failed;
     numbers += each.numbers;
   }
+  print(fmt::format("On {}.\n\n", result.device));
   print("Worst error, in units of its bound (1 is the limit):\n");
   print(table_of(grid, [](const Pooled& cell) { return fmt::format("{:.2f}", cell.worst); }));
   print("\n||error|| / ||exact|| of the outputs:\n");
   print(table_of(grid, relative_text));
   for (const SeriesResult& each : result.series) {
     for (const Finding& finding : each.findings) {
-      print(fmt::format("\n{}{}\n", finding.replay, finding.sentences));
+      print(fmt::format("\n{}{}{}\n", finding.replay, result.replay_words, finding.sentences));
     }
     if (!each.is_close()) {
       print(fmt::format("\n{}: outputs are {:.2e} off, taken together.\n", each.name,
@@ -149,9 +150,10 @@ SeriesResult from_json(const Json& json) {
 
 void show_json(const CheckResult& result) {
   const Machine machine = this_machine();
-  Json json{{"version", tw_version()},   {"processor", machine.processor},
-            {"tier", result.tier},       {"exact", result.is_exact()},
-            {"seconds", result.seconds}, {"series", Json::array()}};
+  Json json{{"version", tw_version()},    {"processor", machine.processor},
+            {"device", result.device},    {"tier", result.tier},
+            {"exact", result.is_exact()}, {"seconds", result.seconds},
+            {"series", Json::array()}};
   for (const SeriesResult& each : result.series) json["series"].push_back(to_json(each));
   print(indented_json(json) + "\n");
 }

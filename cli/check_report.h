@@ -36,7 +36,8 @@ struct SeriesResult {
 };
 
 struct CheckResult {
-  std::string tier;
+  std::string tier, device;
+  std::string replay_words;  // behind each line that replays a case: " --device cuda:1"
   std::vector<SeriesResult> series;
   double seconds = 0;
 

@@ -21,6 +21,7 @@ struct Command {
 [[nodiscard]] Command explain_command();
 [[nodiscard]] Command run_command();
 [[nodiscard]] Command bench_command();
+[[nodiscard]] Command kernels_command();
 [[nodiscard]] Command completion_command();
 
 // In the order of --help.

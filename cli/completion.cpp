@@ -21,6 +21,7 @@ struct Choice {
   std::string about;
   bool takes_value = false, takes_file = false;
   std::vector<std::string> values;  // when there are only these
+  bool is_repeated = false;
 };
 
 // What an option takes is told by its type's name: "FILE", "CASE", "{cpu,cuda}".
@@ -45,13 +46,14 @@ std::vector<std::string> values_of(const std::string& type) {
   return values;
 }
 
-const Choice kHelp{{"-h", "--help"}, "Print this help", false, false, {}};
+const Choice kHelp{{"-h", "--help"}, "Print this help", false, false, {}, false};
 
 std::vector<Choice> choices_of(const Command& command) {
   std::vector<Choice> choices{kHelp};
   for (const Option& option : command.options) {
-    Choice choice{names_of(option), option.about, option.takes_value(), false, {}};
+    Choice choice{names_of(option), option.about, option.takes_value(), false, {}, false};
     if (!choice.flags.front().starts_with("-")) choice.flags.clear();
+    choice.is_repeated = std::holds_alternative<std::vector<std::string>*>(option.place);
     if (choice.takes_value) {
       choice.takes_file = option.type.find("FILE") != std::string::npos;
       choice.values = values_of(option.type);
@@ -63,7 +65,7 @@ std::vector<Choice> choices_of(const Command& command) {
 
 // Of the program itself.
 std::vector<Choice> own_choices() {
-  return {kHelp, {{"--version"}, "Print the versions and backends", false, false, {}}};
+  return {kHelp, {{"--version"}, "Print the versions and backends", false, false, {}, false}};
 }
 
 std::vector<std::string> command_names() {
@@ -136,7 +138,10 @@ std::string zsh_arguments(const std::vector<Choice>& choices) {
       const auto word = fmt::format("{}[{}]{}", flag, zsh_about(choice.about), action);
       text += fmt::format(" \\\n        {}", quoted(word));
     }
-    if (choice.flags.empty()) text += fmt::format(" \\\n        {}", quoted("1" + action));
+    if (choice.flags.empty()) {
+      const std::string place = choice.is_repeated ? "*" : "1";
+      text += fmt::format(" \\\n        {}", quoted(place + action));
+    }
   }
   return text;
 }

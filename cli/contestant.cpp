@@ -7,11 +7,12 @@ namespace {
 
 class Ours : public Contestant {
  public:
-  Ours(const std::string& backend, tw_operation operation, Workload& work, std::int32_t threads)
+  Ours(const std::string& backend, tw_operation operation, Workload& work,
+       const tw_execution& where)
       : Contestant(backend),
         operation_(operation),
         work_(work),
-        runner_(threads, backend_named(backend)) {
+        runner_(where.threads, backend_named(backend), where.device) {
     try {
       if (operation == TW_BACKWARD) {
         runner_.prepare(TW_FORWARD, work.call());
@@ -81,8 +82,8 @@ void Contestant::take_turn(double budget, int turns) {
 }
 
 std::unique_ptr<Contestant> our_contestant(const std::string& backend, tw_operation operation,
-                                           Workload& work, std::int32_t threads) {
-  return std::make_unique<Ours>(backend, operation, work, threads);
+                                           Workload& work, const tw_execution& where) {
+  return std::make_unique<Ours>(backend, operation, work, where);
 }
 
 std::unique_ptr<Contestant> their_contestant(NamedPeer& peer, const PeerCase& wanted) {

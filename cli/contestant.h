@@ -43,11 +43,11 @@ class Contestant {
   double spent_ = 0;
 };
 
-// Makes it ready, with one run. A backend that declines is a row of the table, not the end of the
-// benchmark.
+// Makes it ready, with one run, on the device and with the threads of `where`. A backend that
+// declines is a row of the table, not the end of the benchmark.
 [[nodiscard]] std::unique_ptr<Contestant> our_contestant(const std::string& backend,
                                                          tw_operation operation, Workload& work,
-                                                         std::int32_t threads);
+                                                         const tw_execution& where);
 // A peer that fails is lost to the cases that follow, too.
 [[nodiscard]] std::unique_ptr<Contestant> their_contestant(NamedPeer& peer, const PeerCase& wanted);
 

@@ -7,6 +7,7 @@
 #include "cli/element.h"
 #include "cli/machine.h"
 #include "cli/progress.h"
+#include "cli/upload.h"
 #include "cli/workload.h"
 
 namespace tilewise::cli {
@@ -42,34 +43,49 @@ void run_both(Call& call, Runner& runner) {
     runner.prepare(operation, call);
     runner.run(operation, call);
   }
+  runner.finish();
 }
 
 // The largest length whose forward and backward stay within the round's time, as far as a short
 // run tells: work grows with the square of the length.
 std::int64_t fitting_length(const DemoOptions& options, Runner& runner) {
-  constexpr std::int64_t kProbe = 256, kShortest = 512, kLongest = 16384;
-  Workload probe(problem_of(options, kProbe), true, options.seed);
+  constexpr std::int64_t kShortest = 512, kLongest = 16384;
+  // So short a run leaves most of a GPU idle.
+  const std::int64_t probed = runner.is_on_device() ? 2048 : 256;
+  Workload probe(problem_of(options, probed), true, options.seed);
+  const Upload there(probe.call(), runner.execution().device);
   run_both(probe.call(), runner);
   const auto start = std::chrono::steady_clock::now();
   run_both(probe.call(), runner);
   const double taken = elapsed(start);
   std::int64_t length = kShortest;
   while (length < kLongest) {
-    const double times = 2 * static_cast<double>(length) / static_cast<double>(kProbe);
+    const double times = 2 * static_cast<double>(length) / static_cast<double>(probed);
     if (taken * times * times > kSecondsARound) break;
     length *= 2;
   }
   return length;
 }
 
-DirectionReport weigh_and_time(tw_operation operation, Call& call, Runner& runner) {
+DirectionReport weigh_and_time(tw_operation operation, Call& call, const Upload& there,
+                               Runner& runner) {
   DirectionReport report;
   reset_peak();
   report.workspace_bytes = static_cast<double>(runner.prepare(operation, call));
   runner.run(operation, call);
-  report.peak_bytes = peak_bytes();
+  report.peak_bytes = runner.is_on_device() ? there.bytes() + report.workspace_bytes : peak_bytes();
   report.timing = measure(operation, call, runner, kSecondsATiming);
   return report;
+}
+
+void time_large(Workload& large, std::int64_t length, Runner& runner, Progress& progress,
+                DemoReport& report) {
+  Upload there(large.call(), runner.execution().device);
+  progress.advance(1, fmt::format("forward on {} rows", length));
+  report.forward = weigh_and_time(TW_FORWARD, large.call(), there, runner);
+  progress.advance(2, fmt::format("backward on {} rows", length));
+  report.backward = weigh_and_time(TW_BACKWARD, large.call(), there, runner);
+  there.fetch();
 }
 
 // The first rows, the last ones, and bands in between that fall on no tile's border.
@@ -89,7 +105,11 @@ void prove_large(Workload& large, std::int64_t length, DemoReport& report) {
 void prove_small(const DemoOptions& options, Runner& runner, DemoReport& report) {
   report.small = problem_of(options, kSmallLength);
   Workload small(report.small, true, options.seed + 1);
-  run_both(small.call(), runner);
+  {
+    Upload there(small.call(), runner.execution().device);
+    run_both(small.call(), runner);
+    there.fetch();
+  }
   report.whole = prove(small.call(), {{0, kSmallLength}});
 }
 
@@ -98,8 +118,10 @@ void prove_small(const DemoOptions& options, Runner& runner, DemoReport& report)
 DemoReport demonstrate(const DemoOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   require_elements(dtype_from_name(options.dtype));
-  Runner runner(options.threads, backend_named(options.backend));
+  const char* backend = backend_named(options.backend);
   DemoReport report;
+  report.device = chosen_device({options.device, options.backend, options.threads});
+  Runner runner(options.threads, backend, report.device.id);
   {
     Progress progress("demo", 10);
     progress.advance(0, "choosing a length");
@@ -110,10 +132,7 @@ DemoReport demonstrate(const DemoOptions& options) {
     report.operand_bytes = large.operand_bytes();
     report.forward_plan = explain(TW_FORWARD, large.call(), runner.execution(), options.plans);
     report.backward_plan = explain(TW_BACKWARD, large.call(), runner.execution(), options.plans);
-    progress.advance(1, fmt::format("forward on {} rows", length));
-    report.forward = weigh_and_time(TW_FORWARD, large.call(), runner);
-    progress.advance(2, fmt::format("backward on {} rows", length));
-    report.backward = weigh_and_time(TW_BACKWARD, large.call(), runner);
+    time_large(large, length, runner, progress, report);
     progress.advance(3, "proving sampled rows");
     prove_large(large, length, report);
     progress.advance(2, "proving a smaller problem whole");

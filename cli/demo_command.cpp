@@ -49,6 +49,7 @@ void show_json(const DemoReport& report) {
   const Sizes& sizes = report.large.sizes;
   const Json json{
       {"version", tw_version()},
+      {"device", report.device.text()},
       {"machine", {{"processor", machine.processor}, {"threads", machine.threads}}},
       {"problem",
        {{"batch", sizes.batch},
@@ -73,6 +74,7 @@ ExitStatus run(const Options& options) {
   const DemoReport report = demonstrate({.length = options.length.value_or(0),
                                          .seed = options.seed.value_or(1),
                                          .dtype = options.dtype,
+                                         .device = options.execution.device,
                                          .backend = options.execution.backend,
                                          .threads = options.execution.threads(),
                                          .plans = options.json ? TW_JSON : TW_TEXT});

@@ -67,7 +67,8 @@ void show_proof(const DemoReport& report) {
 void show_time(const DemoReport& report) {
   print(heading("Time and memory"));
   Table table("lrrrrr");
-  table.add({"direction", "median", "spread", "GFLOP/s", "workspace", "peak resident"});
+  table.add({"direction", "median", "spread", "GFLOP/s", "workspace",
+             report.device.is_gpu() ? "on the GPU" : "peak resident"});
   const auto row = [&](const char* name, bool backward, const DirectionReport& direction) {
     table.add({name, seconds(direction.timing.median), spread_text(direction.timing),
                number(gflops(report.large, backward, direction)), bytes(direction.workspace_bytes),
@@ -103,9 +104,16 @@ double score_matrix_bytes(const Case& shape) {
 void show(const DemoReport& report) {
   const Sizes& sizes = report.large.sizes;
   const Machine machine = this_machine();
-  print(styled(Style::kBold,
-               fmt::format("Tilewise {}: exact attention, tile by tile", tw_version())));
-  print("\n");
+  const Device& device = report.device;
+  const std::string where =
+      device.is_gpu() ? fmt::format("{} ({})", device.facts.name, device.name()) : "the processor";
+  const std::string title =
+      fmt::format("Tilewise {} on {}: exact attention, tile by tile", tw_version(), where);
+  print(wrapped(styled(Style::kBold, title), columns(), {}));
+  if (report.device.is_gpu()) {
+    say(fmt::format("{}, {}", report.device.text(),
+                    bytes(static_cast<double>(report.device.facts.memory_bytes))));
+  }
   say(fmt::format("{}, {} threads, {}", machine.processor, machine.threads,
                   bytes(machine.memory_bytes)));
   print(heading("The problem, and how it is run"));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/device.h"
 #include "cli/proof.h"
 #include "cli/workload.h"
 
@@ -11,10 +12,12 @@ namespace tilewise::cli {
 
 struct DirectionReport {
   Timing timing;
+  // The most that was in use at once: resident on the host, or allocated on a GPU.
   double workspace_bytes = 0, peak_bytes = 0;
 };
 
 struct DemoReport {
+  Device device;
   Case small, large;
   std::vector<Agreement> whole, sampled;  // of the small problem, of rows of the large one
   DirectionReport forward, backward;

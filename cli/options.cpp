@@ -50,6 +50,20 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
 
 namespace {
 
+// Elsewhere -1 stands for a side without a limit.
+void refuse_empty_window(const std::string& window, bool causal, const MaskChoice& mask) {
+  // As far as two sides may be to have a sum.
+  const auto near = [](std::int64_t side) {
+    constexpr std::int64_t kFar = INT64_MAX / 2;
+    return std::clamp(side, -kFar, kFar);
+  };
+  if (!mask.left || !mask.right || near(*mask.left) + near(*mask.right) >= 0) return;
+  throw Failure(kUsage, fmt::format("--window {}{} hides every key. A side without a limit is inf, "
+                                    "not -1: inf,0 is causal. A negative number moves that side "
+                                    "past the diagonal, so that LEFT + RIGHT must be at least 0",
+                                    window, causal ? " with --causal" : ""));
+}
+
 void apply_diagonal(const std::string& diagonal, MaskChoice& mask) {
   if (diagonal == "bottom-right") {
     mask.diagonal = Diagonal::kBottomRight;
@@ -76,6 +90,7 @@ void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
   }
   // Both hold: no key behind the diagonal, and none outside the window.
   if (causal) mask.right = std::min<std::int64_t>(mask.right.value_or(0), 0);
+  if (!window.empty()) refuse_empty_window(window, causal, mask);
   if (!diagonal.empty()) apply_diagonal(diagonal, mask);
   mask.chunk = chunk.value_or(mask.chunk);
   if (scale) scores.scale = scale;
@@ -159,7 +174,8 @@ Case ShapeOptions::shape() const {
 
 void ExecutionOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Execution";
-  options.insert(options.end(), {{"--backend", "Run on this one instead of the first that can",
+  options.insert(options.end(), {device_option(&device, group),
+                                 {"--backend", "Run on this one instead of the first that can",
                                   &backend, "BACKEND", group},
                                  {"--threads", "At most this many; 0: all this process may use",
                                   Integer{&limit, 0, 4096}, "NUMBER", group}});

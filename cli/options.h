@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/cases.h"
+#include "cli/device.h"
 #include "cli/option.h"
 
 namespace tilewise::cli {
@@ -35,14 +36,15 @@ struct ShapeOptions {
   [[nodiscard]] Case shape() const;
 };
 
-// Which backend runs it, and on how many threads.
+// Where it runs, by which backend, and on how many threads.
 struct ExecutionOptions {
-  std::string backend;
+  std::string device, backend;
   std::optional<std::int64_t> limit;  // of threads
 
   [[nodiscard]] std::int32_t threads() const {
     return static_cast<std::int32_t>(limit.value_or(0));
   }
+  [[nodiscard]] Device chosen() const { return chosen_device({device, backend, threads()}); }
   void add_to(std::vector<Option>& options);
 };
 

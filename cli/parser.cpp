@@ -28,10 +28,11 @@ void add_option(const Option& option, CLI::App& app) {
   };
   CLI::Option* added = app.add_option(option.flags, take_all, option.about);
   added->type_name(option.type)->group(option.group)->required(option.is_required);
-  added->type_size(1)->expected(is_list ? -1 : 1);
-  if (std::holds_alternative<std::vector<std::string>*>(option.place)) {
-    added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  }
+  const bool is_repeated = std::holds_alternative<std::vector<std::string>*>(option.place);
+  // Words without dashes stand one after another.
+  const bool takes_several = is_list || (is_repeated && !option.flags.starts_with("-"));
+  added->type_size(1)->expected(takes_several ? -1 : 1);
+  if (is_repeated) added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void add_command(const Command& command, CLI::App& app, Parsed& parsed) {

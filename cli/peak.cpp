@@ -56,6 +56,8 @@ std::vector<PeakKernel> kernels_of(PeakKind kind) {
       return bfloat16_dot_kernels();
     case PeakKind::kBfloat16Tile:
       return bfloat16_tile_kernels();
+    case PeakKind::kTensor:
+      break;
   }
   return {};
 }

@@ -1,4 +1,5 @@
-// What this machine can do at most: multiply-adds a second and bytes a second, measured.
+// What this machine can do at most: multiply-adds a second and bytes a second, measured; and what a
+// GPU can, by its data.
 #pragma once
 
 #include <memory>
@@ -6,12 +7,14 @@
 #include <string>
 
 #include "cli/team.h"
+#include "tilewise/tilewise.h"
 
 namespace tilewise::cli {
 
 // Of multiply-adds in one type, on all threads at once. Two are of bfloat16 products: by the
-// vector instruction, and by the tiles of AMX.
-enum class PeakKind { kFloat32, kFloat64, kBfloat16Dot, kBfloat16Tile };
+// vector instruction, and by the tiles of AMX. The last is a GPU's, of products of 16 bits each
+// with sums in float32, by its tensor cores.
+enum class PeakKind { kFloat32, kFloat64, kBfloat16Dot, kBfloat16Tile, kTensor };
 
 struct Peak {
   double gflops = 0;
@@ -20,6 +23,10 @@ struct Peak {
 
 // The best of a few tries of about 10 ms each; nullopt where the processor has no such instruction.
 [[nodiscard]] std::optional<Peak> measure_peak(PeakKind kind, Team& team);
+
+// Of a GPU it is not measured but known: multiprocessors x the highest clock that the driver tells
+// x what one does a clock. nullopt for a generation whose rate is not known here.
+[[nodiscard]] std::optional<Peak> known_peak(PeakKind kind, const tw_device_facts& gpu);
 
 // Memory well beyond the last cache, to be read and written as a stream.
 class Stream {

@@ -41,12 +41,16 @@ void NamedPeer::lose(const std::string& why) {
   absent = why;
 }
 
-std::vector<NamedPeer> find_peers(int threads) {
+std::vector<NamedPeer> find_peers(int threads, const Device& device) {
+  using Names = std::vector<std::string>;
   std::vector<NamedPeer> peers;
-  for (const std::string name : {"torch", "onnxruntime"}) {
-    peers.push_back(found(name, [&] { return start_python_peer(name, threads); }));
+  for (const std::string& name :
+       device.is_gpu() ? Names{"torch-flash", "torch-cudnn", "torch-efficient", "torch-math"}
+                       : Names{"torch", "onnxruntime"}) {
+    peers.push_back(found(name, [&] { return start_python_peer(name, threads, device); }));
   }
-  peers.push_back(found("openblas", [&] { return open_openblas_peer(threads); }));
+  if (!device.is_gpu())
+    peers.push_back(found("openblas", [&] { return open_openblas_peer(threads); }));
   return peers;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/cases.h"
+#include "cli/device.h"
 #include "tilewise/tilewise.h"
 
 namespace tilewise::cli {
@@ -50,11 +51,13 @@ struct NamedPeer {
   void lose(const std::string& why);
 };
 
-// Looks for each of them; takes as long as Python takes to import them.
-[[nodiscard]] std::vector<NamedPeer> find_peers(int threads);
+// Looks for each of them; takes as long as Python takes to import them. On a GPU they are torch's
+// ways to compute attention there, each one by itself.
+[[nodiscard]] std::vector<NamedPeer> find_peers(int threads, const Device& device);
 
 // Throws PeerLost when it is not there. TILEWISE_PYTHON says through which Python.
-[[nodiscard]] std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads);
+[[nodiscard]] std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads,
+                                                      const Device& device);
 // matmul, softmax, matmul over OpenBLAS, which TILEWISE_OPENBLAS names or else the system has.
 [[nodiscard]] std::unique_ptr<Peer> open_openblas_peer(int threads);
 

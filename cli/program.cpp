@@ -23,6 +23,7 @@ constexpr const char* kFooter =
     "  tilewise explain --heads 32 --kv-heads 8 --length 4096 --dim 128 --causal\n"
     "  tilewise run --query q.npy --key k.npy --value v.npy --causal --output o.npy\n"
     "  tilewise bench --case causal-1024 --direction forward\n"
+    "  tilewise kernels list\n"
     "  tilewise completion bash\n"
     "\n"
     "Exit status:\n"
@@ -60,8 +61,8 @@ std::string printable(std::string text) {
 }  // namespace
 
 std::vector<Command> all_commands() {
-  return {demo_command(), check_command(), explain_command(),
-          run_command(),  bench_command(), completion_command()};
+  return {demo_command(),  check_command(),   explain_command(),   run_command(),
+          bench_command(), kernels_command(), completion_command()};
 }
 
 ExitStatus parse_and_run(int count, char** words, MayRun may_run) {

@@ -45,8 +45,8 @@ std::string described(const PeerCase& wanted) {
 
 class PythonPeer : public Peer {
  public:
-  PythonPeer(const std::string& name, int threads)
-      : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads)}) {
+  PythonPeer(const std::string& name, int threads, const Device& device)
+      : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads), device.name()}) {
     const Json hello = hear(0);
     if (hello.contains("missing")) throw PeerLost(hello.at("missing").get<std::string>());
     version_ = hello.at("version").get<std::string>();
@@ -106,9 +106,10 @@ class PythonPeer : public Peer {
 
 }  // namespace
 
-std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads) {
+std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads,
+                                        const Device& device) {
   try {
-    return std::make_unique<PythonPeer>(name, threads);
+    return std::make_unique<PythonPeer>(name, threads, device);
   } catch (const ChildLost& lost) {
     throw PeerLost(lost.what());
   } catch (const JsonError&) {

@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/run_files.h"
 #include "cli/terminal.h"
+#include "cli/upload.h"
 
 namespace tilewise::cli {
 namespace {
@@ -87,8 +88,9 @@ Paths complete_paths(const Options& options) {
   return paths;
 }
 
-void report(const Options& options, Call& call, double taken) {
-  Json json{{"version", tw_version()}, {"seconds", taken}};
+void report(const Options& options, const Device& device, Call& call, double taken) {
+  Json json{{"version", tw_version()}, {"device", device.name()}, {"seconds", taken}};
+  if (!options.json) print(fmt::format("on {}\n", device.text()));
   for (const OutputFile& file : output_files()) {
     const std::string& path = options.paths.at(file.flag);
     if (path.empty()) continue;
@@ -111,11 +113,16 @@ void report(const Options& options, Call& call, double taken) {
   }
 }
 
-double compute(bool has_gradients, const Call& call, Runner& runner) {
+// Seconds that the library took, without the way to a device and back.
+double compute(bool has_gradients, Call& call, Runner& runner) {
+  Upload there(call, runner.execution().device);
   const auto start = std::chrono::steady_clock::now();
   runner.run(TW_FORWARD, call);
   if (has_gradients) runner.run(TW_BACKWARD, call);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  runner.finish();
+  const auto end = std::chrono::steady_clock::now();
+  there.fetch();
+  return std::chrono::duration<double>(end - start).count();
 }
 
 ExitStatus run(const Options& options) {
@@ -123,6 +130,7 @@ ExitStatus run(const Options& options) {
   const Paths paths = complete_paths(options);
   const bool has_gradients = wants_gradients(options);
   const char* backend = backend_named(options.execution.backend);
+  const Device device = options.execution.chosen();
 
   Call call;
   MaskChoice mask;
@@ -145,7 +153,11 @@ ExitStatus run(const Options& options) {
     if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
   }
   // The library checks the request here, before memory is taken for its results.
-  Runner runner(options.execution.threads(), backend);
+  if (device.is_gpu()) {
+    check_here(has_gradients ? TW_BACKWARD : TW_FORWARD, call);
+    bound_lengths(call);
+  }
+  Runner runner(options.execution.threads(), backend, device.id);
   runner.prepare(TW_FORWARD, call);
   if (has_gradients) runner.prepare(TW_BACKWARD, call);
   Results results;
@@ -154,7 +166,7 @@ ExitStatus run(const Options& options) {
   const std::string query_type = inputs.front().header.type();
   results.write(paths, query_type == "<u2" ? "<u2" : "<V2", call, files);
   files.commit();
-  report(options, call, taken);
+  report(options, device, call, taken);
   return kOk;
 }
 

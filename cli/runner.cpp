@@ -29,23 +29,33 @@ void check(tw_status status, const Message& message) {
   throw Failure(kFailed, message.data());
 }
 
-Runner::Runner(std::int32_t threads, const char* backend) {
+Runner::Runner(std::int32_t threads, const char* backend, tw_device device) {
   execution_.size = sizeof execution_;
   execution_.threads = threads;
   execution_.backend = backend;
+  execution_.device = device;
+  execution_.device_tables = is_on_device() ? 1 : 0;
 }
 
-std::size_t Runner::prepare(tw_operation operation, const Call& call) {
+std::size_t Runner::workspace_bytes(tw_operation operation, const Call& call) const {
   const tw_request request = request_for(operation, call);
   Message message{};
   std::size_t needed = 0;
   check(tw_workspace(operation, &request, &execution_, &needed, message.data(), message.size()),
         message);
+  return needed;
+}
+
+std::size_t Runner::prepare(tw_operation operation, const Call& call) {
+  const std::size_t needed = workspace_bytes(operation, call);
+  Message message{};
   if (needed > execution_.workspace_bytes) {
-    workspace_.reset(::operator new (needed, std::align_val_t{64}));
-    execution_.workspace = workspace_.get();
+    const Status status = workspace_.allocate(execution_.device, needed);
+    if (!status) throw Failure(kFailed, status.message);
+    execution_.workspace = workspace_.data();
     execution_.workspace_bytes = needed;
   }
+  const tw_request request = request_for(operation, call);
   check(tw_prepare(operation, &request, &execution_, message.data(), message.size()), message);
   return needed;
 }
@@ -55,6 +65,12 @@ void Runner::run(tw_operation operation, const Call& call) {
   Message message{};
   const auto function = operation == TW_BACKWARD ? tw_backward : tw_forward;
   check(function(&request, &execution_, message.data(), message.size()), message);
+}
+
+void Runner::finish() const {
+  if (!is_on_device()) return;
+  const Status status = synchronize(execution_.device, execution_.stream);
+  if (!status) throw Failure(kFailed, status.message);
 }
 
 std::vector<std::string> backend_names() {

@@ -17,7 +17,8 @@ enum class TensorLayout { kHeads, kRows };
 
 class Workload {
  public:
-  // Inputs are drawn from a normal distribution, the same numbers for the same seed everywhere.
+  // Inputs are drawn from a normal distribution, the same numbers for the same seed everywhere; in
+  // large ones they come again.
   Workload(const Case& shape, bool backward, std::uint64_t seed,
            TensorLayout layout = TensorLayout::kRows);
 
@@ -41,7 +42,8 @@ struct Timing {
 [[nodiscard]] std::string spread_text(const Timing& timing);
 
 [[nodiscard]] double time_once(tw_operation operation, const Call& call, Runner& runner);
-// Seconds of each run, as many as fit into the budget and one at least.
+// Seconds of each run, as many as fit into the budget and one at least. On a device each is the
+// mean of a batch of runs, by the host's clock around the batch and the wait for its end.
 [[nodiscard]] std::vector<double> times_within(tw_operation operation, const Call& call,
                                                Runner& runner, double budget);
 

@@ -6,6 +6,7 @@ add_library(
   tests/conformance/report.cpp)
 target_link_libraries(tilewise_bounds PUBLIC tilewise tilewise_oracle)
 tilewise_compile_options(tilewise_bounds)
+tilewise_judge(tilewise_bounds)
 
 # The harness: random calls through the C face, held against the oracle. The tests and the command
 # line's `check` are two faces of it. It needs the targets tilewise and tilewise_oracle.
@@ -18,3 +19,4 @@ list(REMOVE_ITEM conformance_sources ${bound_sources})
 add_library(tilewise_conformance STATIC EXCLUDE_FROM_ALL ${conformance_sources})
 target_link_libraries(tilewise_conformance PUBLIC tilewise_bounds Threads::Threads)
 tilewise_compile_options(tilewise_conformance)
+tilewise_judge(tilewise_conformance)

@@ -1,7 +1,9 @@
 # What the CUDA backend carries in the library: the text of its kernels, from which NVRTC compiles,
 # and the pack of cubins where there is one. No toolkit is needed.
-set(TILEWISE_PACK ${PROJECT_SOURCE_DIR}/build/pack/tilewise.pack CACHE FILEPATH
-    "Cubins made ahead of time by ./dev pack; the library holds them where the file exists")
+set(TILEWISE_PACK AUTO CACHE STRING "Cubins in the library. ON: made by this build, where NVRTC is \
+found. AUTO: those that ./dev pack has made, if it has. OFF: none. Or the path of a pack")
+set(TILEWISE_PACK_ARCHITECTURES "" CACHE STRING
+    "What ON makes them for, as sm_80,sm_90; empty: all that are known")
 
 set(cuda_folder ${PROJECT_SOURCE_DIR}/src/backends/cuda)
 file(GLOB core_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
@@ -20,24 +22,71 @@ add_custom_command(
   COMMENT "Embedding the text of the GPU's kernels"
   VERBATIM)
 
-if(EXISTS ${TILEWISE_PACK})
-  # So that a build looks again when the file is gone.
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${TILEWISE_PACK})
-  set_source_files_properties(
-    ${cuda_folder}/compiler/pack_data.cpp
-    PROPERTIES COMPILE_DEFINITIONS "TILEWISE_PACK_FILE=\"${TILEWISE_PACK}\""
-               OBJECT_DEPENDS ${TILEWISE_PACK})
-endif()
-
-# Makes the pack: ./dev pack.
+# Makes the pack, with all of the library but the pack.
 function(tilewise_pack_program)
-  add_executable(tilewise_pack EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tools/pack.cpp)
+  add_executable(tilewise_pack EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tools/pack.cpp
+                                                $<TARGET_OBJECTS:tilewise_objects>)
   tilewise_compile_options(tilewise_pack)
-  target_link_libraries(tilewise_pack PRIVATE tilewise_objects)
+  target_include_directories(tilewise_pack PRIVATE ${PROJECT_SOURCE_DIR}/src
+                                                   ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(tilewise_pack PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
   # g++ 13 takes a vector's own memory for somebody else's.
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
     target_compile_options(tilewise_pack PRIVATE -Wno-free-nonheap-object)
   endif()
   set_target_properties(tilewise_pack PROPERTIES RUNTIME_OUTPUT_DIRECTORY
                                                  ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# Where the pack lies that the library takes; empty: it takes none.
+function(tilewise_choose_pack variable)
+  set(pack ${TILEWISE_PACK})
+  set(of_dev ${PROJECT_SOURCE_DIR}/build/pack/tilewise.pack)
+  if(pack MATCHES "^(ON|TRUE|YES|1)$")
+    set(pack ${PROJECT_BINARY_DIR}/pack/tilewise.pack)
+    set(only)
+    if(TILEWISE_PACK_ARCHITECTURES)
+      set(only --arch ${TILEWISE_PACK_ARCHITECTURES})
+    endif()
+    # What ./dev pack has compiled is not compiled again.
+    add_custom_command(
+      OUTPUT ${pack}
+      COMMAND tilewise_pack ${pack} --if-found --keep ${PROJECT_SOURCE_DIR}/build/pack/kept ${only}
+      DEPENDS tilewise_pack
+      COMMENT "Compiling the GPU's kernels ahead of time"
+      VERBATIM)
+  elseif(pack STREQUAL AUTO OR pack STREQUAL of_dev)
+    set(pack ${of_dev})
+    # So that a build looks again when the file is gone.
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pack})
+    if(NOT EXISTS ${pack})
+      set(pack)
+    endif()
+  elseif(pack AND NOT EXISTS ${pack})
+    message(FATAL_ERROR "TILEWISE_PACK is ${pack}: give ON, AUTO, OFF or the path of a pack.")
+  endif()
+  if(NOT pack)
+    message(STATUS "The pack of GPU kernels is left out; to have it: -DTILEWISE_PACK=ON")
+  endif()
+  set(${variable} ${pack} PARENT_SCOPE)
+endfunction()
+
+# The pack's bytes are an object of their own, which whoever links tilewise_objects gets with them.
+function(tilewise_add_pack)
+  set(source ${cuda_folder}/compiler/pack_data.cpp)
+  add_library(tilewise_pack_data OBJECT ${source})
+  tilewise_compile_options(tilewise_pack_data)
+  target_include_directories(tilewise_pack_data PRIVATE ${PROJECT_SOURCE_DIR}/src
+                                                        ${PROJECT_SOURCE_DIR}/include)
+  target_sources(tilewise_objects INTERFACE $<TARGET_OBJECTS:tilewise_pack_data>)
+  if(CMAKE_CROSSCOMPILING AND TILEWISE_PACK MATCHES "^(ON|TRUE|YES|1)$")
+    message(FATAL_ERROR "TILEWISE_PACK=ON runs a program of this build, which this machine cannot: \
+make the pack on another one and give its path.")
+  endif()
+  tilewise_choose_pack(pack)
+  if(pack)
+    target_sources(tilewise_pack_data PRIVATE ${pack})
+    set_source_files_properties(${source} PROPERTIES
+      COMPILE_DEFINITIONS "TILEWISE_PACK_FILE=\"${pack}\"" OBJECT_DEPENDS ${pack})
+  endif()
 endfunction()

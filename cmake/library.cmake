@@ -54,7 +54,7 @@ endif()
 # A folder is its own list of sources: one more list here could only disagree with it. Of isa/ there
 # are those of this processor. CONFIGURE_DEPENDS makes the build look again each time.
 file(GLOB_RECURSE tilewise_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.cpp)
-list(FILTER tilewise_sources EXCLUDE REGEX "/backends/cpu/isa/")
+list(FILTER tilewise_sources EXCLUDE REGEX "/backends/cpu/isa/|/pack_data\\.cpp$")
 list(TRANSFORM tilewise_instruction_sets PREPEND ${isa_folder}/ OUTPUT_VARIABLE isa_sources)
 list(TRANSFORM isa_sources APPEND .cpp)
 # These take longest and are begun first, so that no core waits for the last of them.
@@ -75,6 +75,9 @@ target_compile_features(tilewise_objects PUBLIC cxx_std_20)
 target_link_libraries(tilewise_objects PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
 tilewise_compile_options(tilewise_objects)
 
+tilewise_pack_program()
+tilewise_add_pack()
+
 # A wrong kernel on purpose, for tools/mutants.py (src/core/wound.h): it never leaves its folder.
 if(TILEWISE_WOUNDS)
   target_compile_definitions(tilewise_objects PUBLIC TILEWISE_WOUNDS)
@@ -82,8 +85,9 @@ if(TILEWISE_WOUNDS)
 wrong results: it is not installed. Build without that option.\")" ALL_COMPONENTS)
 endif()
 
-add_library(tilewise SHARED $<TARGET_OBJECTS:tilewise_objects>)
-add_library(tilewise_static STATIC $<TARGET_OBJECTS:tilewise_objects>)
+set(all_objects $<TARGET_OBJECTS:tilewise_objects> $<TARGET_OBJECTS:tilewise_pack_data>)
+add_library(tilewise SHARED ${all_objects})
+add_library(tilewise_static STATIC ${all_objects})
 # A wheel opens its library by path and cannot hold links, so there the name is plain.
 if(NOT SKBUILD)
   set_target_properties(tilewise PROPERTIES VERSION ${PROJECT_VERSION}

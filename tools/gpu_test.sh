@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `./dev gpu test` runs, on a machine with a GPU: the tests of the CUDA backend, the harness
-# with every call on the GPU, and the sanitizers of its kernels. Ends with the receipt.
+# What `./dev gpu test` runs, on a machine with a GPU: the tests of the CUDA backend, the command
+# line and Python on the GPU, the harness with every call there, and the sanitizers of its kernels.
+# Ends with the receipt.
 set -eu
 cd "$(dirname "$0")/.."
 logs=$PWD/build/gpu
@@ -9,7 +10,8 @@ rm -f "$logs"/*.log
 tests=build/release/tests
 
 cmake --preset release >"$logs/build.txt"
-cmake --build --preset release --target test_backends_cuda test_conformance >>"$logs/build.txt" || {
+cmake --build --preset release --target test_backends_cuda test_conformance test_cuda_device \
+  tilewise_cli >>"$logs/build.txt" || {
   tail -n 40 "$logs/build.txt"
   exit 1
 }
@@ -23,10 +25,20 @@ run() {
 }
 
 run unit 120 "$tests/test_backends_cuda"
+run faces 300 sh tools/gpu_faces.sh build/release
+# Processes of their own compile each kernel once.
+export TILEWISE_CACHE="$logs/cache"
+run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.*
+run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
+grep '^empty launch' "$logs/cost.log" || true
 export TILEWISE_TEST_DEVICE=cuda
 # Those far apart lie in memory that the device is not shown.
 run harness 300 "$tests/test_conformance" --gtest_filter=-Far.*
 if command -v compute-sanitizer >/dev/null; then
+  # What is planted in tables makes no kernel leave its buffers; children are not followed.
+  run planted 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_cuda_device" \
+    --gtest_filter='Tables.*-Tables.OfTheHostMayBeLarge'
+  grep 'ERROR SUMMARY' "$logs/planted.log" || true
   # One family: the slowest tool takes a hundred times as long as the calls themselves.
   export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss
   for tool in memcheck synccheck initcheck; do

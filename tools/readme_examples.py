@@ -189,6 +189,8 @@ def run_all(chosen: list[Example], tools: Tools) -> int:
 
 def environment(prefix: Path) -> dict[str, str]:
     result = dict(os.environ)
+    # The pages show what the processor says.
+    result["CUDA_VISIBLE_DEVICES"] = ""
     result["PATH"] = os.pathsep.join([str(prefix / "bin"), result.get("PATH", "")])
     folders = [str(folder) for folder in library_folders(prefix)]
     name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"

@@ -58,9 +58,24 @@ python_tests() {
   if [ "$extent" = full ]; then sets=all; fi
   rm -rf build/wheel
   CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip wheel -q --disable-pip-version-check \
-    --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets .
+    --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
+    -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" .
   install_wheel build/venv
-  build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
+  TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
+}
+
+# Every kernel must compile, soon and without spills. Two architectures show that; `./dev pack` and
+# `./dev test full` have all. What has not changed since the last time is not compiled again.
+packed=sm_80,sm_90
+if [ "$extent" = full ]; then packed=sm_80,sm_90,sm_100,sm_120; fi
+pack_tests() {
+  built release tilewise_pack
+  build/release/bin/tilewise_pack "$results/tilewise.pack" --check --jobs "$jobs" \
+    --keep build/pack/kept --arch "$packed"
+  # Where there is no NVRTC, a build goes on and says what it leaves out.
+  TILEWISE_NVRTC=/nowhere build/release/bin/tilewise_pack "$results/none.pack" --if-found \
+    --keep build/pack/kept | grep -q WITHOUT
+  [ ! -s "$results/none.pack" ]
 }
 
 # install_wheel VENV: the wheel that python_tests built.
@@ -87,6 +102,14 @@ torch_tests() {
 page_examples() {
   python3 tools/readme_examples.py --build build/release \
     --python "$PWD/build/venv/bin/python"
+  python_on_a_played_gpu
+}
+
+# NumPy's arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
+python_on_a_played_gpu() {
+  played=$PWD/build/release/emulated_cuda
+  LD_LIBRARY_PATH="$played" TILEWISE_NVRTC="$played/libcuda.so.1" TILEWISE_CACHE="" \
+    TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider python/tests/test_device.py
 }
 
 # Every case of the list; stopped half-way, it goes on from there the next time, unless what it
@@ -113,6 +136,7 @@ case $part in
   release | clang | asan | dev) preset_tests ;;
   tsan) thread_tests ;;
   neon) neon_tests ;;
+  pack) pack_tests ;;
   python) python_tests ;;
   torch) torch_tests ;;
   examples) page_examples ;;

@@ -248,6 +248,15 @@ inline tw_merge_request lowered(const MergeRequest& from) {
   return to;
 }
 
+inline tw_kernel_choice lowered(const KernelChoice& from) {
+  tw_kernel_choice to{};
+  to.size = sizeof to;
+  if (!from.names.empty()) to.names = from.names.c_str();
+  if (!from.architectures.empty()) to.architectures = from.architectures.c_str();
+  to.driver_version = from.driver_version;
+  return to;
+}
+
 }  // namespace detail
 }  // namespace face
 }  // namespace tilewise

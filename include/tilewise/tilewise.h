@@ -8,7 +8,9 @@
  * Rules that hold for every function here:
  *  - A call allocates nothing, waits for nothing it did not start, prints nothing and never aborts.
  *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Threads start on
- *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times.)
+ *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times;
+ *    tw_take_faults waits for a stream. At the end stand functions that allocate and wait, as their
+ *    names say.)
  *  - A call that is refused changes nothing. It returns a status and writes one sentence into
  *    `message` (at most `message_bytes` bytes with the final 0; null and 0 are fine).
  *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct), and the
@@ -29,7 +31,7 @@
 #endif
 
 #define TW_VERSION_MAJOR 0
-#define TW_VERSION_MINOR 2
+#define TW_VERSION_MINOR 3
 #define TW_VERSION_PATCH 0
 
 #ifdef __cplusplus
@@ -222,7 +224,8 @@ typedef enum tw_fault {
 /* Where and with what a call runs; null is the processor, its threads and no workspace. Tensors,
  * the workspace and dropout.state lie in the memory of `device`. Tables (offsets, lengths, starts,
  * positions, indices, page tables) of one call lie all on the host or all on the device; there
- * max_length must bound packed sequences. Only the caller clears an error word. */
+ * max_length must bound packed sequences. Tables of the host are read before the call returns; a
+ * graph that captures the call keeps what they said. Only the caller clears an error word. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;
@@ -231,7 +234,7 @@ typedef struct tw_execution {
   size_t workspace_bytes;
   int32_t threads; /* at most this many; 0: TILEWISE_NUM_THREADS, or all this process may use */
   const tw_parallel* parallel;
-  uint32_t* error;       /* on the device: gets the bits of tw_fault; null: nobody reads them yet */
+  uint32_t* error;       /* on the device: gets the bits of tw_fault; null: see tw_take_faults */
   const char* backend;   /* by its name the only one that may run this; null: the best one */
   int32_t device_tables; /* 1: tables lie on the device, too; 0: on the host */
   int32_t reserved;      /* zero */
@@ -340,6 +343,96 @@ TW_API const char* tw_backend_name(int32_t i);
 /* "bfloat16"; null for a number that is no dtype. And the bytes of one element; 0 likewise. */
 TW_API const char* tw_dtype_name(int32_t dtype);
 TW_API size_t tw_dtype_bytes(int32_t dtype);
+
+/* The workspace that tw_rotary and tw_append take: none on the processor, and some on a device for
+ * tables that lie on the host. As tw_workspace. */
+TW_API tw_status tw_workspace_rotary(const tw_rotary_request* request,
+                                     const tw_execution* execution, size_t* bytes, char* message,
+                                     size_t message_bytes);
+TW_API tw_status tw_workspace_append(const tw_append_request* request,
+                                     const tw_execution* execution, size_t* bytes, char* message,
+                                     size_t message_bytes);
+
+/* Takes the bits of tw_fault that calls on execution's device have left in the library's own error
+ * word, which is that of all calls without an `error` of their own: *faults gets them, and the word
+ * is 0 again. Waits until all work on execution's stream is done, so that it speaks of every call
+ * that was enqueued there, and of some on other streams. A stream that is captured is refused. On
+ * the processor there is never a bit, since tables are checked there before a call. */
+TW_API tw_status tw_take_faults(const tw_execution* execution, uint32_t* faults, char* message,
+                                size_t message_bytes);
+
+/* The kind of device that backend i runs on (tw_device_kind), or -1 past the end. */
+TW_API int32_t tw_backend_device(int32_t i);
+
+/* Devices, and memory there for callers who have no other library for it. Whoever has one (PyTorch,
+ * JAX, CuPy, cudaMalloc) gives its pointers and streams to the functions above and needs none of
+ * these. `device` null is the processor, whose memory is the host's; of it there is one.
+ *
+ * tw_device_count: how many devices of a kind (tw_device_kind) this process sees. Where none of
+ * them can be used the answer is TW_UNSUPPORTED, the sentence says why, and *count is 0. */
+TW_API tw_status tw_device_count(int32_t kind, int32_t* count, char* message, size_t message_bytes);
+
+/* What is known of a device; 0 where nothing is. */
+typedef struct tw_device_facts {
+  size_t size;
+  char name[128];       /* "NVIDIA H200" */
+  int32_t architecture; /* CUDA: 90 is compute capability 9.0 */
+  int32_t processors;   /* CUDA: multiprocessors */
+  int32_t clock_khz;    /* their highest clock */
+  int32_t driver;       /* CUDA: 12080 is a driver of CUDA 12.8 */
+  uint64_t memory_bytes;
+} tw_device_facts;
+
+/* Fills in all of *facts but its size, which the caller sets. A device that this library cannot use
+ * is refused with the reason. */
+TW_API tw_status tw_device_describe(const tw_device* device, tw_device_facts* facts, char* message,
+                                    size_t message_bytes);
+
+/* Memory for tensors and workspaces: aligned for any backend, its contents undefined. tw_free takes
+ * null, and may not be called before the device is done with the memory. */
+TW_API tw_status tw_allocate(const tw_device* device, size_t bytes, void** memory, char* message,
+                             size_t message_bytes);
+TW_API tw_status tw_free(const tw_device* device, void* memory, char* message,
+                         size_t message_bytes);
+
+/* Copies to, from or within the device's memory, after what `stream` has to do before; either side
+ * may be the host's. The host's memory stays as it is until tw_synchronize has returned. */
+TW_API tw_status tw_copy(const tw_device* device, void* to, const void* from, size_t bytes,
+                         void* stream, char* message, size_t message_bytes);
+
+/* Returns when all that was put on the stream is done. What failed there is told here. */
+TW_API tw_status tw_synchronize(const tw_device* device, void* stream, char* message,
+                                size_t message_bytes);
+
+/* The GPU's kernels. Each is compiled once for an architecture: ahead of time into the pack that
+ * the library carries, or by NVRTC, the GPU's run-time compiler, into the user's disk cache, where
+ * the next process finds it. Nothing here needs a GPU or a driver.
+ *
+ * Which kernels: what is null or 0, and a null choice, stands for all that this machine may use. */
+typedef struct tw_kernel_choice {
+  size_t size;
+  const char* names;         /* of kernels, with commas between; null: all of the library */
+  const char* architectures; /* "sm_80,sm_90"; null: those of this machine's GPUs, or where there
+                              * are none, all that a pack is made for */
+  int32_t driver_version;    /* of the machine that will load them: 12040 is CUDA 12.4; 0: this
+                              * machine's, or where there is none, any */
+} tw_kernel_choice;
+
+/* Says of each kernel where a call would find it (in the pack, in the cache, or not yet), and what
+ * it takes: registers, spilled bytes, shared memory, seconds of compiling, bytes. Says which NVRTC,
+ * pack and cache there are. Writes as tw_explain does, and compiles nothing. */
+TW_API tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, char* text,
+                            size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
+
+/* Compiles into the disk cache what is neither there nor in the pack. Unless it is null, `progress`
+ * is called before the first kernel and after each one, by one thread at a time. */
+typedef void (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
+TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress, void* host,
+                                  char* message, size_t message_bytes);
+
+/* Removes from the disk cache what the library has put there, and nothing else. *removed, unless it
+ * is null, becomes the number of files. */
+TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
 
 #ifdef __cplusplus
 }

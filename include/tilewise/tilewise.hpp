@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "tilewise/lowering.hpp"
 
@@ -108,6 +109,26 @@ inline Status merge(const MergeRequest& request, const Execution& execution = {}
   return detail::call(tw_merge, &form, &where);
 }
 
+// Of a device, for tables that lie on the host.
+inline Status workspace(const RotaryRequest& request, std::size_t& bytes,
+                        const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_workspace_rotary, detail::LoweredRotary(request).get(), &where, &bytes);
+}
+
+inline Status workspace(const AppendRequest& request, std::size_t& bytes,
+                        const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_workspace_append, detail::LoweredAppend(request).get(), &where, &bytes);
+}
+
+// The bits of tw_fault that calls without an error word have left on a device. Waits for the
+// stream.
+inline Status take_faults(std::uint32_t& faults, const Execution& execution = {}) {
+  const tw_execution where = detail::lowered(execution);
+  return detail::call(tw_take_faults, &where, &faults);
+}
+
 inline Status prepare(const RotaryRequest& request, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
   return detail::call(tw_prepare_rotary, detail::LoweredRotary(request).get(), &where);
@@ -122,6 +143,89 @@ inline Status prepare(const MergeRequest& request, const Execution& execution = 
   const tw_execution where = detail::lowered(execution);
   const tw_merge_request form = detail::lowered(request);
   return detail::call(tw_prepare_merge, &form, &where);
+}
+
+// Memory of a device, given back when this goes: for callers who have no other library for it. Work
+// that uses it must be done by then: see synchronize.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(DeviceMemory&& other) noexcept { swap(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+  ~DeviceMemory() { tw_free(&device_, data_, nullptr, 0); }
+
+  // Other memory than before; of none, when it is refused.
+  Status allocate(tw_device device, std::size_t bytes) {
+    DeviceMemory fresh;
+    fresh.device_ = device;
+    Status status = detail::call(tw_allocate, &device, bytes, &fresh.data_);
+    if (status) fresh.bytes_ = bytes;
+    swap(fresh);
+    return status;
+  }
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  tw_device device() const { return device_; }
+
+ private:
+  void swap(DeviceMemory& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(device_, other.device_);
+  }
+
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  tw_device device_ = {TW_CPU, 0};
+};
+
+// How many devices of a kind there are; where none can be used, why.
+inline Status device_count(tw_device_kind kind, std::int32_t& count) {
+  return detail::call(tw_device_count, kind, &count);
+}
+
+inline Status describe(tw_device device, tw_device_facts& facts) {
+  facts.size = sizeof facts;
+  return detail::call(tw_device_describe, &device, &facts);
+}
+
+inline Status copy(tw_device device, void* to, const void* from, std::size_t bytes,
+                   void* stream = nullptr) {
+  return detail::call(tw_copy, &device, to, from, bytes, stream);
+}
+
+inline Status synchronize(tw_device device, void* stream = nullptr) {
+  return detail::call(tw_synchronize, &device, stream);
+}
+
+inline Status kernels(std::string& text, const KernelChoice& choice = {},
+                      tw_format format = TW_TEXT) {
+  const tw_kernel_choice which = detail::lowered(choice);
+  // Another process may compile a kernel between two calls, and the text become longer.
+  std::size_t needed = 16384;
+  Status status;
+  do {
+    text.resize(needed + 256);
+    status = detail::call(tw_kernels, &which, format, &text[0], text.size(), &needed);
+  } while (status.ok() && needed > text.size());
+  text.resize(status.ok() ? needed - 1 : 0);
+  return status;
+}
+
+inline Status build_kernels(const KernelChoice& choice = {}, tw_progress progress = nullptr,
+                            void* host = nullptr) {
+  const tw_kernel_choice which = detail::lowered(choice);
+  return detail::call(tw_build_kernels, &which, progress, host);
+}
+
+inline Status clear_kernels(std::int64_t* removed = nullptr) {
+  return detail::call(tw_clear_kernels, removed);
 }
 
 }  // namespace face

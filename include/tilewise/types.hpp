@@ -50,12 +50,12 @@ Tensor dense(T* data, std::initializer_list<std::int64_t> shape) {
                     std::is_same_v<Element, bool> || std::is_same_v<Element, std::int32_t> ||
                     std::is_same_v<Element, std::int64_t>,
                 "name the dtype of other element types: dense(data, TW_BFLOAT16, shape)");
-  constexpr tw_dtype dtype = std::is_same_v<Element, float>          ? TW_FLOAT32
-                             : std::is_same_v<Element, double>       ? TW_FLOAT64
-                             : std::is_same_v<Element, bool>         ? TW_BOOL
-                             : std::is_same_v<Element, std::int32_t> ? TW_INT32
-                                                                     : TW_INT64;
-  return dense(const_cast<Element*>(data), dtype, shape);
+  constexpr tw_dtype kDtype = std::is_same_v<Element, float>          ? TW_FLOAT32
+                              : std::is_same_v<Element, double>       ? TW_FLOAT64
+                              : std::is_same_v<Element, bool>         ? TW_BOOL
+                              : std::is_same_v<Element, std::int32_t> ? TW_INT32
+                                                                      : TW_INT64;
+  return dense(const_cast<Element*>(data), kDtype, shape);
 }
 
 struct Mask {
@@ -166,6 +166,12 @@ struct MergeRequest {
   const Tensor* lses = nullptr;
   std::int64_t parts = 0;
   Tensor sinks{}, output{}, lse{};
+};
+
+// Which of the GPU's kernels: what is empty or 0 stands for all that this machine may use.
+struct KernelChoice {
+  std::string names, architectures;  // with commas between
+  std::int32_t driver_version = 0;
 };
 
 }  // namespace face

@@ -35,12 +35,14 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "tw_gradients": _abi.Gradients,
     "tw_request": _abi.Request,
     "tw_device": _abi.Device,
+    "tw_device_facts": _abi.DeviceFacts,
     "tw_parallel": _abi.Parallel,
     "tw_execution": _abi.Execution,
     "tw_rotation": _abi.Rotation,
     "tw_rotary_request": _abi.RotaryRequest,
     "tw_append_request": _abi.AppendRequest,
     "tw_merge_request": _abi.MergeRequest,
+    "tw_kernel_choice": _abi.KernelChoice,
 }
 SCALARS: dict[str, Any] = {
     "int32_t": ctypes.c_int32,
@@ -48,13 +50,19 @@ SCALARS: dict[str, Any] = {
     "uint64_t": ctypes.c_uint64,
     "size_t": ctypes.c_size_t,
     "double": ctypes.c_double,
+    "char": ctypes.c_char,
     "void*": ctypes.c_void_p,
+    "void**": ctypes.POINTER(ctypes.c_void_p),
+    "int32_t*": ctypes.POINTER(ctypes.c_int32),
     "char*": ctypes.POINTER(ctypes.c_char),
+    "int64_t*": ctypes.POINTER(ctypes.c_int64),
     "uint32_t*": ctypes.POINTER(ctypes.c_uint32),
     "uint64_t*": ctypes.POINTER(ctypes.c_uint64),
     "size_t*": ctypes.POINTER(ctypes.c_size_t),
     "tw_task": _abi.Task,
+    "tw_progress": _abi.Progress,
 }
+CALLBACKS = {"tw_task": _abi.Task, "tw_progress": _abi.Progress}
 
 
 def code_of(header: str) -> str:
@@ -153,14 +161,16 @@ def differences(header: str) -> list[str]:
         fields = [(field[0], field[1]) for field in STRUCTS[name]._fields_]
         if [spelled(*field) for field in fields] != [spelled(*field) for field in structs[name]]:
             found.append(f"struct {name}: the header has {structs[name]}, _abi has {fields}")
-    task = re.search(r"typedef void \(\*tw_task\)\((.*?)\);", code)
-    if not task or spelled("", callback_type(task[1])) != spelled("", _abi.Task):
-        found.append(f"type tw_task: the header has {task and task[1]}, _abi has another")
+    for name, ours in CALLBACKS.items():
+        match = re.search(rf"typedef void \(\*{name}\)\((.*?)\);", code)
+        if not match or spelled("", callback_type(match[1])) != spelled("", ours):
+            found.append(f"type {name}: the header has {match and match[1]}, _abi has another")
     functions = parse_functions(code)
     for name in sorted(functions.keys() | _abi.FUNCTIONS.keys()):
         if functions.get(name) != _abi.FUNCTIONS.get(name):
-            ours = _abi.FUNCTIONS.get(name)
-            found.append(f"function {name}: the header has {functions.get(name)}, _abi has {ours}")
+            declared = _abi.FUNCTIONS.get(name)
+            there = functions.get(name)
+            found.append(f"function {name}: the header has {there}, _abi has {declared}")
     return found
 
 
@@ -188,6 +198,7 @@ def test_version_matches_the_header() -> None:
         ("int32_t workers;", "int32_t workers; int32_t spare;", "struct tw_parallel"),
         ("int32_t worker);", "int64_t worker);", "type tw_task"),
         ("tw_format format, ", "", "function tw_explain"),
+        ("int64_t total,", "int32_t total,", "type tw_progress"),
         ("TW_API const char* tw_version(void);", "", "function tw_version"),
         ("} tw_device;", "} tw_place;", "struct tw_device"),
     ],

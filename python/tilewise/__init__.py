@@ -1,10 +1,13 @@
 """Exact attention, tile by tile, for the arrays of NumPy, torch, JAX and CuPy.
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
-append and rotary serve caches, explain and workspace_bytes say what a call would do. Results are
+append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
+there is of the GPU's. Results are
 arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
 sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
 what else there is for torch. Importing this imports none of the frameworks but NumPy.
+With device="cuda" a call on NumPy's arrays runs on a GPU: they are copied there, and the results
+back.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
@@ -16,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tilewise import _others
+from tilewise._device import devices
 from tilewise._library import backends, version
 from tilewise.attention import (
     Gradients,
@@ -24,9 +28,10 @@ from tilewise.attention import (
     attention_probabilities,
 )
 from tilewise.cache import append, rotary
+from tilewise.faults import Fault, take_faults
 from tilewise.merging import merge
 from tilewise.options import Options
-from tilewise.planning import explain, workspace_bytes
+from tilewise.planning import explain, kernels, workspace_bytes
 
 if TYPE_CHECKING:
     from tilewise.torch import sdpa as sdpa
@@ -35,6 +40,7 @@ __version__ = version()
 _others.offer_all()
 
 __all__ = [
+    "Fault",
     "Gradients",
     "Options",
     "__version__",
@@ -43,9 +49,12 @@ __all__ = [
     "attention_backward",
     "attention_probabilities",
     "backends",
+    "devices",
     "explain",
+    "kernels",
     "merge",
     "rotary",
+    "take_faults",
     "workspace_bytes",
 ]
 

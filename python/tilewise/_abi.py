@@ -22,7 +22,7 @@ from ctypes import (
 from typing import Any
 
 # The major and minor version: before 1.0 either may change the ABI.
-ABI = (0, 2)
+ABI = (0, 3)
 
 
 class Status(enum.IntEnum):
@@ -201,6 +201,18 @@ class Device(ctypes.Structure):
     _fields_ = [("kind", c_int32), ("index", c_int32)]
 
 
+class DeviceFacts(SizedStructure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("name", ctypes.c_char * 128),
+        ("architecture", c_int32),
+        ("processors", c_int32),
+        ("clock_khz", c_int32),
+        ("driver", c_int32),
+        ("memory_bytes", c_uint64),
+    ]
+
+
 Task = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int32)
 ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, c_int64, Task, c_void_p)
 
@@ -282,10 +294,22 @@ class MergeRequest(SizedStructure):
     ]
 
 
+class KernelChoice(SizedStructure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("names", POINTER(ctypes.c_char)),
+        ("architectures", POINTER(ctypes.c_char)),
+        ("driver_version", c_int32),
+    ]
+
+
+Progress = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int64, POINTER(ctypes.c_char))
+
 _request, _execution, _bytes = POINTER(Request), POINTER(Execution), POINTER(c_size_t)
 # C enums pass as int; the library writes into message and text, so both are buffers, not strings.
 _text = ctypes.POINTER(ctypes.c_char)
 _message = (_text, c_size_t)
+_device = POINTER(Device)
 
 FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_forward": (c_int, (_request, _execution, *_message)),
@@ -307,6 +331,22 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tw_backend_name": (c_char_p, (c_int32,)),
     "tw_dtype_name": (c_char_p, (c_int32,)),
     "tw_dtype_bytes": (c_size_t, (c_int32,)),
+    "tw_workspace_rotary": (c_int, (POINTER(RotaryRequest), _execution, _bytes, *_message)),
+    "tw_workspace_append": (c_int, (POINTER(AppendRequest), _execution, _bytes, *_message)),
+    "tw_take_faults": (c_int, (_execution, POINTER(c_uint32), *_message)),
+    "tw_backend_device": (c_int32, (c_int32,)),
+    "tw_device_count": (c_int, (c_int32, POINTER(c_int32), *_message)),
+    "tw_device_describe": (c_int, (_device, POINTER(DeviceFacts), *_message)),
+    "tw_allocate": (c_int, (_device, c_size_t, POINTER(c_void_p), *_message)),
+    "tw_free": (c_int, (_device, c_void_p, *_message)),
+    "tw_copy": (c_int, (_device, c_void_p, c_void_p, c_size_t, c_void_p, *_message)),
+    "tw_synchronize": (c_int, (_device, c_void_p, *_message)),
+    "tw_kernels": (
+        c_int,
+        (POINTER(KernelChoice), c_int, _text, c_size_t, _bytes, *_message),
+    ),
+    "tw_build_kernels": (c_int, (POINTER(KernelChoice), Progress, c_void_p, *_message)),
+    "tw_clear_kernels": (c_int, (POINTER(c_int64), *_message)),
 }
 
 

@@ -56,7 +56,8 @@ def attend(
     arrays = asked.arrays
     if asked.dropout and "seed" not in asked.arrays and "dropout_state" not in asked.arrays:
         asked.arrays["seed"] = new_seed()
-    if workspace is None and _quick.extension is not None:
+    is_here = workspace is None and asked.device == "cpu"
+    if is_here and _quick.extension is not None:
         pairs = _quick.pairs(arrays) if arrays else None
         found = _quick.extension.forward(asked.form, flags, *operands, out, lse, pairs)
         if found is not NotImplemented:
@@ -97,7 +98,7 @@ def differentiate(
     """New arrays for the gradients that are wanted, a bit for each."""
     flags |= framework.threads() << THREADS_SHIFT
     found: Any = NotImplemented
-    if _quick.extension is not None:
+    if asked.device == "cpu" and _quick.extension is not None:
         found = _quick_gradients(operands, asked, read, wanted, flags)
     if found is NotImplemented:
         return differentiate_into(framework, operands, asked, read, wanted, Places(), flags)

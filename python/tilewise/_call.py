@@ -11,8 +11,7 @@ import os
 from ctypes import byref, pointer
 from typing import Any, NamedTuple
 
-from tilewise import _abi, _dtypes, _library
-from tilewise import _arguments as check
+from tilewise import _abi, _device, _dtypes, _library
 from tilewise._borrower import Blank, Borrower, Operand
 from tilewise._forms import Asked
 from tilewise._frameworks import CUDA, Fill, Framework, require
@@ -50,6 +49,9 @@ class Call:
         self.operands = operands
         self.parts = Parts(asked.form)
         self.threads = self.parts.threads or threads
+        self.device = asked.device
+        if self.device != "cpu" and framework.family != 0:
+            refuse_device(framework, self.device)
         self.request = _abi.Request()
         self.request.options = pointer(self.parts.options)
         self.is_packed = "query_offsets" in self.arrays
@@ -221,15 +223,27 @@ class Call:
 
     def workspace_bytes(self, operation: int) -> int:
         needed = ctypes.c_size_t()
-        plan = execution(self.borrow, self.threads)
+        plan = self.plan()
         _library.call(
             "tw_workspace", int(operation), byref(self.request), byref(plan), byref(needed)
         )
         return needed.value
 
+    def plan(self) -> _abi.Execution:
+        """Where and with what it runs."""
+        return execution(self.borrow, self.threads, self.device, self.request)
+
     def run(self, name: str, operation: int, workspace: Any) -> None:
         """Runs the operation in the caller's workspace, or in one of the size that it takes."""
-        plan = execution(self.borrow, self.threads)
+        if _device.is_gpu(self.device):
+            if workspace is not None:
+                raise ValueError(
+                    "workspace lies on the host and the call runs on a GPU, which gets one of its "
+                    "own; leave it out."
+                )
+            _device.attend_there(name, operation, self.request, self.threads, self.device)
+            return
+        plan = self.plan()
         if workspace is None:
             workspace = self._new_workspace(self.workspace_bytes(operation))
             address = _aligned(self._address("workspace", workspace))
@@ -273,15 +287,32 @@ def new_seed() -> int:
     return int.from_bytes(os.urandom(8), "little")
 
 
-def execution(borrow: Borrower, threads: int) -> _abi.Execution:
-    """Where the arrays lie, with at most `threads` threads."""
-    plan = _abi.Execution(threads=check.integer("threads", threads, 0, 2**31 - 1))
+def execution(borrow: Borrower, threads: int, device: str, request: Any) -> _abi.Execution:
+    """Where the arrays lie, or on the device that they are copied to; with so many threads."""
+    plan = _device.execution(threads, device, request)
     kind, index = borrow.device
     if kind == CUDA:
         plan.device = _abi.Device(kind=kind, index=index)
         plan.stream = borrow.framework.stream(index)
         plan.device_tables = 1
     return plan
+
+
+def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: str) -> None:
+    """Makes a call that takes no workspace: rotary, append or merge."""
+    if _device.is_gpu(device):
+        _device.call(name, request, threads, device)
+        return
+    _library.call(name, byref(request), byref(execution(borrow, threads, device, request)))
+
+
+def refuse_device(framework: Framework, device: object) -> None:
+    """Only NumPy's arrays, which lie on the host, are copied to where a call runs."""
+    if device != "cpu":
+        raise ValueError(
+            f"device is {device!r}, but query is {framework.article}, and a call on those runs "
+            "where they lie; move them there instead."
+        )
 
 
 def require_seed(asked: Asked, verb: str) -> None:

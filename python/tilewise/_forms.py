@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tilewise import _abi
+from tilewise import _abi, _device
 from tilewise import _arguments as check
 from tilewise._slots import SLOTS, Form
 
@@ -30,6 +30,7 @@ _SCALARS = (
     "max_key_length",
     "deterministic",
     "threads",
+    "device",
 )
 _NUMBERS = ("seed", "dropout_offset")  # change with each call, so they stay outside
 KNOWN = (*_SCALARS, *_NUMBERS, *SLOTS)
@@ -45,6 +46,7 @@ class Asked(NamedTuple):
     dropout: float
     has_blocks: bool
     scalars: dict[str, Any]
+    device: str
 
 
 _forms: dict[tuple[Any, ...], tuple[bytes, float, bool]] = {}
@@ -79,7 +81,7 @@ def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
     form, dropout, has_blocks = made
     if arrays or has_blocks:
         _check_together(arrays, has_blocks)
-    return Asked(form, arrays, dropout, has_blocks, scalars)
+    return Asked(form, arrays, dropout, has_blocks, scalars, scalars.get("device", "cpu"))
 
 
 def _nearest(name: str) -> str:
@@ -109,6 +111,7 @@ def _build(scalars: dict[str, Any], output_dtype: int) -> tuple[bytes, float, bo
     form.threads = check.integer("threads", given("threads", 0), 0, 2**31 - 1)
     _fill_mask(form.mask, scalars)
     _fill_scores(form.scores, scalars)
+    _device.parsed(given("device", "cpu"))
     dropout = check.real("dropout", given("dropout", 0.0))
     base = check.sequence("dropout_base", given("dropout_base", (0, 0, 0, 0)), 4)
     form.dropout.base[:] = [check.integer("dropout_base", part) for part in base]

@@ -93,6 +93,12 @@ def version() -> str:
     return text.decode()
 
 
+def backend_device(index: int) -> int:
+    """The kind of device that backend `index` runs on."""
+    kind: int = _library.tw_backend_device(index)
+    return kind
+
+
 def backends() -> list[str]:
     """The names of the library's backends, in the order in which they are tried.
 

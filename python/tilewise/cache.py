@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from ctypes import byref, pointer
+from ctypes import pointer
 from typing import Any, TypeVar
 
-from tilewise import _abi, _dtypes, _forms, _library, _quick
+from tilewise import _abi, _dtypes, _forms, _quick
 from tilewise import _arguments as check
 from tilewise._borrower import Borrower
-from tilewise._call import execution
+from tilewise._call import make_call
 from tilewise._frameworks import Fill, Framework, framework_of
 from tilewise.options import Array, Numbers
 
@@ -31,6 +31,7 @@ def rotary(
     max_length: int | None = None,
     out: _Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> _Array:
     """Rotates the first 2 * columns elements of each head by its row's position.
 
@@ -39,7 +40,7 @@ def rotary(
     positions[b] + t, or with fixed=True positions[b]; without positions they count from 0. The
     pairs are (c, c + columns), or (2c, 2c + 1) with interleaved=True. inverse=True turns back,
     which is also the gradient. lengths, start and max_length are as in tilewise.Options; rows that
-    no sequence owns come back as 0, or as they were in `out`.
+    no sequence owns come back as 0, or as they were in `out`. threads and device are as there, too.
 
     >>> import numpy, tilewise
     >>> angle = numpy.arange(3)[:, None] * numpy.ones(2)
@@ -61,6 +62,7 @@ def rotary(
         "max_length": max_length,
         "out": out,
         "threads": threads,
+        "device": device,
     }
     function = framework.rotary or functools.partial(rotate, framework)
     return function(x, cosine, sine, **given)  # type: ignore[no-any-return]
@@ -82,9 +84,10 @@ def rotate(
     max_length: Any,
     out: Any,
     threads: int,
+    device: str = "cpu",
 ) -> Any:
     """rotary of arrays that are numbers alone."""
-    if _quick.extension is not None:
+    if _quick.extension is not None and device == "cpu":
         switches = (interleaved, inverse, fixed)
         flags = _flags(framework, threads, ("interleaved", "inverse", "fixed"), switches)
         tables = {
@@ -112,7 +115,7 @@ def rotate(
         request.positions = borrow.table("positions", positions)
     result: Any = out if out is not None else _like(framework, x, owned is not None)
     request.output = borrow.output("out", result)
-    _library.call("tw_rotary", byref(request), byref(execution(borrow, threads)))
+    make_call("tw_rotary", request, borrow, threads, device)
     return framework.finished(result, x) if out is None else result
 
 
@@ -194,6 +197,7 @@ def append(
     fixed_query: bool = False,
     out: _Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> _Array | None:
     """Writes new keys and values into caches, in place, behind what is there; rotates if asked.
 
@@ -205,7 +209,8 @@ def append(
 
     With cosine and sine (see tilewise.rotary) new key t is rotated at position lengths[b] + t. So
     is `query`, when given; with fixed_query=True all of it at lengths[b]. Returns the rotated query
-    (in `out` when given), or None without a query.
+    (in `out` when given), or None without a query. threads and device are as in tilewise.Options;
+    to a GPU the caches are copied whole, and back.
 
     >>> import numpy, tilewise
     >>> key_cache, value_cache = numpy.zeros((2, 1, 8, 1, 4), numpy.float32)
@@ -233,6 +238,7 @@ def append(
         "fixed_query": fixed_query,
         "out": out,
         "threads": threads,
+        "device": device,
     }
     function = framework.append or functools.partial(extend, framework)
     arrays = (key, value, key_cache, value_cache, lengths)
@@ -264,12 +270,13 @@ def extend(
     fixed_query: Any,
     out: Any,
     threads: int,
+    device: str = "cpu",
 ) -> Any:
     """append to arrays that are numbers alone."""
     is_rotated = cosine is not None and sine is not None
     is_plain = cosine is None and sine is None and query is None
     is_right = (is_rotated or is_plain) and not (query is None and out is not None)
-    if _quick.extension is not None and is_right:
+    if _quick.extension is not None and is_right and device == "cpu":
         names = ("interleaved", "key", "fixed_query")
         flags = _flags(framework, threads, names, (interleaved, False, fixed_query))
         tables = {
@@ -320,7 +327,7 @@ def extend(
         if part is not None:
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
-    _library.call("tw_append", byref(request), byref(execution(borrow, threads)))
+    make_call("tw_append", request, borrow, threads, device)
     return rotated
 
 

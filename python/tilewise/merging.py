@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from ctypes import byref
 from typing import Any, TypeVar
 
-from tilewise import _abi, _dtypes, _library
+from tilewise import _abi, _dtypes
 from tilewise._borrower import Borrower
-from tilewise._call import execution
+from tilewise._call import make_call
 from tilewise._frameworks import Fill, Framework, framework_of
 from tilewise._slots import Slot
 from tilewise.options import Array, Numbers
@@ -25,13 +24,15 @@ def merge(
     out: _Array | None = None,
     lse_out: _Array | None = None,
     threads: int = 0,
+    device: str = "cpu",
 ) -> tuple[_Array, _Array]:
     """Merges attention over parts of the keys into attention over all of them.
 
     outputs: one (batch, queries, heads, value dim) for each part, or packed (tokens, heads, value
     dim); lses: one (batch, heads, queries) for each, or packed (heads, tokens). sinks (heads) are
     logits of the whole, so give them here and not to the parts. Returns (output, lse) of the same
-    shapes and types, in `out` and `lse_out` where these are given.
+    shapes and types, in `out` and `lse_out` where these are given. device is "cpu", "cuda" or
+    "cuda:N"; to a GPU the arrays are copied, and the results back.
 
     >>> import numpy, tilewise
     >>> query = numpy.ones((1, 1, 1, 4), numpy.float32)
@@ -53,7 +54,7 @@ def merge(
     framework = framework_of("outputs[0]", outputs[0])
     function = framework.merge or functools.partial(join, framework)
     found: tuple[_Array, _Array] = function(
-        outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads
+        outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads, device=device
     )
     return found
 
@@ -67,6 +68,7 @@ def join(
     out: Any,
     lse_out: Any,
     threads: int,
+    device: str = "cpu",
 ) -> tuple[Any, Any]:
     """merge of arrays that are numbers alone."""
     borrow = Borrower(framework)
@@ -85,7 +87,7 @@ def join(
     if sinks is not None:
         wide = _dtypes.wide_code(framework.code(lses[0]))
         request.sinks = borrow.option("sinks", sinks, Slot("", "", "factors"), wide)
-    _library.call("tw_merge", byref(request), byref(execution(borrow, threads)))
+    make_call("tw_merge", request, borrow, threads, device)
     return (
         output if out is not None else framework.finished(output, outputs[0]),
         lse if lse_out is not None else framework.finished(lse, lses[0]),

@@ -83,6 +83,8 @@ class Options(TypedDict, total=False):
     How it runs:
       deterministic: backward gives the same bits every time. (Forward always does.)
       threads: at most this many; 0 takes TILEWISE_NUM_THREADS, or all that the process may use.
+      device: "cpu", "cuda" or "cuda:N" (see tilewise.devices). To a GPU the arrays are copied, and
+        the results back, in each call; it has a workspace of its own there.
     """
 
     scale: float | None
@@ -118,6 +120,7 @@ class Options(TypedDict, total=False):
     output_gradient_factor: Numbers | None
     deterministic: bool
     threads: int
+    device: str
 
 
 # Those that are not None.
@@ -131,6 +134,7 @@ DEFAULTS: dict[str, Any] = {
     "dropout_base": (0, 0, 0, 0),
     "deterministic": False,
     "threads": 0,
+    "device": "cpu",
 }
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

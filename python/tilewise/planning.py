@@ -1,16 +1,16 @@
-"""What a call would do: its plan in words or as data, and its workspace. Shapes are enough."""
+"""What a call would do: its plan in words or as data, its workspace, and the GPU's kernels."""
 
 from __future__ import annotations
 
 import ctypes
 import json as json_text
 from ctypes import byref
-from typing import TYPE_CHECKING, Any, Literal, Union, overload
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
 from tilewise import _abi, _forms, _library
 from tilewise import _arguments as check
 from tilewise._borrower import Blank
-from tilewise._call import Call, Operands, execution
+from tilewise._call import Call, Operands
 from tilewise._frameworks import Framework, framework_of
 from tilewise._numpy import NUMPY
 from tilewise._slots import SLOTS
@@ -103,6 +103,27 @@ def workspace_bytes(
     return call.workspace_bytes(number)
 
 
+def kernels(names: str | None = None, *, architectures: str | None = None) -> dict[str, Any]:
+    """The GPU's kernels: where a call would find each, and what it takes.
+
+    `names` and `architectures` have commas between; names may be patterns as "*forward*". All
+    kernels are listed when none is named, and for this machine's GPUs when no architecture is.
+
+    >>> import tilewise
+    >>> [row["arch"] for row in tilewise.kernels("*_merge", architectures="sm_90")["kernels"]]
+    ['sm_90']
+    """
+    choice = _abi.KernelChoice()
+    given = {"names": names, "architectures": architectures}
+    texts = {key: ctypes.create_string_buffer(text.encode()) for key, text in given.items() if text}
+    for key, text in texts.items():
+        setattr(choice, key, ctypes.cast(text, ctypes.POINTER(ctypes.c_char)))
+    return cast(
+        "dict[str, Any]",
+        json_text.loads(_written("tw_kernels", byref(choice), int(_abi.Format.JSON))),
+    )
+
+
 def _planned(
     given: tuple[ArrayOrShape, ArrayOrShape, ArrayOrShape],
     dtype: Any,
@@ -145,20 +166,16 @@ def _framework_of(given: tuple[Any, ...], dtype: Any, options: Any) -> Framework
 
 
 def _explanation(call: Call, operation: int, form: int) -> str:
-    plan = execution(call.borrow, call.threads)
+    plan = call.plan()
+    return _written("tw_explain", operation, byref(call.request), byref(plan), form)
+
+
+def _written(name: str, *arguments: Any) -> str:
+    """What a function writes whose arguments end in (text, text_bytes, needed)."""
     needed = ctypes.c_size_t(_LIKELY_BYTES)
     while True:
         room = needed.value
         text = ctypes.create_string_buffer(room)
-        _library.call(
-            "tw_explain",
-            operation,
-            byref(call.request),
-            byref(plan),
-            form,
-            text,
-            room,
-            byref(needed),
-        )
+        _library.call(name, *arguments, text, room, byref(needed))
         if needed.value <= room:
-            return text.value.decode()
+            return text.value.decode("utf-8", "replace")

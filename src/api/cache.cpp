@@ -27,6 +27,16 @@ Status make_ready(const Request* request, const tw_execution* given) {
   return make_ready(call);
 }
 
+template <class Checked, class Request>
+Status ask_workspace(const Request* request, const tw_execution* given, size_t* bytes) {
+  if (!bytes) return invalid("bytes is null: give a place for the answer.");
+  const DefaultArithmetic arithmetic;
+  Prepared<Checked> call;
+  TW_TRY(prepare(request, given, false, call));
+  *bytes = static_cast<size_t>(call.plan.workspace_bytes);
+  return {};
+}
+
 }  // namespace
 }  // namespace tilewise
 
@@ -60,6 +70,16 @@ tw_status tw_merge(const tw_merge_request* request, const tw_execution* executio
 tw_status tw_prepare_merge(const tw_merge_request* request, const tw_execution* execution,
                            char* message, size_t message_bytes) {
   return answer(make_ready<MergeProblem>(request, execution), message, message_bytes);
+}
+
+tw_status tw_workspace_rotary(const tw_rotary_request* request, const tw_execution* execution,
+                              size_t* bytes, char* message, size_t message_bytes) {
+  return answer(ask_workspace<RotaryProblem>(request, execution, bytes), message, message_bytes);
+}
+
+tw_status tw_workspace_append(const tw_append_request* request, const tw_execution* execution,
+                              size_t* bytes, char* message, size_t message_bytes) {
+  return answer(ask_workspace<AppendProblem>(request, execution, bytes), message, message_bytes);
 }
 
 #define TW_TEXT_OF(x) #x

@@ -36,12 +36,15 @@ Status check_tables(const tw_execution& given, Execution& execution) {
         "host's: leave it 0.");
   execution.buffers.on_device = given.device.kind != TW_CPU;
   execution.buffers.tables_on_device = given.device_tables != 0;
+  execution.buffers.device = given.device;
+  if (const Backend* backend = backend_of(execution.machine.device))
+    execution.buffers.check_place = backend->check_place;
   return {};
 }
 
-// The part of the workspace that a call writes.
-View view_of(std::byte* workspace, int64 bytes) {
-  return {workspace, DType::kBool, {1, 1, 1, bytes}, {0, 0, 0, 1}};
+// Memory that no tensor describes, as many bytes.
+View view_of(std::byte* memory, int64 bytes, bool on_device) {
+  return {memory, DType::kBool, {1, 1, 1, bytes}, {0, 0, 0, 1}, on_device};
 }
 
 }  // namespace
@@ -113,22 +116,44 @@ Status check_hook(const Parallel& parallel) {
 }
 
 tw_status answer(const Status& status, char* message, std::size_t message_bytes) {
-  if (message && message_bytes > 0) std::snprintf(message, message_bytes, "%s", status.sentence);
+  if (!message || message_bytes == 0) return status.code;
+  message[0] = '\0';
+  if (!status.ok()) std::snprintf(message, message_bytes, "%s", status.sentence);
   return status.code;
 }
 
-Status check_workspace(const Call& call, const Plan& plan, const Execution& execution) {
+namespace {
+
+Status check_place(const Execution& execution, const char* name, const View& view) {
+  const Buffers& buffers = execution.buffers;
+  return buffers.check_place ? buffers.check_place(buffers.device, name, view) : Status{};
+}
+
+Status check_workspace(const Call& call, const Plan& plan, const Execution& execution,
+                       const char* asker) {
   const long long needed = plan.workspace_bytes, given = execution.workspace_bytes;
   if (needed == 0) return {};
   if (!execution.workspace)
-    return invalid("The workspace is null: this call takes %lld bytes, as tw_workspace says.",
-                   needed);
+    return invalid("The workspace is null: this call takes %lld bytes, as %s says.", needed, asker);
   if (given < needed)
-    return invalid("The workspace has %lld bytes: this call takes %lld, as tw_workspace says.",
-                   given, needed);
-  if (call.overlaps(view_of(execution.workspace, needed)))
+    return invalid("The workspace has %lld bytes: this call takes %lld, as %s says.", given, needed,
+                   asker);
+  const View workspace = view_of(execution.workspace, needed, execution.buffers.on_device);
+  TW_TRY(check_place(execution, "The workspace", workspace));
+  if (call.overlaps(workspace))
     return invalid("The workspace overlaps a tensor of the request: give it memory of its own.");
   return {};
+}
+
+}  // namespace
+
+Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
+                    const char* asker) {
+  if (execution.error)
+    TW_TRY(check_place(
+        execution, "execution.error",
+        view_of(reinterpret_cast<std::byte*>(execution.error), sizeof(core::uint32), true)));
+  return check_workspace(call, plan, execution, asker);
 }
 
 }  // namespace tilewise

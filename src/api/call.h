@@ -31,8 +31,18 @@ struct Prepared {
   Execution execution;
 };
 
-// Whether the workspace is there, large enough, and no tensor's memory.
-Status check_workspace(const Call& call, const Plan& plan, const Execution& execution);
+// Whether the workspace is there, large enough, where the call runs, and no tensor's memory; and
+// whether the error word is there. `asker` is the function that says how much workspace.
+Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
+                    const char* asker);
+
+// The function of the C face that says how much workspace a call of that kind takes.
+template <class Checked>
+inline constexpr const char* kAsker = "tw_workspace";
+template <>
+inline constexpr const char* kAsker<RotaryProblem> = "tw_workspace_rotary";
+template <>
+inline constexpr const char* kAsker<AppendProblem> = "tw_workspace_append";
 
 // After a run: whether the embedder's threads did what they had to.
 Status check_hook(const Parallel& parallel);
@@ -51,7 +61,7 @@ Status prepare(const tw_execution* from, bool given, const Read& read,
   Call call(execution.buffers);
   TW_TRY(read(call, prepared.problem));
   TW_TRY(choose(&prepared.problem, execution, prepared.plan));
-  return given ? check_workspace(call, prepared.plan, execution) : Status{};
+  return given ? check_memory(call, prepared.plan, execution, kAsker<Checked>) : Status{};
 }
 
 // What is prepared, run.

@@ -156,6 +156,10 @@
         "Key heads that are taken together all read the keys of the first.")                       \
   WOUND(kFewLastKeys, "few-last-keys",                                                             \
         "With few queries, values behind the last whole step are left out.")                       \
+  WOUND(kOneTailSeen, "one-tail-seen",                                                             \
+        "With one query, what lies behind the last key counts as keys.")                           \
+  WOUND(kOneUnshrunk, "one-unshrunk",                                                              \
+        "With one query, weights found before are not shrunk to a larger maximum.")                \
   WOUND(kEvenForOdd, "even-for-odd",                                                               \
         "With few queries, pairs of bfloat16 leave in exchanged places.")                          \
   WOUND(kHalfTileTwice, "half-tile-twice",                                                         \

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "parallel/parallel.h"
+#include "plan/device_calls.h"
 #include "problem/problem.h"
 #include "problem/text.h"
 
@@ -79,25 +80,49 @@ struct Resources {
 
 struct Work;
 
+// What a backend says and does that has nothing to say or do.
+inline Status prepare_nothing(const Asked&, const Plan&, const Resources&) {
+  return {};
+}
+inline void describe_nothing(const Problem&, const Plan&, Text&) {}
+inline double least_fast_bytes(const Machine&) {
+  return 1 << 16;  // hardly any machine has less
+}
+inline double no_prediction(const Problem&, const Plan&, const Work&, const Parallel&) {
+  return 0;
+}
+
 struct Backend {
   const char* name;
   tw_device_kind device;  // where it runs: it is not asked about calls on others
   const char* summary;
 
   // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID
-  // says that what was asked of this one cannot be meant, and refuses the call.
+  // says that what was asked of this one cannot be meant, TW_FAILED that its device fails, and both
+  // refuse the call.
   Status (*accepts)(const Asked&, const Machine&);
-  // Of what was accepted. All but attention take no workspace.
+  // Of what was accepted.
   Plan (*plan)(const Asked&, const Machine&);
-  // Does now what the first run would do on the way. Tensors may have no memory yet.
-  Status (*prepare)(const Asked&, const Plan&, const Resources&);
   Status (*run)(const Asked&, const Plan&, const Resources&);
+  // Does now what the first run would do on the way. Tensors may have no memory yet.
+  Status (*prepare)(const Asked&, const Plan&, const Resources&) = prepare_nothing;
 
-  // For explain: what a reader should know about the speed of this plan; bytes of the memory close
-  // to what computes; and seconds, 0 where it cannot say.
-  void (*describe)(const Problem&, const Plan&, Text&);
-  double (*fast_bytes)(const Machine&);
-  double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&);
+  // For explain: what a reader should know about the speed of this plan, and where kernels are
+  // compiled on the user's machine a second line about where they come from; bytes of the memory
+  // close to what computes; and seconds, 0 where it cannot say.
+  void (*describe)(const Problem&, const Plan&, Text&) = describe_nothing;
+  double (*fast_bytes)(const Machine&) = least_fast_bytes;
+  double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&) = no_prediction;
+
+  // Of a device with memory of its own. The first says whether a tensor that has elements lies
+  // where the call says, on the device or on the host; it is asked before anybody follows the
+  // pointer. The second takes the bits of tw_fault that calls without an error word have left, once
+  // all work on the stream is done.
+  Status (*check_place)(const tw_device&, const char* name, const View&) = nullptr;
+  Status (*take_faults)(const tw_device&, void* stream, core::uint32& faults) = nullptr;
+
+  // Its devices and their memory. Null: the processor, or a backend that leaves them to another.
+  const DeviceCalls* devices = nullptr;
 };
 
 // Best first. The last one takes whatever runs on a processor.
@@ -113,6 +138,9 @@ struct Named {
 
 // The backend that the environment names.
 Named named_by_environment();
+
+// The first backend of the list for devices of that kind; null where there is none.
+const Backend* backend_of(const tw_device& device);
 
 // The first backend of the list that accepts, or the one that was named, has planned.
 Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan);

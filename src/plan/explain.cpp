@@ -1,5 +1,7 @@
 #include "plan/explain.h"
 
+#include <cstring>
+
 namespace tilewise {
 namespace {
 
@@ -55,13 +57,23 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-constexpr std::size_t kNoteBytes = 256;
+// What a backend says, by lines: of its speed; and where kernels come from that are compiled on the
+// user's machine, null where none are. There may be paths in it.
+struct Note {
+  Note(const Problem& p, const Plan& plan) {
+    Text text(bytes, sizeof bytes);
+    plan.backend->describe(p, plan, text);
+    if (char* end = std::strchr(bytes, '\n')) {
+      *end = 0;
+      kernels = end + 1;
+    }
+  }
+  Note(const Note&) = delete;
+  Note& operator=(const Note&) = delete;
 
-const char* describe(const Problem& p, const Plan& plan, char (&note)[kNoteBytes]) {
-  Text text(note, sizeof note);
-  plan.backend->describe(p, plan, text);
-  return note;
-}
+  char bytes[2048];
+  const char* kernels = nullptr;
+};
 
 double share(const Work& work) {
   return work.pairs > 0 ? work.visible / work.pairs : 0;
@@ -87,8 +99,9 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   });
   if (*separator == ',') text.add("\n");
   text.add("backend    %s: %s\n", plan.backend->name, plan.backend->summary);
-  char note[kNoteBytes];
-  text.add("           %s\n", describe(p, plan, note));
+  const Note note(p, plan);
+  text.add("           %s\n", note.bytes);
+  if (note.kernels) text.add("kernels    %s\n", note.kernels);
   text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},
            Integer{plan.tile.columns}, plan.workers);
   text.add("workspace  ");
@@ -126,8 +139,14 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
     separator = ", ";
   });
   text.add("], \"visible_fraction\": %.6g, ", share(work));
-  char note[kNoteBytes];
-  text.add("\"backend\": \"%s\", \"note\": \"%s\", ", plan.backend->name, describe(p, plan, note));
+  const Note note(p, plan);
+  text.add("\"backend\": \"%s\", \"note\": ", plan.backend->name);
+  text.add_quoted(note.bytes);
+  if (note.kernels) {
+    text.add(", \"kernels\": ");
+    text.add_quoted(note.kernels);
+  }
+  text.add(", ");
   text.add("\"tile\": {\"rows\": %lld, \"columns\": %lld}, \"workers\": %d, ",
            Integer{plan.tile.rows}, Integer{plan.tile.columns}, plan.workers);
   text.add("\"workspace_bytes\": %lld, \"flops\": %.6g, ", Integer{plan.workspace_bytes},

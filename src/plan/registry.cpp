@@ -36,6 +36,19 @@ Status find(const Named& named, const Backend*& backend) {
                  named.name, known);
 }
 
+// Why a backend that was named does not run the call where the caller wants it.
+Status runs_elsewhere(const Backend& backend, const tw_device& wanted) {
+  if (backend.device == TW_CPU)
+    return unsupported("it runs on the processor, and the device asked for is CUDA %d.",
+                       wanted.index);
+  return unsupported("it runs on CUDA devices, and the processor is asked for.");
+}
+
+Status accepts(const Backend& backend, const Asked& asked, const Machine& machine) {
+  if (backend.device != machine.device.kind) return runs_elsewhere(backend, machine.device);
+  return backend.accepts(asked, machine);
+}
+
 }  // namespace
 
 std::span<const Backend* const> backends() {
@@ -46,6 +59,12 @@ void replace_backends(std::span<const Backend* const> list) {
   current = list.empty() ? kLibrarys : list;
 }
 
+const Backend* backend_of(const tw_device& device) {
+  for (const Backend* backend : current)
+    if (backend->device == device.kind) return backend;
+  return nullptr;
+}
+
 Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan) {
   const Backend* only = nullptr;
   TW_TRY(find(named, only));
@@ -53,13 +72,13 @@ Status choose(const Asked& asked, const Machine& machine, const Named& named, Pl
   Text reasons(said, sizeof said);
   for (const Backend* backend : current) {
     if (only ? backend != only : backend->device != machine.device.kind) continue;
-    const Status status = backend->accepts(asked, machine);
+    const Status status = accepts(*backend, asked, machine);
     if (status.ok()) {
       plan = backend->plan(asked, machine);
       plan.backend = backend;
       return {};
     }
-    if (status.code == TW_INVALID) return status;
+    if (status.code != TW_UNSUPPORTED) return status;
     reasons.add(" %s: %s", backend->name, status.sentence);
   }
   if (only) return unsupported("No backend can run this.%s %s allows no other.", said, named.by);

@@ -1,5 +1,7 @@
 #include "plan/settings.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -7,8 +9,9 @@
 namespace tilewise {
 namespace {
 
-enum State { kUnread, kBeingKept, kKept };
-std::atomic<State> state{kUnread};
+// kUnread, kKept, or the process in which a thread is at it.
+constexpr int kUnread = 0, kKept = -1;
+std::atomic<int> state{kUnread};
 Settings kept;
 
 void copy_name(const char* variable, char (&name)[Settings::kNameBytes]) {
@@ -34,12 +37,14 @@ Settings from_environment() {
 
 }  // namespace
 
-// Without a lock: one that is held while another thread forks would stay locked in the child.
+// Without a lock: one that is held while another thread forks would stay locked in the child. There
+// the thread that was at it is gone, and so the child begins anew.
 Settings settings() {
-  if (state.load(std::memory_order_acquire) == kKept) return kept;
+  int seen = state.load(std::memory_order_acquire);
+  if (seen == kKept) return kept;
   const Settings read = from_environment();
-  State unread = kUnread;
-  if (state.compare_exchange_strong(unread, kBeingKept)) {
+  const int self = getpid();
+  if (seen != self && state.compare_exchange_strong(seen, self)) {
     kept = read;
     state.store(kKept, std::memory_order_release);
   }

@@ -5,21 +5,34 @@
 #include "problem/overlap.h"
 
 namespace tilewise {
+namespace {
+
+bool is_empty(const View& view) {
+  const Axes& size = view.size;
+  return size.batch == 0 || size.head == 0 || size.row == 0 || size.column == 0;
+}
+
+}  // namespace
 
 Status Call::read(const tw_tensor& tensor, const Form& form, Part part, View& view) {
   TW_TRY(check_tensor(tensor, form, buffers_, view));
-  if (view) {
-    remember(form.name, part.role, view);
-  } else if (part.need == Need::kRequired) {
+  if (view) return remember(form.name, part.role, view);
+  if (part.need == Need::kRequired)
     return invalid("%s is absent (its rank is 0): this call needs it as %s.", form.name,
                    form.layout.shape);
-  }
   return {};
 }
 
-void Call::remember(const char* name, Role role, const View& view) {
+Status Call::remember(const char* name, Role role, const View& view) {
   assert(count_ < kMostTensors);
   entries_[count_++] = {name, role, &view};
+  return check_place(name, view);
+}
+
+Status Call::check_place(const char* name, const View& view) const {
+  const bool is_there = buffers_.given && view.data && !is_empty(view);
+  return is_there && buffers_.check_place ? buffers_.check_place(buffers_.device, name, view)
+                                          : Status{};
 }
 
 namespace {

@@ -12,9 +12,9 @@ enum class Need { kOptional, kRequired };
 
 class Call {
  public:
-  explicit Call(Buffers buffers) : buffers_(buffers) {}
+  explicit Call(const Buffers& buffers) : buffers_(buffers) {}
 
-  Buffers buffers() const { return buffers_; }
+  const Buffers& buffers() const { return buffers_; }
 
   Status input(const tw_tensor& tensor, const Form& form, View& view, Need need = Need::kOptional) {
     return read(tensor, form, {Role::kInput, need}, view);
@@ -26,7 +26,7 @@ class Call {
 
   // Memory that the call reads and that no tensor describes. Name and view must outlive the call,
   // as those of tensors must.
-  void remember(const char* name, Role role, const View& view);
+  Status remember(const char* name, Role role, const View& view);
 
   // No output folds onto itself, shares a byte with another output or with an input.
   Status outputs_apart() const;
@@ -47,6 +47,7 @@ class Call {
   static constexpr int kMostTensors = 40;
 
   Status read(const tw_tensor& tensor, const Form& form, Part part, View& view);
+  Status check_place(const char* name, const View& view) const;
 
   Buffers buffers_;
   int count_ = 0;

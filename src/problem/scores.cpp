@@ -110,7 +110,7 @@ Status check_dropout(Call& call, const tw_dropout* dropout, Problem& problem) {
     state.data = reinterpret_cast<std::byte*>(const_cast<std::uint64_t*>(given->state));
     state.on_device = call.buffers().on_device;
     problem.dropout.state = state;
-    call.remember("dropout.state", Role::kInput, problem.dropout.state);
+    TW_TRY(call.remember("dropout.state", Role::kInput, problem.dropout.state));
   }
   problem.dropout.decide = {given->seed, given->offset, threshold};
   return {};

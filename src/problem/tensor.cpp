@@ -110,7 +110,7 @@ Status check_extent(const tw_tensor& tensor, const Form& form) {
       form.name, lowest, highest - 1, int64{tensor.byte_size});
 }
 
-Status check_memory(const tw_tensor& tensor, const Form& form, Buffers buffers) {
+Status check_memory(const tw_tensor& tensor, const Form& form, const Buffers& buffers) {
   if (!tensor.data && !buffers.given) return {};
   if (!tensor.data) return invalid("%s has no data: its pointer is null.", form.name);
   const int64 bytes = core::bytes_of(static_cast<DType>(tensor.dtype));
@@ -174,7 +174,7 @@ View view_of(const tw_tensor& tensor, const Layout& layout) {
   return view;
 }
 
-Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, View& view) {
+Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view) {
   view = {};
   if (tensor.rank == 0) return {};
   if (tensor.rank != form.layout.rank) {

@@ -40,6 +40,9 @@ struct Buffers {
   bool given = true;              // else the call only asks about shapes: pointers may be null
   bool on_device = false;         // tensors, which the processor does not read then
   bool tables_on_device = false;  // offsets, lengths, starts, positions, indices and page tables
+  // Of a device: whether a tensor that has elements lies where the call says.
+  tw_device device{TW_CPU, 0};
+  Status (*check_place)(const tw_device&, const char* name, const View&) = nullptr;
 };
 
 enum class Types { kFloat, kFloat32, kFloat32Or64, kBool, kIndex };
@@ -55,7 +58,7 @@ struct Form {
 View view_of(const tw_tensor& tensor, const Layout& layout);
 
 // All that can be said of one tensor alone. An absent one gives an absent view.
-Status check_tensor(const tw_tensor& tensor, const Form& form, Buffers buffers, View& view);
+Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view);
 
 // A size that is wanted: exactly, or (`ones`) also 1, to be broadcast; a table by position may be
 // larger than the longest sequence needs.

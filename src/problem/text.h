@@ -23,6 +23,21 @@ class Text {
     if (length > 0) used_ += static_cast<std::size_t>(length);
   }
 
+  // As a string of JSON, with its quotes.
+  void add_quoted(const char* text) {
+    add("\"");
+    for (; *text; ++text) {
+      const auto byte = static_cast<unsigned char>(*text);
+      if (byte == '"' || byte == '\\')
+        add("\\%c", *text);
+      else if (byte < 0x20)
+        add("\\u%04x", byte);
+      else
+        add("%c", *text);
+    }
+    add("\"");
+  }
+
   // All of it, with the final 0.
   std::size_t needed() const { return used_ + 1; }
 

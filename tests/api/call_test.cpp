@@ -288,7 +288,7 @@ TEST(Call, SideBySideCallsAgree) {
 }
 
 TEST(Call, SaysWhatItKnows) {
-  EXPECT_STREQ(tw_version(), "0.2.0");
+  EXPECT_STREQ(tw_version(), "0.3.0");
   EXPECT_STREQ(tw_backend_name(0), "cpu");
   EXPECT_STREQ(tw_backend_name(1), "cuda");
   EXPECT_STREQ(tw_backend_name(2), "plain");

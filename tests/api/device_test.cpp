@@ -248,6 +248,27 @@ TEST_F(Device, NeedsABoundWhereTablesAreNotRead) {
             "sequence is at most.");
 }
 
+TEST_F(Device, LeavesNoFaultsWhereNobodyCanSay) {
+  std::uint32_t faults = 7;
+  EXPECT_EQ(take_faults(faults, where).code, TW_UNSUPPORTED);
+  EXPECT_EQ(faults, 7u);
+  where = {};
+  expect_ok(take_faults(faults, where));
+  EXPECT_EQ(faults, 0u);
+}
+
+TEST_F(Device, IsAskedForAWorkspaceOfRotaryAndAppend) {
+  std::size_t bytes = 7;
+  expect_ok(workspace(rotated(), bytes, where));
+  EXPECT_EQ(bytes, 0u);
+  bytes = 7;
+  expect_ok(workspace(appended(), bytes, where));
+  EXPECT_EQ(bytes, 0u);
+  char message[128];
+  EXPECT_EQ(tw_workspace_rotary(nullptr, nullptr, nullptr, message, sizeof message), TW_INVALID);
+  EXPECT_STREQ(message, "bytes is null: give a place for the answer.");
+}
+
 TEST_F(Device, HasNoTablesOnTheProcessor) {
   where.device = {};
   EXPECT_EQ(forward(attention(), where).message,

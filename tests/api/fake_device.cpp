@@ -23,7 +23,7 @@ unsigned kind_of(const Asked& asked) {
 }
 
 Status accepts(const Asked&, const Machine& machine) {
-  if (machine.device.kind == TW_CUDA && machine.device.index < 2) return {};
+  if (machine.device.index < 2) return {};
   return unsupported("it is for devices 0 and 1.");
 }
 
@@ -68,24 +68,14 @@ void describe(const Problem&, const Plan&, Text& note) {
   note.add("a note");
 }
 
-double fast_bytes(const Machine&) {
-  return 1e6;
-}
-
-double predict(const Problem&, const Plan&, const Work&, const Parallel&) {
-  return 0;
-}
-
 const Backend kFake{.name = "cuda",
                     .device = TW_CUDA,
                     .summary = "a backend of the tests",
                     .accepts = accepts,
                     .plan = plan,
-                    .prepare = prepare,
                     .run = run,
-                    .describe = describe,
-                    .fast_bytes = fast_bytes,
-                    .predict = predict};
+                    .prepare = prepare,
+                    .describe = describe};
 
 }  // namespace
 

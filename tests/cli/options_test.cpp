@@ -37,6 +37,24 @@ TEST(Options, UnderCausalAndAWindowBothHold) {
   EXPECT_EQ(right_of("7,-2"), -2);
 }
 
+TEST(Options, RefusesAWindowThatHidesEveryKey) {
+  const auto apply = [](const char* window, bool causal) {
+    MaskChoice mask;
+    ScoreChoice scores;
+    AttentionOptions options;
+    options.causal = causal;
+    options.window = window;
+    options.apply(mask, scores);
+  };
+  EXPECT_THROW(apply("-1,-1", false), Failure);
+  EXPECT_THROW(apply("2,-3", false), Failure);
+  EXPECT_THROW(apply("-1,4", true), Failure);
+  EXPECT_THROW(apply("-9223372036854775808,-9223372036854775808", false), Failure);
+  EXPECT_NO_THROW(apply("-1,1", false));
+  EXPECT_NO_THROW(apply("9223372036854775807,9223372036854775807", false));
+  EXPECT_NO_THROW(apply("inf,-1", true));
+}
+
 TEST(Options, ReadsDiagonals) {
   MaskChoice mask;
   ScoreChoice scores;

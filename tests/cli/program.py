@@ -13,6 +13,9 @@ from pathlib import Path
 
 import npy_file
 
+# Variables that every program started from here gets.
+surroundings: dict[str, str] = {}
+
 
 def program() -> str:
     return os.environ["TILEWISE_PROGRAM"]
@@ -23,7 +26,22 @@ def environment(**changes: str) -> dict[str, str]:
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LD_LIBRARY_PATH"):
         if name in os.environ:
             kept[name] = os.environ[name]
-    return {**kept, **changes}
+    # A GPU that this machine may have is not what these tests are about.
+    return {**kept, "CUDA_VISIBLE_DEVICES": "", **surroundings, **changes}
+
+
+def played_gpu() -> dict[str, str]:
+    """Variables by which programs see a GPU: the emulator, tests/backends/cuda/emulated_cuda.cpp.
+
+    The program then finds that library where it looks for the driver, and as its NVRTC.
+    """
+    library = Path(os.environ["TILEWISE_PLAYED_GPU"])
+    folders = [str(library.parent), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {
+        "LD_LIBRARY_PATH": ":".join(folder for folder in folders if folder),
+        "TILEWISE_NVRTC": str(library),
+        "TILEWISE_CACHE": "",
+    }
 
 
 def start(*words: object, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from program import ProgramTest, start
 
-# Talks as bench/peers.py does; its words come after `-c TEXT`: the peer's name, the threads.
+# Talks as bench/peers.py does; its words come after `-c TEXT`: the peer's name, the
+# threads, the device.
 ACTOR = """#!{python}
 import json, os, sys, time
 part = {part!r}

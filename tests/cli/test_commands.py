@@ -28,12 +28,13 @@ class CommandTest(ProgramTest):
             "explain",
             "run",
             "bench",
+            "kernels",
             "completion",
             "Exit status",
             "Examples",
         ):
             self.assertIn(word, text)
-        for command in ("demo", "check", "explain", "run", "bench", "completion"):
+        for command in ("demo", "check", "explain", "run", "bench", "kernels", "completion"):
             self.assertIn("Usage: tilewise " + command, self.good(command, "--help"))
 
     def test_explain(self) -> None:
@@ -74,12 +75,13 @@ class CommandTest(ProgramTest):
         words = ("--case", "tiny", "--direction", "forward", "--dtype", "float64")
         words = (*words, "--seconds", "0.01", "--backend", "plain", "--no-peers")
         lines = self.good("bench", *words).splitlines()
-        self.assertEqual(lines[2], "")
-        self.assertRegex(lines[3], r"^machine  .* threads; reads .* GB/s")
-        self.assertEqual(lines[4], "layout   heads")
-        self.assertRegex(lines[5], r"^peak     float32: ")
-        self.assertRegex(lines[0], r"^case +dtype +direction +backend")
-        self.assertRegex(lines[1], r"^tiny +float64 +forward +plain")
+        self.assertEqual(lines[:2], ["On cpu.", ""])
+        self.assertRegex(lines[2], r"^case +dtype +direction +backend")
+        self.assertRegex(lines[3], r"^tiny +float64 +forward +plain")
+        self.assertEqual(lines[4], "")
+        self.assertRegex(lines[5], r"^machine  .* threads; reads .* GB/s")
+        self.assertEqual(lines[6], "layout   heads")
+        self.assertRegex(lines[7], r"^peak     float32: ")
 
     def test_bench_list_is_the_file(self) -> None:
         listed = json.loads(self.good("bench", "--list", "--json"))
@@ -156,11 +158,13 @@ class CommandTest(ProgramTest):
             return result.stdout.split()
 
         self.assertIn("explain", completed("tilewise"))
-        for command in ("demo", "explain", "run", "bench"):
+        for command in ("demo", "explain", "run", "bench", "kernels"):
             flags = set(re.findall(r"(?m)^  .*?(--[a-z][a-z0-9-]*)", self.good(command, "--help")))
             self.assertLessEqual(flags, set(completed("tilewise", command)), command)
         self.assertIn("causal-1024", completed("tilewise", "bench", "--case"))
         self.assertIn("plain", completed("tilewise", "run", "--backend"))
+        self.assertIn("build", completed("tilewise", "kernels"))
+        self.assertIn("sm_90", completed("tilewise", "kernels", "build", "--arch"))
         self.assertEqual(
             completed("tilewise", "completion"), ["-h", "--help", "bash", "zsh", "fish"]
         )

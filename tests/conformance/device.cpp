@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 namespace tilewise::conformance {
@@ -21,7 +22,7 @@ struct Driver {
 
 void must(int result, const char* what) {
   if (result == 0) return;
-  std::fprintf(stderr, "TILEWISE_TEST_DEVICE: %s failed with %d.\n", what, result);
+  std::fprintf(stderr, "The device of the checks: %s failed with %d.\n", what, result);
   std::abort();
 }
 
@@ -31,14 +32,20 @@ void find(void* library, const char* name, Function& function) {
   must(function == nullptr, name);
 }
 
+std::optional<tw_device> chosen;
+
+tw_device named_by_environment() {
+  const char* text = std::getenv("TILEWISE_TEST_DEVICE");
+  if (text == nullptr || *text == '\0') return {TW_CPU, 0};
+  const std::string name = text;
+  must(name.rfind("cuda", 0) != 0, "reading a name, cuda or cuda:1, ");
+  return {TW_CUDA, name.size() > 5 ? std::atoi(name.c_str() + 5) : 0};
+}
+
 class Device {
  public:
-  Device() {
-    const char* text = std::getenv("TILEWISE_TEST_DEVICE");
-    if (text == nullptr || *text == '\0') return;
-    const std::string name = text;
-    must(name.rfind("cuda", 0) != 0, "reading a name, cuda or cuda:1, ");
-    where_ = {TW_CUDA, name.size() > 5 ? std::atoi(name.c_str() + 5) : 0};
+  explicit Device(tw_device where) : where_(where) {
+    if (where.kind == TW_CPU) return;
     void* library = dlopen("libcuda.so.1", RTLD_NOW);
     must(library == nullptr, "opening libcuda.so.1");
     find(library, "cuInit", driver_.start);
@@ -62,13 +69,13 @@ class Device {
   }
 
  private:
-  tw_device where_{TW_CPU, 0};
+  tw_device where_;
   Driver driver_;
   void* context_ = nullptr;
 };
 
 const Device& device() {
-  static const Device the_device;
+  static const Device the_device(chosen ? *chosen : named_by_environment());
   return the_device;
 }
 
@@ -76,6 +83,10 @@ const Device& device() {
 
 tw_device device_of_calls() {
   return device().where();
+}
+
+void use_device(tw_device where) {
+  chosen = where;
 }
 
 void show(void* pages, std::size_t bytes) {

@@ -1,5 +1,6 @@
-// Where the harness's calls run: on the processor or, with TILEWISE_TEST_DEVICE=cuda or cuda:1, on
-// a GPU, which is shown the harness's own memory. So all that checks memory goes on to do so.
+// Where the harness's calls run: on the processor or, by use_device or TILEWISE_TEST_DEVICE=cuda or
+// cuda:1, on a GPU, which is shown the harness's own memory. So all that checks memory goes on to
+// do so.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,9 @@
 namespace tilewise::conformance {
 
 [[nodiscard]] tw_device device_of_calls();
+
+// Instead of what the environment says, and before anything is asked here.
+void use_device(tw_device where);
 
 [[nodiscard]] inline bool calls_run_on_device() {
   return device_of_calls().kind != TW_CPU;

@@ -17,7 +17,7 @@ from tilewise._attend import (
     attend,
     differentiate,
 )
-from tilewise._call import Operands
+from tilewise._call import Operands, refuse_device
 from tilewise._dtypes import wide_code
 from tilewise._forms import Asked
 from tilewise._frameworks import require
@@ -78,6 +78,8 @@ def call(
 ) -> Any:
     """One attention, however its tensors are and whoever watches."""
     query, key, value = operands
+    if "device" in options:
+        refuse_device(TORCH, options["device"])
     if is_compiling() or not is_plain(query, key, value):
         return _through_operator(operands, options, flags, places, output_dtype)
     if _is_autocast_on():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise import _dtypes
+from tilewise._call import refuse_device
 from tilewise.cache import extend, rotate
 from tilewise.merging import join
 from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
@@ -51,6 +52,7 @@ library.define(
 def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     """tilewise.rotary, which says what these mean. x has a gradient; the tables have none."""
     out = given["out"]
+    refuse_device(TORCH, given.pop("device"))
     tables = {name: given[name] for name in _ROTARY}
     is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables)
     needs = is_grad_enabled() and x.requires_grad
@@ -126,6 +128,7 @@ def append(
     _refuse_gradients(
         key=key, value=value, key_cache=key_cache, value_cache=value_cache, query=given["query"]
     )
+    refuse_device(TORCH, given.pop("device"))
     tensors = {name: given[name] for name in _APPEND}
     is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(tensors)
     if is_direct:
@@ -168,11 +171,14 @@ def _append_fake(*flat: Any) -> Tensor:
     return _new(query, is_whole)
 
 
-def merge(outputs: Any, lses: Any, sinks: Any, *, out: Any, lse_out: Any, threads: int) -> Any:
+def merge(
+    outputs: Any, lses: Any, sinks: Any, *, out: Any, lse_out: Any, threads: int, device: str
+) -> Any:
     """tilewise.merge, which says what these mean. Nothing here has a gradient."""
     parts = {f"outputs[{i}]": part for i, part in enumerate(outputs)}
     parts.update({f"lses[{i}]": part for i, part in enumerate(lses)})
     _refuse_gradients(**parts, sinks=sinks)
+    refuse_device(TORCH, device)
     first = outputs[0]
     if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(parts):
         return join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)

@@ -10,10 +10,7 @@
 namespace tilewise::cpu {
 namespace {
 
-Status accepts(const Asked&, const Machine& machine) {
-  if (machine.device.kind != TW_CPU)
-    return unsupported("it runs on the processor, and the device asked for is CUDA %d.",
-                       machine.device.index);
+Status accepts(const Asked&, const Machine&) {
   const Isa* isa = nullptr;
   return choose_isa(isa);
 }
@@ -144,8 +141,8 @@ const Backend kBackend{
     .summary = "tiles with queries side by side in vectors: every feature, any processor",
     .accepts = accepts,
     .plan = plan,
-    .prepare = prepare,
     .run = run,
+    .prepare = prepare,
     .describe = describe,
     .fast_bytes = second_cache_bytes,
     .predict = predicted_seconds};

@@ -201,9 +201,11 @@ class Forward {
   }
 
   // A tile of keys for the few queries of all groups. Values come nearer while keys are read, and
-  // keys of the `next` tile while values are: memory is always asked for something.
+  // keys of the `next` tile while values are: memory is always asked for something. A tile that is
+  // all there is is over too soon for that.
   void take_few(const QueryTile& tile, Range columns, Range next, ForwardScratch<T>& s) const {
     const Place place = place_of(p_.keys, tile.b);
+    const bool is_only = next.empty() && s.listed.empty();
     const auto key_head = [&](int64 g) {
       const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
       return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
@@ -213,7 +215,7 @@ class Forward {
       if (s.listed != columns) keys.of_keys(p_.key, key_head(g), columns, p_.shape.dim);
       s.few_keys[g].rows = {keys.at, columns.size(), p_.shape.dim, p_.key.dtype};
       s.few_values[g].rows = values.of_keys(p_.value, key_head(g), columns, p_.shape.value_dim);
-      s.few_keys[g].ahead = {values.at, columns.size(),
+      s.few_keys[g].ahead = {values.at, is_only ? 0 : columns.size(),
                              p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     }
     kernels_.score_few({s.few_keys, cut_.together});

@@ -1,45 +1,16 @@
 // CUDA's entry in the list: what it accepts, how it plans, and how a call reaches the device.
 #include <algorithm>
 
+#include "backends/cuda/driver/memory.h"
+#include "backends/cuda/host_tables.h"
 #include "backends/cuda/loaded.h"
+#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 namespace {
 
 // Grids have one dimension; kernels with more tasks than blocks take several each.
 constexpr int64 kMostBlocks = 1 << 30;
-
-Status check_tables(bool on_device) {
-  if (on_device) return {};
-  return unsupported(
-      "lengths, offsets and tables of a call on a CUDA device must lie there, too: copy them and "
-      "set "
-      "execution.device_tables.");
-}
-
-bool lies_on_host(const View& table) {
-  return table && !table.on_device;
-}
-
-bool has_host_tables(const tilewise::Side& side) {
-  return lies_on_host(side.offsets) || lies_on_host(side.used) || lies_on_host(side.start) ||
-         lies_on_host(side.batch_index) || lies_on_host(side.page_table);
-}
-
-Status check_tables(const Asked& asked) {
-  return check_tables(!std::visit(
-      Cases{
-          [](const Problem* p) { return has_host_tables(p->queries) || has_host_tables(p->keys); },
-          [](const RotaryProblem* p) {
-            return has_host_tables(p->side) || lies_on_host(p->positions);
-          },
-          [](const AppendProblem* p) {
-            return has_host_tables(p->fresh) || has_host_tables(p->cache) ||
-                   lies_on_host(p->lengths);
-          },
-          [](const MergeProblem*) { return false; }},
-      asked));
-}
 
 Status check_parts(const Asked& asked) {
   const auto* merge = std::get_if<const MergeProblem*>(&asked);
@@ -49,12 +20,9 @@ Status check_parts(const Asked& asked) {
 }
 
 Status accepts(const Asked& asked, const Machine& machine) {
-  if (machine.device.kind != TW_CUDA)
-    return unsupported("it runs on CUDA devices, and the processor is asked for.");
   Device* device = nullptr;
   TW_TRY(Device::find(machine.device.index, device));
-  TW_TRY(check_parts(asked));
-  return check_tables(asked);
+  return check_parts(asked);
 }
 
 // What a run needs of its plan.
@@ -65,13 +33,13 @@ struct Decided {
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
   // As `accepts` has seen; a device that was lost since then is missed by `run`.
-  static_cast<void>(Device::find(machine.device.index, decided.device));
+  static_cast<void>(Device::find_opened(machine.device.index, decided.device));
   Plan plan;
   if (const auto* attention = std::get_if<const Problem*>(&asked)) {
     const int side = is_double(**attention) ? plain::kSide<double> : plain::kSide<float>;
     plan.tile = {side, side};
   }
-  plan.workspace_bytes = plain_workspace(asked);
+  plan.workspace_bytes = host_table_bytes(asked) + plain_workspace(asked);
   plan.choice.set(decided);
   return plan;
 }
@@ -81,28 +49,68 @@ Status device_of(const Plan& plan, Device*& device) {
   return device ? Status{} : failed("the CUDA device is gone.");
 }
 
+// launch(kernel, arguments, tasks) for each kernel of a call.
+template <class Launch>
+Status run_all(const Asked& asked, std::byte* workspace, core::uint32* error,
+               const Launch& launch) {
+  return with_tables_there(
+      asked, workspace, [&](const Tables& tables) { return run_tables(tables, launch); },
+      [&](const Asked& call, std::byte* rest) { return run_call(call, rest, error, launch); });
+}
+
+// What a call launches, by places among packed_variants(), each once.
+class Launched {
+ public:
+  explicit Launched(const Asked& asked) {
+    // Nothing is refused here.
+    static_cast<void>(
+        run_all(asked, nullptr, nullptr, [this](const auto& choice, const auto&, int64 tasks) {
+          if (tasks > 0) add(index_of(choice));
+          return Status{};
+        }));
+  }
+
+  std::span<const int> indices() const { return {indices_, count_}; }
+
+ private:
+  void add(int index) {
+    if (std::find(indices_, indices_ + count_, index) == indices_ + count_)
+      indices_[count_++] = index;
+  }
+
+  int indices_[kPlainVariants] = {};
+  std::size_t count_ = 0;
+};
+
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return run_call(asked, nullptr, nullptr, [&](const PlainChoice& choice, const auto&, int64) {
-    return load(*device, choice);
-  });
+  return load(*device, Launched(asked).indices());
+}
+
+bool all_loaded(const Device& device, std::span<const int> indices) {
+  return std::all_of(indices.begin(), indices.end(),
+                     [&](int index) { return loaded(device, index) != nullptr; });
 }
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status ready(Device& device, const PlainChoice& choice, Stream stream, Kernel& kernel) {
-  kernel = loaded(device, choice);
-  if (kernel) return {};
+Status make_ready(Device& device, const Asked& asked, Stream stream) {
+  const Launched launched(asked);
+  if (all_loaded(device, launched.indices())) return {};
   bool captures = false;
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
         "the stream is captured and this call's kernels are not loaded: call tw_prepare for it "
         "before.");
-  TW_TRY(load(device, choice));
-  kernel = loaded(device, choice);
-  return {};
+  return load(device, launched.indices());
+}
+
+// Forward and probabilities are one kernel each.
+bool takes_several(const Asked& asked) {
+  const auto* attention = std::get_if<const Problem*>(&asked);
+  return !attention || (*attention)->operation == TW_BACKWARD || host_table_bytes(asked) > 0;
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
@@ -110,20 +118,46 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   TW_TRY(device_of(plan, device));
   const auto stream = static_cast<Stream>(resources.stream);
   TW_TRY(device->check_stream(stream));
-  const Current current(*device);
+  // None of several kernels is launched before all are there: a refused call changes nothing.
+  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, stream));
+  const Current current(*device, stream);
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
-  return run_call(asked, resources.workspace, error,
-                  [&](const PlainChoice& choice, const auto& arguments, int64 tasks) -> Status {
-                    if (tasks <= 0) return {};
-                    Kernel kernel = nullptr;
-                    TW_TRY(ready(*device, choice, stream, kernel));
-                    const Variant& variant = variant_of(choice);
-                    const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
-                                    static_cast<unsigned>(variant.threads),
-                                    static_cast<unsigned>(variant.dynamic_shared_bytes)};
-                    return device->launch(kernel, grid, stream, arguments);
-                  });
+  return run_all(asked, resources.workspace, error,
+                 [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
+                   if (tasks <= 0) return {};
+                   const int index = index_of(choice);
+                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, stream));
+                   const Variant& variant = packed_variants()[static_cast<std::size_t>(index)];
+                   const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
+                                   static_cast<unsigned>(variant.threads),
+                                   static_cast<unsigned>(variant.dynamic_shared_bytes)};
+                   return device->launch(loaded(*device, index), grid, stream, arguments);
+                 });
+}
+
+// Where there is no device, there is nothing to say: `accepts` says why.
+Status check_place(const tw_device& where, const char* name, const View& view) {
+  Device* device = nullptr;
+  const Status found = Device::find_opened(where.index, device);
+  if (!found.ok()) return found.code == TW_FAILED ? found : Status{};
+  return device->check_place(name, view.data, view.on_device);
+}
+
+Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
+  const auto stream = static_cast<Stream>(given);
+  Device* device = nullptr;
+  TW_TRY(Device::find(where.index, device));
+  TW_TRY(device->check_stream(stream));
+  bool captures = false;
+  TW_TRY(device->is_capturing(stream, captures));
+  if (captures)
+    return invalid(
+        "execution.stream is captured, and what it will report is known when it has run: take the "
+        "faults after a replay.");
+  TW_TRY(device->wait(stream));
+  faults = device->take_faults();
+  return {};
 }
 
 void describe(const Problem& problem, const Plan& plan, Text& note) {
@@ -132,15 +166,13 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
            device->processors());
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
+  note.add("\n");
+  describe_origin(*device, Launched(&problem).indices(), note);
 }
 
 // Of one multiprocessor.
 double fast_bytes(const Machine&) {
   return 228.0 * 1024;
-}
-
-double predict(const Problem&, const Plan&, const Work&, const Parallel&) {
-  return 0;
 }
 
 }  // namespace
@@ -154,10 +186,12 @@ const Backend kBackend{
         "Ampere",
     .accepts = accepts,
     .plan = plan,
-    .prepare = prepare,
     .run = run,
+    .prepare = prepare,
     .describe = describe,
     .fast_bytes = fast_bytes,
-    .predict = predict};
+    .check_place = check_place,
+    .take_faults = take_faults,
+    .devices = &kDeviceCalls};
 
 }  // namespace tilewise::cuda

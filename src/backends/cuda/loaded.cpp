@@ -1,16 +1,24 @@
 #include "backends/cuda/loaded.h"
 
 #include <atomic>
+#include <new>
+#include <vector>
 
 #include "backends/cuda/compiler/find.h"
+#include "backends/cuda/compiler/stock.h"
+#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 namespace {
 
 std::atomic<Kernel> kernels[Device::kMost][kPlainVariants];
 
-std::atomic<Kernel>& place_of_kernel(const Device& device, const PlainChoice& choice) {
-  return kernels[device.index()][index_of(choice)];
+std::atomic<Kernel>& place_of_kernel(const Device& device, int index) {
+  return kernels[device.index()][index];
+}
+
+const Variant& variant_at(int index) {
+  return packed_variants()[static_cast<std::size_t>(index)];
 }
 
 Target target_of(const Device& device) {
@@ -20,24 +28,60 @@ Target target_of(const Device& device) {
           .driver_version = device.calls().version};
 }
 
-}  // namespace
-
-Kernel loaded(const Device& device, const PlainChoice& choice) {
-  return place_of_kernel(device, choice).load(std::memory_order_acquire);
+std::vector<int> missing_of(const Device& device, std::span<const int> indices) {
+  std::vector<int> missing;
+  for (const int index : indices)
+    if (!loaded(device, index)) missing.push_back(index);
+  return missing;
 }
 
-Status load(Device& device, const PlainChoice& choice) {
-  if (loaded(device, choice)) return {};
-  const Variant& variant = variant_of(choice);
-  Cubin cubin;
-  TW_TRY(find_cubin(variant, target_of(device), cubin));
+std::vector<const Variant*> variants_of(std::span<const int> indices) {
+  std::vector<const Variant*> variants;
+  for (const int index : indices) variants.push_back(&variant_at(index));
+  return variants;
+}
+
+Status load(Device& device, int index, const Cubin& cubin) {
+  const Variant& variant = variant_at(index);
   Kernel kernel = nullptr;
   TW_TRY(device.load(cubin.bytes.data(), variant.name,
                      static_cast<unsigned>(variant.dynamic_shared_bytes), kernel));
   // Of two threads that come at once the first one's stays; the other's is as good.
   Kernel none = nullptr;
-  place_of_kernel(device, choice).compare_exchange_strong(none, kernel, std::memory_order_release);
+  place_of_kernel(device, index).compare_exchange_strong(none, kernel, std::memory_order_release);
   return {};
+}
+
+}  // namespace
+
+Kernel loaded(const Device& device, int index) {
+  return place_of_kernel(device, index).load(std::memory_order_acquire);
+}
+
+Status load(Device& device, std::span<const int> indices) {
+  try {
+    const std::vector<int> missing = missing_of(device, indices);
+    const std::vector<const Variant*> variants = variants_of(missing);
+    std::vector<Cubin> cubins(missing.size());
+    TW_TRY(find_cubins(variants, target_of(device), surroundings(), cubins));
+    for (std::size_t i = 0; i < missing.size(); ++i) TW_TRY(load(device, missing[i], cubins[i]));
+    return {};
+  } catch (const std::bad_alloc&) {
+    return failed("There is no memory to load kernels.");
+  }
+}
+
+void describe_origin(const Device& device, std::span<const int> indices, Text& note) {
+  try {
+    const std::vector<const Variant*> variants = variants_of(missing_of(device, indices));
+    const std::size_t there = indices.size() - variants.size();
+    if (there > 0) note.add("%zu loaded%s", there, variants.empty() ? "" : "; ");
+    if (variants.empty()) return;
+    const Target target = target_of(device);
+    note.add("%s", Stock(surroundings(), target.driver_version).origin(variants, target).c_str());
+  } catch (const std::bad_alloc&) {
+    note.add("no memory to look for them");
+  }
 }
 
 }  // namespace tilewise::cuda

@@ -1,15 +1,21 @@
 // Kernels that are ready on a device: found once, and then at hand without a lock.
 #pragma once
 
+#include <span>
+
 #include "backends/cuda/driver/device.h"
-#include "backends/cuda/plain_kernels.h"
+#include "problem/text.h"
 
 namespace tilewise::cuda {
 
-// Null until `load` has been there.
-Kernel loaded(const Device& device, const PlainChoice& choice);
+// A kernel by its place among packed_variants(). Null until `load` has been there.
+Kernel loaded(const Device& device, int index);
 
-// Finds the cubin, compiles it if need be, and loads it. May take seconds, and is done once.
-Status load(Device& device, const PlainChoice& choice);
+// Finds the cubins of those that are not loaded, compiles them if need be, at the same time, and
+// loads them. May take seconds, and is done once.
+Status load(Device& device, std::span<const int> indices);
+
+// Where those that are not loaded would come from, in words.
+void describe_origin(const Device& device, std::span<const int> indices, Text& note);
 
 }  // namespace tilewise::cuda

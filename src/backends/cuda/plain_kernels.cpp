@@ -9,6 +9,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
+#include "backends/cuda/kernels/plain/tables.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -40,6 +41,7 @@ constexpr Variant kVariants[] = {
     TW_PLAIN_KERNEL("rotary", "rotary", "cache.h", "Rotary", 0),
     TW_PLAIN_KERNEL("append", "append", "cache.h", "Append", 0),
     TW_PLAIN_KERNEL("merge", "merge", "merge.h", "Merge", sizeof(plain::MergeMemory)),
+    TW_PLAIN_KERNEL("tables", "tables", "tables.h", "Tables", 0),
 };
 static_assert(std::size(kVariants) == kPlainVariants);
 

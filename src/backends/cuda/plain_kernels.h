@@ -4,6 +4,7 @@
 
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/compiler/variant.h"
+#include "backends/cuda/kernels/plain/tables.h"
 #include "plan/backend.h"
 #include "problem/structs.h"
 
@@ -19,15 +20,16 @@ enum class PlainKernel {
   kBackwardHeads,
   kRotary,
   kAppend,
-  kMerge
+  kMerge,
+  kTables
 };
-// In double arithmetic, or in float. The last three know no difference.
+// In double arithmetic, or in float. From rotary on they know no difference.
 struct PlainChoice {
   PlainKernel kernel;
   bool is_double;
 };
 
-inline constexpr int kPlainVariants = 17;
+inline constexpr int kPlainVariants = 18;
 constexpr int index_of(const PlainChoice& choice) {
   const int kernel = static_cast<int>(choice.kernel),
             pairs = static_cast<int>(PlainKernel::kRotary);
@@ -93,6 +95,12 @@ template <class Launch>
 Status run_merge(const MergeProblem& problem, const Launch& launch) {
   const Merge p = merge_of(problem);
   return launch(PlainChoice{PlainKernel::kMerge, false}, p, p.batch * p.heads * p.tokens);
+}
+
+// Of tables that lie on the host.
+template <class Launch>
+Status run_tables(const Tables& p, const Launch& launch) {
+  return launch(PlainChoice{PlainKernel::kTables, false}, p, 1);
 }
 
 inline bool is_double(const Problem& problem) {

@@ -8,10 +8,7 @@
 namespace tilewise::plain {
 namespace {
 
-Status accepts(const Asked&, const Machine& machine) {
-  if (machine.device.kind != TW_CPU)
-    return unsupported("it runs on the processor, and the device asked for is CUDA %d.",
-                       machine.device.index);
+Status accepts(const Asked&, const Machine&) {
   return {};
 }
 
@@ -94,8 +91,8 @@ const Backend kBackend{
     .summary = "the tiled algorithm in its simplest form: every feature, any machine",
     .accepts = accepts,
     .plan = plan,
-    .prepare = prepare,
     .run = run,
+    .prepare = prepare,
     .describe = describe,
     .fast_bytes = second_cache_bytes,
     .predict = predicted_seconds};

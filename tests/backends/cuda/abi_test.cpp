@@ -44,6 +44,7 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
   TW_EXPECT(context_id, cuCtxGetId);
   TW_EXPECT(stream_context, cuStreamGetCtx);
   TW_EXPECT(stream_capturing, cuStreamIsCapturing);
+  TW_EXPECT(stream_synchronize, cuStreamSynchronize);
   TW_EXPECT(exchange_capture_mode, cuThreadExchangeStreamCaptureMode);
   TW_EXPECT(library_load, cuLibraryLoadData);
   TW_EXPECT(library_unload, cuLibraryUnload);
@@ -55,6 +56,10 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
   TW_EXPECT(pointer_attributes, cuPointerGetAttributes);
   TW_EXPECT(host_register, cuMemHostRegister);
   TW_EXPECT(host_address, cuMemHostGetDevicePointer);
+  TW_EXPECT(device_bytes, cuDeviceTotalMem);
+  TW_EXPECT(memory_allocate, cuMemAlloc);
+  TW_EXPECT(memory_free, cuMemFree);
+  TW_EXPECT(memory_copy, cuMemcpyAsync);
 #undef TW_EXPECT
 }
 
@@ -68,11 +73,17 @@ TEST(CudaAbi, NumbersAreTheToolkits) {
   EXPECT_EQ(kLaunchFailed, static_cast<int>(CUDA_ERROR_LAUNCH_FAILED));
   EXPECT_EQ(kCaptureImplicit, static_cast<int>(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT));
   EXPECT_EQ(kMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
+  EXPECT_EQ(kClock, static_cast<int>(CU_DEVICE_ATTRIBUTE_CLOCK_RATE));
   EXPECT_EQ(kProcessors, static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   EXPECT_EQ(kMostSharedBytes,
             static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   EXPECT_EQ(kLocalBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES));
   EXPECT_EQ(kDynamicSharedBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+  EXPECT_EQ(kPageableMemoryAccess, static_cast<int>(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS));
+  EXPECT_EQ(kHostMemory, static_cast<int>(CU_MEMORYTYPE_HOST));
+  EXPECT_EQ(kDeviceMemory, static_cast<int>(CU_MEMORYTYPE_DEVICE));
+  EXPECT_EQ(kPointerKind, static_cast<int>(CU_POINTER_ATTRIBUTE_MEMORY_TYPE));
+  EXPECT_EQ(kPointerIsManaged, static_cast<int>(CU_POINTER_ATTRIBUTE_IS_MANAGED));
   EXPECT_EQ(kPointerDevice, static_cast<int>(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL));
   EXPECT_EQ(kPortable, static_cast<unsigned>(CU_MEMHOSTREGISTER_PORTABLE));
   EXPECT_EQ(kCaptureRelaxed, static_cast<int>(CU_STREAM_CAPTURE_MODE_RELAXED));

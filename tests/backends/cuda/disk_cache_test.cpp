@@ -299,6 +299,46 @@ TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
   EXPECT_EQ(cache.clear(), 0);
 }
 
+// By their names they might be the cache's own.
+TEST_F(DiskCacheTest, ClearsNothingThatOnlyLooksLikeItsOwn) {
+  const DiskCache cache(folder_);
+  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
+  const std::string other = hexadecimal(key_named("another"));
+  put_file(root_ / "elsewhere", "the user's");
+  put_file(folder_ + "/kernel.cubin", "the user's");
+  put_file(folder_ + "/" + other.substr(1) + ".cubin", "a digit short");
+  put_file(folder_ + "/G" + other.substr(1) + ".cubin", "G is no digit");
+  put_file(folder_ + "/.new-thoughts", "the user's");
+  put_file(folder_ + "/" + other + ".cubin.old", "the user's");
+  fs::create_symlink(root_ / "elsewhere", folder_ + "/" + other + ".cubin");
+  fs::create_directories(folder_ + "/" + hexadecimal(key_named("folder")) + ".cubin");
+  EXPECT_EQ(cache.clear(), 1);
+  EXPECT_EQ(files_in(folder_), 7);
+  EXPECT_TRUE(fs::exists(root_ / "elsewhere"));
+}
+
+TEST_F(DiskCacheTest, ClearsNoFileOfAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "Only root can give a file to another user.";
+  const DiskCache cache(folder_);
+  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
+  ASSERT_EQ(chown(file().c_str(), kNobody, kNobody), 0);
+  EXPECT_EQ(cache.clear(), 0);
+  EXPECT_EQ(files_in(folder_), 1);
+}
+
+TEST_F(DiskCacheTest, MakesNothingWhereItIsOnlyLookedAt) {
+  const DiskCache cache(folder_, Missing::kLeave);
+  EXPECT_FALSE(cache.usable());
+  EXPECT_TRUE(cache.is_absent());
+  EXPECT_FALSE(fs::exists(root_ / "cache"));
+  EXPECT_EQ(cache.clear(), 0);
+  ASSERT_TRUE(DiskCache(folder_).store(key_, cubin_of(10)));
+  Cubin out;
+  EXPECT_TRUE(DiskCache(folder_, Missing::kLeave).load(key_, out));
+  put_file(root_ / "file", "");
+  EXPECT_FALSE(DiskCache(root_ / "file", Missing::kLeave).is_absent());
+}
+
 TEST(CacheFolder, IsTheFirstThatTheEnvironmentNames) {
   const Variable named("TILEWISE_CACHE", "/mine");
   const Variable shared("XDG_CACHE_HOME", "/caches");

@@ -1,11 +1,7 @@
-// How the driver is opened and called, by a library that calls itself one. Each test runs in a
-// child, since a process opens its driver once.
-#include <dlfcn.h>
+// How the driver is opened and called, by a library that calls itself one.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdio>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -13,35 +9,10 @@
 #include <vector>
 
 #include "backends/cuda/driver/device.h"
-#include "fake_cuda.h"
+#include "in_child.h"
 
 namespace tilewise::cuda {
 namespace {
-
-// What `body` returns in a child of its own, in which `fake` is the driver. A child that dies says
-// so.
-std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
-  int ends[2];
-  if (pipe(ends) != 0) return "no pipe";
-  const pid_t child = fork();
-  if (child == 0) {
-    void* library = dlopen(TILEWISE_FAKE_CUDA, RTLD_NOW | RTLD_GLOBAL);
-    const auto fake =
-        library ? reinterpret_cast<FakeCuda* (*)()>(dlsym(library, "tilewise_fake_cuda")) : nullptr;
-    const std::string said = fake ? body(*fake()) : "the fake driver does not open";
-    const bool written = write(ends[1], said.data(), said.size()) >= 0;
-    _exit(written ? 0 : 1);
-  }
-  close(ends[1]);
-  std::string said;
-  char buffer[512];
-  for (ssize_t got = 0; (got = read(ends[0], buffer, sizeof buffer)) > 0;)
-    said.append(buffer, static_cast<std::size_t>(got));
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? said : "the child died: " + said;
-}
 
 // The sentence for which a driver is refused that was spoiled so.
 std::string refusal(const std::function<void(FakeCuda&)>& spoil) {
@@ -167,7 +138,8 @@ TEST(CudaDevice, SaysWhatItIsNot) {
     });
   };
   EXPECT_EQ(said(2, 9), "there is no CUDA device 2: this process sees 2.");
-  EXPECT_EQ(said(-1, 9), "there is no CUDA device -1: this process sees 0.");
+  EXPECT_EQ(said(-1, 9), "there is no CUDA device -1: this process sees 2.");
+  EXPECT_EQ(said(64, 9), "there is no CUDA device 64: this process sees 2.");
   EXPECT_EQ(said(0, 7),
             "CUDA device 0 is of generation 7.0: 8.0 (Ampere) is the oldest that runs.");
 }
@@ -266,18 +238,31 @@ TEST(CudaDevice, KnowsACapture) {
             "good");
 }
 
-TEST(CudaDevice, ErrorsStayUntilTheyAreCleared) {
-  EXPECT_EQ(in_child([](FakeCuda&) {
+TEST(CudaDevice, FaultsStayUntilTheyAreTaken) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
               Device* device = nullptr;
               if (!Device::find(0, device).ok()) return std::string("refused");
-              auto* words = reinterpret_cast<core::uint32*>(device->error_word());
-              const core::uint32 none = device->error();
-              words[0] = 2;
-              const core::uint32 one = device->error();
-              device->clear_error();
-              return std::to_string(none) + std::to_string(one) + std::to_string(device->error());
+              const core::uint32 none = device->take_faults();
+              fake.page[0] = 2;
+              const core::uint32 one = device->take_faults();
+              return std::to_string(none) + std::to_string(one) +
+                     std::to_string(device->take_faults());
             }),
             "020");
+}
+
+TEST(CudaDevice, WaitsForOneStream) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              Device* device = nullptr;
+              if (!Device::find(1, device).ok()) return std::string("refused");
+              if (!device->wait(stream_of(1)).ok() || !device->wait(nullptr).ok())
+                return std::string("it does not wait");
+              fake.poison = kIllegalAddress;
+              const Status status = device->wait(stream_of(1));
+              return std::to_string(fake.waits) + (fake.depth == 0 ? " " : " deep ") +
+                     std::string(status.sentence).substr(0, 23);
+            }),
+            "3 waiting for the stream:");
 }
 
 }  // namespace

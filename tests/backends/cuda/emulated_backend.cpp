@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 
+#include "backends/cuda/host_tables.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
 #include "backends/cuda/kernels/plain/backward_keys.h"
@@ -60,6 +61,11 @@ void (*function_of(PlainKernel, const cuda::Merge&))(const cuda::Merge&) {
   return plain::merge;
 }
 
+template <class T>
+void (*function_of(PlainKernel, const cuda::Tables&))(const cuda::Tables&) {
+  return plain::tables;
+}
+
 // Some blocks take several tasks.
 template <class Arguments>
 Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks) {
@@ -79,32 +85,31 @@ Status accepts(const Asked& asked, const Machine&) {
   return {};
 }
 
-Plan plan(const Asked& asked, const Machine&) {
+// Rotary and append of the processor take no workspace, so their tables are read where they lie.
+struct Decided {
+  bool moves_tables;
+};
+
+Plan plan(const Asked& asked, const Machine& machine) {
   Plan plan;
-  plan.workspace_bytes = cuda::plain_workspace(asked);
+  const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
+  plan.choice.set(Decided{moves});
+  plan.workspace_bytes = cuda::plain_workspace(asked) + (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
 
-Status prepare(const Asked&, const Plan&, const Resources&) {
-  return {};
-}
-
-Status run(const Asked& asked, const Plan&, const Resources& resources) {
-  return cuda::run_call(asked, resources.workspace, resources.error,
-                        [](const PlainChoice& choice, const auto& arguments, int64 tasks) {
-                          return launch(choice, arguments, tasks);
-                        });
-}
-
-void describe(const Problem&, const Plan&, Text&) {}
-
-double fast_bytes(const Machine&) {
-  return 1e6;
-}
-
-double predict(const Problem&, const Plan&, const Work&, const Parallel&) {
-  return 0;
+Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
+  const auto launch_one = [](const PlainChoice& choice, const auto& arguments, int64 tasks) {
+    return launch(choice, arguments, tasks);
+  };
+  const auto run = [&](const Asked& call, std::byte* workspace) {
+    return cuda::run_call(call, workspace, resources.error, launch_one);
+  };
+  if (!plan.choice.get<Decided>().moves_tables) return run(asked, resources.workspace);
+  return cuda::with_tables_there(
+      asked, resources.workspace,
+      [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {
@@ -113,11 +118,7 @@ constexpr Backend emulated_on(tw_device_kind device) {
           .summary = "the GPU's kernels on the processor",
           .accepts = accepts,
           .plan = plan,
-          .prepare = prepare,
-          .run = run,
-          .describe = describe,
-          .fast_bytes = fast_bytes,
-          .predict = predict};
+          .run = run};
 }
 
 // For calls on the processor, and for those that say that they run on a device.

@@ -2,6 +2,9 @@
 #include "fake_cuda.h"
 
 #include <atomic>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -10,7 +13,7 @@ using tilewise::cuda::FakeCuda;
 namespace {
 
 FakeCuda fake;
-std::mutex mutex;
+std::mutex mutex, names_mutex;
 thread_local int mode = 0, depth = 0;
 thread_local void* stack[8];
 
@@ -20,6 +23,12 @@ int counted() {
   ++fake.calls;
   if (fake.failing_call < 0) return 0;
   return fake.failing_call-- == 0 ? fake.failure : 0;
+}
+
+// The same for a use of a stream, which finds what a kernel has left.
+int used() {
+  const int result = counted();
+  return result != 0 ? result : fake.poison;
 }
 
 void* handle(int device, int kind) {
@@ -39,7 +48,12 @@ int device_get(int* device, int index) {
   return counted();
 }
 int device_attribute(int* value, int attribute, int) {
-  *value = attribute == 75 ? fake.major : attribute == 76 ? fake.minor : 132;
+  constexpr int kReadsAllMemory = 88;
+  *value = attribute == 75                ? fake.major
+           : attribute == 76              ? fake.minor
+           : attribute == kReadsAllMemory ? 0
+           : attribute == 13              ? 1980000
+                                          : 132;
   return counted();
 }
 int device_name(char* name, int bytes, int) {
@@ -58,6 +72,7 @@ int context_current(void** context) {
 int context_push(void* context) {
   const int result = counted();
   if (result == 0) stack[depth++] = context;
+  ++fake.pushes;
   fake.depth = depth;
   return result;
 }
@@ -75,13 +90,22 @@ int context_id(void* context, unsigned long long* id) {
 int stream_context(void* stream, void** context) {
   if (stream == nullptr) fake.asked_stream_zero = true;
   *context = handle(static_cast<int>(reinterpret_cast<std::uintptr_t>(stream) / 4096) - 1, 0);
-  return counted();
+  return used();
 }
 int stream_capturing(void*, int* state) {
   *state = fake.captures ? 1 : 0;
-  return counted();
+  return used();
 }
+int stream_synchronize(void* stream) {
+  ++fake.waits;
+  fake.waited = stream;
+  return used();
+}
+// To go back never fails.
 int exchange_capture_mode(int* other) {
+  constexpr int kRelaxed = 2;
+  if (*other == kRelaxed)
+    if (const int result = counted(); result != 0) return result;
   const int before = mode;
   mode = *other;
   *other = before;
@@ -100,8 +124,14 @@ int library_unload(void*) {
   ++fake.unloads;
   return 0;
 }
-int library_kernel(void** kernel, void*, const char*) {
-  *kernel = handle(0, 2);
+// A handle for each name.
+int library_kernel(void** kernel, void*, const char* name) {
+  const std::lock_guard lock(names_mutex);
+  int n = 0;
+  while (n + 1 < FakeCuda::kMostNames && fake.names[n][0] && std::strcmp(fake.names[n], name) != 0)
+    ++n;
+  std::snprintf(fake.names[n], sizeof fake.names[n], "%s", name);
+  *kernel = fake.names[n];
   return counted();
 }
 int kernel_function(void** function, void*) {
@@ -117,11 +147,17 @@ int kernel_set(int, int value, void*, int) {
   return counted();
 }
 // As many parameters as the driver's has.
-int launch(const void*, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
-           unsigned, void*, void** arguments, void**) {
-  const int result = counted();
+int launch(const void* kernel, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
+           unsigned, unsigned, void* stream, void** arguments, void**) {
+  const int result = used();
   if (result != 0) return result;
+  const std::lock_guard lock(names_mutex);
+  if (fake.launches < FakeCuda::kMostLaunches)
+    fake.launched[fake.launches] =
+        static_cast<int>((static_cast<const char*>(kernel) - fake.names[0]) /
+                         static_cast<std::ptrdiff_t>(sizeof fake.names[0]));
   ++fake.launches;
+  fake.stream = stream;
   fake.grid[0] = x;
   fake.grid[1] = y;
   fake.grid[2] = z;
@@ -129,16 +165,54 @@ int launch(const void*, unsigned x, unsigned y, unsigned z, unsigned threads, un
   for (int k = 0; k < 2 && arguments[k]; ++k) std::memcpy(&fake.arguments[k], arguments[k], 8);
   return 0;
 }
-int pointer_attributes(unsigned, const int*, void**, std::uint64_t) {
+// What no range holds is the host's, pinned, which both sides read.
+int pointer_attributes(unsigned count, const int* wanted, void** answers, std::uint64_t address) {
+  FakeCuda::Range found{nullptr, nullptr, 1, 0, 0};
+  for (const FakeCuda::Range& range : fake.memory)
+    if (address >= reinterpret_cast<std::uintptr_t>(range.begin) &&
+        address < reinterpret_cast<std::uintptr_t>(range.end))
+      found = range;
+  for (unsigned n = 0; n < count; ++n)
+    *static_cast<int*>(answers[n]) = wanted[n] == 2   ? found.kind
+                                     : wanted[n] == 9 ? found.device
+                                                      : found.managed;
   return counted();
 }
-int host_register(void*, std::size_t, unsigned) {
+int host_register(void* page, std::size_t, unsigned) {
   ++fake.registrations;
+  fake.page = static_cast<std::uint32_t*>(page);
   return counted();
 }
 int host_address(std::uint64_t* address, void* page, unsigned) {
   *address = reinterpret_cast<std::uintptr_t>(page);
   return counted();
+}
+
+int device_bytes(std::size_t* bytes, int) {
+  *bytes = std::size_t{1} << 37;
+  return counted();
+}
+// On the host, which the tests can read.
+int memory_allocate(std::uint64_t* address, std::size_t bytes) {
+  const int result = counted();
+  if (result != 0) return result;
+  *address = reinterpret_cast<std::uintptr_t>(std::malloc(bytes));
+  ++fake.allocations;
+  return 0;
+}
+int memory_free(std::uint64_t address) {
+  const int result = counted();
+  if (result != 0) return result;
+  std::free(reinterpret_cast<void*>(address));
+  ++fake.frees;
+  return 0;
+}
+int memory_copy(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
+  const int result = counted();
+  if (result != 0) return result;
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  fake.copied_on = stream;
+  return 0;
 }
 
 struct Named {
@@ -182,6 +256,7 @@ int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64
                        {"cuCtxGetId", erased(context_id)},
                        {"cuStreamGetCtx", erased(stream_context)},
                        {"cuStreamIsCapturing", erased(stream_capturing)},
+                       {"cuStreamSynchronize", erased(stream_synchronize)},
                        {"cuThreadExchangeStreamCaptureMode", erased(exchange_capture_mode)},
                        {"cuLibraryLoadData", erased(library_load)},
                        {"cuLibraryUnload", erased(library_unload)},
@@ -192,7 +267,11 @@ int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64
                        {"cuLaunchKernel", erased(launch)},
                        {"cuPointerGetAttributes", erased(pointer_attributes)},
                        {"cuMemHostRegister", erased(host_register)},
-                       {"cuMemHostGetDevicePointer", erased(host_address)}};
+                       {"cuMemHostGetDevicePointer", erased(host_address)},
+                       {"cuDeviceTotalMem", erased(device_bytes)},
+                       {"cuMemAlloc", erased(memory_allocate)},
+                       {"cuMemFree", erased(memory_free)},
+                       {"cuMemcpyAsync", erased(memory_copy)}};
   if (version < fake.oldest_asked) fake.oldest_asked = version;
   if (version > fake.newest_asked) fake.newest_asked = version;
   *place = nullptr;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace tilewise::cuda {
 
@@ -18,10 +19,18 @@ struct FakeCuda {
   int failing_call = -1;
   int failure = 2;
   bool captures = false;  // every stream
+  int poison = 0;         // what a kernel that failed has left: every later use of a stream gets it
+  // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
+  struct Range {
+    const void *begin = nullptr, *end = nullptr;
+    int kind = 0, device = -2, managed = 0;
+  };
+  Range memory[4];
 
   // What was seen.
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
+  int allocations = 0, frees = 0;
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed
   int capture_mode = 0;          // now, of the calling thread
@@ -30,7 +39,28 @@ struct FakeCuda {
   unsigned grid[3] = {}, threads = 0;
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
+  int pushes = 0;                                   // of contexts
+  int waits = 0;                                    // of cuStreamSynchronize
+  const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
+  std::uint32_t* page = nullptr;                    // that was registered last
+  // Names of kernels, by their handles; and of the launches, one after another.
+  static constexpr int kMostNames = 32, kMostLaunches = 64;
+  char names[kMostNames][64] = {};
+  int launched[kMostLaunches] = {};
+  void* copied_on = nullptr;  // the stream
 };
+
+// Names of the kernels that were launched from number `first` on, without what all begin with.
+inline std::string launched_names(const FakeCuda& fake, int first) {
+  std::string all;
+  for (int n = first; n < fake.launches && n < FakeCuda::kMostLaunches; ++n) {
+    const std::string name = fake.names[fake.launched[n]];
+    const std::string begin = "tilewise_plain_";
+    all +=
+        (all.empty() ? "" : " ") + (name.rfind(begin, 0) == 0 ? name.substr(begin.size()) : name);
+  }
+  return all;
+}
 
 }  // namespace tilewise::cuda
 

@@ -246,15 +246,20 @@ TEST(Nvrtc, IsNotWhatLacksItsFunctions) {
   EXPECT_NE(sentence.find("libm.so.6 is no NVRTC"), std::string::npos) << sentence;
 }
 
-TEST(Nvrtc, IsNamedWithItsVersionForExplain) {
-  ScratchFolder root;
-  put_file(root / "libnvrtc.so.12", "");
-  put_file(root / "libnvrtc-builtins.so.12.8", "");
-  Surroundings around;
-  around.places = {root.path()};
-  std::string text;
-  ASSERT_TRUE(describe_nvrtc(around, 12080, text).ok());
-  EXPECT_EQ(text, "12.8 (" + (root / "libnvrtc.so.12") + ")");
+TEST_F(FindTest, FindsSeveralAtTheSameTime) {
+  Variant other = kTinyKernel;
+  other.threads = 128;
+  const Variant* variants[] = {&kTinyKernel, &other, &kTinyKernel, &kLocalKernel};
+  Cubin cubins[4];
+  const Status status = find_cubins(variants, kAmpere, around_, cubins);
+  ASSERT_TRUE(status.ok()) << status.sentence;
+  EXPECT_EQ(cubins[0].bytes, cubins[2].bytes);
+  EXPECT_NE(cubins[0].bytes, cubins[1].bytes);
+  EXPECT_EQ(cubins[3].resources.local_bytes, 1600);
+  EXPECT_EQ(files_in(around_.cache), 3);
+  variants[2] = &kWrongKernel;
+  const std::string sentence = find_cubins(variants, kAmpere, around_, cubins).sentence;
+  EXPECT_NE(sentence.find("wrong_test_kernel"), std::string::npos) << sentence;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -145,18 +146,29 @@ TEST_F(PackTest, IsLookedAtFirstAndNeedsNoNvrtc) {
   EXPECT_NE(sentence.find("pip install"), std::string::npos) << sentence;
 }
 
-// Whatever this library was built with must be of this library.
-TEST(BuiltInPack, HoldsWhatItLists) {
+// Whatever this library was built with must be of this library, and whole for each GPU that it is
+// for.
+TEST(BuiltInPack, HoldsEveryVariantForItsTargets) {
   const Pack pack(built_in_pack());
-  for (const Variant& variant : packed_variants()) {
-    if (pack.entries().empty()) continue;
-    for (const Target& target : kPackedTargets) {
+  for (const PackEntry& entry : pack.entries()) {
+    for (const Variant& variant : packed_variants()) {
       Cubin cubin;
-      const Target asked = gpu(target.major, target.minor);
-      EXPECT_TRUE(pack.find(variant, asked, Form::kCubin, cubin))
-          << variant.name << " is missing: make the pack again with ./dev pack";
+      const Target asked = gpu(entry.major, entry.minor);
+      EXPECT_TRUE(pack.find(variant, asked, entry.is_ptx ? Form::kPtx : Form::kCubin, cubin))
+          << variant.name << " is missing for sm_" << entry.major << entry.minor
+          << ": make the pack again with ./dev pack";
     }
   }
+}
+
+TEST(Variants, HaveNamesOfTheirOwn) {
+  std::set<std::string> names;
+  for (const Variant& variant : packed_variants()) {
+    EXPECT_TRUE(names.insert(variant.name).second) << variant.name;
+    EXPECT_LT(std::strlen(variant.name), sizeof PackEntry::name);
+    EXPECT_TRUE(std::string(variant.name).starts_with("tilewise_")) << variant.name;
+  }
+  EXPECT_GE(names.size(), 17U);
 }
 
 }  // namespace

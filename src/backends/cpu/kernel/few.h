@@ -223,8 +223,8 @@ struct Few {
     return row;
   }
 
-  // Rows of 64 numbers, as many as a vector has lanes, with one query: one sum a row.
-  // Rows that are not there are the last one again.
+  // Rows of 64 numbers, as many as a vector has lanes, with one query, which stays in registers as
+  // the sums do: one sum a row. Rows that are not there are the last one again.
   template <DType dtype>
   TW_INLINE static void multiply_short(const FewArgs<T>& a, int64 key, V (&to)[kLanes]) {
     constexpr int64 kBytes = kShort * core::bytes_of(dtype);
@@ -234,7 +234,7 @@ struct Few {
     }
     std::byte *const *row = a.rows.at + key, *const *ahead = along ? a.ahead.at + key : row;
     const int64 last = a.rows.count - 1 - key;
-    for (int64 r = 0; r < kLanes; ++r) {
+    TW_UNROLL for (int r = 0; r < kLanes; ++r) {
       TW_UNROLL for (int64 i = 0; i < kBytes; i += kLine) {
         if (along) fetch(ahead[r] + i);
       }

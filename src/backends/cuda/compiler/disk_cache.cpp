@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace tilewise::cuda {
 namespace {
@@ -26,6 +27,17 @@ std::string name_of(const Digest& key) {
   return hexadecimal(key) + kSuffix;
 }
 
+// Has a file of the library this name: a key's, or that of one which is being written?
+bool is_ours(std::string_view name) {
+  constexpr std::string_view kDigits = "0123456789abcdef", kWritten = ".new-";
+  const auto consists_of = [](std::string_view text, std::string_view characters) {
+    return !text.empty() && text.find_first_not_of(characters) == std::string_view::npos;
+  };
+  if (name.starts_with(kWritten)) return consists_of(name.substr(kWritten.size()), "0123456789-");
+  return name.ends_with(kSuffix) && name.size() == 2 * sizeof(Digest) + std::strlen(kSuffix) &&
+         consists_of(name.substr(0, 2 * sizeof(Digest)), kDigits);
+}
+
 // A file that another user could not have put or changed here. A FIFO would make the opening wait.
 bool own_file(int descriptor, off_t& bytes) {
   struct stat about {};
@@ -37,7 +49,7 @@ bool own_file(int descriptor, off_t& bytes) {
 
 }  // namespace
 
-DiskCache::DiskCache(const std::string& folder) {
+DiskCache::DiskCache(const std::string& folder, Missing missing) {
   std::string path = folder;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   const std::size_t slash = path.rfind('/');
@@ -50,23 +62,29 @@ DiskCache::DiskCache(const std::string& folder) {
     return;
   }
   const std::string parent = path.substr(0, slash + 1), name = path.substr(slash + 1);
-  make_folders(parent);
+  if (missing == Missing::kMake) make_folders(parent);
   // The parents may be links of the user's own; what is opened in the end is checked.
   const Descriptor above(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!above.open()) {
-    why_not_ = parent + " cannot be opened: " + std::strerror(errno) + ".";
+    cannot_open(parent, "");
     return;
   }
+  if (missing == Missing::kMake) mkdirat(above.number(), name.c_str(), 0700);
   open_own(above.number(), path, name);
+}
+
+// By what errno says.
+void DiskCache::cannot_open(const std::string& path, const char* as_what) {
+  is_absent_ = errno == ENOENT;
+  why_not_ = path + " cannot be opened" + as_what + ": " + std::strerror(errno) + ".";
 }
 
 void DiskCache::open_own(int parent, const std::string& path, const std::string& name) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  mkdirat(parent, name.c_str(), 0700);
   Descriptor folder(openat(parent, name.c_str(), kFlags));
   struct stat about {};
   if (!folder.open())
-    why_not_ = path + " cannot be opened as a folder: " + std::strerror(errno) + ".";
+    cannot_open(path, " as a folder");
   else if (fstat(folder.number(), &about) != 0)
     why_not_ = path + " cannot be looked at: " + std::strerror(errno) + ".";
   else if (about.st_uid != geteuid())
@@ -101,9 +119,13 @@ int DiskCache::clear() const {
   if (!listing) return 0;
   int removed = 0;
   while (const dirent* entry = readdir(listing)) {
-    const std::string name = entry->d_name;
-    if (!name.ends_with(kSuffix) && !name.starts_with(".new-")) continue;
-    removed += unlinkat(folder_.number(), name.c_str(), 0) == 0;
+    struct stat about {};
+    if (!is_ours(entry->d_name) ||
+        fstatat(folder_.number(), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+      continue;
+    // A link, a folder or another user's file was not put there by this library.
+    if (!S_ISREG(about.st_mode) || about.st_uid != geteuid()) continue;
+    removed += unlinkat(folder_.number(), entry->d_name, 0) == 0;
   }
   closedir(listing);
   return removed;

@@ -9,13 +9,19 @@
 
 namespace tilewise::cuda {
 
+// What becomes of a folder that is not there.
+enum class Missing { kMake, kLeave };
+
 class DiskCache {
  public:
-  // Opens the folder, which it makes where it is missing. Unusable when it is not a folder of this
-  // user's alone: others could have put there what a GPU is to run.
-  explicit DiskCache(const std::string& folder);
+  // Opens the folder. Unusable when it is not a folder of this user's alone: others could have put
+  // there what a GPU is to run.
+  explicit DiskCache(const std::string& folder, Missing missing = Missing::kMake);
 
   bool usable() const { return folder_.open(); }
+
+  // Not usable because nothing has been kept so far.
+  bool is_absent() const { return is_absent_; }
 
   // Why it is not usable, as a sentence.
   const std::string& why_not() const { return why_not_; }
@@ -23,13 +29,16 @@ class DiskCache {
   bool load(const Digest& key, Cubin& out) const;
   bool store(const Digest& key, const Cubin& cubin) const;
 
-  // Removes all that the library has put there; says how many files that was.
+  // Removes all that the library has put there and leaves what it has not; says how many files that
+  // was.
   int clear() const;
 
  private:
   void open_own(int parent, const std::string& path, const std::string& name);
+  void cannot_open(const std::string& path, const char* as_what);
 
   Descriptor folder_;
+  bool is_absent_ = false;
   std::string why_not_;
 };
 

@@ -1,12 +1,13 @@
 #include "backends/cuda/compiler/find.h"
 
-#include <cstring>
 #include <exception>
-#include <new>
+#include <vector>
 
+#include "backends/cuda/compiler/at_once.h"
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/dump.h"
 #include "backends/cuda/compiler/pack.h"
+#include "problem/structs.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -49,7 +50,7 @@ Status Search::try_one(NvrtcFile& file, const DiskCache& cache, Cubin& out, bool
   const Digest key = key_of(program, file);
   if ((!looked || version != file.version) && cache.load(key, out)) return {};
   const Status status = compile(nvrtc, out);
-  if (status.ok()) cache.store(key, out);
+  if (status.ok()) out.is_kept = cache.store(key, out);
   return status;
 }
 
@@ -92,19 +93,17 @@ Status find_cubin(const Variant& variant, const Target& target, const Surroundin
   }
 }
 
-Status find_cubin(const Variant& variant, const Target& target, Cubin& out) {
-  return find_cubin(variant, target, surroundings(), out);
-}
-
-Status describe_nvrtc(const Surroundings& around, int driver_version, std::string& text) {
-  std::vector<NvrtcFile> files;
-  const Status status = find_nvrtc(around, driver_version, files);
-  if (!status.ok()) return status;
-  const NvrtcFile& file = files.front();
-  text = std::to_string(file.version / 1000);
-  if (file.exact) text += "." + std::to_string(file.version / 10 % 100);
-  text += " (" + file.path + ")";
-  return {};
+Status find_cubins(std::span<const Variant* const> variants, const Target& target,
+                   const Surroundings& around, std::span<Cubin> out) {
+  try {
+    std::vector<Status> said(variants.size());
+    at_once(variants.size(),
+            [&](std::size_t i) { said[i] = find_cubin(*variants[i], target, around, out[i]); });
+    for (const Status& status : said) TW_TRY(status);
+    return {};
+  } catch (const std::exception& error) {
+    return failed("There is no memory to find or compile kernels (%s).", error.what());
+  }
 }
 
 }  // namespace tilewise::cuda

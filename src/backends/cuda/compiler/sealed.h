@@ -18,6 +18,7 @@ struct Cubin {
   std::vector<std::byte> bytes;  // PTX ends with a zero, as the driver wants it
   bool is_ptx = false;           // the driver compiles it when it loads it
   From from = From::kNvrtc;
+  bool is_kept = false;  // by the disk cache, just now
   Resources resources;
   double seconds = 0;  // that NVRTC took, whenever that was
 };

@@ -25,7 +25,9 @@ struct Target {
   int driver_version = 0;      // 12040 is 12.4: what it cannot load is not made
 };
 
-// What the pack holds for every target. The list belongs to kernels/.
+// Every kernel of the library, of all families: what the pack holds for each of its targets and
+// what `tilewise kernels` lists. Kernels are known by their place in it. It is the one list of
+// them.
 std::span<const Variant> packed_variants();
 
 }  // namespace tilewise::cuda

@@ -43,9 +43,18 @@ enum : Result {
 };
 
 // CUdevice_attribute, CUfunction_attribute, CUpointer_attribute, CUstreamCaptureMode.
-enum : int { kProcessors = 16, kMajor = 75, kMinor = 76, kMostSharedBytes = 97 };
+enum : int {
+  kClock = 13,
+  kProcessors = 16,
+  kMajor = 75,
+  kMinor = 76,
+  kPageableMemoryAccess = 88,
+  kMostSharedBytes = 97
+};
 enum : int { kSharedBytes = 1, kLocalBytes = 3, kRegisters = 4, kDynamicSharedBytes = 8 };
-enum : int { kPointerKind = 2, kPointerDevice = 9 };
+enum : int { kPointerKind = 2, kPointerIsManaged = 8, kPointerDevice = 9 };
+// CUmemorytype; 0 is what the driver does not know: the host's own, or none.
+enum : int { kHostMemory = 1, kDeviceMemory = 2 };
 enum : int { kCaptureGlobal = 0, kCaptureThreadLocal = 1, kCaptureRelaxed = 2 };
 enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
 
@@ -65,6 +74,7 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(context_id, "cuCtxGetId", 12000, (Context, unsigned long long*))                            \
   CALL(stream_context, "cuStreamGetCtx", 9020, (Stream, Context*))                                 \
   CALL(stream_capturing, "cuStreamIsCapturing", 10000, (Stream, int*))                             \
+  CALL(stream_synchronize, "cuStreamSynchronize", 2000, (Stream))                                  \
   CALL(exchange_capture_mode, "cuThreadExchangeStreamCaptureMode", 10010, (int*))                  \
   CALL(library_load, "cuLibraryLoadData", 12000,                                                   \
        (Library*, const void*, int*, void**, unsigned, int*, void**, unsigned))                    \
@@ -79,7 +89,11 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(pointer_attributes, "cuPointerGetAttributes", 7000,                                         \
        (unsigned, const int*, void**, Address))                                                    \
   CALL(host_register, "cuMemHostRegister", 6050, (void*, std::size_t, unsigned))                   \
-  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))
+  CALL(host_address, "cuMemHostGetDevicePointer", 3020, (Address*, void*, unsigned))               \
+  CALL(device_bytes, "cuDeviceTotalMem", 3020, (std::size_t*, Ordinal))                            \
+  CALL(memory_allocate, "cuMemAlloc", 3020, (Address*, std::size_t))                               \
+  CALL(memory_free, "cuMemFree", 3020, (Address))                                                  \
+  CALL(memory_copy, "cuMemcpyAsync", 4000, (Address, Address, std::size_t, Stream))
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a member and its parameters have none.
 struct Calls {

@@ -7,14 +7,18 @@ namespace {
 // capture. In this mode they are not, and do not.
 class Relaxed {
  public:
-  explicit Relaxed(const Calls& calls) : calls_(calls) { calls_.exchange_capture_mode(&mode_); }
-  ~Relaxed() { calls_.exchange_capture_mode(&mode_); }
+  explicit Relaxed(const Calls& calls)
+      : calls_(calls), is_exchanged_(calls.exchange_capture_mode(&mode_) == kOk) {}
+  ~Relaxed() {
+    if (is_exchanged_) calls_.exchange_capture_mode(&mode_);
+  }
   Relaxed(const Relaxed&) = delete;
   Relaxed& operator=(const Relaxed&) = delete;
 
  private:
   const Calls& calls_;
-  int mode_ = kCaptureRelaxed;
+  int mode_ = kCaptureRelaxed;  // what the thread had, once they are exchanged
+  bool is_exchanged_;
 };
 
 constexpr int kOldestArchitecture = 80;
@@ -27,42 +31,78 @@ bool follows_context(Stream stream) {
   return reinterpret_cast<std::uintptr_t>(stream) <= 2;
 }
 
+Status check_index(const Calls& calls, int index) {
+  int count = 0;
+  TW_CUDA(calls, device_count(&count), "counting the devices");
+  if (index >= 0 && index < Device::kMost && index < count) return {};
+  return unsupported("there is no CUDA device %d: this process sees %d.", index, count);
+}
+
+Status read_architecture(const Calls& calls, int index, Ordinal ordinal, int& architecture) {
+  int major = 0, minor = 0;
+  TW_CUDA(calls, device_attribute(&major, kMajor, ordinal), "asking the device's generation");
+  TW_CUDA(calls, device_attribute(&minor, kMinor, ordinal), "asking the device's generation");
+  architecture = major * 10 + minor;
+  if (architecture >= kOldestArchitecture) return {};
+  return unsupported("CUDA device %d is of generation %d.%d: 8.0 (Ampere) is the oldest that runs.",
+                     index, major, minor);
+}
+
 }  // namespace
 
 Status Device::find(int index, Device*& device) {
+  TW_TRY(find_opened(index, device));
+  return device->is_stale() ? open_once(device->calls_, device->index_, device) : Status{};
+}
+
+Status Device::find_opened(int index, Device*& device) {
   static Device devices[kMost];
   device = nullptr;
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
-  int count = 0;
-  if (index < 0 || index >= kMost || calls->device_count(&count) != kOk || index >= count)
-    return unsupported("there is no CUDA device %d: this process sees %d.", index, count);
-  Device& it = devices[index];
-  if (!it.is_open_.load(std::memory_order_acquire) || it.is_stale()) {
-    const std::lock_guard lock(it.cold_);
-    if (!it.is_open_.load(std::memory_order_relaxed) || it.is_stale()) {
-      it.calls_ = calls;
-      TW_TRY(it.open(index));
-    }
-  }
-  device = &it;
+  if (index < 0 || index >= kMost) return check_index(*calls, index);
+  device = &devices[index];
+  if (device->is_open_.load(std::memory_order_acquire)) return {};
+  return open_once(calls, index, device);
+}
+
+Status Device::open_once(const Calls* calls, int index, Device*& device) {
+  const std::lock_guard lock(device->cold_);
+  if (device->is_open_.load(std::memory_order_relaxed) && !device->is_stale()) return {};
+  device->calls_ = calls;
+  device->index_ = index;
+  const Status opened = device->open();
+  if (!opened.ok()) device = nullptr;
+  return opened;
+}
+
+Status Device::describe(int index, tw_device_facts& facts) {
+  const Calls* calls = nullptr;
+  TW_TRY(open_driver(calls));
+  TW_TRY(check_index(*calls, index));
+  constexpr const char* kDoing = "asking what the device is";
+  Ordinal ordinal = -1;
+  TW_CUDA(*calls, device_get(&ordinal, index), "choosing the device");
+  TW_TRY(read_architecture(*calls, index, ordinal, facts.architecture));
+  std::size_t bytes = 0;
+  TW_CUDA(*calls, device_name(facts.name, sizeof facts.name, ordinal), kDoing);
+  TW_CUDA(*calls, device_attribute(&facts.processors, kProcessors, ordinal), kDoing);
+  TW_CUDA(*calls, device_attribute(&facts.clock_khz, kClock, ordinal), kDoing);
+  TW_CUDA(*calls, device_bytes(&bytes, ordinal), kDoing);
+  facts.memory_bytes = bytes;
+  facts.driver = calls->version;
   return {};
 }
 
-Status Device::open(int index) {
+Status Device::open() {
   is_open_.store(false, std::memory_order_relaxed);
-  index_ = index;
-  TW_CUDA(*calls_, device_get(&ordinal_, index), "choosing the device");
-  int major = 0, minor = 0;
-  TW_CUDA(*calls_, device_attribute(&major, kMajor, ordinal_), "asking the device's generation");
-  TW_CUDA(*calls_, device_attribute(&minor, kMinor, ordinal_), "asking the device's generation");
+  TW_TRY(check_index(*calls_, index_));
+  TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
           "asking the device's size");
-  architecture_ = major * 10 + minor;
-  if (architecture_ < kOldestArchitecture)
-    return unsupported(
-        "CUDA device %d is of generation %d.%d: 8.0 (Ampere) is the oldest that runs.", index,
-        major, minor);
+  TW_CUDA(*calls_, device_attribute(&reads_all_memory_, kPageableMemoryAccess, ordinal_),
+          "asking what memory the device reads");
+  TW_TRY(read_architecture(*calls_, index_, ordinal_, architecture_));
   TW_CUDA(*calls_, primary_retain(&context_, ordinal_), "using the device's primary context");
   TW_CUDA(*calls_, context_id(context_, &context_id_), "using the device's primary context");
   TW_TRY(share_page());
@@ -128,6 +168,42 @@ Status Device::is_capturing(Stream stream, bool& captures) const {
   return driver_failure(*calls_, result, "asking whether the stream is captured");
 }
 
+Status Device::wait(Stream stream) const {
+  const Current current(*this, stream);
+  TW_CUDA(*calls_, stream_synchronize(stream), "waiting for the stream");
+  return {};
+}
+
+Status Device::check_place(const char* name, const void* data, bool on_device) const {
+  const auto address = static_cast<Address>(reinterpret_cast<std::uintptr_t>(data));
+  int kind = 0, whose = -1;
+  const int wanted[] = {kPointerKind, kPointerDevice};
+  void* const answers[] = {&kind, &whose};
+  TW_CUDA(*calls_, pointer_attributes(2, wanted, const_cast<void**>(answers), address),
+          "asking where memory lies");
+  const bool is_here = kind == kHostMemory || (kind == kDeviceMemory && whose == ordinal_) ||
+                       (kind == 0 && reads_all_memory_ != 0);
+  if (on_device ? is_here : kind != kDeviceMemory) return {};
+  int is_managed = 0;
+  const int last[] = {kPointerIsManaged};
+  void* const answer[] = {&is_managed};
+  TW_CUDA(*calls_, pointer_attributes(1, last, const_cast<void**>(answer), address),
+          "asking where memory lies");
+  if (is_managed) return {};
+  if (!on_device)
+    return invalid(
+        "%s lies on a device, and tables of this call are read on the host: set "
+        "execution.device_tables where all of them lie on CUDA device %d.",
+        name, index_);
+  if (kind == kDeviceMemory)
+    return invalid("%s lies on CUDA device %d and the call runs on %d: copy it there.", name, whose,
+                   index_);
+  return invalid(
+      "%s is no memory that CUDA device %d reads: it lies on the host, or was freed; tables alone "
+      "may lie there, with execution.device_tables = 0.",
+      name, index_);
+}
+
 Status Device::launch_with(Kernel kernel, const Grid& grid, Stream stream, void** arguments) const {
   TW_CUDA(*calls_,
           launch(kernel, grid.blocks[0], grid.blocks[1], grid.blocks[2], grid.threads, 1, 1,
@@ -136,18 +212,22 @@ Status Device::launch_with(Kernel kernel, const Grid& grid, Stream stream, void*
   return {};
 }
 
-core::uint32 Device::error() const {
-  return page_[0];
-}
-
-void Device::clear_error() {
-  page_[0] = 0;
+core::uint32 Device::take_faults() {
+  return __atomic_exchange_n(page_, 0U, __ATOMIC_ACQ_REL);
 }
 
 Current::Current(const Device& device) : device_(device) {
+  push();
+}
+
+Current::Current(const Device& device, Stream stream) : device_(device) {
+  if (follows_context(stream)) push();
+}
+
+void Current::push() {
   Context now = nullptr;
-  device.calls().context_current(&now);
-  if (now != device.context_) is_pushed_ = device.calls().context_push(device.context_) == kOk;
+  device_.calls().context_current(&now);
+  if (now != device_.context_) is_pushed_ = device_.calls().context_push(device_.context_) == kOk;
 }
 
 Current::~Current() {

@@ -146,7 +146,7 @@ const char* advice(Result result) {
 Status open_driver(const Calls*& calls) {
   calls = nullptr;
   if (is_lost.load(std::memory_order_relaxed)) return start_failure(kNotInitialized);
-  std::call_once(once, open_once);
+  if (state.load(std::memory_order_acquire) != State::kOpen) std::call_once(once, open_once);
   if (!why.ok()) return why;
   calls = &table;
   return {};

@@ -60,33 +60,43 @@ TW_DEVICE T load(const Tensor& tensor, int64 element) {
   return number[0];
 }
 
+// The same of a tensor that is float32 or float64: slopes, sinks and factors are. Each type that is
+// none of these would take a kernel's code and time to compile.
+template <class T>
+TW_DEVICE T load_wide(const Tensor& tensor, int64 element) {
+  const uint8* at = place_in(tensor, element);
+  return tensor.dtype == DType::kFloat64 ? narrow<T>(raw<double>(at))
+                                         : static_cast<T>(raw<float>(at));
+}
+
+// Of a small float's type.
+TW_DEVICE core::SmallFloat format_of(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return core::kFloat16;
+    case DType::kBFloat16:
+      return core::kBFloat16;
+    case DType::kFloat8E4M3:
+      return core::kFloat8E4M3;
+    default:
+      return core::kFloat8E5M2;
+  }
+}
+
 template <class T>
 TW_DEVICE void store(const Tensor& tensor, int64 element, T value) {
   uint8* at = tensor.data + element * tensor.bytes;
-  const auto code = [value](core::SmallFloat format) {
-    return encode(format, static_cast<double>(value));
-  };
-  switch (tensor.dtype) {
-    case DType::kFloat32:
-      *reinterpret_cast<float*>(at) = static_cast<float>(value);
-      return;
-    case DType::kFloat64:
-      *reinterpret_cast<double*>(at) = static_cast<double>(value);
-      return;
-    case DType::kFloat16:
-      *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code(core::kFloat16));
-      return;
-    case DType::kBFloat16:
-      *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code(core::kBFloat16));
-      return;
-    case DType::kFloat8E4M3:
-      *at = static_cast<uint8>(code(core::kFloat8E4M3));
-      return;
-    case DType::kFloat8E5M2:
-      *at = static_cast<uint8>(code(core::kFloat8E5M2));
-      return;
-    default:
-      return;
+  if (tensor.bytes == 8) {
+    *reinterpret_cast<double*>(at) = static_cast<double>(value);
+  } else if (tensor.bytes == 4) {
+    *reinterpret_cast<float*>(at) = static_cast<float>(value);
+  } else {
+    // Which format is known at run time only, so that the code of all of them stands here once.
+    const uint32 code = encode(format_of(tensor.dtype), static_cast<double>(value));
+    if (tensor.bytes == 2)
+      *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code);
+    else
+      *at = static_cast<uint8>(code);
   }
 }
 

@@ -37,7 +37,7 @@ TW_DEVICE void load_lse(const Backward& p, RowsMemory<T>& memory) {
   if (thread_index() == 0) memory.coarse = 0;
   block_barrier();
   for (int32 i = thread_index(); i < tile.at.rows.size(); i += kThreads) {
-    memory.given[i] = load<T>(a.lse, query_spot(p, tile, i).in(a.lse, tile.head.h));
+    memory.given[i] = load_wide<T>(a.lse, query_spot(p, tile, i).in(a.lse, tile.head.h));
     memory.denominator[i] = core::row_of(memory.given[i]);
     memory.own[i] = sink;
     // Whoever writes writes the same.
@@ -101,7 +101,7 @@ TW_DEVICE T delta_of(const Backward& p, const ScoreTile<T>& tile, int32 i) {
   for (int64 c = lane_index(); c < a.shape.value_dim; c += kWarp)
     sum += load<T>(a.output, output + c) * load<T>(incoming, gradient + c) * factor;
   sum = warp_sum(sum);
-  return through_lse ? sum - load<T>(through_lse, spot.in(through_lse, h)) : sum;
+  return through_lse ? sum - load_wide<T>(through_lse, spot.in(through_lse, h)) : sum;
 }
 
 // And these rows' share of the sink's gradient.

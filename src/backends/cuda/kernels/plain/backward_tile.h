@@ -94,10 +94,15 @@ template <class T>
 TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants wants) {
   const Attention& a = p.attention;
   ScoreTile<T>& tile = memory.tile;
-  score(a, tile);
   const Rows<T> value{a.value, tile.at.value, a.shape.value_dim, tile.head.factor(a.scaling.value)};
-  if (wants == Wants::kGradient)
-    product_of_rows<T>(output_gradient_rows(p, memory), value, tile.pieces, tile.gradient);
+  const Rows<T> query = query_rows(p, memory), key = key_rows(p, memory),
+                incoming = output_gradient_rows(p, memory);
+  const int32 products = wants == Wants::kGradient ? 2 : 1;
+  // First the scores. In a loop, so that the product's text stands here once.
+  TW_ROLLED
+  for (int32 n = 0; n < products; ++n)
+    product_of_rows<T>(either(n == 0, query, incoming), either(n == 0, key, value), tile.pieces,
+                       n == 0 ? tile.scores : tile.gradient);
   for (int32 i = warp_index(); i < kSide<T>; i += kWarps) {
     for_each_column<T>([&](int32 j) {
       const int32 n = i * (kSide<T> + 1) + j;

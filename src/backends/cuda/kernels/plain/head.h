@@ -52,7 +52,8 @@ struct Head {
       band = band_of(p.mask, queries.length, keys.length);
       blocks = blocks_of(p.mask, b, h);
       dropout = drawn(p.dropout);
-      slope = p.scores.slopes ? load<T>(p.scores.slopes, p.scores.slopes.offset(b, h, 0, 0)) : T(0);
+      slope = p.scores.slopes ? load_wide<T>(p.scores.slopes, p.scores.slopes.offset(b, h, 0, 0))
+                              : T(0);
       report(p.error, faults);
     }
     block_barrier();
@@ -85,12 +86,12 @@ struct Head {
 
   // What an FP8 tensor's elements are multiplied by.
   TW_DEVICE T factor(const Tensor& scaling) const {
-    return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
+    return scaling ? load_wide<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }
 
   // -inf, the logit that adds nothing, where there is none.
   TW_DEVICE T sink(const Tensor& sinks) const {
-    return sinks ? load<T>(sinks, sinks.offset(0, h, 0, 0)) : -core::infinity<T>();
+    return sinks ? load_wide<T>(sinks, sinks.offset(0, h, 0, 0)) : -core::infinity<T>();
   }
 
   TW_DEVICE bool keeps(const Dropout& by, int64 i, int64 j) const {

@@ -21,12 +21,12 @@ struct MergedRow {
 };
 
 TW_DEVICE core::Row<double> part_row(const Merge& p, MergedRow row, int32 n) {
-  return core::row_of(load<double>(p.part[n].lse, row.in(p.part[n].lse)));
+  return core::row_of(load_wide<double>(p.part[n].lse, row.in(p.part[n].lse)));
 }
 
 TW_DEVICE void find_total(const Merge& p, MergedRow row, MergeMemory& memory) {
   core::Row<double> total;
-  if (p.sinks) total = core::row_of(load<double>(p.sinks, p.sinks.offset(0, row.h, 0, 0)));
+  if (p.sinks) total = core::row_of(load_wide<double>(p.sinks, p.sinks.offset(0, row.h, 0, 0)));
   TW_ROLLED
   for (int32 n = 0; n < p.parts; ++n) total = core::merge(total, part_row(p, row, n));
   memory.total = total;

@@ -94,6 +94,13 @@ struct Rows {
   T factor;
 };
 
+// One of two, member by member: a choice between their addresses would put both into memory.
+template <class T>
+TW_DEVICE Rows<T> either(bool is_left, const Rows<T>& left, const Rows<T>& right) {
+  return {is_left ? left.tensor : right.tensor, is_left ? left.at : right.at,
+          is_left ? left.dim : right.dim, is_left ? left.factor : right.factor};
+}
+
 // Columns first, first + 1, ... of `rows` rows, `columns` of them, into rows of columns + 1, so
 // that threads that walk down a column meet other banks. What does not exist becomes 0.
 template <int32 rows, int32 columns, class T>

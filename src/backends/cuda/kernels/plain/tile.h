@@ -85,8 +85,11 @@ TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces
   sum.clear();
   for (int64 first = 0; first < left.dim; first += kChunk) {
     block_barrier();
-    load_tile<kSide<T>, kChunk>(left, first, pieces.left);
-    load_tile<kSide<T>, kChunk>(right, first, pieces.right);
+    // In a loop, since the text of loading is a third of a kernel's.
+    TW_ROLLED
+    for (int32 side = 0; side < 2; ++side)
+      load_tile<kSide<T>, kChunk>(either(side == 0, left, right), first,
+                                  side == 0 ? pieces.left : pieces.right);
     block_barrier();
     add_product<T>(sum, {pieces.left, kChunk + 1, 1}, {pieces.right, 1, kChunk + 1});
   }

@@ -1,0 +1,163 @@
+// `tilewise kernels`: the GPU's kernels, which are compiled on the user's machine. What there is of
+// them, compiling them before the first call, and emptying their cache.
+#include <fmt/core.h>
+
+#include <cmath>
+#include <exception>
+#include <memory>
+#include <optional>
+
+#include "cli/call.h"
+#include "cli/command.h"
+#include "cli/joined.h"
+#include "cli/json.h"
+#include "cli/nearest.h"
+#include "cli/progress.h"
+#include "cli/terminal.h"
+
+namespace tilewise::cli {
+namespace {
+
+struct Options {
+  std::string action;
+  std::vector<std::string> names, architectures;
+  std::optional<double> driver;
+  bool json = false;
+};
+
+// The C interface's choice, and the texts that it points at.
+struct Choice {
+  explicit Choice(const Options& options)
+      : names(joined(options.names, ",")), architectures(joined(options.architectures, ",")) {
+    form.size = sizeof form;
+    if (!names.empty()) form.names = names.c_str();
+    if (!architectures.empty()) form.architectures = architectures.c_str();
+    // 12.4 is 12040; a minor has one digit.
+    const auto tenths = static_cast<std::int32_t>(std::lround(options.driver.value_or(0) * 10));
+    form.driver_version = tenths / 10 * 1000 + tenths % 10 * 10;
+  }
+  Choice(const Choice&) = delete;
+  Choice& operator=(const Choice&) = delete;
+
+  std::string names, architectures;
+  tw_kernel_choice form = {};
+};
+
+std::string listed(const Choice& choice, tw_format format) {
+  std::string text;
+  std::size_t needed = 16384;
+  // Another process may compile a kernel meanwhile, which makes the text longer.
+  while (needed > text.size()) {
+    text.resize(needed);
+    Message message{};
+    check(tw_kernels(&choice.form, format, text.data(), text.size(), &needed, message.data(),
+                     message.size()),
+          message);
+  }
+  text.resize(needed - 1);
+  return text;
+}
+
+ExitStatus list(const Options& options) {
+  print(listed(Choice(options), options.json ? TW_JSON : TW_TEXT));
+  return kOk;
+}
+
+// What the library tells on the way.
+struct Told {
+  std::optional<Progress> progress;
+  std::int64_t done = 0, total = 0;
+  std::exception_ptr failure;
+};
+
+// Whatever goes wrong here must not pass through the library.
+void tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
+  Told& told = *static_cast<Told*>(host);
+  try {
+    if (!told.progress) told.progress.emplace("kernels", static_cast<double>(total));
+    told.progress->advance(static_cast<double>(done - told.done), what);
+  } catch (...) {
+    told.failure = std::current_exception();
+  }
+  told.done = done;
+  told.total = total;
+}
+
+ExitStatus build(const Options& options) {
+  const Choice choice(options);
+  Told told;
+  Message message{};
+  const tw_status status =
+      tw_build_kernels(&choice.form, tell, &told, message.data(), message.size());
+  told.progress.reset();
+  if (told.failure) std::rethrow_exception(told.failure);
+  check(status, message);
+  print(fmt::format("{} kernels are ready: the first call that takes one does not compile it.\n",
+                    told.total));
+  return kOk;
+}
+
+ExitStatus clear() {
+  std::int64_t removed = 0;
+  Message message{};
+  check(tw_clear_kernels(&removed, message.data(), message.size()), message);
+  const auto about = parse_json(listed(Choice({}), TW_JSON));
+  print(fmt::format("{} files removed from {}.\n", removed,
+                    about ? about->at("cache").get<std::string>() : "the cache"));
+  return kOk;
+}
+
+void refuse(bool given, const Options& options, const char* what, const char* where) {
+  if (given) {
+    throw Failure(kUsage,
+                  fmt::format("kernels {} takes no {}; {} does", options.action, what, where));
+  }
+}
+
+ExitStatus run(const Options& options) {
+  if (options.action == "list") {
+    return list(options);
+  }
+  refuse(options.json, options, "--json", "kernels list");
+  if (options.action == "build") {
+    return build(options);
+  }
+  if (options.action != "clear") {
+    throw Failure(kUsage, no_such("action", options.action, {"list", "build", "clear"}));
+  }
+  const char* where = "kernels build";
+  refuse(!options.names.empty(), options, "names", where);
+  refuse(!options.architectures.empty(), options, "--arch", where);
+  refuse(options.driver.has_value(), options, "--driver", where);
+  return clear();
+}
+
+}  // namespace
+
+Command kernels_command() {
+  const auto options = std::make_shared<Options>();
+  Option action{"action", "What to do", &options->action, "{list,build,clear}"};
+  action.is_required = true;
+  return {
+      "kernels",
+      "The GPU's kernels: list them, compile them ahead of time, empty their cache",
+      "list says of each where a call would find it: in the pack that the library carries, in "
+      "the\n"
+      "cache of this user, or not yet. build compiles into the cache what is in neither; it "
+      "needs\n"
+      "NVRTC (pip install nvidia-cuda-nvrtc-cu12) and no GPU. clear empties the cache.\n"
+      "\n"
+      "Example: tilewise kernels build --arch sm_90 '*forward*'",
+      {action,
+       {"names", "Kernels, or patterns as '*forward*'; all when not given", &options->names,
+        "KERNEL"},
+       {"--arch", "For this architecture; this machine's GPUs when not given, or without one all",
+        &options->architectures, "{sm_80,sm_90,sm_100,sm_120,SM}"},
+       {"--driver",
+        "CUDA version of the driver that will load them, as 12.4; this machine's when not given",
+        Real{&options->driver, 12.0, 99.0}, "VERSION"},
+       {"--json", "With list: as JSON", &options->json, ""}},
+      [options] { return run(*options); }};
+}
+
+}  // namespace tilewise::cli

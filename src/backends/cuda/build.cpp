@@ -1,0 +1,126 @@
+// Compiles kernels ahead of their first call, into the disk cache.
+#include <exception>
+#include <mutex>
+
+#include "backends/cuda/catalog.h"
+#include "backends/cuda/compiler/at_once.h"
+#include "backends/cuda/compiler/find.h"
+#include "backends/cuda/compiler/program.h"
+#include "backends/cuda/compiler/stock.h"
+
+namespace tilewise::cuda {
+namespace {
+
+struct Job {
+  const Variant* variant;
+  const Target* target;
+
+  std::string name() const {
+    return std::string(variant->name) + " for " + architecture(*target, Form::kCubin);
+  }
+};
+
+// One build: what is done so far, and the first thing that went wrong.
+class Build {
+ public:
+  Build(const Surroundings& around, const Stock& stock, const Progress& progress)
+      : around_(around), stock_(stock), progress_(progress) {}
+
+  void begin(std::size_t total) {
+    total_ = total;
+    tell("");
+  }
+
+  // What is there already counts as done; the rest is left.
+  std::vector<Job> look(const std::vector<Job>& jobs) {
+    std::vector<Job> left;
+    for (const Job& job : jobs) {
+      Cubin cubin;
+      if (!stock_.find(*job.variant, *job.target, cubin))
+        left.push_back(job);
+      else
+        finish(job, cubin.from == From::kCache ? " is in the cache" : " is in the pack");
+    }
+    return left;
+  }
+
+  // After a failure nothing more is begun.
+  void compile(const Job& job) {
+    if (has_failed()) return;
+    Status status;
+    try {
+      status = make(job);
+    } catch (const std::exception& error) {
+      status = failed("There is no memory to compile kernels (%s).", error.what());
+    }
+    const std::lock_guard lock(mutex_);
+    if (status.ok())
+      finish(job, " is compiled");
+    else if (said_.ok())
+      said_ = status;
+  }
+
+  const Status& said() const { return said_; }
+
+ private:
+  bool has_failed() {
+    const std::lock_guard lock(mutex_);
+    return !said_.ok();
+  }
+
+  Status make(const Job& job) const {
+    Cubin cubin;
+    TW_TRY(find_cubin(*job.variant, *job.target, around_, cubin));
+    if (cubin.from != From::kNvrtc || cubin.is_kept || !around_.dump.empty()) return {};
+    return failed(
+        "%s was compiled and could not be kept in %s: the disk may be full, or the folder must not "
+        "be written.",
+        job.name().c_str(), around_.cache.c_str());
+  }
+
+  void finish(const Job& job, const char* how) {
+    ++done_;
+    tell((job.name() + how).c_str());
+  }
+
+  void tell(const char* what) const {
+    if (progress_.call)
+      progress_.call(progress_.host, static_cast<int64_t>(done_), static_cast<int64_t>(total_),
+                     what);
+  }
+
+  const Surroundings& around_;
+  const Stock& stock_;
+  Progress progress_;
+  std::mutex mutex_;
+  std::size_t done_ = 0, total_ = 0;
+  Status said_;
+};
+
+// Whether what has to be compiled can be, and can be kept.
+Status check(const Surroundings& around, const Stock& stock) {
+  if (stock.nvrtc().empty()) return failed("%s", stock.why_no_nvrtc().c_str());
+  if (!around.dump.empty()) return {};
+  const DiskCache cache(around.cache);
+  if (cache.usable()) return {};
+  return failed("There is no cache to compile kernels into. %s", cache.why_not().c_str());
+}
+
+}  // namespace
+
+Status build_kernels(const Selection& selection, const Surroundings& around,
+                     const Progress& progress) {
+  std::vector<Job> jobs;
+  for (const Target& target : selection.targets)
+    for (const Variant* variant : selection.variants) jobs.push_back({variant, &target});
+  const Stock stock(around, selection.driver_version);
+  Build build(around, stock, progress);
+  build.begin(jobs.size());
+  const std::vector<Job> left = build.look(jobs);
+  if (left.empty()) return {};
+  TW_TRY(check(around, stock));
+  at_once(left.size(), [&](std::size_t i) { build.compile(left[i]); });
+  return build.said();
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,178 @@
+#include "backends/cuda/catalog.h"
+
+#include "backends/cuda/compiler/program.h"
+#include "backends/cuda/compiler/stock.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// A kernel for a target, and what there is of it.
+struct Row {
+  const Variant* variant;
+  std::string architecture;
+  Cubin cubin;
+  bool is_there;
+
+  const char* from() const {
+    if (!is_there) return "not yet";
+    if (cubin.from == From::kCache) return "cache";
+    return cubin.is_ptx ? "pack, as PTX" : "pack";
+  }
+  int shared_bytes() const { return cubin.resources.shared_bytes + variant->dynamic_shared_bytes; }
+};
+
+std::vector<Row> rows_of(const Selection& selection, const Stock& stock) {
+  std::vector<Row> rows;
+  for (const Target& target : selection.targets) {
+    for (const Variant* variant : selection.variants) {
+      Row row{variant, architecture(target, Form::kCubin), {}, false};
+      row.is_there = stock.find(*variant, target, row.cubin);
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version / 10 % 100);
+}
+
+void add_text_head(const Surroundings& around, const Stock& stock, Text& text) {
+  const Pack& pack = stock.pack();
+  text.add("NVRTC   %s\n", stock.nvrtc().empty() ? ("none. " + stock.why_no_nvrtc()).c_str()
+                                                 : stock.nvrtc().c_str());
+  if (pack.entries().empty())
+    text.add("pack    none: the library was built without one\n");
+  else
+    text.add("pack    %zu kernels in %zu bytes of the library, compiled by NVRTC %s\n",
+             pack.entries().size(), around.pack.size(), version_text(pack.nvrtc_version()).c_str());
+  if (stock.cache().usable())
+    text.add("cache   %s\n", around.cache.c_str());
+  else if (stock.cache().is_absent())
+    text.add("cache   %s, which the first kernel that is compiled makes\n", around.cache.c_str());
+  else
+    text.add("cache   none. %s\n", stock.cache().why_not().c_str());
+}
+
+// What ptxas has not said is no number.
+void add_cell(int number, Text& text) {
+  if (number >= 0)
+    text.add(" %9d", number);
+  else
+    text.add(" %9s", "-");
+}
+
+void add_text_row(const Row& row, Text& text) {
+  // Nothing stands behind the last word of a line.
+  text.add("\n%-38s %-7s %-*s", row.variant->name, row.architecture.c_str(), row.is_there ? 12 : 0,
+           row.from());
+  if (!row.is_there) return;
+  const Resources& takes = row.cubin.resources;
+  add_cell(takes.registers, text);
+  add_cell(takes.spill_bytes, text);
+  add_cell(takes.shared_bytes < 0 ? -1 : row.shared_bytes(), text);
+  text.add(" %9.2f %9zu", row.cubin.seconds, row.cubin.bytes.size());
+}
+
+int count_of(const std::vector<Row>& rows, const char* from) {
+  int count = 0;
+  for (const Row& row : rows) count += std::string(row.from()).starts_with(from);
+  return count;
+}
+
+void write_text(const std::vector<Row>& rows, const Selection& selection, Text& text) {
+  text.add("kernels %zu variants for", selection.variants.size());
+  for (const Target& target : selection.targets)
+    text.add(" %s", architecture(target, Form::kCubin).c_str());
+  text.add(": %d in the pack, %d in the cache, %d not compiled yet\n\n", count_of(rows, "pack"),
+           count_of(rows, "cache"), count_of(rows, "not yet"));
+  text.add("%-38s %-7s %-12s %9s %9s %9s %9s %9s", "kernel", "arch", "from", "registers", "spilled",
+           "shared B", "compile s", "cubin B");
+  for (const Row& row : rows) add_text_row(row, text);
+  text.add("\n");
+}
+
+void add_or_null(const std::string& value, Text& text) {
+  if (value.empty())
+    text.add("null");
+  else
+    text.add_quoted(value.c_str());
+}
+
+void add_json_head(const Surroundings& around, const Stock& stock, Text& text) {
+  const Pack& pack = stock.pack();
+  text.add("{\"nvrtc\": ");
+  add_or_null(stock.nvrtc(), text);
+  text.add(", \"why_no_nvrtc\": ");
+  add_or_null(stock.why_no_nvrtc(), text);
+  text.add(", \"pack\": ");
+  if (pack.entries().empty())
+    text.add("null");
+  else
+    text.add("{\"kernels\": %zu, \"bytes\": %zu, \"nvrtc\": \"%s\"}", pack.entries().size(),
+             around.pack.size(), version_text(pack.nvrtc_version()).c_str());
+  text.add(", \"cache\": ");
+  add_or_null(around.cache, text);
+  const bool may_be_used = stock.cache().usable() || stock.cache().is_absent();
+  text.add(", \"why_no_cache\": ");
+  add_or_null(may_be_used ? "" : stock.cache().why_not(), text);
+}
+
+void add_number(const char* name, int number, Text& text) {
+  if (number >= 0)
+    text.add(", \"%s\": %d", name, number);
+  else
+    text.add(", \"%s\": null", name);
+}
+
+void add_json_row(const Row& row, Text& text) {
+  text.add("{\"variant\": \"%s\", \"arch\": \"%s\", \"from\": ", row.variant->name,
+           row.architecture.c_str());
+  if (!row.is_there) {
+    text.add(
+        "null, \"is_ptx\": null, \"registers\": null, \"spill_bytes\": null, \"shared_bytes\": "
+        "null, \"compile_seconds\": null, \"cubin_bytes\": null}");
+    return;
+  }
+  const Resources& takes = row.cubin.resources;
+  text.add("\"%s\", \"is_ptx\": %s", row.cubin.from == From::kCache ? "cache" : "pack",
+           row.cubin.is_ptx ? "true" : "false");
+  add_number("registers", takes.registers, text);
+  add_number("spill_bytes", takes.spill_bytes, text);
+  add_number("shared_bytes", takes.shared_bytes < 0 ? -1 : row.shared_bytes(), text);
+  text.add(", \"compile_seconds\": %.3f, \"cubin_bytes\": %zu}", row.cubin.seconds,
+           row.cubin.bytes.size());
+}
+
+void write_json(const std::vector<Row>& rows, Text& text) {
+  text.add(", \"kernels\": [");
+  for (const Row& row : rows) {
+    text.add("%s\n  ", &row == &rows.front() ? "" : ",");
+    add_json_row(row, text);
+  }
+  text.add("\n]}\n");
+}
+
+}  // namespace
+
+void list_kernels(const Selection& selection, const Surroundings& around, tw_format format,
+                  Text& text) {
+  const Stock stock(around, selection.driver_version);
+  const std::vector<Row> rows = rows_of(selection, stock);
+  if (format == TW_JSON) {
+    add_json_head(around, stock, text);
+    write_json(rows, text);
+  } else {
+    add_text_head(around, stock, text);
+    write_text(rows, selection, text);
+  }
+}
+
+Status clear_kernels(const Surroundings& around, core::int64& removed) {
+  const DiskCache cache(around.cache, Missing::kLeave);
+  removed = cache.clear();
+  if (cache.usable() || cache.is_absent()) return {};
+  return failed("No cache of kernels is emptied. %s", cache.why_not().c_str());
+}
+
+}  // namespace tilewise::cuda

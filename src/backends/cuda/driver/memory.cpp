@@ -1,0 +1,84 @@
+#include "backends/cuda/driver/memory.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "backends/cuda/driver/device.h"
+
+namespace tilewise::cuda {
+namespace {
+
+Address address_of(const void* memory) {
+  return reinterpret_cast<Address>(memory);
+}
+
+// None is an answer only where there is a reason: that of the first, which is asked even where the
+// driver counts none.
+Status count(int& count) {
+  const Calls* calls = nullptr;
+  TW_TRY(open_driver(calls));
+  TW_CUDA(*calls, device_count(&count), "counting the devices");
+  Status first;
+  for (int index = 0; index == 0 || index < count; ++index) {
+    tw_device_facts facts{};
+    const Status status = Device::describe(index, facts);
+    if (status.ok()) return {};
+    if (index == 0) first = status;
+  }
+  return first;
+}
+
+Status describe(int index, tw_device_facts& facts) {
+  return Device::describe(index, facts);
+}
+
+Status allocate(int index, std::size_t bytes, void*& memory) {
+  Device* device = nullptr;
+  TW_TRY(Device::find(index, device));
+  const Current current(*device);
+  char doing[64];
+  std::snprintf(doing, sizeof doing, "allocating %zu bytes on the device", bytes);
+  Address address = 0;
+  TW_CUDA(device->calls(), memory_allocate(&address, std::max<std::size_t>(bytes, 1)), doing);
+  memory = reinterpret_cast<void*>(address);
+  return {};
+}
+
+Status release(int index, void* memory) {
+  Device* device = nullptr;
+  TW_TRY(Device::find(index, device));
+  const Current current(*device);
+  TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
+  return {};
+}
+
+// The driver knows of every address whose it is.
+Status copy(int index, void* to, const void* from, std::size_t bytes, void* stream) {
+  Device* device = nullptr;
+  TW_TRY(Device::find(index, device));
+  const auto its = static_cast<Stream>(stream);
+  TW_TRY(device->check_stream(its));
+  const Current current(*device);
+  TW_CUDA(device->calls(), memory_copy(address_of(to), address_of(from), bytes, its),
+          "copying memory of the device");
+  return {};
+}
+
+Status synchronize(int index, void* stream) {
+  Device* device = nullptr;
+  TW_TRY(Device::find(index, device));
+  const auto its = static_cast<Stream>(stream);
+  TW_TRY(device->check_stream(its));
+  return device->wait(its);
+}
+
+}  // namespace
+
+const DeviceCalls kDeviceCalls{.count = count,
+                               .describe = describe,
+                               .allocate = allocate,
+                               .release = release,
+                               .copy = copy,
+                               .synchronize = synchronize};
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,154 @@
+// What goes wrong around a call of the C face, on a fake driver: no device or compiler, a poisoned
+// context, forks, resets, and every single call of the driver.
+#include <gtest/gtest.h>
+
+#include "backends/cuda/compiler/pack.h"
+#include "backends/cuda/driver/calls.h"
+#include "fake_calls.h"
+
+namespace tilewise::cuda {
+namespace {
+
+// What somebody's kernel has left: every call says so, and the processor goes on.
+TEST(CudaMishaps, SayThatTheContextIsPoisoned) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              fake.poison = kIllegalAddress;
+              std::string all;
+              for (void* stream : {calls.where.stream, static_cast<void*>(nullptr)}) {
+                calls.where.stream = stream;
+                for (const auto& status :
+                     {forward(request, calls.where), append(calls.step(), calls.where)}) {
+                  if (status.code != TW_FAILED) all += "not failed; ";
+                  if (status.message.find("end the process") == std::string::npos)
+                    all += status.message;
+                }
+              }
+              const auto here = forward(request, Execution{});
+              return all + said(here) + (fake.launches == 1 ? "" : "launched");
+            }),
+            "");
+}
+
+TEST(CudaMishaps, SayThatAForkCameTooLate) {
+  EXPECT_EQ(on_fake([](FakeCuda&, FakeCalls& calls) {
+              const Request request = calls.attention();
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              return in_child([&](FakeCuda&) {
+                if (const auto here = forward(request, Execution{}); !here.ok()) return said(here);
+                return said(forward(request, calls.where));
+              });
+            }),
+            "No backend can run this. cuda: CUDA cannot be used in a process that was forked after "
+            "its parent used CUDA: start workers by 'spawn'.");
+}
+
+TEST(CudaMishaps, WorkInAChildThatIsForkedBeforeTheFirst) {
+  EXPECT_EQ(on_fake([](FakeCuda&, FakeCalls& calls) {
+              const Request request = calls.attention();
+              std::string all;
+              for (int n = 0; n < 2; ++n)
+                all += in_child([&](FakeCuda&) { return said(forward(request, calls.where)); });
+              return all + said(forward(request, calls.where));
+            }),
+            "");
+}
+
+TEST(CudaMishaps, GoOnAfterTheDeviceWasReset) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              const int loads = fake.loads;
+              ++fake.reset;
+              const auto status = forward(request, calls.where);
+              // A kernel survives that, as it belongs to no context.
+              return said(status) +
+                     (fake.loads == loads && fake.launches == 2 ? "" : "loaded again");
+            }),
+            "");
+}
+
+TEST(CudaMishaps, SayThatThereIsNoCompiler) {
+  if (!built_in_pack().empty()) GTEST_SKIP() << "This library has the kernel in its pack.";
+  const std::string text = on_fake([](FakeCuda& fake, FakeCalls& calls) {
+    setenv("TILEWISE_NVRTC", "/no/such/libnvrtc.so.12", 1);
+    const std::string all = said(forward(calls.attention(), calls.where));
+    return fake.launches == 0 ? all : "launched";
+  });
+  EXPECT_NE(text.find("The library holds no kernel tilewise_plain_forward_float for sm_90. "
+                      "TILEWISE_NVRTC names /no/such/libnvrtc.so.12, which is no file"),
+            std::string::npos)
+      << text;
+}
+
+TEST(CudaMishaps, SayWhyThereIsNoDevice) {
+  const auto refusal = [](const std::function<void(FakeCuda&)>& spoil) {
+    return on_fake([&](FakeCuda& fake, FakeCalls& calls) {
+      spoil(fake);
+      if (const auto here = forward(calls.attention(), Execution{}); !here.ok()) return said(here);
+      return said(forward(calls.attention(), calls.where));
+    });
+  };
+  EXPECT_EQ(refusal([](FakeCuda& f) { f.version = 11080; }),
+            "No backend can run this. cuda: the NVIDIA driver is too old (CUDA 11.8): install "
+            "525.60.13 (CUDA 12.0) or a newer one.");
+  EXPECT_EQ(refusal([](FakeCuda& f) { f.major = 7; }),
+            "No backend can run this. cuda: CUDA device 0 is of generation 7.0: 8.0 (Ampere) is "
+            "the oldest that runs.");
+  EXPECT_NE(refusal([](FakeCuda& f) { f.start_result = kNoDevice; }).find("CUDA_VISIBLE_DEVICES"),
+            std::string::npos);
+}
+
+TEST(CudaMishaps, ADeviceThatDoesNotOpenHasFailed) {
+  EXPECT_EQ(
+      on_fake([](FakeCuda& fake, FakeCalls& calls) {
+        constexpr int kRetain = 6;  // of the calls that open a device
+        fake.failing_call = kRetain;
+        const auto status = forward(calls.attention(), calls.where);
+        return std::to_string(status.code) + " " + said(status);
+      }),
+      "3 using the device's primary context: CUDA_ERROR_OUT_OF_MEMORY (2): free memory of the "
+      "device.");
+}
+
+// Of a whole run, from the driver's first call to the last, each fails in turn: a sentence, the
+// caller's context as it was, and the next run works.
+TEST(CudaMishaps, EachCallOfTheDriverMayFail) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.padded();
+              const AppendRequest step = calls.step();
+              calls.where.device_tables = false;
+              const auto run = [&] {
+                auto status = prepare(TW_FORWARD, request, calls.where);
+                if (status.ok()) status = forward(request, calls.where);
+                if (status.ok()) status = append(step, calls.where);
+                std::uint32_t faults = 0;
+                if (status.ok()) status = take_faults(faults, calls.where);
+                return status;
+              };
+              int failures = 0;
+              for (int k = 0; k < 300; ++k) {
+                calls.where.stream = k % 2 ? stream_of(0) : nullptr;
+                ++fake.reset;
+                fake.failing_call = k;
+                const auto status = run();
+                const std::string where = " at call " + std::to_string(k);
+                if (fake.depth != 0 || fake.capture_mode != 0) return "something stays" + where;
+                const bool is_over = fake.failing_call >= 0;
+                fake.failing_call = -1;
+                if (!status.ok()) ++failures;
+                if (!status.ok() && status.message.size() < 20) return "no sentence" + where;
+                if (const auto next = run(); !next.ok()) return "the next fails" + where;
+                if (is_over) return std::to_string(failures > 15) + " done";
+              }
+              return std::string("the calls have no end");
+            }),
+            "1 done");
+}
+
+}  // namespace
+}  // namespace tilewise::cuda

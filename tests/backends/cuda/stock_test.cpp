@@ -1,0 +1,130 @@
+// What there is of the kernels, and how it is told, by files that only look like NVRTC: nothing is
+// compiled here.
+#include "backends/cuda/compiler/stock.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "backends/cuda/compiler/program.h"
+#include "kernels.h"
+#include "scratch_folder.h"
+
+namespace tilewise::cuda {
+namespace {
+
+constexpr Target kHopper{.major = 9, .driver_version = 12080};
+constexpr const Variant* kBoth[] = {&kTinyKernel, &kLocalKernel};
+
+class StockTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    around_.by_name = false;
+    around_.cache = root_ / "cache";
+  }
+
+  void install_nvrtc() {
+    put_file(root_ / "libnvrtc.so.12", "this is no library");
+    put_file(root_ / "libnvrtc-builtins.so.12.8", "");
+    around_.places = {root_.path()};
+  }
+
+  // As if it had been compiled by that NVRTC.
+  void keep(const Variant& variant) {
+    std::vector<NvrtcFile> files;
+    ASSERT_TRUE(find_nvrtc(around_, 12080, files).ok());
+    const Digest key = key_of(program_of(variant, kHopper), files.front());
+    ASSERT_TRUE(DiskCache(around_.cache).store(key, some_cubin()));
+  }
+
+  void pack(const Variant& variant, bool is_ptx = false) {
+    Packed item{&variant, {.major = is_ptx ? 8 : 9}, some_cubin()};
+    item.cubin.is_ptx = is_ptx;
+    pack_ = write_pack(std::span(&item, 1), 12080);
+    around_.pack = pack_;
+  }
+
+  static Cubin some_cubin() {
+    Cubin cubin;
+    cubin.bytes.assign(100, std::byte{1});
+    return cubin;
+  }
+
+  std::string origin() const { return Stock(around_, 12080).origin(kBoth, kHopper); }
+
+  ScratchFolder root_;
+  Surroundings around_;
+  std::vector<std::byte> pack_;
+};
+
+TEST_F(StockTest, SaysThatThereIsNothingAndWhatToInstall) {
+  const Stock stock(around_, 12080);
+  Cubin cubin;
+  EXPECT_FALSE(stock.find(kTinyKernel, kHopper, cubin));
+  EXPECT_EQ(stock.nvrtc(), "");
+  EXPECT_NE(stock.why_no_nvrtc().find("pip install"), std::string::npos);
+  const std::string text = origin();
+  EXPECT_EQ(text.find("2 cannot be had, so that the call fails. NVRTC, "), 0U) << text;
+  EXPECT_NE(text.find("pip install nvidia-cuda-nvrtc-cu12"), std::string::npos) << text;
+  EXPECT_FALSE(std::filesystem::exists(around_.cache)) << "it was only looked at";
+}
+
+TEST_F(StockTest, NamesNvrtcByVersionAndPath) {
+  install_nvrtc();
+  const std::string nvrtc = "12.8 (" + (root_ / "libnvrtc.so.12") + ")";
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(), nvrtc);
+  EXPECT_EQ(origin(), "2 that NVRTC " + nvrtc + " compiles at the first call, to be kept in " +
+                          around_.cache);
+  around_.cache = "";
+  EXPECT_NE(origin().find("first call of each process: there is no cache. "), std::string::npos)
+      << origin();
+  around_.dump = root_ / "dump";
+  EXPECT_NE(origin().find("TILEWISE_DUMP"), std::string::npos) << origin();
+}
+
+TEST_F(StockTest, FindsWhatIsInTheCache) {
+  install_nvrtc();
+  keep(kTinyKernel);
+  Cubin cubin;
+  const Stock stock(around_, 12080);
+  ASSERT_TRUE(stock.find(kTinyKernel, kHopper, cubin));
+  EXPECT_EQ(cubin.from, From::kCache);
+  EXPECT_FALSE(stock.find(kLocalKernel, kHopper, cubin));
+  const std::string text = origin();
+  EXPECT_EQ(text.find("1 in the cache " + around_.cache + ", compiled by NVRTC 12.8 ("), 0U)
+      << text;
+  EXPECT_NE(text.find("; 1 that NVRTC 12.8 ("), std::string::npos) << text;
+}
+
+TEST_F(StockTest, FindsWhatIsInThePackFirst) {
+  install_nvrtc();
+  keep(kTinyKernel);
+  pack(kTinyKernel);
+  Cubin cubin;
+  ASSERT_TRUE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+  EXPECT_EQ(cubin.from, From::kPack);
+  EXPECT_EQ(origin().find("1 in the library's pack; 1 that NVRTC"), 0U) << origin();
+}
+
+TEST_F(StockTest, TakesPtxOnlyWhereThereIsNoNvrtc) {
+  pack(kTinyKernel, true);
+  Cubin cubin;
+  ASSERT_TRUE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+  EXPECT_TRUE(cubin.is_ptx);
+  EXPECT_NE(origin().find("as PTX, which the driver compiles"), std::string::npos) << origin();
+  install_nvrtc();
+  EXPECT_FALSE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+}
+
+// The version stands in no file's name, so the library would have to tell it, and is none.
+TEST_F(StockTest, PassesByWhatCannotBeOpened) {
+  put_file(root_ / "libnvrtc.so.12", "this is no library");
+  around_.places = {root_.path()};
+  const Stock stock(around_, 12080);
+  EXPECT_EQ(stock.nvrtc(), "");
+  EXPECT_NE(stock.why_no_nvrtc().find("cannot be opened"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tilewise::cuda

@@ -1,0 +1,67 @@
+// What a warm call costs its thread, beside a launch of an empty kernel in the same run.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "cuda_device/twins.h"
+#include "sanitizers.h"
+
+namespace tilewise::gpu {
+namespace {
+
+class Cost : public GpuTest {};
+
+constexpr int kTurns = 60, kCalls = 48;  // of a turn, which the queue takes without waiting
+
+template <class Body>
+void take_turn(std::vector<double>& nanoseconds, Handle stream, const Body& body) {
+  for (int n = 0; n < kCalls; ++n) {
+    const auto begin = std::chrono::steady_clock::now();
+    body();
+    nanoseconds.push_back(
+        std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count());
+  }
+  must(driver().wait(stream), "to wait");
+}
+
+double median(std::vector<double>& numbers) {
+  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  std::nth_element(numbers.begin(), middle, numbers.end());
+  return *middle;
+}
+
+TEST_F(Cost, AWarmCallIsAnEmptyLaunchAndTwoMicroseconds) {
+  Twins twins;
+  const Stream stream;
+  const Handle empty = (started(), kernel("empty"));
+  const Execution where = on_device(stream.get());
+  const Request plain = attention(twins), cached = paged(twins, {9, 12}, {2, 0, 4, 1, 3, 2});
+  detail::Lowered plain_form(plain), cached_form(cached);
+  const tw_execution execution = detail::lowered(where);
+  const auto call = [&](detail::Lowered& form) {
+    if (tw_forward(form.for_operation(TW_FORWARD), &execution, nullptr, 0) != TW_OK)
+      must(1, "a call");
+  };
+  call(plain_form);
+  call(cached_form);
+  std::vector<double> launches, calls, cached_calls;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    take_turn(launches, stream.get(), [&] {
+      driver().launch(empty, 1, 1, 1, 128, 1, 1, 0, stream.get(), nullptr, nullptr);
+    });
+    take_turn(calls, stream.get(), [&] { call(plain_form); });
+    take_turn(cached_calls, stream.get(), [&] { call(cached_form); });
+  }
+  const double launch = median(launches), dense_call = median(calls),
+               cached_call = median(cached_calls);
+  std::printf("empty launch %.0f ns; tw_forward %.0f ns, %.0f more; in pages %.0f ns, %.0f more\n",
+              launch, dense_call, dense_call - launch, cached_call, cached_call - launch);
+  if (TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER) return;
+#if defined(NDEBUG)
+  EXPECT_LE(dense_call - launch, 2000);
+  EXPECT_LE(cached_call - launch, 2000);
+#endif
+}
+
+}  // namespace
+}  // namespace tilewise::gpu
