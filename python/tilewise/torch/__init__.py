@@ -5,6 +5,7 @@ sdpa has the arguments and the meaning of torch.nn.functional.scaled_dot_product
 enable makes that function mean it.
 """
 
+from tilewise.torch import _batching as _batching
 from tilewise.torch import _caching as _caching
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention
