@@ -191,4 +191,4 @@ def _fill_scores(scores: Any, scalars: dict[str, Any]) -> None:
 
 
 # What is asked when nothing is; nobody adds to its arrays, for it drops nothing.
-_PLAIN = Asked(_build({}, 0)[0], {}, 0.0, False, {})
+_PLAIN = Asked(_build({}, 0)[0], {}, 0.0, False, {}, "cpu")
