@@ -32,8 +32,11 @@ run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.*
 run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
 grep '^empty launch' "$logs/cost.log" || true
 export TILEWISE_TEST_DEVICE=cuda
-# Those far apart lie in memory that the device is not shown.
+# Those far apart lie in memory that the device is not shown. Once with the best kernels that each
+# call allows, once with the plain ones.
 run harness 300 "$tests/test_conformance" --gtest_filter=-Far.*
+run harness_plain 300 env TILEWISE_CUDA_KERNELS=plain "$tests/test_conformance" \
+  --gtest_filter=-Far.*
 if command -v compute-sanitizer >/dev/null; then
   # What is planted in tables makes no kernel leave its buffers; children are not followed.
   run planted 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_cuda_device" \
@@ -43,11 +46,11 @@ if command -v compute-sanitizer >/dev/null; then
   export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss
   for tool in memcheck synccheck initcheck; do
     run "$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests/test_conformance" \
-      --gtest_filter='Conformance.*:Append.*:Merge.*:Rotary.*'
+      --gtest_filter='Conformance.*:Aligned.*:Append.*:Merge.*:Rotary.*'
     grep 'ERROR SUMMARY' "$logs/$tool.log" || true
   done
   run racecheck 150 compute-sanitizer --tool racecheck --error-exitcode 9 \
-    "$tests/test_conformance" --gtest_filter='Merge.*'
+    "$tests/test_conformance" --gtest_filter='Merge.*:Aligned.EveryHeadDim'
   grep 'RACECHECK SUMMARY' "$logs/racecheck.log" || true
 fi
 exec python3 tools/receipt.py write "$logs"/*.log

@@ -11,6 +11,7 @@ echo "-- the checks themselves"
 python3 -m unittest discover -q -b -s tools/tests -t tools
 python3 tools/check_layers.py
 python3 tools/check_shape.py
+python3 tools/check_words.py
 python3 tools/check_links.py
 python3 tools/receipt.py check
 

@@ -34,12 +34,14 @@ FAMILIES = 30  # how much longer all take than one, at most
 Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
 
+OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, and no other backend
 # Programs, and suites of test_conformance, that look at no results, or not at the library's.
 LEFT_OUT = {
-    "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan"
+    "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan",
+    OF_THE_GPU,
 }  # fmt: skip
-# Every backend that comes joins the checks of this one: one of them at least has to notice.
-OF_RESULTS = "test_conformance"
+# Every backend that comes joins the checks of these: one of them at least has to notice.
+OF_RESULTS = {"test_conformance", OF_THE_GPU}
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 
 
@@ -92,7 +94,7 @@ class Verdict(NamedTuple):
         """A wound is caught twice, a scar never."""
         if self.wound.is_scar:
             return not self.checks
-        by_results = any(failure.program == OF_RESULTS for failure in self.failures)
+        by_results = any(failure.program in OF_RESULTS for failure in self.failures)
         return by_results and len(self.checks) >= ENOUGH
 
 
@@ -113,14 +115,16 @@ def used_in_core(wound: Wound, root: Path = ROOT) -> bool:
 
 
 def backend_of(wound: Wound, root: Path = ROOT) -> str:
-    """The backend that runs with the mistake: plain, unless it stands in cpu and not in plain."""
+    """The backend that runs with the mistake: plain, unless it stands in another one alone."""
     mention = re.compile(rf"\bWound::{wound.value}\b")
 
     def has(backend: str) -> bool:
         files = (root / "src/backends" / backend).rglob("*.*")
         return any(mention.search(path.read_text()) for path in files)
 
-    return "cpu" if has("cpu") and not has("plain") else "plain"
+    if has("plain"):
+        return "plain"
+    return next((backend for backend in ("cpu", "cuda") if has(backend)), "plain")
 
 
 def bare_name(suite: str, test: str) -> tuple[str, str]:
@@ -207,13 +211,16 @@ class Runner:
         self.backend = backend
         self.words = sorted(path.stem for path in core.glob("*.h"))
         found = [path for path in self.folder.glob("test_*") if path.is_file()]
+        left_out = {path.name for path in found} - {OF_THE_GPU} if backend == "cuda" else LEFT_OUT
         self.programs = sorted(
-            path.name for path in found if path.name not in LEFT_OUT and os.access(path, os.X_OK)
+            path.name for path in found if path.name not in left_out and os.access(path, os.X_OK)
         )
         self.suites: list[Suite] = []  # the quickest first
 
     def _run(self, program: str, chosen: str, limit: float | None, extra: Environment) -> Ended:
-        forced = {"TILEWISE_BACKEND": self.backend, "GTEST_COLOR": "no"}
+        # The GPU's kernels run as a backend of the tests, which comes first.
+        backend = "" if self.backend == "cuda" else self.backend
+        forced = {"TILEWISE_BACKEND": backend, "GTEST_COLOR": "no"}
         environment = {**os.environ, **extra, **forced}
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"

@@ -31,6 +31,7 @@ Settings from_environment() {
   Settings read;
   copy_name("TILEWISE_BACKEND", read.backend);
   copy_name("TILEWISE_CPU_ISA", read.instructions);
+  copy_name("TILEWISE_CUDA_KERNELS", read.cuda_kernels);
   read.least_share = least_share();
   return read;
 }

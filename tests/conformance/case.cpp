@@ -91,7 +91,7 @@ std::string Case::describe() const {
   }
   describe_gradients(text, gradients);
   text << " threads=" << run.threads << (run.by_host ? " host" : "")
-       << (run.is_scattered ? "" : " contiguous");
+       << (run.is_scattered ? "" : " contiguous") << (run.keeps_pieces ? " pieces" : "");
   return text.str();
 }
 

@@ -81,8 +81,9 @@ struct DtypeCase {
 
 struct RunCase {
   int threads = 1;
-  bool by_host = false;      // the embedder's parallel_for
-  bool is_scattered = true;  // odd strides, not dense ones
+  bool by_host = false;       // the embedder's parallel_for
+  bool is_scattered = true;   // odd strides, not dense ones
+  bool keeps_pieces = false;  // of 16 bytes: rows of 16-bit elements begin and end with whole ones
 };
 
 struct Case {
@@ -107,6 +108,11 @@ struct Case {
 // pairs come in kMuseumPairs numbers that follow each other. Features are drawn as above.
 inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
+
+// Calls of 16-bit types whose rows are whole pieces of 16 bytes, as kernels for tensor cores want
+// them: head dims up to 128, several tiles of queries and keys, any layout and band, and no feature
+// that needs more.
+[[nodiscard]] Case draw_aligned_case(std::uint64_t seed);
 
 // One head and many keys, for needles; from the 17th on, as many queries as there are tiles.
 inline constexpr std::uint64_t kLongCases = 24;

@@ -122,6 +122,19 @@ void compare_keys(const Case& drawn, const Setup& setup, const std::vector<Needl
 
 }  // namespace
 
+Report check_forward(const Case& drawn) {
+  Report report;
+  Setup setup = make_setup(drawn);
+  own_outputs(drawn, setup);
+  const Expected expected = expect_forward(drawn, setup);
+  Request request(drawn, setup);
+  if (!make_call(request, TW_FORWARD, report)) return report;
+  compare_forward(drawn, setup, expected, report);
+  check_untouched({{"output", &setup.output}, {"lse", &setup.lse}}, setup, report);
+  check_without_lse(setup, request, report);
+  return report;
+}
+
 Report check_case(const Case& drawn) {
   Report report;
   Setup setup = make_setup(drawn);

@@ -34,7 +34,11 @@ std::int64_t absurd_stride(oracle::Random& random) {
   return kAbsurd[random.integer(0, 5)];
 }
 
-Strides draw_strides(const Shape& shape, Role role, oracle::Random& random) {
+std::int64_t rounded_up(std::int64_t elements, std::int64_t unit) {
+  return (elements + unit - 1) / unit * unit;
+}
+
+Strides draw_strides(const Shape& shape, const Scatter& scatter, oracle::Random& random) {
   Strides result;
   result.stride.assign(shape.size(), 1);
   std::int64_t next = 1;
@@ -46,7 +50,9 @@ Strides draw_strides(const Shape& shape, Role role, oracle::Random& random) {
     }
     std::int64_t stride = next;
     if (!is_last && random.chance(0.25)) stride += random.chance(0.5) ? 1 : random.integer(2, 9);
-    if (!is_last && role == Role::kInput && random.chance(0.06)) stride = random.integer(0, 1);
+    if (!is_last && scatter.role == Role::kInput && random.chance(0.06))
+      stride = random.integer(0, 1);
+    if (!is_last) stride = rounded_up(stride, scatter.unit);
     next = std::max(next, stride * std::max<std::int64_t>(shape[axis], 1));
     const std::int64_t reach = (std::max<std::int64_t>(shape[axis], 1) - 1) * stride;
     result.span += reach;
@@ -93,13 +99,14 @@ Field Field::dense(tw_dtype dtype, const Shape& shape) {
   return field;
 }
 
-Field Field::scattered(tw_dtype dtype, const Shape& shape, Role role, oracle::Random& random) {
+Field Field::scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatter,
+                       oracle::Random& random) {
   constexpr std::int64_t kLeads[] = {0, 0, 1, 8};
   Field field(dtype, shape);
-  const Strides strides = draw_strides(shape, role, random);
+  const Strides strides = draw_strides(shape, scatter, random);
   std::copy(strides.stride.begin(), strides.stride.end(), field.view_.stride);
-  const std::int64_t lead = kLeads[random.integer(0, 3)];
-  const std::int64_t tail = kLeads[random.integer(0, 3)];
+  const std::int64_t lead = rounded_up(kLeads[random.integer(0, 3)], scatter.unit);
+  const std::int64_t tail = rounded_up(kLeads[random.integer(0, 3)], scatter.unit);
   field.allocate(lead + strides.span + tail,
                  random.chance(0.5) ? Guarded::Flush::kEnd : Guarded::Flush::kBegin);
   field.first_ = lead + strides.first;

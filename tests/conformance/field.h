@@ -20,6 +20,12 @@ using Shape = std::vector<std::int64_t>;
 
 enum class Role { kInput, kOutput };
 
+// How odd strides may be.
+struct Scatter {
+  Role role = Role::kInput;
+  std::int64_t unit = 1;
+};
+
 class Field {
  public:
   Field() = default;  // absent
@@ -30,8 +36,10 @@ class Field {
   static Field dense(tw_dtype dtype, const Shape& shape);
 
   // Permuted strides, gaps, element offsets, negative strides and absurd ones where the size is 1;
-  // for inputs also strides of zero and overlapping rows.
-  static Field scattered(tw_dtype dtype, const Shape& shape, Role role, oracle::Random& random);
+  // for inputs also strides of zero and overlapping rows. All of them are multiples of `unit`
+  // elements, and so is where the memory begins.
+  static Field scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatter,
+                         oracle::Random& random);
 
   [[nodiscard]] bool absent() const { return view_.rank == 0; }
   [[nodiscard]] const tw_tensor& view() const { return view_; }

@@ -231,6 +231,38 @@ Case draw_case(std::uint64_t seed) {
   return drawn;
 }
 
+Case draw_aligned_case(std::uint64_t seed) {
+  constexpr std::int64_t kPiece = 8, kMostPieces = 16;
+  Case drawn = draw_case(seed);
+  Random random(seed * 2 + 7);
+  const ScoreCase scores = drawn.scores;
+  if (random.chance(0.4)) {
+    const MaskCase mask = drawn.mask;
+    const PlainSizes sizes{.batch = 1,
+                           .queries = random.integer(100, 300),
+                           .keys = random.integer(100, 450),
+                           .heads = 2,
+                           .key_heads = random.integer(1, 2)};
+    drawn = plain_case(seed, sizes, {});
+    drawn.mask = mask;
+  }
+  if (drawn.keys.storage == Storage::kPaged)
+    drawn.keys = dense_side(drawn.batch, random.integer(0, 200));
+  drawn.dim = kPiece * random.integer(1, kMostPieces);
+  drawn.value_dim = random.chance(0.6) ? drawn.dim : kPiece * random.integer(1, kMostPieces);
+  drawn.mask.has_visible = drawn.mask.has_blocks = false;
+  drawn.scores = {};
+  drawn.scores.has_scale = scores.has_scale && scores.scale > 0;
+  if (drawn.scores.has_scale) drawn.scores.scale = scores.scale;
+  drawn.dropout = {};
+  drawn.run.is_scattered = drawn.run.keeps_pieces = true;
+  const tw_dtype dtype = seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
+  drawn.dtypes = {.input = dtype, .output = dtype, .lse = TW_FLOAT32};
+  const Family family = kFamilies[static_cast<std::size_t>(random.integer(0, 10))];
+  if (!hides_keys(family)) set_family(drawn, family);
+  return drawn;
+}
+
 void set_family(Case& drawn, Family family) {
   drawn.family = family;
   // What is ordinary has a relative error to keep to.

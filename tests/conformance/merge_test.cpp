@@ -58,8 +58,8 @@ Scene draw_scene(std::uint64_t seed) {
   const std::int64_t parts = random.integer(1, 5);
   for (std::int64_t part = 0; part < parts; ++part) {
     // Input strides may overlap, and then numbers are what memory says.
-    Field output = Field::scattered(scene.dtype, scene.output_shape(), Role::kInput, random);
-    Field lse = Field::scattered(scene.lse_dtype, scene.lse_shape(), Role::kInput, random);
+    Field output = Field::scattered(scene.dtype, scene.output_shape(), {Role::kInput}, random);
+    Field lse = Field::scattered(scene.lse_dtype, scene.lse_shape(), {Role::kInput}, random);
     scene.for_each_row([&](std::int64_t b, std::int64_t i, std::int64_t h) {
       const double size = random.chance(0.1) ? 100 : 2;
       lse.write(scene.lse_at(b, h, i), random.chance(0.25) ? kNothing : size * random.normal());
@@ -76,8 +76,8 @@ Scene draw_scene(std::uint64_t seed) {
     scene.sinks = Field::dense(TW_FLOAT32, {scene.heads});
     for (std::int64_t h = 0; h < scene.heads; ++h) scene.sinks.write({h}, random.normal());
   }
-  scene.output = Field::scattered(scene.dtype, scene.output_shape(), Role::kOutput, random);
-  scene.lse = Field::scattered(scene.lse_dtype, scene.lse_shape(), Role::kOutput, random);
+  scene.output = Field::scattered(scene.dtype, scene.output_shape(), {Role::kOutput}, random);
+  scene.lse = Field::scattered(scene.lse_dtype, scene.lse_shape(), {Role::kOutput}, random);
   return scene;
 }
 

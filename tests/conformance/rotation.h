@@ -14,8 +14,8 @@ class Tables {
     const std::int64_t columns = random.integer(1, dim / 2);
     interleaved_ = random.chance(0.5);
     const tw_dtype dtype = random.chance(0.5) ? TW_FLOAT64 : TW_FLOAT32;
-    cosine_ = Field::scattered(dtype, {rows, columns}, Role::kOutput, random);
-    sine_ = Field::scattered(dtype, {rows, columns}, Role::kOutput, random);
+    cosine_ = Field::scattered(dtype, {rows, columns}, {Role::kOutput}, random);
+    sine_ = Field::scattered(dtype, {rows, columns}, {Role::kOutput}, random);
     for (std::int64_t p = 0; p < rows; ++p) {
       for (std::int64_t c = 0; c < columns; ++c) {
         const double angle = static_cast<double>(p) * std::pow(0.7, static_cast<double>(c));

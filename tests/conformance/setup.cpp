@@ -60,8 +60,11 @@ class Layouter {
 
  private:
   Field make(tw_dtype dtype, const Shape& shape, Role role) {
-    return drawn_.run.is_scattered ? Field::scattered(dtype, shape, role, random_)
-                                   : Field::dense(dtype, shape);
+    if (!drawn_.run.is_scattered) return Field::dense(dtype, shape);
+    constexpr std::int64_t kPiece = 8;
+    const bool keeps =
+        drawn_.run.keeps_pieces && bytes_of(dtype) == 2 && shape.back() % kPiece == 0;
+    return Field::scattered(dtype, shape, {role, keeps ? kPiece : 1}, random_);
   }
 
   const Case& drawn_;

@@ -1,63 +1,57 @@
 #include "emulator/emulator.h"
 
+#include <cstdlib>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "backends/cuda/device/emulated.h"
-#include "emulator/fiber.h"
+#include "emulator/block.h"
 
 namespace tilewise::emulator {
-namespace {
-
-constexpr std::int32_t kWarp = 32;
-
-enum class Wait { kNothing, kForBlock, kForWarp, kForever };
-
-struct Thread {
-  Fiber fiber;
-  Wait wait = Wait::kNothing;
-  // What it brought to its last two exchanges. It may come to the next one before the others have
-  // read what it brought to this one, but not to the one after that.
-  std::uint64_t brought[2] = {};
-  std::uint32_t exchanges = 0;
-};
-
-class Block {
- public:
-  void run(const Launch& launch, std::int64_t index, const std::function<void()>& kernel);
-
-  Thread& self() { return threads_[static_cast<std::size_t>(running)]; }
-  Thread& lane(std::int32_t n) {
-    return threads_[static_cast<std::size_t>(running / kWarp * kWarp + n)];
-  }
-
-  const std::function<void()>* kernel = nullptr;
-  std::int64_t index = 0, blocks = 0;
-  std::int32_t running = 0;
-  std::byte* shared = nullptr;
-
- private:
-  bool all(std::int32_t first, std::int32_t end, Wait wait) const {
-    for (std::int32_t t = first; t < end; ++t)
-      if (threads_[static_cast<std::size_t>(t)].wait != wait) return false;
-    return true;
-  }
-  void release(std::int32_t first, std::int32_t end) {
-    for (std::int32_t t = first; t < end; ++t) threads_[static_cast<std::size_t>(t)].wait = {};
-  }
-  bool run_warp(std::int32_t first);
-  [[noreturn]] void complain(std::int32_t count) const;
-
-  std::vector<Thread> threads_;
-};
 
 thread_local Block* current = nullptr;
 
+namespace {
+
 void begin_thread() {
   (*current->kernel)();
+  if (!current->self().copies.empty())
+    current->refuse("a thread ends while copies that it began are on their way");
   current->self().wait = Wait::kForever;
   current->self().fiber.leave();
+}
+
+}  // namespace
+
+bool Block::all(std::int32_t first, std::int32_t end, Wait wait) const {
+  for (std::int32_t t = first; t < end; ++t)
+    if (threads_[static_cast<std::size_t>(t)].wait != wait) return false;
+  return true;
+}
+
+void Block::release(std::int32_t first, std::int32_t end) {
+  for (std::int32_t t = first; t < end; ++t) threads_[static_cast<std::size_t>(t)].wait = {};
+}
+
+void Block::refuse(const std::string& what) {
+  fault_ =
+      what + ": thread " + std::to_string(running) + " of block " + std::to_string(index) + ".";
+  self().wait = Wait::kForever;
+  self().fiber.leave();
+  std::abort();  // nobody enters it again
+}
+
+std::byte* Block::at(std::uint32_t byte, const char* word) {
+  constexpr std::size_t kPiece = 16;
+  if (byte % kPiece != 0) refuse(std::string(word) + " at an address that 16 does not divide");
+  if (byte + kPiece > shared_bytes_) refuse(std::string(word) + " beyond shared memory");
+  return shared + byte;
+}
+
+void Block::meet(const char* word) {
+  self().word = word;
+  self().wait = Wait::kForWarp;
+  self().fiber.leave();
 }
 
 // Runs the threads of a warp as far as they come. Whether any of them moved.
@@ -69,11 +63,24 @@ bool Block::run_warp(std::int32_t first) {
       if (thread.wait != Wait::kNothing) continue;
       running = t;
       thread.fiber.enter();
+      if (!fault_.empty()) throw Fault(fault_);
       moved = true;
     }
     if (!all(first, first + kWarp, Wait::kForWarp)) return moved;
+    check_words(first);
     release(first, first + kWarp);
   } while (true);
+}
+
+void Block::check_words(std::int32_t first) const {
+  const char* word = threads_[static_cast<std::size_t>(first)].word;
+  for (std::int32_t t = first; t < first + kWarp; ++t) {
+    const char* other = threads_[static_cast<std::size_t>(t)].word;
+    if (other == word || std::strcmp(other, word) == 0) continue;
+    throw Fault("lanes of a warp come to different words: in block " + std::to_string(index) +
+                ", thread " + std::to_string(first) + " to " + word + ", thread " +
+                std::to_string(t) + " to " + other + ".");
+  }
 }
 
 void Block::complain(std::int32_t count) const {
@@ -101,11 +108,14 @@ void Block::run(const Launch& launch, std::int64_t number, const std::function<v
   kernel = &body;
   index = number;
   blocks = launch.blocks;
-  std::vector<std::uint64_t> memory(launch.shared_bytes / 8 + 2, ~std::uint64_t{0});
-  shared = reinterpret_cast<std::byte*>(memory.data());
+  memory_.assign(launch.shared_bytes / sizeof(Line) + 1, Line());
+  shared = memory_.front().bytes;
+  shared_bytes_ = launch.shared_bytes;
   for (std::int32_t t = 0; t < launch.threads; ++t) {
     Thread& thread = threads_[static_cast<std::size_t>(t)];
     thread.wait = Wait::kNothing;
+    thread.copies.clear();
+    thread.groups = 0;
     thread.fiber.start(begin_thread);
   }
   const std::int32_t warps = launch.threads / kWarp;
@@ -120,8 +130,6 @@ void Block::run(const Launch& launch, std::int64_t number, const std::function<v
     }
   }
 }
-
-}  // namespace
 
 void run(const Launch& launch, const std::function<void()>& kernel) {
   if (launch.threads <= 0 || launch.threads % kWarp != 0 || launch.threads > 1024)
@@ -167,8 +175,7 @@ uint64 exchange(uint64 brought, int32 lane) {
   emulator::Thread& self = current->self();
   const std::uint32_t turn = self.exchanges++ % 2;
   self.brought[turn] = brought;
-  self.wait = emulator::Wait::kForWarp;
-  self.fiber.leave();
+  current->meet("a shuffle or barrier");
   return current->lane(lane).brought[turn];
 }
 

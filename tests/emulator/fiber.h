@@ -28,7 +28,8 @@ class Fiber {
  private:
   static constexpr std::size_t kStackBytes = 256 << 10;
 
-  // Tell the thread sanitizer, which keeps a stack of calls for each fiber.
+  // Tell the sanitizers: that of threads keeps a stack of calls for each fiber, that of addresses
+  // knows what lies on each stack.
   void tell_start();
   void tell_enter();
   void tell_leave();

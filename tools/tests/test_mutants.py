@@ -53,16 +53,22 @@ class List(unittest.TestCase):
                 self.assertRegex(text, rf"\bWound::{each.value}\b")
 
     def test_backends(self) -> None:
-        """A mistake runs where it stands; what both have, and what is in neither, in plain."""
+        """A mistake runs where it stands; what several have, and what is in none, in plain."""
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             for backend, text in {
                 "cpu": "Wound::kHere Wound::kBoth",
+                "cuda": "Wound::kThere Wound::kBoth",
                 "plain": "Wound::kBoth",
             }.items():
                 (root / "src/backends" / backend).mkdir(parents=True)
                 (root / "src/backends" / backend / "forward.cpp").write_text(text)
-            for value, backend in {"kHere": "cpu", "kBoth": "plain", "kHer": "plain"}.items():
+            for value, backend in {
+                "kHere": "cpu",
+                "kThere": "cuda",
+                "kBoth": "plain",
+                "kHer": "plain",
+            }.items():
                 wound = Wound(value, value, "", False)
                 self.assertEqual(mutants.backend_of(wound, root), backend)
 

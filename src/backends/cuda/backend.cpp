@@ -3,14 +3,11 @@
 
 #include "backends/cuda/driver/memory.h"
 #include "backends/cuda/host_tables.h"
+#include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/loaded.h"
-#include "backends/cuda/plain_kernels.h"
 
 namespace tilewise::cuda {
 namespace {
-
-// Grids have one dimension; kernels with more tasks than blocks take several each.
-constexpr int64 kMostBlocks = 1 << 30;
 
 Status check_parts(const Asked& asked) {
   const auto* merge = std::get_if<const MergeProblem*>(&asked);
@@ -22,24 +19,31 @@ Status check_parts(const Asked& asked) {
 Status accepts(const Asked& asked, const Machine& machine) {
   Device* device = nullptr;
   TW_TRY(Device::find(machine.device.index, device));
+  TW_TRY(check_kernels_setting());
   return check_parts(asked);
 }
 
 // What a run needs of its plan.
 struct Decided {
   Device* device = nullptr;
+  KernelChoice kernels;
 };
+
+Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
+  if (!kernels.why_plain) return {simple::kRows, simple::kKeys};
+  const int side = is_double(problem) ? plain::kSide<double> : plain::kSide<float>;
+  return {side, side};
+}
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
   // As `accepts` has seen; a device that was lost since then is missed by `run`.
   static_cast<void>(Device::find_opened(machine.device.index, decided.device));
+  decided.kernels = choose_kernels(asked);
   Plan plan;
-  if (const auto* attention = std::get_if<const Problem*>(&asked)) {
-    const int side = is_double(**attention) ? plain::kSide<double> : plain::kSide<float>;
-    plan.tile = {side, side};
-  }
-  plan.workspace_bytes = host_table_bytes(asked) + plain_workspace(asked);
+  if (const auto* attention = std::get_if<const Problem*>(&asked))
+    plan.tile = tile_of(**attention, decided.kernels);
+  plan.workspace_bytes = host_table_bytes(asked) + workspace_of(asked, decided.kernels);
   plan.choice.set(decided);
   return plan;
 }
@@ -51,23 +55,25 @@ Status device_of(const Plan& plan, Device*& device) {
 
 // launch(kernel, arguments, tasks) for each kernel of a call.
 template <class Launch>
-Status run_all(const Asked& asked, std::byte* workspace, core::uint32* error,
+Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room,
                const Launch& launch) {
   return with_tables_there(
-      asked, workspace, [&](const Tables& tables) { return run_tables(tables, launch); },
-      [&](const Asked& call, std::byte* rest) { return run_call(call, rest, error, launch); });
+      asked, room.workspace, [&](const Tables& tables) { return run_tables(tables, launch); },
+      [&](const Asked& call, std::byte* rest) {
+        return run_call(call, kernels, {rest, room.error, room.processors}, launch);
+      });
 }
 
 // What a call launches, by places among packed_variants(), each once.
 class Launched {
  public:
-  explicit Launched(const Asked& asked) {
+  Launched(const Asked& asked, const Plan& plan) {
     // Nothing is refused here.
-    static_cast<void>(
-        run_all(asked, nullptr, nullptr, [this](const auto& choice, const auto&, int64 tasks) {
-          if (tasks > 0) add(index_of(choice));
-          return Status{};
-        }));
+    static_cast<void>(run_all(asked, plan.choice.get<Decided>().kernels, {},
+                              [this](const auto& choice, const auto&, int64 tasks) {
+                                if (tasks > 0) add(index_of(choice));
+                                return Status{};
+                              }));
   }
 
   std::span<const int> indices() const { return {indices_, count_}; }
@@ -78,14 +84,14 @@ class Launched {
       indices_[count_++] = index;
   }
 
-  int indices_[kPlainVariants] = {};
+  int indices_[kVariants] = {};
   std::size_t count_ = 0;
 };
 
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return load(*device, Launched(asked).indices());
+  return load(*device, Launched(asked, plan).indices());
 }
 
 bool all_loaded(const Device& device, std::span<const int> indices) {
@@ -95,8 +101,8 @@ bool all_loaded(const Device& device, std::span<const int> indices) {
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status make_ready(Device& device, const Asked& asked, Stream stream) {
-  const Launched launched(asked);
+Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream stream) {
+  const Launched launched(asked, plan);
   if (all_loaded(device, launched.indices())) return {};
   bool captures = false;
   TW_TRY(device.is_capturing(stream, captures));
@@ -119,16 +125,18 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const auto stream = static_cast<Stream>(resources.stream);
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
-  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, stream));
+  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, plan, stream));
   const Current current(*device, stream);
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
-  return run_all(asked, resources.workspace, error,
+  // Grids have a limit; plain kernels with more tasks than blocks take several each.
+  return run_all(asked, plan.choice.get<Decided>().kernels,
+                 {resources.workspace, error, device->processors()},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
                    const int index = index_of(choice);
-                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, stream));
-                   const Variant& variant = packed_variants()[static_cast<std::size_t>(index)];
+                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, plan, stream));
+                   const Variant& variant = variant_of(choice);
                    const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
                                    static_cast<unsigned>(variant.threads),
                                    static_cast<unsigned>(variant.dynamic_shared_bytes)};
@@ -161,13 +169,17 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
 }
 
 void describe(const Problem& problem, const Plan& plan, Text& note) {
-  const Device* device = plan.choice.get<Decided>().device;
-  note.add("sm_%d, %d multiprocessors; plain kernels, without tensor cores", device->architecture(),
-           device->processors());
+  const auto [device, kernels] = plan.choice.get<Decided>();
+  note.add("sm_%d, %d multiprocessors; ", device->architecture(), device->processors());
+  if (kernels.why_plain)
+    note.add("%s: plain kernels, without tensor cores", kernels.why_plain);
+  else
+    note.add("simple kernel, tensor cores, head dims up to %d",
+             kSimpleDims[kernels.simple.dim_number]);
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
   note.add("\n");
-  describe_origin(*device, Launched(&problem).indices(), note);
+  describe_origin(*device, Launched(&problem, plan).indices(), note);
 }
 
 // Of one multiprocessor.

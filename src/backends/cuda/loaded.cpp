@@ -6,12 +6,12 @@
 
 #include "backends/cuda/compiler/find.h"
 #include "backends/cuda/compiler/stock.h"
-#include "backends/cuda/plain_kernels.h"
+#include "backends/cuda/kernel_choice.h"
 
 namespace tilewise::cuda {
 namespace {
 
-std::atomic<Kernel> kernels[Device::kMost][kPlainVariants];
+std::atomic<Kernel> kernels[Device::kMost][kVariants];
 
 std::atomic<Kernel>& place_of_kernel(const Device& device, int index) {
   return kernels[device.index()][index];

@@ -30,13 +30,12 @@ struct PlainChoice {
 };
 
 inline constexpr int kPlainVariants = 18;
+// A kernel's place among packed_variants().
 constexpr int index_of(const PlainChoice& choice) {
   const int kernel = static_cast<int>(choice.kernel),
             pairs = static_cast<int>(PlainKernel::kRotary);
   return kernel < pairs ? 2 * kernel + (choice.is_double ? 1 : 0) : pairs + kernel;
 }
-
-const Variant& variant_of(const PlainChoice& choice);
 
 // launch(kernel, arguments, tasks) for each kernel of a call, until one is refused; its answer.
 template <class T, class Launch>
@@ -109,8 +108,8 @@ inline bool is_double(const Problem& problem) {
 
 // All kernels of a call. What they work on may have no memory yet, where `launch` launches nothing.
 template <class Launch>
-Status run_call(const Asked& asked, std::byte* workspace, core::uint32* error,
-                const Launch& launch) {
+Status run_plain(const Asked& asked, std::byte* workspace, core::uint32* error,
+                 const Launch& launch) {
   return std::visit(Cases{[&](const Problem* p) {
                             return is_double(*p)
                                        ? run_attention<double>(*p, workspace, error, launch)
@@ -122,7 +121,7 @@ Status run_call(const Asked& asked, std::byte* workspace, core::uint32* error,
                     asked);
 }
 
-// Bytes that a call takes.
+// Bytes that it takes.
 inline int64 plain_workspace(const Asked& asked) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   if (!attention || (*attention)->operation != TW_BACKWARD) return 0;

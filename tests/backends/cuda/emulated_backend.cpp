@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "backends/cuda/host_tables.h"
+#include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
 #include "backends/cuda/kernels/plain/backward_keys.h"
@@ -12,7 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
-#include "backends/cuda/plain_kernels.h"
+#include "backends/cuda/kernels/simple/forward.h"
 #include "emulator/emulator.h"
 
 namespace tilewise {
@@ -20,9 +21,11 @@ namespace {
 
 using cuda::PlainChoice;
 using cuda::PlainKernel;
+using cuda::SimpleChoice;
 namespace plain = cuda::plain;
+namespace simple = cuda::simple;
 
-std::atomic<std::int64_t> launches = 0;
+std::atomic<std::int64_t> launches = 0, simple_launches = 0;
 
 // A kernel's function in place of the one that a device has loaded.
 template <class T>
@@ -79,6 +82,28 @@ Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks
   return {};
 }
 
+using SimpleFunction = void (*)(const simple::Forward&);
+
+template <core::DType type>
+SimpleFunction function_of_dim(int number) {
+  constexpr SimpleFunction kFunctions[] = {
+      simple::forward<simple::Traits<type, 32>>, simple::forward<simple::Traits<type, 64>>,
+      simple::forward<simple::Traits<type, 96>>, simple::forward<simple::Traits<type, 128>>};
+  static_assert(std::size(kFunctions) == std::size(cuda::kSimpleDims));
+  return kFunctions[number];
+}
+
+Status launch(const SimpleChoice& choice, const simple::Forward& arguments, int64 tasks) {
+  ++launches;
+  ++simple_launches;
+  const SimpleFunction kernel = choice.is_bfloat16
+                                    ? function_of_dim<core::DType::kBFloat16>(choice.dim_number)
+                                    : function_of_dim<core::DType::kFloat16>(choice.dim_number);
+  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  emulator::run({tasks, simple::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  return {};
+}
+
 Status accepts(const Asked& asked, const Machine&) {
   const auto* merge = std::get_if<const MergeProblem*>(&asked);
   if (merge && (*merge)->parts > cuda::kMostParts) return unsupported("too many parts");
@@ -88,28 +113,39 @@ Status accepts(const Asked& asked, const Machine&) {
 // Rotary and append of the processor take no workspace, so their tables are read where they lie.
 struct Decided {
   bool moves_tables;
+  cuda::KernelChoice kernels;
 };
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Plan plan;
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
-  plan.choice.set(Decided{moves});
-  plan.workspace_bytes = cuda::plain_workspace(asked) + (moves ? cuda::host_table_bytes(asked) : 0);
+  const Decided decided{moves, cuda::choose_kernels(asked)};
+  plan.choice.set(decided);
+  plan.workspace_bytes =
+      cuda::workspace_of(asked, decided.kernels) + (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
-  const auto launch_one = [](const PlainChoice& choice, const auto& arguments, int64 tasks) {
+  constexpr int kProcessors = 2;
+  const auto decided = plan.choice.get<Decided>();
+  const auto launch_one = [](const auto& choice, const auto& arguments, int64 tasks) {
     return launch(choice, arguments, tasks);
   };
   const auto run = [&](const Asked& call, std::byte* workspace) {
-    return cuda::run_call(call, workspace, resources.error, launch_one);
+    return cuda::run_call(call, decided.kernels, {workspace, resources.error, kProcessors},
+                          launch_one);
   };
-  if (!plan.choice.get<Decided>().moves_tables) return run(asked, resources.workspace);
+  if (!decided.moves_tables) return run(asked, resources.workspace);
   return cuda::with_tables_there(
       asked, resources.workspace,
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
+}
+
+void describe(const Problem&, const Plan& plan, Text& note) {
+  const char* why_plain = plan.choice.get<Decided>().kernels.why_plain;
+  note.add("%s", why_plain ? why_plain : "simple kernel");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {
@@ -118,7 +154,8 @@ constexpr Backend emulated_on(tw_device_kind device) {
           .summary = "the GPU's kernels on the processor",
           .accepts = accepts,
           .plan = plan,
-          .run = run};
+          .run = run,
+          .describe = describe};
 }
 
 // For calls on the processor, and for those that say that they run on a device.
@@ -137,6 +174,10 @@ EmulatedBackend::~EmulatedBackend() {
 
 std::int64_t emulated_launches() {
   return launches;
+}
+
+std::int64_t emulated_simple_launches() {
+  return simple_launches;
 }
 
 }  // namespace tilewise

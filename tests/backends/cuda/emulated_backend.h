@@ -1,4 +1,4 @@
-// A backend of the tests: the plain GPU kernels' own text, run on the processor by the emulator.
+// A backend of the tests: the GPU kernels' own text, run on the processor by the emulator.
 #pragma once
 
 #include <cstdint>
@@ -16,5 +16,7 @@ class EmulatedBackend {
 
 // How many kernels were launched until now.
 std::int64_t emulated_launches();
+// And how many of these were of the simple kernel.
+std::int64_t emulated_simple_launches();
 
 }  // namespace tilewise

@@ -1,5 +1,5 @@
-// A CUDA driver, and an NVRTC, that play a GPU: its memory is the host's, and its kernels are the
-// plain kernels' own text, run by the emulator. A program that finds this library as libcuda.so.1
+// A CUDA driver, and an NVRTC, that play a GPU: its memory is the host's, and its kernels are their
+// own text, run by the emulator. A program that finds this library as libcuda.so.1
 // and as TILEWISE_NVRTC computes on "cuda" where there is no GPU. Nobody but kernels and copies may
 // touch the device's memory: at other times it is closed, and a program that does dies.
 #include <sys/mman.h>
@@ -26,6 +26,7 @@
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
+#include "backends/cuda/kernels/simple/forward.h"
 #include "emulator/emulator.h"
 
 #define TW_SHOWN __attribute__((visibility("default")))
@@ -108,6 +109,13 @@ struct Named {
   {"tilewise_plain_" #name "_float", body<given, plain::name<float>>}, { \
     "tilewise_plain_" #name "_double", body<given, plain::name<double>>  \
   }
+#define TW_PLAYED_SIMPLE(dim)                                                         \
+  {"tilewise_simple_forward_float16_" #dim,                                           \
+   body<simple::Forward, simple::forward<simple::Traits<DType::kFloat16, dim>>>},     \
+  {                                                                                   \
+    "tilewise_simple_forward_bfloat16_" #dim,                                         \
+        body<simple::Forward, simple::forward<simple::Traits<DType::kBFloat16, dim>>> \
+  }
 const Named kKernels[] = {TW_PLAYED_PAIR(forward, Attention),
                           TW_PLAYED_PAIR(probabilities, Attention),
                           TW_PLAYED_PAIR(backward_rows, Backward),
@@ -118,7 +126,12 @@ const Named kKernels[] = {TW_PLAYED_PAIR(forward, Attention),
                           TW_PLAYED(tables, Tables),
                           TW_PLAYED(rotary, Rotary),
                           TW_PLAYED(append, Append),
-                          TW_PLAYED(merge, Merge)};
+                          TW_PLAYED(merge, Merge),
+                          TW_PLAYED_SIMPLE(32),
+                          TW_PLAYED_SIMPLE(64),
+                          TW_PLAYED_SIMPLE(96),
+                          TW_PLAYED_SIMPLE(128)};
+#undef TW_PLAYED_SIMPLE
 #undef TW_PLAYED_PAIR
 #undef TW_PLAYED
 

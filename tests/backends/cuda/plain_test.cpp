@@ -1,5 +1,6 @@
-// The plain kernels' text, run by the emulator, against the oracle: random calls of every kind. The
-// tests of rotary, append and merge that this program takes from tests/conformance run on it, too.
+// The GPU kernels' text, run by the emulator, against the oracle: random calls of every kind. The
+// tests of aligned calls, rotary, append and merge that this program takes from tests/conformance
+// run on it, too.
 #include <gtest/gtest.h>
 
 #include <thread>

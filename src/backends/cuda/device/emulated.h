@@ -9,6 +9,7 @@ namespace tilewise::cuda::emulated {
 
 using core::int32;
 using core::int64;
+using core::uint32;
 using core::uint64;
 
 // Of the fiber that runs.
@@ -21,5 +22,22 @@ void* shared_memory();
 void block_barrier();
 // Waits until all threads of the warp have come here; gives what `lane` brought.
 uint64 exchange(uint64 brought, int32 lane);
+// Likewise; whether a lane says so.
+bool any(bool says);
+
+// The bodies of device/matrix.h. All threads of the warp have to come to the same one.
+void load_matrices(uint32 row, bool transposed, uint32 (&pairs)[4]);
+struct Operands {
+  bool is_bfloat16;
+  const uint32 (&left)[4];
+  uint32 right[2];
+};
+void multiply(float (&sums)[4], const Operands& operands);
+
+// The bodies of device/copy.h. What a copy goes to holds NaNs until its thread waits for it: no
+// copy lands earlier than it must. Zeros come from null.
+void copy_later(uint32 to, const void* from);
+void commit_copies();
+void wait_for_copies(int32 groups);
 
 }  // namespace tilewise::cuda::emulated

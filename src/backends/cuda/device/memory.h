@@ -4,19 +4,45 @@
 #include "backends/cuda/device/thread.h"
 
 #if defined(TW_ON_DEVICE)
-extern __shared__ __align__(16) unsigned char tilewise_shared_memory[];
+extern __shared__ __align__(128) unsigned char tilewise_shared_memory[];
 #endif
 
 namespace tilewise::cuda {
 
+// What a block can have on every GPU that runs these kernels. Beyond 48 KiB the driver is asked for
+// each kernel, when that is loaded.
+inline constexpr int32 kMostSharedBytes = 99 * 1024;
+
 // The block's shared memory as a T. The launch asks for sizeof(T) bytes, and they hold anything.
 template <class T>
 TW_DEVICE T& shared_memory() {
-  static_assert(sizeof(T) <= 48 * 1024, "more has to be asked of the driver for each kernel");
+  static_assert(sizeof(T) <= kMostSharedBytes, "every GPU since Ampere has these");
+  static_assert(alignof(T) <= 128, "no more is promised for where shared memory begins");
 #if defined(TW_ON_DEVICE)
   return *reinterpret_cast<T*>(tilewise_shared_memory);
 #else
   return *static_cast<T*>(emulated::shared_memory());
+#endif
+}
+
+// A byte of the block's shared memory, by the number that instructions take.
+struct SharedAddress {
+  uint32 byte;
+
+  TW_DEVICE SharedAddress operator+(int32 bytes) const {
+    return {byte + static_cast<uint32>(bytes)};
+  }
+  // Flips bits of the number: moves inside of an aligned block.
+  TW_DEVICE SharedAddress operator^(int32 bits) const { return {byte ^ static_cast<uint32>(bits)}; }
+};
+
+// `place` lies in shared memory.
+TW_DEVICE SharedAddress shared_address(const void* place) {
+#if defined(TW_ON_DEVICE)
+  return {static_cast<uint32>(__cvta_generic_to_shared(place))};
+#else
+  const auto* begin = static_cast<const uint8*>(emulated::shared_memory());
+  return {static_cast<uint32>(static_cast<const uint8*>(place) - begin)};
 #endif
 }
 

@@ -38,6 +38,18 @@ TW_DEVICE int32 thread_index() {
 #endif
 }
 
+// The same, asked of the machine each time: what is worked out from it does not stay in registers
+// between uses. For kernels that have none to spare.
+TW_DEVICE int32 thread_index_anew() {
+#if defined(TW_ON_DEVICE)
+  int32 index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+#else
+  return emulated::thread_index();
+#endif
+}
+
 TW_DEVICE int32 lane_index() {
   return thread_index() % kWarp;
 }
@@ -94,6 +106,15 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
   }());
   const uint64 found = emulated::exchange(__builtin_bit_cast(Bits, brought), lane_index() ^ bits);
   return __builtin_bit_cast(T, static_cast<Bits>(found));
+#endif
+}
+
+// Whether any lane of the warp says so. All lanes take part.
+TW_DEVICE bool warp_any(bool says) {
+#if defined(TW_ON_DEVICE)
+  return __any_sync(0xFFFFFFFFu, says);
+#else
+  return emulated::any(says);
 #endif
 }
 

@@ -49,7 +49,7 @@ enum : int {
   kMajor = 75,
   kMinor = 76,
   kPageableMemoryAccess = 88,
-  kMostSharedBytes = 97
+  kOptInSharedBytes = 97
 };
 enum : int { kSharedBytes = 1, kLocalBytes = 3, kRegisters = 4, kDynamicSharedBytes = 8 };
 enum : int { kPointerKind = 2, kPointerIsManaged = 8, kPointerDevice = 9 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
+#include "backends/cuda/kernels/band.h"
 #include "backends/cuda/kernels/place.h"
 #include "core/score.h"
 #include "core/softmax.h"
@@ -12,10 +13,6 @@ namespace tilewise::cuda::plain {
 using core::Cover;
 using core::Range;
 
-TW_DEVICE Range tile_range(int64 index, int64 tile, int64 length) {
-  return {index * tile, core::smaller((index + 1) * tile, length)};
-}
-
 TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
   const Tensor& blocks = mask.blocks;
   if (!blocks) return {};
@@ -23,13 +20,6 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
           .row_stride = blocks.stride.row,
           .rows = mask.block_query,
           .columns = mask.block_key};
-}
-
-TW_DEVICE core::Band band_of(const Mask& mask, int64 queries, int64 keys) {
-  int64 diagonal = mask.shift;
-  if (mask.diagonal == Diagonal::kBottomRight) diagonal = keys - queries;
-  if (mask.diagonal == Diagonal::kTopLeft) diagonal = 0;
-  return {queries, keys, mask.left, mask.right, diagonal, mask.chunk};
 }
 
 TW_DEVICE core::Dropout drawn(const Dropout& dropout) {

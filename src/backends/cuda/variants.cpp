@@ -1,5 +1,5 @@
-#include "backends/cuda/plain_kernels.h"
-
+// The list of all kernels: what each is compiled from.
+#include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
 #include "backends/cuda/kernels/plain/backward_keys.h"
@@ -10,6 +10,7 @@
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
+#include "backends/cuda/kernels/simple/forward.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -27,10 +28,26 @@ namespace {
 #define TW_PLAIN_PAIR(name_, header, given, memory)                                       \
   TW_PLAIN_KERNEL(name_ "_float", name_ "<float>", header, given, sizeof(memory<float>)), \
       TW_PLAIN_KERNEL(name_ "_double", name_ "<double>", header, given, sizeof(memory<double>))
+
+// The simple kernel for a type and a head dim.
+#define TW_SIMPLE_KERNEL(name_, type, dim)                                                     \
+  {                                                                                            \
+    .name = "tilewise_simple_forward_" name_ "_" #dim,                                         \
+    .include = "backends/cuda/kernels/simple/forward.h",                                       \
+    .parameters = "const __grid_constant__ tilewise::cuda::simple::Forward p",                 \
+    .body = "using namespace tilewise::cuda; simple::forward<simple::Traits<DType::" #type     \
+            ", " #dim ">>(p);",                                                                \
+    .threads = simple::kThreads, .blocks = simple::kLeastBlocks,                               \
+    .dynamic_shared_bytes = static_cast<int>(sizeof(simple::Traits<DType::type, dim>::Memory)) \
+  }
+// In both types.
+#define TW_SIMPLE_PAIR(dim) \
+  TW_SIMPLE_KERNEL("float16", kFloat16, dim), TW_SIMPLE_KERNEL("bfloat16", kBFloat16, dim)
 // NOLINTEND(bugprone-macro-parentheses)
 
-// In the order of PlainKernel; those that know no difference stand once, at the end.
-constexpr Variant kVariants[] = {
+// In the order of PlainKernel; those that know no difference stand once, at the end. Then in that
+// of kSimpleDims.
+constexpr Variant kAll[] = {
     TW_PLAIN_PAIR("forward", "forward.h", "Attention", plain::ForwardMemory),
     TW_PLAIN_PAIR("probabilities", "probabilities.h", "Attention", plain::ProbabilitiesMemory),
     TW_PLAIN_PAIR("backward_rows", "backward_rows.h", "Backward", plain::RowsMemory),
@@ -42,17 +59,17 @@ constexpr Variant kVariants[] = {
     TW_PLAIN_KERNEL("append", "append", "cache.h", "Append", 0),
     TW_PLAIN_KERNEL("merge", "merge", "merge.h", "Merge", sizeof(plain::MergeMemory)),
     TW_PLAIN_KERNEL("tables", "tables", "tables.h", "Tables", 0),
+    TW_SIMPLE_PAIR(32),
+    TW_SIMPLE_PAIR(64),
+    TW_SIMPLE_PAIR(96),
+    TW_SIMPLE_PAIR(128),
 };
-static_assert(std::size(kVariants) == kPlainVariants);
+static_assert(std::size(kAll) == kVariants);
 
 }  // namespace
 
-const Variant& variant_of(const PlainChoice& choice) {
-  return kVariants[index_of(choice)];
-}
-
 std::span<const Variant> packed_variants() {
-  return kVariants;
+  return kAll;
 }
 
 }  // namespace tilewise::cuda

@@ -1,0 +1,41 @@
+// Words for float32 that are an instruction or two.
+#pragma once
+
+#include "backends/cuda/device/thread.h"
+
+namespace tilewise::cuda {
+
+// 2^x, off by at most 2^-22 of itself. 2^-inf is 0, and what lies below the normal numbers may be.
+TW_DEVICE float exp2_approximate(float x) {
+#if defined(TW_ON_DEVICE)
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#else
+  return core::exp2(x);
+#endif
+}
+
+// The larger one. Where one is NaN, the other.
+TW_DEVICE float larger_number(float a, float b) {
+#if defined(TW_ON_DEVICE)
+  return ::fmaxf(a, b);
+#else
+  return __builtin_fmaxf(a, b);
+#endif
+}
+
+// The number, or where it lies beyond -limit or limit, that. NaN stays NaN.
+TW_DEVICE float held_within(float number, float limit) {
+#if defined(TW_ON_DEVICE)
+  float held;
+  asm("{.reg .f32 low;\n max.NaN.f32 low, %1, %2;\n min.NaN.f32 %0, low, %3;}"
+      : "=f"(held)
+      : "f"(number), "f"(-limit), "f"(limit));
+  return held;
+#else
+  return number < -limit ? -limit : number > limit ? limit : number;
+#endif
+}
+
+}  // namespace tilewise::cuda

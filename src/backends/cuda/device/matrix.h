@@ -1,0 +1,94 @@
+// Words for tensor cores: 16-bit elements as operands of a warp's product. Each lane has a few
+// pairs of elements; with g = lane / 4 and t = lane % 4, of a 16 x 16 operand
+//     pair 0: row g,      columns 2t, 2t + 1      pair 2: row g,      columns 2t + 8, 2t + 9
+//     pair 1: row g + 8,  columns 2t, 2t + 1      pair 3: row g + 8,  columns 2t + 8, 2t + 9
+// The element of the lower index is the lower half of a pair.
+#pragma once
+
+#include "backends/cuda/device/memory.h"
+#include "core/dtype.h"
+
+namespace tilewise::cuda {
+
+using core::DType;
+
+struct Fragment {
+  uint32 pair[4];
+};
+
+// Four matrices of 8 x 8 elements from shared memory. Lane l gives where row l % 8 of matrix l / 8
+// begins, aligned to 16 bytes; pair m is elements (g, 2t) and (g, 2t + 1) of matrix m. All lanes of
+// the warp take part.
+TW_DEVICE Fragment load_matrices(SharedAddress row) {
+  Fragment f;
+#if defined(TW_ON_DEVICE)
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(f.pair[0]), "=r"(f.pair[1]), "=r"(f.pair[2]), "=r"(f.pair[3])
+               : "r"(row.byte));
+#else
+  emulated::load_matrices(row.byte, false, f.pair);
+#endif
+  return f;
+}
+
+// The same of each matrix transposed: pair m is its elements (2t, g) and (2t + 1, g).
+TW_DEVICE Fragment load_matrices_transposed(SharedAddress row) {
+  Fragment f;
+#if defined(TW_ON_DEVICE)
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(f.pair[0]), "=r"(f.pair[1]), "=r"(f.pair[2]), "=r"(f.pair[3])
+               : "r"(row.byte));
+#else
+  emulated::load_matrices(row.byte, true, f.pair);
+#endif
+  return f;
+}
+
+// What a product's 16 x 8 right side has of each lane: elements (2t, g) and (2t + 1, g), and the
+// same 8 rows further down.
+struct RightFragment {
+  uint32 pair[2];
+};
+
+// sums (16 x 8) += left (16 x 16) right (16 x 8), in float32. Of the sums a lane has (g, 2t),
+// (g, 2t + 1), (g + 8, 2t) and (g + 8, 2t + 1). All lanes of the warp take part.
+template <DType type>
+TW_DEVICE void multiply(float (&sums)[4], const Fragment& left, RightFragment right) {
+  static_assert(type == DType::kFloat16 || type == DType::kBFloat16);
+#if defined(TW_ON_DEVICE)
+#define TW_MULTIPLY(type_name)                                                      \
+  asm("mma.sync.aligned.m16n8k16.row.col.f32." type_name "." type_name              \
+      ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"        \
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                  \
+      : "r"(left.pair[0]), "r"(left.pair[1]), "r"(left.pair[2]), "r"(left.pair[3]), \
+        "r"(right.pair[0]), "r"(right.pair[1]))
+  if constexpr (type == DType::kBFloat16) {
+    TW_MULTIPLY("bf16");
+  } else {
+    TW_MULTIPLY("f16");
+  }
+#undef TW_MULTIPLY
+#else
+  emulated::multiply(sums, {type == DType::kBFloat16, left.pair, {right.pair[0], right.pair[1]}});
+#endif
+}
+
+// Two numbers as a pair, each rounded to nearest with ties to even.
+template <DType type>
+TW_DEVICE uint32 pair_of(float low, float high) {
+#if defined(TW_ON_DEVICE)
+  uint32 pair;
+  if constexpr (type == DType::kBFloat16) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  }
+  return pair;
+#else
+  const core::SmallFloat format = type == DType::kBFloat16 ? core::kBFloat16 : core::kFloat16;
+  return core::encode(format, static_cast<double>(low)) |
+         core::encode(format, static_cast<double>(high)) << 16;
+#endif
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,84 @@
+// The block that runs: its threads, where each of them waits, and its shared memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "emulator/emulator.h"
+#include "emulator/fiber.h"
+
+namespace tilewise::emulator {
+
+inline constexpr std::int32_t kWarp = 32;
+
+enum class Wait { kNothing, kForBlock, kForWarp, kForever };
+
+// 16 bytes on their way to shared memory.
+struct Copy {
+  std::byte* to;
+  const void* from;     // null: zeros
+  std::uint32_t group;  // how many its thread had committed before
+};
+
+struct Thread {
+  Fiber fiber;
+  Wait wait = Wait::kNothing;
+  const char* word = "";  // for which it waits with its warp
+  // What it brought to its last two exchanges. It may come to the next one before the others have
+  // read what it brought to this one, but not to the one after that.
+  std::uint64_t brought[2] = {};
+  std::uint32_t exchanges = 0;
+  std::vector<Copy> copies;
+  std::uint32_t groups = 0;  // of copies, committed
+};
+
+class Block {
+ public:
+  void run(const Launch& launch, std::int64_t number, const std::function<void()>& body);
+
+  Thread& self() { return threads_[static_cast<std::size_t>(running)]; }
+  Thread& lane(std::int32_t n) {
+    return threads_[static_cast<std::size_t>(running / kWarp * kWarp + n)];
+  }
+
+  // Waits until all threads of the warp have come to the same word. The first lane is the first to
+  // go on: what it does then, the others find done.
+  void meet(const char* word);
+
+  // 16 bytes of shared memory, for `word`.
+  std::byte* at(std::uint32_t byte, const char* word);
+
+  // By a thread that broke a rule: it ends here, and `run` throws.
+  [[noreturn]] void refuse(const std::string& what);
+
+  const std::function<void()>* kernel = nullptr;
+  std::int64_t index = 0, blocks = 0;
+  std::int32_t running = 0;
+  std::byte* shared = nullptr;
+
+ private:
+  // Shared memory begins as aligned as on a device, full of NaNs.
+  struct alignas(128) Line {
+    Line() { std::memset(bytes, 0xFF, sizeof bytes); }
+    std::byte bytes[128];
+  };
+
+  bool all(std::int32_t first, std::int32_t end, Wait wait) const;
+  void release(std::int32_t first, std::int32_t end);
+  bool run_warp(std::int32_t first);
+  void check_words(std::int32_t first) const;
+  [[noreturn]] void complain(std::int32_t count) const;
+
+  std::vector<Thread> threads_;
+  std::vector<Line> memory_;
+  std::size_t shared_bytes_ = 0;
+  std::string fault_;
+};
+
+// The one that the calling thread of the processor runs.
+extern thread_local Block* current;
+
+}  // namespace tilewise::emulator
