@@ -105,11 +105,12 @@ page_examples() {
   python_on_a_played_gpu
 }
 
-# NumPy's arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
+# Arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
 python_on_a_played_gpu() {
   played=$PWD/build/release/emulated_cuda
   LD_LIBRARY_PATH="$played" TILEWISE_NVRTC="$played/libcuda.so.1" TILEWISE_CACHE="" \
-    TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider python/tests/test_device.py
+    TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider \
+    python/tests/test_device.py python/tests/test_there.py
 }
 
 # Every case of the list; stopped half-way, it goes on from there the next time, unless what it
