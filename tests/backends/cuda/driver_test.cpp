@@ -229,7 +229,7 @@ TEST(CudaDevice, KnowsACapture) {
               if (!device->is_capturing(stream_of(0), captures).ok() || !captures)
                 return std::string("it does not capture");
               fake.captures = false;
-              fake.failing_call = 0;
+              fake.failing_call = 2;  // the one behind those that make the context current
               fake.failure = kCaptureImplicit;
               if (!device->is_capturing(nullptr, captures).ok() || !captures)
                 return std::string("906 is no capture");

@@ -207,7 +207,8 @@ Result stream_context(Stream, Context* context) {
   *context = the_context();
   return kOk;
 }
-Result stream_capturing(Stream, int* state) {
+Result stream_capturing(Stream stream, int* state) {
+  if (stream == nullptr && depth == 0) return kInvalidContext;
   *state = 0;
   return kOk;
 }

@@ -92,7 +92,9 @@ int stream_context(void* stream, void** context) {
   *context = handle(static_cast<int>(reinterpret_cast<std::uintptr_t>(stream) / 4096) - 1, 0);
   return used();
 }
-int stream_capturing(void*, int* state) {
+int stream_capturing(void* stream, int* state) {
+  constexpr int kInvalidContext = 201;  // whose default stream is it?
+  if (stream == nullptr && depth == 0) return kInvalidContext;
   *state = fake.captures ? 1 : 0;
   return used();
 }

@@ -5,6 +5,24 @@
 
 namespace tilewise::cuda {
 
+// a * b + c, rounded once.
+TW_DEVICE float multiply_add(float a, float b, float c) {
+#if defined(TW_ON_DEVICE)
+  return ::fmaf(a, b, c);
+#else
+  return __builtin_fmaf(a, b, c);
+#endif
+}
+
+// a * b, rounded before anything is added: the compiler makes no multiply_add of it.
+TW_DEVICE float rounded_product(float a, float b) {
+#if defined(TW_ON_DEVICE)
+  return ::__fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 // 2^x, off by at most 2^-22 of itself. 2^-inf is 0, and what lies below the normal numbers may be.
 TW_DEVICE float exp2_approximate(float x) {
 #if defined(TW_ON_DEVICE)

@@ -96,6 +96,7 @@ Status Device::describe(int index, tw_device_facts& facts) {
 
 Status Device::open() {
   is_open_.store(false, std::memory_order_relaxed);
+  for (std::atomic<Address>& known : known_) known.store(0, std::memory_order_relaxed);
   TW_TRY(check_index(*calls_, index_));
   TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
@@ -160,6 +161,7 @@ Status Device::check_stream(Stream stream) const {
 }
 
 Status Device::is_capturing(Stream stream, bool& captures) const {
+  const Current current(*this, stream);
   int state = 0;
   const Result result = calls_->stream_capturing(stream, &state);
   // 906: the legacy default stream, while a stream that waits for it is captured.
@@ -176,6 +178,14 @@ Status Device::wait(Stream stream) const {
 
 Status Device::check_place(const char* name, const void* data, bool on_device) const {
   const auto address = static_cast<Address>(reinterpret_cast<std::uintptr_t>(data));
+  std::atomic<Address>& known = known_[address / 256 % kMostKnown];
+  if (on_device && known.load(std::memory_order_relaxed) == address) return {};
+  TW_TRY(ask_place(name, address, on_device));
+  if (on_device) known.store(address, std::memory_order_relaxed);
+  return {};
+}
+
+Status Device::ask_place(const char* name, Address address, bool on_device) const {
   int kind = 0, whose = -1;
   const int wanted[] = {kPointerKind, kPointerDevice};
   void* const answers[] = {&kind, &whose};

@@ -82,9 +82,11 @@ Function symbol(void* library, const char* name) {
   return reinterpret_cast<Function>(dlsym(library, name));
 }
 
+const char* driver_path = "libcuda.so.1";
+
 Status open(Calls& calls) {
   // Never closed: its threads and exit handlers stay.
-  void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  void* library = dlopen(driver_path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* text = dlerror();
     return unsupported("there is no NVIDIA driver: %.200s.",
@@ -150,6 +152,10 @@ Status open_driver(const Calls*& calls) {
   if (!why.ok()) return why;
   calls = &table;
   return {};
+}
+
+void replace_driver(const char* path) {
+  driver_path = path;
 }
 
 Status driver_failure(const Calls& calls, Result result, const char* doing) {

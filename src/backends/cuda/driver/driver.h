@@ -14,6 +14,9 @@ inline constexpr int kOldestDriver = 12000;
 // after its parent used CUDA no call can work, and this says so.
 Status open_driver(const Calls*& calls);
 
+// For tests: another library in place of the driver's, named before it is first opened.
+void replace_driver(const char* path);
+
 // What `doing` failed for, by the driver's name of the error and what a person can do: "loading a
 // kernel: CUDA_ERROR_OUT_OF_MEMORY (2): free memory of the device.".
 Status driver_failure(const Calls& calls, Result result, const char* doing);

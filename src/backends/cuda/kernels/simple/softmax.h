@@ -47,7 +47,7 @@ TW_DEVICE void raise_rows(RowsOfLane rows, Measure measure, Scores& scores, Outp
     core::Row<float> row = rows.at(r);
     // Nobody writes a reference that another lane has not read yet.
     warp_barrier();
-    const float score = largest_of_row(scores, r) * measure.factor;
+    const float score = rounded_product(largest_of_row(scores, r), measure.factor);
     if (!(score > row.max + kSlack)) return;
     const float factor = core::raise(row, score);
     // All lanes that have a part of the row write the same reference.
@@ -57,15 +57,29 @@ TW_DEVICE void raise_rows(RowsOfLane rows, Measure measure, Scores& scores, Outp
   });
 }
 
+// A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
+// product which is not rounded may be held against it.
+inline constexpr float kUsualReference = 0x1p+16f;
+
+template <class Scores>
+TW_DEVICE bool has_huge_reference(RowsOfLane rows) {
+  bool huge = false;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    huge = huge || core::absolute(core::shift(rows.reference[r * 8])) > kUsualReference;
+  });
+  return huge;
+}
+
 // Scores to weights, rounded to the values' type, and the unrounded ones into the rows' sums.
-template <class Traits>
-TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& scores,
-                     typename Traits::Weights& weights) {
+// exponent(score, shift) is a score's distance to its row's reference.
+template <class Traits, class Exponent>
+TW_DEVICE void weigh_by(RowsOfLane rows, typename Traits::Scores& scores,
+                        typename Traits::Weights& weights, const Exponent& exponent) {
   for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
     const float shift = core::shift(rows.reference[r * 8]);
     float even = 0, odd = 0, before = 0;
     scores.each_of_row(r, [&](float score, int32 column) {
-      const float weight = exp2_approximate(score * measure.factor - shift);
+      const float weight = exp2_approximate(exponent(score, shift));
       if (column % 2 == 0)
         even += weight;
       else
@@ -79,6 +93,19 @@ TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& 
     });
     rows.sum[r * kThreads] += even + odd;
   });
+}
+
+template <class Traits>
+TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& scores,
+                     typename Traits::Weights& weights) {
+  const float factor = measure.factor;
+  if (warp_any(has_huge_reference<typename Traits::Scores>(rows)))
+    weigh_by<Traits>(rows, scores, weights, [&](float score, float shift) {
+      return rounded_product(score, factor) - shift;
+    });
+  else
+    weigh_by<Traits>(rows, scores, weights,
+                     [&](float score, float shift) { return multiply_add(score, factor, -shift); });
 }
 
 // Row r with the sum of all lanes that have a part of it.
