@@ -66,7 +66,7 @@ int primary_retain(void** context, int device) {
   return counted();
 }
 int context_current(void** context) {
-  *context = depth > 0 ? stack[depth - 1] : nullptr;
+  *context = depth > 0 ? stack[depth - 1] : fake.current;
   return counted();
 }
 int context_push(void* context) {
@@ -94,7 +94,7 @@ int stream_context(void* stream, void** context) {
 }
 int stream_capturing(void* stream, int* state) {
   constexpr int kInvalidContext = 201;  // whose default stream is it?
-  if (stream == nullptr && depth == 0) return kInvalidContext;
+  if (stream == nullptr && depth == 0 && !fake.current) return kInvalidContext;
   *state = fake.captures ? 1 : 0;
   return used();
 }

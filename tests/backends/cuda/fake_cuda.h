@@ -48,6 +48,7 @@ struct FakeCuda {
   char names[kMostNames][64] = {};
   int launched[kMostLaunches] = {};
   void* copied_on = nullptr;  // the stream
+  void* current = nullptr;    // the context that the caller has
 };
 
 // Names of the kernels that were launched from number `first` on, without what all begin with.

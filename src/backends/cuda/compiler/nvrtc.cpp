@@ -157,7 +157,9 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
     into.resize(bytes);
     return bytes == 0 || copy(handle, reinterpret_cast<char*>(into.data())) == 0;
   };
-  const auto options = pointers(program.options);
+  auto options = pointers(program.options);
+  // From 13 on it has a cache, and from there does not say what a kernel takes.
+  if (version_ >= 13000) options.push_back("--no-cache");
   const int result = calls_.compile(handle, static_cast<int>(options.size()), options.data());
   std::string text;
   get(calls_.log_bytes, calls_.log, text);

@@ -226,18 +226,14 @@ core::uint32 Device::take_faults() {
   return __atomic_exchange_n(page_, 0U, __ATOMIC_ACQ_REL);
 }
 
-Current::Current(const Device& device) : device_(device) {
-  push();
-}
+Current::Current(const Device& device) : Current(device, nullptr) {}
 
+// Where none is current a launch makes one so, and leaves it there.
 Current::Current(const Device& device, Stream stream) : device_(device) {
-  if (follows_context(stream)) push();
-}
-
-void Current::push() {
   Context now = nullptr;
-  device_.calls().context_current(&now);
-  if (now != device_.context_) is_pushed_ = device_.calls().context_push(device_.context_) == kOk;
+  device.calls().context_current(&now);
+  if (now == device.context_ || (now && !follows_context(stream))) return;
+  is_pushed_ = device.calls().context_push(device.context_) == kOk;
 }
 
 Current::~Current() {

@@ -99,15 +99,14 @@ class Device {
 class Current {
  public:
   explicit Current(const Device& device);
-  // For work on a stream. One that somebody made has a context of its own, and asks for no other.
+  // For work on a stream. One that somebody made has a context of its own, and asks for no other,
+  // but for some.
   Current(const Device& device, Stream stream);
   ~Current();
   Current(const Current&) = delete;
   Current& operator=(const Current&) = delete;
 
  private:
-  void push();
-
   const Device& device_;
   bool is_pushed_ = false;
 };

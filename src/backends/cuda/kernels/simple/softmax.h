@@ -61,12 +61,15 @@ TW_DEVICE void raise_rows(RowsOfLane rows, Measure measure, Scores& scores, Outp
 // product which is not rounded may be held against it.
 inline constexpr float kUsualReference = 0x1p+16f;
 
+TW_DEVICE bool is_huge(float shift) {
+  return core::absolute(shift) > kUsualReference;
+}
+
 template <class Scores>
 TW_DEVICE bool has_huge_reference(RowsOfLane rows) {
   bool huge = false;
-  for_each_row_of_lane<Scores>([&](int32 r) {
-    huge = huge || core::absolute(core::shift(rows.reference[r * 8])) > kUsualReference;
-  });
+  for_each_row_of_lane<Scores>(
+      [&](int32 r) { huge = huge || is_huge(core::shift(rows.reference[r * 8])); });
   return huge;
 }
 
@@ -99,13 +102,13 @@ template <class Traits>
 TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& scores,
                      typename Traits::Weights& weights) {
   const float factor = measure.factor;
-  if (warp_any(has_huge_reference<typename Traits::Scores>(rows)))
-    weigh_by<Traits>(rows, scores, weights, [&](float score, float shift) {
-      return rounded_product(score, factor) - shift;
-    });
-  else
-    weigh_by<Traits>(rows, scores, weights,
-                     [&](float score, float shift) { return multiply_add(score, factor, -shift); });
+  const auto usual = [&](float score, float shift) { return multiply_add(score, factor, -shift); };
+  if (!warp_any(has_huge_reference<typename Traits::Scores>(rows)))
+    return weigh_by<Traits>(rows, scores, weights, usual);
+  // Each row by its own reference: no bit of a row depends on another's.
+  weigh_by<Traits>(rows, scores, weights, [&](float score, float shift) {
+    return is_huge(shift) ? rounded_product(score, factor) - shift : usual(score, shift);
+  });
 }
 
 // Row r with the sum of all lanes that have a part of it.
