@@ -30,6 +30,7 @@ BUDGETS = {
     "asan": 1050,
     "pack": 150,
     "python": 180,
+    "torch": 900,
     "examples": 60,
     "clang": 700,
     "tsan": 350,
@@ -47,11 +48,15 @@ EXTENTS = {
 AFTER = {
     "pack": {"release"},
     "python": {"pack"},
+    "torch": {"python"},
     "examples": {"release", "python"},
     "check": {"release"},
     "analysis": {"lint"},
 }
 SIDE_BY_SIDE = 2
+# torch is gigabytes from the package index, which is most of what this part's budget is for. So a
+# person's usual run takes it only where it is.
+HAS_TORCH = "CI" in os.environ or (ROOT / "build/torch-venv").exists()
 HAS_EMULATOR = platform.machine() == "x86_64"  # ./dev installs the one of 64-bit ARM there
 
 
@@ -69,7 +74,8 @@ class Runner:
     def __init__(self, command: list[str], results: Path, extent: str) -> None:
         """Empties the folder of results."""
         self.command, self.results, self.extent = command, results, extent
-        self.waiting = [part for part in EXTENTS[extent] if part != "neon" or HAS_EMULATOR]
+        has = {"neon": HAS_EMULATOR, "torch": HAS_TORCH or extent == "full"}
+        self.waiting = [part for part in EXTENTS[extent] if has.get(part, True)]
         self.running: dict[str, Running] = {}
         self.ended: list[Ended] = []
         processors = len(os.sched_getaffinity(0))

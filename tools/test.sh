@@ -56,9 +56,11 @@ neon_tests() {
 python_tests() {
   sets=widest
   if [ "$extent" = full ]; then sets=all; fi
-  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip install -q --disable-pip-version-check \
-    -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
+  rm -rf build/wheel
+  CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip wheel -q --disable-pip-version-check \
+    --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
     -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" .
+  install_wheel build/venv
   TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
 
@@ -76,6 +78,26 @@ pack_tests() {
   [ ! -s "$results/none.pack" ]
 }
 
+# install_wheel VENV: the wheel that python_tests built.
+install_wheel() {
+  "$1/bin/pip" install -q --disable-pip-version-check --no-deps --force-reinstall \
+    build/wheel/tilewise-*.whl
+}
+
+# The same wheel beside torch and JAX, on the processor. Their packages are taken once.
+torch_tests() {
+  venv=build/torch-venv
+  if ! cmp -s tools/torch_requirements.txt $venv/requirements.txt; then
+    rm -rf $venv
+    python3 -m venv $venv
+    $venv/bin/pip install -q --disable-pip-version-check -r tools/torch_requirements.txt
+    cp tools/torch_requirements.txt $venv/requirements.txt
+  fi
+  install_wheel $venv
+  $venv/bin/pytest -q --junit-xml="$results/pytest.xml" python/tests/test_torch_*.py \
+    python/tests/test_jax.py python/tests/test_fast.py
+}
+
 # What the pages show must compile, run and print what they say.
 page_examples() {
   python3 tools/readme_examples.py --build build/release \
@@ -83,11 +105,12 @@ page_examples() {
   python_on_a_played_gpu
 }
 
-# NumPy's arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
+# Arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
 python_on_a_played_gpu() {
   played=$PWD/build/release/emulated_cuda
   LD_LIBRARY_PATH="$played" TILEWISE_NVRTC="$played/libcuda.so.1" TILEWISE_CACHE="" \
-    TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider python/tests/test_device.py
+    TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider \
+    python/tests/test_device.py python/tests/test_there.py
 }
 
 # Every case of the list; stopped half-way, it goes on from there the next time, unless what it
@@ -116,6 +139,7 @@ case $part in
   neon) neon_tests ;;
   pack) pack_tests ;;
   python) python_tests ;;
+  torch) torch_tests ;;
   examples) page_examples ;;
   check) whole_list ;;
   mutants) python3 tools/mutants.py ;;

@@ -16,7 +16,8 @@ OPTIONS: dict[str, Any] = {"dropout": PROBABILITY, "seed": 2**63 + 5, "dropout_o
 
 
 def kept(query: Array, key: Array, **options: Any) -> Array:
-    return tilewise.attention_probabilities(query, key, **{**OPTIONS, **options}) > 0
+    found: Array = tilewise.attention_probabilities(query, key, **{**OPTIONS, **options}) > 0
+    return found
 
 
 def test_forward_and_backward_drop_what_probabilities_say() -> None:

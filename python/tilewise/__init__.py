@@ -1,15 +1,24 @@
-"""Exact attention, tile by tile, for NumPy arrays.
+"""Exact attention, tile by tile, for the arrays of NumPy, torch, JAX and CuPy.
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
 append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
-there is of the GPU's. With device="cuda" a call runs on a GPU: its arrays are copied there, and the
-results back.
+there is of the GPU's. Results are
+arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
+sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
+what else there is for torch. Importing this imports none of the frameworks but NumPy.
+With device="cuda" a call on NumPy's arrays runs on a GPU: they are copied there, and the results
+back.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
 of the shared library to load instead of the one in this package.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilewise import _others
 from tilewise._device import devices
 from tilewise._library import backends, version
 from tilewise.attention import (
@@ -24,7 +33,11 @@ from tilewise.merging import merge
 from tilewise.options import Options
 from tilewise.planning import explain, kernels, workspace_bytes
 
+if TYPE_CHECKING:
+    from tilewise.torch import sdpa as sdpa
+
 __version__ = version()
+_others.offer_all()
 
 __all__ = [
     "Fault",
@@ -44,3 +57,14 @@ __all__ = [
     "take_faults",
     "workspace_bytes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch, when it is first asked for."""
+    if name in ("sdpa", "torch"):
+        import importlib
+
+        package = importlib.import_module("tilewise.torch")
+        globals()["sdpa"] = package.sdpa
+        return package.sdpa if name == "sdpa" else package
+    raise AttributeError(f"module 'tilewise' has no attribute {name!r}")

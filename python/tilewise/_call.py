@@ -1,25 +1,21 @@
-"""A request under construction: its shapes, the results it makes, and how it is run."""
+"""A request under construction: its shapes, the results it makes, and how it is run.
+
+This is the slower way of two, and the one that all calls can take: it copies what the library
+cannot read as it lies, and says what is wrong with the rest. _quick.py takes most calls first.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import byref, pointer
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tilewise import _abi, _device, _library, _request
-from tilewise._tensor import (
-    Array,
-    Blank,
-    Borrower,
-    Operand,
-    default_dtype,
-    reals,
-    require_array,
-    wide_dtype,
-)
-from tilewise.options import Settings
+from tilewise import _abi, _device, _dtypes, _library
+from tilewise._borrower import Blank, Borrower, Operand
+from tilewise._forms import Asked
+from tilewise._frameworks import CUDA, Fill, Framework, require
+from tilewise._slots import SLOTS, Parts
 
 _CACHE_LINE = 64
 
@@ -29,7 +25,7 @@ class Operands(NamedTuple):
 
     query: Operand
     key: Operand
-    value: Operand | None
+    value: Operand  # None in probabilities, which need none
 
 
 class Extent(NamedTuple):
@@ -44,172 +40,287 @@ class Extent(NamedTuple):
 class Call:
     """One request with its options. It lives until the library is done with the arrays."""
 
-    def __init__(self, settings: Settings, operands: Operands) -> None:
-        self.borrow = Borrower()
-        self.settings = settings
+    def __init__(
+        self, framework: Framework, asked: Asked, operands: Operands, threads: int = 0
+    ) -> None:
+        self.framework = framework
+        self.borrow = Borrower(framework)
+        self.arrays = asked.arrays
         self.operands = operands
+        self.parts = Parts(asked.form)
+        self.threads = self.parts.threads or threads
+        self.device = asked.device
+        if self.device != "cpu" and framework.family != 0:
+            refuse_device(framework, self.device)
         self.request = _abi.Request()
-        self.is_packed = settings.query_offsets is not None
+        self.request.options = pointer(self.parts.options)
+        self.is_packed = "query_offsets" in self.arrays
         for name, operand in operands._asdict().items():
             if operand is not None:
-                _check_rank(name, operand, settings)
-                setattr(self.request, name, self.borrow.input(name, operand))
-        wide = wide_dtype(operands.query.dtype)
-        self.options = _request.build_options(settings, self.borrow, wide)
-        self.request.options = pointer(self.options)
-        for name, given in (("mask", settings.mask), ("bias", settings.bias)):
-            if given is not None:
-                self._check_rows(name, np.shape(given))
+                tensor = self.borrow.floats(name, operand)
+                self._check_rank(name, tuple(operand.shape))
+                setattr(self.request, name, tensor)
+        self.code = int(self.request.query.dtype)
+        self.wide = _dtypes.wide_code(self.code)
+        self._add_arrays(asked)
+        for name in ("mask", "bias"):
+            if name in self.arrays:
+                self._check_rows(name, tuple(getattr(self.arrays[name], "shape", ())))
+
+    def _add_arrays(self, asked: Asked) -> None:
+        for name, value in self.arrays.items():
+            slot = SLOTS.get(name)
+            if slot is not None:
+                part = self.parts.part(slot.part)
+                setattr(part, slot.member, self.borrow.option(name, value, slot, self.wide))
+        if self.parts.drops:
+            dropout = self.parts.part("dropout")
+            dropout.offset = self.arrays.get("dropout_offset", 0)
+            if "seed" in self.arrays:
+                dropout.seed = self.arrays["seed"]
+            elif "dropout_state" not in self.arrays:
+                dropout.seed = new_seed()
+        if asked.has_blocks:
+            self.parts.part("mask")
+
+    def _check_rank(self, name: str, shape: tuple[int, ...]) -> None:
+        """Results are shaped after these ranks, so they have to be right before the library
+        looks."""
+        side = "query" if name == "query" else "key"
+        is_packed = f"{side}_offsets" in self.arrays
+        wanted = 3 if is_packed else 4
+        if len(shape) != wanted:
+            packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
+            change = f"without {side}_offsets" if is_packed else f"with {side}_offsets"
+            raise ValueError(
+                f"{name} has {len(shape)} dimensions, shape {shape}; it takes "
+                f"{wanted}, {packed}. {change.capitalize()} it takes {7 - wanted}."
+            )
 
     def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
         """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
-        if len(shape) != 2 or self.is_packed:
+        query, key = self.operands.query.shape, self.operands.key.shape
+        if len(shape) != 2 or self.is_packed or "key_offsets" in self.arrays:
             return
-        batch, _, queries, keys = self.extent()
-        if shape == (batch, keys) and batch not in (1, queries):
+        batch, queries = query[0], query[1]
+        if shape == (batch, key[1]) and batch not in (1, queries):
             raise ValueError(
                 f"{name} has shape {shape}, which is read as (queries, keys), but there are "
                 f"{queries} queries. When it goes by sequence, as padding does, give "
                 f"{name}[:, None, None], of shape (batch, 1, 1, keys)."
             )
 
-    @property
-    def writes_every_row(self) -> bool:
-        """Whether a sequence owns each row of the arrays; otherwise results start as zeros."""
-        options = self.options
-        return not (options.queries or options.keys or options.cache)
+    def fill(self, *sides: str) -> int:
+        """What new rows hold that no sequence may own: a table of one of these sides says so."""
+        return Fill.ZERO if any(self.parts.has(side) for side in sides) else Fill.NOTHING
 
     def output_shape(self) -> tuple[int, ...]:
         value = self.operands.value
-        assert value is not None
         return (*self.operands.query.shape[:-1], value.shape[-1])
 
     def lse_shape(self) -> tuple[int, ...]:
         *leading, heads, _ = self.operands.query.shape
         return (heads, *leading) if self.is_packed else (leading[0], heads, leading[1])
 
-    def result(self, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
-        """A new array for a result; rows that no sequence owns stay 0."""
-        dtype = default_dtype(self.operands.query.dtype) if dtype is None else dtype
-        return np.empty(shape, dtype) if self.writes_every_row else np.zeros(shape, dtype)
+    def result(self, shape: tuple[int, ...], code: int, fill: int) -> Any:
+        """A new array where query lies."""
+        return self.framework.make(self.borrow.like, shape, code, fill)
 
-    def result_lse(self) -> Array:
-        """A new array for the lse; rows that no sequence owns see nothing, so they stay -inf."""
-        return np.full(self.lse_shape(), -np.inf, wide_dtype(self.operands.query.dtype))
+    def _result_like(self, array: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
+        """One that lies as `array` does, where it has its shape and type and is written whole."""
+        is_like = fill == Fill.NOTHING and shape == tuple(array.shape)
+        if is_like and code == self.framework.code(array):
+            return self.framework.empty_like(array)
+        return self.result(shape, code, fill)
+
+    def gradient(self, name: str, blank: Blank, fill: int) -> Any:
+        """A new array for one of the gradients."""
+        option = {"slopes": "alibi_slopes"}.get(name, name)
+        like = getattr(self.operands, name, None)
+        like = self.arrays.get(option) if like is None else like
+        if not self.framework.is_array(like):
+            return self.result(*blank, fill)
+        return self._result_like(like, *blank, fill)
+
+    def new_output(self) -> Any:
+        """Rows that no sequence owns stay 0."""
+        code = self.parts.output_dtype or _dtypes.default_code(self.code)
+        fill = self.fill("queries")
+        return self._result_like(self.operands.query, self.output_shape(), code, fill)
+
+    def new_lse(self) -> Any:
+        """Rows that no sequence owns see nothing, so they stay -inf."""
+        is_whole = self.fill("queries") == Fill.NOTHING
+        fill = Fill.NOTHING if is_whole else Fill.MINUS_INFINITY
+        return self.result(self.lse_shape(), self.wide, fill)
 
     def extent(self) -> Extent:
         """The sizes of the score matrix: as large as the longest sequences may be, no larger."""
-        settings = self.settings
         query, key = self.operands.query.shape, self.operands.key.shape
-        queries = _longest(settings.query_offsets, settings.max_query_length, query)
-        keys = _longest(settings.key_offsets, settings.max_key_length, key)
-        if settings.page_table is not None:
-            keys = int(np.asarray(settings.page_table).shape[-1]) * key[1]
-        batch = query[0] if not self.is_packed else len(np.asarray(settings.query_offsets)) - 1
+        queries = self._longest("query", query)
+        keys = self._longest("key", key)
+        if "page_table" in self.arrays:
+            keys = int(self._shape("page_table")[-1]) * key[1]
+        batch = query[0] if not self.is_packed else self._shape("query_offsets")[0] - 1
         return Extent(batch=batch, heads=query[-2], queries=queries, keys=keys)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        array = self.framework.asarray(name, self.arrays[name], self.borrow.like)
+        return tuple(array.shape)
+
+    def _longest(self, side: str, shape: tuple[int, ...]) -> int:
+        name = f"{side}_offsets"
+        if name not in self.arrays:
+            return shape[1]
+        part = self.parts.part("queries" if side == "query" else "keys")
+        if part.max_length:
+            return min(int(part.max_length), shape[0])
+        offsets = self.framework.asarray(name, self.arrays[name], self.borrow.like)
+        numbers = self.framework.numbers(offsets)
+        if numbers is None:
+            raise ValueError(
+                f"{name} lies on a device, where nobody reads it now; give max_{side}_length."
+            )
+        lengths = [after - before for before, after in zip(numbers, numbers[1:])]
+        return min(max([*lengths, 0]), shape[0])
 
     def gradient_blanks(self) -> dict[str, Blank]:
         """Shape and type of each gradient that this call can have, by its field of Gradients."""
         blanks = {
-            name: Blank(operand.shape, default_dtype(operand.dtype))
+            name: Blank(
+                tuple(operand.shape),
+                _dtypes.default_code(int(getattr(self.request, name).dtype)),
+            )
             for name, operand in self.operands._asdict().items()
             if operand is not None
         }
-        settings, wide = self.settings, wide_dtype(self.operands.query.dtype)
-        if settings.bias is not None:
-            bias = np.asarray(settings.bias)
-            blanks["bias"] = Blank(bias.shape, default_dtype(bias.dtype))
-        for name, given in (("slopes", settings.alibi_slopes), ("sinks", settings.sinks)):
-            if given is not None:
-                taken_as = reals(name, given, wide)
-                blanks[name] = Blank(taken_as.shape, taken_as.dtype)
+        if "bias" in self.arrays:
+            bias = self.arrays["bias"]
+            code = _dtypes.default_code(self.framework.code(bias))
+            blanks["bias"] = Blank(tuple(bias.shape), code)
+        for name, option in (("slopes", "alibi_slopes"), ("sinks", "sinks")):
+            if option in self.arrays:
+                given = self.framework.asarray(option, self.arrays[option], self.borrow.like)
+                code = self.borrow.factor_code(given, self.wide)
+                blanks[name] = Blank(tuple(given.shape), code)
         return blanks
 
     def blank_results(self, operation: int) -> None:
         """Adds the results of an operation as blanks, which is enough to plan it."""
-        dtype = default_dtype(self.operands.query.dtype)
+        code = self.parts.output_dtype or _dtypes.default_code(self.code)
         if operation == _abi.Operation.PROBABILITIES:
-            dtype = wide_dtype(self.operands.query.dtype)
-            self.request.output = self.borrow.input("output", Blank(self.extent(), dtype))
+            self.request.output = self.borrow.floats("output", Blank(self.extent(), self.wide))
             return
-        output = self.borrow.input("output", Blank(self.output_shape(), dtype))
-        lse = Blank(self.lse_shape(), wide_dtype(self.operands.query.dtype))
-        self.request.output, self.request.lse = output, self.borrow.input("lse", lse)
+        output = self.borrow.floats("output", Blank(self.output_shape(), code))
+        lse = Blank(self.lse_shape(), self.wide)
+        self.request.output, self.request.lse = output, self.borrow.floats("lse", lse)
         if operation == _abi.Operation.BACKWARD:
             gradients = _abi.Gradients(output=output)
             for name, blank in self.gradient_blanks().items():
-                shape = (
-                    (1,) * (4 - len(blank.shape)) + blank.shape if name == "bias" else blank.shape
-                )
-                setattr(gradients, name, self.borrow.input(name, Blank(shape, blank.dtype)))
+                rank = 4 if name == "bias" else 0
+                setattr(gradients, name, self.borrow.floats(name, blank, rank))
             self.request.gradients = pointer(gradients)
 
     def workspace_bytes(self, operation: int) -> int:
         needed = ctypes.c_size_t()
-        plan = _device.execution(self.settings.threads, self.settings.device, self.request)
+        plan = self.plan()
         _library.call(
             "tw_workspace", int(operation), byref(self.request), byref(plan), byref(needed)
         )
         return needed.value
 
-    def run(self, name: str, operation: int, workspace: Array | None) -> None:
+    def plan(self) -> _abi.Execution:
+        """Where and with what it runs."""
+        return execution(self.borrow, self.threads, self.device, self.request)
+
+    def run(self, name: str, operation: int, workspace: Any) -> None:
         """Runs the operation in the caller's workspace, or in one of the size that it takes."""
-        if _device.is_gpu(self.settings.device):
+        if _device.is_gpu(self.device):
             if workspace is not None:
                 raise ValueError(
                     "workspace lies on the host and the call runs on a GPU, which gets one of its "
                     "own; leave it out."
                 )
-            _device.attend_there(name, operation, self.request, self.settings)
+            _device.attend_there(name, operation, self.request, self.threads, self.device)
             return
-        plan = _device.execution(self.settings.threads, "cpu", self.request)
+        plan = self.plan()
         if workspace is None:
-            workspace = _new_workspace(self.workspace_bytes(operation))
-        _check_workspace(workspace)
-        plan.workspace, plan.workspace_bytes = workspace.ctypes.data, workspace.nbytes
+            workspace = self._new_workspace(self.workspace_bytes(operation))
+            address = _aligned(self._address("workspace", workspace))
+            plan.workspace, plan.workspace_bytes = address, workspace.shape[0] - _CACHE_LINE
+        else:
+            plan.workspace, plan.workspace_bytes = self._given_workspace(workspace)
         _library.call(name, byref(self.request), byref(plan))
 
+    def _new_workspace(self, size: int) -> Any:
+        """Room for `size` bytes that begin on a cache line."""
+        shape = (size + _CACHE_LINE,)
+        return self.framework.make(self.borrow.like, shape, _abi.Dtype.BOOL, Fill.NOTHING)
 
-def taken(name: str, given: Array | None, default: Array) -> Array:
-    """The caller's array for a result, or the new one."""
-    return default if given is None else require_array(name, given)
+    def _address(self, name: str, array: Any) -> int:
+        view = self.framework.view(array)
+        if view is None:
+            raise ValueError(f"{name} must be a contiguous array that may be written.")
+        return view.address
+
+    def _given_workspace(self, workspace: Any) -> tuple[int, int]:
+        framework = self.framework
+        if not framework.is_array(workspace):
+            raise TypeError(
+                f"workspace is a {type(workspace).__name__}; pass {framework.article} of the "
+                "number of bytes that tilewise.workspace_bytes gives."
+            )
+        require(framework, "workspace", workspace, is_written=True)
+        if not framework.is_contiguous(workspace):
+            raise ValueError("workspace must be a contiguous array that may be written.")
+        if framework.device(workspace) != self.borrow.device:
+            raise ValueError("workspace lies on another device than query.")
+        return self._address("workspace", workspace), framework.byte_size(workspace)
 
 
-def _check_rank(name: str, operand: Operand, settings: Settings) -> None:
-    """Results are shaped after these ranks, so they have to be right before the library looks."""
-    side = "query" if name == "query" else "key"
-    is_packed = getattr(settings, f"{side}_offsets") is not None
-    wanted = 3 if is_packed else 4
-    if len(operand.shape) != wanted:
-        packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
-        change = f"without {side}_offsets" if is_packed else f"with {side}_offsets"
+def _aligned(address: int) -> int:
+    return address + -address % _CACHE_LINE
+
+
+def new_seed() -> int:
+    """Not from Python's or NumPy's generators, which processes that fork have in common."""
+    return int.from_bytes(os.urandom(8), "little")
+
+
+def execution(borrow: Borrower, threads: int, device: str, request: Any) -> _abi.Execution:
+    """Where the arrays lie, or on the device that they are copied to; with so many threads."""
+    plan = _device.execution(threads, device, request)
+    kind, index = borrow.device
+    if kind == CUDA:
+        plan.device = _abi.Device(kind=kind, index=index)
+        plan.stream = borrow.framework.stream(index)
+        plan.device_tables = 1
+    return plan
+
+
+def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: str) -> None:
+    """Makes a call that takes no workspace: rotary, append or merge."""
+    if _device.is_gpu(device):
+        _device.call(name, request, threads, device)
+        return
+    _library.call(name, byref(request), byref(execution(borrow, threads, device, request)))
+
+
+def refuse_device(framework: Framework, device: object) -> None:
+    """Only NumPy's arrays, which lie on the host, are copied to where a call runs."""
+    if device != "cpu":
         raise ValueError(
-            f"{name} has {len(operand.shape)} dimensions, shape {tuple(operand.shape)}; it takes "
-            f"{wanted}, {packed}. {change.capitalize()} it takes {7 - wanted}."
+            f"device is {device!r}, but query is {framework.article}, and a call on those runs "
+            "where they lie; move them there instead."
         )
 
 
-def _longest(offsets: Any, bound: int | None, shape: tuple[int, ...]) -> int:
-    if offsets is None:
-        return shape[1]
-    if bound:
-        return min(int(bound), shape[0])
-    lengths = np.diff(np.asarray(offsets))
-    return min(max(int(lengths.max()), 0), shape[0]) if lengths.size else 0
-
-
-def _new_workspace(size: int) -> Array:
-    """Of `size` bytes that begin on a cache line."""
-    room = np.empty(size + _CACHE_LINE, np.uint8)
-    first = -room.ctypes.data % _CACHE_LINE
-    return room[first : first + size]
-
-
-def _check_workspace(workspace: object) -> None:
-    if not isinstance(workspace, np.ndarray):
-        raise TypeError(
-            f"workspace is a {type(workspace).__name__}; pass a NumPy array of the number of bytes "
-            "that tilewise.workspace_bytes gives."
-        )
-    if not (workspace.flags.c_contiguous and workspace.flags.writeable):
-        raise ValueError("workspace must be a contiguous array that may be written.")
+def require_seed(asked: Asked, verb: str) -> None:
+    """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
+    if asked.dropout == 0 or "seed" in asked.arrays or "dropout_state" in asked.arrays:
+        return
+    raise ValueError(
+        f"dropout is {asked.dropout} without a seed, so nothing says which weights attention "
+        f"dropped, and {verb}. Pick a seed yourself, for example secrets.randbits(64), and give it "
+        "to attention and here."
+    )

@@ -98,7 +98,9 @@ def call(name: str, request: ctypes.Structure, threads: int, device: object) -> 
     )
 
 
-def attend_there(name: str, operation: int, request: _abi.Request, settings: Any) -> None:
+def attend_there(
+    name: str, operation: int, request: _abi.Request, threads: int, device: object
+) -> None:
     """Makes a call of attention on a GPU, in a workspace of its own."""
 
     def workspace_bytes(plan: _abi.Execution) -> int:
@@ -109,7 +111,7 @@ def attend_there(name: str, operation: int, request: _abi.Request, settings: Any
     _call_there(
         name,
         request,
-        execution_of=lambda: execution(settings.threads, settings.device, request),
+        execution_of=lambda: execution(threads, device, request),
         check_here=workspace_bytes,
         workspace_bytes=workspace_bytes,
     )

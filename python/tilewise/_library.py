@@ -73,8 +73,18 @@ def call(name: str, *arguments: Any) -> None:
     message = _Message()
     status: int = getattr(_library, name)(*arguments, message, _MESSAGE_BYTES)
     if status != _abi.Status.OK:
-        sentence = _names.in_python(message.value.decode("utf-8", "replace"))
-        raise _ERRORS.get(status, RuntimeError)(sentence or f"{name} ended with status {status}.")
+        refuse(status, message.value or f"{name} ended with status {status}.".encode())
+
+
+def refuse(status: int, message: bytes) -> None:
+    """Raises what a status stands for, with the library's sentence in the words used here."""
+    sentence = _names.in_python(message.decode("utf-8", "replace"))
+    raise _ERRORS.get(status, RuntimeError)(sentence or f"The call ended with status {status}.")
+
+
+def function(name: str) -> Any:
+    """One of the library's functions, for whoever calls it by its address."""
+    return getattr(_library, name)
 
 
 def version() -> str:

@@ -2,96 +2,93 @@
 
 from __future__ import annotations
 
-from ctypes import pointer
-from typing import TYPE_CHECKING, Literal, NamedTuple, Union, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import numpy as np
-import numpy.typing as npt
-
-from tilewise import _abi, _request
+from tilewise import _abi, _forms
 from tilewise import _arguments as check
-from tilewise._call import Call, Operands, taken
-from tilewise._tensor import Array, float_dtype, require_array, wide_dtype, with_leading_ones
-from tilewise.options import Options, settings, with_options
+from tilewise._attend import (
+    Gradients,
+    Places,
+    Read,
+    attend,
+    differentiate,
+    differentiate_into,
+    wanted_gradients,
+)
+from tilewise._call import Call, Operands, require_seed
+from tilewise._frameworks import Fill, Framework, framework_of, require_floats
+from tilewise.options import Array, Options, with_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_Array = TypeVar("_Array", bound=Array)
 
-class Gradients(NamedTuple):
-    """What attention_backward returns; None for what was not asked for or was not there."""
-
-    query: Array | None = None
-    key: Array | None = None
-    value: Array | None = None
-    bias: Array | None = None
-    slopes: Array | None = None
-    sinks: Array | None = None
-
-
-_Either = Union[Array, "tuple[Array, Array]"]
+__all__ = ["Gradients", "attention", "attention_backward", "attention_probabilities"]
 
 
 @overload
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: _Array,
+    key: _Array,
+    value: _Array,
     *,
-    out: Array | None = ...,
-    output_dtype: npt.DTypeLike | None = ...,
+    out: _Array | None = ...,
+    output_dtype: Any = ...,
     return_lse: Literal[False] = ...,
-    workspace: Array | None = ...,
+    workspace: _Array | None = ...,
     **options: Unpack[Options],
-) -> Array: ...
+) -> _Array: ...
 
 
 @overload
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: _Array,
+    key: _Array,
+    value: _Array,
     *,
-    out: Array | None = ...,
-    output_dtype: npt.DTypeLike | None = ...,
+    out: _Array | None = ...,
+    output_dtype: Any = ...,
     return_lse: Literal[True],
-    workspace: Array | None = ...,
+    workspace: _Array | None = ...,
     **options: Unpack[Options],
-) -> tuple[Array, Array]: ...
+) -> tuple[_Array, _Array]: ...
 
 
 @overload
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: _Array,
+    key: _Array,
+    value: _Array,
     *,
-    out: Array | None = ...,
-    output_dtype: npt.DTypeLike | None = ...,
+    out: _Array | None = ...,
+    output_dtype: Any = ...,
     return_lse: bool = ...,
-    workspace: Array | None = ...,
+    workspace: _Array | None = ...,
     **options: Unpack[Options],
-) -> _Either: ...
+) -> _Array | tuple[_Array, _Array]: ...
 
 
 @with_options
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: _Array,
+    key: _Array,
+    value: _Array,
     *,
-    out: Array | None = None,
-    output_dtype: npt.DTypeLike | None = None,
+    out: _Array | None = None,
+    output_dtype: Any = None,
     return_lse: bool = False,
-    workspace: Array | None = None,
+    workspace: _Array | None = None,
     **options: Unpack[Options],
-) -> _Either:
+) -> _Array | tuple[_Array, _Array]:
     """Exact attention: softmax(scale * query key^T) value.
 
     query (batch, queries, heads, dim), key (batch, keys, key heads, dim) and value (batch, keys,
     key heads, value dim) share one float type; heads is a multiple of key heads. With
     query_offsets or key_offsets that side is packed: (tokens, heads, dim). Strided views are read
-    where they lie; one whose last dimension is not contiguous is copied first.
+    where they lie; one whose last dimension is not contiguous is copied first. They are arrays of
+    one framework on one device, and so are the results; on torch's tensors query, key, value,
+    bias, alibi_slopes and sinks have gradients.
 
     Returns the output (batch, queries, heads, value dim), packed (tokens, heads, value dim), and
     with return_lse also the lse (batch, heads, queries), packed (heads, tokens): the natural
@@ -109,34 +106,42 @@ def attention(
     >>> tilewise.attention(query, key, value, causal=True)[0, :, 0, 0].tolist()
     [0.0, 4.0, 8.0]
     """
-    operands = Operands(*map(require_array, ("query", "key", "value"), (query, key, value)))
-    call = Call(settings(options), operands)
-    if out is not None and output_dtype is not None:
-        raise ValueError("out and output_dtype are both given; out already has a type.")
-    dtype = None if output_dtype is None else float_dtype("output_dtype", output_dtype)
-    output = (
-        require_array("out", out) if out is not None else call.result(call.output_shape(), dtype)
+    framework = framework_of("query", query)
+    if framework.attention is not None:
+        given = (query, key, value, out, output_dtype, return_lse, workspace, options)
+        return framework.attention(*given)  # type: ignore[no-any-return]
+    if out is not None or output_dtype is not None:
+        code = _output_code(framework, out, output_dtype)
+    else:
+        code = 0
+    return attend(  # type: ignore[no-any-return]
+        framework,
+        Operands(query, key, value),
+        _forms.ask(options, code),
+        Places(out, check.flag("return_lse", return_lse) or None, workspace),
     )
-    call.request.output = call.borrow.output("out", output)
-    if not check.flag("return_lse", return_lse):
-        call.run("tw_forward", _abi.Operation.FORWARD, workspace)
-        return output
-    lse = call.result_lse()
-    call.request.lse = call.borrow.output("lse", lse)
-    call.run("tw_forward", _abi.Operation.FORWARD, workspace)
-    return output, lse
+
+
+def _output_code(framework: Framework, out: Any, output_dtype: Any) -> int:
+    """The number of the type that a new output is asked to have; 0 where it is given."""
+    if output_dtype is None:
+        require_floats(framework, "out", out, is_written=True)
+        return 0
+    if out is not None:
+        raise ValueError("out and output_dtype are both given; out already has a type.")
+    return framework.dtype_code("output_dtype", output_dtype)
 
 
 @with_options
 def attention_backward(
-    output_gradient: Array,
-    query: Array,
-    key: Array,
-    value: Array,
-    output: Array,
-    lse: Array,
+    output_gradient: _Array,
+    query: _Array,
+    key: _Array,
+    value: _Array,
+    output: _Array,
+    lse: _Array,
     *,
-    lse_gradient: Array | None = None,
+    lse_gradient: _Array | None = None,
     query_gradient: bool = True,
     key_gradient: bool = True,
     value_gradient: bool = True,
@@ -144,7 +149,7 @@ def attention_backward(
     slopes_gradient: bool = True,
     sinks_gradient: bool = True,
     out: Gradients | None = None,
-    workspace: Array | None = None,
+    workspace: _Array | None = None,
     **options: Unpack[Options],
 ) -> Gradients:
     """The gradients of attention, from what attention read and returned and with its options.
@@ -165,44 +170,33 @@ def attention_backward(
     >>> gradients.value.shape, gradients.bias
     ((1, 3, 1, 4), None)
     """
-    operands = Operands(*map(require_array, ("query", "key", "value"), (query, key, value)))
-    chosen = settings(options)
-    _request.require_seed(chosen, "its gradients need the same ones")
-    call = Call(chosen, operands)
-    call.request.output = call.borrow.input("output", require_array("output", output))
-    call.request.lse = call.borrow.input("lse", require_array("lse", lse))
-    arriving = require_array("output_gradient", output_gradient)
-    gradients = _abi.Gradients(output=call.borrow.input("output_gradient", arriving))
-    if lse_gradient is not None:
-        arriving = require_array("lse_gradient", lse_gradient)
-        gradients.lse = call.borrow.input("lse_gradient", arriving)
-    flags = {
-        "query": query_gradient,
-        "key": key_gradient,
-        "value": value_gradient,
-        "bias": bias_gradient,
-        "slopes": slopes_gradient,
-        "sinks": sinks_gradient,
-    }
-    wanted = {name for name, flag in flags.items() if check.flag(f"{name}_gradient", flag)}
-    results = _gradient_results(call, wanted, out)
-    for name, array in results.items():
-        view = with_leading_ones(name, array, 4) if name == "bias" else array
-        setattr(gradients, name, call.borrow.output(f"{name} gradient", view))
-    call.request.gradients = pointer(gradients)
-    call.run("tw_backward", _abi.Operation.BACKWARD, workspace)
-    return Gradients(**results)
+    framework = framework_of("query", query)
+    operands, asked = Operands(query, key, value), _forms.ask(options)
+    require_seed(asked, "its gradients need the same ones")
+    read = Read(output_gradient, output, lse, lse_gradient)
+    wanted = wanted_gradients(
+        query_gradient,
+        key_gradient,
+        value_gradient,
+        bias_gradient,
+        slopes_gradient,
+        sinks_gradient,
+    )
+    if out is None and workspace is None:
+        return differentiate(framework, operands, asked, read, wanted)
+    places = Places(out, workspace=workspace)
+    return differentiate_into(framework, operands, asked, read, wanted, places)
 
 
 @with_options
 def attention_probabilities(
-    query: Array,
-    key: Array,
+    query: _Array,
+    key: _Array,
     *,
-    out: Array | None = None,
-    workspace: Array | None = None,
+    out: _Array | None = None,
+    workspace: _Array | None = None,
     **options: Unpack[Options],
-) -> Array:
+) -> _Array:
     """The softmax's numerators: exp(score - the largest score of its row), for looking at weights.
 
     Returns (batch, heads, queries, keys), float64 for float64 inputs and float32 otherwise: 0 where
@@ -216,41 +210,13 @@ def attention_probabilities(
     >>> tilewise.attention_probabilities(query, key, causal=True)[0, 0].tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    operands = Operands(require_array("query", query), require_array("key", key), None)
-    chosen = settings(options)
-    _request.require_seed(chosen, "its probabilities say which ones")
-    call = Call(chosen, operands)
-    new = np.zeros(call.extent() if out is None else 0, wide_dtype(operands.query.dtype))
-    result = taken("out", out, new)
+    framework = framework_of("query", query)
+    asked = _forms.ask(options)
+    require_seed(asked, "its probabilities say which ones")
+    call = Call(framework, asked, Operands(query, key, None))
+    result: Any = out
+    if result is None:
+        result = call.result(call.extent(), call.wide, Fill.ZERO)
     call.request.output = call.borrow.output("out", result)
     call.run("tw_probabilities", _abi.Operation.PROBABILITIES, workspace)
-    return result
-
-
-def _gradient_results(call: Call, wanted: set[str], out: Gradients | None) -> dict[str, Array]:
-    """The arrays that the wanted gradients go to, the caller's where there are some."""
-    if out is None:
-        out = Gradients()
-    if not isinstance(out, Gradients):
-        raise TypeError(
-            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
-            "tilewise.Gradients(query=an_array)."
-        )
-    blanks = call.gradient_blanks()
-    results: dict[str, Array] = {}
-    for name, blank in blanks.items():
-        given = getattr(out, name)
-        if given is not None:
-            results[name] = require_array(f"out.{name}", given)
-        elif name in wanted:
-            results[name] = call.result(blank.shape, blank.dtype)
-    for name in Gradients._fields:
-        if getattr(out, name) is not None and name not in blanks:
-            raise ValueError(f"out.{name} is given, but the call has no {name} to differentiate.")
-    if not results:
-        switches = ", ".join(f"{name}_gradient" for name in blanks)
-        raise ValueError(
-            f"Every gradient is switched off; leave at least one of {switches} on, or give an "
-            "array in out."
-        )
-    return results
+    return framework.finished(result, query) if out is None else out

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from ctypes import pointer
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from tilewise import _abi, _device, _request
+from tilewise import _abi, _dtypes, _forms, _quick
 from tilewise import _arguments as check
-from tilewise._call import taken
-from tilewise._tensor import Array, Borrower, default_dtype, integers, require_array
+from tilewise._borrower import Borrower
+from tilewise._call import make_call
+from tilewise._frameworks import Fill, Framework, framework_of
+from tilewise.options import Array, Numbers
+
+_Array = TypeVar("_Array", bound=Array)
 
 
 def rotary(
-    x: Array,
-    cosine: Array,
-    sine: Array,
+    x: _Array,
+    cosine: _Array,
+    sine: _Array,
     interleaved: bool = False,
-    positions: npt.ArrayLike | None = None,
+    positions: Numbers | None = None,
     inverse: bool = False,
     *,
     fixed: bool = False,
-    offsets: npt.ArrayLike | None = None,
-    lengths: npt.ArrayLike | None = None,
-    start: npt.ArrayLike | None = None,
+    offsets: Numbers | None = None,
+    lengths: Numbers | None = None,
+    start: Numbers | None = None,
     max_length: int | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     threads: int = 0,
     device: str = "cpu",
-) -> Array:
+) -> _Array:
     """Rotates the first 2 * columns elements of each head by its row's position.
 
     x is (batch, length, heads, dim), or with `offsets` packed (tokens, heads, dim); cosine and sine
@@ -48,53 +50,155 @@ def rotary(
     >>> bool(numpy.allclose(tilewise.rotary(turned, cosine, sine, inverse=True), x))
     True
     """
-    require_array("x", x)
-    borrow = Borrower()
-    tables = {"offsets": offsets, "lengths": lengths, "start": start}
-    owned = _request.sequences(borrow, tables, ("max_length", max_length))
-    make = np.empty if owned is None else np.zeros
-    result = taken("out", out, make(x.shape, default_dtype(x.dtype)))
+    framework = framework_of("x", x)
+    given = {
+        "interleaved": interleaved,
+        "positions": positions,
+        "inverse": inverse,
+        "fixed": fixed,
+        "offsets": offsets,
+        "lengths": lengths,
+        "start": start,
+        "max_length": max_length,
+        "out": out,
+        "threads": threads,
+        "device": device,
+    }
+    function = framework.rotary or functools.partial(rotate, framework)
+    return function(x, cosine, sine, **given)  # type: ignore[no-any-return]
+
+
+def rotate(
+    framework: Framework,
+    x: Any,
+    cosine: Any,
+    sine: Any,
+    *,
+    interleaved: Any,
+    positions: Any,
+    inverse: Any,
+    fixed: Any,
+    offsets: Any,
+    lengths: Any,
+    start: Any,
+    max_length: Any,
+    out: Any,
+    threads: int,
+    device: str = "cpu",
+) -> Any:
+    """rotary of arrays that are numbers alone."""
+    if _quick.extension is not None and device == "cpu":
+        switches = (interleaved, inverse, fixed)
+        flags = _flags(framework, threads, ("interleaved", "inverse", "fixed"), switches)
+        tables = {
+            "rotary.positions": positions,
+            "query_offsets": offsets,
+            "query_lengths": lengths,
+            "query_start": start,
+        }
+        given = (_form(max_query_length=max_length), flags, x, cosine, sine, out)
+        found = _quick.extension.rotary(*given, _pairs(tables))
+        if found is not NotImplemented:
+            return found
+    borrow = Borrower(framework)
     request = _abi.RotaryRequest(
-        input=borrow.input("x", x),
-        output=borrow.output("out", result),
+        input=borrow.floats("x", x),
         rotation=pointer(_rotation(borrow, cosine, sine, interleaved)),
         fixed=check.flag("fixed", fixed),
         inverse=check.flag("inverse", inverse),
     )
+    tables = {"offsets": offsets, "lengths": lengths, "start": start}
+    owned = _sequences(borrow, tables, ("max_length", max_length))
     if owned is not None:
         request.sequences = pointer(owned)
     if positions is not None:
-        request.positions = borrow.input("positions", integers("positions", positions))
-    _device.call("tw_rotary", request, threads, device)
+        request.positions = borrow.table("positions", positions)
+    result: Any = out if out is not None else _like(framework, x, owned is not None)
+    request.output = borrow.output("out", result)
+    make_call("tw_rotary", request, borrow, threads, device)
+    return framework.finished(result, x) if out is None else result
+
+
+def _flags(
+    framework: Framework, threads: Any, names: tuple[str, ...], switches: tuple[Any, ...]
+) -> int:
+    """Switches as the extension takes them, and above them the threads."""
+    limit = check.integer("threads", threads, 0, 2**31 - 1) or framework.threads()
+    flags = limit << 8
+    for bit, (name, switch) in enumerate(zip(names, switches)):
+        flags |= check.flag(name, switch) << bit
+    return flags
+
+
+def _form(**longest: Any) -> bytes:
+    given = {name: bound for name, bound in longest.items() if bound is not None}
+    return _forms.ask(given).form
+
+
+def _pairs(tables: dict[str, Any]) -> tuple[Any, ...] | None:
+    return _quick.pairs({name: table for name, table in tables.items() if table is not None})
+
+
+def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
+    """A new array for results; rows that no sequence owns stay 0."""
+    code = _dtypes.default_code(framework.code(array))
+    if not has_strangers and code == framework.code(array):
+        return framework.empty_like(array)
+    fill = Fill.ZERO if has_strangers else Fill.NOTHING
+    return framework.make(array, tuple(array.shape), code, fill)
+
+
+def _sequences(
+    borrow: Borrower, tables: dict[str, Any], longest: tuple[str, int | None]
+) -> _abi.Sequences | None:
+    """One side's sequences; `tables` names offsets, lengths and start, in this order."""
+    name, bound = longest
+    if bound is None and all(table is None for table in tables.values()):
+        return None
+    result = _abi.Sequences(max_length=0 if bound is None else check.integer(name, bound, low=0))
+    for member, (table_name, table) in zip(("offsets", "used", "start"), tables.items()):
+        if table is not None:
+            setattr(result, member, borrow.table(table_name, table))
+    return result
+
+
+def _cache(borrow: Borrower, page_table: Any, batch_index: Any) -> _abi.Cache | None:
+    if page_table is None and batch_index is None:
+        return None
+    result = _abi.Cache()
+    if page_table is not None:
+        result.page_table = borrow.table("page_table", page_table)
+    if batch_index is not None:
+        result.batch_index = borrow.table("cache_batch_index", batch_index)
     return result
 
 
 def append(
-    key: Array,
-    value: Array,
-    key_cache: Array,
-    value_cache: Array,
-    lengths: npt.ArrayLike,
+    key: _Array,
+    value: _Array,
+    key_cache: _Array,
+    value_cache: _Array,
+    lengths: Numbers,
     *,
-    key_offsets: npt.ArrayLike | None = None,
-    key_lengths: npt.ArrayLike | None = None,
-    key_start: npt.ArrayLike | None = None,
+    key_offsets: Numbers | None = None,
+    key_lengths: Numbers | None = None,
+    key_start: Numbers | None = None,
     max_key_length: int | None = None,
-    page_table: npt.ArrayLike | None = None,
-    cache_batch_index: npt.ArrayLike | None = None,
-    cosine: Array | None = None,
-    sine: Array | None = None,
+    page_table: Numbers | None = None,
+    cache_batch_index: Numbers | None = None,
+    cosine: _Array | None = None,
+    sine: _Array | None = None,
     interleaved: bool = False,
-    query: Array | None = None,
-    query_offsets: npt.ArrayLike | None = None,
-    query_lengths: npt.ArrayLike | None = None,
-    query_start: npt.ArrayLike | None = None,
+    query: _Array | None = None,
+    query_offsets: Numbers | None = None,
+    query_lengths: Numbers | None = None,
+    query_start: Numbers | None = None,
     max_query_length: int | None = None,
     fixed_query: bool = False,
-    out: Array | None = None,
+    out: _Array | None = None,
     threads: int = 0,
     device: str = "cpu",
-) -> Array | None:
+) -> _Array | None:
     """Writes new keys and values into caches, in place, behind what is there; rotates if asked.
 
     key and value are the new rows: (batch, new, key heads, dim), or with key_offsets packed.
@@ -115,22 +219,98 @@ def append(
     >>> key_cache[0, :, 0, 0].tolist()
     [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
     """
-    borrow = Borrower()
+    framework = framework_of("key", key)
+    given = {
+        "key_offsets": key_offsets,
+        "key_lengths": key_lengths,
+        "key_start": key_start,
+        "max_key_length": max_key_length,
+        "page_table": page_table,
+        "cache_batch_index": cache_batch_index,
+        "cosine": cosine,
+        "sine": sine,
+        "interleaved": interleaved,
+        "query": query,
+        "query_offsets": query_offsets,
+        "query_lengths": query_lengths,
+        "query_start": query_start,
+        "max_query_length": max_query_length,
+        "fixed_query": fixed_query,
+        "out": out,
+        "threads": threads,
+        "device": device,
+    }
+    function = framework.append or functools.partial(extend, framework)
+    arrays = (key, value, key_cache, value_cache, lengths)
+    return function(*arrays, **given)  # type: ignore[no-any-return]
+
+
+def extend(
+    framework: Framework,
+    key: Any,
+    value: Any,
+    key_cache: Any,
+    value_cache: Any,
+    lengths: Any,
+    *,
+    key_offsets: Any,
+    key_lengths: Any,
+    key_start: Any,
+    max_key_length: Any,
+    page_table: Any,
+    cache_batch_index: Any,
+    cosine: Any,
+    sine: Any,
+    interleaved: Any,
+    query: Any,
+    query_offsets: Any,
+    query_lengths: Any,
+    query_start: Any,
+    max_query_length: Any,
+    fixed_query: Any,
+    out: Any,
+    threads: int,
+    device: str = "cpu",
+) -> Any:
+    """append to arrays that are numbers alone."""
+    is_rotated = cosine is not None and sine is not None
+    is_plain = cosine is None and sine is None and query is None
+    is_right = (is_rotated or is_plain) and not (query is None and out is not None)
+    if _quick.extension is not None and is_right and device == "cpu":
+        names = ("interleaved", "key", "fixed_query")
+        flags = _flags(framework, threads, names, (interleaved, False, fixed_query))
+        tables = {
+            "key_offsets": key_offsets,
+            "key_lengths": key_lengths,
+            "key_start": key_start,
+            "page_table": page_table,
+            "cache_batch_index": cache_batch_index,
+            "query_offsets": query_offsets,
+            "query_lengths": query_lengths,
+            "query_start": query_start,
+        }
+        form = _form(max_key_length=max_key_length, max_query_length=max_query_length)
+        given = (form, flags, key, value, key_cache, value_cache, lengths)
+        rotation = (cosine, sine) if is_rotated else None
+        found = _quick.extension.append(*given, rotation, query, out, _pairs(tables))
+        if found is not NotImplemented:
+            return found
+    borrow = Borrower(framework)
     request = _abi.AppendRequest(
-        key=borrow.input("key", require_array("key", key)),
-        value=borrow.input("value", require_array("value", value)),
-        key_cache=borrow.output("key_cache", require_array("key_cache", key_cache)),
-        value_cache=borrow.output("value_cache", require_array("value_cache", value_cache)),
-        lengths=borrow.input("lengths", integers("lengths", lengths)),
+        key=borrow.floats("key", key),
+        value=borrow.floats("value", value),
+        key_cache=borrow.output("key_cache", key_cache),
+        value_cache=borrow.output("value_cache", value_cache),
+        lengths=borrow.table("lengths", lengths),
         fixed_query=check.flag("fixed_query", fixed_query),
     )
     parts: dict[str, Any] = {
-        "keys": _request.sequences(
+        "keys": _sequences(
             borrow,
             {"key_offsets": key_offsets, "key_lengths": key_lengths, "key_start": key_start},
             ("max_key_length", max_key_length),
         ),
-        "queries": _request.sequences(
+        "queries": _sequences(
             borrow,
             {
                 "query_offsets": query_offsets,
@@ -139,9 +319,7 @@ def append(
             },
             ("max_query_length", max_query_length),
         ),
-        "cache": _request.cache(
-            borrow, {"page_table": page_table, "cache_batch_index": cache_batch_index}
-        ),
+        "cache": _cache(borrow, page_table, cache_batch_index),
     }
     if cosine is not None or sine is not None:
         parts["rotation"] = _rotation(borrow, cosine, sine, interleaved)
@@ -149,13 +327,11 @@ def append(
         if part is not None:
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
-    _device.call("tw_append", request, threads, device)
+    make_call("tw_append", request, borrow, threads, device)
     return rotated
 
 
-def _rotated_query(
-    borrow: Borrower, request: _abi.AppendRequest, query: Array | None, out: Array | None
-) -> Array | None:
+def _rotated_query(borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any) -> Any:
     """Adds the query and the array for its rotation to the request."""
     if query is None:
         if out is not None:
@@ -163,21 +339,19 @@ def _rotated_query(
         return None
     if not request.rotation:
         raise ValueError("query is given without cosine and sine; append only rotates a query.")
-    require_array("query", query)
-    make = np.zeros if request.queries else np.empty
-    rotated = taken("out", out, make(query.shape, default_dtype(query.dtype)))
-    request.query = borrow.input("query", query)
+    request.query = borrow.floats("query", query)
+    rotated = out
+    if rotated is None:
+        rotated = _like(borrow.framework, query, bool(request.queries))
     request.rotated_query = borrow.output("out", rotated)
     return rotated
 
 
-def _rotation(
-    borrow: Borrower, cosine: Array | None, sine: Array | None, interleaved: bool
-) -> _abi.Rotation:
+def _rotation(borrow: Borrower, cosine: Any, sine: Any, interleaved: bool) -> _abi.Rotation:
     if cosine is None or sine is None:
         raise ValueError("Of cosine and sine only one is given; a rotation takes both.")
     return _abi.Rotation(
-        cosine=borrow.input("cosine", require_array("cosine", cosine)),
-        sine=borrow.input("sine", require_array("sine", sine)),
+        cosine=borrow.floats("cosine", cosine),
+        sine=borrow.floats("sine", sine),
         interleaved=check.flag("interleaved", interleaved),
     )

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from tilewise import _abi, _dtypes
+from tilewise._borrower import Borrower
+from tilewise._call import make_call
+from tilewise._frameworks import Fill, Framework, framework_of
+from tilewise._slots import Slot
+from tilewise.options import Array, Numbers
 
-from tilewise import _abi, _device
-from tilewise._call import taken
-from tilewise._tensor import Array, Borrower, reals, require_array, wide_dtype
+_Array = TypeVar("_Array", bound=Array)
 
 
 def merge(
-    outputs: Sequence[Array],
-    lses: Sequence[Array],
-    sinks: npt.ArrayLike | None = None,
+    outputs: Sequence[_Array],
+    lses: Sequence[_Array],
+    sinks: Numbers | None = None,
     *,
-    out: Array | None = None,
-    lse_out: Array | None = None,
+    out: _Array | None = None,
+    lse_out: _Array | None = None,
     threads: int = 0,
     device: str = "cpu",
-) -> tuple[Array, Array]:
+) -> tuple[_Array, _Array]:
     """Merges attention over parts of the keys into attention over all of them.
 
     outputs: one (batch, queries, heads, value dim) for each part, or packed (tokens, heads, value
@@ -47,21 +51,49 @@ def merge(
             f"outputs has {len(outputs)} parts and lses has {len(lses)}; they must have the same "
             "number, at least one."
         )
-    outputs = [require_array(f"outputs[{i}]", part) for i, part in enumerate(outputs)]
-    lses = [require_array(f"lses[{i}]", part) for i, part in enumerate(lses)]
-    output = taken("out", out, np.empty(outputs[0].shape, outputs[0].dtype))
-    lse = taken("lse_out", lse_out, np.empty(lses[0].shape, lses[0].dtype))
-    borrow = Borrower()
+    framework = framework_of("outputs[0]", outputs[0])
+    function = framework.merge or functools.partial(join, framework)
+    found: tuple[_Array, _Array] = function(
+        outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads, device=device
+    )
+    return found
+
+
+def join(
+    framework: Framework,
+    outputs: Any,
+    lses: Any,
+    sinks: Any,
+    *,
+    out: Any,
+    lse_out: Any,
+    threads: int,
+    device: str = "cpu",
+) -> tuple[Any, Any]:
+    """merge of arrays that are numbers alone."""
+    borrow = Borrower(framework)
     many = _abi.Tensor * len(outputs)
+    parts = [borrow.floats(f"outputs[{i}]", part) for i, part in enumerate(outputs)]
+    rows = [borrow.floats(f"lses[{i}]", part) for i, part in enumerate(lses)]
+    output: Any = out if out is not None else _like(framework, outputs[0])
+    lse: Any = lse_out if lse_out is not None else _like(framework, lses[0])
     request = _abi.MergeRequest(
-        outputs=many(*(borrow.input(f"outputs[{i}]", part) for i, part in enumerate(outputs))),
-        lses=many(*(borrow.input(f"lses[{i}]", part) for i, part in enumerate(lses))),
+        outputs=many(*parts),
+        lses=many(*rows),
         parts=len(outputs),
         output=borrow.output("out", output),
         lse=borrow.output("lse_out", lse),
     )
     if sinks is not None:
-        wide = wide_dtype(lses[0].dtype)
-        request.sinks = borrow.input("sinks", reals("sinks", sinks, wide))
-    _device.call("tw_merge", request, threads, device)
-    return output, lse
+        wide = _dtypes.wide_code(framework.code(lses[0]))
+        request.sinks = borrow.option("sinks", sinks, Slot("", "", "factors"), wide)
+    make_call("tw_merge", request, borrow, threads, device)
+    return (
+        output if out is not None else framework.finished(output, outputs[0]),
+        lse if lse_out is not None else framework.finished(lse, lses[0]),
+    )
+
+
+def _like(framework: Framework, part: Any) -> Any:
+    """A new array of the same shape and type."""
+    return framework.make(part, tuple(part.shape), framework.code(part), Fill.NOTHING)

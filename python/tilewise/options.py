@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from dataclasses import dataclass, fields
-from typing import Any, Callable, Literal, Optional, TypedDict, TypeVar, Union
+from collections.abc import Sequence
+from typing import Any, Callable, Literal, Optional, Protocol, TypedDict, TypeVar, Union
 
-import numpy.typing as npt
 
-from tilewise._tensor import Array
+class Array(Protocol):
+    """An array of any framework: of NumPy, torch, JAX or CuPy."""
 
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+# An array, or a list of numbers where that says the same.
+Numbers = Union[Array, Sequence[Any], float]
 Window = tuple[Optional[int], Optional[int]]
 Diagonal = Union[Literal["bottom_right", "top_left"], int]
 
@@ -19,9 +27,10 @@ class Options(TypedDict, total=False):
     """Keyword options that attention, its gradients, probabilities and plans have in common.
 
     Query i of a sequence, counted from its first row that counts, sees key j when all of these say
-    so. Small arrays may be given as lists; masks and biases with fewer than four dimensions get
-    leading ones, as in broadcasting. Slopes, sinks and factors are taken to float32; where query is
-    float64, to float64 unless they are float32 arrays.
+    so. All arrays are of query's framework and lie on its device; small ones may be given as lists.
+    Masks and biases with fewer than four dimensions get leading ones, as in broadcasting. Slopes,
+    sinks and factors are taken to float32; where query is float64, to float64 unless they are
+    float32 arrays.
 
     Who sees whom:
       causal: hides the keys behind the diagonal; the same as a right window of 0. With a window
@@ -47,10 +56,12 @@ class Options(TypedDict, total=False):
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
       seed, dropout_offset: integers of 64 bits, at least 0, that pick what is dropped. Without a
-        seed each call of attention draws one from the operating system and keeps it to itself. To
-        get the gradients or probabilities of a call, pick a seed yourself, for example
-        secrets.randbits(64), and give it to both.
-      dropout_state: a uint64 array of seed and offset, in place of the two, read as the call runs.
+        seed each call of attention draws one from the operating system and keeps it to itself; on
+        torch's tensors it draws from torch's generator, and its gradients know. To get the
+        gradients or probabilities of a call by attention_backward and attention_probabilities,
+        pick a seed yourself, for example secrets.randbits(64), and give it to both.
+      dropout_state: a uint64 array (torch: an int64 tensor) of seed and offset, in place of the
+        two, read as the call runs.
       dropout_base: added to the batch, head, query and key index: for a part of a larger call.
 
     Sequences of different lengths:
@@ -81,91 +92,51 @@ class Options(TypedDict, total=False):
     window: Window | None
     diagonal: Diagonal
     chunk: int
-    mask: npt.ArrayLike | None
-    block_mask: npt.ArrayLike | None
+    mask: Numbers | None
+    block_mask: Numbers | None
     block_size: tuple[int, int] | None
-    bias: npt.ArrayLike | None
-    alibi_slopes: npt.ArrayLike | None
+    bias: Numbers | None
+    alibi_slopes: Numbers | None
     softcap: float
-    sinks: npt.ArrayLike | None
+    sinks: Numbers | None
     dropout: float
     seed: int | None
     dropout_offset: int
     dropout_state: Array | None
     dropout_base: tuple[int, int, int, int]
-    query_offsets: npt.ArrayLike | None
-    key_offsets: npt.ArrayLike | None
-    query_lengths: npt.ArrayLike | None
-    key_lengths: npt.ArrayLike | None
-    query_start: npt.ArrayLike | None
-    key_start: npt.ArrayLike | None
+    query_offsets: Numbers | None
+    key_offsets: Numbers | None
+    query_lengths: Numbers | None
+    key_lengths: Numbers | None
+    query_start: Numbers | None
+    key_start: Numbers | None
     max_query_length: int | None
     max_key_length: int | None
-    page_table: npt.ArrayLike | None
-    cache_batch_index: npt.ArrayLike | None
-    query_factor: npt.ArrayLike | None
-    key_factor: npt.ArrayLike | None
-    value_factor: npt.ArrayLike | None
-    output_gradient_factor: npt.ArrayLike | None
+    page_table: Numbers | None
+    cache_batch_index: Numbers | None
+    query_factor: Numbers | None
+    key_factor: Numbers | None
+    value_factor: Numbers | None
+    output_gradient_factor: Numbers | None
     deterministic: bool
     threads: int
     device: str
 
 
-@dataclass  # Not frozen: each call makes one, and frozen that takes five times as long.
-class Settings:
-    """Options with their defaults filled in; nobody changes them afterwards."""
-
-    scale: float | None = None
-    causal: bool = False
-    window: Window | None = None
-    diagonal: Diagonal = "bottom_right"
-    chunk: int = 0
-    mask: npt.ArrayLike | None = None
-    block_mask: npt.ArrayLike | None = None
-    block_size: tuple[int, int] | None = None
-    bias: npt.ArrayLike | None = None
-    alibi_slopes: npt.ArrayLike | None = None
-    softcap: float = 0.0
-    sinks: npt.ArrayLike | None = None
-    dropout: float = 0.0
-    seed: int | None = None
-    dropout_offset: int = 0
-    dropout_state: Array | None = None
-    dropout_base: tuple[int, int, int, int] = (0, 0, 0, 0)
-    query_offsets: npt.ArrayLike | None = None
-    key_offsets: npt.ArrayLike | None = None
-    query_lengths: npt.ArrayLike | None = None
-    key_lengths: npt.ArrayLike | None = None
-    query_start: npt.ArrayLike | None = None
-    key_start: npt.ArrayLike | None = None
-    max_query_length: int | None = None
-    max_key_length: int | None = None
-    page_table: npt.ArrayLike | None = None
-    cache_batch_index: npt.ArrayLike | None = None
-    query_factor: npt.ArrayLike | None = None
-    key_factor: npt.ArrayLike | None = None
-    value_factor: npt.ArrayLike | None = None
-    output_gradient_factor: npt.ArrayLike | None = None
-    deterministic: bool = False
-    threads: int = 0
-    device: str = "cpu"
-
-
-_KNOWN = {field.name: field for field in fields(Settings)}
+# Those that are not None.
+DEFAULTS: dict[str, Any] = {
+    "causal": False,
+    "diagonal": "bottom_right",
+    "chunk": 0,
+    "softcap": 0.0,
+    "dropout": 0.0,
+    "dropout_offset": 0,
+    "dropout_base": (0, 0, 0, 0),
+    "deterministic": False,
+    "threads": 0,
+    "device": "cpu",
+}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def settings(options: Options) -> Settings:
-    """Fills in the defaults; a name that is no option is refused with the nearest one that is."""
-    for name in options:
-        if name not in _KNOWN:
-            close = difflib.get_close_matches(name, _KNOWN, n=1)
-            hint = (
-                f"; did you mean {close[0]}?" if close else "; help(tilewise.Options) lists them."
-            )
-            raise TypeError(f"{name} is no option of attention{hint}")
-    return Settings(**options)
 
 
 def with_options(function: _Function) -> _Function:
@@ -178,9 +149,12 @@ def with_options(function: _Function) -> _Function:
     ]
     named += [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=DEFAULTS.get(name),
+            annotation=getattr(annotation, "__forward_arg__", annotation),
         )
-        for name, field in _KNOWN.items()
+        for name, annotation in Options.__annotations__.items()
     ]
     function.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
     return function

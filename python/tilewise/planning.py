@@ -7,14 +7,14 @@ import json as json_text
 from ctypes import byref
 from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
-import numpy as np
-import numpy.typing as npt
-
-from tilewise import _abi, _device, _library
+from tilewise import _abi, _forms, _library
 from tilewise import _arguments as check
+from tilewise._borrower import Blank
 from tilewise._call import Call, Operands
-from tilewise._tensor import Array, Blank, Operand, float_dtype, require_array
-from tilewise.options import Options, settings, with_options
+from tilewise._frameworks import Framework, framework_of
+from tilewise._numpy import NUMPY
+from tilewise._slots import SLOTS
+from tilewise.options import Array, Options, with_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,7 +32,7 @@ def explain(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: npt.DTypeLike = ...,
+    dtype: Any = ...,
     operation: Operation = ...,
     json: Literal[False] = ...,
     **options: Unpack[Options],
@@ -45,7 +45,7 @@ def explain(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: npt.DTypeLike = ...,
+    dtype: Any = ...,
     operation: Operation = ...,
     json: Literal[True],
     **options: Unpack[Options],
@@ -58,7 +58,7 @@ def explain(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: npt.DTypeLike = np.float32,
+    dtype: Any = "float32",
     operation: Operation = "forward",
     json: bool = False,
     **options: Unpack[Options],
@@ -85,7 +85,7 @@ def workspace_bytes(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: npt.DTypeLike = np.float32,
+    dtype: Any = "float32",
     operation: Operation = "forward",
     **options: Unpack[Options],
 ) -> int:
@@ -126,30 +126,47 @@ def kernels(names: str | None = None, *, architectures: str | None = None) -> di
 
 def _planned(
     given: tuple[ArrayOrShape, ArrayOrShape, ArrayOrShape],
-    dtype: npt.DTypeLike,
+    dtype: Any,
     operation: str,
     options: Options,
 ) -> tuple[Call, int]:
     """A call with blank results, and the number of its operation."""
     if operation not in _OPERATIONS:
         raise ValueError(f"operation is {operation!r}; it must be one of {', '.join(_OPERATIONS)}.")
-    names = ("query", "key", "value")
-    operands = Operands(*(_operand(name, item, dtype) for name, item in zip(names, given)))
-    call = Call(settings(options), operands)
+    framework = _framework_of(given, dtype, options)
+    blank_code = 0
+    operands: list[Any] = []
+    for name, item in zip(("query", "key", "value"), given):
+        if not isinstance(item, (tuple, list)):
+            operands.append(item)
+            continue
+        shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in item)
+        blank_code = blank_code or framework.dtype_code("dtype", dtype)
+        operands.append(Blank(shape, blank_code))
+    call = Call(framework, _forms.ask(options), Operands(*operands))
     number = _OPERATIONS[operation]
     call.blank_results(number)
     return call, number
 
 
-def _operand(name: str, given: object, dtype: npt.DTypeLike) -> Operand:
-    if not isinstance(given, (tuple, list)):
-        return require_array(name, given)
-    shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in given)
-    return Blank(shape, float_dtype("dtype", dtype))
+def _framework_of(given: tuple[Any, ...], dtype: Any, options: Any) -> Framework:
+    """Whose arrays a plan speaks of; where there are none, and no type of one, NumPy's."""
+    arrays = (item for item in given if not isinstance(item, (tuple, list)))
+    for item in arrays:
+        return framework_of("query", item)
+    for name in SLOTS:
+        value = options.get(name)
+        if hasattr(value, "shape"):
+            return framework_of(name, value)
+    if type(dtype).__module__ == "torch":
+        from tilewise.torch import TORCH
+
+        return TORCH
+    return NUMPY
 
 
 def _explanation(call: Call, operation: int, form: int) -> str:
-    plan = _device.execution(call.settings.threads, call.settings.device, call.request)
+    plan = call.plan()
     return _written("tw_explain", operation, byref(call.request), byref(plan), form)
 
 

@@ -1,0 +1,43 @@
+// Which types of arrays there are, how each is read, and who makes new ones.
+#pragma once
+#include "python/fast/dlpack.h"
+#include "python/fast/python.h"
+
+namespace tilewise::fast {
+
+// How arrays of a type are read, with what one reading takes on a processor of 2020.
+enum class Protocol {
+  kExchange,     // __dlpack_c_exchange_api__: torch from 2.10; 0.05 us
+  kArrayStruct,  // __array_struct__: NumPy; 0.08 us
+  kAttributes    // data_ptr(), shape, ...: torch before 2.10; 0.6 us
+};
+
+// One exact type: subclasses mean something of their own, so Python's slower way takes those.
+struct Framework {
+  PyTypeObject* type;
+  Protocol protocol;
+  int family;                        // types of one framework share it
+  const dlpack::Exchange* exchange;  // null unless the protocol is kExchange
+  PyObject* dtypes;                  // {dtype: tw_dtype}, which Python may add to
+  PyObject* empty_like;              // (array) -> array
+  PyObject* make;                    // (array, shape, tw_dtype, fill) -> array on its device
+  PyObject* stream;                  // (device index) -> int, or null
+};
+
+// What `make` fills an array with.
+enum class Fill { kNothing = 0, kZero = 1, kMinusInfinity = 2 };
+
+// The row of an array's type; null, and no exception, when there is none.
+const Framework* framework_of(PyObject* array);
+
+// adopt(types, family, dtypes, empty_like, make, stream | None) -> the names of the protocol.
+PyObject* adopt(PyObject* module, PyObject* arguments);
+
+// The attributes that are asked for by name, made once. False: an exception is set.
+bool intern_names();
+struct Names {
+  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct;
+};
+const Names& names();
+
+}  // namespace tilewise::fast

@@ -1,0 +1,172 @@
+"""What the torch face refuses: with a sentence, and without harm to the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_cases import heads_first, rows, tensors, tilewise, torch
+
+
+def attend(*given: Any, **options: Any) -> Any:
+    return tilewise.attention(*given, **options)
+
+
+def test_mixed_frameworks() -> None:
+    query, key, value = tensors()
+    with pytest.raises(TypeError, match=r"^key is a ndarray, but query is a torch tensor; the arr"):
+        attend(query, key.numpy(), value)
+    with pytest.raises(TypeError, match=r"^key is a Tensor; pass a NumPy array, for example"):
+        attend(query.numpy(), key, value)
+    with pytest.raises(TypeError, match=r"^mask is a ndarray, but query is a torch tensor"):
+        attend(query, key, value, mask=np.ones((9, 13), bool))
+    with pytest.raises(TypeError, match=r"^sinks is a Tensor of torch, but query is a NumPy"):
+        attend(*(x.numpy() for x in tensors()), sinks=torch.zeros(4))
+
+
+def test_mixed_devices() -> None:
+    query, key, value = tensors()
+    with pytest.raises((NotImplementedError, ValueError, RuntimeError), match=r"meta|device"):
+        attend(query, key.to("meta"), value)
+    with pytest.raises(NotImplementedError, match=r"^mask lies on meta; tilewise runs on"):
+        attend(query, key, value, mask=torch.ones(9, 13, dtype=torch.bool, device="meta"))
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("place", range(3))
+def test_odd_tensors(place: int) -> None:
+    name = ("query", "key", "value")[place]
+    odd: dict[str, Any] = {
+        "sparse": lambda x: x.to_sparse(),
+        "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+    }
+    for kind, make in odd.items():
+        given = list(tensors())
+        given[place] = make(given[place])
+        with pytest.raises(TypeError, match=rf"^{name} is a {kind} tensor; pass a strided one"):
+            attend(*given)
+    given = list(tensors())
+    given[place] = given[place].to(torch.complex64)
+    with pytest.raises(TypeError, match=rf"^{name} has dtype complex64; it must have one of"):
+        attend(*given)
+    given = list(tensors())
+    given[place] = given[place].to(torch.int32)
+    with pytest.raises(TypeError, match=rf"^{name} has dtype int32; it must have one of"):
+        attend(*given)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested() -> None:
+    nested = torch.nested.nested_tensor([torch.zeros(3, 4, 16), torch.zeros(9, 4, 16)])
+    with pytest.raises(TypeError, match=r"^query is a nested tensor; pass a strided one"):
+        attend(nested, *tensors()[1:])
+
+
+def test_types_that_differ() -> None:
+    query, key, value = tensors()
+    with pytest.raises(ValueError, match=r"float64"):
+        attend(query, key.double(), value)
+    for call in (attend, tilewise.sdpa):
+        with pytest.raises(ValueError, match=r"key|heads|dim"):
+            call(query, key[..., :3], value)
+
+
+def test_freed_storage() -> None:
+    query, key, value = tensors()
+    key.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match=r"^key has no memory"):
+        attend(query, key, value)
+
+
+def test_out_with_gradients() -> None:
+    given = tensors()
+    out = torch.zeros(2, 9, 4, 16, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^out requires a gradient"):
+        attend(*given, out=out)
+    with pytest.raises(ValueError, match=r"^out is given, but query, key, value or an option"):
+        attend(*tensors(needs_grad=True), out=out.detach())
+    with torch.no_grad():
+        assert attend(*given, out=out) is out
+    with pytest.raises(ValueError, match=r"out has strides|contiguous in its last dimension"):
+        attend(*given, out=torch.zeros(2, 9, 4, 32)[..., ::2])
+    with pytest.raises(ValueError, match=r"output"):
+        attend(*given, out=torch.zeros(2, 9, 4, 8))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"cuasal": True}, "cuasal is no option of attention; did you mean causal?"),
+        ({"causal": 1.0}, "causal is a float; it must be True or False."),
+        ({"return_lse": "no"}, "return_lse is a str; it must be True or False."),
+        ({"output_dtype": torch.int8}, "output_dtype is torch.int8; it must be one of torch's"),
+        ({"mask": torch.ones(9, 13)}, "mask has dtype float32; it must be bool"),
+        ({"bias": torch.ones(9, 13, dtype=torch.int32)}, "bias has dtype int32; it must have"),
+        ({"sinks": torch.zeros(4, dtype=torch.bool)}, "sinks has dtype bool; it must hold real"),
+        ({"key_lengths": torch.ones(2)}, "key_lengths has dtype float32; it must hold integers."),
+        ({"workspace": 100}, "workspace is a int; pass a torch tensor"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(TypeError) as error:
+        attend(*tensors(), **options)
+    assert sentence in str(error.value)
+
+
+def test_the_library_refuses() -> None:
+    for needs_grad in (False, True):
+        with pytest.raises(ValueError, match=r"^mask has shape"):
+            attend(*tensors(needs_grad=needs_grad), mask=rows(9, 12) > 0)
+        with pytest.raises(ValueError, match=r"^key_lengths\[0\] is 14"):
+            attend(*tensors(needs_grad=needs_grad), key_lengths=torch.tensor([14, 1]))
+    with pytest.raises(ValueError, match=r"attn_mask|mask has shape|bias"):
+        tilewise.sdpa(*heads_first(), attn_mask=rows(9, 12))
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_importing_imports_no_framework() -> None:
+    code = "import sys, tilewise; print([n for n in ('torch', 'jax', 'cupy') if n in sys.modules])"
+    found = run(code)
+    assert found.stdout.strip() == "[]", found.stderr
+
+
+@pytest.mark.skipif(tilewise._quick.extension is None, reason="there is no extension")
+def test_threads_at_the_end_of_the_process() -> None:
+    code = """
+import threading, torch, tilewise, tilewise.torch
+from tilewise import _forms, _quick
+given = [torch.ones(1, 64, 8, 64) for _ in range(3)]
+form = _forms.ask({}).form
+def work(out):
+    # Not by way of torch's own functions, which abort a process that ends while they run.
+    while True:
+        _quick.extension.forward(form, 0, *given, out, None, None)
+for _ in range(3):
+    out = torch.empty_like(given[0])
+    threading.Thread(target=work, args=(out,), daemon=True).start()
+tilewise.attention(*given)
+print("over")
+"""
+    for _ in range(3):
+        found = run(code)
+        assert found.returncode == 0, found.stderr
+        assert found.stdout == "over\n"
+
+
+def test_gradients_in_another_thread() -> None:
+    import threading
+
+    given = tensors(needs_grad=True)
+    output = tilewise.attention(*given, dropout=0.1)
+    thread = threading.Thread(target=lambda: output.sum().backward())
+    thread.start()
+    thread.join()
+    assert all(x.grad is not None for x in given)

@@ -1,0 +1,207 @@
+"""Attention and its gradients on the arrays of one framework: quickly, or the slower way."""
+
+from __future__ import annotations
+
+from ctypes import pointer
+from typing import Any, NamedTuple
+
+from tilewise import _abi, _quick
+from tilewise import _arguments as check
+from tilewise._call import Call, Operands, new_seed
+from tilewise._forms import Asked
+from tilewise._frameworks import Framework, require_floats
+
+# How a call is meant, beside its form: the extension's own flags, and the threads above them.
+HEADS_FIRST, GROUPED, DETERMINISTIC, THREADS_SHIFT = 1, 2, 4, 8
+FORWARD, BACKWARD = _abi.Operation.FORWARD, _abi.Operation.BACKWARD
+
+
+class Gradients(NamedTuple):
+    """What attention_backward returns; None for what was not asked for or was not there."""
+
+    query: Any = None
+    key: Any = None
+    value: Any = None
+    bias: Any = None
+    slopes: Any = None
+    sinks: Any = None
+
+
+class Read(NamedTuple):
+    """What backward reads besides what forward read."""
+
+    output_gradient: Any
+    output: Any
+    lse: Any
+    lse_gradient: Any = None
+
+
+class Places(NamedTuple):
+    """Where a call puts its results, and its scratch: the caller's arrays, or None for new ones.
+
+    lse: None for none, True for a new one, which is then returned beside the output.
+    """
+
+    out: Any = None
+    lse: Any = None
+    workspace: Any = None
+
+
+def attend(
+    framework: Framework, operands: Any, asked: Asked, places: Places, flags: int = 0
+) -> Any:
+    """The output, or (output, lse). `flags` says how rows lie, as the extension has it."""
+    out, lse, workspace = places
+    flags |= framework.threads() << THREADS_SHIFT
+    arrays = asked.arrays
+    if asked.dropout and "seed" not in asked.arrays and "dropout_state" not in asked.arrays:
+        asked.arrays["seed"] = new_seed()
+    is_here = workspace is None and asked.device == "cpu"
+    if is_here and _quick.extension is not None:
+        pairs = _quick.pairs(arrays) if arrays else None
+        found = _quick.extension.forward(asked.form, flags, *operands, out, lse, pairs)
+        if found is not NotImplemented:
+            return found
+    return _attend_slowly(framework, Operands(*operands), asked, places, flags)
+
+
+def _attend_slowly(
+    framework: Framework, operands: Operands, asked: Asked, places: Places, flags: int
+) -> Any:
+    out, lse, workspace = places
+    like = operands.query
+    is_swapped = bool(flags & HEADS_FIRST)
+    if is_swapped:
+        operands = Operands(*map(framework.swapped, operands))
+        out = None if out is None else framework.swapped(out)
+    call = Call(framework, asked, operands, flags >> THREADS_SHIFT)
+    output = call.new_output() if out is None else out
+    call.request.output = call.borrow.output("out", output)
+    row = call.new_lse() if lse is True else lse
+    if row is not None:
+        call.request.lse = call.borrow.output("lse", row)
+    call.run("tw_forward", FORWARD, workspace)
+    if out is None:
+        output = framework.finished(output, like)
+    output = framework.swapped(output) if is_swapped else output
+    return (output, framework.finished(row, like)) if lse is True else output
+
+
+def differentiate(
+    framework: Framework,
+    operands: Operands,
+    asked: Asked,
+    read: Read,
+    wanted: int,
+    flags: int = 0,
+) -> Gradients:
+    """New arrays for the gradients that are wanted, a bit for each."""
+    flags |= framework.threads() << THREADS_SHIFT
+    found: Any = NotImplemented
+    if asked.device == "cpu" and _quick.extension is not None:
+        found = _quick_gradients(operands, asked, read, wanted, flags)
+    if found is NotImplemented:
+        return differentiate_into(framework, operands, asked, read, wanted, Places(), flags)
+    return Gradients(*found)
+
+
+def differentiate_into(
+    framework: Framework,
+    operands: Operands,
+    asked: Asked,
+    read: Read,
+    wanted: int,
+    places: Places,
+    flags: int = 0,
+) -> Gradients:
+    """The slower way, also into the caller's arrays."""
+    like = operands.query
+    is_swapped = bool(flags & HEADS_FIRST)
+    if is_swapped:
+        operands = Operands(*map(framework.swapped, operands))
+        read = read._replace(
+            output=framework.swapped(read.output),
+            output_gradient=framework.swapped(read.output_gradient),
+        )
+    call = Call(framework, asked, operands, flags >> THREADS_SHIFT)
+    if flags & DETERMINISTIC:
+        call.parts.options.deterministic = 1
+    call.request.output = call.borrow.floats("output", read.output)
+    call.request.lse = call.borrow.floats("lse", read.lse)
+    arriving = call.borrow.floats("output_gradient", read.output_gradient)
+    gradients = _abi.Gradients(output=arriving)
+    if read.lse_gradient is not None:
+        gradients.lse = call.borrow.floats("lse_gradient", read.lse_gradient)
+    results = _gradient_results(call, wanted, places.out)
+    for name, array in results.items():
+        rank = 4 if name == "bias" else 0
+        setattr(gradients, name, call.borrow.output(f"{name} gradient", array, rank))
+    call.request.gradients = pointer(gradients)
+    call.run("tw_backward", BACKWARD, places.workspace)
+    if places.out is None:
+        results = {name: framework.finished(array, like) for name, array in results.items()}
+    if is_swapped:
+        rows = ("query", "key", "value")
+        results.update({name: framework.swapped(results[name]) for name in rows if name in results})
+    return Gradients(**results)
+
+
+def _quick_gradients(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) -> Any:
+    arrays = asked.arrays
+    pairs = likes = None
+    if arrays:
+        likes = arrays.get("bias"), arrays.get("alibi_slopes"), arrays.get("sinks")
+        for bit, like in enumerate(likes, start=3):
+            if like is None:
+                wanted &= ~(1 << bit)
+        pairs = _quick.pairs(arrays)
+    else:
+        wanted &= 7
+    if read.lse_gradient is not None:
+        pairs = (*(pairs or ()), _quick.PLACES["lse_gradient"], read.lse_gradient)
+    if not wanted:
+        return NotImplemented
+    arriving, output, lse, _ = read
+    return _quick.extension.backward(
+        asked.form, flags, arriving, *operands, output, lse, pairs, wanted, likes
+    )
+
+
+def _gradient_results(call: Call, wanted: int, out: Gradients | None) -> dict[str, Any]:
+    """The arrays that the wanted gradients go to, the caller's where there are some."""
+    if out is None:
+        out = Gradients()
+    if not isinstance(out, Gradients):
+        raise TypeError(
+            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
+            "tilewise.Gradients(query=an_array)."
+        )
+    blanks = call.gradient_blanks()
+    results: dict[str, Any] = {}
+    wanted_names = {name for bit, name in enumerate(Gradients._fields) if wanted >> bit & 1}
+    for name, blank in blanks.items():
+        given = getattr(out, name)
+        if given is not None:
+            require_floats(call.framework, f"out.{name}", given, is_written=True)
+            results[name] = given
+        elif name in wanted_names:
+            sides = {"query": ("queries",), "key": ("keys", "cache"), "value": ("keys", "cache")}
+            results[name] = call.gradient(name, blank, call.fill(*sides.get(name, ())))
+    for name in Gradients._fields:
+        if getattr(out, name) is not None and name not in blanks:
+            raise ValueError(f"out.{name} is given, but the call has no {name} to differentiate.")
+    if not results:
+        switches = ", ".join(f"{name}_gradient" for name in blanks)
+        raise ValueError(
+            f"Every gradient is switched off; leave at least one of {switches} on, or give an "
+            "array in out."
+        )
+    return results
+
+
+def wanted_gradients(*switches: Any) -> int:
+    """A bit for each gradient that is switched on, in the order of Gradients."""
+    wanted = 0
+    for bit, (name, on) in enumerate(zip(Gradients._fields, switches)):
+        wanted |= check.flag(f"{name}_gradient", on) << bit
+    return wanted

@@ -1,0 +1,165 @@
+"""Arrays of torch, JAX and CuPy, recognised without importing any of the three."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilewise import _dtypes, _frameworks
+from tilewise._frameworks import CUDA, Fill, Framework, View, imported
+from tilewise._numpy import NUMPY, Numpy, dtype_code
+
+
+class Jax(Numpy):
+    """jax.Array on the processor: NumPy reads it where it lies; results are put into new ones."""
+
+    article, maker, family = "a JAX array", "jax.numpy.asarray", 2
+
+    def is_array(self, value: object) -> bool:
+        return isinstance(value, imported("jax", "Array"))
+
+    def makes(self, value: object) -> bool:
+        return NUMPY.is_array(value)
+
+    def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
+        if isinstance(value, imported("jax", "core.Tracer")):
+            raise TypeError(
+                f"{name} is traced by a transformation of JAX, which has no memory to read. Call "
+                "tilewise outside jit, grad and vmap."
+            )
+        if is_written and self.is_array(value):
+            raise ValueError(f"{name} is a JAX array, which cannot be written; take the result.")
+        if self.is_array(value):
+            platforms = {device.platform for device in value.devices()}
+            if platforms != {"cpu"} or len(value.devices()) != 1:
+                raise NotImplementedError(
+                    f"{name} lies on {', '.join(sorted(platforms))}; of JAX's arrays tilewise "
+                    "takes those on one processor: jax.device_put(x, jax.devices('cpu')[0])."
+                )
+
+    def view(self, value: Any) -> View | None:
+        return super().view(_as_numpy(value))
+
+    def copied(self, value: Any, code: int = 0) -> Any:
+        return super().copied(_as_numpy(value), code)
+
+    def asarray(self, name: str, value: Any, like: Any) -> Any:
+        if self.is_array(value):
+            return value
+        return imported("jax", "numpy").asarray(NUMPY.asarray(name, value, like))
+
+    def is_contiguous(self, value: Any) -> bool:
+        return super().is_contiguous(_as_numpy(value))
+
+    def empty_like(self, value: Any) -> Any:
+        return super().empty_like(_as_numpy(value))
+
+    def finished(self, value: Any, like: Any) -> Any:
+        (device,) = like.devices()
+        return imported("jax", "device_put")(value, device)
+
+
+def _as_numpy(value: Any) -> Any:
+    import numpy
+
+    return numpy.asarray(value)
+
+
+class Cupy(Framework):
+    """cupy.ndarray, on the stream that CuPy works on."""
+
+    article, maker, family = "a CuPy array", "cupy.asarray", 3
+
+    @property
+    def _cupy(self) -> Any:
+        import sys
+
+        return sys.modules["cupy"]
+
+    def is_array(self, value: object) -> bool:
+        return isinstance(value, self._cupy.ndarray)
+
+    def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
+        """CuPy's arrays are memory and no more."""
+
+    def code(self, value: Any) -> int:
+        return dtype_code(value.dtype)
+
+    def dtype_name(self, value: Any) -> str:
+        return str(value.dtype)
+
+    def dtype_code(self, name: str, dtype: Any) -> int:
+        return NUMPY.dtype_code(name, dtype)
+
+    def device(self, value: Any) -> tuple[int, int]:
+        return CUDA, int(value.device.id)
+
+    def view(self, value: Any) -> View | None:
+        shape, item = tuple(value.shape), value.itemsize
+        is_contiguous = not shape or shape[-1] <= 1 or value.strides[-1] == item
+        if not is_contiguous or any(step % item for step in value.strides):
+            return None
+        return View(int(value.data.ptr), shape, tuple(step // item for step in value.strides))
+
+    def copied(self, value: Any, code: int = 0) -> Any:
+        dtype = self._cupy.dtype(_dtypes.NAMES[code]) if code else value.dtype
+        return self._cupy.array(value, dtype=dtype, order="C", copy=True)
+
+    def asarray(self, name: str, value: Any, like: Any) -> Any:
+        if self.is_array(value):
+            return value
+        return self._cupy.asarray(NUMPY.asarray(name, value, like))
+
+    def make(self, like: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
+        cupy, dtype = self._cupy, _dtypes.NAMES[code]
+        with like.device:
+            if fill == Fill.NOTHING:
+                return cupy.empty(shape, dtype)
+            return (
+                cupy.zeros(shape, dtype)
+                if fill == Fill.ZERO
+                else cupy.full(shape, -float("inf"), dtype)
+            )
+
+    def empty_like(self, value: Any) -> Any:
+        return self.make(value, tuple(value.shape), self.code(value), Fill.NOTHING)
+
+    def swapped(self, value: Any) -> Any:
+        return value.swapaxes(1, 2)
+
+    def is_contiguous(self, value: Any) -> bool:
+        return bool(value.flags.c_contiguous)
+
+    def byte_size(self, value: Any) -> int:
+        return int(value.nbytes)
+
+    def stream(self, index: int) -> int | None:
+        with self._cupy.cuda.Device(index):
+            return int(self._cupy.cuda.get_current_stream().ptr)
+
+
+JAX, CUPY = Jax(), Cupy()
+
+
+def _of_torch(value: object) -> Framework | None:
+    tensor = imported("torch", "Tensor")
+    if tensor is None or not isinstance(value, tensor):
+        return None
+    from tilewise.torch import TORCH
+
+    return TORCH
+
+
+def _of_jax(value: object) -> Framework | None:
+    array = imported("jax", "Array")
+    return JAX if array is not None and isinstance(value, array) else None
+
+
+def _of_cupy(value: object) -> Framework | None:
+    array = imported("cupy", "ndarray")
+    return CUPY if array is not None and isinstance(value, array) else None
+
+
+def offer_all() -> None:
+    """From now on the arrays of all three are known when they are seen."""
+    for maker in (_of_torch, _of_jax, _of_cupy):
+        _frameworks.offer(maker)

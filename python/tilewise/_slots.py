@@ -1,0 +1,102 @@
+"""The places of a request that arrays go to, by the names that options have.
+
+The extension has the same table (python/fast/slots.h); a test compares the two.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+from tilewise import _abi
+from tilewise._abi import SizedStructure
+
+
+class Form(ctypes.Structure):
+    """What a call asks for besides its arrays: the extension's Form, member by member."""
+
+    _fields_ = [
+        ("mask", _abi.Mask),
+        ("scores", _abi.Scores),
+        ("dropout", _abi.Dropout),
+        ("queries", _abi.Sequences),
+        ("keys", _abi.Sequences),
+        ("deterministic", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+        ("output_dtype", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+class Slot(NamedTuple):
+    """One place: the struct and the member, what it takes, and how many dimensions it has."""
+
+    part: str
+    member: str
+    kind: str  # floats, factors, booleans, integers or pair
+    rank: int = 0  # fewer dimensions get leading ones up to it; 0: as it is
+
+
+# The options that are arrays.
+SLOTS: dict[str, Slot] = {
+    "bias": Slot("scores", "bias", "floats", 4),
+    "alibi_slopes": Slot("scores", "slopes", "factors"),
+    "sinks": Slot("scores", "sinks", "factors"),
+    "mask": Slot("mask", "visible", "booleans", 4),
+    "block_mask": Slot("mask", "blocks", "booleans", 4),
+    "dropout_state": Slot("dropout", "state", "pair"),
+    "query_offsets": Slot("queries", "offsets", "integers"),
+    "query_lengths": Slot("queries", "used", "integers"),
+    "query_start": Slot("queries", "start", "integers"),
+    "key_offsets": Slot("keys", "offsets", "integers"),
+    "key_lengths": Slot("keys", "used", "integers"),
+    "key_start": Slot("keys", "start", "integers"),
+    "page_table": Slot("cache", "page_table", "integers"),
+    "cache_batch_index": Slot("cache", "batch_index", "integers"),
+    "query_factor": Slot("scaling", "query", "factors", 2),
+    "key_factor": Slot("scaling", "key", "factors", 2),
+    "value_factor": Slot("scaling", "value", "factors", 2),
+    "output_gradient_factor": Slot("scaling", "output_gradient", "factors", 2),
+}
+_PARTS: dict[str, type[SizedStructure]] = {
+    "mask": _abi.Mask,
+    "scores": _abi.Scores,
+    "dropout": _abi.Dropout,
+    "queries": _abi.Sequences,
+    "keys": _abi.Sequences,
+    "cache": _abi.Cache,
+    "scaling": _abi.Scaling,
+}
+
+
+class Parts:
+    """The structs that hang on a request's options. One that would ask for nothing is left out."""
+
+    def __init__(self, form: bytes) -> None:
+        self._form = Form.from_buffer_copy(form)
+        self._parts: dict[str, Any] = {}
+        self.options = _abi.Options(deterministic=self._form.deterministic)
+        self.threads = int(self._form.threads)
+        self.output_dtype = int(self._form.output_dtype)
+        for name in ("mask", "scores", "dropout", "queries", "keys"):
+            if getattr(self._form, name).size:
+                self.part(name)
+
+    def part(self, name: str) -> Any:
+        """The struct of this name, on the options from now on."""
+        found = self._parts.get(name)
+        if found is None:
+            found = getattr(self._form, name) if hasattr(self._form, name) else _PARTS[name]()
+            found.size = ctypes.sizeof(found)
+            self._parts[name] = found
+            setattr(self.options, name, ctypes.pointer(found))
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether the call asks for anything there."""
+        return name in self._parts
+
+    @property
+    def drops(self) -> bool:
+        """Whether weights are dropped: a state alone asks for nothing."""
+        return bool(self._form.dropout.size)

@@ -1,0 +1,141 @@
+"""torch's tensors, as tilewise._frameworks asks about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise import _dtypes, _frameworks, _quick
+from tilewise._frameworks import CPU, CUDA, Fill, Framework, View
+
+# The exact types whose memory is all that they are.
+PLAIN = frozenset((Tensor, torch.nn.Parameter))
+
+CODES: dict[torch.dtype, int] = {
+    getattr(torch, name): code for name, code in _dtypes.CODES.items() if hasattr(torch, name)
+}
+DTYPES: dict[int, torch.dtype] = {code: dtype for dtype, code in CODES.items()}
+
+
+class Torch(Framework):
+    """torch.Tensor on the processor and on NVIDIA GPUs, on the stream that torch works on."""
+
+    article, maker, family = "a torch tensor", "torch.as_tensor", 1
+    wide_integer = "int64"  # torch's generator has these; the bits count
+    # Absent from builds without CUDA.
+    raw_stream = staticmethod(getattr(torch._C, "_cuda_getCurrentRawStream", None) or (lambda _: 0))
+    threads = staticmethod(torch.get_num_threads)
+
+    def is_array(self, value: object) -> bool:
+        return isinstance(value, Tensor)
+
+    def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
+        if type(value) not in PLAIN:
+            raise TypeError(
+                f"{name} is a {type(value).__name__}, a tensor that may be more than its memory; "
+                "pass a torch.Tensor."
+            )
+        if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+            kind = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
+            raise TypeError(
+                f"{name} is a {kind} tensor; pass a strided one. Sequences of different lengths go "
+                "into one tensor with query_offsets and key_offsets."
+            )
+        if value.device.type not in ("cpu", "cuda"):
+            raise NotImplementedError(
+                f"{name} lies on {value.device}; tilewise runs on the processor and on NVIDIA GPUs."
+            )
+        if is_written and value.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                f"{name} requires a gradient, which nothing that is written into has; pass "
+                f"{name}.detach(), or call under torch.no_grad()."
+            )
+
+    def code(self, value: Any) -> int:
+        return CODES.get(value.dtype, 0)
+
+    def dtype_name(self, value: Any) -> str:
+        return str(value.dtype).partition(".")[2]
+
+    def dtype_code(self, name: str, dtype: Any) -> int:
+        code = CODES.get(dtype, 0) if isinstance(dtype, torch.dtype) else 0
+        if code not in _dtypes.FLOAT_CODES:
+            raise TypeError(
+                f"{name} is {dtype!r}; it must be one of torch's types "
+                f"{', '.join(_dtypes.FLOATS)}, for example torch.float32."
+            )
+        return code
+
+    def device(self, value: Any) -> tuple[int, int]:
+        index = value.get_device()
+        return (CPU, 0) if index < 0 else (CUDA, index)
+
+    def view(self, value: Any) -> View | None:
+        shape, strides = tuple(value.shape), value.stride()
+        is_contiguous = not shape or shape[-1] <= 1 or strides[-1] == 1
+        if value.is_neg() or value.is_conj() or not (is_contiguous or value.numel() == 0):
+            return None
+        return View(value.data_ptr(), shape, strides)
+
+    def copied(self, value: Any, code: int = 0) -> Any:
+        value = value.detach().resolve_neg().contiguous()
+        return value.to(DTYPES[code]) if code else value
+
+    def asarray(self, name: str, value: Any, like: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value
+        if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
+            raise TypeError(
+                f"{name} is a {type(value).__name__}, but query is a torch tensor; the arrays of "
+                f"one call must be of one framework. Pass torch.as_tensor({name})."
+            )
+        return torch.as_tensor(value, device=like.device)
+
+    def make(self, like: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
+        dtype, device = DTYPES[code], like.device
+        if fill == Fill.NOTHING:
+            return torch.empty(shape, dtype=dtype, device=device)
+        if fill == Fill.ZERO:
+            return torch.zeros(shape, dtype=dtype, device=device)
+        return torch.full(shape, -float("inf"), dtype=dtype, device=device)
+
+    def empty_like(self, value: Any) -> Any:
+        """As the extension makes it, and with the strides of new_like, which compilers assert."""
+        return new_like(value, value.shape, value.dtype)
+
+    def swapped(self, value: Any) -> Any:
+        return value.transpose(1, 2)
+
+    def strides(self, value: Any) -> Any:
+        return value.stride()
+
+    def is_wide_integer(self, value: Any) -> bool:
+        return str(value.dtype) in ("torch.int64", "torch.uint64")
+
+    def is_contiguous(self, value: Any) -> bool:
+        return bool(value.is_contiguous())
+
+    def byte_size(self, value: Any) -> int:
+        return int(value.numel() * value.element_size())
+
+    def stream(self, index: int) -> int | None:
+        return int(self.raw_stream(index))
+
+    def numbers(self, value: Any) -> list[int] | None:
+        return None if value.is_cuda else [int(number) for number in value.flatten().tolist()]
+
+
+def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
+    """A new tensor that lies as `like` does where it has its shape and type; else contiguous."""
+    if tuple(shape) == tuple(like.shape) and dtype == like.dtype:
+        made = torch.empty_like(like)
+        if made.shape[-1] <= 1 or made.stride(-1) == 1:
+            return made
+    return torch.empty(shape, dtype=dtype, device=like.device)
+
+
+TORCH = Torch()
+_frameworks.adopt(TORCH, *PLAIN)
+_quick.adopt(TORCH, tuple(PLAIN), CODES, torch.empty_like)

@@ -1,0 +1,183 @@
+"""enable: torch's own scaled_dot_product_attention means tilewise.sdpa.
+
+The function that users call is a thin shell over an operator of torch's dispatcher. To give that
+operator another kernel reaches every caller: who imported the function by name long ago, modules of
+torch, C++, and graphs that torch.compile traces from then on.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise.torch._plain import is_dual, is_transformed
+from tilewise.torch._sdpa import sdpa
+
+_NAME = "scaled_dot_product_attention"
+# Above autograd for what has gradients; and below for tensors of inference mode, which have none.
+_KEYS = ("AutogradCPU", "CPU", "AutogradCUDA", "CUDA")
+_DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+_TAG = "tilewise"
+
+_lock = threading.RLock()
+_count = 0
+_library: Any = None
+_originals: dict[str, Any] = {}
+_before: dict[str, Any] = {}
+
+
+class Enabled:
+    """What enable returns: leaving its `with` undoes that enable and no other."""
+
+    def __init__(self) -> None:
+        self._is_on = True
+
+    def __enter__(self) -> Enabled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Undoes the enable that made this, once."""
+        if self._is_on:
+            self._is_on = False
+            _leave()
+
+
+def enable() -> Enabled:
+    """From now on torch.nn.functional.scaled_dot_product_attention is tilewise.sdpa.
+
+    It holds for the whole process and all its threads, until disable, or until the `with` ends:
+
+        with tilewise.torch.enable():
+            model(tokens)
+
+    It reaches whoever calls the function under whatever name, inside nn.MultiheadAttention and
+    nn.TransformerEncoderLayer (whose own fused kernel for inference is switched off meanwhile) and
+    from C++, and what torch.compile and torch.export trace while it is on. Graphs traced before
+    keep what they were traced with. What tilewise does not take, and sdpa_kernel([MATH]), goes to
+    torch's own.
+    """
+    global _count
+    with _lock:
+        if _count == 0:
+            _install()
+        _count += 1
+    return Enabled()
+
+
+def disable() -> None:
+    """Undoes every enable: the function is torch's own again."""
+    global _count
+    with _lock:
+        if _count:
+            _count = 0
+            _uninstall()
+
+
+def is_enabled() -> bool:
+    """Whether torch's function is tilewise's now."""
+    return _count > 0
+
+
+def _leave() -> None:
+    global _count
+    with _lock:
+        if _count == 0:  # disable came first
+            return
+        _count -= 1
+        if _count == 0:
+            _uninstall()
+
+
+def _install() -> None:
+    global _library
+    get_kernel = getattr(torch.library, "get_kernel", None)
+    for key in _KEYS:
+        if get_kernel is not None:
+            _originals[key] = get_kernel(f"aten::{_NAME}", key)
+    _library = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a kernel is overridden is what was asked for
+        for key in _KEYS:
+            _library.impl(_NAME, _kernel_of(key), key, with_keyset=True)
+    _before["fastpath"] = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    config: Any = getattr(torch.compiler, "config", None)
+    if hasattr(config, "cache_key_tag"):  # what is compiled now is not for those who did not enable
+        _before["tag"] = config.cache_key_tag
+        config.cache_key_tag = _before["tag"] + _TAG
+
+
+def _uninstall() -> None:
+    global _library
+    _library._destroy()
+    _library = None
+    _originals.clear()
+    torch.backends.mha.set_fastpath_enabled(_before.pop("fastpath"))
+    if "tag" in _before:
+        torch.compiler.config.cache_key_tag = _before.pop("tag")
+
+
+def _kernel_of(key: str) -> Any:
+    def kernel(
+        keys: Any,
+        query: Tensor,
+        key_: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        given = (query, key_, value, attn_mask, dropout_p, is_causal)
+        named: dict[str, Any] = {"scale": scale}
+        if enable_gqa:  # torch knows it from 2.5 on
+            named["enable_gqa"] = True
+        if _is_taken(query, key_, value):
+            try:
+                return sdpa(*given, **named)
+            except (ValueError, TypeError, NotImplementedError):
+                pass  # A refused call changes nothing: torch takes it, or says what is wrong.
+        return _by_torch(key, keys, given, named)
+
+    return kernel
+
+
+def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    dtype = query.dtype
+    return (
+        dtype in _DTYPES
+        and key.dtype == dtype == value.dtype
+        and not is_transformed()
+        and not is_dual()
+        and not _is_math_alone()
+    )
+
+
+def _is_math_alone() -> bool:
+    """Whether sdpa_kernel([SDPBackend.MATH]) asks for torch's own formulas."""
+    cuda = torch.backends.cuda
+    return not (
+        cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled() or cuda.cudnn_sdp_enabled()
+    )
+
+
+def _by_torch(key: str, keys: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """torch's kernel of before; without a way to it (before 2.9), its formulas."""
+    original = _originals.get(key)
+    if original is not None:
+        found: Tensor = original.call_boxed(keys, *given, **named)
+        return found
+    *tensors, attn_mask, dropout_p, is_causal = given
+    output, _ = torch.ops.aten._scaled_dot_product_attention_math(
+        *tensors, attn_mask, dropout_p, is_causal, None, **named
+    )
+    return output

@@ -1,0 +1,58 @@
+"""Whether a call may read its tensors' memory at once, or somebody wants to see it pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise.torch._arrays import PLAIN
+
+_function_modes = torch._C._is_torch_function_mode_enabled
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._get_tracing_state
+_forward_ad = torch.autograd.forward_ad
+_profiler = torch.autograd.profiler
+is_transformed = torch._C._are_functorch_transforms_active
+is_grad_enabled = torch.is_grad_enabled
+is_compiling = torch.compiler.is_compiling
+
+
+def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether the memory of these tensors is all that matters, to whoever may be watching."""
+    return (
+        type(query) in PLAIN  # not a FakeTensor, nor any other subclass
+        and type(key) in PLAIN
+        and type(value) in PLAIN
+        and not _dispatch_modes()  # FakeTensorMode, make_fx, FlopCounterMode, checkpoint policies
+        and not _function_modes()  # set_default_device, users' modes
+        and not is_transformed()  # vmap, grad, jvp: their wrappers have the type torch.Tensor
+        and _tracing() is None  # torch.jit.trace
+        and _forward_ad._current_level < 0  # dual tensors carry a tangent
+        and not _profiler._is_profiler_enabled  # so that the call has a name in it
+        and not query.is_meta
+        # A minus that memory lacks.
+        and not (query.is_neg() or key.is_neg() or value.is_neg())
+    )
+
+
+def are_plain(arrays: dict[str, Any]) -> bool:
+    """The same of the options' tensors, where the rest is known."""
+    return all(type(array) in PLAIN or not isinstance(array, Tensor) for array in arrays.values())
+
+
+def refuse_tangents(*tensors: Any) -> None:
+    """Forward-mode gradients would be lost without a word."""
+    if _forward_ad._current_level < 0:
+        return
+    for tensor in tensors:
+        if isinstance(tensor, Tensor) and _forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(
+                "tilewise has no forward-mode gradients; take reverse mode, torch.autograd.grad."
+            )
+
+
+def is_dual() -> bool:
+    """Whether forward-mode gradients may be about."""
+    return bool(_forward_ad._current_level >= 0)

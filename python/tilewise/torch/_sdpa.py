@@ -1,0 +1,201 @@
+"""tilewise.sdpa: the arguments and the meaning of torch's scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise import _forms, _quick
+from tilewise._attend import GROUPED, HEADS_FIRST, THREADS_SHIFT, Places
+from tilewise._call import Operands
+from tilewise._forms import Asked
+from tilewise.torch._attention import _is_autocast_on, call, with_gradients
+from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
+
+_ALL_DROPPED = 1 - 2.0**-17  # from here on a probability is 1 in the library's 16 bits
+_asked: dict[tuple[bool, float | None], Asked] = {}
+
+
+def sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """torch.nn.functional.scaled_dot_product_attention, computed by tilewise.
+
+    query (..., queries, dim), key (..., keys, dim) and value (..., keys, value dim) have any
+    leading dimensions, which broadcast; with enable_gqa the last of them, the heads, may be fewer
+    in key and value. attn_mask broadcasts to (..., queries, keys): bool, where True is visible, or
+    of a float type, which is added to the scores and may have a gradient. is_causal hides the keys
+    behind the diagonal that begins at the first query and key (top left). A query that sees no key
+    gets 0. dropout_p drops whatever the module's mode is, by torch's generator.
+
+    >>> import torch, tilewise
+    >>> query = key = value = torch.ones(2, 4, 8, 16)
+    >>> tilewise.sdpa(query, key, value, is_causal=True).shape
+    torch.Size([2, 4, 8, 16])
+    """
+    if attn_mask is None and dropout_p == 0.0 and not is_compiling():
+        if is_plain(query, key, value) and not _is_autocast_on():
+            asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
+            flags = HEADS_FIRST | enable_gqa << 1
+            needs = query.requires_grad or key.requires_grad or value.requires_grad
+            if _quick.extension is None:
+                pass
+            elif needs and is_grad_enabled():
+                if _quick.extension.fits(asked.form, flags, query, key, value):
+                    return with_gradients(query, key, value, asked, flags)
+            else:
+                flags |= torch.get_num_threads() << THREADS_SHIFT
+                given = (asked.form, flags, query, key, value)
+                found = _quick.extension.forward(*given, None, None, None)
+                if found is not NotImplemented:
+                    return found
+    return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _ask(is_causal: bool, scale: float | None) -> Asked:
+    asked = _forms.ask(_options(is_causal, scale))
+    if len(_asked) > 64:
+        _asked.clear()
+    _asked[is_causal, scale] = asked
+    return asked
+
+
+def _options(is_causal: bool, scale: float | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if scale is not None:
+        options["scale"] = scale
+    if is_causal:
+        options["causal"] = True
+        options["diagonal"] = "top_left"
+    return options
+
+
+def _general(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Any,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Tensor:
+    """Every call, by way of four dimensions."""
+    options = _options(is_causal, scale)
+    if attn_mask is not None:
+        if is_causal:
+            raise ValueError(
+                "attn_mask and is_causal are both given; write the causal part into the mask, or "
+                "give one of the two."
+            )
+        if type(attn_mask).__name__ == "CausalBias":
+            options.update(_causal_bias(attn_mask))
+            attn_mask = None
+    if not 0.0 <= dropout_p <= 1.0:
+        raise ValueError(f"dropout_p is {dropout_p}; it must lie between 0 and 1.")
+    is_all_dropped = dropout_p >= _ALL_DROPPED
+    if dropout_p and not is_all_dropped:
+        options["dropout"] = dropout_p
+    lead = None
+    if not _fits(query, key, value, enable_gqa):
+        query, key, value, lead = _in_four(query, key, value, enable_gqa)
+        attn_mask = None if attn_mask is None else _mask_in_four(attn_mask, lead)
+    if query.shape[-1] == 0:  # every score is 0 then, whatever its scale
+        query, key = (torch.nn.functional.pad(x, (0, 1)) for x in (query, key))
+        options["scale"] = 1.0
+    has_no_values = value.shape[-1] == 0
+    if has_no_values:
+        value = torch.nn.functional.pad(value, (0, 1))
+    if attn_mask is not None:
+        options["mask" if attn_mask.dtype is torch.bool else "bias"] = attn_mask
+    flags = HEADS_FIRST | (GROUPED if enable_gqa else 0)
+    output: Tensor = call(Operands(query, key, value), options, flags, Places())
+    if is_all_dropped:
+        output = output * 0
+    if has_no_values:
+        output = output[..., :0]
+    return output if lead is None else output.reshape(*lead, *output.shape[-2:])
+
+
+def _causal_bias(bias: Any) -> dict[str, Any]:
+    """torch.nn.attention.bias.CausalBias is a diagonal and no numbers."""
+    is_top_left = bias.variant.name == "UPPER_LEFT"
+    return {"causal": True, "diagonal": "top_left" if is_top_left else "bottom_right"}
+
+
+def _fits(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:
+    """Whether the library takes these as they are."""
+    if not query.dim() == key.dim() == value.dim() == 4:
+        return False
+    if not query.shape[0] == key.shape[0] == value.shape[0] or key.shape[1] != value.shape[1]:
+        return False
+    heads, key_heads = query.shape[1], key.shape[1]
+    if enable_gqa:
+        return key_heads > 0 and heads % key_heads == 0
+    return key_heads == 1 or heads == key_heads
+
+
+def _in_four(
+    query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool
+) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
+    """Views of (batch, heads, length, dim), and the leading dimensions of the output."""
+    tensors = (query, key, value)
+    for name, tensor in zip(("query", "key", "value"), tensors):
+        if tensor.dim() < (3 if enable_gqa else 2):
+            raise ValueError(
+                f"{name} has {tensor.dim()} dimensions, shape {tuple(tensor.shape)}; it takes "
+                "(..., length, dim), and with enable_gqa (..., heads, length, dim)."
+            )
+    if not enable_gqa:
+        lead = _broadcast([x.shape[:-2] for x in tensors])
+        return (*(_four(x, lead) for x in tensors), lead)
+    batch = _broadcast([x.shape[:-3] for x in tensors])
+    heads = [x.shape[-3] for x in tensors]
+    if heads[1] != heads[2] or not heads[1] or heads[0] % heads[1]:
+        raise ValueError(
+            f"key has {heads[1]} heads, value {heads[2]} and query {heads[0]}; with enable_gqa key "
+            "and value have the same number, which divides query's."
+        )
+    fours = (_four(x, (*batch, x.shape[-3])) for x in tensors)
+    return (*fours, (*batch, heads[0]))
+
+
+def _broadcast(shapes: list[Any]) -> tuple[int, ...]:
+    try:
+        return tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError:
+        given = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise ValueError(
+            f"The leading dimensions of query, key and value are {given}; they must "
+            "broadcast. Fewer heads of key and value take enable_gqa=True."
+        ) from None
+
+
+def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
+    """With `lead` in front, the last of which are the heads."""
+    tensor = tensor.expand(*lead, *tensor.shape[-2:])
+    heads = lead[-1] if lead else 1
+    return tensor.reshape(math.prod(lead[:-1]), heads, *tensor.shape[-2:])
+
+
+def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
+    """Where nothing was made one dimension out of several, it broadcasts as it is."""
+    if mask.dim() <= 2 or len(lead) <= 2:
+        return mask
+    if mask.dim() - 2 > len(lead):
+        raise ValueError(
+            f"attn_mask has shape {tuple(mask.shape)}; it must broadcast to the leading dimensions "
+            f"{lead} and (queries, keys)."
+        )
+    return _four(mask, lead)
