@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,12 +77,16 @@ def test_nobody_waits() -> None:
     given = on_gpu(tensors(needs_grad=True))
     lengths = torch.tensor([13, 4]).cuda()
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         output = tilewise.attention(*given, key_lengths=lengths, dropout=0.5)
         output.sum().backward()
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_current_stream() -> None:
