@@ -3,13 +3,37 @@
 attention is tilewise.attention for tensors: with gradients, under torch.compile, in a CUDA graph.
 sdpa has the arguments and the meaning of torch.nn.functional.scaled_dot_product_attention, and
 enable makes that function mean it.
+
+On these stand FlashMHA, a module with its projections and a Cache for generation;
+block_sparse_attention; unpad and pad, to and from packed tokens; and rotary with gradients.
 """
 
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention
+from tilewise.torch._blocks import block_sparse_attention
+from tilewise.torch._generation import Cache
+from tilewise.torch._mha import FlashMHA, standard_slopes
 from tilewise.torch._override import disable, enable, is_enabled
+from tilewise.torch._packing import Unpadded, pad, unpad
+from tilewise.torch._rotation import RotaryEmbedding, rotary
 from tilewise.torch._sdpa import sdpa
 
 TORCH.attention = attention
 
-__all__ = ["TORCH", "attention", "disable", "enable", "is_enabled", "sdpa"]
+__all__ = [
+    "TORCH",
+    "Cache",
+    "FlashMHA",
+    "RotaryEmbedding",
+    "Unpadded",
+    "attention",
+    "block_sparse_attention",
+    "disable",
+    "enable",
+    "is_enabled",
+    "pad",
+    "rotary",
+    "sdpa",
+    "standard_slopes",
+    "unpad",
+]

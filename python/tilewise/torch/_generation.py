@@ -1,0 +1,115 @@
+"""A cache of keys and values for generation, filled in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise import cache as caches
+from tilewise.torch._plain import is_compiling, is_grad_enabled
+
+library = torch.library.Library("tilewise", "FRAGMENT")
+library.define(
+    "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache,"
+    " Tensor lengths, Tensor? new, Tensor? start) -> ()",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _append(
+    key: Tensor,
+    value: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    lengths: Tensor,
+    new: Tensor | None,
+    start: Tensor | None,
+) -> None:
+    given = (key, value, key_cache, value_cache, lengths)
+    caches.append(*given, key_lengths=new, key_start=start)
+
+
+for _key in ("CPU", "CUDA"):
+    library.impl("append", _append, _key)
+torch.library.register_fake("tilewise::append", lambda *_: None, lib=library)
+
+
+class Cache:
+    """Keys and values of one attention, for as many positions as it was made for.
+
+    `lengths` (batch) says how many positions of each sequence are filled, `longest` is their upper
+    bound, known without asking the device. Each layer has a cache of its own; FlashMHA.make_cache
+    makes the right one. It has no gradients: it is for torch.no_grad() and inference_mode().
+
+    >>> import torch, tilewise
+    >>> cache = tilewise.torch.Cache(2, 16, num_heads=4, head_dim=8)
+    >>> cache.append(torch.ones(2, 3, 4, 8), torch.ones(2, 3, 4, 8))
+    >>> cache.lengths.tolist(), cache.longest, cache.max_length
+    ([3, 3], 3, 16)
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        max_length: int,
+        num_heads: int,
+        head_dim: int,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        shape = (batch, max_length, num_heads, head_dim)
+        self.key = torch.zeros(shape, device=device, dtype=dtype)
+        self.value = torch.zeros(shape, device=device, dtype=dtype)
+        self.lengths = torch.zeros(batch, device=device, dtype=torch.int32)
+        self.longest = 0
+
+    @property
+    def max_length(self) -> int:
+        """How many positions of each sequence there is room for."""
+        return int(self.key.shape[1])
+
+    def append(
+        self, key: Tensor, value: Tensor, *, new: Tensor | None = None, start: Tensor | None = None
+    ) -> None:
+        """Writes key and value (batch, length, heads, head dim) behind what is there.
+
+        With new (batch) that many rows of each sequence count, from row start[b] on; without, all.
+        """
+        length = key.shape[1]
+        self.require_room(length)
+        if is_grad_enabled() and (key.requires_grad or value.requires_grad):
+            raise ValueError(
+                "A cache keeps no gradients, but key or value requires one; call under "
+                "torch.no_grad() or torch.inference_mode()."
+            )
+        given = (
+            key.to(self.key.dtype),
+            value.to(self.value.dtype),
+            self.key,
+            self.value,
+            self.lengths,
+            new,
+            start,
+        )
+        if is_compiling():
+            torch.ops.tilewise.append.default(*given)
+        else:
+            _append(*given)
+        self.lengths += length if new is None else new
+        self.longest += length
+
+    def require_room(self, length: int) -> None:
+        """Refuses `length` more positions where they do not fit."""
+        if self.longest + length > self.max_length:
+            raise ValueError(
+                f"The cache has room for {self.max_length} positions; {self.longest} are taken and "
+                f"{length} more do not fit. Make one with a larger max_length, or reset it."
+            )
+
+    def reset(self) -> None:
+        """Forgets everything, and keeps the memory."""
+        self.lengths.zero_()
+        self.longest = 0
