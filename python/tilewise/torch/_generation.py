@@ -13,7 +13,7 @@ from tilewise.torch._plain import is_compiling, is_grad_enabled
 library = torch.library.Library("tilewise", "FRAGMENT")
 library.define(
     "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache,"
-    " Tensor lengths, Tensor? new, Tensor? start) -> ()",
+    " Tensor lengths, Tensor? start, Tensor? end) -> ()",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
@@ -24,11 +24,11 @@ def _append(
     key_cache: Tensor,
     value_cache: Tensor,
     lengths: Tensor,
-    new: Tensor | None,
     start: Tensor | None,
+    end: Tensor | None,
 ) -> None:
     given = (key, value, key_cache, value_cache, lengths)
-    caches.append(*given, key_lengths=new, key_start=start)
+    caches.append(*given, key_start=start, key_lengths=end)
 
 
 for _key in ("CPU", "CUDA"):
@@ -72,11 +72,11 @@ class Cache:
         return int(self.key.shape[1])
 
     def append(
-        self, key: Tensor, value: Tensor, *, new: Tensor | None = None, start: Tensor | None = None
+        self, key: Tensor, value: Tensor, *, start: Tensor | None = None, end: Tensor | None = None
     ) -> None:
         """Writes key and value (batch, length, heads, head dim) behind what is there.
 
-        With new (batch) that many rows of each sequence count, from row start[b] on; without, all.
+        With start and end (batch) rows start[b] to end[b] of each sequence count, otherwise all.
         """
         length = key.shape[1]
         self.require_room(length)
@@ -91,14 +91,14 @@ class Cache:
             self.key,
             self.value,
             self.lengths,
-            new,
             start,
+            end,
         )
         if is_compiling():
             torch.ops.tilewise.append.default(*given)
         else:
             _append(*given)
-        self.lengths += length if new is None else new
+        self.lengths += (length if end is None else end) - (0 if start is None else start)
         self.longest += length
 
     def require_room(self, length: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ class FlashMHA(nn.Module):
         longest: int | None = None,
         need_weights: bool | None = None,
     ) -> Any:
-        """x is (batch, length, embed_dim); so is x_kv, with a length of its own, in cross attention.
+        """x is (batch, length, embed_dim), and so is x_kv, of any length, in cross attention.
 
         key_padding_mask: (batch, keys), True: this key counts. With a cache, (batch, length) of
           what is new, whose True ones must stand together, so that padding is on one side.
@@ -237,14 +237,14 @@ class FlashMHA(nn.Module):
     ) -> Tensor:
         """Attention of what is new over all that there is, itself included."""
         cache.require_room(query.shape[1])
-        rows = _Rows(None, None) if mask is None else _rows(mask)
+        start, end = (None, None) if mask is None else _rows(mask)
         if self.rotary_emb is not None:
             tables = self.rotary_emb.tables(cache.max_length, query)
             given = (*tables, self.rotary_emb.interleaved, cache.lengths)
-            owned = {"lengths": rows.lengths, "start": rows.start}
-            query, key = rotary(query, *given, **owned), rotary(key, *given, **owned)
-        cache.append(key, value, new=rows.lengths, start=rows.start)
-        more.update(query_lengths=rows.lengths, query_start=rows.start, key_lengths=cache.lengths)
+            rows = {"start": start, "lengths": end}
+            query, key = rotary(query, *given, **rows), rotary(key, *given, **rows)
+        cache.append(key, value, start=start, end=end)
+        more.update(query_start=start, query_lengths=end, key_lengths=cache.lengths)
         output = attention(query.to(cache.key.dtype), cache.key, cache.value, **more)
         return output.to(value.dtype)
 
@@ -306,25 +306,19 @@ class FlashMHA(nn.Module):
             )
 
 
-class _Rows(NamedTuple):
-    """Which rows of each sequence count."""
-
-    lengths: Tensor | None
-    start: Tensor | None
-
-
-def _rows(mask: Tensor) -> _Rows:
+def _rows(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The first row of each sequence that counts, and the one behind the last."""
     mask = mask.to(torch.bool)
-    lengths = mask.sum(1, dtype=torch.int32)
     start = mask.to(torch.int8).argmax(1).to(torch.int32)
+    end = start + mask.sum(1, dtype=torch.int32)
     place = torch.arange(mask.shape[1], device=mask.device, dtype=torch.int32)
-    together = (place >= start[:, None]) & (place < (start + lengths)[:, None])
+    together = (place >= start[:, None]) & (place < end[:, None])
     if not torch.equal(together, mask):
         raise ValueError(
             "key_padding_mask has a gap between tokens that count; with a cache its True ones must "
             "stand together, with padding before or behind them."
         )
-    return _Rows(lengths, start)
+    return start, end
 
 
 def _require_sizes(
@@ -336,9 +330,7 @@ def _require_sizes(
             "num_heads, which is its number of heads."
         )
     if heads_kv < 1 or heads % heads_kv:
-        raise ValueError(
-            f"num_heads_kv is {heads_kv}; it must divide num_heads, which is {heads}."
-        )
+        raise ValueError(f"num_heads_kv is {heads_kv}; it must divide num_heads, which is {heads}.")
     if not batch_first:
         raise ValueError(
             "batch_first is False; FlashMHA takes (batch, length, embed_dim). Pass x.transpose(0, "

@@ -61,9 +61,7 @@ def _differentiate(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
 
 for _key in ("CPU", "CUDA"):
     library.impl("rotary", _forward, _key)
-torch.library.register_fake(
-    "tilewise::rotary", lambda x, *_: x.new_empty(x.shape), lib=library
-)
+torch.library.register_fake("tilewise::rotary", lambda x, *_: x.new_empty(x.shape), lib=library)
 torch.library.register_autograd(
     "tilewise::rotary", _differentiate, setup_context=_setup, lib=library
 )
@@ -111,8 +109,8 @@ class RotaryEmbedding(nn.Module):
 
     The first `dim` elements of each head turn, pair c by position * base ** (-2 c / dim). The pairs
     are (c, c + dim / 2), as in GPT-NeoX and Llama, or (2c, 2c + 1) with interleaved=True, as in
-    GPT-J. Tables grow with the longest sequence seen; they are no part of the state dict, are
-    counted in float64 and kept in float32 (in float64 for x of float64), whatever the module's type.
+    GPT-J. Tables grow with the longest sequence seen and are no part of the state dict. They are
+    computed in float64 and kept in float32 (float64 for such an x), whatever the module's type.
 
     >>> import torch, tilewise
     >>> rotation = tilewise.torch.RotaryEmbedding(8)
