@@ -15,6 +15,7 @@ import math
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Callable, NamedTuple
 
 import tilewise
@@ -25,7 +26,7 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Cost(NamedTuple):
-    """What one run took; `bytes` is by how much the process grew beyond its largest size before."""
+    """What one run took; `bytes` is by how much the process grew."""
 
     forward: float
     backward: float
@@ -43,10 +44,16 @@ def by_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (score.masked_fill(hidden, -float("inf")).softmax(-1) @ value).transpose(1, 2)
 
 
-def largest_size() -> int:
-    """The most bytes that this process has had so far."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+def largest_size(begin: bool = False) -> int:
+    """The most bytes that this process has had; on Linux since it was asked with begin=True."""
+    try:
+        if begin:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
 
 def measure(attention: Attention, length: int, options: argparse.Namespace) -> Cost:
@@ -54,7 +61,7 @@ def measure(attention: Attention, length: int, options: argparse.Namespace) -> C
     dtype = getattr(torch, options.dtype)
     torch.manual_seed(0)
     query, key, value = (torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(3))
-    before = largest_size()
+    before = largest_size(begin=True)
     begin = time.perf_counter()
     output = attention(query, key, value)
     between = time.perf_counter()

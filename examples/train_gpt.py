@@ -35,7 +35,7 @@ class Size(NamedTuple):
     length: int
 
 
-SMALL = Size(layers=3, width=128, heads=4, batch=8, length=128)
+SMALL = Size(layers=2, width=96, heads=4, batch=8, length=128)
 BARS = Size(layers=4, width=256, heads=8, batch=8, length=512)
 TINY = Size(layers=1, width=32, heads=2, batch=2, length=32)
 
@@ -233,13 +233,13 @@ def main(arguments: list[str] | None = None) -> Any:
     )
     parser.add_argument("--attention", choices=list(ATTENTIONS), default="tilewise")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, help="300 to train, 10 of each to compare")
+    parser.add_argument("--steps", type=int, help="200 to train, 10 of each to compare")
     parser.add_argument("--bench", action="store_true", help="compare times instead of training")
     parser.add_argument("--tiny", action="store_true", help="a model of a second, to see it run")
     parser.add_argument("--plot", type=Path, help="a picture of the losses, by matplotlib")
     options = parser.parse_args(arguments)
     if options.steps is None:
-        options.steps = 10 if options.bench else 300
+        options.steps = 10 if options.bench else 200
     if options.bench:
         return bench(options, TINY if options.tiny else BARS)
     return train(options, TINY if options.tiny else SMALL)
