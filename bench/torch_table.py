@@ -31,8 +31,8 @@ def by_tilewise(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def by_sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    heads_first = (x.transpose(1, 2) for x in (query, key, value))
-    output = functional.scaled_dot_product_attention(*heads_first, is_causal=True)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    output = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
     return output.transpose(1, 2)
 
 

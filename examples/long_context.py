@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> tuple[Cost, Cost]:
     theirs = measure(by_formula, short, options)
     show("eager", short, theirs)
     factor = (options.length / short) ** 2
-    whole = Cost(*(factor * part for part in theirs[:2]), int(factor * theirs.bytes))
+    whole = Cost(factor * theirs.forward, factor * theirs.backward, int(factor * theirs.bytes))
     if factor > 1:
         show("eager", options.length, whole, "   (not run: counted from the line above)")
     matrix = options.heads * options.length**2 * getattr(torch, options.dtype).itemsize

@@ -178,13 +178,13 @@ def curve(losses: list[float], columns: int = 60, rows: int = 10) -> str:
     return "\n".join(lines)
 
 
-@torch.no_grad()
 def sample(model: nn.Module, text: Text, size: Size, length: int = 160) -> str:
     """What the model writes by itself, after one character of the text."""
     tokens = text.tokens[None, :1]
-    for _ in range(length):
-        odds = model(tokens[:, -size.length :])[:, -1]
-        tokens = torch.cat([tokens, torch.multinomial(odds.softmax(-1), 1)], 1)
+    with torch.no_grad():
+        for _ in range(length):
+            odds = model(tokens[:, -size.length :])[:, -1]
+            tokens = torch.cat([tokens, torch.multinomial(odds.softmax(-1), 1)], 1)
     return "".join(text.characters[token] for token in tokens[0].tolist())
 
 

@@ -22,6 +22,7 @@
   result older_##name parameters;          \
   __asm__(".symver older_" #name "," #name "@" TW_OLDEST)
 
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names.
 extern "C" {
 
 // Newer ones differ in that they leave errno alone.
@@ -84,3 +85,4 @@ unsigned __wrap_arc4random() {
 char __wrap___libc_single_threaded = 0;
 
 }  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

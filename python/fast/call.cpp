@@ -93,7 +93,8 @@ bool Call::put(int slot, PyObject* array) {
   if (own->family != framework_->family) return false;
   View view{};
   if (!read(*own, array, view)) return false;
-  if (slot == kQuery) device_ = view.device;
+  if (!has_device_) device_ = view.device;
+  has_device_ = true;
   if (view.device.kind != device_.kind || view.device.index != device_.index) return false;
   const Slot& to = kSlots[slot];
   const int32_t query_dtype = slot == kQuery ? view.tensor.dtype : bundle_.request.query.dtype;
@@ -110,24 +111,20 @@ bool Call::put(int slot, PyObject* array) {
 }
 
 bool Call::put_all(PyObject* pairs) {
-  if (pairs != Py_None) {
-    const Py_ssize_t count = PyTuple_Size(pairs);
-    if (count < 0) return false;
-    for (Py_ssize_t i = 0; i + 1 < count; i += 2) {
-      const long slot = PyLong_AsLong(PyTuple_GetItem(pairs, i));
-      PyObject* item = PyTuple_GetItem(pairs, i + 1);
-      if (PyErr_Occurred() != nullptr || slot < 0 || slot > kDropoutOffset) return false;
-      if (slot < kSlotCount) {
-        if (!put(static_cast<int>(slot), item)) return false;
-        continue;
-      }
-      const uint64_t number = PyLong_AsUnsignedLongLongMask(item);
-      if (PyErr_Occurred() != nullptr) return false;
-      (slot == kSeed ? bundle_.form.dropout.seed : bundle_.form.dropout.offset) = number;
-    }
+  const Py_ssize_t count = pairs == Py_None ? 0 : PyTuple_Size(pairs);
+  for (Py_ssize_t i = 0; i + 1 < count; i += 2) {
+    const long slot = PyLong_AsLong(PyTuple_GetItem(pairs, i));
+    if (!put_one(slot, PyTuple_GetItem(pairs, i + 1))) return false;
   }
   attach();
-  return true;
+  return PyErr_Occurred() == nullptr;
+}
+
+bool Call::put_one(long slot, PyObject* item) {
+  if (slot >= 0 && slot < kSlotCount) return put(static_cast<int>(slot), item);
+  tw_dropout& dropout = bundle_.form.dropout;
+  (slot == kSeed ? dropout.seed : dropout.offset) = PyLong_AsUnsignedLongLongMask(item);
+  return (slot == kSeed || slot == kDropoutOffset) && PyErr_Occurred() == nullptr;
 }
 
 // Hangs on the request what asks for something.
@@ -230,18 +227,82 @@ Reference Call::make_gradient(int which, PyObject* like) {
   return gradient && put(kFirstGradient + which, gradient.get()) ? std::move(gradient) : nullptr;
 }
 
-bool Call::run(tw_operation operation, PyObject* query) {
-  tw_execution execution = {};
+bool Call::fill(tw_execution& execution) const {
   execution.size = sizeof execution;
   execution.device = device_;
   const int32_t threads = bundle_.form.threads;
   execution.threads = threads != 0 ? threads : static_cast<int32_t>(flags_ >> kThreadsShift);
+  if (device_.kind == TW_CPU) return true;
+  execution.device_tables = 1;
+  if (framework_->exchange != nullptr && framework_->exchange->current_stream != nullptr)
+    return framework_->exchange->current_stream(dlpack::kCuda, device_.index, &execution.stream) ==
+           0;
+  if (framework_->stream == nullptr) return true;
+  const Reference stream =
+      PyObject_CallFunction(framework_->stream, "i", static_cast<int>(device_.index));
+  if (stream) execution.stream = PyLong_AsVoidPtr(stream.get());
+  return PyErr_Occurred() == nullptr;
+}
+
+bool Call::run(tw_operation operation, PyObject* query) {
+  tw_execution execution = {};
+  if (!fill(execution)) return false;
   if (operation == TW_BACKWARD) {
     bundle_.gradients.size = sizeof(tw_gradients);
     bundle_.request.gradients = &bundle_.gradients;
   }
   return device_.kind == TW_CPU ? run_on_host(operation, execution)
                                 : run_on_device(operation, execution, query);
+}
+
+template <class Request>
+bool Call::run_plain(tw_status (*function)(const Request*, const tw_execution*, char*, size_t),
+                     const Request& request) {
+  tw_execution execution = {};
+  if (!fill(execution)) return false;
+  char message[2048] = "";
+  tw_status status = TW_OK;
+  Py_BEGIN_ALLOW_THREADS;
+  status = function(&request, &execution, message, sizeof message);
+  Py_END_ALLOW_THREADS;
+  return ended(status, message);
+}
+
+Reference Call::make_rotated(int slot, PyObject* like) {
+  const tw_tensor& rows = place(slot);
+  if (rows.rank < 3) return nullptr;
+  const bool is_whole = bundle_.options.queries == nullptr;
+  if (is_whole && default_dtype(rows.dtype) == rows.dtype)
+    return PyObject_CallFunctionObjArgs(framework_->empty_like, like, nullptr);
+  return make(like, shape_of(rows, false), default_dtype(rows.dtype),
+              is_whole ? Fill::kNothing : Fill::kZero);
+}
+
+bool Call::run_rotary() {
+  tw_rotary_request& request = bundle_.rotary;
+  request.size = sizeof request;
+  bundle_.rotation.size = sizeof(tw_rotation);
+  bundle_.rotation.interleaved = (flags_ & kInterleaved) != 0 ? 1 : 0;
+  request.rotation = &bundle_.rotation;
+  request.sequences = bundle_.options.queries;
+  request.fixed = (flags_ & kFixed) != 0 ? 1 : 0;
+  request.inverse = (flags_ & kInverse) != 0 ? 1 : 0;
+  return run_plain(library().rotary, request);
+}
+
+bool Call::run_append() {
+  tw_append_request& request = bundle_.append;
+  request.size = sizeof request;
+  if (bundle_.rotation.cosine.rank != 0) {
+    bundle_.rotation.size = sizeof(tw_rotation);
+    bundle_.rotation.interleaved = (flags_ & kInterleaved) != 0 ? 1 : 0;
+    request.rotation = &bundle_.rotation;
+  }
+  request.keys = bundle_.options.keys;
+  request.queries = bundle_.options.queries;
+  request.cache = bundle_.options.cache;
+  request.fixed_query = (flags_ & kFixed) != 0 ? 1 : 0;
+  return run_plain(library().append, request);
 }
 
 bool Call::run_on_host(tw_operation operation, tw_execution& execution) {
@@ -272,24 +333,12 @@ bool Call::run_on_device(tw_operation operation, tw_execution& execution, PyObje
   const Function function = operation == TW_FORWARD ? library().forward : library().backward;
   const auto* request = &bundle_.request;
   char message[2048] = "";
-  execution.device_tables = 1;
   size_t bytes = 0;
   tw_status status =
       library().workspace(operation, request, &execution, &bytes, message, sizeof message);
   if (status != TW_OK) return ended(status, message);
   Workspace workspace;
   if (!workspace.take_on_device(*framework_, query, bytes, execution)) return false;
-  if (framework_->exchange != nullptr) {
-    if (framework_->exchange->current_stream(dlpack::kCuda, execution.device.index,
-                                             &execution.stream) != 0)
-      return false;
-  } else if (framework_->stream != nullptr) {
-    const Reference stream =
-        PyObject_CallFunction(framework_->stream, "i", static_cast<int>(execution.device.index));
-    if (!stream) return false;
-    execution.stream = PyLong_AsVoidPtr(stream.get());
-    if (PyErr_Occurred() != nullptr) return false;
-  }
   Py_BEGIN_ALLOW_THREADS;
   status = function(request, &execution, message, sizeof message);
   Py_END_ALLOW_THREADS;

@@ -10,6 +10,9 @@ enum : long {
   kHeadsFirst = 1,  // rows are given as (batch, heads, length, dim)
   kGrouped = 2,     // with it: key may have fewer heads; without, as many or one
   kDeterministic = 4,
+  kInterleaved = 1,  // these four are of rotary and append
+  kInverse = 2,
+  kFixed = 4,
   kThreadsShift = 8  // above: at most so many threads, where the form does not say
 };
 
@@ -34,17 +37,29 @@ class Call {
   // False without an exception: the library finds the call wrong, and Python says more about that.
   bool run(tw_operation operation, PyObject* query);
 
+  // The same for rotary and append: what slot `slot` holds, turned, goes into a new array.
+  Reference make_rotated(int slot, PyObject* like);
+  bool run_rotary();
+  bool run_append();
+
  private:
   tw_tensor& place(int slot);
+  bool put_one(long slot, PyObject* item);
   Reference make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const;
   Reference make_like(PyObject* like, int slot, Fill fill) const;
   void attach();
+  // Device, threads and stream. False: an exception is set.
+  bool fill(tw_execution& execution) const;
+  template <class Request>
+  bool run_plain(tw_status (*function)(const Request*, const tw_execution*, char*, size_t),
+                 const Request& request);
   bool run_on_host(tw_operation operation, tw_execution& execution);
   bool run_on_device(tw_operation operation, tw_execution& execution, PyObject* query);
 
   Bundle bundle_{};
   tw_device device_{};
   const Framework* framework_ = nullptr;  // query's, which makes the results
+  bool has_device_ = false;
   long flags_ = 0;
 };
 

@@ -14,11 +14,13 @@ using Question = tw_status (*)(tw_operation, const tw_request*, const tw_executi
 struct Library {
   Function forward, backward;
   Question workspace;
+  tw_status (*rotary)(const tw_rotary_request*, const tw_execution*, char*, size_t);
+  tw_status (*append)(const tw_append_request*, const tw_execution*, char*, size_t);
   PyObject* refuse;  // (status, message): raises what a status stands for
 };
 const Library& library();
 
-// connect(forward, backward, workspace, refuse): three addresses and a function.
+// connect(forward, backward, workspace, rotary, append, refuse): five addresses and a function.
 PyObject* connect(PyObject* module, PyObject* arguments);
 
 }  // namespace tilewise::fast

@@ -84,6 +84,43 @@ PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
   return share(all ? Py_True : Py_False).release();
 }
 
+// rotary(form, flags, x, cosine, sine, out | None, pairs | None) -> out
+PyObject* rotary(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 7, "rotary")) return nullptr;
+  Call call;
+  if (!call.begin(given[0], given[1])) return nullptr;
+  if (!call.put(kX, given[2]) || !call.put(kCosine, given[3]) || !call.put(kSine, given[4]) ||
+      !call.put_all(given[6]))
+    return not_implemented();
+  Reference out = given[5] == Py_None ? call.make_rotated(kX, given[2]) : share(given[5]);
+  if (!out || !call.put(kRotaryOut, out.get()) || !call.run_rotary()) return not_implemented();
+  return out.release();
+}
+
+// append(form, flags, key, value, key cache, value cache, lengths, (cosine, sine) | None,
+//        query | None, out | None, pairs | None) -> out, or None without a query
+PyObject* append(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 11, "append")) return nullptr;
+  PyObject *tables = given[7], *query = given[8];
+  Call call;
+  if (!call.begin(given[0], given[1])) return nullptr;
+  for (int i = 0; i < 5; ++i)
+    if (!call.put(kNewKey + i, given[2 + i])) return not_implemented();
+  for (int i = 0; i < 2 && tables != Py_None; ++i) {
+    PyObject* table = PyTuple_GetItem(tables, i);  // borrowed
+    if (table == nullptr || !call.put(kCosine + i, table)) return not_implemented();
+  }
+  if (!call.put_all(given[10])) return not_implemented();
+  Reference out = share(given[9]);
+  if (query != Py_None) {
+    if (!call.put(kNewQuery, query)) return not_implemented();
+    if (out.get() == Py_None) out = call.make_rotated(kNewQuery, query);
+    if (!out || !call.put(kRotated, out.get())) return not_implemented();
+  }
+  if (!call.run_append()) return not_implemented();
+  return out.release();
+}
+
 using Fast = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
 PyCFunction fast(Fast function) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
@@ -92,6 +129,8 @@ PyCFunction fast(Fast function) {
 PyMethodDef methods[] = {{"forward", fast(forward), METH_FASTCALL, nullptr},
                          {"backward", fast(backward), METH_FASTCALL, nullptr},
                          {"fits", fast(fits), METH_FASTCALL, nullptr},
+                         {"rotary", fast(rotary), METH_FASTCALL, nullptr},
+                         {"append", fast(append), METH_FASTCALL, nullptr},
                          {"adopt", adopt, METH_VARARGS, nullptr},
                          {"connect", connect, METH_VARARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
@@ -120,20 +159,25 @@ const Library& library() {
 }
 
 PyObject* connect(PyObject*, PyObject* arguments) {
-  PyObject *addresses[3] = {}, *refuse = nullptr;
-  if (PyArg_UnpackTuple(arguments, "connect", 4, 4, &addresses[0], &addresses[1], &addresses[2],
-                        &refuse) == 0)
+  PyObject *addresses[5] = {}, *refuse = nullptr;
+  if (PyArg_UnpackTuple(arguments, "connect", 6, 6, &addresses[0], &addresses[1], &addresses[2],
+                        &addresses[3], &addresses[4], &refuse) == 0)
     return nullptr;
-  void* found[3] = {};
-  for (int i = 0; i < 3; ++i) found[i] = PyLong_AsVoidPtr(addresses[i]);
+  void* found[5] = {};
+  for (int i = 0; i < 5; ++i) found[i] = PyLong_AsVoidPtr(addresses[i]);
   if (PyErr_Occurred() != nullptr) return nullptr;
-  connected = {reinterpret_cast<Function>(found[0]), reinterpret_cast<Function>(found[1]),
-               reinterpret_cast<Question>(found[2]), share(refuse).release()};
+  connected = {reinterpret_cast<Function>(found[0]),
+               reinterpret_cast<Function>(found[1]),
+               reinterpret_cast<Question>(found[2]),
+               reinterpret_cast<decltype(Library::rotary)>(found[3]),
+               reinterpret_cast<decltype(Library::append)>(found[4]),
+               share(refuse).release()};
   return share(Py_None).release();
 }
 
 }  // namespace tilewise::fast
 
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): Python's name.
 PyMODINIT_FUNC PyInit__fast() {
   using namespace tilewise::fast;
   if (!intern_names()) return nullptr;

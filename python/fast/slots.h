@@ -19,7 +19,7 @@ struct Form {
   int32_t reserved;
 };
 
-// All structs of one attention, in one piece, so that a place in any of them is one number.
+// All structs of a call, in one piece, so that a place in any of them is one number.
 struct Bundle {
   tw_request request;
   tw_options options;
@@ -27,6 +27,9 @@ struct Bundle {
   tw_cache cache;
   tw_scaling scaling;
   tw_gradients gradients;
+  tw_rotation rotation;
+  tw_rotary_request rotary;
+  tw_append_request append;
 };
 
 // What an array may be that goes to a place.
@@ -78,12 +81,25 @@ inline constexpr Slot kSlots[] = {
     TW_SLOT("key_factor", scaling.key, Kind::kFactors, 2, false, false),
     TW_SLOT("value_factor", scaling.value, Kind::kFactors, 2, false, false),
     TW_SLOT("output_gradient_factor", scaling.output_gradient, Kind::kFactors, 2, false, false),
+    TW_SLOT("cosine", rotation.cosine, Kind::kFloats, 0, false, false),
+    TW_SLOT("sine", rotation.sine, Kind::kFloats, 0, false, false),
+    TW_SLOT("rotary.x", rotary.input, Kind::kFloats, 0, false, false),
+    TW_SLOT("rotary.out", rotary.output, Kind::kFloats, 0, false, true),
+    TW_SLOT("rotary.positions", rotary.positions, Kind::kIntegers, 0, false, false),
+    TW_SLOT("append.key", append.key, Kind::kFloats, 0, false, false),
+    TW_SLOT("append.value", append.value, Kind::kFloats, 0, false, false),
+    TW_SLOT("append.key_cache", append.key_cache, Kind::kFloats, 0, false, true),
+    TW_SLOT("append.value_cache", append.value_cache, Kind::kFloats, 0, false, true),
+    TW_SLOT("append.lengths", append.lengths, Kind::kIntegers, 0, false, false),
+    TW_SLOT("append.query", append.query, Kind::kFloats, 0, false, false),
+    TW_SLOT("append.out", append.rotated_query, Kind::kFloats, 0, false, true),
 };
 
 #undef TW_SLOT
 
 inline constexpr int kSlotCount = static_cast<int>(sizeof kSlots / sizeof kSlots[0]);
-// The first slots, by name; and two numbers that are no arrays, behind the last.
+// The slots that are filled by name, in the order of the list; and two numbers that are no arrays,
+// behind the last.
 enum : int {
   kQuery,
   kKey,
@@ -95,6 +111,19 @@ enum : int {
   kOutputGradient,
   kLseGradient,
   kFirstGradient,  // of query, key, value, bias, slopes, sinks
+  kLastSlots = kSlotCount - 13,
+  kCosine,
+  kSine,
+  kX,
+  kRotaryOut,
+  kPositions,
+  kNewKey,
+  kNewValue,
+  kKeyCache,
+  kValueCache,
+  kLengths,
+  kNewQuery,
+  kRotated,
   kSeed = kSlotCount,
   kDropoutOffset
 };

@@ -29,7 +29,7 @@ def test_form_has_one_size() -> None:
 
 def test_slots_are_pythons() -> None:
     lines = re.findall(
-        r'TW_SLOT\("(\w+)", ([\w.]+), Kind::k(\w+), (\d), (\w+), (\w+)\)', HEADER.read_text()
+        r'TW_SLOT\("([\w.]+)", ([\w.]+), Kind::k(\w+), (\d), (\w+), (\w+)\)', HEADER.read_text()
     )
     assert [line[0] for line in lines] == list(extension.SLOTS[:-2])
     assert extension.SLOTS[-2:] == ("seed", "dropout_offset")
@@ -66,6 +66,47 @@ def test_both_ways_give_the_same_bits(
             assert other is None
         else:
             np.testing.assert_array_equal(one, other)
+
+
+def cached(dtype: Any) -> Any:
+    """append and rotary: turned queries, caches, and a packed rotation."""
+    random = np.random.default_rng(3)
+    new, query = random.random((2, 2, 3, 2, 8)), random.random((2, 3, 4, 8))
+    angle = np.arange(9)[:, None] * np.linspace(0.1, 1, 4)
+    tables = np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
+    key, value = new.astype(dtype)
+    key_cache, value_cache = caches = np.zeros((2, 2, 9, 2, 8), dtype)
+    turned = tilewise.append(
+        key,
+        value,
+        key_cache,
+        value_cache,
+        np.array([1, 4]),
+        cosine=tables[0],
+        sine=tables[1],
+        interleaved=True,
+        query=query.astype(dtype),
+        query_lengths=np.array([3, 2]),
+        cache_batch_index=np.array([1, 0]),
+    )
+    assert tilewise.append(key, value, key_cache, value_cache, np.array([5, 0])) is None
+    packed = tilewise.rotary(
+        query.reshape(6, 4, 8).astype(dtype),
+        *tables,
+        inverse=True,
+        fixed=True,
+        positions=np.array([2, 3]),
+        offsets=np.array([0, 2, 6]),
+    )
+    return turned, caches, packed
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_ways_fill_the_same_caches(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = cached(dtype)
+    monkeypatch.setattr(_quick, "extension", None)
+    for one, other in zip(quick, cached(dtype)):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_quick_takes_what_it_can() -> None:

@@ -244,3 +244,30 @@ def test_a_view_with_another_sign() -> None:
     query, key, value = tensors()
     wanted = tilewise.attention(-query, key, value)
     close(tilewise.attention(torch._neg_view(query), key, value), wanted, 1e-6)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:9], ids=lambda options: "-".join(options) or "plain")
+def test_both_ways_give_the_same_bits(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> Any:
+        given = tensors(needs_grad=True)
+        output, lse = tilewise.attention(*given, return_lse=True, **options)
+        alone = tilewise.attention(*given, **options)
+        heads = [x.detach().transpose(1, 2).requires_grad_() for x in given]
+        turned = tilewise.sdpa(*heads, enable_gqa=True)
+        found = torch.autograd.grad((output.sin().sum() + lse.exp().sum()), given)
+        return (
+            output,
+            lse,
+            *found,
+            *torch.autograd.grad(alone.sin().sum(), given),
+            turned,
+            *torch.autograd.grad(turned.sin().sum(), heads),
+        )
+
+    quick = run()
+    monkeypatch.setattr(tilewise._quick, "extension", None)
+    for one, other in zip(quick, run()):
+        close(one, other, 0)
+        assert one.stride() == other.stride()

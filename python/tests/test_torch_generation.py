@@ -107,39 +107,6 @@ def test_steps_under_compile() -> None:
     torch._dynamo.reset()
 
 
-ROTATIONS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "pairs": {"interleaved": True},
-    "positions": {"positions": torch.tensor([3, 0])},
-    "back": {"inverse": True, "lengths": torch.tensor([5, 4]), "start": torch.tensor([0, 2])},
-}
-
-
-@pytest.mark.parametrize("name", ROTATIONS)
-def test_rotation_has_gradients(name: str) -> None:
-    angle = torch.arange(9, dtype=torch.float64)[:, None] * torch.linspace(0.1, 1, 3).double()
-    x = rows(2, 5, 3, 8, dtype=torch.float64, needs_grad=True)
-
-    def function(x: Any) -> Any:
-        return face.rotary(x, angle.cos(), angle.sin(), **ROTATIONS[name])
-
-    assert torch.autograd.gradcheck(function, x)
-    assert torch.autograd.gradgradcheck(function, x)
-    given = (angle.cos(), angle.sin())
-    close(function(x), tilewise.rotary(x.detach(), *given, **ROTATIONS[name]), 0)
-
-
-@pytest.mark.filterwarnings("ignore")  # torch warns of what its own check does
-def test_operators_keep_torchs_rules() -> None:
-    x = rows(2, 5, 3, 8, needs_grad=True)
-    tables = rows(9, 4, seed=1), rows(9, 4, seed=2)
-    rest = (False, False, torch.tensor([3, 0]), None, None, None, None)
-    torch.library.opcheck(torch.ops.tilewise.rotary.default, (x, *tables, *rest))
-    new, cache = rows(2, 2, 3, 8), torch.zeros(2, 7, 3, 8)
-    rest = (cache, cache.clone(), torch.tensor([0, 3]), None, None)
-    torch.library.opcheck(torch.ops.tilewise.append.default, (new, new, *rest))
-
-
 def test_rotation_of_packed_tokens() -> None:
     rotation = face.RotaryEmbedding(8, base=500.0)
     x = rows(2, 5, 3, 8, needs_grad=True)
@@ -148,5 +115,24 @@ def test_rotation_of_packed_tokens() -> None:
     later = rotation(x, torch.tensor([0, 70]))
     close(later[0], rotation(x)[0], 0)
     close(later[1], rotation(torch.cat([x.new_zeros(1, 70, 3, 8), x[1:]], 1))[0, 70:], 1e-6)
-    with pytest.raises(ValueError, match=r"cosine or sine requires a gradient"):
-        face.rotary(x, rows(9, 4, needs_grad=True), rows(9, 4))
+
+
+def test_rotation_has_gradients() -> None:
+    rotation = face.RotaryEmbedding(6, interleaved=True)
+    x = rows(2, 5, 3, 8, dtype=torch.float64, needs_grad=True)
+    assert torch.autograd.gradcheck(rotation, x)
+    assert torch.autograd.gradcheck(lambda x: rotation(x, torch.tensor([3, 0])), x)
+
+
+def test_an_append_that_turns() -> None:
+    rotation, cache = face.RotaryEmbedding(8), face.Cache(2, 9, 3, 8)
+    key, value, query = rows(2, 4, 3, 8), rows(2, 4, 3, 8, seed=1), rows(2, 4, 6, 8, seed=2)
+    tables = rotation.tables(9, key)
+    turned = [
+        cache.append(k, v, query=q, tables=tables)
+        for k, v, q in zip(key.split(2, 1), value.split(2, 1), query.split(2, 1))
+    ]
+    close(torch.cat(turned, 1), rotation(query), 1e-6)
+    close(cache.key[:, :4], rotation(key), 1e-6)
+    close(cache.value[:, :4], value, 0)
+    assert not cache.key[:, 4:].any()

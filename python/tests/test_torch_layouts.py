@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from torch_cases import by_formula, close, gradients, rows, tensors, tilewise, torch
 
 face: Any = tilewise.torch
+
+
+def formula(bias: Any) -> Callable[[Any, Any, Any], Any]:
+    """Attention written out, with this bias."""
+
+    def function(query: Any, key: Any, value: Any) -> Any:
+        return by_formula(query, key, value, bias)[0].float()
+
+    return function
 
 
 def layout_of(*shape: int) -> Any:
@@ -26,10 +35,8 @@ def test_blocks_are_the_mask_that_they_mean(shape: tuple[int, ...]) -> None:
     def ours(*inputs: Any) -> Any:
         return face.block_sparse_attention(*inputs, layout, 16)
 
-    close(ours(*given), by_formula(*given, bias)[0].float())
-    close(
-        gradients(ours, given), gradients(lambda *x: by_formula(*x, bias)[0].float(), given), 1e-4
-    )
+    close(ours(*given), formula(bias)(*given))
+    close(gradients(ours, given), gradients(formula(bias), given), 1e-4)
 
 
 def test_blocks_with_other_options() -> None:
@@ -91,7 +98,7 @@ def test_packed_attention_is_padded_attention() -> None:
     def padded(*inputs: Any) -> Any:
         hidden = ~mask[:, None, None, :] | torch.ones(9, 9, dtype=torch.bool).triu(1)
         bias = torch.zeros(3, 1, 9, 9, dtype=torch.float64).masked_fill(hidden, -float("inf"))
-        return by_formula(*inputs, bias)[0].float() * mask[..., None, None]
+        return formula(bias)(*inputs) * mask[..., None, None]
 
     close(packed(*given), padded(*given))
     close(gradients(packed, given), gradients(padded, given), 1e-4)

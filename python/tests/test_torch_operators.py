@@ -161,3 +161,56 @@ def test_subclasses() -> None:
     found = tilewise.attention(*(x.as_subclass(Mine) for x in given))
     assert type(found) is Mine
     close(found.as_subclass(torch.Tensor), tilewise.attention(*given), 0)
+
+
+def rotation(columns: int = 4) -> Any:
+    angle = torch.arange(16)[:, None] * torch.linspace(0.1, 1, columns)
+    return angle.cos(), angle.sin()
+
+
+def test_rotary_has_its_gradient() -> None:
+    x = rows(2, 5, 3, 10, dtype=torch.float64, needs_grad=True)
+    tables = [table.double() for table in rotation()]
+    positions = torch.tensor([1, 6])
+
+    def function(x: Any) -> Any:
+        return tilewise.rotary(x, *tables, positions=positions, lengths=torch.tensor([5, 3]))
+
+    assert torch.autograd.gradcheck(function, (x,))
+    assert torch.autograd.gradgradcheck(function, (x,))
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    close(compiled(x), function(x), 0)
+    close(gradients(compiled, (x,)), gradients(function, (x,)), 1e-12)
+    none = (None,) * 4
+    arguments = (x, *tables, positions, *none, False, True, False, 0)
+    torch.library.opcheck(torch.ops.tilewise.rotary.default, arguments)
+    with pytest.raises(NotImplementedError, match=r"^cosine requires a gradient"):
+        tilewise.rotary(x, tables[0].requires_grad_(), tables[1])
+
+
+def test_caches_under_compile() -> None:
+    tables = rotation()
+    lengths = torch.tensor([2, 0])
+    new = rows(2, 1, 2, 8), rows(2, 1, 2, 8, seed=3)
+    query = rows(2, 1, 4, 8, seed=5)
+
+    def step(key_cache: Any, value_cache: Any) -> Any:
+        turned = tilewise.append(
+            *new, key_cache, value_cache, lengths, cosine=tables[0], sine=tables[1], query=query
+        )
+        used = lengths + 1
+        halves = [
+            tilewise.attention(turned, k, v, key_lengths=used, return_lse=True)
+            for k, v in ((key_cache, value_cache), (key_cache * 2, value_cache))
+        ]
+        return tilewise.merge(*zip(*halves))
+
+    caches = [torch.zeros(2, 4, 2, 8) for _ in range(4)]
+    wanted = step(*caches[:2])
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    close(compiled(*caches[2:]), wanted, 0)
+    close(caches[2:], caches[:2], 0)
+    with pytest.raises(NotImplementedError, match=r"^key requires a gradient, which this function"):
+        tilewise.append(new[0].requires_grad_(), new[1], *caches[:2], lengths)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torch_cases import close, functional, gradients, heads_first, rows, tilewise, torch
+from torch_cases import (
+    close,
+    functional,
+    gradients,
+    heads_first,
+    is_before,
+    rows,
+    tilewise,
+    torch,
+)
 
 original = functional.scaled_dot_product_attention
 face: Any = tilewise.torch
@@ -40,6 +49,8 @@ SIZES: dict[str, dict[str, Any]] = {
 def test_as_torch_has_it(name: str, sizes: str) -> None:
     if sizes.startswith("no ") and "attn_mask" in CASES[name]:
         pytest.skip("the masks have queries and a batch")
+    if is_before(2, 5) and "attn_mask" in CASES[name]:
+        pytest.skip("torch gives NaN to queries that see nothing before 2.5")
     given = heads_first(needs_grad=True, **SIZES[sizes])
     close(tilewise.sdpa(*given, **CASES[name]), original(*given, **CASES[name]))
     found = gradients(lambda *inputs: tilewise.sdpa(*inputs, **CASES[name]), given)
@@ -78,6 +89,7 @@ def test_any_leading_dimensions(shapes: list[tuple[int, ...]]) -> None:
     close(found, wanted, 1e-4)
 
 
+@pytest.mark.skipif(is_before(2, 5), reason="torch has no enable_gqa before 2.5")
 def test_groups() -> None:
     given = heads_first(heads=6, key_heads=2, needs_grad=True)
     wanted = original(*given, enable_gqa=True)

@@ -13,6 +13,11 @@ tilewise: Any = importlib.import_module("tilewise")
 functional: Any = torch.nn.functional
 
 
+def is_before(*version: int) -> bool:
+    """Whether this torch is older."""
+    return tuple(map(int, torch.__version__.split(".")[:2])) < version
+
+
 def rows(*shape: int, dtype: Any = None, seed: int = 0, needs_grad: bool = False) -> Any:
     """Random numbers that are the same each time."""
     generator = torch.Generator().manual_seed(seed)

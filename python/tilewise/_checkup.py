@@ -82,10 +82,10 @@ def _try(seed: int, size: tuple[int, int, int], dtype: str, options: dict[str, A
     results.update(query=found.query, key=found.key, value=found.value)
     wanted = by_formula(arriving, query, key, value, options)
     for part, result in results.items():
-        error = _distance(np.asarray(result, np.float64), wanted[part])
-        if not error <= TOLERANCES[dtype]:
+        distance = _distance(np.asarray(result, np.float64), wanted[part])
+        if not distance <= TOLERANCES[dtype]:
             whose = part if part in ("output", "lse") else f"the gradient of {part}"
-            return f"{name}: {whose} is off by {error:.1e}; {TOLERANCES[dtype]:.0e} is allowed"
+            return f"{name}: {whose} is off by {distance:.1e}; {TOLERANCES[dtype]:.0e} is allowed"
     return ""
 
 

@@ -36,8 +36,12 @@ class Framework(abc.ABC):
     maker: ClassVar[str]  # in sentences: "numpy.asarray"
     family: ClassVar[int]
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
-    # attention for what can be differentiated; None where arrays are numbers and nothing more.
+    # How calls are made where arrays may be more than numbers: attention, rotary, append and merge,
+    # with the arguments of the functions of those names. None where they are numbers alone.
     attention: Callable[..., Any] | None = None
+    rotary: Callable[..., Any] | None = None
+    append: Callable[..., Any] | None = None
+    merge: Callable[..., Any] | None = None
 
     @abc.abstractmethod
     def is_array(self, value: object) -> bool:

@@ -27,7 +27,13 @@ if extension is not None:
     extension.connect(
         *(
             ctypes.cast(_library.function(name), ctypes.c_void_p).value
-            for name in ("tw_forward", "tw_backward", "tw_workspace")
+            for name in (
+                "tw_forward",
+                "tw_backward",
+                "tw_workspace",
+                "tw_rotary",
+                "tw_append",
+            )
         ),
         _library.refuse,
     )

@@ -86,7 +86,9 @@ def attention(
     query (batch, queries, heads, dim), key (batch, keys, key heads, dim) and value (batch, keys,
     key heads, value dim) share one float type; heads is a multiple of key heads. With
     query_offsets or key_offsets that side is packed: (tokens, heads, dim). Strided views are read
-    where they lie; one whose last dimension is not contiguous is copied first.
+    where they lie; one whose last dimension is not contiguous is copied first. They are arrays of
+    one framework on one device, and so are the results; on torch's tensors query, key, value,
+    bias, alibi_slopes and sinks have gradients.
 
     Returns the output (batch, queries, heads, value dim), packed (tokens, heads, value dim), and
     with return_lse also the lse (batch, heads, queries), packed (heads, tokens): the natural

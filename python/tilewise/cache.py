@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from ctypes import byref, pointer
 from typing import Any, TypeVar
 
-from tilewise import _abi, _dtypes, _library
+from tilewise import _abi, _dtypes, _forms, _library, _quick
 from tilewise import _arguments as check
 from tilewise._borrower import Borrower
 from tilewise._call import execution
@@ -49,6 +50,53 @@ def rotary(
     True
     """
     framework = framework_of("x", x)
+    given = {
+        "interleaved": interleaved,
+        "positions": positions,
+        "inverse": inverse,
+        "fixed": fixed,
+        "offsets": offsets,
+        "lengths": lengths,
+        "start": start,
+        "max_length": max_length,
+        "out": out,
+        "threads": threads,
+    }
+    function = framework.rotary or functools.partial(rotate, framework)
+    return function(x, cosine, sine, **given)  # type: ignore[no-any-return]
+
+
+def rotate(
+    framework: Framework,
+    x: Any,
+    cosine: Any,
+    sine: Any,
+    *,
+    interleaved: Any,
+    positions: Any,
+    inverse: Any,
+    fixed: Any,
+    offsets: Any,
+    lengths: Any,
+    start: Any,
+    max_length: Any,
+    out: Any,
+    threads: int,
+) -> Any:
+    """rotary of arrays that are numbers alone."""
+    if _quick.extension is not None:
+        switches = (interleaved, inverse, fixed)
+        flags = _flags(framework, threads, ("interleaved", "inverse", "fixed"), switches)
+        tables = {
+            "rotary.positions": positions,
+            "query_offsets": offsets,
+            "query_lengths": lengths,
+            "query_start": start,
+        }
+        given = (_form(max_query_length=max_length), flags, x, cosine, sine, out)
+        found = _quick.extension.rotary(*given, _pairs(tables))
+        if found is not NotImplemented:
+            return found
     borrow = Borrower(framework)
     request = _abi.RotaryRequest(
         input=borrow.floats("x", x),
@@ -65,14 +113,34 @@ def rotary(
     result: Any = out if out is not None else _like(framework, x, owned is not None)
     request.output = borrow.output("out", result)
     _library.call("tw_rotary", byref(request), byref(execution(borrow, threads)))
-    if out is None:
-        result = framework.finished(result, x)
-    return result  # type: ignore[no-any-return]
+    return framework.finished(result, x) if out is None else result
+
+
+def _flags(
+    framework: Framework, threads: Any, names: tuple[str, ...], switches: tuple[Any, ...]
+) -> int:
+    """Switches as the extension takes them, and above them the threads."""
+    limit = check.integer("threads", threads, 0, 2**31 - 1) or framework.threads()
+    flags = limit << 8
+    for bit, (name, switch) in enumerate(zip(names, switches)):
+        flags |= check.flag(name, switch) << bit
+    return flags
+
+
+def _form(**longest: Any) -> bytes:
+    given = {name: bound for name, bound in longest.items() if bound is not None}
+    return _forms.ask(given).form
+
+
+def _pairs(tables: dict[str, Any]) -> tuple[Any, ...] | None:
+    return _quick.pairs({name: table for name, table in tables.items() if table is not None})
 
 
 def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
     """A new array for results; rows that no sequence owns stay 0."""
     code = _dtypes.default_code(framework.code(array))
+    if not has_strangers and code == framework.code(array):
+        return framework.empty_like(array)
     fill = Fill.ZERO if has_strangers else Fill.NOTHING
     return framework.make(array, tuple(array.shape), code, fill)
 
@@ -147,6 +215,79 @@ def append(
     [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
     """
     framework = framework_of("key", key)
+    given = {
+        "key_offsets": key_offsets,
+        "key_lengths": key_lengths,
+        "key_start": key_start,
+        "max_key_length": max_key_length,
+        "page_table": page_table,
+        "cache_batch_index": cache_batch_index,
+        "cosine": cosine,
+        "sine": sine,
+        "interleaved": interleaved,
+        "query": query,
+        "query_offsets": query_offsets,
+        "query_lengths": query_lengths,
+        "query_start": query_start,
+        "max_query_length": max_query_length,
+        "fixed_query": fixed_query,
+        "out": out,
+        "threads": threads,
+    }
+    function = framework.append or functools.partial(extend, framework)
+    arrays = (key, value, key_cache, value_cache, lengths)
+    return function(*arrays, **given)  # type: ignore[no-any-return]
+
+
+def extend(
+    framework: Framework,
+    key: Any,
+    value: Any,
+    key_cache: Any,
+    value_cache: Any,
+    lengths: Any,
+    *,
+    key_offsets: Any,
+    key_lengths: Any,
+    key_start: Any,
+    max_key_length: Any,
+    page_table: Any,
+    cache_batch_index: Any,
+    cosine: Any,
+    sine: Any,
+    interleaved: Any,
+    query: Any,
+    query_offsets: Any,
+    query_lengths: Any,
+    query_start: Any,
+    max_query_length: Any,
+    fixed_query: Any,
+    out: Any,
+    threads: int,
+) -> Any:
+    """append to arrays that are numbers alone."""
+    is_rotated = cosine is not None and sine is not None
+    is_plain = cosine is None and sine is None and query is None
+    is_right = (is_rotated or is_plain) and not (query is None and out is not None)
+    if _quick.extension is not None and is_right:
+        names = ("interleaved", "key", "fixed_query")
+        flags = _flags(framework, threads, names, (interleaved, False, fixed_query))
+        tables = {
+            "key_offsets": key_offsets,
+            "key_lengths": key_lengths,
+            "key_start": key_start,
+            "page_table": page_table,
+            "cache_batch_index": cache_batch_index,
+            "query_offsets": query_offsets,
+            "query_lengths": query_lengths,
+            "query_start": query_start,
+        }
+        form = _form(max_key_length=max_key_length, max_query_length=max_query_length)
+        given = (form, flags, key, value, key_cache, value_cache, lengths)
+        rotation = (cosine, sine) if is_rotated else None
+        found = _quick.extension.append(*given, rotation, query, out, _pairs(tables))
+        if found is not NotImplemented:
+            return found
     borrow = Borrower(framework)
     request = _abi.AppendRequest(
         key=borrow.floats("key", key),
@@ -180,7 +321,7 @@ def append(
             setattr(request, name, pointer(part))
     rotated = _rotated_query(borrow, request, query, out)
     _library.call("tw_append", byref(request), byref(execution(borrow, threads)))
-    return rotated  # type: ignore[no-any-return]
+    return rotated
 
 
 def _rotated_query(borrow: Borrower, request: _abi.AppendRequest, query: Any, out: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from ctypes import byref
 from typing import Any, TypeVar
@@ -50,6 +51,24 @@ def merge(
             "number, at least one."
         )
     framework = framework_of("outputs[0]", outputs[0])
+    function = framework.merge or functools.partial(join, framework)
+    found: tuple[_Array, _Array] = function(
+        outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads
+    )
+    return found
+
+
+def join(
+    framework: Framework,
+    outputs: Any,
+    lses: Any,
+    sinks: Any,
+    *,
+    out: Any,
+    lse_out: Any,
+    threads: int,
+) -> tuple[Any, Any]:
+    """merge of arrays that are numbers alone."""
     borrow = Borrower(framework)
     many = _abi.Tensor * len(outputs)
     parts = [borrow.floats(f"outputs[{i}]", part) for i, part in enumerate(outputs)]

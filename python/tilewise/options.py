@@ -27,9 +27,10 @@ class Options(TypedDict, total=False):
     """Keyword options that attention, its gradients, probabilities and plans have in common.
 
     Query i of a sequence, counted from its first row that counts, sees key j when all of these say
-    so. Small arrays may be given as lists; masks and biases with fewer than four dimensions get
-    leading ones, as in broadcasting. Slopes, sinks and factors are taken to float32; where query is
-    float64, to float64 unless they are float32 arrays.
+    so. All arrays are of query's framework and lie on its device; small ones may be given as lists.
+    Masks and biases with fewer than four dimensions get leading ones, as in broadcasting. Slopes,
+    sinks and factors are taken to float32; where query is float64, to float64 unless they are
+    float32 arrays.
 
     Who sees whom:
       causal: hides the keys behind the diagonal; the same as a right window of 0. With a window
@@ -55,10 +56,12 @@ class Options(TypedDict, total=False):
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
       seed, dropout_offset: integers of 64 bits, at least 0, that pick what is dropped. Without a
-        seed each call of attention draws one from the operating system and keeps it to itself. To
-        get the gradients or probabilities of a call, pick a seed yourself, for example
-        secrets.randbits(64), and give it to both.
-      dropout_state: a uint64 array of seed and offset, in place of the two, read as the call runs.
+        seed each call of attention draws one from the operating system and keeps it to itself; on
+        torch's tensors it draws from torch's generator, and its gradients know. To get the
+        gradients or probabilities of a call by attention_backward and attention_probabilities,
+        pick a seed yourself, for example secrets.randbits(64), and give it to both.
+      dropout_state: a uint64 array (torch: an int64 tensor) of seed and offset, in place of the
+        two, read as the call runs.
       dropout_base: added to the batch, head, query and key index: for a part of a larger call.
 
     Sequences of different lengths:

@@ -4,10 +4,11 @@ attention is tilewise.attention for tensors: with gradients, under torch.compile
 sdpa has the arguments and the meaning of torch.nn.functional.scaled_dot_product_attention, and
 enable makes that function mean it.
 
-On these stand FlashMHA, a module with its projections and a Cache for generation;
-block_sparse_attention; unpad and pad, to and from packed tokens; and rotary with gradients.
+On these stand FlashMHA, a module with its projections, with a Cache for generation;
+RotaryEmbedding; block_sparse_attention; and unpad and pad, to and from packed tokens.
 """
 
+from tilewise.torch import _caching as _caching
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention
 from tilewise.torch._blocks import block_sparse_attention
@@ -15,7 +16,7 @@ from tilewise.torch._generation import Cache
 from tilewise.torch._mha import FlashMHA, standard_slopes
 from tilewise.torch._override import disable, enable, is_enabled
 from tilewise.torch._packing import Unpadded, pad, unpad
-from tilewise.torch._rotation import RotaryEmbedding, rotary
+from tilewise.torch._rotation import RotaryEmbedding
 from tilewise.torch._sdpa import sdpa
 
 TORCH.attention = attention
@@ -32,7 +33,6 @@ __all__ = [
     "enable",
     "is_enabled",
     "pad",
-    "rotary",
     "sdpa",
     "standard_slopes",
     "unpad",

@@ -7,33 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise import cache as caches
-from tilewise.torch._plain import is_compiling, is_grad_enabled
-
-library = torch.library.Library("tilewise", "FRAGMENT")
-library.define(
-    "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache,"
-    " Tensor lengths, Tensor? start, Tensor? end) -> ()",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-
-
-def _append(
-    key: Tensor,
-    value: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
-    lengths: Tensor,
-    start: Tensor | None,
-    end: Tensor | None,
-) -> None:
-    given = (key, value, key_cache, value_cache, lengths)
-    caches.append(*given, key_start=start, key_lengths=end)
-
-
-for _key in ("CPU", "CUDA"):
-    library.impl("append", _append, _key)
-torch.library.register_fake("tilewise::append", lambda *_: None, lib=library)
+from tilewise.cache import append
+from tilewise.torch._plain import is_grad_enabled
 
 
 class Cache:
@@ -72,11 +47,21 @@ class Cache:
         return int(self.key.shape[1])
 
     def append(
-        self, key: Tensor, value: Tensor, *, start: Tensor | None = None, end: Tensor | None = None
-    ) -> None:
+        self,
+        key: Tensor,
+        value: Tensor,
+        *,
+        start: Tensor | None = None,
+        end: Tensor | None = None,
+        query: Tensor | None = None,
+        tables: tuple[Tensor, Tensor] | None = None,
+        interleaved: bool = False,
+    ) -> Tensor | None:
         """Writes key and value (batch, length, heads, head dim) behind what is there.
 
         With start and end (batch) rows start[b] to end[b] of each sequence count, otherwise all.
+        With tables, of cosines and sines, the new keys turn by their positions; so does a query,
+        which comes back.
         """
         length = key.shape[1]
         self.require_room(length)
@@ -85,21 +70,25 @@ class Cache:
                 "A cache keeps no gradients, but key or value requires one; call under "
                 "torch.no_grad() or torch.inference_mode()."
             )
-        given = (
+        cosine, sine = tables or (None, None)
+        turned = append(
             key.to(self.key.dtype),
             value.to(self.value.dtype),
             self.key,
             self.value,
             self.lengths,
-            start,
-            end,
+            key_start=start,
+            key_lengths=end,
+            cosine=cosine,
+            sine=sine,
+            interleaved=interleaved,
+            query=query,
+            query_start=None if query is None else start,
+            query_lengths=None if query is None else end,
         )
-        if is_compiling():
-            torch.ops.tilewise.append.default(*given)
-        else:
-            _append(*given)
         self.lengths += (length if end is None else end) - (0 if start is None else start)
         self.longest += length
+        return turned
 
     def require_room(self, length: int) -> None:
         """Refuses `length` more positions where they do not fit."""

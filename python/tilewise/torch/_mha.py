@@ -12,7 +12,7 @@ from tilewise.attention import attention
 from tilewise.options import Diagonal, Window
 from tilewise.torch._generation import Cache
 from tilewise.torch._plain import is_grad_enabled
-from tilewise.torch._rotation import RotaryEmbedding, rotary
+from tilewise.torch._rotation import RotaryEmbedding
 
 
 def standard_slopes(heads: int) -> list[float]:
@@ -238,14 +238,15 @@ class FlashMHA(nn.Module):
         """Attention of what is new over all that there is, itself included."""
         cache.require_room(query.shape[1])
         start, end = (None, None) if mask is None else _rows(mask)
+        query = query.to(cache.key.dtype)
+        rows: dict[str, Any] = {"start": start, "end": end}
         if self.rotary_emb is not None:
-            tables = self.rotary_emb.tables(cache.max_length, query)
-            given = (*tables, self.rotary_emb.interleaved, cache.lengths)
-            rows = {"start": start, "lengths": end}
-            query, key = rotary(query, *given, **rows), rotary(key, *given, **rows)
-        cache.append(key, value, start=start, end=end)
+            rows["tables"] = self.rotary_emb.tables(cache.max_length, query)
+            rows.update(query=query, interleaved=self.rotary_emb.interleaved)
+        turned = cache.append(key, value, **rows)
+        query = query if turned is None else turned
         more.update(query_start=start, query_lengths=end, key_lengths=cache.lengths)
-        output = attention(query.to(cache.key.dtype), cache.key, cache.value, **more)
+        output = attention(query, cache.key, cache.value, **more)
         return output.to(value.dtype)
 
     def _require_inputs(

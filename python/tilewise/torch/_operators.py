@@ -148,7 +148,7 @@ def _new_results(flat: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     return query.new_zeros(shape, dtype=dtype), query.new_full(rows, -float("inf"), dtype=wide)
 
 
-def _as_plain(item: Any) -> Any:
+def as_plain(item: Any) -> Any:
     """Below the dispatcher a subclass is its memory, and that lies as the library can read it."""
     if not isinstance(item, Tensor):
         return item
@@ -158,7 +158,7 @@ def _as_plain(item: Any) -> Any:
 
 
 def _forward(*flat: Any) -> tuple[Tensor, Tensor]:
-    flat = tuple(map(_as_plain, flat))
+    flat = tuple(map(as_plain, flat))
     operands, asked, flags = unflatten(flat)
     output, lse = _new_results(flat)
     attend(TORCH, operands, asked, Places(output, lse), flags)
@@ -171,7 +171,7 @@ def _forward_fake(*flat: Any) -> tuple[Tensor, Tensor]:
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     """Six gradients; those that are not wanted are empty, for an operator has no other way."""
-    arguments = tuple(map(_as_plain, arguments))
+    arguments = tuple(map(as_plain, arguments))
     arriving, lse_gradient, output, lse, wanted, *flat = arguments
     operands, asked, flags = unflatten(tuple(flat))
     read = Read(arriving, output, lse, lse_gradient)

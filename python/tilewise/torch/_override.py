@@ -138,7 +138,9 @@ def _kernel_of(key: str) -> Any:
         enable_gqa: bool = False,
     ) -> Tensor:
         given = (query, key_, value, attn_mask, dropout_p, is_causal)
-        named: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
+        named: dict[str, Any] = {"scale": scale}
+        if enable_gqa:  # torch knows it from 2.5 on
+            named["enable_gqa"] = True
         if _is_taken(query, key_, value):
             try:
                 return sdpa(*given, **named)

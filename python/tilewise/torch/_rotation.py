@@ -1,4 +1,4 @@
-"""Rotary embedding with gradients, and its tables."""
+"""Rotary embedding as a module, which keeps the tables."""
 
 from __future__ import annotations
 
@@ -7,101 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tilewise import cache as caches
+from tilewise.cache import rotary
 from tilewise.torch._arrays import PLAIN
-from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
-
-library = torch.library.Library("tilewise", "FRAGMENT")
-library.define(
-    "rotary(Tensor x, Tensor cosine, Tensor sine, bool interleaved, bool inverse,"
-    " Tensor? positions, Tensor? offsets, Tensor? lengths, Tensor? start, SymInt? max_length)"
-    " -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-rotary_operator = torch.ops.tilewise.rotary.default
-
-
-def _forward(
-    x: Tensor,
-    cosine: Tensor,
-    sine: Tensor,
-    interleaved: bool,
-    inverse: bool,
-    positions: Tensor | None,
-    offsets: Tensor | None,
-    lengths: Tensor | None,
-    start: Tensor | None,
-    max_length: int | None,
-) -> Tensor:
-    return caches.rotary(
-        x,
-        cosine,
-        sine,
-        interleaved,
-        positions,
-        inverse,
-        offsets=offsets,
-        lengths=lengths,
-        start=start,
-        max_length=max_length,
-    )
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    _, cosine, sine, ctx.interleaved, ctx.inverse, *tables, ctx.max_length = inputs
-    ctx.save_for_backward(cosine, sine, *tables)
-
-
-def _differentiate(ctx: Any, arriving: Tensor) -> tuple[Any, ...]:
-    """Turned back, the gradient of what came out is that of what went in."""
-    cosine, sine, *tables = ctx.saved_tensors
-    given = (arriving.contiguous(), cosine, sine, ctx.interleaved, not ctx.inverse)
-    return (rotary_operator(*given, *tables, ctx.max_length), *(None,) * 9)
-
-
-for _key in ("CPU", "CUDA"):
-    library.impl("rotary", _forward, _key)
-torch.library.register_fake("tilewise::rotary", lambda x, *_: x.new_empty(x.shape), lib=library)
-torch.library.register_autograd(
-    "tilewise::rotary", _differentiate, setup_context=_setup, lib=library
-)
-
-
-def rotary(
-    x: Tensor,
-    cosine: Tensor,
-    sine: Tensor,
-    interleaved: bool = False,
-    positions: Tensor | None = None,
-    inverse: bool = False,
-    *,
-    offsets: Tensor | None = None,
-    lengths: Tensor | None = None,
-    start: Tensor | None = None,
-    max_length: int | None = None,
-) -> Tensor:
-    """tilewise.rotary for tensors, which says what these mean; x has a gradient.
-
-    The tables have none: they are constants of a model.
-
-    >>> import torch, tilewise
-    >>> angle = torch.arange(3)[:, None] * torch.ones(2)
-    >>> x = torch.ones(1, 3, 1, 4, requires_grad=True)
-    >>> turned = tilewise.torch.rotary(x, angle.cos(), angle.sin())
-    >>> turned.norm().backward()
-    >>> x.grad.shape
-    torch.Size([1, 3, 1, 4])
-    """
-    if (cosine.requires_grad or sine.requires_grad) and is_grad_enabled():
-        raise ValueError(
-            "cosine or sine requires a gradient, which rotary does not give; pass cosine.detach() "
-            "and sine.detach()."
-        )
-    given = (x, cosine, sine, interleaved, inverse, positions, offsets, lengths, start, max_length)
-    if is_compiling() or not is_plain(x, cosine, sine) or (x.requires_grad and is_grad_enabled()):
-        found: Tensor = rotary_operator(*given)
-        return found
-    return _forward(*given)
+from tilewise.torch._plain import is_compiling
 
 
 class RotaryEmbedding(nn.Module):
@@ -145,9 +53,16 @@ class RotaryEmbedding(nn.Module):
             max_position = x.shape[-3] if max_length is None else max_length
             if positions is not None and positions.numel():
                 max_position += int(positions.max())
-        tables = self.tables(max_position, x)
-        more: dict[str, Any] = {"offsets": offsets, "max_length": max_length}
-        return rotary(x, *tables, self.interleaved, positions, **more)
+        cosine, sine = self.tables(max_position, x)
+        return rotary(
+            x,
+            cosine,
+            sine,
+            self.interleaved,
+            positions,
+            offsets=offsets,
+            max_length=max_length,
+        )
 
     def tables(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of at least `length` positions, for tensors such as `like`."""

@@ -76,7 +76,8 @@ def _options(is_causal: bool, scale: float | None) -> dict[str, Any]:
     if scale is not None:
         options["scale"] = scale
     if is_causal:
-        options.update(causal=True, diagonal="top_left")
+        options["causal"] = True
+        options["diagonal"] = "top_left"
     return options
 
 

@@ -1,0 +1,224 @@
+"""rotary, append and merge of tensors: rotary with its gradient, all three under torch.compile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise import _dtypes
+from tilewise.cache import extend, rotate
+from tilewise.merging import join
+from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
+from tilewise.torch._operators import as_plain, library
+from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
+
+_TAGS = (torch.Tag.pt2_compliant_tag,)
+_ROTARY = ("positions", "offsets", "lengths", "start")
+library.define(
+    "rotary(Tensor x, Tensor cosine, Tensor sine, Tensor? positions, Tensor? offsets,"
+    " Tensor? lengths, Tensor? start, SymInt? max_length, bool interleaved, bool inverse,"
+    " bool fixed, SymInt threads) -> Tensor",
+    tags=_TAGS,
+)
+_APPEND = (
+    "key_offsets",
+    "key_lengths",
+    "key_start",
+    "page_table",
+    "cache_batch_index",
+    "cosine",
+    "sine",
+    "query",
+    "query_offsets",
+    "query_lengths",
+    "query_start",
+)
+_APPEND_SCALARS = ("max_key_length", "max_query_length", "interleaved", "fixed_query", "threads")
+library.define(
+    "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache, Tensor lengths,"
+    f" {', '.join(f'Tensor? {name}' for name in _APPEND)}, SymInt? max_key_length,"
+    " SymInt? max_query_length, bool interleaved, bool fixed_query, SymInt threads) -> Tensor",
+    tags=_TAGS,
+)
+library.define(
+    "merge(Tensor[] outputs, Tensor[] lses, Tensor? sinks, SymInt threads) -> (Tensor, Tensor)",
+    tags=_TAGS,
+)
+
+
+def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
+    """tilewise.rotary, which says what these mean. x has a gradient; the tables have none."""
+    out = given["out"]
+    tables = {name: given[name] for name in _ROTARY}
+    is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables)
+    needs = is_grad_enabled() and x.requires_grad
+    _refuse_gradients(cosine=cosine, sine=sine)
+    if is_direct and not needs:
+        return rotate(TORCH, x, cosine, sine, **given)
+    if out is not None and needs:
+        raise ValueError("out is given, but x requires a gradient; leave out away.")
+    tensors = [_as_tensor(name, tables[name], x) for name in _ROTARY]
+    switches = (bool(given["interleaved"]), bool(given["inverse"]), bool(given["fixed"]))
+    flat = (x, cosine, sine, *tensors, given["max_length"], *switches, given["threads"])
+    result = Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
+    return result if out is None else out.copy_(result)
+
+
+def _rotate(*flat: Any) -> Tensor:
+    x, cosine, sine, *rest = map(as_plain, flat)
+    *tables, max_length, interleaved, inverse, fixed, threads = rest
+    found: Tensor = rotate(
+        TORCH,
+        x,
+        cosine,
+        sine,
+        interleaved=interleaved,
+        inverse=inverse,
+        fixed=fixed,
+        max_length=max_length,
+        threads=threads,
+        out=None,
+        **dict(zip(_ROTARY, tables)),
+    )
+    return found
+
+
+def _rotate_fake(*flat: Any) -> Tensor:
+    return _new(flat[0], all(x is None for x in flat[4:8]))
+
+
+def _new(like: Tensor, is_whole: bool) -> Tensor:
+    """With the strides of the real one."""
+    dtype = DTYPES[_dtypes.default_code(CODES[like.dtype])]
+    if is_whole:
+        return new_like(like, like.shape, dtype)
+    made: Tensor = like.new_empty(like.shape, dtype=dtype)
+    return made
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG001
+    ctx.save_for_backward(*inputs[1:7])
+    ctx.scalars = inputs[7:]
+
+
+def _turn_back(ctx: Any, gradient: Any) -> tuple[Any, ...]:
+    """The inverse rotation is also the gradient, and has one itself."""
+    max_length, interleaved, inverse, fixed, threads = ctx.scalars
+    scalars = (max_length, interleaved, not inverse, fixed, threads)
+    found = torch.ops.tilewise.rotary.default(gradient, *ctx.saved_tensors, *scalars)
+    return (found, *(None,) * 11)
+
+
+class Rotary(torch.autograd.Function):
+    """The gradient of eager calls."""
+
+    forward = staticmethod(_rotate)
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(_turn_back)
+
+
+def append(
+    key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, lengths: Any, **given: Any
+) -> Any:
+    """tilewise.append, which says what these mean. Nothing here has a gradient."""
+    _refuse_gradients(
+        key=key, value=value, key_cache=key_cache, value_cache=value_cache, query=given["query"]
+    )
+    tensors = {name: given[name] for name in _APPEND}
+    is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(tensors)
+    if is_direct:
+        return extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
+    rest = [_as_tensor(name, tensors[name], key) for name in _APPEND]
+    longest = (given["max_key_length"], given["max_query_length"])
+    switches = (bool(given["interleaved"]), bool(given["fixed_query"]))
+    rotated = torch.ops.tilewise.append.default(
+        key,
+        value,
+        key_cache,
+        value_cache,
+        _as_tensor("lengths", lengths, key),
+        *rest,
+        *longest,
+        *switches,
+        given["threads"],
+    )
+    if given["query"] is None:
+        return None
+    return rotated if given["out"] is None else given["out"].copy_(rotated)
+
+
+def _append(*flat: Any) -> Tensor:
+    flat = tuple(x if place in (2, 3) else as_plain(x) for place, x in enumerate(flat))
+    tensors = dict(zip(_APPEND, flat[5:]))
+    scalars = dict(zip(_APPEND_SCALARS, flat[5 + len(_APPEND) :]))
+    key, value, key_cache, value_cache, lengths = flat[:5]
+    given = {**tensors, **scalars, "out": None}
+    found = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
+    return flat[0].new_empty(0) if found is None else found
+
+
+def _append_fake(*flat: Any) -> Tensor:
+    given = dict(zip((*_APPEND, *_APPEND_SCALARS), flat[5:]))
+    query, names = given["query"], ("query_offsets", "query_lengths", "query_start")
+    if query is None:
+        return flat[0].new_empty(0)
+    is_whole = all(given[name] is None for name in (*names, "max_query_length"))
+    return _new(query, is_whole)
+
+
+def merge(outputs: Any, lses: Any, sinks: Any, *, out: Any, lse_out: Any, threads: int) -> Any:
+    """tilewise.merge, which says what these mean. Nothing here has a gradient."""
+    parts = {f"outputs[{i}]": part for i, part in enumerate(outputs)}
+    parts.update({f"lses[{i}]": part for i, part in enumerate(lses)})
+    _refuse_gradients(**parts, sinks=sinks)
+    first = outputs[0]
+    if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(parts):
+        return join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
+    sinks = _as_tensor("sinks", sinks, first)
+    output, lse = torch.ops.tilewise.merge.default(list(outputs), list(lses), sinks, threads)
+    return (
+        output if out is None else out.copy_(output),
+        lse if lse_out is None else lse_out.copy_(lse),
+    )
+
+
+def _merge(outputs: Any, lses: Any, sinks: Any, threads: int) -> tuple[Tensor, Tensor]:
+    outputs, lses = [as_plain(x) for x in outputs], [as_plain(x) for x in lses]
+    return join(TORCH, outputs, lses, as_plain(sinks), out=None, lse_out=None, threads=threads)
+
+
+def _merge_fake(outputs: Any, lses: Any, _sinks: Any, _threads: int) -> tuple[Tensor, Tensor]:
+    return outputs[0].new_empty(outputs[0].shape), lses[0].new_empty(lses[0].shape)
+
+
+def _as_tensor(name: str, value: Any, like: Tensor) -> Any:
+    return None if value is None else TORCH.asarray(name, value, like)
+
+
+def _refuse_gradients(**tensors: Any) -> None:
+    if not is_grad_enabled():
+        return
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.requires_grad:
+            raise NotImplementedError(
+                f"{name} requires a gradient, which this function does not give it; pass "
+                f"{name}.detach(), or call under torch.no_grad()."
+            )
+
+
+def _no_gradient(*_: Any) -> Any:
+    raise NotImplementedError("tilewise.append and merge have no gradients.")
+
+
+for _key in ("CPU", "CUDA"):
+    library.impl("rotary", _rotate, _key)
+    library.impl("append", _append, _key)
+    library.impl("merge", _merge, _key)
+torch.library.register_fake("tilewise::rotary", _rotate_fake, lib=library)
+torch.library.register_fake("tilewise::append", _append_fake, lib=library)
+torch.library.register_fake("tilewise::merge", _merge_fake, lib=library)
+torch.library.register_autograd("tilewise::rotary", _turn_back, setup_context=_keep, lib=library)
+torch.library.register_autograd("tilewise::merge", _no_gradient, lib=library)
+TORCH.rotary, TORCH.append, TORCH.merge = rotary, append, merge
