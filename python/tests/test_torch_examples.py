@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_torch_pages import ROOT, loaded
+from scripts import ROOT, loaded
 from torch_cases import close, rows, torch
 
 train_gpt: Any = loaded(ROOT / "examples/train_gpt.py")

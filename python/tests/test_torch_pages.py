@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import doctest
-import importlib.util
+import importlib
 import io
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import ROOT, loaded
 from torch_cases import tilewise, torch
 
-ROOT = Path(__file__).resolve().parents[2]
-PLACES = ("__init__", "_blocks", "_generation", "_mha", "_packing", "_rotation", "_sdpa")
-
-
-def loaded(path: Path) -> Any:
-    """A script of this repository as a module."""
-    description = importlib.util.spec_from_file_location(path.stem, path)
-    assert description is not None
-    assert description.loader is not None
-    module = importlib.util.module_from_spec(description)
-    sys.modules[path.stem] = module
-    description.loader.exec_module(module)
-    return module
-
-
+PLACES = ("__init__", "_blocks", "_generation", "_mha", "_packing", "_rotation", "_sdpa", "_slopes")
 pages: Any = loaded(ROOT / "tools/readme_examples.py")
 
 

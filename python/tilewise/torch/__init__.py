@@ -13,11 +13,12 @@ from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention
 from tilewise.torch._blocks import block_sparse_attention
 from tilewise.torch._generation import Cache
-from tilewise.torch._mha import FlashMHA, standard_slopes
+from tilewise.torch._mha import FlashMHA
 from tilewise.torch._override import disable, enable, is_enabled
 from tilewise.torch._packing import Unpadded, pad, unpad
 from tilewise.torch._rotation import RotaryEmbedding
 from tilewise.torch._sdpa import sdpa
+from tilewise.torch._slopes import standard_slopes
 
 TORCH.attention = attention
 

@@ -36,9 +36,11 @@ class Cache:
         dtype: Any = None,
     ) -> None:
         shape = (batch, max_length, num_heads, head_dim)
-        self.key = torch.zeros(shape, device=device, dtype=dtype)
-        self.value = torch.zeros(shape, device=device, dtype=dtype)
-        self.lengths = torch.zeros(batch, device=device, dtype=torch.int32)
+        # What inference mode makes could not be written to outside of it.
+        with torch.inference_mode(False):
+            self.key = torch.zeros(shape, device=device, dtype=dtype)
+            self.value = torch.zeros(shape, device=device, dtype=dtype)
+            self.lengths = torch.zeros(batch, device=device, dtype=torch.int32)
         self.longest = 0
 
     @property

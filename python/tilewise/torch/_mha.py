@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,24 +10,16 @@ from torch import Tensor, nn
 from tilewise.attention import attention
 from tilewise.options import Diagonal, Window
 from tilewise.torch._generation import Cache
+from tilewise.torch._mha_inputs import (
+    require_cache,
+    require_sizes,
+    require_tensors,
+    require_together,
+    rows_that_count,
+)
 from tilewise.torch._plain import is_grad_enabled
 from tilewise.torch._rotation import RotaryEmbedding
-
-
-def standard_slopes(heads: int) -> list[float]:
-    """ALiBi's slopes as its authors chose them: powers of 2 ** (-8 / heads).
-
-    Where heads is no power of two, those of the power below come first, then every other one of the
-    power above.
-
-    >>> from tilewise.torch import standard_slopes
-    >>> standard_slopes(4)
-    [0.25, 0.0625, 0.015625, 0.00390625]
-    """
-    below = 1 << (heads.bit_length() - 1)
-    slopes = [2.0 ** (-8 * (each + 1) / below) for each in range(below)]
-    above = [2.0 ** (-8 * (each + 1) / (2 * below)) for each in range(0, 2 * below, 2)]
-    return slopes + above[: heads - below]
+from tilewise.torch._slopes import Slopes, chosen_slopes, slopes_on
 
 
 class FlashMHA(nn.Module):
@@ -73,14 +64,14 @@ class FlashMHA(nn.Module):
         diagonal: Diagonal = "bottom_right",
         scale: float | None = None,
         softcap: float = 0.0,
-        alibi_slopes: bool | Sequence[float] | Tensor | None = None,
+        alibi_slopes: Slopes = None,
         rotary_dim: int = 0,
         rotary_base: float = 10000.0,
         rotary_interleaved: bool = False,
     ) -> None:
         super().__init__()
         heads_kv = num_heads if num_heads_kv is None else num_heads_kv
-        _require_sizes(embed_dim, num_heads, heads_kv, batch_first, attention_dropout)
+        require_sizes(embed_dim, num_heads, heads_kv, batch_first, attention_dropout)
         self.embed_dim, self.num_heads, self.num_heads_kv = embed_dim, num_heads, heads_kv
         self.head_dim = embed_dim // num_heads
         self.cross_attn, self.causal = cross_attn, causal
@@ -95,8 +86,8 @@ class FlashMHA(nn.Module):
         self.rotary_emb = (
             RotaryEmbedding(rotary_dim, rotary_base, rotary_interleaved) if rotary_dim else None
         )
-        self.alibi_slopes: Any
-        self._keep_slopes(alibi_slopes)
+        self.alibi_slopes = chosen_slopes(alibi_slopes, num_heads)
+        self._slopes: dict[Any, Tensor] = {}
         place = {"device": device, "dtype": dtype}
         has_bias = bias if qkv_proj_bias is None else qkv_proj_bias
         width, width_kv = embed_dim, heads_kv * self.head_dim
@@ -133,13 +124,16 @@ class FlashMHA(nn.Module):
                 "need_weights is True, but tilewise never has the weights; "
                 "tilewise.attention_probabilities shows them for short sequences."
             )
-        self._require_inputs(x, x_kv, key_padding_mask, cache, offsets)
+        require_tensors(x, x_kv, self.embed_dim, self.cross_attn, offsets)
+        require_together(x if x_kv is None else x_kv, x_kv, key_padding_mask, cache, offsets)
+        if cache is not None:
+            require_cache(cache, x, x_kv, self.options, self.training and is_grad_enabled())
         query, key, value = self._project(x, x if x_kv is None else x_kv)
         more = dict(self.options)
         if self.training and self.attention_dropout:
             more["dropout"] = self.attention_dropout
         if self.alibi_slopes is not None:
-            more["alibi_slopes"] = self._slopes(x)
+            more["alibi_slopes"] = slopes_on(x.device, self.alibi_slopes, self._slopes)
         if cache is not None:
             output = self._continue(query, key, value, key_padding_mask, cache, more)
         else:
@@ -176,34 +170,6 @@ class FlashMHA(nn.Module):
         shown = [f"num_heads={self.num_heads}", f"num_heads_kv={self.num_heads_kv}", *options]
         return ", ".join([*shown, f"attention_dropout={self.attention_dropout}"])
 
-    def _keep_slopes(self, given: Any) -> None:
-        """A parameter stays one; numbers are float32 whatever type the module is taken to."""
-        self._slopes_there: dict[Any, Tensor] = {}
-        if given is None or given is False:
-            self.alibi_slopes = None
-        elif isinstance(given, nn.Parameter):
-            self.alibi_slopes = given
-        elif given is True:
-            self.alibi_slopes = standard_slopes(self.num_heads)
-        else:
-            self.alibi_slopes = [float(slope) for slope in given]
-        if self.alibi_slopes is not None and len(self.alibi_slopes) != self.num_heads:
-            raise ValueError(
-                f"alibi_slopes has {len(self.alibi_slopes)} numbers; there are {self.num_heads} "
-                "heads, and each has one."
-            )
-
-    def _slopes(self, x: Tensor) -> Tensor:
-        if isinstance(self.alibi_slopes, Tensor):
-            return self.alibi_slopes
-        found = self._slopes_there.get(x.device)
-        if found is None:
-            with torch.inference_mode(False):
-                found = torch.tensor(self.alibi_slopes, dtype=torch.float32, device=x.device)
-            if not torch.compiler.is_compiling():
-                self._slopes_there[x.device] = found
-        return found
-
     def _project(self, x: Tensor, x_kv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """query, key and value (..., heads, head dim), views of what the projections made."""
         width, width_kv = self.embed_dim, self.num_heads_kv * self.head_dim
@@ -237,7 +203,7 @@ class FlashMHA(nn.Module):
     ) -> Tensor:
         """Attention of what is new over all that there is, itself included."""
         cache.require_room(query.shape[1])
-        start, end = (None, None) if mask is None else _rows(mask)
+        start, end = (None, None) if mask is None else rows_that_count(mask)
         query = query.to(cache.key.dtype)
         rows: dict[str, Any] = {"start": start, "end": end}
         if self.rotary_emb is not None:
@@ -248,94 +214,3 @@ class FlashMHA(nn.Module):
         more.update(query_start=start, query_lengths=end, key_lengths=cache.lengths)
         output = attention(query, cache.key, cache.value, **more)
         return output.to(value.dtype)
-
-    def _require_inputs(
-        self,
-        x: Tensor,
-        x_kv: Tensor | None,
-        mask: Tensor | None,
-        cache: Cache | None,
-        offsets: Tensor | None,
-    ) -> None:
-        rank = 3 if offsets is None else 2
-        shape = "(batch, length, embed_dim)" if offsets is None else "(tokens, embed_dim)"
-        for name, tensor in (("x", x), ("x_kv", x_kv)):
-            if tensor is None:
-                continue
-            if tensor.dtype == torch.bool:
-                raise TypeError(f"{name} is a bool tensor; pass a mask as key_padding_mask=.")
-            if tensor.dim() != rank or tensor.shape[-1] != self.embed_dim:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)}; it must be {shape}, with embed_dim "
-                    f"{self.embed_dim}."
-                )
-        if x_kv is not None and not self.cross_attn:
-            raise ValueError("x_kv is given, but this FlashMHA was made without cross_attn=True.")
-        if offsets is not None and (x_kv is not None or mask is not None or cache is not None):
-            raise ValueError(
-                "offsets are given together with x_kv, key_padding_mask or a cache; packed tokens "
-                "have no padding, and for the others call tilewise.attention yourself."
-            )
-        if mask is not None:
-            keys = x if x_kv is None else x_kv
-            if tuple(mask.shape) != tuple(keys.shape[:2]):
-                raise ValueError(
-                    f"key_padding_mask has shape {tuple(mask.shape)}; it must be (batch, keys), "
-                    f"{tuple(keys.shape[:2])}. True: this key counts."
-                )
-        if cache is not None:
-            self._require_cache(x, x_kv, cache)
-
-    def _require_cache(self, x: Tensor, x_kv: Tensor | None, cache: Cache) -> None:
-        window = self.options.get("window")
-        right = 0 if self.causal else window[1] if window else None
-        is_causal = right is not None and right <= 0
-        if x_kv is not None or not is_causal or self.options["diagonal"] != "bottom_right":
-            raise ValueError(
-                "A cache is for self-attention with causal=True and the bottom-right diagonal, "
-                "where what comes later changes nothing before it."
-            )
-        if self.training and is_grad_enabled():
-            raise ValueError(
-                "A cache is for generation and keeps no gradients; call eval(), and call under "
-                "torch.no_grad() or torch.inference_mode()."
-            )
-        if cache.key.shape[0] != x.shape[0]:
-            raise ValueError(
-                f"The cache holds {cache.key.shape[0]} sequences, and x has {x.shape[0]}; they "
-                "must be the same number."
-            )
-
-
-def _rows(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The first row of each sequence that counts, and the one behind the last."""
-    mask = mask.to(torch.bool)
-    start = mask.to(torch.int8).argmax(1).to(torch.int32)
-    end = start + mask.sum(1, dtype=torch.int32)
-    place = torch.arange(mask.shape[1], device=mask.device, dtype=torch.int32)
-    together = (place >= start[:, None]) & (place < end[:, None])
-    if not torch.equal(together, mask):
-        raise ValueError(
-            "key_padding_mask has a gap between tokens that count; with a cache its True ones must "
-            "stand together, with padding before or behind them."
-        )
-    return start, end
-
-
-def _require_sizes(
-    embed_dim: int, heads: int, heads_kv: int, batch_first: bool, dropout: float
-) -> None:
-    if heads < 1 or embed_dim < 1 or embed_dim % heads:
-        raise ValueError(
-            f"embed_dim is {embed_dim} and num_heads {heads}; embed_dim must be a multiple of "
-            "num_heads, which is its number of heads."
-        )
-    if heads_kv < 1 or heads % heads_kv:
-        raise ValueError(f"num_heads_kv is {heads_kv}; it must divide num_heads, which is {heads}.")
-    if not batch_first:
-        raise ValueError(
-            "batch_first is False; FlashMHA takes (batch, length, embed_dim). Pass x.transpose(0, "
-            "1), and transpose what comes back."
-        )
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"attention_dropout is {dropout}; it must lie in [0, 1).")
