@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains a small GPT on the characters of this repository's own pages.
 
-    examples/train_gpt.py                      a few hundred steps, then some text of its own
+    examples/train_gpt.py                      400 steps, then some text of its own
     examples/train_gpt.py --attention sdpa     the same by torch's function, or by `eager` formulas
     examples/train_gpt.py --bench              times a training step of all three, taking turns
 
@@ -233,13 +233,13 @@ def main(arguments: list[str] | None = None) -> Any:
     )
     parser.add_argument("--attention", choices=list(ATTENTIONS), default="tilewise")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, help="200 to train, 10 of each to compare")
+    parser.add_argument("--steps", type=int, help="400 to train, 10 of each to compare")
     parser.add_argument("--bench", action="store_true", help="compare times instead of training")
     parser.add_argument("--tiny", action="store_true", help="a model of a second, to see it run")
     parser.add_argument("--plot", type=Path, help="a picture of the losses, by matplotlib")
     options = parser.parse_args(arguments)
     if options.steps is None:
-        options.steps = 10 if options.bench else 200
+        options.steps = 10 if options.bench else 400
     if options.bench:
         return bench(options, TINY if options.tiny else BARS)
     return train(options, TINY if options.tiny else SMALL)
