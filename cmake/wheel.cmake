@@ -30,7 +30,7 @@ if(LINUX AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|aarch64|arm64)$")
   target_link_options(tilewise PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL ${wrapped}
                       -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2)
   if(TARGET _fast)
-    target_link_options(_fast PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL)
+    target_link_options(_fast PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL,-s)
   endif()
 endif()
 install(TARGETS tilewise LIBRARY DESTINATION tilewise)

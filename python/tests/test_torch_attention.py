@@ -271,3 +271,22 @@ def test_both_ways_give_the_same_bits(
     for one, other in zip(quick, run()):
         close(one, other, 0)
         assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_types_of_eight_bits(name: str) -> None:
+    query, key, value = (x.to(getattr(torch, name)) for x in tensors())
+    factor = torch.full((1, 2), 0.5)
+    output = tilewise.attention(query, key, value, query_factor=factor)
+    assert output.dtype == torch.bfloat16
+    wanted = tilewise.attention(query.float() * 0.5, key.float(), value.float())
+    close(output.float(), wanted, 1e-2)
+
+
+def test_what_backward_needs_may_not_change() -> None:
+    given = tensors(needs_grad=True)
+    output = tilewise.attention(*given)
+    with torch.no_grad():
+        given[1].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()

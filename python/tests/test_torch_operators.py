@@ -135,6 +135,31 @@ def test_transforms() -> None:
     close(per_sample(tilewise.sdpa)(given[0]), per_sample(original)(given[0]))
 
 
+@pytest.mark.parametrize("name", ["plain", "causal", "bias", "lengths"])
+def test_vmap_is_a_call_for_each_slice(name: str) -> None:
+    options = OPTIONS[name]
+    query, key, value = (torch.stack([x, -x, x * 0.5]) for x in tensors())
+
+    def gradient(*inputs: Any) -> Any:
+        def loss(*x: Any) -> Any:
+            output, lse = tilewise.attention(*x, return_lse=True, **options)
+            return output.sin().sum() + lse.exp().clamp(max=9).sum()
+
+        return torch.func.grad(loss, argnums=(0, 1, 2))(*inputs)
+
+    for dims, given in (
+        ((0, 0, 0), (query, key, value)),
+        ((0, None, None), (query, key[0], value[0])),
+        ((1, 0, 2), (query.movedim(0, 1), key, value.movedim(0, 2))),
+    ):
+        found = torch.vmap(gradient, in_dims=dims)(*given)
+        for index in range(3):
+            alone = gradient(
+                *(x if dim is None else x.select(dim, index) for x, dim in zip(given, dims))
+            )
+            close([x[index] for x in found], list(alone))
+
+
 def test_what_has_no_gradient_says_so() -> None:
     given = tensors(needs_grad=True)
     (gradient,) = torch.autograd.grad(tilewise.attention(*given).sum(), given[0], create_graph=True)

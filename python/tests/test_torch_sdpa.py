@@ -202,6 +202,26 @@ def test_enable_reaches_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_enable_reaches_cpp_and_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = calls(monkeypatch)
+    given = heads_first(needs_grad=True)
+    traced = torch.jit.trace(lambda *inputs: original(*inputs, is_causal=True), given)
+    wanted = traced(*given)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = original(*given)
+    with face.enable():
+        close(torch.ops.aten.scaled_dot_product_attention(*given, is_causal=True), wanted)
+        assert len(seen) == 1
+        close(traced(*given), wanted)  # torch's interpreter, in C++
+        assert len(seen) == 2
+        with torch.autocast("cpu", torch.bfloat16):
+            found = original(*given)
+        assert len(seen) == 3
+    assert found.dtype == half.dtype == torch.bfloat16
+    close(found, half, 2e-2)
+
+
 def test_what_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
 

@@ -52,6 +52,8 @@ _forms: dict[tuple[Any, ...], tuple[bytes, float, bool]] = {}
 
 def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
     """`options` with every number checked; a name that is none is refused with the nearest one."""
+    if not options and not output_dtype:
+        return _PLAIN
     key: tuple[Any, ...] = (output_dtype,)
     scalars: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
@@ -183,3 +185,7 @@ def _fill_scores(scores: Any, scalars: dict[str, Any]) -> None:
         scores.has_scale, scores.scale = 1, check.real("scale", scalars["scale"])
     if scores.has_scale or scores.softcap != 0:
         scores.size = _size(_abi.Scores)
+
+
+# What is asked when nothing is; nobody adds to its arrays, for it drops nothing.
+_PLAIN = Asked(_build({}, 0)[0], {}, 0.0, False, {})

@@ -8,6 +8,7 @@ On these stand FlashMHA, a module with its projections, with a Cache for generat
 RotaryEmbedding; block_sparse_attention; and unpad and pad, to and from packed tokens.
 """
 
+from tilewise.torch import _batching as _batching
 from tilewise.torch import _caching as _caching
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention

@@ -153,8 +153,13 @@ def differentiable(operands: Operands, asked: Asked, flags: int, places: Places)
             "into out does not have. Leave out away, or call under torch.no_grad()."
         )
     arrays = asked.arrays
-    query, key, value = map(_readable, operands)
-    if not arrays and not places.lse:
+    query, key, value = operands
+    is_short = not arrays and not places.lse
+    if is_short and _quick.extension is not None:
+        if _quick.extension.fits(asked.form, flags, query, key, value):
+            return with_gradients(query, key, value, asked, flags)
+    query, key, value = _readable(query), _readable(key), _readable(value)
+    if is_short:
         return with_gradients(query, key, value, asked, flags)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
