@@ -56,6 +56,9 @@ def test_layouts_that_do_not_fit() -> None:
     )
     with pytest.raises(ValueError, match=sentence):
         face.block_sparse_attention(*given, layout_of(4, 3, 4), 16)
+    for shape in ((3, 3, 5), (3, 4, 3, 5), (5,), (1, 1, 1, 3, 5)):
+        with pytest.raises(ValueError, match=r"layout has shape .* it is \(4, 3, 5\)"):
+            face.block_sparse_attention(*given, layout_of(*shape), 16)
     with pytest.raises(ValueError, match=r"block_size"):
         face.block_sparse_attention(*given, layout_of(4, 4, 7), 10)
     with pytest.raises(TypeError, match=r"layout is a list; pass a torch tensor of bool"):

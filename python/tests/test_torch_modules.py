@@ -227,6 +227,16 @@ def test_tables_made_in_inference_serve_training() -> None:
     close(module(longer), by_torch(module, longer, rotary={"dim": 12}))
 
 
+def test_fake_tensors_leave_nothing_behind() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    module = made(rotary_dim=12, alibi_slopes=True)
+    x = rows(BATCH, LENGTH, WIDTH)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert module(mode.from_tensor(x)).shape == x.shape
+    assert type(module(x)) is torch.Tensor
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_compile() -> None:
     module = made(causal=True, rotary_dim=12, num_heads_kv=2, alibi_slopes=True)

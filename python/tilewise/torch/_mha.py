@@ -202,7 +202,6 @@ class FlashMHA(nn.Module):
         more: dict[str, Any],
     ) -> Tensor:
         """Attention of what is new over all that there is, itself included."""
-        cache.require_room(query.shape[1])
         start, end = (None, None) if mask is None else rows_that_count(mask)
         query = query.to(cache.key.dtype)
         rows: dict[str, Any] = {"start": start, "end": end}

@@ -8,6 +8,9 @@ from typing import Any, Union
 import torch
 from torch import Tensor, nn
 
+from tilewise.torch._arrays import PLAIN
+from tilewise.torch._plain import is_compiling
+
 Slopes = Union[bool, Sequence[float], Tensor, None]
 
 
@@ -51,6 +54,6 @@ def slopes_on(device: Any, slopes: Any, kept: dict[Any, Tensor]) -> Tensor:
     if found is None:
         with torch.inference_mode(False):
             found = torch.tensor(slopes, dtype=torch.float32, device=device)
-        if not torch.compiler.is_compiling():
+        if not is_compiling() and type(found) in PLAIN:
             kept[device] = found
     return found
