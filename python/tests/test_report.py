@@ -85,3 +85,23 @@ def test_a_refusal_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
         "float64, 33 queries, 47 keys, dim 16, no options: NotImplementedError: nothing here runs "
         "this."
     ]
+
+
+def test_gpus_are_checked_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[str] = []
+
+    def played(function: Any) -> Any:
+        def call(*given: Any, device: str = "cpu", **options: Any) -> Any:
+            seen.append(device)
+            return function(*given, **options)
+
+        return call
+
+    monkeypatch.setattr(tilewise, "attention", played(tilewise.attention))
+    monkeypatch.setattr(tilewise, "attention_backward", played(tilewise.attention_backward))
+    monkeypatch.setattr(tilewise, "devices", lambda: ["cpu", "cuda:0", "cuda:1"], raising=False)
+    assert program.main(["--seconds", "0"]) == 0
+    assert {name: seen.count(name) for name in seen} == {"cuda:0": 20, "cuda:1": 20}
+    assert "cpu, cuda:0, cuda:1" in capsys.readouterr().out

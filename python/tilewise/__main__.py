@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     facts = _machine.facts()
-    findings = _checkup.check(options.seconds)
+    findings = _checkup.check(options.seconds, facts["devices"])
     if options.json:
         print(json.dumps({**facts, "check": findings._asdict()}))
     else:

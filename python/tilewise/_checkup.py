@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,13 +41,19 @@ class Findings(NamedTuple):
         return f"{self.calls} calls with their gradients in {self.seconds:.1f} s: {wrong}"
 
 
-def check(seconds: float) -> Findings:
-    """Tries calls for about this long, each case once at most; the first one in any case."""
+def check(seconds: float, devices: Sequence[str] = ("cpu",)) -> Findings:
+    """Tries calls for about this long, each case once at most; the first one in any case.
+
+    On a GPU one call for each of float32's and float16's options, however long it compiles.
+    """
     begin = time.perf_counter()
     failures, calls = [], 0
-    cases = itertools.product(_SIZES, TOLERANCES, _OPTIONS)
-    for seed, (size, dtype, options) in enumerate(cases):
-        if calls and time.perf_counter() - begin > seconds:
+    there = [{"device": device} for device in devices if device != "cpu"]
+    few = itertools.product(_SIZES[:1], ("float32", "float16"), _OPTIONS, there)
+    here = itertools.product(_SIZES, TOLERANCES, _OPTIONS, [{}])
+    for seed, (size, dtype, plain, place) in enumerate(itertools.chain(few, here)):
+        options: dict[str, Any] = {**plain, **place}
+        if calls and not place and time.perf_counter() - begin > seconds:
             break
         failure = _try(seed, size, dtype, options)
         if failure is None:

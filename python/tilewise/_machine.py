@@ -29,7 +29,7 @@ def facts() -> dict[str, Any]:
         "backends": tilewise.backends(),
         "instructions": instructions(),
         "processors": f"{_processors()} of {os.cpu_count()}",
-        "devices": _devices(),
+        "devices": devices(),
         "environment": sorted(
             f"{name}={value}" for name, value in os.environ.items() if name.startswith("TILEWISE_")
         ),
@@ -43,6 +43,12 @@ def instructions() -> str:
     if plan["backend"] != "cpu":
         return f"not asked for: {plan['backend']} runs calls of this processor"
     return str(plan["note"]).partition(",")[0]
+
+
+def devices() -> list[str]:
+    """The processor, and the GPUs that calls can run on."""
+    names: Any = getattr(tilewise, "devices", None)
+    return list(names()) if names is not None else ["cpu"]
 
 
 def _frameworks() -> dict[str, str]:
@@ -62,9 +68,3 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _devices() -> list[str]:
-    """The processor, and the GPUs that calls can run on."""
-    names: Any = getattr(tilewise, "devices", None)
-    return list(names()) if names is not None else ["cpu"]
