@@ -70,6 +70,12 @@ int __wrap_pthread_once(pthread_once_t* once, void (*routine)()) {
 int __wrap_stat(const char* path, struct stat* about) {
   return static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, about, 0));
 }
+int __wrap_lstat(const char* path, struct stat* about) {
+  return static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, about, AT_SYMLINK_NOFOLLOW));
+}
+int __wrap_fstatat(int folder, const char* path, struct stat* about, int flags) {
+  return static_cast<int>(syscall(SYS_newfstatat, folder, path, about, flags));
+}
 int __wrap_fstat(int descriptor, struct stat* about) {
   return static_cast<int>(syscall(SYS_fstat, descriptor, about));
 }
