@@ -47,9 +47,8 @@ def by_torch(
     )
     if rotary:
         query, key = turned(query, **rotary), turned(key, **rotary)
-    output = functional.scaled_dot_product_attention(
-        query, key, value, bias, enable_gqa=True, **options
-    )
+    key, value = (t.repeat_interleave(HEADS // module.num_heads_kv, 1) for t in (key, value))
+    output = functional.scaled_dot_product_attention(query, key, value, bias, **options)
     return module.out_proj(output.transpose(1, 2).flatten(-2))
 
 

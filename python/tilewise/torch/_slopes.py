@@ -50,10 +50,13 @@ def slopes_on(device: Any, slopes: Any, kept: dict[Any, Tensor]) -> Tensor:
     """As a tensor there. Those of a list are float32 whatever type their module is taken to."""
     if isinstance(slopes, Tensor):
         return slopes
+    if is_compiling():
+        return torch.tensor(slopes, dtype=torch.float32, device=device)
     found = kept.get(device)
     if found is None:
+        # Kept ones serve training as well, which tensors of inference mode cannot.
         with torch.inference_mode(False):
             found = torch.tensor(slopes, dtype=torch.float32, device=device)
-        if not is_compiling() and type(found) in PLAIN:
+        if type(found) in PLAIN:
             kept[device] = found
     return found
