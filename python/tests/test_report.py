@@ -1,0 +1,107 @@
+"""`python -m tilewise`: its facts, and that its check sees a wrong result."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tilewise
+from tilewise import __main__ as program
+from tilewise import _checkup, _machine, _quick
+
+
+def test_says_what_is_here_and_that_it_is_exact() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tilewise"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    lines = dict(line.split(None, 1) for line in done.stdout.splitlines() if len(line.split()) > 1)
+    assert lines["NumPy"].strip() == np.__version__
+    assert lines["library"].startswith(tilewise.__version__)
+    assert "all are exact" in lines["check"]
+    assert "plain" in lines["backends"]
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--json", "--seconds", "0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["backends"] == tilewise.backends()
+    assert found["called by"] == ("ctypes" if _quick.extension is None else "_fast, the extension")
+    assert found["check"]["calls"] == 1
+    assert found["check"]["failures"] == []
+    assert _machine.instructions() == found["instructions"] != ""
+
+
+def test_checks_all_cases_when_it_may() -> None:
+    findings = _checkup.check(60)
+    assert findings.failures == []
+    assert findings.calls >= 45
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("output", r"output is off by .*; 1e-12 is allowed"),
+        ("key", r"the gradient of key is off by .*; 1e-12 is allowed"),
+    ],
+)
+def test_a_wrong_result_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str, sentence: str
+) -> None:
+    right: Any = tilewise.attention if part == "output" else tilewise.attention_backward
+
+    def wrong(*given: Any, **options: Any) -> Any:
+        found = right(*given, **options)
+        if part == "output":
+            found[0][0, 0, 0, 0] += 1e-9
+            return found
+        found.key[0, 0, 0, 0] += 1e-9
+        return found
+
+    name = "attention" if part == "output" else "attention_backward"
+    monkeypatch.setattr(tilewise, name, wrong)
+    findings = _checkup.check(60)
+    assert findings.failures
+    monkeypatch.setattr(_checkup, "TOLERANCES", {"float64": 1e-12})
+    assert program.main([]) == 1
+    printed = capsys.readouterr().out
+    assert "are WRONG" in printed
+    assert re.search(sentence, printed), printed
+
+
+def test_a_refusal_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_given: Any, **_options: Any) -> Any:
+        raise NotImplementedError("nothing here runs this.")
+
+    monkeypatch.setattr(tilewise, "attention", refuses)
+    findings = _checkup.check(0)
+    assert findings.failures == [
+        "float64, 33 queries, 47 keys, dim 16, no options: NotImplementedError: nothing here runs "
+        "this."
+    ]
+
+
+def test_gpus_are_checked_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[str] = []
+
+    def played(function: Any) -> Any:
+        def call(*given: Any, device: str = "cpu", **options: Any) -> Any:
+            seen.append(device)
+            return function(*given, **options)
+
+        return call
+
+    monkeypatch.setattr(tilewise, "attention", played(tilewise.attention))
+    monkeypatch.setattr(tilewise, "attention_backward", played(tilewise.attention_backward))
+    monkeypatch.setattr(tilewise, "devices", lambda: ["cpu", "cuda:0", "cuda:1"], raising=False)
+    assert program.main(["--seconds", "0"]) == 0
+    assert {name: seen.count(name) for name in seen} == {"cuda:0": 20, "cuda:1": 20}
+    assert "cpu, cuda:0, cuda:1" in capsys.readouterr().out

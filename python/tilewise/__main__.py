@@ -1,0 +1,44 @@
+"""`python -m tilewise`: what is installed here, and whether its attention is exact.
+
+    python -m tilewise [--json] [--seconds 1]
+
+Paste what it prints into a report of a bug. Exit status 0: everything that was tried is exact; 1:
+something is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from tilewise import _checkup, _machine
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints facts and findings; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tilewise",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="the same as one JSON object")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="how long to check for; 1 is enough for most"
+    )
+    options = parser.parse_args(arguments)
+    facts = _machine.facts()
+    findings = _checkup.check(options.seconds, facts["devices"])
+    if options.json:
+        print(json.dumps({**facts, "check": findings._asdict()}))
+    else:
+        for name, value in facts.items():
+            print(f"{name:16} {', '.join(value) if isinstance(value, list) else value}".rstrip())
+        print(f"{'check':16} {findings.sentence()}")
+        for failure in findings.failures:
+            print(f"{'':16} {failure}")
+    return 1 if findings.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

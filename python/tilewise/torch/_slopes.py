@@ -1,0 +1,62 @@
+"""ALiBi's slopes: the standard ones, those of a list, and those that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+import torch
+from torch import Tensor, nn
+
+from tilewise.torch._arrays import PLAIN
+from tilewise.torch._plain import is_compiling
+
+Slopes = Union[bool, Sequence[float], Tensor, None]
+
+
+def standard_slopes(heads: int) -> list[float]:
+    """ALiBi's slopes as its authors chose them: powers of 2 ** (-8 / heads).
+
+    Where heads is no power of two, those of the power below come first, then every other one of the
+    power above.
+
+    >>> from tilewise.torch import standard_slopes
+    >>> standard_slopes(4)
+    [0.25, 0.0625, 0.015625, 0.00390625]
+    """
+    below = 1 << (heads.bit_length() - 1)
+    slopes = [2.0 ** (-8 * (each + 1) / below) for each in range(below)]
+    above = [2.0 ** (-8 * (each + 1) / (2 * below)) for each in range(0, 2 * below, 2)]
+    return slopes + above[: heads - below]
+
+
+def chosen_slopes(given: Slopes, heads: int) -> Any:
+    """A parameter as it is, numbers as a list, None where there are none."""
+    slopes: Any
+    if given is None or given is False:
+        return None
+    if isinstance(given, nn.Parameter):
+        slopes = given
+    else:
+        slopes = standard_slopes(heads) if given is True else [float(slope) for slope in given]
+    if len(slopes) != heads:
+        raise ValueError(
+            f"alibi_slopes has {len(slopes)} numbers; there are {heads} heads, and each has one."
+        )
+    return slopes
+
+
+def slopes_on(device: Any, slopes: Any, kept: dict[Any, Tensor]) -> Tensor:
+    """As a tensor there. Those of a list are float32 whatever type their module is taken to."""
+    if isinstance(slopes, Tensor):
+        return slopes
+    if is_compiling():
+        return torch.tensor(slopes, dtype=torch.float32, device=device)
+    found = kept.get(device)
+    if found is None:
+        # Kept ones serve training as well, which tensors of inference mode cannot.
+        with torch.inference_mode(False):
+            found = torch.tensor(slopes, dtype=torch.float32, device=device)
+        if type(found) in PLAIN:
+            kept[device] = found
+    return found
