@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tilewise import _abi
 
-HEADER = Path(__file__).parents[2] / "include" / "tilewise" / "tilewise.h"
+HEADERS = Path(__file__).parents[2] / "include" / "tilewise"
+TEXT = "".join((HEADERS / name).read_text() for name in ("tilewise.h", "devices.h"))
 
 ENUMS = {
     "tw_status": (_abi.Status, "TW_"),
@@ -181,11 +182,11 @@ def spelled(name: str, ctype: Any) -> str:
 
 
 def test_declarations_match_the_header() -> None:
-    assert differences(HEADER.read_text()) == []
+    assert differences(TEXT) == []
 
 
 def test_version_matches_the_header() -> None:
-    numbers = dict(re.findall(r"#define TW_VERSION_(\w+) (\d+)", HEADER.read_text()))
+    numbers = dict(re.findall(r"#define TW_VERSION_(\w+) (\d+)", TEXT))
     assert (int(numbers["MAJOR"]), int(numbers["MINOR"])) == _abi.ABI
 
 
@@ -204,7 +205,7 @@ def test_version_matches_the_header() -> None:
     ],
 )
 def test_a_change_of_the_header_is_found(before: str, after: str, where: str) -> None:
-    header = HEADER.read_text()
+    header = TEXT
     assert before in header
     found = differences(header.replace(before, after))
     assert any(where in line for line in found), found
@@ -226,7 +227,7 @@ def test_sizes_and_offsets_match_the_compiler(tmp_path: Path) -> None:
         pytest.skip("no C compiler: none of cc, gcc and clang is on the PATH")
     source, program = tmp_path / "layout.c", tmp_path / "layout"
     source.write_text(layout_program())
-    include = f"-I{HEADER.parents[1]}"
+    include = f"-I{HEADERS.parent}"
     subprocess.run([compiler, "-std=c11", include, source, "-o", program], check=True)
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     ours: list[str] = []

@@ -1,4 +1,4 @@
-"""The C face, include/tilewise/tilewise.h, in the words of ctypes: enums, structs, functions.
+"""The C face, tilewise.h and devices.h, in the words of ctypes: enums, structs, functions.
 
 Nothing here decides anything. tests/test_abi.py compares names, sizes and offsets with the header.
 """
