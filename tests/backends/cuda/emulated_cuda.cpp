@@ -58,12 +58,20 @@ class Memory {
     return kOk;
   }
 
-  bool holds(Address address) {
+  // Memory of the host that the device is shown.
+  void show(void* pages, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const auto behind = blocks_.upper_bound(reinterpret_cast<void*>(address));
-    if (behind == blocks_.begin()) return false;
-    const auto block = std::prev(behind);
-    return address < reinterpret_cast<Address>(block->first) + block->second;
+    shown_[pages] = bytes;
+  }
+  void hide(void* pages) {
+    const std::lock_guard lock(mutex_);
+    shown_.erase(pages);
+  }
+
+  // What the driver calls the kind of an address; 0 of one that it does not know.
+  int kind_of(Address address) {
+    const std::lock_guard lock(mutex_);
+    return holds(blocks_, address) ? kDeviceMemory : holds(shown_, address) ? kHostMemory : 0;
   }
 
   // One piece of work at a time.
@@ -77,12 +85,21 @@ class Memory {
   }
 
  private:
+  using Blocks = std::map<void*, std::size_t>;
+
+  static bool holds(const Blocks& blocks, Address address) {
+    const auto behind = blocks.upper_bound(reinterpret_cast<void*>(address));
+    if (behind == blocks.begin()) return false;
+    const auto block = std::prev(behind);
+    return address < reinterpret_cast<Address>(block->first) + block->second;
+  }
+
   void protect(int how) {
     for (const auto& [pages, bytes] : blocks_) mprotect(pages, bytes, how);
   }
 
   std::mutex mutex_;
-  std::map<void*, std::size_t> blocks_;
+  Blocks blocks_, shown_;
 };
 
 // Never destroyed: programs free memory while they end.
@@ -263,12 +280,12 @@ Result launch(const void* kernel, unsigned blocks, unsigned, unsigned, unsigned 
   });
 }
 Result pointer_attributes(unsigned count, const int* wanted, void** answers, Address address) {
-  const bool is_here = memory().holds(address);
   for (unsigned i = 0; i < count; ++i)
-    *static_cast<int*>(answers[i]) = is_here && wanted[i] == kPointerKind ? kDeviceMemory : 0;
+    *static_cast<int*>(answers[i]) = wanted[i] == kPointerKind ? memory().kind_of(address) : 0;
   return kOk;
 }
-Result host_register(void*, std::size_t, unsigned) {
+Result host_register(void* pages, std::size_t bytes, unsigned) {
+  memory().show(pages, bytes);
   return kOk;
 }
 Result host_address(Address* address, void* page, unsigned) {
@@ -342,10 +359,11 @@ TW_SHOWN int cuCtxSetCurrent(Context) {
 TW_SHOWN int cuCtxSynchronize() {
   return kOk;
 }
-TW_SHOWN int cuMemHostRegister_v2(void*, std::size_t, unsigned) {
-  return kOk;
+TW_SHOWN int cuMemHostRegister_v2(void* pages, std::size_t bytes, unsigned flags) {
+  return played::host_register(pages, bytes, flags);
 }
-TW_SHOWN int cuMemHostUnregister(void*) {
+TW_SHOWN int cuMemHostUnregister(void* pages) {
+  memory().hide(pages);
   return kOk;
 }
 
