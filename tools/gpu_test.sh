@@ -21,7 +21,11 @@ run() {
   name=$1 seconds=$2
   shift 2
   echo "== $name"
-  timeout "$seconds" "$@" >"$logs/$name.log" 2>&1 || echo "   ended with $?: $logs/$name.log"
+  status=0
+  timeout "$seconds" "$@" >"$logs/$name.log" 2>&1 || status=$?
+  [ "$status" = 0 ] && return
+  echo "== ended with $status" >>"$logs/$name.log"
+  echo "   $name ended with $status: $logs/$name.log"
 }
 
 # What is timed runs alone; all else side by side, each in a process of its own.

@@ -61,10 +61,18 @@ def ask(command: list[str]) -> str:
 
 
 def counts(text: str) -> tuple[int, int]:
-    """Passed and failed tests of one run of gtest. One that did not end has a failure."""
+    """Passed and failed tests of one run of gtest, errors of a sanitizer among the failures.
+
+    One that did not end, or not well, has a failure.
+    """
     passed = re.findall(r"^\[  PASSED  \] (\d+) test", text, re.MULTILINE)
-    failed = re.findall(r"^\[  FAILED  \] (\d+) test", text, re.MULTILINE)
-    return sum(map(int, passed)), sum(map(int, failed)) if passed else 1
+    failed = sum(map(int, re.findall(r"^\[  FAILED  \] (\d+) test", text, re.MULTILINE)))
+    # What a sanitizer found, or that it found nothing but warnings.
+    errors = re.findall(r"SUMMARY: (?:\d+ hazards? displayed \()?(\d+) error", text)
+    found = sum(map(int, errors))
+    ended = re.search(r"^== ended with (\d+)", text, re.MULTILINE)
+    is_unclear = not passed or (ended is not None and not failed and not errors)
+    return sum(map(int, passed)), failed + found or int(is_unclear)
 
 
 def write(logs: list[str]) -> int:

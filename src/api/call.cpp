@@ -149,10 +149,13 @@ Status check_workspace(const Call& call, const Plan& plan, const Execution& exec
 
 Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
                     const char* asker) {
-  if (execution.error)
+  if (execution.error) {
+    if (reinterpret_cast<std::uintptr_t>(execution.error) % alignof(core::uint32) != 0)
+      return invalid("execution.error is not aligned: it must lie at a multiple of 4 bytes.");
     TW_TRY(check_place(
         execution, "execution.error",
         view_of(reinterpret_cast<std::byte*>(execution.error), sizeof(core::uint32), true)));
+  }
   return check_workspace(call, plan, execution, asker);
 }
 

@@ -60,6 +60,15 @@ class Receipts(unittest.TestCase):
         )
         self.assertEqual(receipt.counts("[ RUN      ] Far.Away\n"), (0, 1))
 
+    def test_a_run_that_ends_badly_has_a_failure(self) -> None:
+        """A sanitizer's errors count, its warnings do not; a crash behind the last test does."""
+        passed = "[  PASSED  ] 12 tests.\n"
+        self.assertEqual(receipt.counts(f"{passed}===== ERROR SUMMARY: 5 errors\n"), (12, 5))
+        self.assertEqual(receipt.counts(f"{passed}===== ERROR SUMMARY: 0 errors\n"), (12, 0))
+        warned = "SUMMARY: 16 hazards displayed (0 errors, 16 warnings)\n== ended with 9\n"
+        self.assertEqual(receipt.counts(passed + warned), (12, 0))
+        self.assertEqual(receipt.counts(f"{passed}== ended with 139\n"), (12, 1))
+
 
 if __name__ == "__main__":
     unittest.main()

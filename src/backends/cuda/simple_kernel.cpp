@@ -98,8 +98,8 @@ int32 heads_together(const Problem& p, int processors) {
   if (is_full) return 1;
   const auto tiles = static_cast<double>(core::ceil_div(p.shape.queries, simple::kRows));
   const double wanted = std::round(4 * processors / (tiles + 1));
-  return static_cast<int32>(
-      std::clamp(static_cast<int64>(wanted), int64{1}, p.shape.batch * p.shape.heads));
+  const int64 most = std::min(static_cast<int64>(wanted), p.shape.batch * p.shape.heads);
+  return static_cast<int32>(std::max(most, int64{1}));
 }
 
 }  // namespace

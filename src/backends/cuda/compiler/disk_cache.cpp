@@ -54,7 +54,9 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   const std::size_t slash = path.rfind('/');
   if (path.empty()) {
-    why_not_ = "There is no folder for it: TILEWISE_CACHE is empty, or there is no home.";
+    why_not_ =
+        "There is no folder for it: TILEWISE_CACHE is empty, or there is no home, or that is below "
+        "/tmp.";
     return;
   }
   if (!path.starts_with('/')) {

@@ -180,13 +180,15 @@ Status Device::check_place(const char* name, const void* data, bool on_device) c
   const auto address = static_cast<Address>(reinterpret_cast<std::uintptr_t>(data));
   std::atomic<Address>& known = known_[address / 256 % kMostKnown];
   if (on_device && known.load(std::memory_order_relaxed) == address) return {};
-  TW_TRY(ask_place(name, address, on_device));
-  if (on_device) known.store(address, std::memory_order_relaxed);
+  int kind = 0;
+  TW_TRY(ask_place(name, address, on_device, kind));
+  // Addresses of the host come back from malloc after their memory is no longer shown.
+  if (on_device && kind == kDeviceMemory) known.store(address, std::memory_order_relaxed);
   return {};
 }
 
-Status Device::ask_place(const char* name, Address address, bool on_device) const {
-  int kind = 0, whose = -1;
+Status Device::ask_place(const char* name, Address address, bool on_device, int& kind) const {
+  int whose = -1;
   const int wanted[] = {kPointerKind, kPointerDevice};
   void* const answers[] = {&kind, &whose};
   TW_CUDA(*calls_, pointer_attributes(2, wanted, const_cast<void**>(answers), address),

@@ -52,7 +52,8 @@ class Device {
 
   // Whether memory lies where the call says: on this device, or on the host. A kernel that followed
   // a wrong pointer would end the context of the whole process. Takes the driver 110 to 170 ns, and
-  // so is asked once of an address that is here: who frees memory and calls with it is not stopped.
+  // so is asked once of an address of the device's: who frees memory and calls with it is not
+  // stopped.
   Status check_place(const char* name, const void* data, bool on_device) const;
 
   // Needs the context to be current where the stream is one of 0, 1 and 2: see Current. Arguments
@@ -76,7 +77,7 @@ class Device {
   // By the first of several threads, for all of them.
   static Status open_once(const Calls* calls, int index, Device*& device);
   Status open();
-  Status ask_place(const char* name, Address address, bool on_device) const;
+  Status ask_place(const char* name, Address address, bool on_device, int& kind) const;
   Status share_page();
   bool is_stale() const;
   Status launch_with(Kernel kernel, const Grid& grid, Stream stream, void** arguments) const;

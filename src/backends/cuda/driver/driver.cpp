@@ -89,8 +89,9 @@ Status open(Calls& calls) {
   void* library = dlopen(driver_path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* text = dlerror();
-    return unsupported("there is no NVIDIA driver: %.200s.",
-                       text ? text : "libcuda.so.1 cannot be opened");
+    return unsupported(
+        "there is no NVIDIA driver: %.200s. Install one, or start the container with its GPUs.",
+        text ? text : "libcuda.so.1 cannot be opened");
   }
   const auto version = symbol<Result (*)(int*)>(library, "cuDriverGetVersion");
   const auto start = symbol<Result (*)(unsigned)>(library, "cuInit");
