@@ -129,7 +129,7 @@ TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
     if (p.lse && thread % 4 == 0 && i < head.rows.size()) {
       const int64 at = head.queries.first + head.rows.begin + i;
       reinterpret_cast<float*>(p.lse.data)[p.lse.offset(head.queries.batch, head.h, at, 0)] =
-          core::lse(row);
+          lse_of(row, p.measure);
     }
     // A row that saw nothing has sum 0, and output 0.
     const float factor = row.sum == 0 ? 0.0f : 1 / row.sum;

@@ -111,6 +111,16 @@ TW_DEVICE void weigh(RowsOfLane rows, Measure measure, typename Traits::Scores& 
   });
 }
 
+// The row's lse. A product that was held stands for a score of half the largest number, whatever
+// the scale makes of it.
+TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
+  const float held = rounded_product(measure.limit, measure.factor);
+  constexpr float kHalf = core::largest<float>() / 2;
+  if (row.sum > 0 && row.max >= held) return kHalf;
+  if (row.sum > 0 && row.max <= -held) return -kHalf;
+  return core::lse(row);
+}
+
 // Row r with the sum of all lanes that have a part of it.
 TW_DEVICE core::Row<float> whole_row(RowsOfLane rows, int32 r) {
   core::Row<float> row = rows.at(r);
