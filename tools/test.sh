@@ -64,8 +64,8 @@ python_tests() {
   TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
 
-# Every kernel must compile, soon and without spills. What has not changed since the last time is not
-# compiled again.
+# Every kernel must compile, soon and without spills. What has not changed since the last time is
+# not compiled again.
 packed=sm_80,sm_90,sm_100,sm_120
 pack_tests() {
   built release tilewise_pack
