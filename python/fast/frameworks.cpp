@@ -37,7 +37,11 @@ bool intern_names() {
       {&interned.stride, "stride"},
       {&interned.dtype, "dtype"},
       {&interned.get_device, "get_device"},
-      {&interned.array_struct, "__array_struct__"}};
+      {&interned.array_struct, "__array_struct__"},
+      {&interned.untyped_storage, "untyped_storage"},
+      {&interned.nbytes, "nbytes"},
+      {&interned.storage_offset, "storage_offset"},
+      {&interned.is_neg, "is_neg"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;
@@ -78,7 +82,8 @@ PyObject* adopt(PyObject*, PyObject* arguments) {
     }
     auto* held = reinterpret_cast<PyTypeObject*>(kept(type));
     frameworks[framework_count++] = {held,         protocol,         family,     exchange,
-                                     kept(dtypes), kept(empty_like), kept(make), kept(stream)};
+                                     kept(dtypes), kept(empty_like), kept(make), kept(stream),
+                                     PyObject_HasAttr(type, interned.untyped_storage) != 0};
   }
   return PyUnicode_FromString(said);
 }

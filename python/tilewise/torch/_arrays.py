@@ -74,6 +74,8 @@ class Torch(Framework):
 
     def view(self, value: Any) -> View | None:
         shape, strides = tuple(value.shape), value.stride()
+        if not _is_held(value, shape, strides):
+            return View(0, shape, strides)
         is_contiguous = not shape or shape[-1] <= 1 or strides[-1] == 1
         if value.is_neg() or value.is_conj() or not (is_contiguous or value.numel() == 0):
             return None
@@ -127,11 +129,19 @@ class Torch(Framework):
         return None if value.is_cuda else [int(number) for number in value.flatten().tolist()]
 
 
+def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the storage still has all that the tensor views: it may be freed or shrunk."""
+    if 0 in shape or value.is_meta:
+        return True
+    last = value.storage_offset() + sum((n - 1) * step for n, step in zip(shape, strides))
+    return (last + 1) * value.element_size() <= value.untyped_storage().nbytes()
+
+
 def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
     """A new tensor that lies as `like` does where it has its shape and type; else contiguous."""
     if tuple(shape) == tuple(like.shape) and dtype == like.dtype:
         made = torch.empty_like(like)
-        if made.shape[-1] <= 1 or made.stride(-1) == 1:
+        if made.dim() == 0 or made.shape[-1] <= 1 or made.stride(-1) == 1:
             return made
     return torch.empty(shape, dtype=dtype, device=like.device)
 

@@ -32,8 +32,6 @@ def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and _forward_ad._current_level < 0  # dual tensors carry a tangent
         and not _profiler._is_profiler_enabled  # so that the call has a name in it
         and not query.is_meta
-        # A minus that memory lacks.
-        and not (query.is_neg() or key.is_neg() or value.is_neg())
     )
 
 
