@@ -117,6 +117,8 @@ class Borrower:
                 f"{self.framework.strides(array)}; it must be 2 elements of "
                 f"{self.framework.wide_integer} in a row, aligned, in native byte order."
             )
+        if not view.address:
+            raise ValueError(f"{name} has no memory; pass one that holds its elements.")
         self._place(name, array)
         self._held.append(array)
         return ctypes.cast(view.address, ctypes.POINTER(ctypes.c_uint64))
@@ -160,7 +162,7 @@ class Borrower:
         if high > low and not view.address:
             raise ValueError(
                 f"{name} has no memory: it is empty of data, as a tensor is whose storage was "
-                "freed. Pass one that holds its elements."
+                "freed or shrunk. Pass one that holds its elements."
             )
         # Members one by one: by keywords ctypes takes three times as long.
         tensor = _abi.Tensor()
