@@ -219,4 +219,5 @@ def attention_probabilities(
         result = call.result(call.extent(), call.wide, Fill.ZERO)
     call.request.output = call.borrow.output("out", result)
     call.run("tw_probabilities", _abi.Operation.PROBABILITIES, workspace)
+    framework.note_written(out)
     return framework.finished(result, query) if out is None else out

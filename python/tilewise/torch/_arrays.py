@@ -122,6 +122,12 @@ class Torch(Framework):
     def byte_size(self, value: Any) -> int:
         return int(value.numel() * value.element_size())
 
+    def note_written(self, *values: Any) -> None:
+        """So that backward refuses a saved tensor that was written over, as after copy_."""
+        for value in values:
+            if isinstance(value, Tensor) and not value.is_inference():
+                torch.autograd.graph.increment_version(value)
+
     def stream(self, index: int) -> int | None:
         return int(self.raw_stream(index))
 
