@@ -224,7 +224,8 @@ Reference Call::make_gradient(int which, PyObject* like) {
   } else {
     gradient = PyObject_CallFunctionObjArgs(framework_->empty_like, like, nullptr);
   }
-  return gradient && put(kFirstGradient + which, gradient.get(), true) ? std::move(gradient) : nullptr;
+  return gradient && put(kFirstGradient + which, gradient.get(), true) ? std::move(gradient)
+                                                                       : nullptr;
 }
 
 bool Call::fill(tw_execution& execution) const {

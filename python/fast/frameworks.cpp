@@ -81,9 +81,10 @@ PyObject* adopt(PyObject*, PyObject* arguments) {
       said = "array struct";
     }
     auto* held = reinterpret_cast<PyTypeObject*>(kept(type));
-    frameworks[framework_count++] = {held,         protocol,         family,     exchange,
-                                     kept(dtypes), kept(empty_like), kept(make), kept(stream),
-                                     PyObject_HasAttr(type, interned.untyped_storage) != 0};
+    frameworks[framework_count++] = {
+        held,       protocol,     family,
+        exchange,   kept(dtypes), kept(empty_like),
+        kept(make), kept(stream), PyObject_HasAttr(type, interned.untyped_storage) != 0};
   }
   return PyUnicode_FromString(said);
 }

@@ -37,8 +37,8 @@ PyObject* adopt(PyObject* module, PyObject* arguments);
 // The attributes that are asked for by name, made once. False: an exception is set.
 bool intern_names();
 struct Names {
-  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct, *untyped_storage,
-      *nbytes, *storage_offset, *is_neg;
+  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct,
+      *untyped_storage, *nbytes, *storage_offset, *is_neg;
 };
 const Names& names();
 

@@ -119,7 +119,7 @@ class Framework(abc.ABC):
         """What the caller gets for an array that `make` made and the library filled."""
         return value
 
-    def note_written(self, *values: Any) -> None:
+    def note_written(self, *values: Any) -> None:  # noqa: B027
         """Says to the framework that the library wrote into a caller's arrays; None are none."""
 
     def stream(self, index: int) -> int | None:  # noqa: ARG002
