@@ -89,7 +89,9 @@ def lying(order: tuple[int, ...], *shape: int) -> Any:
 
 @pytest.mark.parametrize("needs_grad", [False, True])
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3)])
-@pytest.mark.parametrize("option", ["none", "causal", "mask", "bias", "short", "wide"])
+@pytest.mark.parametrize(
+    "option", ["none", "causal", "mask", "bias", "short", "wide", "masks", "learned"]
+)
 def test_output_lies_as_torchs_does(order: tuple[int, ...], option: str, needs_grad: bool) -> None:
     query, key, value = (lying(order, 2, 4, 8, 16) for _ in range(3))
     query.requires_grad_(needs_grad)
@@ -100,6 +102,10 @@ def test_output_lies_as_torchs_does(order: tuple[int, ...], option: str, needs_g
         options["attn_mask"] = torch.ones(8, 8).tril().bool()
     elif option == "bias":
         options["attn_mask"] = torch.randn(8, 8)
+    elif option == "masks":
+        options["attn_mask"] = torch.ones(4, 8, 8).tril().bool()
+    elif option == "learned":
+        options["attn_mask"] = torch.randn(8, 8, requires_grad=True)
     elif option == "short":
         query = query[:, :, :1]
     elif option == "wide" and order == (0, 1, 2, 3):
@@ -109,3 +115,16 @@ def test_output_lies_as_torchs_does(order: tuple[int, ...], option: str, needs_g
         found = original(query, key, value, **options)
     assert found.stride() == wanted.stride()
     assert torch.allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("needs_grad", [False, True])
+def test_output_under_dropout_lies_as_torchs_does(needs_grad: bool) -> None:
+    query = lying((0, 2, 1, 3), 2, 4, 8, 16).requires_grad_(needs_grad)
+    wanted = original(query, query, query, dropout_p=0.5)
+    with face.enable():
+        found = original(query, query, query, dropout_p=0.5)
+        assert found.stride() == wanted.stride()
+        found.view(8, 8, 16).sum()
+        if needs_grad:
+            found.sum().backward()
+            assert query.grad.isfinite().all()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.torch._plain import is_dual, is_transformed
+from tilewise.torch._plain import is_compiling, is_dual, is_plain, is_transformed
 from tilewise.torch._sdpa import sdpa
 
 _NAME = "scaled_dot_product_attention"
@@ -22,6 +22,7 @@ _NAME = "scaled_dot_product_attention"
 _KEYS = ("AutogradCPU", "CPU", "AutogradCUDA", "CUDA")
 _DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _TAG = "tilewise"
+_FORMULAS = 0  # SDPBackend.MATH
 
 _lock = threading.RLock()
 _holders: set[Enabled] = set()  # those of enable that nothing has undone yet
@@ -132,12 +133,26 @@ def _kernel_of(key: str) -> Any:
             named["enable_gqa"] = True
         if _is_taken(query, key_, value):
             try:
-                return sdpa(*given, **named)
+                return _lying_as_torchs(sdpa(*given, **named), given, named)
             except (ValueError, TypeError, NotImplementedError):
                 pass  # A refused call changes nothing: torch takes it, or says what is wrong.
         return _by_torch(key, keys, given, named)
 
     return kernel
+
+
+def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """On the processor torch's fused kernel gives an output that lies as query does, and so does
+    tilewise. Its formulas, which it takes for dropout and some more, give a contiguous one."""
+    if (
+        output.device.type != "cpu"
+        or is_compiling()
+        or not is_plain(*given[:3])
+        or output.is_contiguous()
+        or torch._fused_sdp_choice(*given, **named) != _FORMULAS
+    ):
+        return output
+    return output.contiguous()
 
 
 def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
