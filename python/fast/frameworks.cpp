@@ -40,8 +40,7 @@ bool intern_names() {
       {&interned.array_struct, "__array_struct__"},
       {&interned.untyped_storage, "untyped_storage"},
       {&interned.nbytes, "nbytes"},
-      {&interned.storage_offset, "storage_offset"},
-      {&interned.is_neg, "is_neg"}};
+      {&interned.storage_offset, "storage_offset"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;

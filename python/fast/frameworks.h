@@ -38,7 +38,7 @@ PyObject* adopt(PyObject* module, PyObject* arguments);
 bool intern_names();
 struct Names {
   PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct,
-      *untyped_storage, *nbytes, *storage_offset, *is_neg;
+      *untyped_storage, *nbytes, *storage_offset;
 };
 const Names& names();
 

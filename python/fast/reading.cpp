@@ -191,9 +191,8 @@ bool read(const Framework& framework, PyObject* array, View& view) {
 
 bool is_held(const Framework& framework, PyObject* array, const View& view) {
   if (!framework.has_storages || view.tensor.byte_size == 0) return true;
-  const Reference minus = PyObject_CallMethodObjArgs(array, names().is_neg, nullptr);
-  const Reference storage =
-      minus ? PyObject_CallMethodObjArgs(array, names().untyped_storage, nullptr) : nullptr;
+  // Methods that keep the GIL: those that let it go abort a process that ends meanwhile.
+  const Reference storage = PyObject_CallMethodObjArgs(array, names().untyped_storage, nullptr);
   const Reference bytes =
       storage ? PyObject_CallMethodObjArgs(storage.get(), names().nbytes, nullptr) : nullptr;
   const Reference offset =
@@ -205,7 +204,7 @@ bool is_held(const Framework& framework, PyObject* array, const View& view) {
     return false;
   }
   const tw_tensor& tensor = view.tensor;  // its strides are not negative, so it begins at `first`
-  return minus.get() == Py_False && first * item_bytes(view) + tensor.byte_size <= held;
+  return first * item_bytes(view) + tensor.byte_size <= held;
 }
 
 }  // namespace tilewise::fast

@@ -19,8 +19,8 @@ struct View {
 // exception is set: whoever asks hands the call to Python, which copies or says what is wrong.
 bool read(const Framework& framework, PyObject* array, View& view);
 
-// Whether the memory that was read is the array's, and says what the array says: a storage may have
-// been freed or shrunk below its views, and a view may put a minus before what it reads.
+// Whether the memory that was read is the array's: a storage may have been freed or shrunk below
+// its views.
 bool is_held(const Framework& framework, PyObject* array, const View& view);
 
 }  // namespace tilewise::fast

@@ -47,6 +47,11 @@ class Torch(Framework):
             raise NotImplementedError(
                 f"{name} lies on {value.device}; tilewise runs on the processor and on NVIDIA GPUs."
             )
+        if is_written and value.is_neg():
+            raise ValueError(
+                f"{name} is a view that negates what memory holds, and cannot be written; pass "
+                f"{name}.resolve_neg(), and copy from it afterwards."
+            )
         if is_written and value.requires_grad and torch.is_grad_enabled():
             raise ValueError(
                 f"{name} requires a gradient, which nothing that is written into has; pass "
@@ -121,6 +126,9 @@ class Torch(Framework):
 
     def byte_size(self, value: Any) -> int:
         return int(value.numel() * value.element_size())
+
+    def is_as_memory(self, *values: Any) -> bool:
+        return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
 
     def note_written(self, *values: Any) -> None:
         """So that backward refuses a saved tensor that was written over, as after copy_."""

@@ -147,6 +147,7 @@ def draw_state(device: torch.device) -> Tensor:
 
 def _readable(tensor: Tensor) -> Tensor:
     """The library reads a last dimension that is contiguous."""
+    tensor = tensor.resolve_neg()
     if tensor.dim() == 0 or tensor.shape[-1] <= 1 or tensor.stride(-1) == 1:
         return tensor
     return tensor.contiguous()

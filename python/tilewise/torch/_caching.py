@@ -54,7 +54,8 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     out = given["out"]
     refuse_device(TORCH, given.pop("device"))
     tables = {name: given[name] for name in _ROTARY}
-    is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables)
+    tables_and_out = {**tables, "out": out}
+    is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
     _refuse_gradients(cosine=cosine, sine=sine)
     if is_direct and not needs:
@@ -132,7 +133,8 @@ def append(
     )
     refuse_device(TORCH, given.pop("device"))
     tensors = {name: given[name] for name in _APPEND}
-    is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(tensors)
+    others = {**tensors, "value_cache": value_cache, "lengths": lengths, "out": given["out"]}
+    is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(others)
     if is_direct:
         turned = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
         TORCH.note_written(key_cache, value_cache, given["out"])
@@ -184,7 +186,8 @@ def merge(
     _refuse_gradients(**parts, sinks=sinks)
     refuse_device(TORCH, device)
     first = outputs[0]
-    if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(parts):
+    others = {**parts, "sinks": sinks, "out": out, "lse_out": lse_out}
+    if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(others):
         found = join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
         TORCH.note_written(out, lse_out)
         return found

@@ -34,12 +34,17 @@ def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and _forward_ad._current_level < 0  # dual tensors carry a tangent
         and not _profiler._is_profiler_enabled  # so that the call has a name in it
         and not query.is_meta
+        # A minus that memory lacks.
+        and not (query.is_neg() or key.is_neg() or value.is_neg())
     )
 
 
 def are_plain(arrays: dict[str, Any]) -> bool:
     """The same of the options' tensors, where the rest is known."""
-    return all(type(array) in PLAIN or not isinstance(array, Tensor) for array in arrays.values())
+    return all(
+        not isinstance(array, Tensor) or (type(array) in PLAIN and not array.is_neg())
+        for array in arrays.values()
+    )
 
 
 def is_batched(gradient: Tensor | None) -> bool:
