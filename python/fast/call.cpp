@@ -86,13 +86,13 @@ bool Call::begin(PyObject* form, PyObject* flags) {
   return PyErr_Occurred() == nullptr;
 }
 
-bool Call::put(int slot, PyObject* array) {
+bool Call::put(int slot, PyObject* array, bool is_new) {
   const Framework* own = framework_of(array);
   if (own == nullptr) return false;
   if (framework_ == nullptr) framework_ = own;  // query comes first
   if (own->family != framework_->family) return false;
   View view{};
-  if (!read(*own, array, view)) return false;
+  if (!read(*own, array, view) || !(is_new || is_held(*own, array, view))) return false;
   if (!has_device_) device_ = view.device;
   has_device_ = true;
   if (view.device.kind != device_.kind || view.device.index != device_.index) return false;
@@ -194,7 +194,7 @@ Reference Call::make_output(PyObject* query) {
     output = make(query, shape_of(like, (flags_ & kHeadsFirst) != 0), dtype,
                   is_owned ? Fill::kNothing : Fill::kZero);
   }
-  return output && put(kOut, output.get()) ? std::move(output) : nullptr;
+  return output && put(kOut, output.get(), true) ? std::move(output) : nullptr;
 }
 
 Reference Call::make_lse(PyObject* query) {
@@ -206,7 +206,7 @@ Reference Call::make_lse(PyObject* query) {
   Reference lse =
       make(query, shape_of(like, false), rows.dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32,
            bundle_.options.queries == nullptr ? Fill::kNothing : Fill::kMinusInfinity);
-  return lse && put(kLseOut, lse.get()) ? std::move(lse) : nullptr;
+  return lse && put(kLseOut, lse.get(), true) ? std::move(lse) : nullptr;
 }
 
 Reference Call::make_gradient(int which, PyObject* like) {
@@ -224,7 +224,8 @@ Reference Call::make_gradient(int which, PyObject* like) {
   } else {
     gradient = PyObject_CallFunctionObjArgs(framework_->empty_like, like, nullptr);
   }
-  return gradient && put(kFirstGradient + which, gradient.get()) ? std::move(gradient) : nullptr;
+  return gradient && put(kFirstGradient + which, gradient.get(), true) ? std::move(gradient)
+                                                                       : nullptr;
 }
 
 bool Call::fill(tw_execution& execution) const {

@@ -23,7 +23,8 @@ class Call {
 
   // Puts an array into its slot. False without an exception: Python's slower way must take the
   // call, because this array is of another framework or device, or cannot be read as it lies.
-  bool put(int slot, PyObject* array);
+  // is_new: it was made for this call, so that its memory is its own.
+  bool put(int slot, PyObject* array, bool is_new = false);
   // The same for a tuple of slot, array, slot, array, ...; a seed and an offset are numbers in it.
   bool put_all(PyObject* pairs);
   // Whether rows that are given heads first have the ranks and sizes that this needs.

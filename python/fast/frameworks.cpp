@@ -37,7 +37,10 @@ bool intern_names() {
       {&interned.stride, "stride"},
       {&interned.dtype, "dtype"},
       {&interned.get_device, "get_device"},
-      {&interned.array_struct, "__array_struct__"}};
+      {&interned.array_struct, "__array_struct__"},
+      {&interned.untyped_storage, "untyped_storage"},
+      {&interned.nbytes, "nbytes"},
+      {&interned.storage_offset, "storage_offset"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;
@@ -77,8 +80,10 @@ PyObject* adopt(PyObject*, PyObject* arguments) {
       said = "array struct";
     }
     auto* held = reinterpret_cast<PyTypeObject*>(kept(type));
-    frameworks[framework_count++] = {held,         protocol,         family,     exchange,
-                                     kept(dtypes), kept(empty_like), kept(make), kept(stream)};
+    frameworks[framework_count++] = {
+        held,       protocol,     family,
+        exchange,   kept(dtypes), kept(empty_like),
+        kept(make), kept(stream), PyObject_HasAttr(type, interned.untyped_storage) != 0};
   }
   return PyUnicode_FromString(said);
 }

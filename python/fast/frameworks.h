@@ -22,6 +22,7 @@ struct Framework {
   PyObject* empty_like;              // (array) -> array
   PyObject* make;                    // (array, shape, tw_dtype, fill) -> array on its device
   PyObject* stream;                  // (device index) -> int, or null
+  bool has_storages;                 // arrays are views of storages, as torch's are
 };
 
 // What `make` fills an array with.
@@ -36,7 +37,8 @@ PyObject* adopt(PyObject* module, PyObject* arguments);
 // The attributes that are asked for by name, made once. False: an exception is set.
 bool intern_names();
 struct Names {
-  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct;
+  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct,
+      *untyped_storage, *nbytes, *storage_offset;
 };
 const Names& names();
 

@@ -81,6 +81,7 @@ PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
   bool all = true;
   for (int i = 0; i < 3; ++i) all = all && call.put(kQuery + i, given[2 + i]);
   all = all && call.put_all(Py_None) && call.is_shaped();
+  if (PyErr_Occurred() != nullptr) return nullptr;
   return share(all ? Py_True : Py_False).release();
 }
 

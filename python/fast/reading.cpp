@@ -165,17 +165,46 @@ bool describe(const Framework& framework, PyObject* array, View& view) {
   }
 }
 
+int64_t item_bytes(const View& view) {
+  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: what is_pair is
+  return kBytes[view.tensor.dtype];
+}
+
+// An array that does not let itself be read is Python's to judge. An interrupt, or memory that ran
+// out, is nobody's judgement and stays.
+void forget_error() {
+  if (PyErr_Occurred() == nullptr || PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
+  if (PyErr_ExceptionMatches(PyExc_MemoryError) == 0) PyErr_Clear();
+}
+
 }  // namespace
 
 bool read(const Framework& framework, PyObject* array, View& view) {
   view = {};
   if (!describe(framework, array, view)) {
-    PyErr_Clear();
+    forget_error();
     return false;
   }
-  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: what is_pair is
   if (view.tensor.dtype == 0 && !view.is_pair) return false;
-  return measure(view.tensor, kBytes[view.tensor.dtype]);
+  return measure(view.tensor, item_bytes(view));
+}
+
+bool is_held(const Framework& framework, PyObject* array, const View& view) {
+  if (!framework.has_storages || view.tensor.byte_size == 0) return true;
+  // Methods that keep the GIL: those that let it go abort a process that ends meanwhile.
+  const Reference storage = PyObject_CallMethodObjArgs(array, names().untyped_storage, nullptr);
+  const Reference bytes =
+      storage ? PyObject_CallMethodObjArgs(storage.get(), names().nbytes, nullptr) : nullptr;
+  const Reference offset =
+      bytes ? PyObject_CallMethodObjArgs(array, names().storage_offset, nullptr) : nullptr;
+  const long long held = offset ? PyLong_AsLongLong(bytes.get()) : 0;
+  const long long first = offset ? PyLong_AsLongLong(offset.get()) : 0;
+  if (!offset || PyErr_Occurred() != nullptr) {
+    forget_error();
+    return false;
+  }
+  const tw_tensor& tensor = view.tensor;  // its strides are not negative, so it begins at `first`
+  return first * item_bytes(view) + tensor.byte_size <= held;
 }
 
 }  // namespace tilewise::fast

@@ -19,4 +19,8 @@ struct View {
 // exception is set: whoever asks hands the call to Python, which copies or says what is wrong.
 bool read(const Framework& framework, PyObject* array, View& view);
 
+// Whether the memory that was read is the array's: a storage may have been freed or shrunk below
+// its views.
+bool is_held(const Framework& framework, PyObject* array, const View& view);
+
 }  // namespace tilewise::fast

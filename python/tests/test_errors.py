@@ -32,6 +32,11 @@ def attend(**options: Any) -> None:
         ({"diagonal": True}, "diagonal is True; it must be an integer."),
         ({"window": 3}, "window is a int; it must be a tuple of 2 items."),
         ({"mask": np.ones((19, 37), np.uint8)}, "mask has dtype uint8; it must be bool"),
+        (
+            {"mask": np.zeros((19, 37))},
+            "mask has dtype float64; it must be bool, where True means visible. A mask that is "
+            "added to the scores goes in as bias, or as mask == 0; 1 and 0 as mask != 0.",
+        ),
         ({"key_lengths": [1.0, 2.0]}, "key_lengths has dtype float64; it must hold integers."),
         ({"bias": np.zeros(37, int)}, "bias has dtype int64; it must have one of float32"),
         ({"sinks": ["a"]}, "sinks has dtype str32; it must hold real numbers."),

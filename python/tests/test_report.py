@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tilewise
 from tilewise import __main__ as program
-from tilewise import _checkup, _machine, _quick
+from tilewise import _checkup, _library, _machine, _quick, _tensors
 
 
 def test_says_what_is_here_and_that_it_is_exact() -> None:
@@ -36,6 +36,18 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["check"]["calls"] == 1
     assert found["check"]["failures"] == []
     assert _machine.instructions() == found["instructions"] != ""
+
+
+def test_environment_is_what_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {"TILEWISE_NVRTC_PATH": "/packages"}
+    monkeypatch.setattr(_library, "set_here", ours)
+    monkeypatch.setenv("TILEWISE_NVRTC_PATH", "/packages")
+    monkeypatch.setenv("TILEWISE_BACKEND", "plain")
+    found = _machine.environment()
+    assert "TILEWISE_BACKEND=plain" in found
+    assert not any("NVRTC" in line for line in found)
+    monkeypatch.setenv("TILEWISE_NVRTC_PATH", "/mine")
+    assert "TILEWISE_NVRTC_PATH=/mine" in _machine.environment()
 
 
 def test_checks_all_cases_when_it_may() -> None:
@@ -85,6 +97,38 @@ def test_a_refusal_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
         "float64, 33 queries, 47 keys, dim 16, no options: NotImplementedError: nothing here runs "
         "this."
     ]
+
+
+def test_tensors_are_checked_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    findings = _tensors.check()
+    assert isinstance(findings, _checkup.Findings)
+    assert findings.calls == 6
+    assert findings.failures == []
+    right: Any = tilewise.attention
+
+    def wrong(*given: Any, **options: Any) -> Any:
+        found = right(*given, **options)
+        return found if isinstance(found, tuple) else found * (1 + 1e-9)
+
+    monkeypatch.setattr(tilewise, "attention", wrong)
+    assert program.main(["--seconds", "0", "--tensors"]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"tensors of float64, no options: output is off by .*; 1e-12 is", printed)
+    assert re.search(r"tensors +6 calls .* 2 are WRONG", printed)
+
+
+def test_a_torch_that_does_not_run_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    monkeypatch.setitem(sys.modules, "tilewise.torch", None)
+    assert program.main(["--seconds", "0", "--tensors"]) == 0
+    assert "not tried: ModuleNotFoundError" in capsys.readouterr().out
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert _tensors.check() == "not tried: there is no torch here"
 
 
 def test_gpus_are_checked_too(

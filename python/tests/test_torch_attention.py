@@ -290,3 +290,68 @@ def test_what_backward_needs_may_not_change() -> None:
         given[1].mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
+
+
+def test_written_tensors_are_known_as_written() -> None:
+    """A tensor that backward needs and that was written over is refused, as after copy_."""
+    query, key, value = tensors()
+    output, lse = tilewise.attention(query, key, value, return_lse=True)
+    cosine, sine = rows(13, 8), rows(13, 8)
+    written = {name: torch.empty_like(x) for name, x in (("out", output), ("lse", lse))}
+    before = {name: x._version for name, x in written.items()}
+
+    def has_risen(name: str) -> bool:
+        old, before[name] = before[name], written[name]._version
+        return bool(written[name]._version > old)
+
+    tilewise.attention(query, key, value, out=written["out"])
+    assert has_risen("out")
+    tilewise.rotary(query, cosine, sine, out=written["out"])
+    assert has_risen("out")
+    tilewise.merge([output], [lse], out=written["out"], lse_out=written["lse"])
+    assert has_risen("out")
+    assert has_risen("lse")
+    out = tilewise.Gradients(query=written["out"])
+    tilewise.attention_backward(output, query, key, value, output, lse, out=out)
+    assert has_risen("out")
+    caches = torch.zeros_like(key), torch.zeros_like(value)
+    tilewise.append(key[:, :1], value[:, :1], *caches, torch.zeros(2, dtype=torch.int32))
+    assert [x._version for x in caches] == [1, 1]
+    weight = torch.ones(16, requires_grad=True)
+    loss = (written["out"] * weight).sum()
+    tilewise.attention(query, key, value, out=written["out"])
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation"):
+        loss.backward()
+    with torch.inference_mode():
+        tilewise.attention(query, key, value, out=torch.empty_like(output))
+        tilewise.attention(query, key, value, out=written["out"])
+
+
+@pytest.mark.parametrize("has_lse", [False, True])
+def test_many_gradients_at_once(has_lse: bool) -> None:
+    given = tensors(needs_grad=True)
+    found = tilewise.attention(*given, return_lse=True)
+    results = found if has_lse else (tilewise.attention(*given),)
+    many = [rows(3, *x.shape, seed=7) for x in results]
+    batched = torch.autograd.grad(results, given, many, is_grads_batched=True, retain_graph=True)
+    for index in range(3):
+        one = torch.autograd.grad(results, given, [x[index] for x in many], retain_graph=True)
+        for a, b in zip(batched, one):
+            close(a[index], b)
+
+
+def test_a_vectorised_jacobian() -> None:
+    x = rows(1, 1, 3, 4)
+    jacobian = torch.autograd.functional.jacobian
+    given = lambda x: tilewise.sdpa(x, x, x)  # noqa: E731
+    close(jacobian(given, x, vectorize=True), jacobian(given, x))
+
+
+def test_a_bias_of_one_number_has_a_gradient() -> None:
+    given = tensors()
+    sinks, number = torch.zeros(4), torch.tensor(0.5, requires_grad=True)
+    tilewise.attention(*given, bias=number, sinks=sinks).sin().sum().backward()
+    wide = torch.full((1, 1, 1, 1), 0.5, requires_grad=True)
+    tilewise.attention(*given, bias=wide, sinks=sinks).sin().sum().backward()
+    assert number.grad.shape == ()
+    close(number.grad, wide.grad.reshape(()))

@@ -27,6 +27,86 @@ def test_mixed_frameworks() -> None:
         attend(*(x.numpy() for x in tensors()), sinks=torch.zeros(4))
 
 
+FREED = """
+import torch, tilewise
+query = torch.ones(2, 64, 4, 64)
+def cut(size, *shape, count=16):
+    big = torch.ones(count, *shape)
+    view = big[count - 1]
+    big.untyped_storage().resize_(size)
+    return view
+def gradients(size):
+    big, given = torch.ones(3, 2, 64, 4, 64), query.clone().requires_grad_()
+    output = tilewise.attention(given, big[1], big[1])
+    big.untyped_storage().resize_(size)
+    output.sum().backward()
+def append(size):
+    new, lengths = query[:, :1], torch.zeros(2, dtype=torch.int32)
+    tilewise.append(new, new, cut(size, 2, 64, 4, 64), query.clone(), lengths)
+def dropout(size):
+    state = torch.zeros(64, 2, dtype=torch.int64)[60]
+    state.untyped_storage().resize_(size // 16)
+    tilewise.attention(query, query, query, dropout=0.5, dropout_state=state)
+cases = {
+    "query": lambda size: tilewise.attention(cut(size, 2, 64, 4, 64), query, query),
+    "key": lambda size: tilewise.attention(query, cut(size, 2, 64, 4, 64, count=1), query),
+    "sdpa": lambda size: tilewise.sdpa(*(cut(size, 2, 4, 64, 64) for _ in range(3))),
+    "bias": lambda size: tilewise.attention(query, query, query, bias=cut(size, 4, 64, 64)),
+    "out": lambda size: tilewise.attention(query, query, query, out=cut(size, 2, 64, 4, 64)),
+    "gradients": gradients,
+    "append": append,
+    "dropout": dropout,
+}
+for name, case in cases.items():
+    for size in (0, 4096):
+        try:
+            case(size)
+        except (ValueError, RuntimeError) as error:
+            # torch itself refuses to make a further view.
+            assert " has no memory" in str(error) or "out of bounds for storage" in str(error)
+        else:
+            raise AssertionError(name)
+"""
+
+
+def test_storage_that_was_freed_or_shrunk() -> None:
+    """In a process of its own, for the harm would be to the process."""
+    command = [sys.executable, "-c", FREED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+@pytest.mark.parametrize("needs_grad", [False, True])
+def test_a_minus_that_memory_lacks(needs_grad: bool) -> None:
+    given = tensors(needs_grad=needs_grad)
+    bias, sinks, slopes = rows(4, 9, 13), rows(4), rows(4).abs()
+    named = {"bias": bias, "sinks": sinks, "alibi_slopes": slopes}
+    plain = attend(*given).detach()
+    torch.testing.assert_close(attend(*(torch._neg_view(-x) for x in given)).detach(), plain)
+    for name, positive in named.items():
+        wanted = attend(*given, **{name: -positive})
+        torch.testing.assert_close(attend(*given, **{name: torch._neg_view(positive)}), wanted)
+    with pytest.raises(ValueError, match=r"^out "), torch.no_grad():
+        attend(*given, out=torch._neg_view(torch.empty(2, 9, 4, 16)))
+
+
+def test_a_minus_that_memory_of_gradients_lacks() -> None:
+    minus = torch._neg_view
+    given = tensors()
+    output, lse = attend(*given, return_lse=True)
+    wanted = tilewise.attention_backward(-output, *given, output, lse, lse_gradient=-lse)
+    read = (minus(output), *(minus(-x) for x in given), minus(-output), minus(-lse))
+    found = tilewise.attention_backward(*read, lse_gradient=minus(lse))
+    for a, b in zip(found[:3], wanted[:3]):
+        torch.testing.assert_close(a, b)
+    given = tensors(needs_grad=True)
+    results = attend(*given, return_lse=True)
+    read = tuple(x.detach() for x in results)
+    plain = torch.autograd.grad(results, given, [-x for x in read], retain_graph=True)
+    for a, b in zip(torch.autograd.grad(results, given, [minus(x) for x in read]), plain):
+        torch.testing.assert_close(a, b)
+
+
 def test_mixed_devices() -> None:
     query, key, value = tensors()
     with pytest.raises((NotImplementedError, ValueError, RuntimeError), match=r"meta|device"):

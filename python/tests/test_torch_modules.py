@@ -280,6 +280,12 @@ def test_refused_inputs() -> None:
         module(x[0])
     with pytest.raises(ValueError, match=r"key_padding_mask has shape \(2, 3\); it must be"):
         module(x, key_padding_mask=torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(
+        TypeError, match=r"key_padding_mask has dtype float32; it must be bool, .*= 0"
+    ):
+        module(x, key_padding_mask=torch.zeros(2, 11))
+    with pytest.raises(TypeError, match=r"mask has dtype bfloat16; it must be bool, .* mask == 0;"):
+        face.unpad(x, torch.zeros(2, 11, dtype=torch.bfloat16))
     with pytest.raises(TypeError, match=r"x_kv is a bool tensor; pass a mask as key_padding_mask"):
         module(x, torch.ones(2, 11, dtype=torch.bool))
     with pytest.raises(NotImplementedError, match=r"attention_probabilities shows them"):

@@ -165,6 +165,28 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
+def test_refused_arguments() -> None:
+    given = heads_first()
+    query, _, value = given
+    for name in ("is_causal", "enable_gqa"):
+        for switch in (None, 2, 1, "yes"):
+            with pytest.raises(TypeError, match=rf"^{name} is .*; it must be True or False\.$"):
+                tilewise.sdpa(*given, **{name: switch})
+    with pytest.raises(TypeError, match=r"^query is a ndarray; sdpa takes torch tensors"):
+        tilewise.sdpa(*(x.numpy() for x in given))
+    with pytest.raises(TypeError, match=r"^key is a NoneType; sdpa takes torch tensors"):
+        tilewise.sdpa(query, None, value)
+    for mask, said in (
+        ([[True]], "is a list; pass"),
+        (torch.ones(13, dtype=torch.int64), "has dtype int64; it must be bool"),
+        (torch.ones(9, 9), r"has shape \(9, 9\); it must broadcast to \(2, 4, 9, 13\)"),
+        (torch.ones(1, 1, 1, 1, 13), r"has shape \(1, 1, 1, 1, 13\); it must broadcast"),
+    ):
+        error = ValueError if "shape" in said else TypeError
+        with pytest.raises(error, match=rf"^attn_mask {said}"):
+            tilewise.sdpa(*given, attn_mask=mask)
+
+
 def test_enable_reaches_who_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = calls(monkeypatch)
     given = heads_first(needs_grad=True)

@@ -138,7 +138,9 @@ def differentiate_into(
         setattr(gradients, name, call.borrow.output(f"{name} gradient", array, rank))
     call.request.gradients = pointer(gradients)
     call.run("tw_backward", BACKWARD, places.workspace)
-    if places.out is None:
+    if places.out is not None:
+        framework.note_written(*places.out)
+    else:
         results = {name: framework.finished(array, like) for name, array in results.items()}
     if is_swapped:
         rows = ("query", "key", "value")

@@ -74,12 +74,18 @@ class Borrower:
         return _abi.Dtype.FLOAT32 if self.framework.code(value) == _abi.Dtype.FLOAT32 else wide
 
     def _booleans(self, name: str, array: Any, _wide: int) -> Any:
-        if self.framework.code(array) != _abi.Dtype.BOOL:
-            raise TypeError(
-                f"{name} has dtype {self.framework.dtype_name(array)}; it must be bool, where True "
-                f"means visible. Convert it with {self.framework.maker}({name}, dtype=bool)."
+        if self.framework.code(array) == _abi.Dtype.BOOL:
+            return array
+        dtype = self.framework.dtype_name(array)
+        how = f"Convert it with {self.framework.maker}({name}, dtype=bool)."
+        if "float" in dtype:  # as bool, 0 would hide what an additive mask leaves visible
+            also = "goes in as bias, or " if name == "mask" else "goes in "
+            how = (
+                f"A mask that is added to the scores {also}as {name} == 0; 1 and 0 as {name} != 0."
             )
-        return array
+        raise TypeError(
+            f"{name} has dtype {dtype}; it must be bool, where True means visible. {how}"
+        )
 
     def _integers(self, name: str, array: Any, _wide: int) -> Any:
         if self.framework.code(array) in (_abi.Dtype.INT32, _abi.Dtype.INT64):
@@ -111,6 +117,8 @@ class Borrower:
                 f"{self.framework.strides(array)}; it must be 2 elements of "
                 f"{self.framework.wide_integer} in a row, aligned, in native byte order."
             )
+        if not view.address:
+            raise ValueError(f"{name} has no memory; pass one that holds its elements.")
         self._place(name, array)
         self._held.append(array)
         return ctypes.cast(view.address, ctypes.POINTER(ctypes.c_uint64))
@@ -154,7 +162,7 @@ class Borrower:
         if high > low and not view.address:
             raise ValueError(
                 f"{name} has no memory: it is empty of data, as a tensor is whose storage was "
-                "freed. Pass one that holds its elements."
+                "freed or shrunk. Pass one that holds its elements."
             )
         # Members one by one: by keywords ctypes takes three times as long.
         tensor = _abi.Tensor()

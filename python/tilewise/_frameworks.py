@@ -119,6 +119,13 @@ class Framework(abc.ABC):
         """What the caller gets for an array that `make` made and the library filled."""
         return value
 
+    def is_as_memory(self, *values: Any) -> bool:  # noqa: ARG002
+        """Whether the arrays among these are what their memory says, without a minus before it."""
+        return True
+
+    def note_written(self, *values: Any) -> None:  # noqa: B027
+        """Says to the framework that the library wrote into a caller's arrays; None are none."""
+
     def stream(self, index: int) -> int | None:  # noqa: ARG002
         """The address of the stream that work on a device goes to."""
         return None

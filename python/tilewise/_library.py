@@ -60,10 +60,11 @@ def name_packages() -> None:
         if Path(entry).is_absolute()
         and any((Path(entry) / package).is_dir() for package in ("nvidia", "torch"))
     ]
-    if folders:
-        os.environ.setdefault("TILEWISE_NVRTC_PATH", ":".join(folders))
+    if folders and "TILEWISE_NVRTC_PATH" not in os.environ:
+        set_here["TILEWISE_NVRTC_PATH"] = os.environ["TILEWISE_NVRTC_PATH"] = ":".join(folders)
 
 
+set_here: dict[str, str] = {}  # variables of the environment that are not the user's
 name_packages()
 _library = load(library_path())
 

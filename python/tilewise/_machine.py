@@ -30,10 +30,17 @@ def facts() -> dict[str, Any]:
         "instructions": instructions(),
         "processors": f"{_processors()} of {os.cpu_count()}",
         "devices": devices(),
-        "environment": sorted(
-            f"{name}={value}" for name, value in os.environ.items() if name.startswith("TILEWISE_")
-        ),
+        "environment": environment(),
     }
+
+
+def environment() -> list[str]:
+    """The variables for tilewise that the user has set."""
+    return sorted(
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith("TILEWISE_") and _library.set_here.get(name) != value
+    )
 
 
 def instructions() -> str:

@@ -182,7 +182,8 @@ def attention_backward(
         slopes_gradient,
         sinks_gradient,
     )
-    if out is None and workspace is None:
+    is_quick = framework.is_as_memory(*operands, *read, *asked.arrays.values())
+    if out is None and workspace is None and is_quick:
         return differentiate(framework, operands, asked, read, wanted)
     places = Places(out, workspace=workspace)
     return differentiate_into(framework, operands, asked, read, wanted, places)
@@ -219,4 +220,5 @@ def attention_probabilities(
         result = call.result(call.extent(), call.wide, Fill.ZERO)
     call.request.output = call.borrow.output("out", result)
     call.run("tw_probabilities", _abi.Operation.PROBABILITIES, workspace)
+    framework.note_written(out)
     return framework.finished(result, query) if out is None else out

@@ -47,6 +47,11 @@ class Torch(Framework):
             raise NotImplementedError(
                 f"{name} lies on {value.device}; tilewise runs on the processor and on NVIDIA GPUs."
             )
+        if is_written and value.is_neg():
+            raise ValueError(
+                f"{name} is a view that negates what memory holds, and cannot be written; pass "
+                f"{name}.resolve_neg(), and copy from it afterwards."
+            )
         if is_written and value.requires_grad and torch.is_grad_enabled():
             raise ValueError(
                 f"{name} requires a gradient, which nothing that is written into has; pass "
@@ -74,6 +79,8 @@ class Torch(Framework):
 
     def view(self, value: Any) -> View | None:
         shape, strides = tuple(value.shape), value.stride()
+        if not _is_held(value, shape, strides):
+            return View(0, shape, strides)
         is_contiguous = not shape or shape[-1] <= 1 or strides[-1] == 1
         if value.is_neg() or value.is_conj() or not (is_contiguous or value.numel() == 0):
             return None
@@ -120,6 +127,15 @@ class Torch(Framework):
     def byte_size(self, value: Any) -> int:
         return int(value.numel() * value.element_size())
 
+    def is_as_memory(self, *values: Any) -> bool:
+        return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
+
+    def note_written(self, *values: Any) -> None:
+        """So that backward refuses a saved tensor that was written over, as after copy_."""
+        for value in values:
+            if isinstance(value, Tensor) and not value.is_inference():
+                torch.autograd.graph.increment_version(value)
+
     def stream(self, index: int) -> int | None:
         return int(self.raw_stream(index))
 
@@ -127,11 +143,19 @@ class Torch(Framework):
         return None if value.is_cuda else [int(number) for number in value.flatten().tolist()]
 
 
+def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the storage still has all that the tensor views: it may be freed or shrunk."""
+    if 0 in shape or value.is_meta:
+        return True
+    last = value.storage_offset() + sum((n - 1) * step for n, step in zip(shape, strides))
+    return (last + 1) * value.element_size() <= value.untyped_storage().nbytes()
+
+
 def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
     """A new tensor that lies as `like` does where it has its shape and type; else contiguous."""
     if tuple(shape) == tuple(like.shape) and dtype == like.dtype:
         made = torch.empty_like(like)
-        if made.shape[-1] <= 1 or made.stride(-1) == 1:
+        if made.dim() == 0 or made.shape[-1] <= 1 or made.stride(-1) == 1:
             return made
     return torch.empty(shape, dtype=dtype, device=like.device)
 

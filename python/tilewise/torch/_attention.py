@@ -26,6 +26,7 @@ from tilewise.torch import _operators
 from tilewise.torch._arrays import CODES, DTYPES, TORCH
 from tilewise.torch._plain import (
     are_plain,
+    is_batched,
     is_compiling,
     is_dual,
     is_grad_enabled,
@@ -91,7 +92,10 @@ def call(
         _prepare(query, asked.arrays, asked.dropout)
     if is_grad_enabled() and _needs_gradient(operands, asked.arrays):
         return differentiable(operands, asked, flags, places)
-    return attend(TORCH, operands, asked, places, flags)
+    found = attend(TORCH, operands, asked, places, flags)
+    if places.out is not None:
+        TORCH.note_written(places.out)
+    return found
 
 
 def _autocast(operands: Operands) -> Operands:
@@ -143,6 +147,7 @@ def draw_state(device: torch.device) -> Tensor:
 
 def _readable(tensor: Tensor) -> Tensor:
     """The library reads a last dimension that is contiguous."""
+    tensor = tensor.resolve_neg()
     if tensor.dim() == 0 or tensor.shape[-1] <= 1 or tensor.stride(-1) == 1:
         return tensor
     return tensor.contiguous()
@@ -208,6 +213,7 @@ class Plain(torch.autograd.Function):
             not is_grad_enabled()
             and _quick.extension is not None
             and is_plain(arriving, query, key)
+            and not is_batched(arriving)
         ):
             flags |= torch.get_num_threads() << THREADS_SHIFT
             given = (asked.form, flags, arriving, query, key, value, output, lse)
@@ -261,7 +267,9 @@ def _gradients(
     operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
 ) -> tuple[Any, ...]:
     query, key, _ = operands
-    if is_grad_enabled() or not is_plain(read.output_gradient, query, key):  # create_graph=True
+    is_many = is_batched(read.output_gradient) or is_batched(read.lse_gradient)
+    # create_graph=True, is_grads_batched=True, and whoever watches
+    if is_grad_enabled() or is_many or not is_plain(read.output_gradient, query, key):
         return _by_operator(operands, asked, read, wanted, flags)
     if read.output_gradient.stride(-1) != 1:  # sum().backward() sends strides of zero
         read = read._replace(output_gradient=read.output_gradient.contiguous())

@@ -54,11 +54,14 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     out = given["out"]
     refuse_device(TORCH, given.pop("device"))
     tables = {name: given[name] for name in _ROTARY}
-    is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables)
+    tables_and_out = {**tables, "out": out}
+    is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
     _refuse_gradients(cosine=cosine, sine=sine)
     if is_direct and not needs:
-        return rotate(TORCH, x, cosine, sine, **given)
+        found = rotate(TORCH, x, cosine, sine, **given)
+        TORCH.note_written(out)
+        return found
     if out is not None and needs:
         raise ValueError("out is given, but x requires a gradient; leave out away.")
     tensors = [_as_tensor(name, tables[name], x) for name in _ROTARY]
@@ -130,9 +133,12 @@ def append(
     )
     refuse_device(TORCH, given.pop("device"))
     tensors = {name: given[name] for name in _APPEND}
-    is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(tensors)
+    others = {**tensors, "value_cache": value_cache, "lengths": lengths, "out": given["out"]}
+    is_direct = not is_compiling() and is_plain(key, value, key_cache) and are_plain(others)
     if is_direct:
-        return extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
+        turned = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
+        TORCH.note_written(key_cache, value_cache, given["out"])
+        return turned
     rest = [_as_tensor(name, tensors[name], key) for name in _APPEND]
     longest = (given["max_key_length"], given["max_query_length"])
     switches = (bool(given["interleaved"]), bool(given["fixed_query"]))
@@ -180,8 +186,11 @@ def merge(
     _refuse_gradients(**parts, sinks=sinks)
     refuse_device(TORCH, device)
     first = outputs[0]
-    if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(parts):
-        return join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
+    others = {**parts, "sinks": sinks, "out": out, "lse_out": lse_out}
+    if not is_compiling() and is_plain(first, first, lses[0]) and are_plain(others):
+        found = join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
+        TORCH.note_written(out, lse_out)
+        return found
     sinks = _as_tensor("sinks", sinks, first)
     output, lse = torch.ops.tilewise.merge.default(list(outputs), list(lses), sinks, threads)
     return (

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.torch._generation import Cache
+from tilewise.torch._packing import as_mask
 
 
 def require_tensors(
@@ -43,11 +44,14 @@ def require_together(
             "offsets are given together with x_kv, key_padding_mask or a cache; packed tokens "
             "have no padding, and for the others call tilewise.attention yourself."
         )
-    if mask is not None and tuple(mask.shape) != tuple(keys.shape[:2]):
+    if mask is None:
+        return
+    if tuple(mask.shape) != tuple(keys.shape[:2]):
         raise ValueError(
             f"key_padding_mask has shape {tuple(mask.shape)}; it must be (batch, keys), "
             f"{tuple(keys.shape[:2])}. True: this key counts."
         )
+    as_mask("key_padding_mask", mask)
 
 
 def require_cache(

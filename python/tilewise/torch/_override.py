@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.torch._plain import is_dual, is_transformed
+from tilewise.torch._plain import is_compiling, is_dual, is_plain, is_transformed
 from tilewise.torch._sdpa import sdpa
 
 _NAME = "scaled_dot_product_attention"
@@ -22,9 +22,10 @@ _NAME = "scaled_dot_product_attention"
 _KEYS = ("AutogradCPU", "CPU", "AutogradCUDA", "CUDA")
 _DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _TAG = "tilewise"
+_FORMULAS = 0  # SDPBackend.MATH
 
 _lock = threading.RLock()
-_count = 0
+_holders: set[Enabled] = set()  # those of enable that nothing has undone yet
 _library: Any = None
 _originals: dict[str, Any] = {}
 _before: dict[str, Any] = {}
@@ -33,9 +34,6 @@ _before: dict[str, Any] = {}
 class Enabled:
     """What enable returns: leaving its `with` undoes that enable and no other."""
 
-    def __init__(self) -> None:
-        self._is_on = True
-
     def __enter__(self) -> Enabled:
         return self
 
@@ -43,10 +41,12 @@ class Enabled:
         self.close()
 
     def close(self) -> None:
-        """Undoes the enable that made this, once."""
-        if self._is_on:
-            self._is_on = False
-            _leave()
+        """Undoes the enable that made this, unless close or disable has done so before."""
+        with _lock:
+            if self in _holders:
+                _holders.discard(self)
+                if not _holders:
+                    _uninstall()
 
 
 def enable() -> Enabled:
@@ -59,40 +59,30 @@ def enable() -> Enabled:
 
     It reaches whoever calls the function under whatever name, inside nn.MultiheadAttention and
     nn.TransformerEncoderLayer (whose own fused kernel for inference is switched off meanwhile) and
-    from C++, and what torch.compile and torch.export trace while it is on. Graphs traced before
-    keep what they were traced with. What tilewise does not take, and sdpa_kernel([MATH]), goes to
-    torch's own.
+    from C++, and what torch.compile traces while it is on. Graphs compiled before keep what they
+    were traced with. A program of torch.export names torch's function, whenever it was exported,
+    and runs tilewise where it is on while the program runs. What tilewise does not take, and
+    sdpa_kernel([MATH]), goes to torch's own.
     """
-    global _count
     with _lock:
-        if _count == 0:
+        if not _holders:
             _install()
-        _count += 1
-    return Enabled()
+        enabled = Enabled()
+        _holders.add(enabled)
+    return enabled
 
 
 def disable() -> None:
     """Undoes every enable: the function is torch's own again."""
-    global _count
     with _lock:
-        if _count:
-            _count = 0
+        if _holders:
+            _holders.clear()
             _uninstall()
 
 
 def is_enabled() -> bool:
     """Whether torch's function is tilewise's now."""
-    return _count > 0
-
-
-def _leave() -> None:
-    global _count
-    with _lock:
-        if _count == 0:  # disable came first
-            return
-        _count -= 1
-        if _count == 0:
-            _uninstall()
+    return bool(_holders)
 
 
 def _install() -> None:
@@ -143,12 +133,26 @@ def _kernel_of(key: str) -> Any:
             named["enable_gqa"] = True
         if _is_taken(query, key_, value):
             try:
-                return sdpa(*given, **named)
+                return _lying_as_torchs(sdpa(*given, **named), given, named)
             except (ValueError, TypeError, NotImplementedError):
                 pass  # A refused call changes nothing: torch takes it, or says what is wrong.
         return _by_torch(key, keys, given, named)
 
     return kernel
+
+
+def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """On the processor torch's fused kernel gives an output that lies as query does, and so does
+    tilewise. Its formulas, which it takes for dropout and some more, give a contiguous one."""
+    if (
+        output.device.type != "cpu"
+        or is_compiling()
+        or not is_plain(*given[:3])
+        or output.is_contiguous()
+        or torch._fused_sdp_choice(*given, **named) != _FORMULAS
+    ):
+        return output
+    return output.contiguous()
 
 
 def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:

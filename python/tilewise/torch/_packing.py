@@ -47,12 +47,24 @@ def unpad(x: Tensor, mask: Tensor) -> Unpadded:
             f"mask has shape {tuple(mask.shape)} and x {tuple(x.shape)}; x is (batch, length, ...) "
             "and mask (batch, length)."
         )
-    mask = mask.to(torch.bool)
+    mask = as_mask("mask", mask)
     indices = mask.flatten().nonzero().flatten()
     lengths = mask.sum(1, dtype=torch.int32)
     offsets = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
     longest = int(lengths.max()) if lengths.numel() else 0
     return Unpadded(x.flatten(0, 1).index_select(0, indices), indices, offsets, longest)
+
+
+def as_mask(name: str, mask: Tensor) -> Tensor:
+    """A mask of whole numbers or bool as bool. Of a float type it may be one that is added to the
+    scores, with 0 for what counts, and would mean the opposite."""
+    if mask.dtype.is_floating_point or mask.dtype.is_complex:
+        raise TypeError(
+            f"{name} has dtype {str(mask.dtype).removeprefix('torch.')}; it must be bool, where "
+            "True means that the token counts. A mask that is added to the scores goes in as "
+            f"{name} == 0; 1 and 0 as {name} != 0."
+        )
+    return mask.to(torch.bool)
 
 
 def pad(tokens: Tensor, indices: Tensor, batch: int, length: int) -> Tensor:

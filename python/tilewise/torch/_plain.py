@@ -14,6 +14,8 @@ _dispatch_modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._get_tracing_state
 _forward_ad = torch.autograd.forward_ad
 _profiler = torch.autograd.profiler
+_functorch = torch._C._functorch
+_is_legacy_batched = getattr(_functorch, "is_legacy_batchedtensor", lambda _: False)
 is_transformed = torch._C._are_functorch_transforms_active
 is_grad_enabled = torch.is_grad_enabled
 is_compiling = torch.compiler.is_compiling
@@ -39,7 +41,15 @@ def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 def are_plain(arrays: dict[str, Any]) -> bool:
     """The same of the options' tensors, where the rest is known."""
-    return all(type(array) in PLAIN or not isinstance(array, Tensor) for array in arrays.values())
+    return all(
+        not isinstance(array, Tensor) or (type(array) in PLAIN and not array.is_neg())
+        for array in arrays.values()
+    )
+
+
+def is_batched(gradient: Tensor | None) -> bool:
+    """Whether it is one of is_grads_batched=True, which has the type torch.Tensor and no memory."""
+    return gradient is not None and bool(_is_legacy_batched(gradient))
 
 
 def refuse_tangents(*tensors: Any) -> None:

@@ -44,7 +44,8 @@ def sdpa(
     >>> tilewise.sdpa(query, key, value, is_causal=True).shape
     torch.Size([2, 4, 8, 16])
     """
-    if attn_mask is None and dropout_p == 0.0 and not is_compiling():
+    are_bools = type(is_causal) is bool and type(enable_gqa) is bool
+    if attn_mask is None and dropout_p == 0.0 and are_bools and not is_compiling():
         if is_plain(query, key, value) and not _is_autocast_on():
             asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
             flags = HEADS_FIRST | enable_gqa << 1
@@ -92,6 +93,7 @@ def _general(
     enable_gqa: bool,
 ) -> Tensor:
     """Every call, by way of four dimensions."""
+    _check(query, key, value, is_causal, enable_gqa)
     options = _options(is_causal, scale)
     if attn_mask is not None:
         if is_causal:
@@ -102,6 +104,8 @@ def _general(
         if type(attn_mask).__name__ == "CausalBias":
             options.update(_causal_bias(attn_mask))
             attn_mask = None
+        else:
+            _check_mask(attn_mask)
     if not 0.0 <= dropout_p <= 1.0:
         raise ValueError(f"dropout_p is {dropout_p}; it must lie between 0 and 1.")
     is_all_dropped = dropout_p >= _ALL_DROPPED
@@ -118,6 +122,7 @@ def _general(
     if has_no_values:
         value = torch.nn.functional.pad(value, (0, 1))
     if attn_mask is not None:
+        _check_shape(attn_mask, query, key)
         options["mask" if attn_mask.dtype is torch.bool else "bias"] = attn_mask
     flags = HEADS_FIRST | (GROUPED if enable_gqa else 0)
     output: Tensor = call(Operands(query, key, value), options, flags, Places())
@@ -126,6 +131,38 @@ def _general(
     if has_no_values:
         output = output[..., :0]
     return output if lead is None else output.reshape(*lead, *output.shape[-2:])
+
+
+def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) -> None:
+    """What was given instead of tensors and of bools."""
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; sdpa takes torch tensors.")
+    for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"{name} is {switch!r}; it must be True or False.")
+
+
+def _check_mask(mask: Any) -> None:
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"attn_mask is a {type(mask).__name__}; pass a torch tensor.")
+    if mask.dtype is not torch.bool and not mask.is_floating_point():
+        raise TypeError(
+            f"attn_mask has dtype {str(mask.dtype).partition('.')[2]}; it must be bool, where True "
+            "is visible, or of a float type, which is added to the scores."
+        )
+
+
+def _check_shape(mask: Tensor, query: Tensor, key: Tensor) -> None:
+    """Here query and key have four dimensions."""
+    wanted = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+    given = tuple(mask.shape)
+    fits = len(given) <= 4 and all(n in (1, m) for n, m in zip(given[::-1], wanted[::-1]))
+    if not fits:
+        raise ValueError(
+            f"attn_mask has shape {given}; it must broadcast to {wanted}: batch, heads, queries, "
+            "keys."
+        )
 
 
 def _causal_bias(bias: Any) -> dict[str, Any]:
