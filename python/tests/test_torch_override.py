@@ -54,7 +54,7 @@ def test_close_out_of_turn() -> None:
     assert not face.is_enabled()
 
 
-class Calls(torch.nn.Module):  # type: ignore[misc]
+class Calls(torch.nn.Module):  # type: ignore[misc, name-defined]
     def forward(self, query: Any) -> Any:
         return original(query, query, query)
 
