@@ -47,7 +47,6 @@ class Call {
   tw_tensor& place(int slot);
   bool put_one(long slot, PyObject* item);
   Reference make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const;
-  Reference make_like(PyObject* like, int slot, Fill fill) const;
   void attach();
   // Device, threads and stream. False: an exception is set.
   bool fill(tw_execution& execution) const;

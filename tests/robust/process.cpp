@@ -1,13 +1,29 @@
 #include "robust/process.h"
 
+#include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 namespace tilewise::robust {
+
+int run_tests_or_one(int count, char** words, std::span<const Scenario> scenarios) {
+  if (count < 4 || std::string(words[1]) != "--alone") {
+    testing::InitGoogleTest(&count, words);
+    return RUN_ALL_TESTS();
+  }
+  alarm(static_cast<unsigned>(std::atoi(words[2])));
+  for (const Scenario& scenario : scenarios) {
+    if (scenario.name == std::string(words[3]))
+      return scenario.run({words + 4, words + count}) ? 0 : 1;
+  }
+  static_cast<void>(std::fprintf(stderr, "There is no scenario %s.\n", words[3]));
+  return 2;
+}
 
 std::string wait_for(int child) {
   int status = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,14 @@ std::string run_in_child(int seconds, const std::function<bool()>& body);
 
 // Nothing when a scenario of `alone.h` ended well, or how it ended and what it said.
 std::string run_alone(int seconds, const std::vector<std::string>& arguments);
+
+struct Scenario {
+  const char* name;
+  bool (*run)(const std::vector<std::string>& arguments);
+};
+
+// What `main` does: runs the tests, or with --alone SECONDS NAME ARGUMENTS one of the scenarios.
+int run_tests_or_one(int count, char** words, std::span<const Scenario> scenarios);
 
 // How a child that was waited for ended; nothing for success.
 std::string wait_for(int child);

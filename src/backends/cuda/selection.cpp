@@ -11,8 +11,6 @@
 namespace tilewise::cuda {
 namespace {
 
-constexpr int kOldestArchitecture = 80;
-
 // No driver is newer, so that any NVRTC will do.
 constexpr int kAnyDriver = 99000;
 

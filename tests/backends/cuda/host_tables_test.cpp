@@ -31,6 +31,18 @@ class HostTables : public testing::Test {
     return dense(numbers, shape);
   }
 
+  // Two sequences of three queries each, over five pages of four keys.
+  Request paged(std::int32_t (&used)[2], const Tensor& pages) {
+    Request request;
+    request.query = floats({2, 3, 2, 8});
+    request.key = floats({5, 4, 1, 8});
+    request.value = floats({5, 4, 1, 8});
+    request.output = floats({2, 3, 2, 8});
+    request.keys = {.used = dense(used, {2})};
+    request.cache = {.page_table = pages};
+    return request;
+  }
+
   // By the plain backend of the processor.
   static Execution here() {
     Execution plain;
@@ -87,13 +99,7 @@ TEST_F(HostTables, SayWhereQueriesAndPagesLie) {
 TEST_F(HostTables, MayHaveAnyStrides) {
   std::int32_t used[] = {9, 12};
   std::int32_t rows[] = {1, 3, 2, -1, 2, 0, 4, -1};
-  Request request;
-  request.query = floats({2, 3, 2, 8});
-  request.key = floats({5, 4, 1, 8});
-  request.value = floats({5, 4, 1, 8});
-  request.output = floats({2, 3, 2, 8});
-  request.keys = {.used = dense(used, {2})};
-  request.cache = {.page_table = dense(rows, {2, 3})};
+  Request request = paged(used, dense(rows, {2, 3}));
   request.cache.page_table.byte_offset = 4 * sizeof(std::int32_t);
   request.cache.page_table.stride[0] = -4;
   const Status status = run(request);
@@ -133,13 +139,7 @@ TEST_F(HostTables, ComeInPieces) {
 TEST_F(HostTables, AreCheckedAsOnTheProcessor) {
   std::int32_t used[] = {9, 13};
   std::int32_t table[] = {2, 0, 4, 1, 3, 2};
-  Request request;
-  request.query = floats({2, 3, 2, 8});
-  request.key = floats({5, 4, 1, 8});
-  request.value = floats({5, 4, 1, 8});
-  request.output = floats({2, 3, 2, 8});
-  request.keys = {.used = dense(used, {2})};
-  request.cache = {.page_table = dense(table, {2, 3})};
+  Request request = paged(used, dense(table, {2, 3}));
   const Status status = forward(request, where);
   EXPECT_EQ(status.code, TW_INVALID);
   EXPECT_NE(status.message.find("keys.used[1] is 13"), std::string::npos) << status.message;

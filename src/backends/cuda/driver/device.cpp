@@ -21,8 +21,6 @@ class Relaxed {
   bool is_exchanged_;
 };
 
-constexpr int kOldestArchitecture = 80;
-
 // Kernels may use so much without asking.
 constexpr unsigned kUsualSharedBytes = 48 << 10;
 

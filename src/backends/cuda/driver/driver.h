@@ -9,6 +9,9 @@ namespace tilewise::cuda {
 // The oldest driver whose calls are used: CUDA 12.0, Linux driver 525.60.13.
 inline constexpr int kOldestDriver = 12000;
 
+// The oldest GPU that runs: compute capability 8.0, Ampere.
+inline constexpr int kOldestArchitecture = 80;
+
 // The driver's calls, ready to use, or the sentence why there are none and what to do. Opened once
 // a process and never closed; afterwards this costs a load and a branch. In a child that was forked
 // after its parent used CUDA no call can work, and this says so.
