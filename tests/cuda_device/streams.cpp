@@ -98,6 +98,8 @@ bool keep_contexts(const Arguments&) {
   must(gpu.current(&primary), "the current context");
   must(gpu.create_context(&other, 0, 0), "a context of the caller's");
   must(gpu.create_stream(&foreign, Stream::kNonBlocking), "a stream in it");
+  // The new context lies on top of ours. Without this, to take one away would leave the other.
+  must(gpu.make_current(nullptr), "to leave it");
   bool good = true;
   const auto with = [&](Handle context, Handle stream, const std::string& how) {
     twins.blank_again(request.output);

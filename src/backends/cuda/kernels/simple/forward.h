@@ -142,7 +142,8 @@ TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
       before = sum;
     });
   });
-  warp_barrier();
+  // The warp's own would do, but racecheck does not see that one.
+  block_barrier();
   store_rows<Traits>(p, memory);
 }
 
