@@ -46,10 +46,11 @@ thread_tests() {
   tested tsan --tests-regex "^($(echo "$programs" | tr ' ' '|'))\$"
 }
 
-# Kernels for another processor, on the machine that QEMU makes of this one.
-neon_tests() {
-  built neon test_backends_cpu test_conformance
-  tested neon
+# The kernels and what judges them: as clang optimises them, for asan has clang compile all else, or
+# for another processor, on the machine that QEMU makes of this one.
+kernel_tests() {
+  built "$part" test_backends_cpu test_conformance
+  tested "$part"
 }
 
 # The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
@@ -133,9 +134,9 @@ analysis() {
 
 case $part in
   lint) sh tools/lint.sh "$extent" ;;
-  release | clang | asan | dev) preset_tests ;;
+  release | asan | dev) preset_tests ;;
+  clang | neon) kernel_tests ;;
   tsan) thread_tests ;;
-  neon) neon_tests ;;
   pack) pack_tests ;;
   python) python_tests ;;
   torch) torch_tests ;;
