@@ -18,6 +18,9 @@ int64 block_index();
 int64 block_count();
 void* shared_memory();
 
+// Ends the run: the thread has broken a rule of the device.
+[[noreturn]] void refuse(const char* what);
+
 // Waits until all threads of the block have come here.
 void block_barrier();
 // Waits until all threads of the warp have come here; gives what `lane` brought.

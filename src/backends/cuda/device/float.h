@@ -43,6 +43,17 @@ TW_DEVICE float larger_number(float a, float b) {
 #endif
 }
 
+// The smaller one. Where one is NaN, NaN.
+TW_DEVICE float smaller_or_nan(float a, float b) {
+#if defined(TW_ON_DEVICE)
+  float smaller;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(smaller) : "f"(a), "f"(b));
+  return smaller;
+#else
+  return a != a || a < b ? a : b;
+#endif
+}
+
 // The number, or where it lies beyond -limit or limit, that. NaN stays NaN.
 TW_DEVICE float held_within(float number, float limit) {
 #if defined(TW_ON_DEVICE)
