@@ -38,8 +38,8 @@ struct Operands {
 void multiply(float (&sums)[4], const Operands& operands);
 
 // The bodies of device/copy.h. What a copy goes to holds NaNs until its thread waits for it: no
-// copy lands earlier than it must. Zeros come from null.
-void copy_later(uint32 to, const void* from);
+// copy lands earlier than it must. Of its 16 bytes those behind the first `bytes` become zeros.
+void copy_later(uint32 to, const void* from, int32 bytes);
 void commit_copies();
 void wait_for_copies(int32 groups);
 
