@@ -18,48 +18,23 @@
 // keys: each counts the tile up behind its additions, and waits for its own number.
 #pragma once
 
+#include "backends/cuda/kernels/sm80/backward_scores.h"
 #include "backends/cuda/kernels/sm80/backward_sums.h"
-#include "backends/cuda/kernels/sm80/backward_weights.h"
 
 namespace tilewise::cuda::sm80 {
 
-// From where a lane reads fragments. Tiles of kDim columns lie alike, and so do both squares.
 template <class Traits>
-struct LanePlaces {
-  using KeyTile = typename Traits::KeyTile;
-  using Square = typename Traits::Square;
-  SharedAddress down, across;    // of the first tile of keys
-  SharedAddress down_from_keys;  // the warp's own
-  SharedAddress square_down;     // from the warp's keys on
-  SharedAddress square_across;   // from the queries on that the warp has of the query's gradient
-
-  TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
-    constexpr BackwardShape kTiles = Traits::kTiles;
-    const SharedAddress begin = shared_address(&memory);
-    const int32 lane = lane_index(), warp = warp_index();
-    const int32 first_key = warp / kTiles.query_warps * Traits::kKeysOfWarp;
-    down = KeyTile::down(begin, lane);
-    across = KeyTile::across(begin, lane);
-    down_from_keys = down + first_key * KeyTile::kRowBytes;
-    square_down = Square::down(begin + Traits::kGradientAt, lane) + first_key * Square::kRowBytes;
-    square_across = Square::moved(Square::across(begin + Traits::kGradientAt, lane), 0,
-                                  warp / kTiles.warps_across() * kTiles.gradient_down());
-  }
-};
-
-template <class Traits>
-TW_DEVICE const uint8* first_row(const KeyBlock& block, const Matrix& of, int32 g, int32 row) {
-  return of.rows.at(block.queries.batch, block.head(g), block.queries.first + row);
+TW_DEVICE const uint8* first_row(const KeyBlock& block, const Rows& of, int32 g, int32 row) {
+  return of.at(block.queries.batch, block.head(g), block.queries.first + row);
 }
 
 template <class Traits>
 TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
-  using Fill = Filling<typename Traits::KeyTile, Traits::kThreads, Traits::kTiles.is_general>;
   const KeyBlock& block = memory.block;
   const int64 first = block.keys.first + block.columns.begin;
   const auto rows = static_cast<int32>(block.columns.size());
-  Fill::fill(memory.key, p.in.key, p.in.key.rows.at(block.keys.batch, block.key_head, first), rows);
-  Fill::fill(memory.value, p.in.value, p.in.value.rows.at(block.keys.batch, block.key_head, first),
+  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first), rows);
+  load_tile<Traits>(memory.value, p.in.value, p.in.value.at(block.keys.batch, block.key_head, first),
              rows);
 }
 
@@ -68,11 +43,10 @@ template <class Traits>
 TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, Turn turn,
                             int32 stage) {
   constexpr int32 kQueries = Traits::kTiles.queries;
-  using Fill = Filling<typename Traits::QueryTile, Traits::kThreads, Traits::kTiles.is_general>;
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * kQueries;
   const auto left = static_cast<int32>(block.queries.length) - row;
-  Fill::fill(memory.query[stage], p.in.query, first_row<Traits>(block, p.in.query, turn.g, row),
+  load_tile<Traits>(memory.query[stage], p.in.query, first_row<Traits>(block, p.in.query, turn.g, row),
              left);
   constexpr int32 kPieces = kQueries / 4;
   const int32 thread = thread_index();
@@ -86,67 +60,11 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, 
 template <class Traits>
 TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory, Turn turn,
                              int32 stage) {
-  using Fill = Filling<typename Traits::QueryTile, Traits::kThreads, Traits::kTiles.is_general>;
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * Traits::kTiles.queries;
-  Fill::fill(memory.incoming[stage], p.in.incoming,
+  load_tile<Traits>(memory.incoming[stage], p.in.incoming,
              first_row<Traits>(block, p.in.incoming, turn.g, row),
              static_cast<int32>(block.queries.length) - row);
-}
-
-// What a block works with in one turn.
-template <class Traits>
-struct TurnPlaces {
-  Turn turn;
-  int32 stage;
-  SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
-  SharedAddress incoming_down, incoming_across;
-
-  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& lane, Turn given, int32 given_stage)
-      : turn(given), stage(given_stage) {
-    constexpr int32 kBytes = Traits::QueryTile::kBytes;
-    const int32 query = Traits::kQueryAt + stage * kBytes;
-    const int32 incoming =
-        Traits::kIncomingAt + (Traits::kTiles.incoming_stages == 2 ? stage * kBytes : 0);
-    query_down = lane.down + query;
-    query_across = lane.across + query;
-    incoming_down = lane.down + incoming;
-    incoming_across = lane.across + incoming;
-  }
-};
-
-// sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
-template <class Traits>
-TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
-                          typename Traits::Scores& sums) {
-  Traits::ScoreProduct::add(
-      sums,
-      [&](int32 m, int32 k) { return load_matrices(Traits::KeyTile::moved(left, m * 16, k)); },
-      [&](int32 n, int32 k) {
-        return load_matrices(
-            Traits::QueryTile::moved(right + row * Traits::QueryTile::kRowBytes, n * 16, k));
-      });
-}
-
-// The weights of a patch, and the gradients of its scores.
-template <class Traits>
-TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
-                             const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
-                             const Patch& patch, typename Traits::Pairs& weights,
-                             typename Traits::Pairs& at_scores) {
-  typename Traits::Scores scores, at_weights;
-  scores.clear();
-  add_scores<Traits>(lane.down_from_keys, now.query_across, patch.row, scores);
-  if (patch.cover == Cover::kSome) score::hide_band(memory.block.band, patch.corner(), scores);
-  const int32 row = patch.row + 2 * (lane_index() & 3);
-  const auto& rows = memory.rows[now.stage];
-  weigh(rows.lse + row, p.scale.factor, scores);
-  round_pairs<Traits>(scores, weights);
-  begin_with(rows.minus_delta + row, at_weights);
-  add_scores<Traits>(lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
-                     at_weights);
-  multiply_each(scores, at_weights);
-  round_pairs<Traits>(scores, at_scores);
 }
 
 // A patch goes to shared memory for all warps.
@@ -251,48 +169,52 @@ TW_DEVICE auto rows_of_square(SharedAddress down) {
 }
 
 template <class Traits>
-TW_DEVICE void do_query_gradient(const Backward& p, typename Traits::Memory& memory,
+TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
                                  const LanePlaces<Traits>& lane, Turn turn) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   if (!p.between.query) return;
-  QuerySums sums;
-  sums.clear();
-  const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(
-      lane.down, warp_index() % kTiles.warps_across());
-  Traits::QueryProduct::add(
-      sums,
-      [&](int32 m, int32 k) {
-        return load_matrices_transposed(Traits::Square::moved(lane.square_across, k * 16, m));
-      },
-      [&](int32 n, int32 k) { return columns.read(k * 16, n); });
   const KeyBlock& block = memory.block;
   const int64 row =
       block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
-  add_query_gradient<Traits>(p.between.query + row * Traits::kDim, sums);
+  const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
+  TW_ROLLED
+  for (int32 part = 0; part < Traits::kQueryParts; ++part) {
+    QuerySums sums;
+    sums.clear();
+    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(lane.down,
+                                                                                  first + part);
+    Traits::QueryProduct::add(
+        sums,
+        [&](int32 m, int32 k) {
+          return load_matrices_transposed(Traits::Square::moved(lane.square_across, k * 16, m));
+        },
+        [&](int32 n, int32 k) { return columns.read(k * 16, n); });
+    add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
+  }
 }
 
 // Thread 0 speaks for the block: barriers order what the other threads add.
-struct Handing {
-  int32* added = nullptr;  // the counter of the tile that was added to last
+TW_DEVICE void wait_for_turn(const InOrder& order, KeyBlock& block) {
+  if (thread_index() != 0) return;
+  wait_for_count(order.count, order.before);
+  block.added_to = order.count;
+}
 
-  TW_DEVICE void pass_on() {
-    if (added && thread_index() == 0) count_up(added);
-    added = nullptr;
-  }
-  TW_DEVICE void wait_for(const InOrder& order) {
-    if (thread_index() == 0) wait_for_count(order.count, order.before);
-    added = order.count;
-  }
-};
+// Behind the barrier that follows a turn.
+TW_DEVICE void pass_on(KeyBlock& block) {
+  if (!block.goes_back || thread_index() != 0 || !block.added_to) return;
+  count_up(block.added_to);
+  block.added_to = nullptr;
+}
 
 template <class Traits>
 TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
                        const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now, Turn next,
-                       KeyGradients<Traits>& sums, Handing& handing) {
-  const KeyBlock& block = memory.block;
+                       KeyGradients<Traits>& sums) {
+  KeyBlock& block = memory.block;
   do_scores<Traits>(p, memory, lane, now, sums);
-  if (block.goes_back) handing.wait_for(order_of<Traits>(p, block, now.turn));
+  if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
   block_barrier();
   if constexpr (Traits::kShares)
     add_columns<Traits>(
@@ -312,8 +234,10 @@ template <class Traits>
 TW_DEVICE void backward(const Backward& p) {
   auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
   constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
-  const KeyBlock& block = memory.block;
+  KeyBlock& block = memory.block;
   enter<Traits>(p, memory);
+  if constexpr (Traits::kTiles.is_general)
+    if (p.between.slopes) clear_slope_shares<Traits>(p, block);
   if (block.columns.empty()) return;
   load_keys<Traits>(p, memory);
   Turn turn = first_turn<Traits>(p, block);
@@ -325,25 +249,24 @@ TW_DEVICE void backward(const Backward& p) {
   KeyGradients<Traits> sums;
   sums.of_key.clear();
   sums.of_value.clear();
-  Handing handing;
   TW_ROLLED
   for (int32 stage = 0; turn.exists(block); stage ^= 1) {
     const Turn next = after<Traits>(p, block, turn);
     commit_copies();
     wait_for_copies<0>();
     block_barrier();
-    handing.pass_on();
+    pass_on(block);
     if (next.exists(block)) {
       load_queries<Traits>(p, memory, next, stage ^ 1);
       if (kTwo) load_incoming<Traits>(p, memory, next, stage ^ 1);
     }
-    do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums, handing);
+    do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums);
     turn = next;
   }
   commit_copies();
   wait_for_copies<0>();
   block_barrier();
-  handing.pass_on();
+  pass_on(block);
   store_key_gradients<Traits>(p, memory, sums.of_key, sums.of_value);
 }
 

@@ -5,7 +5,7 @@
 #include "backends/cuda/device/order.h"
 #include "backends/cuda/kernels/band.h"
 #include "backends/cuda/kernels/place.h"
-#include "backends/cuda/kernels/plain/head.h"
+#include "backends/cuda/kernels/score/dropout.h"
 #include "backends/cuda/kernels/sm80/backward_launch.h"
 
 namespace tilewise::cuda::sm80 {
@@ -78,11 +78,12 @@ struct KeyBlock {
   Place queries, keys;
   Range columns;  // the block's keys
   core::Band band;
-  core::Dropout dropout;
+  score::Drawing drawing;  // of the first head of the group
   int32 first_tile, tiles;  // of queries
   int32 turned;             // the tile that comes first
   int64 first_row;          // of the sequence in the workspace
   int32 goes_back;          // tiles come from the last to the first
+  int32* added_to;          // thread 0's: the counter of the tile of the last turn, or null
 
   TW_DEVICE int32 head(int32 g) const { return key_head * heads + g; }
 
@@ -136,8 +137,9 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.heads = static_cast<int32>(p.shape.heads / p.shape.key_heads);
   block.queries = place_of(p.queries, work.b, faults);
   block.keys = place_of(p.keys, work.b, faults);
-  block.band = band_of(p.mask, block.queries.length, block.keys.length);
-  block.dropout = plain::drawn(p.dropout);
+  block.band = band_of(p.scoring.mask, block.queries.length, block.keys.length);
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
+    block.drawing = score::drawing_of(p.scoring.dropout, work.b, block.head(0));
   block.first_row = padded_first(p.queries, block.queries, work.b, p.shape.queries);
   block.columns = block.keys.batch < 0 ? Range{}
                                        : tile_range(work.tile, kTiles.keys, block.keys.length);
@@ -147,6 +149,7 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.first_tile = static_cast<int32>(tiles.begin);
   block.tiles = static_cast<int32>(tiles.size());
   block.goes_back = p.between.turns ? 1 : 0;
+  block.added_to = nullptr;
   // Where all queries see all keys, the blocks of a head begin with different tiles, so that they do
   // not all add to the same rows.
   block.turned = 0;
@@ -161,10 +164,11 @@ TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
   const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
   const Range columns{first, core::smaller(first + Traits::kKeysOfWarp, block.columns.end)};
   if (columns.empty()) return {};
+  const bool is_whole = columns.size() == Traits::kKeysOfWarp;
   const Range of_first = block.band.visible_queries(columns.begin);
   const Range of_last = block.band.visible_queries(columns.end - 1);
   return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
-          static_cast<int32>(of_last.begin), static_cast<int32>(of_first.end)};
+          static_cast<int32>(of_last.begin), is_whole ? static_cast<int32>(of_first.end) : 0};
 }
 
 // By all threads of the block; ends with a barrier.
@@ -195,12 +199,21 @@ TW_DEVICE InOrder order_of(const Backward& p, const KeyBlock& block, Turn turn) 
           block.tile - static_cast<int32>(first)};
 }
 
+// The mask by blocks of one head.
+TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
+  const Tensor& blocks = mask.blocks;
+  return {.present = blocks.data + blocks.offset(b, h, 0, 0),
+          .row_stride = blocks.stride.row,
+          .rows = mask.block_query,
+          .columns = mask.block_key};
+}
+
 // Of the mask by blocks: whether a tile of queries may see some of the block's keys.
 template <class Traits>
 TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
   const Range rows =
       tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
-  return plain::blocks_of(p.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
+  return blocks_of(p.scoring.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
          Cover::kNone;
 }
 
@@ -209,7 +222,7 @@ template <class Traits>
 TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
   while (true) {
     if (++turn.n >= block.tiles) turn = {turn.g + 1, 0};
-    if (!Traits::kTiles.is_general || !turn.exists(block) || !p.mask.blocks ||
+    if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) || !turn.exists(block) ||
         is_present<Traits>(p, block, turn))
       return turn;
     if (!block.goes_back || thread_index() != 0) continue;

@@ -53,12 +53,12 @@ TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64
   for (int32 n = thread_index(); n < kBackwardRows * tiles.dim / 8; n += kRowThreads) {
     const int32 pieces = tiles.dim / 8, piece = n / 16 % pieces;
     const int32 row = n / 16 / pieces * 16 + n % 16;
-    if (row >= left || piece * kPieceBytes >= p.out.query.rows.bytes) continue;
+    if (row >= left || piece * kPieceBytes >= p.out.query.bytes) continue;
     float numbers[8];
     from.read(row, piece, numbers);
     const int64 at = queries.first + work.tile * kBackwardRows + row;
-    put_piece(p.out.query, p.out.query.rows.at(queries.batch, work.h, at), piece,
-              rounded<type>(numbers, p.scale.scale));
+    put_piece(p.out.query, p.out.query.at(queries.batch, work.h, at), piece,
+              rounded<type>(numbers, p.factors.scale));
   }
 }
 

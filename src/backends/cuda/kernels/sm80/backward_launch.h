@@ -3,29 +3,21 @@
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_shape.h"
-#include "backends/cuda/kernels/simple/launch.h"
+#include "backends/cuda/kernels/sm80/launch.h"
 
 namespace tilewise::cuda::sm80 {
-
-using simple::Rows;
 
 // Threads of a block of the first and of the last kernel.
 inline constexpr int32 kRowThreads = 128;
 
-// Rows that are whole pieces of 16 bytes, or rows of single elements.
-struct Matrix {
-  Rows rows;
-  bool in_pieces;
-};
-
 struct BackwardInputs {
-  Matrix query, key, value, output, incoming;
+  Rows query, key, value, output, incoming;
   Tensor lse, incoming_lse;
 };
 
 // Absent ones have no data.
 struct BackwardOutputs {
-  Matrix query, key, value;
+  Rows query, key, value;
   Tensor bias, slopes, sinks;
   Axes bias_size;
   int64 slopes_batch;
@@ -45,11 +37,9 @@ struct Between {
   Axes bias_stride;     // of `bias`, 0 where it was broadcast
 };
 
-struct BackwardScale {
-  float factor;      // scale * log2(e)
-  float scale;       // of the gradients of query and key
-  float keep_scale;  // of dropout
-  float softcap;
+// What gradients are multiplied by in the end: scale, and dropout's for what is kept.
+struct GradientFactors {
+  float scale, keep;
 };
 
 struct Backward {
@@ -58,10 +48,8 @@ struct Backward {
   BackwardInputs in;
   BackwardOutputs out;
   Between between;
-  Mask mask;
-  Scores scores;
-  Dropout dropout;
-  BackwardScale scale;
+  score::Scoring scoring;
+  GradientFactors factors;
   struct {
     int32 heads_together;  // key heads whose tiles follow each other
     BackwardShape tiles;
@@ -104,7 +92,7 @@ struct FinishTasks {
 
 TW_HD inline FinishTasks finish_tasks(const Backward& p) {
   const int64 sinks = p.out.sinks ? 1 : 0, slopes = p.out.slopes ? p.out.slopes_batch : 0;
-  return {p.out.query.rows.data ? row_tasks(p.shape) : 0,
+  return {p.out.query.data ? row_tasks(p.shape) : 0,
           p.out.bias ? core::ceil_div(bias_count(p.out.bias_size), kBiasPart) : 0,
           p.shape.heads * (slopes + sinks)};
 }

@@ -52,8 +52,8 @@ template <DType type>
 TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
                                int64 row, int32 piece, int32 sharers) {
   const auto& in = p.in;
-  const uint8* output = in.output.rows.at(queries.batch, work.h, queries.first + row);
-  const uint8* incoming = in.incoming.rows.at(queries.batch, work.h, queries.first + row);
+  const uint8* output = in.output.at(queries.batch, work.h, queries.first + row);
+  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + row);
   float sum = -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
   for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
   if (!in.incoming_lse) return sum;
@@ -72,7 +72,7 @@ TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWo
   KnownRow known{sees ? in_log2 : core::infinity<float>(), minus_delta, 0};
   if (!p.out.sinks || !sees) return known;
   const float sink =
-      core::to_log2(load_wide<float>(p.scores.sinks, p.scores.sinks.offset(0, work.h, 0, 0)));
+      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
   return known;
 }

@@ -28,6 +28,8 @@ struct BackwardShape {
   TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
   TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
+  // So many parts of it one after the other: a thread has room for 64 of its sums.
+  TW_HD constexpr int32 gradient_parts() const { return queries * dim / threads() > 64 ? 4 : 1; }
 };
 
 // Of one kind the next that is as wide as a head, and then the first that fits into a block's memory.
@@ -35,8 +37,8 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {64, 64, 128, 4, 1, 4, 2, 1, 2, false, 99},  {96, 64, 64, 2, 2, 4, 2, 2, 2, false, 99},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, false, 163}, {128, 64, 64, 2, 2, 4, 2, 1, 1, false, 99},
     {256, 64, 64, 2, 4, 2, 2, 2, 1, false, 227}, {256, 32, 32, 2, 2, 2, 1, 1, 1, false, 99},
-    {64, 64, 64, 2, 2, 4, 2, 2, 2, true, 99},    {128, 64, 64, 2, 4, 2, 2, 1, 1, true, 99},
-    {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
+    {64, 64, 64, 2, 4, 2, 2, 2, 1, true, 99},     {128, 64, 64, 2, 4, 2, 2, 1, 1, true, 99},
+    {256, 64, 64, 2, 4, 2, 2, 1, 1, true, 227},  {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
 };
 inline constexpr int32 kMostBackwardDim = 256;
 

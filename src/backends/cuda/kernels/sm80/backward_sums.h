@@ -6,13 +6,14 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Adds a tile's share of the query's gradient.
+// Adds a part of a tile's share of the query's gradient.
 template <class Traits>
-TW_DEVICE void add_query_gradient(float* tile, typename Traits::QuerySums& sums) {
+TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
   const int32 thread = thread_index();
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    const int32 piece = m * Traits::QuerySums::kAcross + n;
+    constexpr int32 kAcross = Traits::QuerySums::kAcross;
+    const int32 piece = (m * Traits::kQueryParts + part) * kAcross + n;
     if constexpr (kAddsFour) {
       add_four_to(tile + kOrder.place(piece, thread, 0), four);
     } else {
@@ -42,16 +43,16 @@ TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySu
 }
 
 template <class Traits>
-TW_DEVICE void store_rows(const Matrix& to, const KeyBlock& block,
+TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
                           const typename Traits::KeyTile& tile) {
   using KeyTile = typename Traits::KeyTile;
-  if (!to.rows.data) return;
+  if (!to.data) return;
   const auto rows = static_cast<int32>(block.columns.size());
   const int64 first = block.keys.first + block.columns.begin;
   TW_ROLLED
   for (int32 n = thread_index(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
     const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
-    put_piece(to, to.rows.at(block.keys.batch, block.key_head, first + row), piece,
+    put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
               *reinterpret_cast<const Piece*>(tile.bytes + KeyTile::place(row, piece)));
   }
 }
@@ -61,8 +62,8 @@ template <class Traits>
 TW_DEVICE void store_key_gradients(const Backward& p, typename Traits::Memory& memory,
                                    typename Traits::KeySums& of_key,
                                    typename Traits::KeySums& of_value) {
-  round_into<Traits>(memory.key, of_key, p.scale.scale);
-  round_into<Traits>(memory.value, of_value, p.scale.keep_scale);
+  round_into<Traits>(memory.key, of_key, p.factors.scale);
+  round_into<Traits>(memory.value, of_value, p.factors.keep);
   block_barrier();
   store_rows<Traits>(p.out.key, memory.block, memory.key);
   store_rows<Traits>(p.out.value, memory.block, memory.value);

@@ -3,15 +3,12 @@
 
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/kernels/score/sums.h"
-#include "backends/cuda/kernels/simple/product.h"
+#include "backends/cuda/kernels/score/shape.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
+#include "backends/cuda/kernels/sm80/product.h"
 
 namespace tilewise::cuda::sm80 {
-
-using score::Sums;
-using simple::Product;
-using simple::Tile;
 
 // Of the queries of a tile, for one stage.
 template <int32 queries>
@@ -23,6 +20,10 @@ template <DType type, int32 number>
 struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
+  // What is asked for when it runs, of score::Feature.
+  static constexpr uint32 kShaping = kTiles.is_general ? score::kSoftcap | score::kAlibi | score::kBias : 0;
+  static constexpr uint32 kFeatures =
+      kTiles.is_general ? kShaping | score::kVisible | score::kBlocks | score::kDropout : 0;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
   // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
@@ -40,7 +41,8 @@ struct BackwardTraits {
   using Square = Tile<kTiles.keys, kTiles.queries>;  // of scores, a row a key
   using Scores = Sums<kDown, kAcross>;
   using KeySums = Sums<kDown, kDim / (8 * kTiles.query_warps)>;
-  using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across()>;
+  static constexpr int32 kQueryParts = kTiles.gradient_parts();
+  using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
   using ScoreProduct = Product<type, kDim / 16>;
   using KeyProduct = Product<type, (kShares ? kTiles.queries : kQueriesAtOnce) / 16>;
   using QueryProduct = Product<type, kTiles.keys / 16>;

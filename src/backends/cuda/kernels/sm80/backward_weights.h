@@ -58,9 +58,27 @@ TW_DEVICE void round_pairs(typename Traits::Scores& scores, typename Traits::Pai
   });
 }
 
-// Where products begin, so that what they end with is already less delta.
+TW_DEVICE bool is_negative(float number) {
+  return __builtin_bit_cast(int32, number) < 0;
+}
+
+// Of weights; with `drops` those that are dropped are negative, and become 0.
+template <class Traits>
+TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
+                             typename Traits::Pairs& pairs) {
+  if (!drops) return round_pairs<Traits>(weights, pairs);
+  const auto kept = [](float weight) { return is_negative(weight) ? 0.0f : weight; };
+  weights.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    pairs.at[m][n][0] = pair_of<Traits::kType>(kept(four[0]), kept(four[1]));
+    pairs.at[m][n][1] = pair_of<Traits::kType>(kept(four[2]), kept(four[3]));
+  });
+}
+
+// Where products begin, so that what they end with is already less delta. Dropout multiplies the
+// products alone.
 template <class Scores>
-TW_DEVICE void begin_with(const float* minus_delta, Scores& sums) {
+TW_DEVICE void begin_with(const float* minus_delta, bool drops, Scores& sums) {
+  if (drops) return sums.clear();
   for_each_with(minus_delta, sums, [](float& sum, float of_row) { sum = of_row; });
 }
 
