@@ -30,7 +30,7 @@ struct Decided {
 };
 
 Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
-  if (!kernels.why_plain) return {simple::kRows, simple::kKeys};
+  if (!kernels.why_plain) return {kernels.forward.size().rows, kernels.forward.size().keys};
   const int side = is_double(problem) ? plain::kSide<double> : plain::kSide<float>;
   return {side, side};
 }
@@ -39,7 +39,7 @@ Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
   // As `accepts` has seen; a device that was lost since then is missed by `run`.
   static_cast<void>(Device::find_opened(machine.device.index, decided.device));
-  decided.kernels = choose_kernels(asked);
+  decided.kernels = choose_kernels(asked, decided.device ? decided.device->processors() : 1);
   Plan plan;
   if (const auto* attention = std::get_if<const Problem*>(&asked))
     plan.tile = tile_of(**attention, decided.kernels);
@@ -113,10 +113,11 @@ Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream s
   return load(device, launched.indices());
 }
 
-// Forward and probabilities are one kernel each.
-bool takes_several(const Asked& asked) {
+// Probabilities are one kernel, and so is forward without splits.
+bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
-  return !attention || (*attention)->operation == TW_BACKWARD || host_table_bytes(asked) > 0;
+  return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.splits > 1 ||
+         host_table_bytes(asked) > 0;
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
@@ -126,12 +127,12 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device, stream);
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
-  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, plan, stream));
+  const KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  if (takes_several(asked, kernels)) TW_TRY(make_ready(*device, asked, plan, stream));
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
-  return run_all(asked, plan.choice.get<Decided>().kernels,
-                 {resources.workspace, error, device->processors()},
+  return run_all(asked, kernels, {resources.workspace, error, device->processors()},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
                    const int index = index_of(choice);
@@ -169,14 +170,22 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   return {};
 }
 
+void describe_sm80(const Problem& problem, const Sm80Forward& forward, Text& note) {
+  const sm80::Size& size = forward.size();
+  note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
+           size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
+  if (const char* general = why_general(problem)) note.add("; %s: the general variant", general);
+  if (forward.heads_in_tile > 1) note.add("; %d heads share a tile", forward.heads_in_tile);
+  if (forward.splits > 1) note.add("; keys in %d splits, merged in their order", forward.splits);
+}
+
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const auto [device, kernels] = plan.choice.get<Decided>();
   note.add("sm_%d, %d multiprocessors; ", device->architecture(), device->processors());
   if (kernels.why_plain)
     note.add("%s: plain kernels, without tensor cores", kernels.why_plain);
   else
-    note.add("simple kernel, tensor cores, head dims up to %d",
-             kSimpleDims[kernels.simple.dim_number]);
+    describe_sm80(problem, kernels.forward, note);
   if (problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
   note.add("\n");

@@ -14,13 +14,13 @@ Status check_kernels_setting() {
       wanted.cuda_kernels);
 }
 
-KernelChoice choose_kernels(const Asked& asked) {
+KernelChoice choose_kernels(const Asked& asked, int processors) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   if (!attention) return {"no attention", {}};
-  const char* lacks = why_not_simple(**attention);
+  const char* lacks = why_not_sm80(**attention);
   if (!lacks && *settings().cuda_kernels) lacks = "TILEWISE_CUDA_KERNELS";
   if (lacks) return {lacks, {}};
-  return {nullptr, simple_choice(**attention)};
+  return {nullptr, sm80_forward(**attention, processors)};
 }
 
 }  // namespace tilewise::cuda

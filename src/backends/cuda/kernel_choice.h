@@ -4,25 +4,31 @@
 #include <span>
 
 #include "backends/cuda/plain_kernels.h"
-#include "backends/cuda/simple_kernel.h"
+#include "backends/cuda/sm80_kernels.h"
 
 namespace tilewise::cuda {
 
 // What a plan keeps of it.
 struct KernelChoice {
-  const char* why_plain = nullptr;  // what the simple kernel lacks; null: it runs the call
-  SimpleChoice simple;
+  const char* why_plain = nullptr;  // what the kernels for tensor cores lack; null: they run it
+  Sm80Forward forward;
 };
 
-// TILEWISE_CUDA_KERNELS=plain leaves the simple kernel out; any other name is refused.
+// TILEWISE_CUDA_KERNELS=plain leaves the kernels for tensor cores out; any other name is refused.
 Status check_kernels_setting();
-KernelChoice choose_kernels(const Asked& asked);
+// `processors`: how many multiprocessors share the work.
+KernelChoice choose_kernels(const Asked& asked, int processors);
 
-// A kernel's place among packed_variants().
-constexpr int index_of(const SimpleChoice& choice) {
-  return kPlainVariants + 2 * choice.dim_number + (choice.is_bfloat16 ? 1 : 0);
+// A kernel's place among packed_variants(): the plain ones, then each size of forward, common and
+// general and in both types, then the merge.
+constexpr int index_of(const Sm80Forward& choice) {
+  return kPlainVariants + 4 * choice.number + (choice.is_general ? 2 : 0) +
+         (choice.is_bfloat16 ? 1 : 0);
 }
-inline constexpr int kVariants = kPlainVariants + 2 * static_cast<int>(std::size(kSimpleDims));
+constexpr int index_of(const Sm80Merge& merge) {
+  return kPlainVariants + 4 * sm80::kSizes + (merge.is_bfloat16 ? 1 : 0);
+}
+inline constexpr int kVariants = kPlainVariants + 4 * sm80::kSizes + 2;
 
 template <class Choice>
 const Variant& variant_of(const Choice& choice) {
@@ -42,13 +48,22 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
                 const Launch& launch) {
   if (choice.why_plain) return run_plain(asked, room.workspace, room.error, launch);
   const Problem& problem = *std::get<const Problem*>(asked);
-  const simple::Forward p = simple_forward_of(problem, room.error, room.processors);
-  return launch(choice.simple, p, simple::forward_tasks(p.shape));
+  const Sm80Forward& forward = choice.forward;
+  sm80::Forward p = sm80_arguments_of(problem, forward, room.error, room.processors);
+  Arena arena(aligned(room.workspace));
+  p.splits = splits_of(problem, forward, arena);
+  TW_TRY(launch(forward, p, sm80::forward_tasks(p, forward.size().rows)));
+  if (forward.splits == 1) return {};
+  return launch(Sm80Merge{forward.is_bfloat16}, p, sm80::merge_tasks(p));
 }
 
 // Bytes that a call takes.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice) {
-  return choice.why_plain ? plain_workspace(asked) : 0;
+  if (choice.why_plain) return plain_workspace(asked);
+  if (choice.forward.splits == 1) return 0;
+  Arena arena(nullptr);
+  splits_of(*std::get<const Problem*>(asked), choice.forward, arena);
+  return kAlignmentRoom + arena.used();
 }
 
 }  // namespace tilewise::cuda

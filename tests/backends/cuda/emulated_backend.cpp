@@ -13,7 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
-#include "backends/cuda/kernels/simple/forward.h"
+#include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
 namespace tilewise {
@@ -21,11 +21,15 @@ namespace {
 
 using cuda::PlainChoice;
 using cuda::PlainKernel;
-using cuda::SimpleChoice;
+using cuda::Sm80Forward;
+using cuda::Sm80Merge;
 namespace plain = cuda::plain;
-namespace simple = cuda::simple;
+namespace sm80 = cuda::sm80;
 
-std::atomic<std::int64_t> launches = 0, simple_launches = 0;
+// Few, so that splits of the keys are few; and enough for some.
+constexpr int kProcessors = 2;
+
+std::atomic<std::int64_t> launches = 0, fast_launches = 0;
 
 // A kernel's function in place of the one that a device has loaded.
 template <class T>
@@ -82,25 +86,21 @@ Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks
   return {};
 }
 
-using SimpleFunction = void (*)(const simple::Forward&);
-
-template <core::DType type>
-SimpleFunction function_of_dim(int number) {
-  constexpr SimpleFunction kFunctions[] = {
-      simple::forward<simple::Traits<type, 32>>, simple::forward<simple::Traits<type, 64>>,
-      simple::forward<simple::Traits<type, 96>>, simple::forward<simple::Traits<type, 128>>};
-  static_assert(std::size(kFunctions) == std::size(cuda::kSimpleDims));
-  return kFunctions[number];
+Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 tasks) {
+  ++launches;
+  ++fast_launches;
+  if (tasks == 0) return {};
+  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.is_general, choice.number);
+  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  emulator::run({tasks, sm80::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  return {};
 }
 
-Status launch(const SimpleChoice& choice, const simple::Forward& arguments, int64 tasks) {
+Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
-  ++simple_launches;
-  const SimpleFunction kernel = choice.is_bfloat16
-                                    ? function_of_dim<core::DType::kBFloat16>(choice.dim_number)
-                                    : function_of_dim<core::DType::kFloat16>(choice.dim_number);
-  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({tasks, simple::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  if (tasks == 0) return {};
+  const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
+  emulator::run({tasks, sm80::kThreads, 0}, [&] { kernel(arguments); });
   return {};
 }
 
@@ -119,7 +119,7 @@ struct Decided {
 Plan plan(const Asked& asked, const Machine& machine) {
   Plan plan;
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
-  const Decided decided{moves, cuda::choose_kernels(asked)};
+  const Decided decided{moves, cuda::choose_kernels(asked, kProcessors)};
   plan.choice.set(decided);
   plan.workspace_bytes =
       cuda::workspace_of(asked, decided.kernels) + (moves ? cuda::host_table_bytes(asked) : 0);
@@ -128,7 +128,6 @@ Plan plan(const Asked& asked, const Machine& machine) {
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
-  constexpr int kProcessors = 2;
   const auto decided = plan.choice.get<Decided>();
   const auto launch_one = [](const auto& choice, const auto& arguments, int64 tasks) {
     return launch(choice, arguments, tasks);
@@ -144,8 +143,11 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 }
 
 void describe(const Problem&, const Plan& plan, Text& note) {
-  const char* why_plain = plan.choice.get<Decided>().kernels.why_plain;
-  note.add("%s", why_plain ? why_plain : "simple kernel");
+  const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  if (kernels.why_plain) return note.add("%s", kernels.why_plain);
+  note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
+  if (kernels.forward.heads_in_tile > 1) note.add(", shared");
+  if (kernels.forward.splits > 1) note.add(", split");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {
@@ -176,8 +178,8 @@ std::int64_t emulated_launches() {
   return launches;
 }
 
-std::int64_t emulated_simple_launches() {
-  return simple_launches;
+std::int64_t emulated_fast_launches() {
+  return fast_launches;
 }
 
 }  // namespace tilewise

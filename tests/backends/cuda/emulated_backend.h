@@ -16,7 +16,7 @@ class EmulatedBackend {
 
 // How many kernels were launched until now.
 std::int64_t emulated_launches();
-// And how many of these were of the simple kernel.
-std::int64_t emulated_simple_launches();
+// And how many of these were forwards by tensor cores.
+std::int64_t emulated_fast_launches();
 
 }  // namespace tilewise
