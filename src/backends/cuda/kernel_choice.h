@@ -4,7 +4,7 @@
 #include <span>
 
 #include "backends/cuda/plain_kernels.h"
-#include "backends/cuda/sm80_kernels.h"
+#include "backends/cuda/sm80_backward.h"
 
 namespace tilewise::cuda {
 
@@ -12,15 +12,21 @@ namespace tilewise::cuda {
 struct KernelChoice {
   const char* why_plain = nullptr;  // what the kernels for tensor cores lack; null: they run it
   Sm80Forward forward;
+  Sm80Backward backward;  // of a backward call
+};
+
+// What of a device decides.
+struct Gpu {
+  int processors = 1;            // multiprocessors that share the work
+  int shared_bytes = 99 * 1024;  // that a block can have
 };
 
 // TILEWISE_CUDA_KERNELS=plain leaves the kernels for tensor cores out; any other name is refused.
 Status check_kernels_setting();
-// `processors`: how many multiprocessors share the work.
-KernelChoice choose_kernels(const Asked& asked, int processors);
+KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
 
 // A kernel's place among packed_variants(): the plain ones, then each size of forward, common and
-// general and in both types, then the merge.
+// general and in both types, then the merge, then those of backward.
 constexpr int index_of(const Sm80Forward& choice) {
   return kPlainVariants + 4 * choice.number + (choice.is_general ? 2 : 0) +
          (choice.is_bfloat16 ? 1 : 0);
@@ -28,7 +34,11 @@ constexpr int index_of(const Sm80Forward& choice) {
 constexpr int index_of(const Sm80Merge& merge) {
   return kPlainVariants + 4 * sm80::kSizes + (merge.is_bfloat16 ? 1 : 0);
 }
-inline constexpr int kVariants = kPlainVariants + 4 * sm80::kSizes + 2;
+inline constexpr int kForwardVariants = kPlainVariants + 4 * sm80::kSizes + 2;
+constexpr int index_of(const Sm80Backward& choice) {
+  return kForwardVariants + number_of(choice);
+}
+inline constexpr int kVariants = kForwardVariants + kBackwardKernels;
 
 template <class Choice>
 const Variant& variant_of(const Choice& choice) {
@@ -39,7 +49,7 @@ const Variant& variant_of(const Choice& choice) {
 struct Room {
   std::byte* workspace = nullptr;
   core::uint32* error = nullptr;
-  int processors = 1;
+  Gpu gpu;
 };
 
 // launch(choice, arguments, tasks) for each kernel of a call, until one is refused; its answer.
@@ -48,8 +58,11 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
                 const Launch& launch) {
   if (choice.why_plain) return run_plain(asked, room.workspace, room.error, launch);
   const Problem& problem = *std::get<const Problem*>(asked);
+  if (problem.operation == TW_BACKWARD)
+    return run_sm80_backward(problem, choice.backward,
+                             {room.workspace, room.error, room.gpu.processors}, launch);
   const Sm80Forward& forward = choice.forward;
-  sm80::Forward p = sm80_arguments_of(problem, forward, room.error, room.processors);
+  sm80::Forward p = sm80_arguments_of(problem, forward, room.error, room.gpu.processors);
   Arena arena(aligned(room.workspace));
   p.splits = splits_of(problem, forward, arena);
   TW_TRY(launch(forward, p, sm80::forward_tasks(p, forward.size().rows)));
@@ -58,11 +71,13 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
 }
 
 // Bytes that a call takes.
-inline int64 workspace_of(const Asked& asked, const KernelChoice& choice) {
+inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
   if (choice.why_plain) return plain_workspace(asked);
+  const Problem& problem = *std::get<const Problem*>(asked);
+  if (problem.operation == TW_BACKWARD) return sm80_backward_workspace(problem, gpu.shared_bytes);
   if (choice.forward.splits == 1) return 0;
   Arena arena(nullptr);
-  splits_of(*std::get<const Problem*>(asked), choice.forward, arena);
+  splits_of(problem, choice.forward, arena);
   return kAlignmentRoom + arena.used();
 }
 

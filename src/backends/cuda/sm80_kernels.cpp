@@ -14,19 +14,7 @@ int64 step(int64 size, int64 stride) {
   return size > 1 ? stride : 0;
 }
 
-// Whether every row, of so many columns, begins at 16 bytes and is whole pieces of as many.
-bool has_pieces(const View& view, int64 columns) {
-  const tilewise::Axes &size = view.size, &stride = view.stride;
-  const int64 bytes = core::bytes_of(view.dtype);
-  const int64 steps[] = {step(size.batch, stride.batch), step(size.head, stride.head),
-                         step(size.row, stride.row), columns};
-  if (size.batch == 0 || size.head == 0 || size.row == 0) return true;
-  const auto is_whole = [bytes](int64 each) { return each * bytes % kPieceBytes == 0; };
-  return reinterpret_cast<std::uintptr_t>(view.data) % kPieceBytes == 0 &&
-         std::all_of(std::begin(steps), std::end(steps), is_whole);
-}
-
-// The same of a bias or a mask, of which a tile takes any columns: it is read in pieces where its
+// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in pieces where its
 // columns lie side by side.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
@@ -72,29 +60,6 @@ const char* missing_size(const Problem& p) {
   return fits ? nullptr : "so many rows";
 }
 
-core::uint32 asked_of(const Problem& p) {
-  using namespace score;
-  const bool has_pieces_of_bias =
-      p.scores.bias.dtype == p.query.dtype && is_read_in_pieces(p.scores.bias);
-  const struct {
-    core::uint32 feature;
-    bool is_asked;
-  } features[] = {{kAnyScale, !is_positive_and_usual(p.scores.scale)},
-                  {kSoftcap, p.scores.softcap > 0},
-                  {kAlibi, static_cast<bool>(p.scores.slopes)},
-                  {kBias, static_cast<bool>(p.scores.bias)},
-                  {kBiasPieces, p.scores.bias && has_pieces_of_bias},
-                  {kVisible, static_cast<bool>(p.mask.visible)},
-                  {kVisiblePieces, p.mask.visible && is_read_in_pieces(p.mask.visible)},
-                  {kBlocks, static_cast<bool>(p.mask.blocks)},
-                  {kDropout, p.dropout.decide.active()},
-                  {kSinks, static_cast<bool>(p.scores.sinks)}};
-  core::uint32 asked = 0;
-  for (const auto& feature : features)
-    if (feature.is_asked) asked |= feature.feature;
-  return asked;
-}
-
 bool are_in_pieces(const Problem& p) {
   return has_pieces(p.query, p.shape.dim) && has_pieces(p.key, p.shape.dim) &&
          has_pieces(p.value, p.shape.value_dim) && has_pieces(p.output, p.shape.value_dim);
@@ -137,6 +102,50 @@ int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors
   return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
 }
 
+// Scores that no feature shapes are measured as products.
+score::Measure measure_of(double scale, core::uint32 asked) {
+  if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
+  constexpr auto kLargest = static_cast<double>(core::largest<float>());
+  const double limit = std::min(kLargest, kLargest / 2 / scale);
+  return {static_cast<float>(scale * core::log2e<double>()), static_cast<float>(limit)};
+}
+
+}  // namespace
+
+bool has_pieces(const View& view, int64 columns) {
+  const tilewise::Axes &size = view.size, &stride = view.stride;
+  const int64 bytes = core::bytes_of(view.dtype);
+  const int64 steps[] = {step(size.batch, stride.batch), step(size.head, stride.head),
+                         step(size.row, stride.row), columns};
+  if (size.batch == 0 || size.head == 0 || size.row == 0) return true;
+  const auto is_whole = [bytes](int64 each) { return each * bytes % kPieceBytes == 0; };
+  return reinterpret_cast<std::uintptr_t>(view.data) % kPieceBytes == 0 &&
+         std::all_of(std::begin(steps), std::end(steps), is_whole);
+}
+
+core::uint32 asked_of(const Problem& p) {
+  using namespace score;
+  const bool has_pieces_of_bias =
+      p.scores.bias.dtype == p.query.dtype && is_read_in_pieces(p.scores.bias);
+  const struct {
+    core::uint32 feature;
+    bool is_asked;
+  } features[] = {{kAnyScale, !is_positive_and_usual(p.scores.scale)},
+                  {kSoftcap, p.scores.softcap > 0},
+                  {kAlibi, static_cast<bool>(p.scores.slopes)},
+                  {kBias, static_cast<bool>(p.scores.bias)},
+                  {kBiasPieces, p.scores.bias && has_pieces_of_bias},
+                  {kVisible, static_cast<bool>(p.mask.visible)},
+                  {kVisiblePieces, p.mask.visible && is_read_in_pieces(p.mask.visible)},
+                  {kBlocks, static_cast<bool>(p.mask.blocks)},
+                  {kDropout, p.dropout.decide.active()},
+                  {kSinks, static_cast<bool>(p.scores.sinks)}};
+  core::uint32 asked = 0;
+  for (const auto& feature : features)
+    if (feature.is_asked) asked |= feature.feature;
+  return asked;
+}
+
 sm80::Rows rows_of(const View& view, int64 columns) {
   const int64 bytes = core::bytes_of(view.dtype);
   const tilewise::Axes &size = view.size, &stride = view.stride;
@@ -146,14 +155,6 @@ sm80::Rows rows_of(const View& view, int64 columns) {
           .row = step(size.row, stride.row) * bytes,
           .bytes = static_cast<int32>(columns * bytes),
           .in_pieces = has_pieces(view, columns)};
-}
-
-// Scores that no feature shapes are measured as products.
-score::Measure measure_of(double scale, core::uint32 asked) {
-  if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
-  constexpr auto kLargest = static_cast<double>(core::largest<float>());
-  const double limit = std::min(kLargest, kLargest / 2 / scale);
-  return {static_cast<float>(scale * core::log2e<double>()), static_cast<float>(limit)};
 }
 
 score::Scoring scoring_of(const Problem& p, const Attention& attention) {
@@ -171,14 +172,14 @@ score::Scoring scoring_of(const Problem& p, const Attention& attention) {
           .asked = asked};
 }
 
-}  // namespace
-
-const char* why_not_sm80(const Problem& problem) {
-  if (problem.operation == TW_BACKWARD) return "backward";
-  if (problem.operation == TW_PROBABILITIES) return "probabilities";
+const char* why_no_tensor_cores(const Problem& problem) {
   if (const char* type = missing_type(problem)) return type;
   if (const char* feature = missing_feature(problem)) return feature;
   return missing_size(problem);
+}
+
+const char* why_not_sm80_forward(const Problem& problem) {
+  return problem.operation == TW_PROBABILITIES ? "probabilities" : why_no_tensor_cores(problem);
 }
 
 const char* why_general(const Problem& problem) {

@@ -25,8 +25,20 @@ struct Sm80Merge {
   bool is_bfloat16 = false;
 };
 
-// What they lack for a call, in a few words; null where they can run it.
-const char* why_not_sm80(const Problem& problem);
+// Whether every row, of so many columns, begins at 16 bytes and is whole pieces of as many.
+bool has_pieces(const View& view, int64 columns);
+
+// What a call asks of its scores: bits of score::Feature.
+core::uint32 asked_of(const Problem& problem);
+score::Scoring scoring_of(const Problem& problem, const Attention& attention);
+
+// Of a tensor that may be absent.
+sm80::Rows rows_of(const View& view, int64 columns);
+
+// What they lack for a call, in a few words; null where they can run it. The first is of forward
+// and backward alike.
+const char* why_no_tensor_cores(const Problem& problem);
+const char* why_not_sm80_forward(const Problem& problem);
 
 // What needs the general variant, in a word or two; null where the common one serves.
 const char* why_general(const Problem& problem);

@@ -10,6 +10,8 @@
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
+#include "backends/cuda/kernels/sm80/backward.h"
+#include "backends/cuda/kernels/sm80/backward_finish.h"
 #include "backends/cuda/kernels/sm80/forward.h"
 #include "backends/cuda/kernels/sm80/merge.h"
 
@@ -54,6 +56,32 @@ namespace {
     .body = "using namespace tilewise::cuda; sm80::merge<DType::" #type ">(p);",           \
     .threads = sm80::kThreads, .blocks = 1, .dynamic_shared_bytes = 0                      \
   }
+// What comes before and after backward's tiles, and the tiles of a shape: a class of head dims, and
+// what is special about it.
+#define TW_SM80_ROWS(name_, call, header, type)                              \
+  {                                                                          \
+    .name = "tilewise_sm80_" name_,                                          \
+    .include = "backends/cuda/kernels/sm80/" header,                         \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p", \
+    .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type   \
+            ">(p);",                                                         \
+    .threads = sm80::kRowThreads, .blocks = 1,                               \
+    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory)) \
+  }
+#define TW_SM80_BACKWARD(name_, type, number)                                                    \
+  {                                                                                              \
+    .name = "tilewise_sm80_backward_" name_, .include = "backends/cuda/kernels/sm80/backward.h", \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p",                    \
+    .body = "using namespace tilewise::cuda; sm80::backward<sm80::BackwardTraits<DType::" #type  \
+            ", " #number ">>(p);",                                                               \
+    .threads = sm80::kBackwardShapes[number].threads(),                                          \
+    .blocks = sm80::kBackwardShapes[number].blocks,                                              \
+    .dynamic_shared_bytes =                                                                      \
+        static_cast<int>(sizeof(sm80::BackwardTraits<DType::type, number>::Memory))              \
+  }
+#define TW_SM80_SHAPE(number, name_)                         \
+  TW_SM80_BACKWARD("float16_" name_, kFloat16, number),      \
+      TW_SM80_BACKWARD("bfloat16_" name_, kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
 // In the order of PlainKernel; those that know no difference stand once, at the end. Then in
@@ -79,6 +107,20 @@ constexpr Variant kAll[] = {
     TW_SM80_SIZE(6, 256),
     TW_SM80_MERGE("float16", kFloat16),
     TW_SM80_MERGE("bfloat16", kBFloat16),
+    TW_SM80_ROWS("backward_rows_float16", "backward_rows", "backward_rows.h", kFloat16),
+    TW_SM80_ROWS("backward_rows_bfloat16", "backward_rows", "backward_rows.h", kBFloat16),
+    TW_SM80_ROWS("backward_finish_float16", "backward_finish", "backward_finish.h", kFloat16),
+    TW_SM80_ROWS("backward_finish_bfloat16", "backward_finish", "backward_finish.h", kBFloat16),
+    TW_SM80_SHAPE(0, "64"),
+    TW_SM80_SHAPE(1, "96"),
+    TW_SM80_SHAPE(2, "128_163k"),
+    TW_SM80_SHAPE(3, "128"),
+    TW_SM80_SHAPE(4, "256_227k"),
+    TW_SM80_SHAPE(5, "256"),
+    TW_SM80_SHAPE(6, "64_general"),
+    TW_SM80_SHAPE(7, "128_general"),
+    TW_SM80_SHAPE(8, "256_general_227k"),
+    TW_SM80_SHAPE(9, "256_general_163k"),
 };
 static_assert(std::size(kAll) == kVariants);
 

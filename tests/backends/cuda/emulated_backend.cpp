@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
+#include "emulated_backward.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
@@ -28,6 +29,11 @@ namespace sm80 = cuda::sm80;
 
 // Few, so that splits of the keys are few; and enough for some.
 constexpr int kProcessors = 2;
+std::atomic<int> shared_kib = 227;
+
+cuda::Gpu gpu() {
+  return {kProcessors, shared_kib * 1024};
+}
 
 std::atomic<std::int64_t> launches = 0, fast_launches = 0;
 
@@ -104,6 +110,20 @@ Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tas
   return {};
 }
 
+Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments, int64 tasks) {
+  ++launches;
+  ++fast_launches;
+  if (tasks == 0) return {};
+  const cuda::Variant& variant = variant_of(choice);
+  const auto kernel = cuda::emulated_backward(choice);
+  const auto shared_bytes = static_cast<std::size_t>(variant.dynamic_shared_bytes);
+  // What is no tile takes any number of blocks, and then some take several tasks.
+  const int64 blocks =
+      choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
+  emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
+  return {};
+}
+
 Status accepts(const Asked& asked, const Machine&) {
   const auto* merge = std::get_if<const MergeProblem*>(&asked);
   if (merge && (*merge)->parts > cuda::kMostParts) return unsupported("too many parts");
@@ -119,10 +139,10 @@ struct Decided {
 Plan plan(const Asked& asked, const Machine& machine) {
   Plan plan;
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
-  const Decided decided{moves, cuda::choose_kernels(asked, kProcessors)};
+  const Decided decided{moves, cuda::choose_kernels(asked, gpu())};
   plan.choice.set(decided);
   plan.workspace_bytes =
-      cuda::workspace_of(asked, decided.kernels) + (moves ? cuda::host_table_bytes(asked) : 0);
+      cuda::workspace_of(asked, decided.kernels, gpu()) + (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
@@ -133,7 +153,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
     return launch(choice, arguments, tasks);
   };
   const auto run = [&](const Asked& call, std::byte* workspace) {
-    return cuda::run_call(call, decided.kernels, {workspace, resources.error, kProcessors},
+    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()},
                           launch_one);
   };
   if (!decided.moves_tables) return run(asked, resources.workspace);
@@ -142,9 +162,12 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
-void describe(const Problem&, const Plan& plan, Text& note) {
+void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
+  if (problem.operation == TW_BACKWARD)
+    return note.add("%s %d", kernels.backward.tiles().is_general ? "general" : "common",
+                    kernels.backward.tiles().dim);
   note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
   if (kernels.forward.splits > 1) note.add(", split");
@@ -176,6 +199,10 @@ EmulatedBackend::~EmulatedBackend() {
 
 std::int64_t emulated_launches() {
   return launches;
+}
+
+void set_emulated_shared_kib(int kib) {
+  shared_kib = kib;
 }
 
 std::int64_t emulated_fast_launches() {

@@ -21,6 +21,7 @@
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
 #include "emulated_memory.h"
+#include "emulated_backward.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
@@ -45,22 +46,25 @@ void body(const void* arguments) {
 struct Named {
   const char* name;
   Body body;
-  Sm80Function forward = nullptr;  // in place of the body
+  Sm80Function forward = nullptr;  // one of these in place of the body
+  BackwardFunction backward = nullptr;
 
   void operator()(const void* arguments) const {
     if (forward)
       forward(*static_cast<const sm80::Forward*>(arguments));
+    else if (backward)
+      backward(*static_cast<const sm80::Backward*>(arguments));
     else
       body(arguments);
   }
 };
 
 // For as long as the program runs: a driver hands out its address.
-Named* keep(Sm80Function function) {
+Named* keep(const Named& named) {
   static std::mutex mutex;
   static auto& kept = *new std::deque<Named>;
   const std::lock_guard lock(mutex);
-  return &kept.emplace_back(Named{"", nullptr, function});
+  return &kept.emplace_back(named);
 }
 
 #define TW_PLAYED(name, given) \
@@ -117,6 +121,9 @@ Result device_attribute(int* value, int attribute, Ordinal) {
     case kMinor:
     case kPageableMemoryAccess:
       *value = 0;
+      break;
+    case kOptInSharedBytes:
+      *value = 227 * 1024;
       break;
     case kClock:
       *value = 1980000;
@@ -180,8 +187,12 @@ Result library_kernel(Kernel* kernel, Library, const char* name) {
     *kernel = reinterpret_cast<Kernel>(const_cast<Named*>(&each));
     return kOk;
   }
+  if (const BackwardFunction function = emulated_backward(std::string(name))) {
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function}));
+    return kOk;
+  }
   if (const Sm80Function function = emulated_sm80(name)) {
-    *kernel = reinterpret_cast<Kernel>(keep(function));
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, function, nullptr}));
     return kOk;
   }
   std::fprintf(stderr, "The emulator knows no kernel %s.\n", name);

@@ -25,8 +25,8 @@ struct QuerySumsTile {
 };
 
 template <DType type>
-TW_DEVICE Piece rounded(const float (&numbers)[8], float factor) {
-  Piece piece;
+TW_DEVICE EightElements rounded(const float (&numbers)[8], float factor) {
+  EightElements piece;
   TW_UNROLL
   for (int32 n = 0; n < 4; ++n)
     piece.words[n] = pair_of<type>(numbers[2 * n] * factor, numbers[2 * n + 1] * factor);

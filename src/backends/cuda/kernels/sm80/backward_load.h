@@ -8,16 +8,16 @@
 namespace tilewise::cuda::sm80 {
 
 // Eight elements.
-struct alignas(kPieceBytes) Piece {
+struct alignas(kPieceBytes) EightElements {
   uint32 words[4];
 };
 
 // A piece of a row. What lies beyond the row is 0.
-TW_DEVICE Piece piece_at(const Rows& from, const uint8* row, int32 piece) {
+TW_DEVICE EightElements piece_at(const Rows& from, const uint8* row, int32 piece) {
   const int32 first = piece * kPieceBytes;
-  Piece read{};
+  EightElements read{};
   if (first >= from.bytes) return read;
-  if (from.in_pieces) return *reinterpret_cast<const Piece*>(row + first);
+  if (from.in_pieces) return *reinterpret_cast<const EightElements*>(row + first);
   TW_UNROLL
   for (int32 n = 0; n < 8; ++n)
     if (first + 2 * n < from.bytes)
@@ -25,11 +25,11 @@ TW_DEVICE Piece piece_at(const Rows& from, const uint8* row, int32 piece) {
   return read;
 }
 
-TW_DEVICE void put_piece(const Rows& to, uint8* row, int32 piece, const Piece& from) {
+TW_DEVICE void put_piece(const Rows& to, uint8* row, int32 piece, const EightElements& from) {
   const int32 first = piece * kPieceBytes;
   if (first >= to.bytes) return;
   if (to.in_pieces) {
-    *reinterpret_cast<Piece*>(row + first) = from;
+    *reinterpret_cast<EightElements*>(row + first) = from;
     return;
   }
   TW_UNROLL

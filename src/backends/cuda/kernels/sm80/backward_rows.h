@@ -26,7 +26,7 @@ TW_DEVICE RowWork row_work_at(const Backward& p, int64 task) {
 
 // The products of a piece of the output with what arrives at it.
 template <DType type>
-TW_DEVICE float dot(const Piece& a, const Piece& b) {
+TW_DEVICE float dot(const EightElements& a, const EightElements& b) {
   const auto element = [](uint32 pair, int32 half) {
     const auto code = static_cast<uint16>(pair >> half * 16);
     return type == DType::kBFloat16 ? from_bfloat16(code) : from_float16(code);

@@ -53,7 +53,7 @@ TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
   for (int32 n = thread_index(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
     const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
     put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
-              *reinterpret_cast<const Piece*>(tile.bytes + KeyTile::place(row, piece)));
+              *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));
   }
 }
 
