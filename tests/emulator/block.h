@@ -19,7 +19,8 @@ enum class Wait { kNothing, kForBlock, kForWarp, kForever };
 // 16 bytes on their way to shared memory.
 struct Copy {
   std::byte* to;
-  const void* from;     // null: zeros
+  const void* from;
+  std::int32_t bytes;   // of the 16; the others become zeros
   std::uint32_t group;  // how many its thread had committed before
 };
 

@@ -166,6 +166,10 @@ void* shared_memory() {
   return current->shared;
 }
 
+void refuse(const char* what) {
+  current->refuse(what);
+}
+
 void block_barrier() {
   current->self().wait = emulator::Wait::kForBlock;
   current->self().fiber.leave();

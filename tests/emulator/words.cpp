@@ -134,12 +134,12 @@ void multiply(float (&sums)[4], const Operands& operands) {
   }
 }
 
-void copy_later(uint32 to, const void* from) {
+void copy_later(uint32 to, const void* from, int32 bytes) {
   constexpr std::size_t kBytes = 16;
-  if (reinterpret_cast<std::uintptr_t>(from) % kBytes != 0)
+  if (bytes > 0 && reinterpret_cast<std::uintptr_t>(from) % kBytes != 0)
     current->refuse("cp.async from an address that 16 does not divide");
   emulator::Thread& self = current->self();
-  self.copies.push_back({current->at(to, "cp.async"), from, self.groups});
+  self.copies.push_back({current->at(to, "cp.async"), from, bytes, self.groups});
   std::memset(self.copies.back().to, 0xFF, kBytes);
 }
 
@@ -154,10 +154,8 @@ void wait_for_copies(int32 groups) {
   };
   for (const emulator::Copy& copy : self.copies) {
     if (still(copy)) continue;
-    if (copy.from)
-      std::memcpy(copy.to, copy.from, 16);
-    else
-      std::memset(copy.to, 0, 16);
+    std::memset(copy.to, 0, 16);
+    if (copy.bytes > 0) std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
   }
   std::erase_if(self.copies, [&](const emulator::Copy& copy) { return !still(copy); });
 }

@@ -30,20 +30,27 @@ struct Decided {
 };
 
 Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
-  if (!kernels.why_plain) return {simple::kRows, simple::kKeys};
+  if (!kernels.why_plain && problem.operation == TW_BACKWARD)
+    return {kernels.backward.tiles().queries, kernels.backward.tiles().keys};
+  if (!kernels.why_plain) return {kernels.forward.size().rows, kernels.forward.size().keys};
   const int side = is_double(problem) ? plain::kSide<double> : plain::kSide<float>;
   return {side, side};
+}
+
+Gpu gpu_of(const Device* device) {
+  return device ? Gpu{device->processors(), device->shared_bytes()} : Gpu{};
 }
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
   // As `accepts` has seen; a device that was lost since then is missed by `run`.
   static_cast<void>(Device::find_opened(machine.device.index, decided.device));
-  decided.kernels = choose_kernels(asked);
+  const Gpu gpu = gpu_of(decided.device);
+  decided.kernels = choose_kernels(asked, gpu);
   Plan plan;
   if (const auto* attention = std::get_if<const Problem*>(&asked))
     plan.tile = tile_of(**attention, decided.kernels);
-  plan.workspace_bytes = host_table_bytes(asked) + workspace_of(asked, decided.kernels);
+  plan.workspace_bytes = host_table_bytes(asked) + workspace_of(asked, decided.kernels, gpu);
   plan.choice.set(decided);
   return plan;
 }
@@ -60,7 +67,7 @@ Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room
   return with_tables_there(
       asked, room.workspace, [&](const Tables& tables) { return run_tables(tables, launch); },
       [&](const Asked& call, std::byte* rest) {
-        return run_call(call, kernels, {rest, room.error, room.processors}, launch);
+        return run_call(call, kernels, {rest, room.error, room.gpu}, launch);
       });
 }
 
@@ -69,7 +76,7 @@ class Launched {
  public:
   Launched(const Asked& asked, const Plan& plan) {
     // Nothing is refused here.
-    static_cast<void>(run_all(asked, plan.choice.get<Decided>().kernels, {},
+    static_cast<void>(run_all(asked, plan.choice.get<Decided>().kernels, Room{},
                               [this](const auto& choice, const auto&, int64 tasks) {
                                 if (tasks > 0) add(index_of(choice));
                                 return Status{};
@@ -113,10 +120,11 @@ Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream s
   return load(device, launched.indices());
 }
 
-// Forward and probabilities are one kernel each.
-bool takes_several(const Asked& asked) {
+// Probabilities are one kernel, and so is forward without splits.
+bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
-  return !attention || (*attention)->operation == TW_BACKWARD || host_table_bytes(asked) > 0;
+  return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.splits > 1 ||
+         host_table_bytes(asked) > 0;
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
@@ -126,12 +134,12 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device, stream);
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
-  if (takes_several(asked)) TW_TRY(make_ready(*device, asked, plan, stream));
+  const KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  if (takes_several(asked, kernels)) TW_TRY(make_ready(*device, asked, plan, stream));
   core::uint32* error = resources.error;
   if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
-  return run_all(asked, plan.choice.get<Decided>().kernels,
-                 {resources.workspace, error, device->processors()},
+  return run_all(asked, kernels, {resources.workspace, error, gpu_of(device)},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
                    const int index = index_of(choice);
@@ -169,15 +177,35 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   return {};
 }
 
+void describe_sm80(const Problem& problem, const Sm80Forward& forward, Text& note) {
+  const sm80::Size& size = forward.size();
+  note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
+           size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
+  if (const char* general = why_general(problem)) note.add("; %s: the general variant", general);
+  if (forward.heads_in_tile > 1) note.add("; %d heads share a tile", forward.heads_in_tile);
+  if (forward.splits > 1) note.add("; keys in %d splits, merged in their order", forward.splits);
+}
+
+void describe_sm80(const Problem& problem, const Sm80Backward& backward, Text& note) {
+  const sm80::BackwardShape& tiles = backward.tiles();
+  note.add("tensor cores, head dims up to %d, tiles of %d keys by %d queries, %d warps", tiles.dim,
+           tiles.keys, tiles.queries, tiles.warps());
+  if (const char* general = why_general_backward(problem))
+    note.add("; %s: the general variant", general);
+  if (problem.deterministic)
+    note.add("; deterministic: blocks add to the query's gradient in the order of their keys");
+}
+
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const auto [device, kernels] = plan.choice.get<Decided>();
   note.add("sm_%d, %d multiprocessors; ", device->architecture(), device->processors());
   if (kernels.why_plain)
     note.add("%s: plain kernels, without tensor cores", kernels.why_plain);
+  else if (problem.operation == TW_BACKWARD)
+    describe_sm80(problem, kernels.backward, note);
   else
-    note.add("simple kernel, tensor cores, head dims up to %d",
-             kSimpleDims[kernels.simple.dim_number]);
-  if (problem.operation == TW_BACKWARD)
+    describe_sm80(problem, kernels.forward, note);
+  if (kernels.why_plain && problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
   note.add("\n");
   describe_origin(*device, Launched(&problem, plan).indices(), note);

@@ -4,25 +4,41 @@
 #include <span>
 
 #include "backends/cuda/plain_kernels.h"
-#include "backends/cuda/simple_kernel.h"
+#include "backends/cuda/sm80_backward.h"
 
 namespace tilewise::cuda {
 
 // What a plan keeps of it.
 struct KernelChoice {
-  const char* why_plain = nullptr;  // what the simple kernel lacks; null: it runs the call
-  SimpleChoice simple;
+  const char* why_plain = nullptr;  // what the kernels for tensor cores lack; null: they run it
+  Sm80Forward forward;
+  Sm80Backward backward;  // of a backward call
 };
 
-// TILEWISE_CUDA_KERNELS=plain leaves the simple kernel out; any other name is refused.
-Status check_kernels_setting();
-KernelChoice choose_kernels(const Asked& asked);
+// What of a device decides.
+struct Gpu {
+  int processors = 1;            // multiprocessors that share the work
+  int shared_bytes = 99 * 1024;  // that a block can have
+};
 
-// A kernel's place among packed_variants().
-constexpr int index_of(const SimpleChoice& choice) {
-  return kPlainVariants + 2 * choice.dim_number + (choice.is_bfloat16 ? 1 : 0);
+// TILEWISE_CUDA_KERNELS=plain leaves the kernels for tensor cores out; any other name is refused.
+Status check_kernels_setting();
+KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
+
+// A kernel's place among packed_variants(): the plain ones, then each size of forward, common and
+// general and in both types, then the merge, then those of backward.
+constexpr int index_of(const Sm80Forward& choice) {
+  return kPlainVariants + 4 * choice.number + (choice.is_general ? 2 : 0) +
+         (choice.is_bfloat16 ? 1 : 0);
 }
-inline constexpr int kVariants = kPlainVariants + 2 * static_cast<int>(std::size(kSimpleDims));
+constexpr int index_of(const Sm80Merge& merge) {
+  return kPlainVariants + 4 * sm80::kSizes + (merge.is_bfloat16 ? 1 : 0);
+}
+inline constexpr int kForwardVariants = kPlainVariants + 4 * sm80::kSizes + 2;
+constexpr int index_of(const Sm80Backward& choice) {
+  return kForwardVariants + number_of(choice);
+}
+inline constexpr int kVariants = kForwardVariants + kBackwardKernels;
 
 template <class Choice>
 const Variant& variant_of(const Choice& choice) {
@@ -33,7 +49,7 @@ const Variant& variant_of(const Choice& choice) {
 struct Room {
   std::byte* workspace = nullptr;
   core::uint32* error = nullptr;
-  int processors = 1;
+  Gpu gpu;
 };
 
 // launch(choice, arguments, tasks) for each kernel of a call, until one is refused; its answer.
@@ -42,13 +58,27 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
                 const Launch& launch) {
   if (choice.why_plain) return run_plain(asked, room.workspace, room.error, launch);
   const Problem& problem = *std::get<const Problem*>(asked);
-  const simple::Forward p = simple_forward_of(problem, room.error, room.processors);
-  return launch(choice.simple, p, simple::forward_tasks(p.shape));
+  if (problem.operation == TW_BACKWARD)
+    return run_sm80_backward(problem, choice.backward,
+                             {room.workspace, room.error, room.gpu.processors}, launch);
+  const Sm80Forward& forward = choice.forward;
+  sm80::Forward p = sm80_arguments_of(problem, forward, room.error, room.gpu.processors);
+  Arena arena(aligned(room.workspace));
+  p.splits = splits_of(problem, forward, arena);
+  TW_TRY(launch(forward, p, sm80::forward_tasks(p, forward.size().rows)));
+  if (forward.splits == 1) return {};
+  return launch(Sm80Merge{forward.is_bfloat16}, p, sm80::merge_tasks(p));
 }
 
 // Bytes that a call takes.
-inline int64 workspace_of(const Asked& asked, const KernelChoice& choice) {
-  return choice.why_plain ? plain_workspace(asked) : 0;
+inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
+  if (choice.why_plain) return plain_workspace(asked);
+  const Problem& problem = *std::get<const Problem*>(asked);
+  if (problem.operation == TW_BACKWARD) return sm80_backward_workspace(problem, gpu.shared_bytes);
+  if (choice.forward.splits == 1) return 0;
+  Arena arena(nullptr);
+  splits_of(problem, choice.forward, arena);
+  return kAlignmentRoom + arena.used();
 }
 
 }  // namespace tilewise::cuda

@@ -13,7 +13,8 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
-#include "backends/cuda/kernels/simple/forward.h"
+#include "emulated_backward.h"
+#include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
 namespace tilewise {
@@ -21,11 +22,20 @@ namespace {
 
 using cuda::PlainChoice;
 using cuda::PlainKernel;
-using cuda::SimpleChoice;
+using cuda::Sm80Forward;
+using cuda::Sm80Merge;
 namespace plain = cuda::plain;
-namespace simple = cuda::simple;
+namespace sm80 = cuda::sm80;
 
-std::atomic<std::int64_t> launches = 0, simple_launches = 0;
+// Few, so that splits of the keys are few; and enough for some.
+constexpr int kProcessors = 2;
+std::atomic<int> shared_kib = 227;
+
+cuda::Gpu gpu() {
+  return {kProcessors, shared_kib * 1024};
+}
+
+std::atomic<std::int64_t> launches = 0, fast_launches = 0;
 
 // A kernel's function in place of the one that a device has loaded.
 template <class T>
@@ -82,25 +92,35 @@ Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks
   return {};
 }
 
-using SimpleFunction = void (*)(const simple::Forward&);
-
-template <core::DType type>
-SimpleFunction function_of_dim(int number) {
-  constexpr SimpleFunction kFunctions[] = {
-      simple::forward<simple::Traits<type, 32>>, simple::forward<simple::Traits<type, 64>>,
-      simple::forward<simple::Traits<type, 96>>, simple::forward<simple::Traits<type, 128>>};
-  static_assert(std::size(kFunctions) == std::size(cuda::kSimpleDims));
-  return kFunctions[number];
+Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 tasks) {
+  ++launches;
+  ++fast_launches;
+  if (tasks == 0) return {};
+  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.is_general, choice.number);
+  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  emulator::run({tasks, sm80::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  return {};
 }
 
-Status launch(const SimpleChoice& choice, const simple::Forward& arguments, int64 tasks) {
+Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
-  ++simple_launches;
-  const SimpleFunction kernel = choice.is_bfloat16
-                                    ? function_of_dim<core::DType::kBFloat16>(choice.dim_number)
-                                    : function_of_dim<core::DType::kFloat16>(choice.dim_number);
-  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({tasks, simple::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  if (tasks == 0) return {};
+  const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
+  emulator::run({tasks, sm80::kThreads, 0}, [&] { kernel(arguments); });
+  return {};
+}
+
+Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments, int64 tasks) {
+  ++launches;
+  ++fast_launches;
+  if (tasks == 0) return {};
+  const cuda::Variant& variant = variant_of(choice);
+  const auto kernel = cuda::emulated_backward(choice);
+  const auto shared_bytes = static_cast<std::size_t>(variant.dynamic_shared_bytes);
+  // What is no tile takes any number of blocks, and then some take several tasks.
+  const int64 blocks =
+      choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
+  emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
 
@@ -119,22 +139,21 @@ struct Decided {
 Plan plan(const Asked& asked, const Machine& machine) {
   Plan plan;
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
-  const Decided decided{moves, cuda::choose_kernels(asked)};
+  const Decided decided{moves, cuda::choose_kernels(asked, gpu())};
   plan.choice.set(decided);
   plan.workspace_bytes =
-      cuda::workspace_of(asked, decided.kernels) + (moves ? cuda::host_table_bytes(asked) : 0);
+      cuda::workspace_of(asked, decided.kernels, gpu()) + (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
 
 Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
-  constexpr int kProcessors = 2;
   const auto decided = plan.choice.get<Decided>();
   const auto launch_one = [](const auto& choice, const auto& arguments, int64 tasks) {
     return launch(choice, arguments, tasks);
   };
   const auto run = [&](const Asked& call, std::byte* workspace) {
-    return cuda::run_call(call, decided.kernels, {workspace, resources.error, kProcessors},
+    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()},
                           launch_one);
   };
   if (!decided.moves_tables) return run(asked, resources.workspace);
@@ -143,9 +162,15 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
-void describe(const Problem&, const Plan& plan, Text& note) {
-  const char* why_plain = plan.choice.get<Decided>().kernels.why_plain;
-  note.add("%s", why_plain ? why_plain : "simple kernel");
+void describe(const Problem& problem, const Plan& plan, Text& note) {
+  const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  if (kernels.why_plain) return note.add("%s", kernels.why_plain);
+  if (problem.operation == TW_BACKWARD)
+    return note.add("%s %d", kernels.backward.tiles().is_general ? "general" : "common",
+                    kernels.backward.tiles().dim);
+  note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
+  if (kernels.forward.heads_in_tile > 1) note.add(", shared");
+  if (kernels.forward.splits > 1) note.add(", split");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {
@@ -176,8 +201,12 @@ std::int64_t emulated_launches() {
   return launches;
 }
 
-std::int64_t emulated_simple_launches() {
-  return simple_launches;
+void set_emulated_shared_kib(int kib) {
+  shared_kib = kib;
+}
+
+std::int64_t emulated_fast_launches() {
+  return fast_launches;
 }
 
 }  // namespace tilewise

@@ -16,7 +16,10 @@ class EmulatedBackend {
 
 // How many kernels were launched until now.
 std::int64_t emulated_launches();
-// And how many of these were of the simple kernel.
-std::int64_t emulated_simple_launches();
+// And how many of these were of attention by tensor cores.
+std::int64_t emulated_fast_launches();
+
+// The memory of a block, in KiB: backward takes other tiles where it is little.
+void set_emulated_shared_kib(int kib);
 
 }  // namespace tilewise

@@ -4,7 +4,9 @@
 // touch the device's memory: at other times it is closed, and a program that does dies.
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <exception>
+#include <mutex>
 #include <string>
 
 #include "backends/cuda/driver/calls.h"
@@ -18,8 +20,9 @@
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
-#include "backends/cuda/kernels/simple/forward.h"
 #include "emulated_memory.h"
+#include "emulated_backward.h"
+#include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
 #define TW_SHOWN __attribute__((visibility("default")))
@@ -43,20 +46,32 @@ void body(const void* arguments) {
 struct Named {
   const char* name;
   Body body;
+  Sm80Function forward = nullptr;  // one of these in place of the body
+  BackwardFunction backward = nullptr;
+
+  void operator()(const void* arguments) const {
+    if (forward)
+      forward(*static_cast<const sm80::Forward*>(arguments));
+    else if (backward)
+      backward(*static_cast<const sm80::Backward*>(arguments));
+    else
+      body(arguments);
+  }
 };
+
+// For as long as the program runs: a driver hands out its address.
+Named* keep(const Named& named) {
+  static std::mutex mutex;
+  static auto& kept = *new std::deque<Named>;
+  const std::lock_guard lock(mutex);
+  return &kept.emplace_back(named);
+}
 
 #define TW_PLAYED(name, given) \
   { "tilewise_plain_" #name, body<given, plain::name> }
 #define TW_PLAYED_PAIR(name, given)                                      \
   {"tilewise_plain_" #name "_float", body<given, plain::name<float>>}, { \
     "tilewise_plain_" #name "_double", body<given, plain::name<double>>  \
-  }
-#define TW_PLAYED_SIMPLE(dim)                                                         \
-  {"tilewise_simple_forward_float16_" #dim,                                           \
-   body<simple::Forward, simple::forward<simple::Traits<DType::kFloat16, dim>>>},     \
-  {                                                                                   \
-    "tilewise_simple_forward_bfloat16_" #dim,                                         \
-        body<simple::Forward, simple::forward<simple::Traits<DType::kBFloat16, dim>>> \
   }
 const Named kKernels[] = {TW_PLAYED_PAIR(forward, Attention),
                           TW_PLAYED_PAIR(probabilities, Attention),
@@ -68,12 +83,7 @@ const Named kKernels[] = {TW_PLAYED_PAIR(forward, Attention),
                           TW_PLAYED(tables, Tables),
                           TW_PLAYED(rotary, Rotary),
                           TW_PLAYED(append, Append),
-                          TW_PLAYED(merge, Merge),
-                          TW_PLAYED_SIMPLE(32),
-                          TW_PLAYED_SIMPLE(64),
-                          TW_PLAYED_SIMPLE(96),
-                          TW_PLAYED_SIMPLE(128)};
-#undef TW_PLAYED_SIMPLE
+                          TW_PLAYED(merge, Merge)};
 #undef TW_PLAYED_PAIR
 #undef TW_PLAYED
 
@@ -111,6 +121,9 @@ Result device_attribute(int* value, int attribute, Ordinal) {
     case kMinor:
     case kPageableMemoryAccess:
       *value = 0;
+      break;
+    case kOptInSharedBytes:
+      *value = 227 * 1024;
       break;
     case kClock:
       *value = 1980000;
@@ -174,6 +187,14 @@ Result library_kernel(Kernel* kernel, Library, const char* name) {
     *kernel = reinterpret_cast<Kernel>(const_cast<Named*>(&each));
     return kOk;
   }
+  if (const BackwardFunction function = emulated_backward(std::string(name))) {
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function}));
+    return kOk;
+  }
+  if (const Sm80Function function = emulated_sm80(name)) {
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, function, nullptr}));
+    return kOk;
+  }
   std::fprintf(stderr, "The emulator knows no kernel %s.\n", name);
   return kNoBinaryForGpu;
 }
@@ -192,7 +213,7 @@ Result kernel_set(int, int, Kernel, Ordinal) {
 Result launch(const void* kernel, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned,
               unsigned, unsigned shared_bytes, Stream, void** arguments, void**) {
   if (depth == 0) return kInvalidContext;
-  const Body run = static_cast<const Named*>(kernel)->body;
+  const Named& run = *static_cast<const Named*>(kernel);
   const emulator::Launch how{blocks, static_cast<std::int32_t>(threads), shared_bytes};
   return memory().open_for([&] {
     try {

@@ -53,6 +53,7 @@ int device_attribute(int* value, int attribute, int) {
            : attribute == 76              ? fake.minor
            : attribute == kReadsAllMemory ? 0
            : attribute == 13              ? 1980000
+           : attribute == 97              ? 232448
                                           : 132;
   return counted();
 }

@@ -12,7 +12,7 @@ TW_DEVICE void copy_later(SharedAddress to, const uint8* from) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to.byte), "l"(from));
 #else
-  emulated::copy_later(to.byte, from);
+  emulated::copy_later(to.byte, from, 16);
 #endif
 }
 
@@ -22,7 +22,17 @@ TW_DEVICE void copy_or_zeros_later(SharedAddress to, const uint8* from, bool exi
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
                "r"(exists ? 16 : 0));
 #else
-  emulated::copy_later(to.byte, exists ? from : nullptr);
+  emulated::copy_later(to.byte, from, exists ? 16 : 0);
+#endif
+}
+
+// The same of the first `bytes` of 16, which may be none; the others become zeros.
+TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
+               "r"(bytes));
+#else
+  emulated::copy_later(to.byte, from, bytes);
 #endif
 }
 

@@ -18,6 +18,9 @@ int64 block_index();
 int64 block_count();
 void* shared_memory();
 
+// Ends the run: the thread has broken a rule of the device.
+[[noreturn]] void refuse(const char* what);
+
 // Waits until all threads of the block have come here.
 void block_barrier();
 // Waits until all threads of the warp have come here; gives what `lane` brought.
@@ -35,8 +38,8 @@ struct Operands {
 void multiply(float (&sums)[4], const Operands& operands);
 
 // The bodies of device/copy.h. What a copy goes to holds NaNs until its thread waits for it: no
-// copy lands earlier than it must. Zeros come from null.
-void copy_later(uint32 to, const void* from);
+// copy lands earlier than it must. Of its 16 bytes those behind the first `bytes` become zeros.
+void copy_later(uint32 to, const void* from, int32 bytes);
 void commit_copies();
 void wait_for_copies(int32 groups);
 

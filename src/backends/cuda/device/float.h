@@ -34,12 +34,48 @@ TW_DEVICE float exp2_approximate(float x) {
 #endif
 }
 
+// 1 / x, off by at most 2^-23 of itself.
+TW_DEVICE float reciprocal_approximate(float x) {
+#if defined(TW_ON_DEVICE)
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+#else
+  return 1 / x;
+#endif
+}
+
+// a * b + c, rounded towards zero: of finite numbers it is never infinite.
+TW_DEVICE float multiply_add_toward_zero(float a, float b, float c) {
+#if defined(TW_ON_DEVICE)
+  return ::__fmaf_rz(a, b, c);
+#else
+  const double exact = static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c);
+  const auto nearest = static_cast<float>(exact);
+  if (core::absolute(static_cast<double>(nearest)) <= core::absolute(exact)) return nearest;
+  const uint32 bits = __builtin_bit_cast(uint32, nearest);
+  const bool was_infinite = core::absolute(exact) == static_cast<double>(core::infinity<float>());
+  return was_infinite || exact != exact ? nearest : __builtin_bit_cast(float, bits - 1);
+#endif
+}
+
 // The larger one. Where one is NaN, the other.
 TW_DEVICE float larger_number(float a, float b) {
 #if defined(TW_ON_DEVICE)
   return ::fmaxf(a, b);
 #else
   return __builtin_fmaxf(a, b);
+#endif
+}
+
+// The smaller one; NaN where one is NaN.
+TW_DEVICE float smaller_or_nan(float a, float b) {
+#if defined(TW_ON_DEVICE)
+  float smaller;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(smaller) : "f"(a), "f"(b));
+  return smaller;
+#else
+  return a != a || a < b ? a : b;
 #endif
 }
 

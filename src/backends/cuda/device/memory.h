@@ -14,9 +14,10 @@ namespace tilewise::cuda {
 inline constexpr int32 kMostSharedBytes = 99 * 1024;
 
 // The block's shared memory as a T. The launch asks for sizeof(T) bytes, and they hold anything.
-template <class T>
+// Kernels that not every GPU runs say how much theirs have.
+template <class T, int32 most = kMostSharedBytes>
 TW_DEVICE T& shared_memory() {
-  static_assert(sizeof(T) <= kMostSharedBytes, "every GPU since Ampere has these");
+  static_assert(sizeof(T) <= most, "the GPUs that run the kernel have no more");
   static_assert(alignof(T) <= 128, "no more is promised for where shared memory begins");
 #if defined(TW_ON_DEVICE)
   return *reinterpret_cast<T*>(tilewise_shared_memory);

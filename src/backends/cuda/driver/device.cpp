@@ -99,6 +99,8 @@ Status Device::open() {
   TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
           "asking the device's size");
+  TW_CUDA(*calls_, device_attribute(&shared_bytes_, kOptInSharedBytes, ordinal_),
+          "asking for the memory of a block");
   TW_CUDA(*calls_, device_attribute(&reads_all_memory_, kPageableMemoryAccess, ordinal_),
           "asking what memory the device reads");
   TW_TRY(read_architecture(*calls_, index_, ordinal_, architecture_));

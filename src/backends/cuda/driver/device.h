@@ -35,6 +35,7 @@ class Device {
   int index() const { return index_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
   int processors() const { return processors_; }
+  int shared_bytes() const { return shared_bytes_; }  // that a block can have
 
   // A kernel of a cubin for this GPU, ready to be launched without loading on the way. The bytes
   // may go afterwards. Nothing says whether they are whole: whoever has them checks that before.
@@ -84,7 +85,7 @@ class Device {
 
   const Calls* calls_ = nullptr;
   std::atomic<bool> is_open_{false};
-  int index_ = -1, architecture_ = 0, processors_ = 0, reads_all_memory_ = 0;
+  int index_ = -1, architecture_ = 0, processors_ = 0, shared_bytes_ = 0, reads_all_memory_ = 0;
   Ordinal ordinal_ = -1;
   Context context_ = nullptr;
   unsigned long long context_id_ = 0;  // a context that was reset comes back with another

@@ -1,43 +1,13 @@
-// A warp's product: sums in registers, fragments from wherever the caller has them.
+// A warp's product: sums in registers, fragments from wherever the caller has them. One loop serves
+// all products of forward and backward.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
+#include "backends/cuda/kernels/score/sums.h"
 
-namespace tilewise::cuda::simple {
+namespace tilewise::cuda::sm80 {
 
-// Of a warp, `down` by `across` pieces of 16 x 8. at[m][n][i] of a lane lies in row
-// 16 m + 8 (i / 2) + lane / 4 and column 8 n + 2 (lane % 4) + i % 2. Indices are known at compile
-// time, so it lies in registers.
-template <int32 down, int32 across>
-struct Sums {
-  static constexpr int32 kDown = down, kAcross = across;
-  // Rows that a lane has a part of: row 8 r + lane / 4 for each r.
-  static constexpr int32 kRowsOfLane = 2 * down;
-
-  // Calls body(number, column) for what the lane has of its row r; columns count from its first.
-  template <class Body>
-  TW_DEVICE void each_of_row(int32 r, const Body& body) {
-    TW_UNROLL
-    for (int32 n = 0; n < across; ++n) {
-      body(at[r / 2][n][r % 2 * 2], 8 * n);
-      body(at[r / 2][n][r % 2 * 2 + 1], 8 * n + 1);
-    }
-  }
-
-  TW_DEVICE void clear() {
-    TW_UNROLL
-    for (int32 r = 0; r < kRowsOfLane; ++r) each_of_row(r, [](float& sum, int32) { sum = 0; });
-  }
-
-  float at[down][across][4];
-};
-
-// Calls body(r) for each row that a lane has a part of.
-template <class Sums, class Body>
-TW_DEVICE void for_each_row_of_lane(const Body& body) {
-  TW_UNROLL
-  for (int32 r = 0; r < Sums::kRowsOfLane; ++r) body(r);
-}
+using score::Sums;
 
 // sums += left right, over `steps` times 16 inner elements. left(m, k) is the fragment of rows 16 m
 // at step k; right(n, k) that of columns 16 n, its two halves beside each other.
@@ -81,4 +51,4 @@ struct Product {
   }
 };
 
-}  // namespace tilewise::cuda::simple
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,58 @@
+// Words for memory that several blocks add to, and for blocks that wait for each other.
+#pragma once
+
+#include "backends/cuda/device/memory.h"
+
+namespace tilewise::cuda {
+
+// Whether one instruction adds four numbers.
+#if defined(TW_ON_DEVICE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+inline constexpr bool kAddsFour = true;
+#else
+inline constexpr bool kAddsFour = false;
+#endif
+
+// *to += number, in one piece. Blocks that add to one number come in any order.
+TW_DEVICE void add_to(float* to, float number) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("red.global.add.f32 [%0], %1;" ::"l"(to), "f"(number) : "memory");
+#else
+  *to += number;
+#endif
+}
+
+// The same of to[0 .. 3], aligned to 16 bytes.
+TW_DEVICE void add_four_to(float* to, const float (&numbers)[4]) {
+#if defined(TW_ON_DEVICE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(numbers[0]),
+               "f"(numbers[1]), "f"(numbers[2]), "f"(numbers[3])
+               : "memory");
+#else
+  for (int32 i = 0; i < 4; ++i) add_to(to + i, numbers[i]);
+#endif
+}
+
+// Returns when the word has become `number`. What the blocks that counted it up had written before,
+// the thread sees then.
+TW_DEVICE void wait_for_count(const int32* word, int32 number) {
+#if defined(TW_ON_DEVICE)
+  int32 seen;
+  do {
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(word) : "memory");
+  } while (seen != number);
+#else
+  // Blocks run one after the other there.
+  if (*word != number) emulated::refuse("a block waits for one that comes later");
+#endif
+}
+
+// Counts the word up, behind all that the thread wrote and saw written before.
+TW_DEVICE void count_up(int32* word) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(word) : "memory");
+#else
+  ++*word;
+#endif
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,73 @@
+// Dropout's decisions over a warp's registers: core's, eight at a time. One draw decides for
+// queries {i, i + 8} by keys {j, j + 8, j + 16, j + 24}, and a lane has all eight of these.
+#pragma once
+
+#include "backends/cuda/kernels/score/scoring.h"
+#include "backends/cuda/kernels/score/sums.h"
+#include "core/philox.h"
+
+namespace tilewise::cuda::score {
+
+// Of one head of one sequence: what a draw is of beside its query and key. The base of queries is a
+// multiple of 16 and that of keys one of 32; others go elsewhere.
+struct Drawing {
+  core::PhiloxKey key;
+  uint32 batch, head;
+  uint32 first_query, first_key;  // of the base, counted as draws count: 8 of 16 and 8 of 32
+  int32 threshold;
+};
+
+TW_DEVICE Drawing drawing_of(const Dropout& dropout, int64 b, int64 h) {
+  core::Dropout drawn = dropout.decide;
+  if (dropout.state) drawn = {dropout.state[0], dropout.state[1], dropout.decide.threshold()};
+  const int64(&base)[4] = dropout.base;
+  if (wounded(core::Wound::kDropoutHeadIgnored)) h = -base[1];
+  return {drawn.key(),
+          static_cast<uint32>(b + base[0]),
+          static_cast<uint32>(h + base[1]),
+          static_cast<uint32>(base[2] / 16 * 8),
+          static_cast<uint32>(base[3] / 32 * 8),
+          drawn.threshold() + (wounded(core::Wound::kDropoutThresholdMore) ? 1 : 0)};
+}
+
+// Decisions 2 n and 2 n + 1 are the halves of word n.
+TW_DEVICE bool keeps(const core::Counter& drawn, int32 decision, int32 threshold) {
+  const uint32 word = drawn.word[decision / 2];
+  return static_cast<int32>((decision % 2 ? word >> 16 : word) & 0xFFFF) >= threshold;
+}
+
+// Calls drop(number, m, n, i) for each number of the lane that is dropped. Corners lie at multiples
+// of 16 queries and 32 keys; a warp has at least so many.
+template <Lie lie, class Numbers, class Drop>
+TW_DEVICE void for_each_dropped(const Drawing& by, Corner<lie> corner, Numbers& numbers,
+                                const Drop& drop) {
+  constexpr bool kTransposed = lie == Lie::kKeysDown;
+  constexpr int32 kDown = kTransposed ? 2 : 1, kAcross = kTransposed ? 2 : 4;
+  static_assert(Numbers::kDown % kDown == 0 && Numbers::kAcross % kAcross == 0);
+  TW_UNROLL
+  for (int32 m = 0; m < Numbers::kDown; m += kDown) {
+    TW_UNROLL
+    for (int32 n = 0; n < Numbers::kAcross; n += kAcross) {
+      TW_UNROLL
+      for (int32 e = 0; e < 2; ++e) {
+        const auto i = static_cast<uint32>(corner.query + Corner<lie>::queries_to(m, n, e));
+        const auto j = static_cast<uint32>(corner.key + Corner<lie>::keys_to(m, n, e));
+        const core::Counter place{{by.first_key + j / 32 * 8 + j % 8,
+                                   by.first_query + i / 16 * 8 + i % 8, by.head, by.batch}};
+        const core::Counter drawn = wounded(core::Wound::kDropoutSixRounds)
+                                        ? core::philox<6>(place, by.key)
+                                        : core::philox<7>(place, by.key);
+        TW_UNROLL
+        for (int32 d = 0; d < 8; ++d) {  // 4 (half of the queries) + quarter of the keys
+          const int32 down = kTransposed ? m + d % 4 / 2 : m;
+          const int32 across = kTransposed ? n + d / 4 : n + d % 4;
+          const int32 place_in = kTransposed ? 2 * (d % 2) + e : 2 * (d / 4) + e;
+          if (!keeps(drawn, d, by.threshold))
+            drop(numbers.at[down][across][place_in], down, across, place_in);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace tilewise::cuda::score

@@ -1,0 +1,51 @@
+// What a call asks of its scores, as kernels for tensor cores get it.
+#pragma once
+
+#include "backends/cuda/kernels/attention.h"
+
+namespace tilewise::cuda::score {
+
+// What may be asked beside a band. A kernel is compiled for some of these, and each one of them is
+// asked for or not when it runs: a branch that all threads take alike.
+enum Feature : uint32 {
+  kAnyScale = 1,  // one that is not positive, or far from 1
+  kSoftcap = 2,
+  kAlibi = 4,
+  kBias = 8,
+  kVisible = 16,
+  kBlocks = 32,
+  kDropout = 64,
+  kSinks = 128,
+  kBiasPieces = 256,    // the bias is of the inputs' type, its rows whole pieces of 16 bytes
+  kVisiblePieces = 512  // so are the rows of the boolean mask
+};
+// These make scores of products before the softmax sees them; otherwise it works on products.
+inline constexpr uint32 kShaping = kAnyScale | kSoftcap | kAlibi | kBias;
+inline constexpr uint32 kEveryFeature = 1023;
+
+// From what the softmax works on to scores in units of log2.
+struct Measure {
+  float factor;  // of products scale * log2(e), above 0; of scores 1
+  float limit;   // what lies beyond is held there, as core's to_log2 holds scores
+};
+
+struct Scoring {
+  Measure measure;
+  float factor;           // scale * log2(e), of any sign
+  float cap_in, cap_out;  // softcap: 2 * factor / cap, and cap * log2(e)
+  Tensor slopes, bias, sinks;
+  Mask mask;
+  Dropout dropout;
+  uint32 asked;  // of Feature
+};
+
+// Of what a kernel is compiled for, and a call asks.
+template <uint32 compiled>
+TW_HD constexpr bool asks(const Scoring& p, uint32 any_of) {
+  return (compiled & any_of) != 0 && (p.asked & any_of) != 0;
+}
+
+// Scores in units of log2 are held within this: core's to_log2 of the largest ones.
+inline constexpr float kMostScore = core::largest<float>() / 2 * core::log2e<float>();
+
+}  // namespace tilewise::cuda::score

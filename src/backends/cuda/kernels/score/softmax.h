@@ -1,0 +1,186 @@
+// The running rows of a warp: four lanes have a part of each row.
+#pragma once
+
+#include "backends/cuda/device/float.h"
+#include "backends/cuda/device/matrix.h"
+#include "backends/cuda/kernels/score/scoring.h"
+#include "backends/cuda/kernels/score/sums.h"
+
+namespace tilewise::cuda::score {
+
+// A row's reference rises only when a score exceeds it by so many powers of two: until then weights
+// grow up to 2^8, which every type here holds, and nothing is rescaled.
+inline constexpr float kSlack = 8;
+
+// The rows that a lane has a part of.
+template <int32 threads>
+struct RowsOfLane {
+  static constexpr int32 kApart = threads;  // of sums
+  float *reference, *sum;
+
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r * 8], sum[r * kApart]}; }
+  TW_DEVICE void set(int32 r, core::Row<float> row) const {
+    reference[r * 8] = row.max;
+    sum[r * kApart] = row.sum;
+  }
+};
+
+// A block's running rows. They lie in shared memory, where each is touched once a tile of keys:
+// registers are scarce, and what they hold is touched all the time.
+template <int32 rows, int32 threads>
+struct RunningRows {
+  static constexpr int32 kRowsOfWarp = rows * kWarp / threads;
+  // The maximum that weights are relative to. It changes seldom.
+  float reference[rows];
+  // Each lane's own share of the sums of the rows that it has a part of.
+  float sum[kRowsOfWarp / 8][threads];
+
+  // By all threads of the block, each warp its own rows.
+  TW_DEVICE void clear() {
+    static_assert(kRowsOfWarp <= kWarp, "no lane has two references to set");
+    if (lane_index() < kRowsOfWarp)
+      reference[warp_index() * kRowsOfWarp + lane_index()] = -core::infinity<float>();
+    for (float(&sums)[threads] : sum) sums[thread_index()] = 0;
+    warp_barrier();
+  }
+
+  TW_DEVICE RowsOfLane<threads> of_lane() {
+    const int32 thread = thread_index_anew();
+    return {reference + (thread / kWarp * kRowsOfWarp + thread % kWarp / 4), sum[0] + thread};
+  }
+};
+
+// The largest number that the lane has in its row r.
+template <class Scores>
+TW_DEVICE float largest_of_lane(Scores& scores, int32 r) {
+  float largest = -core::infinity<float>();
+  scores.each_of_row(r, [&](float score, int32) { largest = larger_number(largest, score); });
+  return largest;
+}
+
+// The same of all four lanes that have a part of the row.
+template <class Scores>
+TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
+  float largest = largest_of_lane(scores, r);
+  if (wounded(core::Wound::kMaxOfOneLane)) return largest;
+  largest = larger_number(largest, shuffle(largest, 1));
+  return larger_number(largest, shuffle(largest, 2));
+}
+
+// Whether the lane has something to see to: a score far above its row's reference; or where scores
+// are not `held` yet, a row of products that are all beyond the measure, up, down or NaN.
+template <class Scores, class Rows>
+TW_DEVICE bool is_unusual(Rows rows, Measure measure, bool held, Scores& scores) {
+  bool unusual = false;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    const float largest = largest_of_lane(scores, r);
+    unusual = unusual || largest * measure.factor > rows.reference[r * 8] + kSlack;
+    unusual = unusual || (!held && !(largest <= measure.limit && largest >= -measure.limit));
+  });
+  return unusual;
+}
+
+// Moves the references of rows that passed their own limit, and what was accumulated with them.
+template <class Scores, class Output, class Rows>
+TW_DEVICE void raise_rows(Rows rows, Measure measure, Scores& scores, Output& output) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    core::Row<float> row = rows.at(r);
+    // Nobody writes a reference that another lane has not read yet.
+    warp_barrier();
+    const float score = rounded_product(largest_of_row(scores, r), measure.factor);
+    if (!(score > row.max + kSlack)) return;
+    const float factor = core::raise(row, score);
+    // All lanes that have a part of the row write the same reference.
+    rows.set(r, row);
+    if (wounded(core::Wound::kOutputNotRescaled)) return;
+    output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
+  });
+}
+
+// A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
+// product which is not rounded may be held against it.
+inline constexpr float kUsualReference = 0x1p+16f;
+
+TW_DEVICE bool is_huge(float shift) {
+  return core::absolute(shift) > kUsualReference;
+}
+
+template <class Scores, class Rows>
+TW_DEVICE bool has_huge_reference(Rows rows) {
+  bool huge = false;
+  for_each_row_of_lane<Scores>(
+      [&](int32 r) { huge = huge || is_huge(core::shift(rows.reference[r * 8])); });
+  return huge;
+}
+
+// Scores to weights, where they lie, and these into the rows' sums. exponent(score, shift) is a
+// score's distance to its row's reference.
+template <class Scores, class Rows, class Exponent>
+TW_DEVICE void weigh_by(Rows rows, Scores& scores, const Exponent& exponent) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    const float shift = core::shift(rows.reference[r * 8]);
+    float even = 0, odd = 0;
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      score = exp2_approximate(exponent(score, shift));
+      if (column % 2 == 0)
+        even += score;
+      else
+        odd += score;
+    });
+    rows.sum[r * Rows::kApart] += even + odd;
+  });
+}
+
+template <class Scores, class Rows>
+TW_DEVICE void weigh(Rows rows, Measure measure, Scores& scores) {
+  const float factor = measure.factor;
+  const auto usual = [&](float score, float shift) { return multiply_add(score, factor, -shift); };
+  if (!warp_any(has_huge_reference<Scores>(rows))) return weigh_by(rows, scores, usual);
+  // Each row by its own reference: no bit of a row depends on another's.
+  weigh_by(rows, scores, [&](float score, float shift) {
+    return is_huge(shift) ? rounded_product(score, factor) - shift : usual(score, shift);
+  });
+}
+
+// Weights as left fragments of a product: a piece of 16 x 16 has columns 8 n of two pieces of
+// scores, pair 2 (n % 2) + r % 2 of row r.
+template <DType type, class Scores>
+struct Weights {
+  TW_DEVICE void set(const Scores& scores) {
+    TW_UNROLL
+    for (int32 m = 0; m < Scores::kDown; ++m) {
+      TW_UNROLL
+      for (int32 n = 0; n < Scores::kAcross; ++n) {
+        const float(&four)[4] = scores.at[m][n];
+        const int32 first = n % 2 * 2;
+        const bool exchanged = wounded(core::Wound::kWeightsExchanged);
+        at[m][n / 2].pair[exchanged ? 3 - first : first] = pair_of<type>(four[0], four[1]);
+        at[m][n / 2].pair[exchanged ? 2 - first : first + 1] = pair_of<type>(four[2], four[3]);
+      }
+    }
+  }
+
+  Fragment at[Scores::kDown][Scores::kAcross / 2];
+};
+
+// The row's lse. A score that was held stands for one of half the largest number, whatever the
+// scale makes of it.
+TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
+  const float held = rounded_product(measure.limit, measure.factor);
+  constexpr float kHalf = core::largest<float>() / 2;
+  if (row.sum > 0 && row.max >= held) return kHalf;
+  if (row.sum > 0 && row.max <= -held) return -kHalf;
+  return core::lse(row);
+}
+
+// Row r with the sum of all lanes that have a part of it.
+template <class Rows>
+TW_DEVICE core::Row<float> whole_row(Rows rows, int32 r) {
+  core::Row<float> row = rows.at(r);
+  if (wounded(core::Wound::kSumOfOneLane)) return row;
+  row.sum += shuffle(row.sum, 1);
+  row.sum += shuffle(row.sum, 2);
+  return row;
+}
+
+}  // namespace tilewise::cuda::score

@@ -1,0 +1,86 @@
+// What a warp's product leaves in registers, and which query and key each register belongs to. The
+// sums of mma.sync (pieces of 16 x 8) and of wgmma (16 rows a warp) lie alike, so every step of the
+// scores is written once over them: see the other files here.
+#pragma once
+
+#include "backends/cuda/device/thread.h"
+
+namespace tilewise::cuda::score {
+
+// Of a warp, `down` by `across` pieces of 16 x 8. at[m][n][i] of a lane lies in row
+// 16 m + 8 (i / 2) + lane / 4 and column 8 n + 2 (lane % 4) + i % 2. Indices are known at compile
+// time, so it lies in registers.
+template <int32 down, int32 across>
+struct Sums {
+  static constexpr int32 kDown = down, kAcross = across;
+  // Rows that a lane has a part of: row 8 r + lane / 4 for each r.
+  static constexpr int32 kRowsOfLane = 2 * down;
+
+  // Calls body(number, column) for what the lane has of its row r; columns count from its first.
+  template <class Body>
+  TW_DEVICE void each_of_row(int32 r, const Body& body) {
+    TW_UNROLL
+    for (int32 n = 0; n < across; ++n) {
+      body(at[r / 2][n][r % 2 * 2], 8 * n);
+      body(at[r / 2][n][r % 2 * 2 + 1], 8 * n + 1);
+    }
+  }
+
+  // Calls body(four, m, n) for the four numbers of each piece.
+  template <class Body>
+  TW_DEVICE void each_piece(const Body& body) {
+    TW_UNROLL
+    for (int32 m = 0; m < down; ++m) {
+      TW_UNROLL
+      for (int32 n = 0; n < across; ++n) body(at[m][n], m, n);
+    }
+  }
+
+  TW_DEVICE void clear() {
+    each_piece([](float(&four)[4], int32, int32) {
+      TW_UNROLL
+      for (float& sum : four) sum = 0;
+    });
+  }
+
+  float at[down][across][4];
+};
+
+// Calls body(r) for each row that a lane has a part of.
+template <class Sums, class Body>
+TW_DEVICE void for_each_row_of_lane(const Body& body) {
+  TW_UNROLL
+  for (int32 r = 0; r < Sums::kRowsOfLane; ++r) body(r);
+}
+
+// How scores lie in a warp's sums. Forward has queries down and keys across, backward the
+// transpose.
+enum class Lie { kQueriesDown, kKeysDown };
+
+// The query and key of a lane's first register. The distances of the others are the same in every
+// lane, and known at compile time.
+template <Lie lie>
+struct Corner {
+  static constexpr bool kTransposed = lie == Lie::kKeysDown;
+  int32 query, key;
+
+  // Of the lane, where the warp's first score is that of `query` and `key`.
+  TW_DEVICE static Corner of(int32 query, int32 key, int32 lane) {
+    const int32 down = lane >> 2, across = 2 * (lane & 3);
+    return {query + (kTransposed ? across : down), key + (kTransposed ? down : across)};
+  }
+
+  // From the first register to i of piece (m, n).
+  TW_DEVICE static constexpr int32 queries_to(int32 m, int32 n, int32 i) {
+    return kTransposed ? 8 * n + (i & 1) : 16 * m + 8 * (i >> 1);
+  }
+  TW_DEVICE static constexpr int32 keys_to(int32 m, int32 n, int32 i) {
+    return kTransposed ? 16 * m + 8 * (i >> 1) : 8 * n + (i & 1);
+  }
+
+  // Where the lane stands on the side that lies down, and on the one across.
+  TW_DEVICE int32 down() const { return kTransposed ? key : query; }
+  TW_DEVICE int32 across() const { return kTransposed ? query : key; }
+};
+
+}  // namespace tilewise::cuda::score

@@ -1,0 +1,123 @@
+// The boolean mask. A warp brings its own part of it to shared memory a tile ahead, packs that to
+// bits, and picks the bits of its registers. (Held in registers, the mask is loaded by the compiler
+// only where it is used, and the warp waits.)
+#pragma once
+
+#include "backends/cuda/device/copy.h"
+#include "backends/cuda/kernels/score/hide.h"
+
+namespace tilewise::cuda::score {
+
+// The bytes of the mask for a warp's scores. What lies beyond counts as hidden.
+struct VisibleSource {
+  const uint8* first;  // of the warp's first query and key
+  int64 row, column;   // strides
+  int32 queries, keys;
+};
+
+// 1 in each byte of `word` that is not 0.
+TW_DEVICE uint32 bytes_that_count(uint32 word) {
+  return (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) >> 7 & 0x01010101u;
+}
+
+// The four lowest bits: of the four bytes, which hold 0 or 1.
+TW_DEVICE uint32 four_bits(uint32 bytes) {
+  return bytes * 0x10204080u >> 28;
+}
+
+// Of a warp.
+template <int32 queries, int32 keys>
+struct VisibleTile {
+  static constexpr int32 kWords = keys / 32, kPiecesOfRow = keys / 16;
+  static constexpr int32 kPieces = queries * kPiecesOfRow / kWarp;  // of a lane
+  static_assert(queries * kPiecesOfRow % kWarp == 0);
+
+  // By a lane, its own pieces: rows lie in whole pieces of 16 bytes.
+  TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
+    TW_UNROLL
+    for (int32 n = 0; n < kPieces; ++n) {
+      const int32 x = lane + kWarp * n, row = x / kPiecesOfRow, first = x % kPiecesOfRow * 16;
+      const int32 left = row < from.queries ? core::larger(from.keys - first, 0) : 0;
+      copy_part_later(shared_address(&bytes[x]), from.first + row * from.row + first,
+                      core::smaller(left, 16));
+    }
+  }
+
+  // When the lane's copies have landed.
+  TW_DEVICE void pack(int32 lane) {
+    warp_barrier();
+    TW_UNROLL
+    for (int32 n = 0; n < kPieces; ++n) {
+      const Piece& piece = bytes[lane + kWarp * n];
+      uint32 packed = 0;
+      TW_UNROLL
+      for (int32 w = 0; w < 4; ++w)
+        packed |= four_bits(bytes_that_count(piece.words[w])) << (4 * w);
+      bits[lane + kWarp * n] = static_cast<uint16>(packed);
+    }
+    warp_barrier();
+  }
+
+  // In place of both, from rows that lie anyhow.
+  TW_DEVICE void gather(const VisibleSource& from, int32 lane) {
+    warp_barrier();
+    TW_ROLLED
+    for (int32 x = lane; x < kPieces * kWarp; x += kWarp) {
+      const int32 row = x / kPiecesOfRow, first = x % kPiecesOfRow * 16;
+      const int32 end = row < from.queries ? core::smaller(from.keys - first, 16) : 0;
+      uint32 packed = 0;
+      TW_ROLLED
+      for (int32 i = 0; i < end; ++i)
+        if (from.first[row * from.row + (first + i) * from.column] != 0) packed |= 1u << i;
+      bits[x] = static_cast<uint16>(packed);
+    }
+    warp_barrier();
+  }
+
+  // Bits of 32 keys.
+  TW_DEVICE uint32 word(int32 query, int32 number) const {
+    const uint32 place = static_cast<uint32>(query * kWords + number) * 2;
+    return bits[place] | uint32{bits[place + 1]} << 16;
+  }
+
+  struct alignas(16) Piece {
+    uint32 words[4];
+  };
+  Piece bytes[kPieces * kWarp];
+  alignas(4) uint16 bits[kPieces * kWarp];
+};
+
+// Words that are visible whole are left alone: most are, of masks for padding and documents.
+template <Lie lie, class Tile, class Scores>
+TW_DEVICE void hide_masked(const Tile& tile, int32 lane, Scores& scores) {
+  if constexpr (lie == Lie::kQueriesDown) {
+    for_each_row_of_lane<Scores>([&](int32 r) {
+      TW_UNROLL
+      for (int32 w = 0; w < Tile::kWords; ++w) {
+        uint32 word = tile.word(r * 8 + lane / 4, w);
+        if (!warp_any(word != ~0u)) continue;
+        word >>= 2 * (lane & 3);
+        TW_UNROLL
+        for (int32 j = 0; j < 8; ++j)
+          if ((word & 1u << (j / 2 * 8 + j % 2)) == 0)
+            hide(scores.at[r / 2][w * 4 + j / 2][r % 2 * 2 + j % 2]);
+      }
+    });
+  } else {
+    TW_UNROLL
+    for (int32 n = 0; n < Scores::kAcross; ++n) {
+      TW_UNROLL
+      for (int32 e = 0; e < 2; ++e) {
+        TW_UNROLL
+        for (int32 m = 0; m < Scores::kDown; ++m) {
+          const uint32 word =
+              tile.word(n * 8 + 2 * (lane & 3) + e, m / 2) >> (lane / 4 + m % 2 * 16);
+          if ((word & 1u) == 0) hide(scores.at[m][n][e]);
+          if ((word & 1u << 8) == 0) hide(scores.at[m][n][2 + e]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace tilewise::cuda::score

@@ -1,0 +1,273 @@
+// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile of
+// queries that sees some of them, of all query heads that share the key head. Scores are transposed:
+// a row of every fragment is a key.
+//
+//   shared memory   key, value      query, arriving gradient, lse and delta of a tile of queries;
+//                     |             the next one on its way (cp.async)
+//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x queries
+//                   weigh: weights = 2^(score - lse),  at_score = weights * at_weight
+//                     |  at_score and weights, rounded, to shared memory
+//                   ---- barrier ----
+//   a warp          of_value += weights . incoming,  of_key += at_score . query     its keys,
+//                     registers to the end; a share of the columns
+//   a warp          of_query = at_score (transposed) . key     a share of the tile's rows and
+//                     columns, added to the workspace
+//
+// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there. Where
+// results have to be the same every time, blocks add to a tile of queries in the order of their
+// keys: each counts the tile up behind its additions, and waits for its own number.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/backward_scores.h"
+#include "backends/cuda/kernels/sm80/backward_sums.h"
+
+namespace tilewise::cuda::sm80 {
+
+template <class Traits>
+TW_DEVICE const uint8* first_row(const KeyBlock& block, const Rows& of, int32 g, int32 row) {
+  return of.at(block.queries.batch, block.head(g), block.queries.first + row);
+}
+
+template <class Traits>
+TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
+  const KeyBlock& block = memory.block;
+  const int64 first = block.keys.first + block.columns.begin;
+  const auto rows = static_cast<int32>(block.columns.size());
+  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first), rows);
+  load_tile<Traits>(memory.value, p.in.value, p.in.value.at(block.keys.batch, block.key_head, first),
+             rows);
+}
+
+// Queries of a turn, and what `rows` knows of them.
+template <class Traits>
+TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, Turn turn,
+                            int32 stage) {
+  constexpr int32 kQueries = Traits::kTiles.queries;
+  const KeyBlock& block = memory.block;
+  const int32 row = turn.tile(block) * kQueries;
+  const auto left = static_cast<int32>(block.queries.length) - row;
+  load_tile<Traits>(memory.query[stage], p.in.query, first_row<Traits>(block, p.in.query, turn.g, row),
+             left);
+  constexpr int32 kPieces = kQueries / 4;
+  const int32 thread = thread_index();
+  if (thread >= 2 * kPieces) return;
+  const float* of = thread < kPieces ? p.between.lse : p.between.minus_delta;
+  const int64 at = block.padded(p.between, block.head(turn.g), row) + thread % kPieces * 4;
+  copy_later(shared_address(&memory.rows[stage]) + thread * kPieceBytes,
+             reinterpret_cast<const uint8*>(of + at));
+}
+
+template <class Traits>
+TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory, Turn turn,
+                             int32 stage) {
+  const KeyBlock& block = memory.block;
+  const int32 row = turn.tile(block) * Traits::kTiles.queries;
+  load_tile<Traits>(memory.incoming[stage], p.in.incoming,
+             first_row<Traits>(block, p.in.incoming, turn.g, row),
+             static_cast<int32>(block.queries.length) - row);
+}
+
+// A patch goes to shared memory for all warps.
+template <class Traits>
+TW_DEVICE void share(typename Traits::Memory& memory, int32 first_row,
+                     const typename Traits::Pairs& weights,
+                     const typename Traits::Pairs& at_scores) {
+  using Square = typename Traits::Square;
+  const int32 lane = lane_index();
+  const int32 key = warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
+  TW_UNROLL
+  for (int32 m = 0; m < Traits::kDown; ++m) {
+    TW_UNROLL
+    for (int32 n = 0; n < Traits::kAcross; ++n) {
+      TW_UNROLL
+      for (int32 half = 0; half < 2; ++half) {
+        const int32 place =
+            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
+        *reinterpret_cast<uint32*>(memory.squares[0].bytes + place) = at_scores.at[m][n][half];
+        if constexpr (Traits::kShares)
+          *reinterpret_cast<uint32*>(memory.squares[1].bytes + place) = weights.at[m][n][half];
+      }
+    }
+  }
+}
+
+// What a block sums up of its keys.
+template <class Traits>
+struct KeyGradients {
+  typename Traits::KeySums of_key, of_value;
+};
+
+// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where the
+// count is a power of two, the rest of the way is known at compile time.
+template <class Tile, int32 count>
+struct ColumnsOfPart {
+  static constexpr bool kIsKnown = (count & (count - 1)) == 0;
+  SharedAddress lane;
+  int32 first;
+
+  TW_DEVICE ColumnsOfPart(SharedAddress down, int32 part)
+      : lane(kIsKnown ? Tile::moved(down, 0, part * count) : down),
+        first(kIsKnown ? 0 : part * count) {}
+
+  TW_DEVICE Fragment read(int32 row, int32 n) const {
+    return load_matrices_transposed(Tile::moved(lane, row, first + n));
+  }
+};
+
+// sums += left . columns of queries or gradients. `left(m, k)` is a fragment, k times 16 queries on
+// from row `row`.
+template <class Traits, class Left>
+TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, SharedAddress down,
+                           int32 row) {
+  using QueryTile = typename Traits::QueryTile;
+  const int32 part = Traits::kShares ? warp_index() % Traits::kTiles.query_warps : 0;
+  const ColumnsOfPart<QueryTile, Traits::KeySums::kAcross / 2> columns(
+      down + row * QueryTile::kRowBytes, part);
+  Traits::KeyProduct::add(sums, left,
+                          [&](int32 n, int32 k) { return columns.read(k * 16, n); });
+}
+
+// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie, also
+// what follows from them for the keys.
+template <class Traits>
+TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
+                         const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
+                         KeyGradients<Traits>& sums) {
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  const KeyBlock& block = memory.block;
+  const int32 warp = warp_index();
+  const QueryReach reach = memory.reach[warp];
+  TW_ROLLED
+  for (int32 time = 0; time < Traits::kTimes; ++time) {
+    const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
+    const int32 query = now.turn.tile(block) * kTiles.queries + row;
+    const auto length = static_cast<int32>(block.queries.length);
+    const Patch patch{query,
+                      block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
+                      row, reach.cover(query, Traits::kQueriesAtOnce, length)};
+    typename Traits::Pairs weights{}, at_scores{};
+    if (patch.cover != Cover::kNone)
+      differentiate<Traits>(p, memory, lane, now, patch, weights, at_scores);
+    share<Traits>(memory, row, weights, at_scores);
+    if constexpr (!Traits::kShares) {
+      if (patch.cover == Cover::kNone) continue;
+      add_columns<Traits>(
+          sums.of_value, [&](int32 m, int32 k) { return weights.operand(m, k); },
+          now.incoming_down, row);
+      add_columns<Traits>(
+          sums.of_key, [&](int32 m, int32 k) { return at_scores.operand(m, k); }, now.query_down,
+          row);
+    }
+  }
+}
+
+// Of a square in shared memory, as left operand of the warp's keys.
+template <class Traits>
+TW_DEVICE auto rows_of_square(SharedAddress down) {
+  return
+      [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
+}
+
+template <class Traits>
+TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
+                                 const LanePlaces<Traits>& lane, Turn turn) {
+  using QuerySums = typename Traits::QuerySums;
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  if (!p.between.query) return;
+  const KeyBlock& block = memory.block;
+  const int64 row =
+      block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
+  const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
+  TW_ROLLED
+  for (int32 part = 0; part < Traits::kQueryParts; ++part) {
+    QuerySums sums;
+    sums.clear();
+    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(lane.down,
+                                                                                  first + part);
+    Traits::QueryProduct::add(
+        sums,
+        [&](int32 m, int32 k) {
+          return load_matrices_transposed(Traits::Square::moved(lane.square_across, k * 16, m));
+        },
+        [&](int32 n, int32 k) { return columns.read(k * 16, n); });
+    add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
+  }
+}
+
+// Thread 0 speaks for the block: barriers order what the other threads add.
+TW_DEVICE void wait_for_turn(const InOrder& order, KeyBlock& block) {
+  if (thread_index() != 0) return;
+  wait_for_count(order.count, order.before);
+  block.added_to = order.count;
+}
+
+// Behind the barrier that follows a turn.
+TW_DEVICE void pass_on(KeyBlock& block) {
+  if (!block.goes_back || thread_index() != 0 || !block.added_to) return;
+  count_up(block.added_to);
+  block.added_to = nullptr;
+}
+
+template <class Traits>
+TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
+                       const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now, Turn next,
+                       KeyGradients<Traits>& sums) {
+  KeyBlock& block = memory.block;
+  do_scores<Traits>(p, memory, lane, now, sums);
+  if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
+  block_barrier();
+  if constexpr (Traits::kShares)
+    add_columns<Traits>(
+        sums.of_value,
+        rows_of_square<Traits>(lane.square_down + (Traits::kWeightsAt - Traits::kGradientAt)),
+        now.incoming_down, 0);
+  if constexpr (Traits::kTiles.incoming_stages == 1) {
+    block_barrier();
+    if (next.exists(block)) load_incoming<Traits>(p, memory, next, 0);
+  }
+  do_query_gradient<Traits>(p, memory, lane, now.turn);
+  if constexpr (Traits::kShares)
+    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(lane.square_down), now.query_down, 0);
+}
+
+template <class Traits>
+TW_DEVICE void backward(const Backward& p) {
+  auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
+  constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
+  KeyBlock& block = memory.block;
+  enter<Traits>(p, memory);
+  if constexpr (Traits::kTiles.is_general)
+    if (p.between.slopes) clear_slope_shares<Traits>(p, block);
+  if (block.columns.empty()) return;
+  load_keys<Traits>(p, memory);
+  Turn turn = first_turn<Traits>(p, block);
+  if (turn.exists(block)) {
+    load_queries<Traits>(p, memory, turn, 0);
+    load_incoming<Traits>(p, memory, turn, 0);
+  }
+  const LanePlaces<Traits> lane(memory);
+  KeyGradients<Traits> sums;
+  sums.of_key.clear();
+  sums.of_value.clear();
+  TW_ROLLED
+  for (int32 stage = 0; turn.exists(block); stage ^= 1) {
+    const Turn next = after<Traits>(p, block, turn);
+    commit_copies();
+    wait_for_copies<0>();
+    block_barrier();
+    pass_on(block);
+    if (next.exists(block)) {
+      load_queries<Traits>(p, memory, next, stage ^ 1);
+      if (kTwo) load_incoming<Traits>(p, memory, next, stage ^ 1);
+    }
+    do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums);
+    turn = next;
+  }
+  commit_copies();
+  wait_for_copies<0>();
+  block_barrier();
+  pass_on(block);
+  store_key_gradients<Traits>(p, memory, sums.of_key, sums.of_value);
+}
+
+}  // namespace tilewise::cuda::sm80

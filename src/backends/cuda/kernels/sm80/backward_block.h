@@ -1,0 +1,241 @@
+// What all threads of a block need to know of its keys, and in which order it meets the tiles of
+// queries that see them. It lies in shared memory: registers are scarce.
+#pragma once
+
+#include "backends/cuda/device/order.h"
+#include "backends/cuda/kernels/band.h"
+#include "backends/cuda/kernels/place.h"
+#include "backends/cuda/kernels/score/dropout.h"
+#include "backends/cuda/kernels/sm80/backward_launch.h"
+
+namespace tilewise::cuda::sm80 {
+
+using core::Cover;
+using core::Range;
+
+// Row 0 of a sequence among those of the workspace. Packed sequences follow each other, and each
+// may need one tile more than it has whole ones.
+TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
+  if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
+  return b * core::round_up(longest, kBackwardRows);
+}
+
+// Tiles that a band lets meet, on either side. Both ask the same of a pair of tiles, so that who
+// counts the tiles before his own counts those that come.
+struct Meeting {
+  core::Band band;
+
+  TW_DEVICE bool is_empty() const { return -band.left > band.right; }
+
+  // Where the chunk of a position begins; without chunks all is one.
+  TW_DEVICE int64 chunk_begin(int64 position) const {
+    return band.chunk > 0 ? core::floor_div(position, band.chunk) * band.chunk : -core::kUnlimited;
+  }
+  TW_DEVICE int64 chunk_end(int64 position) const {
+    return band.chunk > 0 ? chunk_begin(position) + band.chunk : core::kUnlimited;
+  }
+
+  // Tiles of `size` queries that meet some of `keys`.
+  TW_DEVICE Range query_tiles(Range keys, int64 size) const {
+    const int64 last = keys.end - 1;
+    const int64 first = core::larger(keys.begin - band.right, chunk_begin(keys.begin));
+    const int64 end = core::smaller(last + band.left + 1, chunk_end(last));
+    return tiles(first - band.diagonal, end - band.diagonal, band.queries, size);
+  }
+
+  // Tiles of `size` keys that meet some of `rows`.
+  TW_DEVICE Range key_tiles(Range rows, int64 size) const {
+    const int64 begin = rows.begin + band.diagonal, last = rows.end - 1 + band.diagonal;
+    const int64 first = core::larger(begin - band.left, chunk_begin(begin));
+    const int64 end = core::smaller(last + band.right + 1, chunk_end(last));
+    return tiles(first, end, band.keys, size);
+  }
+
+ private:
+  TW_DEVICE Range tiles(int64 first, int64 end, int64 length, int64 size) const {
+    if (is_empty() || first >= length || end <= 0) return {};
+    return {core::larger(first, int64{0}) / size, core::ceil_div(core::smaller(end, length), size)};
+  }
+};
+
+// Queries that see some key of a warp, and those that see all of them. As for core's band, what the
+// first and the last key are seen by says both.
+struct alignas(16) QueryReach {
+  int32 begin, end;
+  int32 whole_begin, whole_end;
+
+  // Of `count` queries from `first` on, of which the sequence has `length`.
+  TW_DEVICE Cover cover(int32 first, int32 count, int32 length) const {
+    const int32 last = core::smaller(first + count, length);
+    if (first >= end || begin >= last) return Cover::kNone;
+    return whole_begin <= first && last <= whole_end ? Cover::kAll : Cover::kSome;
+  }
+};
+
+struct KeyBlock {
+  int32 b, key_head, tile;
+  int32 heads;  // of queries that share the key head
+  Place queries, keys;
+  Range columns;  // the block's keys
+  core::Band band;
+  score::Drawing drawing;  // of the first head of the group
+  int32 first_tile, tiles;  // of queries
+  int32 turned;             // the tile that comes first
+  int64 first_row;          // of the sequence in the workspace
+  int32 goes_back;          // tiles come from the last to the first
+  int32* added_to;          // thread 0's: the counter of the tile of the last turn, or null
+
+  TW_DEVICE int32 head(int32 g) const { return key_head * heads + g; }
+
+  // Of a query head, and a row of the sequence: its place among those of the workspace.
+  TW_DEVICE int64 padded(const Between& p, int64 h, int64 row) const {
+    return h * p.padded_rows + first_row + row;
+  }
+};
+
+// The g-th query head of the group and the n-th tile of its queries.
+struct Turn {
+  int32 g, n;
+
+  TW_DEVICE bool exists(const KeyBlock& block) const { return g < block.heads; }
+
+  // Which tile of queries.
+  TW_DEVICE int32 tile(const KeyBlock& block) const {
+    if (block.goes_back) return block.first_tile + block.tiles - 1 - n;
+    const int32 along = n + block.turned;
+    return block.first_tile + (along < block.tiles ? along : along - block.tiles);
+  }
+};
+
+// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile of
+// each head first: under a causal mask that has the most to do. In this order blocks that wait for
+// each other come.
+struct KeyWork {
+  int32 tile, key_head, b;
+};
+
+TW_DEVICE KeyWork key_work_at(const Backward& p, int32 tiles, int32 task) {
+  const auto heads = static_cast<int32>(p.shape.key_heads);
+  const int32 all = static_cast<int32>(p.shape.batch) * heads;
+  const int32 first = task / (p.plan.heads_together * tiles) * p.plan.heads_together;
+  const int32 within = task - first * tiles;
+  const int32 together = core::smaller(p.plan.heads_together, all - first);
+  const int32 head = first + within % together;
+  return {within / together, head % heads, head / heads};
+}
+
+// By one thread.
+template <class Traits>
+TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  const auto all = static_cast<int32>(key_tiles(p.shape, kTiles));
+  const KeyWork work = key_work_at(p, all, static_cast<int32>(block_index()));
+  uint32 faults = 0;
+  block.b = work.b;
+  block.key_head = work.key_head;
+  block.tile = work.tile;
+  block.heads = static_cast<int32>(p.shape.heads / p.shape.key_heads);
+  block.queries = place_of(p.queries, work.b, faults);
+  block.keys = place_of(p.keys, work.b, faults);
+  block.band = band_of(p.scoring.mask, block.queries.length, block.keys.length);
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
+    block.drawing = score::drawing_of(p.scoring.dropout, work.b, block.head(0));
+  block.first_row = padded_first(p.queries, block.queries, work.b, p.shape.queries);
+  block.columns = block.keys.batch < 0 ? Range{}
+                                       : tile_range(work.tile, kTiles.keys, block.keys.length);
+  const Range tiles = block.columns.empty()
+                          ? Range{}
+                          : Meeting{block.band}.query_tiles(block.columns, kTiles.queries);
+  block.first_tile = static_cast<int32>(tiles.begin);
+  block.tiles = static_cast<int32>(tiles.size());
+  block.goes_back = p.between.turns ? 1 : 0;
+  block.added_to = nullptr;
+  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they do
+  // not all add to the same rows.
+  block.turned = 0;
+  if (p.plan.heads_together == 1 && block.tiles > 0)
+    block.turned = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;
+  report(p.error, faults);
+}
+
+// Of the keys of a warp.
+template <class Traits>
+TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
+  const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
+  const Range columns{first, core::smaller(first + Traits::kKeysOfWarp, block.columns.end)};
+  if (columns.empty()) return {};
+  const bool is_whole = columns.size() == Traits::kKeysOfWarp;
+  const Range of_first = block.band.visible_queries(columns.begin);
+  const Range of_last = block.band.visible_queries(columns.end - 1);
+  return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
+          static_cast<int32>(of_last.begin), is_whole ? static_cast<int32>(of_first.end) : 0};
+}
+
+// By all threads of the block; ends with a barrier.
+template <class Traits>
+TW_DEVICE void enter(const Backward& p, typename Traits::Memory& memory) {
+  if (thread_index() == 0) find_block<Traits>(p, memory.block);
+  block_barrier();
+  if (lane_index() == 0)
+    memory.reach[warp_index()] =
+        reach_of<Traits>(memory.block, warp_index() / Traits::kTiles.query_warps);
+  block_barrier();
+}
+
+// The counter of a tile of queries, and what it counts before the block's keys come.
+struct InOrder {
+  int32* count;
+  int32 before;
+};
+
+template <class Traits>
+TW_DEVICE InOrder order_of(const Backward& p, const KeyBlock& block, Turn turn) {
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  const int32 tile = turn.tile(block);
+  const int64 all = query_tiles(p.shape, kTiles);
+  const Range rows = tile_range(tile, kTiles.queries, block.queries.length);
+  const int64 first = Meeting{block.band}.key_tiles(rows, kTiles.keys).begin;
+  return {p.between.turns + ((int64{block.b} * p.shape.heads + block.head(turn.g)) * all + tile),
+          block.tile - static_cast<int32>(first)};
+}
+
+// The mask by blocks of one head.
+TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
+  const Tensor& blocks = mask.blocks;
+  return {.present = blocks.data + blocks.offset(b, h, 0, 0),
+          .row_stride = blocks.stride.row,
+          .rows = mask.block_query,
+          .columns = mask.block_key};
+}
+
+// Of the mask by blocks: whether a tile of queries may see some of the block's keys.
+template <class Traits>
+TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
+  const Range rows =
+      tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
+  return blocks_of(p.scoring.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
+         Cover::kNone;
+}
+
+// The turn that comes next. Those that a mask by blocks leaves out are handed on at once.
+template <class Traits>
+TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
+  while (true) {
+    if (++turn.n >= block.tiles) turn = {turn.g + 1, 0};
+    if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) || !turn.exists(block) ||
+        is_present<Traits>(p, block, turn))
+      return turn;
+    if (!block.goes_back || thread_index() != 0) continue;
+    const InOrder order = order_of<Traits>(p, block, turn);
+    wait_for_count(order.count, order.before);
+    count_up(order.count);
+  }
+}
+
+template <class Traits>
+TW_DEVICE Turn first_turn(const Backward& p, const KeyBlock& block) {
+  if (block.tiles == 0) return {block.heads, 0};
+  return after<Traits>(p, block, {0, -1});
+}
+
+}  // namespace tilewise::cuda::sm80

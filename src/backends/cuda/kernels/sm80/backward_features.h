@@ -1,0 +1,180 @@
+// What features ask of backward, for kernels that take them: scores shaped and hidden, dropout, and
+// the gradients of bias and slopes.
+#pragma once
+
+#include "backends/cuda/device/order.h"
+#include "backends/cuda/kernels/score/bias.h"
+#include "backends/cuda/kernels/sm80/backward_weights.h"
+
+namespace tilewise::cuda::sm80 {
+
+using score::CapSlopes;
+
+// gradients *= the softcap's slopes
+template <class Scores>
+TW_DEVICE void multiply_by_slopes(const CapSlopes<Scores>& slopes, Scores& gradients) {
+  gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i)
+      four[i] *= score::half_of<DType::kFloat16>(slopes.pair[m][n][i / 2], i % 2);
+  });
+}
+
+// Of a patch, the tensor's elements (b, h, query, key) of a piece, where there are such.
+struct PatchOf {
+  const KeyBlock& block;
+  const Patch& patch;
+  int32 h;
+
+  TW_DEVICE bool exists(int32 query, int32 key) const {
+    return query < block.queries.length && key < block.columns.end;
+  }
+
+  // Calls body(number, query, key) for the numbers that belong to an existing query and key.
+  template <class Numbers, class Body>
+  TW_DEVICE void for_each(Numbers& numbers, const Body& body) const {
+    using Corner = score::Corner<score::Lie::kKeysDown>;
+    const Corner corner = patch.corner();
+    numbers.each_piece([&](float(&four)[4], int32 m, int32 n) {
+      TW_UNROLL
+      for (int32 i = 0; i < 4; ++i) {
+        const int32 query = corner.query + Corner::queries_to(m, n, i);
+        const int32 key = corner.key + Corner::keys_to(m, n, i);
+        if (exists(query, key)) body(four[i], query, key);
+      }
+    });
+  }
+};
+
+// Element by element: any type, any strides.
+template <class Scores>
+TW_DEVICE void add_bias(const Tensor& bias, const PatchOf& of, Scores& scores) {
+  using Corner = score::Corner<score::Lie::kKeysDown>;
+  const Corner corner = of.patch.corner();
+  const int64 first = bias.offset(of.block.b, of.h, corner.query, corner.key);
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    const uint8* at[4];
+    float numbers[4];
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      const int32 queries = Corner::queries_to(m, n, i), keys = Corner::keys_to(m, n, i);
+      const bool exists = of.exists(corner.query + queries, corner.key + keys);
+      at[i] = exists ? place_in(bias, first + queries * bias.stride.row +
+                                          keys * bias.stride.column)
+                     : nullptr;
+    }
+    load_each(bias.dtype, at, numbers);
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) score::add_bias_to(four[i], numbers[i]);
+  });
+}
+
+template <class Scores>
+TW_DEVICE void hide_masked(const Tensor& visible, const PatchOf& of, Scores& scores) {
+  of.for_each(scores, [&](float& score, int32 query, int32 key) {
+    if (visible.data[visible.offset(of.block.b, of.h, query, key)] == 0) score::hide(score);
+  });
+}
+
+template <class Traits>
+TW_DEVICE bool is_shaped(const score::Scoring& p) {
+  return score::asks<Traits::kFeatures>(p, Traits::kShaping);
+}
+
+// Products to scores in units of log2, where something shapes them.
+template <class Traits>
+TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits::Scores& scores,
+                     CapSlopes<typename Traits::Scores>& kept) {
+  score::scale_and_cap<Traits::kFeatures>(p, scores, kept);
+  if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
+    const float slope =
+        load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
+    score::add_alibi(of.patch.corner(), of.block.band.diagonal, score::slope_in_log2(slope),
+                     scores);
+  }
+  if (score::asks<Traits::kFeatures>(p, score::kBias)) add_bias(p.bias, of, scores);
+}
+
+template <class Traits>
+TW_DEVICE void hide_by_masks(const score::Scoring& p, const PatchOf& of,
+                             typename Traits::Scores& scores) {
+  if (score::asks<Traits::kFeatures>(p, score::kBlocks))
+    score::hide_blocks<score::Lie::kKeysDown>(blocks_of(p.mask, of.block.b, of.h), of.block.band,
+                                              of.patch.query, of.patch.key, scores);
+  if (score::asks<Traits::kFeatures>(p, score::kVisible)) hide_masked(p.mask.visible, of, scores);
+}
+
+// Weights that are dropped become negative, 0 too.
+template <class Scores>
+TW_DEVICE void mark_dropped(const PatchOf& of, Scores& weights) {
+  score::Drawing drawing = of.block.drawing;
+  drawing.head += static_cast<uint32>(of.h - of.block.head(0));
+  score::for_each_dropped(drawing, of.patch.corner(), weights,
+                          [](float& weight, int32, int32, int32) { weight = -weight; });
+}
+
+// weights = weights * (keep * gradients - delta), where gradients of what is dropped are 0.
+template <class Scores>
+TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weights,
+                             Scores& gradients) {
+  TW_UNROLL
+  for (int32 n = 0; n < Scores::kAcross; ++n) {
+    const Two delta = two_at(minus_delta + n * 8);
+    TW_UNROLL
+    for (int32 m = 0; m < Scores::kDown; ++m) {
+      TW_UNROLL
+      for (int32 i = 0; i < 4; ++i) {
+        float& weight = weights.at[m][n][i];
+        const float gradient = is_negative(weight) ? 0.0f : gradients.at[m][n][i] * keep;
+        weight = core::absolute(weight) * (gradient + delta.at[i % 2]);
+      }
+    }
+  }
+}
+
+template <class Scores>
+TW_DEVICE void add_bias_gradient(const Between& to, const PatchOf& of, Scores& gradients) {
+  const Axes& stride = to.bias_stride;
+  float* first = to.bias + (of.block.b * stride.batch + of.h * stride.head);
+  of.for_each(gradients, [&](float gradient, int32 query, int32 key) {
+    // What is hidden adds nothing; a NaN does.
+    if (gradient != 0) add_to(first + (query * stride.row + key * stride.column), gradient);
+  });
+}
+
+// Where the warp's shares of the slopes' gradients lie: of head 0 of the group.
+template <class Traits>
+TW_DEVICE float* slope_share(const Backward& p, const KeyBlock& block, int32 g) {
+  const int64 tiles = key_tiles(p.shape, p.plan.tiles);
+  const int64 head = int64{block.b} * p.shape.heads + block.head(g);
+  return p.between.slopes + ((head * tiles + block.tile) * Traits::kWarps + warp_index());
+}
+
+template <class Traits>
+TW_DEVICE void clear_slope_shares(const Backward& p, const KeyBlock& block) {
+  if (lane_index() != 0) return;
+  for (int32 g = 0; g < block.heads; ++g) *slope_share<Traits>(p, block, g) = 0;
+}
+
+template <class Traits>
+TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
+                               typename Traits::Scores& gradients) {
+  float share = 0;
+  score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
+                           [&](float gradient, float away) { share -= gradient * away; });
+  const float sum = warp_sum(share);
+  if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
+}
+
+// Gradients of scores go where bias and slopes have theirs, and on to the products.
+template <class Traits>
+TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
+                           typename Traits::Scores& gradients,
+                           CapSlopes<typename Traits::Scores>& kept) {
+  if (p.between.bias) add_bias_gradient(p.between, of, gradients);
+  if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap)) 
+    multiply_by_slopes(kept, gradients);
+}
+
+}  // namespace tilewise::cuda::sm80

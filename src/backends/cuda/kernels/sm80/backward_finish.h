@@ -1,0 +1,112 @@
+// The kernel after backward's tiles: sums of the workspace, rounded to where they are wanted.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/backward_rows.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Where the sums of a tile of queries lie, and how: see SumOrder.
+struct QuerySumsTile {
+  const float* sums;  // of kBackwardRows rows
+  const BackwardShape& tiles;
+
+  // Numbers 8 * piece and on of a row.
+  TW_DEVICE void read(int32 row, int32 piece, float (&numbers)[8]) const {
+    const SumOrder order{tiles.threads(), kAddsFour};
+    const float* tile = sums + row / tiles.queries * tiles.queries * tiles.dim;
+    const int32 down = row % tiles.queries / 16, across = tiles.gradient_across();
+    const int32 warp = down / tiles.gradient_down() * tiles.warps_across() + piece / across;
+    const int32 number = down % tiles.gradient_down() * across + piece % across;
+    const int32 lane = row % 8 * 4, half = row % 16 / 8 * 2;
+    TW_UNROLL
+    for (int32 n = 0; n < 8; ++n)
+      numbers[n] = tile[order.place(number, warp * kWarp + lane + n / 2, half + n % 2)];
+  }
+};
+
+template <DType type>
+TW_DEVICE EightElements rounded(const float (&numbers)[8], float factor) {
+  EightElements piece;
+  TW_UNROLL
+  for (int32 n = 0; n < 4; ++n)
+    piece.words[n] = pair_of<type>(numbers[2 * n] * factor, numbers[2 * n + 1] * factor);
+  return piece;
+}
+
+template <DType type>
+TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64 task) {
+  const RowWork work = row_work_at(p, task);
+  const BackwardShape& tiles = p.plan.tiles;
+  block_barrier();
+  if (thread_index() == 0) {
+    uint32 faults = 0;
+    memory.queries = place_of(p.queries, work.b, faults);
+    memory.padded = work.h * p.between.padded_rows +
+                    padded_first(p.queries, memory.queries, work.b, p.shape.queries) +
+                    work.tile * kBackwardRows;
+  }
+  block_barrier();
+  const Place& queries = memory.queries;
+  const QuerySumsTile from{p.between.query + memory.padded * tiles.dim, tiles};
+  const auto left = core::smaller<int64>(kBackwardRows, queries.length - work.tile * kBackwardRows);
+  // Sixteen rows of a piece lie side by side.
+  for (int32 n = thread_index(); n < kBackwardRows * tiles.dim / 8; n += kRowThreads) {
+    const int32 pieces = tiles.dim / 8, piece = n / 16 % pieces;
+    const int32 row = n / 16 / pieces * 16 + n % 16;
+    if (row >= left || piece * kPieceBytes >= p.out.query.bytes) continue;
+    float numbers[8];
+    from.read(row, piece, numbers);
+    const int64 at = queries.first + work.tile * kBackwardRows + row;
+    put_piece(p.out.query, p.out.query.at(queries.batch, work.h, at), piece,
+              rounded<type>(numbers, p.factors.scale));
+  }
+}
+
+TW_DEVICE void finish_bias(const Backward& p, int64 part) {
+  const Axes& size = p.out.bias_size;
+  const int64 end = core::smaller((part + 1) * kBiasPart, bias_count(size));
+  for (int64 n = part * kBiasPart + thread_index(); n < end; n += kRowThreads) {
+    const int64 column = n % size.column, i = n / size.column, row = i % size.row;
+    const int64 head = i / size.row % size.head, batch = i / size.row / size.head;
+    store(p.out.bias, p.out.bias.offset(batch, head, row, column), p.between.bias[n]);
+  }
+}
+
+// So many shares from `first` on, in an order that is always the same.
+TW_DEVICE float sum_of_shares(const float* first, int64 count) {
+  float sum = 0;
+  for (int64 n = thread_index(); n < count; n += kRowThreads) sum += first[n];
+  return sum;
+}
+
+// Of a head, the gradient of its slope (of one sequence, or of all), or of its sink.
+TW_DEVICE void finish_head(const Backward& p, BackwardRowsMemory& memory, int64 task) {
+  const BackwardShape& tiles = p.plan.tiles;
+  const int64 heads = p.shape.heads, h = task % heads, of = task / heads;
+  const int64 slopes = p.out.slopes ? p.out.slopes_batch : 0;
+  const bool is_slope = of < slopes;
+  const int64 count =
+      is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : row_tiles(p.shape);
+  const float* shares = is_slope ? p.between.slopes : p.between.sinks;
+  const bool of_one = is_slope && slopes > 1;
+  const int64 first = of_one ? of : 0, end = of_one ? of + 1 : p.shape.batch;
+  float sum = 0;
+  for (int64 b = first; b < end; ++b) sum += sum_of_shares(shares + (b * heads + h) * count, count);
+  const float total = sum_of_block(sum, memory.between);
+  const Tensor& to = is_slope ? p.out.slopes : p.out.sinks;
+  if (thread_index() == 0) store(to, to.offset(is_slope ? of : 0, h, 0, 0), total);
+}
+
+template <DType type>
+TW_DEVICE void backward_finish(const Backward& p) {
+  auto& memory = shared_memory<BackwardRowsMemory>();
+  const FinishTasks tasks = finish_tasks(p);
+  for_each_task(tasks.query + tasks.bias + tasks.heads, [&](int64 task) {
+    if (task < tasks.query) return finish_query<type>(p, memory, task);
+    const int64 rest = task - tasks.query;
+    if (rest < tasks.bias) return finish_bias(p, rest);
+    finish_head(p, memory, rest - tasks.bias);
+  });
+}
+
+}  // namespace tilewise::cuda::sm80

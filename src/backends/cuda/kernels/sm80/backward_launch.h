@@ -1,0 +1,100 @@
+// How the kernels of backward are launched, and what they get. Three of them run one after the
+// other: rows, the tiles, and finish.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/backward_shape.h"
+#include "backends/cuda/kernels/sm80/launch.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Threads of a block of the first and of the last kernel.
+inline constexpr int32 kRowThreads = 128;
+
+struct BackwardInputs {
+  Rows query, key, value, output, incoming;
+  Tensor lse, incoming_lse;
+};
+
+// Absent ones have no data.
+struct BackwardOutputs {
+  Rows query, key, value;
+  Tensor bias, slopes, sinks;
+  Axes bias_size;
+  int64 slopes_batch;
+};
+
+// What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
+// those of the workspace: padded_rows a head.
+struct Between {
+  float* lse;           // of a row in units of log2; infinity where it sees nothing or is none
+  float* minus_delta;   // by row
+  float* query;         // by tile of queries, see SumOrder
+  float* slopes;        // by (b, h, tile of keys, warp): shares
+  float* sinks;         // by (b, h, tile of kBackwardRows queries): shares
+  float* bias;          // sums, in the order of bias_stride
+  int32* turns;         // by (b, h, tile of queries): how many tiles of keys have added to it
+  int64 padded_rows;    // of all sequences
+  Axes bias_stride;     // of `bias`, 0 where it was broadcast
+};
+
+// What gradients are multiplied by in the end: scale, and dropout's for what is kept.
+struct GradientFactors {
+  float scale, keep;
+};
+
+struct Backward {
+  Shape shape;
+  Side queries, keys;
+  BackwardInputs in;
+  BackwardOutputs out;
+  Between between;
+  score::Scoring scoring;
+  GradientFactors factors;
+  struct {
+    int32 heads_together;  // key heads whose tiles follow each other
+    BackwardShape tiles;
+  } plan;
+  uint32* error;  // gets bits of tw_fault
+};
+
+// Of all sequences: each has its own, whatever the tables say.
+TW_HD inline int64 row_tiles(const Shape& shape) {
+  return core::ceil_div(shape.queries, kBackwardRows);
+}
+
+TW_HD inline int64 row_tasks(const Shape& shape) {
+  return shape.batch * shape.heads * row_tiles(shape);
+}
+
+TW_HD inline int64 key_tiles(const Shape& shape, const BackwardShape& tiles) {
+  return core::ceil_div(shape.keys, tiles.keys);
+}
+
+TW_HD inline int64 key_tasks(const Shape& shape, const BackwardShape& tiles) {
+  return shape.batch * shape.key_heads * key_tiles(shape, tiles);
+}
+
+TW_HD inline int64 query_tiles(const Shape& shape, const BackwardShape& tiles) {
+  return core::ceil_div(shape.queries, tiles.queries);
+}
+
+// Numbers of the bias's gradient that a block of finish has.
+inline constexpr int64 kBiasPart = 16 * kRowThreads;
+
+TW_HD inline int64 bias_count(const Axes& size) {
+  return size.batch * size.head * size.row * size.column;
+}
+
+// Finish has tiles of the query's gradient, parts of the bias's, and the numbers of single heads.
+struct FinishTasks {
+  int64 query, bias, heads;
+};
+
+TW_HD inline FinishTasks finish_tasks(const Backward& p) {
+  const int64 sinks = p.out.sinks ? 1 : 0, slopes = p.out.slopes ? p.out.slopes_batch : 0;
+  return {p.out.query.data ? row_tasks(p.shape) : 0,
+          p.out.bias ? core::ceil_div(bias_count(p.out.bias_size), kBiasPart) : 0,
+          p.shape.heads * (slopes + sinks)};
+}
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,174 @@
+// The kernel before backward's tiles: what is known of each row of queries, and a workspace to add
+// to. A block has kBackwardRows queries of one head.
+#pragma once
+
+#include "backends/cuda/device/float.h"
+#include "backends/cuda/kernels/band.h"
+#include "backends/cuda/kernels/sm80/backward_block.h"
+#include "backends/cuda/kernels/sm80/backward_load.h"
+
+namespace tilewise::cuda::sm80 {
+
+struct BackwardRowsMemory {
+  Place queries;
+  int64 padded;  // the tile's first row in the workspace
+  float between[kRowThreads / kWarp];
+};
+
+struct RowWork {
+  int64 b, h, tile;
+};
+
+TW_DEVICE RowWork row_work_at(const Backward& p, int64 task) {
+  const int64 tiles = row_tiles(p.shape), above = task / tiles;
+  return {above / p.shape.heads, above % p.shape.heads, task % tiles};
+}
+
+// The products of a piece of the output with what arrives at it.
+template <DType type>
+TW_DEVICE float dot(const EightElements& a, const EightElements& b) {
+  const auto element = [](uint32 pair, int32 half) {
+    const auto code = static_cast<uint16>(pair >> half * 16);
+    return type == DType::kBFloat16 ? from_bfloat16(code) : from_float16(code);
+  };
+  float sum = 0;
+  TW_UNROLL
+  for (int32 n = 0; n < 8; ++n)
+    sum += element(a.words[n / 2], n % 2) * element(b.words[n / 2], n % 2);
+  return sum;
+}
+
+// So many threads share a row.
+TW_DEVICE int32 threads_of_row(int32 dim) {
+  return dim <= 64 ? 8 : dim <= 128 ? 16 : 32;
+}
+
+// What a row's lse and delta come to, and its share of the sink's gradient.
+struct KnownRow {
+  float lse, minus_delta, of_sink;
+};
+
+template <DType type>
+TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
+                               int64 row, int32 piece, int32 sharers) {
+  const auto& in = p.in;
+  const uint8* output = in.output.at(queries.batch, work.h, queries.first + row);
+  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + row);
+  float sum = -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
+  for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
+  if (!in.incoming_lse) return sum;
+  return sum + load_wide<float>(in.incoming_lse, in.incoming_lse.offset(queries.batch, work.h,
+                                                                        queries.first + row, 0));
+}
+
+// Of an existing row.
+TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWork& work, int64 row,
+                            float minus_delta) {
+  const Tensor& lse = p.in.lse;
+  const float given =
+      load_wide<float>(lse, lse.offset(queries.batch, work.h, queries.first + row, 0));
+  const float in_log2 = core::row_of(given).max;
+  const bool sees = in_log2 != -core::infinity<float>();
+  KnownRow known{sees ? in_log2 : core::infinity<float>(), minus_delta, 0};
+  if (!p.out.sinks || !sees) return known;
+  const float sink =
+      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
+  known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
+  return known;
+}
+
+// All rows of the tile; the thread's share of the sink's gradient. Rows that do not exist see
+// nothing.
+template <DType type>
+TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, const RowWork& work,
+                          int32 sharers) {
+  const int32 piece = thread_index() % sharers, apart = kRowThreads / sharers;
+  const int64 first = work.tile * kBackwardRows;
+  float share = 0;
+  TW_ROLLED
+  for (int32 i = thread_index() / sharers; i < kBackwardRows; i += apart) {
+    const bool exists = first + i < memory.queries.length;
+    KnownRow known{core::infinity<float>(), 0, 0};
+    // All lanes of a warp take part in the sums, whether theirs count or not.
+    const int64 row = exists ? first + i : 0;
+    const float minus_delta =
+        minus_delta_of<type>(p, memory.queries, work, row, piece, sharers);
+    if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
+    if (piece != 0) continue;
+    const int64 at = memory.padded + i;
+    p.between.lse[at] = known.lse;
+    p.between.minus_delta[at] = known.minus_delta;
+    share += known.of_sink;
+  }
+  return share;
+}
+
+struct alignas(kPieceBytes) FourZeros {
+  float zeros[4];
+};
+
+// What the block's part of the workspace begins with.
+TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
+  const int32 dim = p.plan.tiles.dim;
+  auto* to = reinterpret_cast<FourZeros*>(p.between.query + memory.padded * dim);
+  for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
+}
+
+TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
+  const BackwardShape& tiles = p.plan.tiles;
+  const int64 all = query_tiles(p.shape, tiles);
+  const int64 per = kBackwardRows / tiles.queries, first = work.tile * per;
+  const int64 tile = first + thread_index();
+  if (thread_index() < per && tile < all)
+    p.between.turns[(work.b * p.shape.heads + work.h) * all + tile] = 0;
+}
+
+// All blocks together.
+TW_DEVICE void clear_bias(const Backward& p) {
+  const int64 count = bias_count(p.out.bias_size);
+  for (int64 n = block_index() * kRowThreads + thread_index(); n < count;
+       n += block_count() * kRowThreads)
+    p.between.bias[n] = 0;
+}
+
+// The sum of what all threads brought, in thread 0.
+TW_DEVICE float sum_of_block(float number, float (&between)[kRowThreads / kWarp]) {
+  const float sum = warp_sum(number);
+  block_barrier();
+  if (lane_index() == 0) between[warp_index()] = sum;
+  block_barrier();
+  float total = 0;
+  for (const float each : between) total += each;
+  return total;
+}
+
+template <DType type>
+TW_DEVICE void backward_rows(const Backward& p) {
+  auto& memory = shared_memory<BackwardRowsMemory>();
+  if (p.between.bias) clear_bias(p);
+  for_each_task(row_tasks(p.shape), [&](int64 task) {
+    const RowWork work = row_work_at(p, task);
+    block_barrier();
+    if (thread_index() == 0) {
+      uint32 faults = 0;
+      memory.queries = place_of(p.queries, work.b, faults);
+      memory.padded = work.h * p.between.padded_rows +
+                      padded_first(p.queries, memory.queries, work.b, p.shape.queries) +
+                      work.tile * kBackwardRows;
+      report(p.error, faults);
+    }
+    block_barrier();
+    float share = 0;
+    const bool exists = work.tile * kBackwardRows < memory.queries.length;
+    if (exists) {
+      share = know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
+      if (p.between.query) clear_query_sums(p, memory);
+    }
+    if (p.between.turns) clear_turns(p, work);
+    if (!p.between.sinks) return;
+    const float total = sum_of_block(share, memory.between);
+    if (thread_index() == 0) p.between.sinks[task] = total;
+  });
+}
+
+}  // namespace tilewise::cuda::sm80

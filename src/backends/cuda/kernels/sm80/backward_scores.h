@@ -1,0 +1,108 @@
+// The scores of one turn: from products of keys and queries to weights, and to gradients of scores.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/backward_features.h"
+
+namespace tilewise::cuda::sm80 {
+
+// From where a lane reads fragments. Tiles of kDim columns lie alike, and so do both squares.
+template <class Traits>
+struct LanePlaces {
+  using KeyTile = typename Traits::KeyTile;
+  using Square = typename Traits::Square;
+  SharedAddress down, across;    // of the first tile of keys
+  SharedAddress down_from_keys;  // the warp's own
+  SharedAddress square_down;     // from the warp's keys on
+  SharedAddress square_across;   // from the queries on that the warp has of the query's gradient
+
+  TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
+    constexpr BackwardShape kTiles = Traits::kTiles;
+    const SharedAddress begin = shared_address(&memory);
+    const int32 lane = lane_index(), warp = warp_index();
+    const int32 first_key = warp / kTiles.query_warps * Traits::kKeysOfWarp;
+    down = KeyTile::down(begin, lane);
+    across = KeyTile::across(begin, lane);
+    down_from_keys = down + first_key * KeyTile::kRowBytes;
+    square_down = Square::down(begin + Traits::kGradientAt, lane) + first_key * Square::kRowBytes;
+    square_across = Square::moved(Square::across(begin + Traits::kGradientAt, lane), 0,
+                                  warp / kTiles.warps_across() * kTiles.gradient_down());
+  }
+};
+
+// What a block works with in one turn.
+template <class Traits>
+struct TurnPlaces {
+  Turn turn;
+  int32 stage;
+  SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
+  SharedAddress incoming_down, incoming_across;
+
+  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& lane, Turn given, int32 given_stage)
+      : turn(given), stage(given_stage) {
+    constexpr int32 kBytes = Traits::QueryTile::kBytes;
+    const int32 query = Traits::kQueryAt + stage * kBytes;
+    const int32 incoming =
+        Traits::kIncomingAt + (Traits::kTiles.incoming_stages == 2 ? stage * kBytes : 0);
+    query_down = lane.down + query;
+    query_across = lane.across + query;
+    incoming_down = lane.down + incoming;
+    incoming_across = lane.across + incoming;
+  }
+};
+
+// sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
+template <class Traits>
+TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
+                          typename Traits::Scores& sums) {
+  Traits::ScoreProduct::add(
+      sums,
+      [&](int32 m, int32 k) { return load_matrices(Traits::KeyTile::moved(left, m * 16, k)); },
+      [&](int32 n, int32 k) {
+        return load_matrices(
+            Traits::QueryTile::moved(right + row * Traits::QueryTile::kRowBytes, n * 16, k));
+      });
+}
+
+// From products to what the weights are made of.
+template <class Traits>
+TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of,
+                              typename Traits::Scores& scores,
+                              CapSlopes<typename Traits::Scores>& kept) {
+  if constexpr (Traits::kTiles.is_general)
+    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);
+  if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
+  if constexpr (Traits::kTiles.is_general) hide_by_masks<Traits>(p.scoring, of, scores);
+}
+
+// The weights of a patch, and the gradients of its scores.
+template <class Traits>
+TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& memory,
+                             const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
+                             const Patch& patch, typename Traits::Pairs& weights,
+                             typename Traits::Pairs& at_scores) {
+  typename Traits::Scores scores, at_weights;
+  CapSlopes<typename Traits::Scores> kept;
+  const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
+  const int32 row = patch.row + 2 * (lane_index() & 3);
+  const float* lse = memory.rows[now.stage].lse + row;
+  const float* minus_delta = memory.rows[now.stage].minus_delta + row;
+  scores.clear();
+  add_scores<Traits>(lane.down_from_keys, now.query_across, patch.row, scores);
+  shape_and_hide<Traits>(p, of, scores, kept);
+  weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
+  const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
+  if constexpr (Traits::kTiles.is_general)
+    if (drops) mark_dropped(of, scores);
+  round_weights<Traits>(drops, scores, weights);
+  begin_with(minus_delta, drops, at_weights);
+  add_scores<Traits>(lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
+                     at_weights);
+  if (drops)
+    multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
+  else
+    multiply_each(scores, at_weights);
+  if constexpr (Traits::kTiles.is_general) give_shares<Traits>(p, of, now.turn.g, scores, kept);
+  round_pairs<Traits>(scores, at_scores);
+}
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,61 @@
+// The tiles of the backward kernel: a row of one table for each of its size classes. Host and kernel
+// share them.
+#pragma once
+
+#include "core/base.h"
+
+namespace tilewise::cuda::sm80 {
+
+using core::int32;
+using core::int64;
+
+// A block has `keys` keys, and meets the queries that see them in tiles of `queries`. Scores are
+// transposed: of a tile, each of key_warps x query_warps warps has 8 * query_pieces queries at a
+// time. Of the query's gradient, warps_down of the warps share the rows, the others the columns.
+struct BackwardShape {
+  int32 dim;  // of queries, keys and values, filled up with zeros
+  int32 queries, keys;
+  int32 key_warps, query_warps, query_pieces;
+  int32 warps_down;
+  int32 incoming_stages;  // tiles of the arriving gradient: 2, the next one on its way; or 1
+  int32 blocks;           // that a multiprocessor should hold
+  bool is_general;        // takes every feature, each by a flag of the call
+  int32 shared_kib;       // what a block needs: parts of 99, 163 and 227 KiB are there
+
+  TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
+  TW_HD constexpr int32 threads() const { return 32 * warps(); }
+  // Of the query's gradient, in pieces of 16 rows and of 8 columns a warp.
+  TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
+  TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
+  TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
+  // So many parts of it one after the other: a thread has room for 64 of its sums.
+  TW_HD constexpr int32 gradient_parts() const { return queries * dim / threads() > 64 ? 4 : 1; }
+};
+
+// Of one kind the next that is as wide as a head, and then the first that fits into a block's memory.
+inline constexpr BackwardShape kBackwardShapes[] = {
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, false, 99},  {96, 64, 64, 2, 2, 4, 2, 2, 2, false, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, false, 163}, {128, 64, 64, 2, 2, 4, 2, 1, 1, false, 99},
+    {256, 64, 64, 2, 4, 2, 2, 2, 1, false, 227}, {256, 32, 32, 2, 2, 2, 1, 1, 1, false, 99},
+    {64, 64, 64, 2, 4, 2, 2, 2, 1, true, 99},     {128, 64, 64, 2, 4, 2, 2, 1, 1, true, 99},
+    {256, 64, 64, 2, 4, 2, 2, 1, 1, true, 227},  {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
+};
+inline constexpr int32 kMostBackwardDim = 256;
+
+// Rows of a sequence begin at a multiple of this in the workspace, and as many are done at a time
+// before and after the kernel.
+inline constexpr int32 kBackwardRows = 64;
+
+// Where the query's gradient is summed: a tile of `queries` rows has queries * dim numbers in the
+// order in which threads have them, so that a warp adds to memory that hangs together. `four` adds
+// of a thread lie side by side where one instruction makes all of them.
+struct SumOrder {
+  int32 threads;
+  bool four;
+
+  TW_HD constexpr int32 place(int32 piece, int32 thread, int32 i) const {
+    return piece * threads * 4 + (four ? thread * 4 + i : i * threads + thread);
+  }
+};
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,72 @@
+// Where the sums of a block go: those of its keys to their rows, those of queries to the workspace,
+// where blocks add.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/backward_traits.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Adds a part of a tile's share of the query's gradient.
+template <class Traits>
+TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
+  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
+  const int32 thread = thread_index();
+  sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    constexpr int32 kAcross = Traits::QuerySums::kAcross;
+    const int32 piece = (m * Traits::kQueryParts + part) * kAcross + n;
+    if constexpr (kAddsFour) {
+      add_four_to(tile + kOrder.place(piece, thread, 0), four);
+    } else {
+      TW_UNROLL
+      for (int32 i = 0; i < 4; ++i) add_to(tile + kOrder.place(piece, thread, i), four[i]);
+    }
+  });
+}
+
+// Rounds the sums of a warp's keys, times a factor, into a tile.
+template <class Traits>
+TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySums& sums,
+                          float factor) {
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  const int32 warp = warp_index(), lane = lane_index();
+  const int32 first_row = warp / kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
+  const int32 first_piece = warp % kTiles.query_warps * Traits::KeySums::kAcross;
+  sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    TW_UNROLL
+    for (int32 half = 0; half < 2; ++half) {
+      const int32 row = first_row + m * 16 + half * 8;
+      const int32 place = Traits::KeyTile::place(row, first_piece + n) + lane % 4 * 4;
+      *reinterpret_cast<uint32*>(tile.bytes + place) =
+          pair_of<Traits::kType>(four[2 * half] * factor, four[2 * half + 1] * factor);
+    }
+  });
+}
+
+template <class Traits>
+TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
+                          const typename Traits::KeyTile& tile) {
+  using KeyTile = typename Traits::KeyTile;
+  if (!to.data) return;
+  const auto rows = static_cast<int32>(block.columns.size());
+  const int64 first = block.keys.first + block.columns.begin;
+  TW_ROLLED
+  for (int32 n = thread_index(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
+    const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
+    put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
+              *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));
+  }
+}
+
+// By all threads, when nobody reads the tiles of keys and values any more.
+template <class Traits>
+TW_DEVICE void store_key_gradients(const Backward& p, typename Traits::Memory& memory,
+                                   typename Traits::KeySums& of_key,
+                                   typename Traits::KeySums& of_value) {
+  round_into<Traits>(memory.key, of_key, p.factors.scale);
+  round_into<Traits>(memory.value, of_value, p.factors.keep);
+  block_barrier();
+  store_rows<Traits>(p.out.key, memory.block, memory.key);
+  store_rows<Traits>(p.out.value, memory.block, memory.value);
+}
+
+}  // namespace tilewise::cuda::sm80

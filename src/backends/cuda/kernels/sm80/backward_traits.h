@@ -1,0 +1,77 @@
+// What one variant of the backward kernel is made of.
+#pragma once
+
+#include "backends/cuda/device/float.h"
+#include "backends/cuda/kernels/score/sums.h"
+#include "backends/cuda/kernels/score/shape.h"
+#include "backends/cuda/kernels/sm80/backward_block.h"
+#include "backends/cuda/kernels/sm80/backward_load.h"
+#include "backends/cuda/kernels/sm80/product.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Of the queries of a tile, for one stage.
+template <int32 queries>
+struct alignas(kPieceBytes) RowNumbers {
+  float lse[queries], minus_delta[queries];
+};
+
+template <DType type, int32 number>
+struct BackwardTraits {
+  static constexpr DType kType = type;
+  static constexpr BackwardShape kTiles = kBackwardShapes[number];
+  // What is asked for when it runs, of score::Feature.
+  static constexpr uint32 kShaping = kTiles.is_general ? score::kSoftcap | score::kAlibi | score::kBias : 0;
+  static constexpr uint32 kFeatures =
+      kTiles.is_general ? kShaping | score::kVisible | score::kBlocks | score::kDropout : 0;
+  static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
+
+  // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
+  static constexpr int32 kDown = kTiles.keys / (16 * kTiles.key_warps);
+  static constexpr int32 kAcross = kTiles.query_pieces;
+  static constexpr int32 kKeysOfWarp = 16 * kDown, kQueriesAtOnce = 8 * kAcross;
+  static constexpr int32 kTimes = kTiles.queries / (kQueriesAtOnce * kTiles.query_warps);
+  // Weights go through shared memory where a warp needs those of other warps; otherwise they are
+  // left operands as they lie.
+  static constexpr bool kShares = kTiles.query_warps > 1;
+  static_assert(kTimes == 1 || !kShares);
+
+  using KeyTile = Tile<kTiles.keys, kDim>;
+  using QueryTile = Tile<kTiles.queries, kDim>;
+  using Square = Tile<kTiles.keys, kTiles.queries>;  // of scores, a row a key
+  using Scores = Sums<kDown, kAcross>;
+  using KeySums = Sums<kDown, kDim / (8 * kTiles.query_warps)>;
+  static constexpr int32 kQueryParts = kTiles.gradient_parts();
+  using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
+  using ScoreProduct = Product<type, kDim / 16>;
+  using KeyProduct = Product<type, (kShares ? kTiles.queries : kQueriesAtOnce) / 16>;
+  using QueryProduct = Product<type, kTiles.keys / 16>;
+
+  // Scores in pairs of queries, rounded to the inputs' type: [m][n][rows 8 further down].
+  struct Pairs {
+    uint32 at[kDown][kAcross][2];
+
+    // As a left operand of 16 keys and of queries 16 k.
+    TW_DEVICE Fragment operand(int32 m, int32 k) const {
+      return {{at[m][2 * k][0], at[m][2 * k][1], at[m][2 * k + 1][0], at[m][2 * k + 1][1]}};
+    }
+  };
+
+  struct Memory {
+    KeyTile key, value;  // in the end their gradients, on their way out
+    QueryTile query[2], incoming[kTiles.incoming_stages];
+    Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
+    RowNumbers<kTiles.queries> rows[2];
+    KeyBlock block;
+    QueryReach reach[kWarps];
+  };
+  // Where tiles begin. They are aligned alike, so that a lane's place in one is that in another.
+  static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
+  static constexpr int32 kIncomingAt = kQueryAt + 2 * QueryTile::kBytes;
+  static constexpr int32 kGradientAt = kIncomingAt + kTiles.incoming_stages * QueryTile::kBytes;
+  static constexpr int32 kWeightsAt = kGradientAt + Square::kBytes;
+
+  static constexpr int32 kMostShared = kTiles.shared_kib * 1024;
+};
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,94 @@
+// From the scores of a warp's keys with some queries to weights and gradients of scores.
+#pragma once
+
+#include "backends/cuda/kernels/score/hide.h"
+#include "backends/cuda/kernels/sm80/backward_traits.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Of a warp, one turn's queries that it has at once.
+struct Patch {
+  int32 query, key;  // the first of each in the sequence
+  int32 row;         // the first query in its tile
+  Cover cover;
+
+  TW_DEVICE score::Corner<score::Lie::kKeysDown> corner() const {
+    return score::Corner<score::Lie::kKeysDown>::of(query, key, lane_index());
+  }
+};
+
+// Two neighbours.
+struct alignas(8) Two {
+  float at[2];
+};
+
+TW_DEVICE Two two_at(const float* at) {
+  return *reinterpret_cast<const Two*>(at);
+}
+
+// Calls body(score, number) for what a warp has of each query, with the query's number. `numbers`
+// begin at the lane's first query.
+template <class Scores, class Body>
+TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& body) {
+  TW_UNROLL
+  for (int32 n = 0; n < Scores::kAcross; ++n) {
+    const Two two = two_at(numbers + n * 8);
+    TW_UNROLL
+    for (int32 m = 0; m < Scores::kDown; ++m) {
+      TW_UNROLL
+      for (int32 i = 0; i < 4; ++i) body(scores.at[m][n][i], two.at[i % 2]);
+    }
+  }
+}
+
+// Scores to weights: 2^(score * factor - lse). What rounding takes from a huge lse makes no weight
+// larger than 1.
+template <class Scores>
+TW_DEVICE void weigh(const float* lse, float factor, Scores& scores) {
+  for_each_with(lse, scores, [factor](float& score, float of_row) {
+    score = exp2_approximate(smaller_or_nan(multiply_add(score, factor, -of_row), 0.0f));
+  });
+}
+
+template <class Traits>
+TW_DEVICE void round_pairs(typename Traits::Scores& scores, typename Traits::Pairs& pairs) {
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    pairs.at[m][n][0] = pair_of<Traits::kType>(four[0], four[1]);
+    pairs.at[m][n][1] = pair_of<Traits::kType>(four[2], four[3]);
+  });
+}
+
+TW_DEVICE bool is_negative(float number) {
+  return __builtin_bit_cast(int32, number) < 0;
+}
+
+// Of weights; with `drops` those that are dropped are negative, and become 0.
+template <class Traits>
+TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
+                             typename Traits::Pairs& pairs) {
+  if (!drops) return round_pairs<Traits>(weights, pairs);
+  const auto kept = [](float weight) { return is_negative(weight) ? 0.0f : weight; };
+  weights.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    pairs.at[m][n][0] = pair_of<Traits::kType>(kept(four[0]), kept(four[1]));
+    pairs.at[m][n][1] = pair_of<Traits::kType>(kept(four[2]), kept(four[3]));
+  });
+}
+
+// Where products begin, so that what they end with is already less delta. Dropout multiplies the
+// products alone.
+template <class Scores>
+TW_DEVICE void begin_with(const float* minus_delta, bool drops, Scores& sums) {
+  if (drops) return sums.clear();
+  for_each_with(minus_delta, sums, [](float& sum, float of_row) { sum = of_row; });
+}
+
+// weights *= gradients
+template <class Scores>
+TW_DEVICE void multiply_each(Scores& weights, Scores& gradients) {
+  weights.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) four[i] *= gradients.at[m][n][i];
+  });
+}
+
+}  // namespace tilewise::cuda::sm80

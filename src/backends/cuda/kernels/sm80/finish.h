@@ -1,0 +1,132 @@
+// The end of a tile of queries: rows are divided by their sums, and leave.
+#pragma once
+
+#include "backends/cuda/kernels/sm80/traits.h"
+
+namespace tilewise::cuda::sm80 {
+
+// A row of the query tile, which now holds output, leaves in pieces of 16 bytes: each warp's own.
+template <class Traits>
+TW_DEVICE void store_pieces(const Forward& p, const typename Traits::Memory& memory) {
+  using QueryTile = typename Traits::QueryTile;
+  struct alignas(kPieceBytes) Piece {
+    uint32 words[4];
+  };
+  const Head& head = memory.head;
+  const auto rows = static_cast<int32>(head.rows.size());
+  TW_UNROLL
+  for (int32 n = 0; n < Traits::kRowsOfWarp * QueryTile::kPieces / kWarp; ++n) {
+    const int32 x = n * kWarp + lane_index();
+    const int32 row = warp_index() * Traits::kRowsOfWarp + x / QueryTile::kPieces;
+    const int32 piece = x % QueryTile::kPieces;
+    if (row >= rows || piece * kPieceBytes >= p.output.bytes) continue;
+    const RowOfHead at = row_of_head(p, head, row);
+    uint8* to = p.output.at(head.queries.batch, at.h, head.queries.first + at.query);
+    *reinterpret_cast<Piece*>(to + piece * kPieceBytes) =
+        *reinterpret_cast<const Piece*>(memory.query.bytes + QueryTile::place(row, piece));
+  }
+}
+
+// The same element by element.
+template <class Traits>
+TW_DEVICE void store_elements(const Forward& p, const typename Traits::Memory& memory) {
+  using QueryTile = typename Traits::QueryTile;
+  const Head& head = memory.head;
+  const auto rows = static_cast<int32>(head.rows.size());
+  const int32 first = warp_index() * Traits::kRowsOfWarp, columns = p.output.bytes / 2;
+  TW_ROLLED
+  for (int32 x = lane_index(); x < Traits::kRowsOfWarp * columns; x += kWarp) {
+    const int32 row = first + x / columns, column = x % columns;
+    if (row >= rows) continue;
+    const RowOfHead at = row_of_head(p, head, row);
+    uint8* to = p.output.at(head.queries.batch, at.h, head.queries.first + at.query);
+    const int32 place = QueryTile::place(row, column / 8) + column % 8 * 2;
+    *reinterpret_cast<uint16*>(to + column * 2) =
+        *reinterpret_cast<const uint16*>(memory.query.bytes + place);
+  }
+}
+
+TW_DEVICE float sink_of(const Forward& p, int32 h) {
+  const Tensor& sinks = p.scoring.sinks;
+  return load_wide<float>(sinks, sinks.offset(0, h, 0, 0));
+}
+
+template <class Traits>
+TW_DEVICE float kept_scale(const Forward& p) {
+  const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
+  return drops ? static_cast<float>(p.scoring.dropout.decide.scale()) : 1.0f;
+}
+
+// What the rows of a split come to: the merge divides and writes.
+template <class Traits>
+TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
+                           typename Traits::Output& output) {
+  const Head& head = memory.head;
+  const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
+  const auto rows = memory.rows.of_lane();
+  const float kept = kept_scale<Traits>(p);
+  score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
+    const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + lane / 4;
+    const core::Row<float> row = score::whole_row(rows, r);
+    if (i >= head.rows.size()) return;
+    const RowOfHead at = row_of_head(p, head, i);
+    const int64 place = row_place(p, head.split, head.b, at.h, at.query);
+    if (lane % 4 == 0) p.splits.rows[place] = row;
+    const float factor = row.sum == 0 ? 0.0f : kept / row.sum;
+    const auto columns = static_cast<int32>(p.shape.value_dim) - 2 * (lane % 4);
+    float* to = p.splits.output + place * p.shape.value_dim + 2 * (lane % 4);
+    output.each_of_row(r, [&](float sum, int32 column) {
+      if (column < columns) to[column] = sum * factor;
+    });
+  });
+}
+
+// Divides, and writes the warp's rows.
+template <class Traits>
+TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
+                      typename Traits::Output& output) {
+  using QueryTile = typename Traits::QueryTile;
+  if (p.splits.count > 1) return leave_split<Traits>(p, memory, output);
+  const Head& head = memory.head;
+  const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
+  const auto rows = memory.rows.of_lane();
+  const float kept = kept_scale<Traits>(p);
+  score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
+    const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + lane / 4;
+    const core::Row<float> seen = score::whole_row(rows, r);
+    const RowOfHead at = row_of_head(p, head, i);
+    core::Row<float> row = seen;
+    // A row that saw nothing has sum 0, and output 0.
+    float factor = seen.sum == 0 ? 0.0f : kept / seen.sum;
+    float lse = -core::infinity<float>();
+    if constexpr (Traits::kIsGeneral) {
+      if (score::asks<Traits::kFeatures>(p.scoring, score::kSinks) && i < head.rows.size()) {
+        const float sink = sink_of(p, at.h);
+        row = core::merge(seen, core::row_of(sink));
+        if (row.sum != 0) factor = kept * core::exp2(seen.max - core::shift(row.max)) / row.sum;
+        lse = sink;
+      }
+    }
+    if (p.lse && lane % 4 == 0 && i < head.rows.size()) {
+      if (seen.sum != 0) lse = score::lse_of(row, p.scoring.measure);
+      reinterpret_cast<float*>(
+          p.lse.data)[p.lse.offset(head.queries.batch, at.h, head.queries.first + at.query, 0)] =
+          lse;
+    }
+    float before = 0;
+    output.each_of_row(r, [&](float sum, int32 column) {
+      const int32 place = QueryTile::place(i, column / 8) + lane % 4 * 4;
+      if (column % 2 == 1)
+        *reinterpret_cast<uint32*>(memory.query.bytes + place) =
+            pair_of<Traits::kType>(before * factor, sum * factor);
+      before = sum;
+    });
+  });
+  warp_barrier();
+  if constexpr (Traits::kIsGeneral) {
+    if (!p.output.in_pieces) return store_elements<Traits>(p, memory);
+  }
+  store_pieces<Traits>(p, memory);
+}
+
+}  // namespace tilewise::cuda::sm80

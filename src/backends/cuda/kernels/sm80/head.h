@@ -1,0 +1,141 @@
+// What all threads of a block need to know of their tile of queries. It lies in shared memory:
+// registers are scarce.
+#pragma once
+
+#include "backends/cuda/kernels/band.h"
+#include "backends/cuda/kernels/place.h"
+#include "backends/cuda/kernels/score/dropout.h"
+#include "backends/cuda/kernels/score/shape.h"
+#include "backends/cuda/kernels/sm80/launch.h"
+
+namespace tilewise::cuda::sm80 {
+
+using core::Range;
+
+// Keys that some row of a warp sees, and those that all of them see: what its first and its last
+// row see say both, as for core's band. Tiles between the two are masked.
+struct alignas(16) Reach {
+  int32 begin, end;
+  int32 whole_begin, whole_end;
+
+  TW_DEVICE bool meets(int32 first, int32 keys) const {
+    return first < end && begin < first + keys;
+  }
+  TW_DEVICE bool covers(int32 first, int32 keys) const {
+    return whole_begin <= first && first + keys <= whole_end;
+  }
+};
+
+// Rows of a tile are queries; where several heads share it, each query's heads follow each other.
+struct Head {
+  int32 b, h, key_head;
+  Place queries, keys;
+  const uint8 *key, *value;  // of the first key, where keys lie in no pages
+  core::Band band;
+  Range rows;                 // of the tile
+  int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
+  int32 split;
+  Reach reach[kWarps];
+};
+
+// Which query and head a row of a tile is.
+struct RowOfHead {
+  int32 query, h;
+};
+
+TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
+  const auto row = static_cast<uint32>(head.rows.begin) + static_cast<uint32>(i);
+  const auto together = static_cast<uint32>(p.heads_in_tile);
+  if (together == 1) return {static_cast<int32>(row), head.h};
+  return {static_cast<int32>(row / together), head.h + static_cast<int32>(row % together)};
+}
+
+// What features ask for.
+struct Asked {
+  core::BlockMask blocks;
+  score::Drawing drawing;
+  float slope;  // in units of log2
+};
+
+// Tile `tile` of queries of a head, and a split of its keys.
+struct Work {
+  int32 tile, h, b, split;
+};
+
+// Tiles of heads that go together follow each other, the last tile of each head first: under a
+// causal mask those have more to do.
+TW_DEVICE Work work_at(const Forward& p, int32 rows, int32 task) {
+  const int32 split = task % p.splits.count, place = task / p.splits.count;
+  const auto tiles = static_cast<int32>(query_tiles(p, rows));
+  const auto heads = static_cast<int32>(p.shape.heads) / p.heads_in_tile;
+  const int32 all = static_cast<int32>(p.shape.batch) * heads;
+  const int32 first = place / (p.heads_together * tiles) * p.heads_together;
+  const int32 within = place - first * tiles;
+  const int32 together = core::smaller(p.heads_together, all - first);
+  const int32 head = first + within % together;
+  return {tiles - 1 - within / together, head % heads * p.heads_in_tile, head / heads, split};
+}
+
+// Keys that the rows of a warp see: `rows_of_warp` of a tile.
+TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp, int32 usual_warp) {
+  const int32 warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
+  const int64 first = head.rows.begin + warp * rows_of_warp;
+  const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};
+  // Keys of a row of the batch that does not exist are seen by nobody.
+  if (rows.empty() || head.keys.batch < 0) return {};
+  const Range of_first = head.band.visible_keys(rows.begin / p.heads_in_tile);
+  const Range of_last = head.band.visible_keys((rows.end - 1) / p.heads_in_tile);
+  int64 whole_end = of_first.end;
+  if (wounded(core::Wound::kTailNotMasked) && whole_end == head.keys.length)
+    whole_end = core::round_up(whole_end, 64);
+  return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
+          static_cast<int32>(of_last.begin), static_cast<int32>(whole_end)};
+}
+
+// The split's share of the tiles of keys that are seen.
+TW_DEVICE void set_tiles(const Forward& p, const Size& size, Range seen, Head& head) {
+  const int64 begin = seen.begin / size.keys, end = core::ceil_div(seen.end, size.keys);
+  const int64 share = core::ceil_div(seen.empty() ? 0 : end - begin, p.splits.count);
+  const int64 first = begin + head.split * share;
+  const int64 last = seen.empty() ? first : core::smaller(first + share, end);
+  head.first_key = static_cast<int32>(first * size.keys);
+  head.last_key = static_cast<int32>((last - 1) * size.keys);
+}
+
+// By one thread.
+TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
+  const Work work = work_at(p, size.rows, static_cast<int32>(block_index()));
+  uint32 faults = 0;
+  head.b = work.b;
+  head.h = work.h;
+  head.split = work.split;
+  head.key_head = work.h / static_cast<int32>(p.shape.heads / p.shape.key_heads);
+  head.queries = place_of(p.queries, work.b, faults);
+  head.keys = place_of(p.keys, work.b, faults);
+  head.key = p.key.at(head.keys.batch, head.key_head, head.keys.first);
+  head.value = p.value.at(head.keys.batch, head.key_head, head.keys.first);
+  head.band = band_of(p.scoring.mask, head.queries.length, head.keys.length);
+  head.rows = tile_range(work.tile, size.rows, head.queries.length * p.heads_in_tile);
+  const bool sees = !head.rows.empty() && head.keys.batch >= 0;
+  const Range queries{head.rows.begin / p.heads_in_tile, (head.rows.end - 1) / p.heads_in_tile + 1};
+  set_tiles(p, size, sees ? head.band.keys_of(queries) : Range{}, head);
+  report(p.error, faults);
+}
+
+// By one thread. `features`: those that the kernel is compiled for.
+template <uint32 features>
+TW_DEVICE void set_asked(const score::Scoring& p, const Head& head, Asked& asked) {
+  const Tensor &blocks = p.mask.blocks, &slopes = p.slopes;
+  if (score::asks<features>(p, score::kBlocks))
+    asked.blocks = {.present = blocks.data + blocks.offset(head.b, head.h, 0, 0),
+                    .row_stride = blocks.stride.row,
+                    .rows = p.mask.block_query,
+                    .columns = p.mask.block_key};
+  if (score::asks<features>(p, score::kDropout))
+    asked.drawing = score::drawing_of(p.dropout, head.b, head.h);
+  if (score::asks<features>(p, score::kAlibi))
+    asked.slope =
+        score::slope_in_log2(load_wide<float>(slopes, slopes.offset(head.b, head.h, 0, 0)));
+}
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,165 @@
+// Scores of a warp's queries with a tile of keys: products, what features make of them, and what
+// masks hide. Without features that shape them, scores stay products: raising a row and weighing
+// multiply by the measure's factor on the way.
+#pragma once
+
+#include "backends/cuda/kernels/score/bias.h"
+#include "backends/cuda/kernels/sm80/load.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Fragments of the warp's queries, from registers or from shared memory.
+template <class Traits>
+struct Query {
+  static constexpr int32 kHeld = Traits::kHoldsQuery ? Traits::kDim / 16 : 1;
+  SharedAddress lane;
+  Fragment held[Traits::kDown][kHeld];
+
+  TW_DEVICE Fragment read(int32 m, int32 k) const {
+    return load_matrices(Traits::QueryTile::moved(lane, m * 16, k));
+  }
+
+  // When the queries have come.
+  TW_DEVICE void hold() {
+    if constexpr (Traits::kHoldsQuery) {
+      TW_UNROLL
+      for (int32 m = 0; m < Traits::kDown; ++m) {
+        TW_UNROLL
+        for (int32 k = 0; k < kHeld; ++k) held[m][k] = read(m, k);
+      }
+    }
+  }
+
+  TW_DEVICE Fragment operator()(int32 m, int32 k) const {
+    if constexpr (Traits::kHoldsQuery) {
+      return held[m][k];
+    } else {
+      return read(m, k);
+    }
+  }
+};
+
+// scores = query . key. `key` is where the lane begins to read the tile, across.
+template <class Traits>
+TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
+                     typename Traits::Scores& scores) {
+  scores.clear();
+  Traits::ScoreProduct::add(scores, query, [&](int32 n, int32 k) {
+    return load_matrices(Traits::KeyTile::moved(key, n * 16, k));
+  });
+}
+
+// The warp's first row, and the tile's first key.
+struct TileCorner {
+  int32 row, key;
+
+  TW_DEVICE score::Corner<score::Lie::kQueriesDown> of_lane() const {
+    return score::Corner<score::Lie::kQueriesDown>::of(row, key, thread_index_anew() & (kWarp - 1));
+  }
+};
+
+template <class Traits>
+TW_DEVICE TileCorner corner_of(const Head& head, int32 first) {
+  return {static_cast<int32>(head.rows.begin) + warp_index() * Traits::kRowsOfWarp, first};
+}
+
+template <class Traits>
+TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                        typename Traits::Scores& scores) {
+  using Extras = decltype(memory.extras);
+  using BiasTile = typename Extras::BiasTile;
+  const Head& head = memory.head;
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces)) {
+    const int32 rows_before = warp_index() * Traits::kRowsOfWarp * BiasTile::kRowBytes;
+    const SharedAddress lane =
+        BiasTile::down(shared_address(&memory.extras.bias), lane_index()) + rows_before;
+    return score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
+  }
+  constexpr int32 kHalf = Traits::kKeys / 2;
+  TW_UNROLL
+  for (int32 half = 0; half < 2; ++half) {
+    const int32 key = corner.key + half * kHalf;
+    auto& numbers = memory.extras.numbers[warp_index()];
+    score::gather_bias({p.scoring.bias, head.b, head.h, corner.row, key,
+                        static_cast<int32>(head.rows.end) - corner.row,
+                        static_cast<int32>(head.keys.length) - key},
+                       numbers);
+    score::add_gathered(numbers, half * kHalf / 8, scores);
+  }
+}
+
+// Products to scores, where a feature asks for it; whether one does.
+template <class Traits>
+TW_DEVICE bool shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                     typename Traits::Scores& scores) {
+  constexpr uint32 kFeatures = Traits::kFeatures;
+  const score::Scoring& scoring = p.scoring;
+  if (!score::asks<kFeatures>(scoring, score::kShaping)) return false;
+  score::NoSlopes none;
+  score::scale_and_cap<kFeatures>(scoring, scores, none);
+  if (score::asks<kFeatures>(scoring, score::kAlibi))
+    score::add_alibi(corner.of_lane(), memory.head.band.diagonal, memory.extras.asked.slope,
+                     scores);
+  if (score::asks<kFeatures>(scoring, score::kBias)) add_bias<Traits>(p, memory, corner, scores);
+  return true;
+}
+
+// Keys of pages that a table on the device should have named, and did not.
+template <class Traits>
+TW_DEVICE bool lacks_pages(const Forward& p, const KeySpot (&spots)[Traits::kKeys]) {
+  if (!p.keys.paged()) return false;
+  bool lacks = false;
+  for (int32 i = lane_index(); i < Traits::kKeys; i += kWarp)
+    lacks = lacks || spots[i].page == kNoPage;
+  return warp_any(lacks);
+}
+
+// What masks hide, beside the band.
+template <class Traits>
+TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                    typename Traits::Scores& scores) {
+  constexpr uint32 kFeatures = Traits::kFeatures;
+  const Head& head = memory.head;
+  if (score::asks<kFeatures>(p.scoring, score::kVisible)) {
+    auto& visible = memory.extras.visible[warp_index()];
+    if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
+      visible.pack(lane_index());
+    else
+      visible.gather(visible_of<Traits>(p.scoring, head, corner.key), lane_index());
+    score::hide_masked<score::Lie::kQueriesDown>(visible, lane_index(), scores);
+  }
+  if (score::asks<kFeatures>(p.scoring, score::kBlocks))
+    score::hide_blocks<score::Lie::kQueriesDown>(memory.extras.asked.blocks, head.band, corner.row,
+                                                 corner.key, scores);
+  const auto& spots = memory.extras.spots[turn_of<Traits>(corner.key)];
+  if (!lacks_pages<Traits>(p, spots)) return;
+  const int32 origin = 2 * (lane_index() & 3);
+  score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      if (spots[origin + column].page < 0) score::hide(score);
+    });
+  });
+}
+
+// Shapes and masks; whether scores are held among the finite numbers by then.
+template <class Traits>
+TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                             typename Traits::Scores& scores) {
+  const Head& head = memory.head;
+  const bool is_whole = head.reach[warp_index()].covers(corner.key, Traits::kKeys);
+  bool held = false, masks = !is_whole;
+  if constexpr (Traits::kIsGeneral) {
+    held = shape<Traits>(p, memory, corner, scores);
+    masks = masks || p.keys.paged() ||
+            score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
+  }
+  if (masks && !held) {
+    score::hold(scores, p.scoring.measure.limit);
+    held = true;
+  }
+  if (!is_whole) score::hide_band(head.band, corner.of_lane(), scores, p.heads_in_tile);
+  if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
+  return held;
+}
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,76 @@
+// What one variant of forward is made of.
+#pragma once
+
+#include "backends/cuda/kernels/score/softmax.h"
+#include "backends/cuda/kernels/score/visible.h"
+#include "backends/cuda/kernels/sm80/head.h"
+#include "backends/cuda/kernels/sm80/product.h"
+#include "backends/cuda/kernels/sm80/tile.h"
+
+namespace tilewise::cuda::sm80 {
+
+// Where a key lies in a cache of pages: below 0, nowhere.
+struct KeySpot {
+  int32 page, row;
+};
+// No page, as a table said that should know; or no key.
+inline constexpr int32 kNoPage = -1, kNoKey = -2;
+
+// What features have in shared memory. Spots of two tiles of keys: the next one's are looked up
+// while this one is in use.
+template <int32 rows, int32 keys>
+struct Extras {
+  static constexpr int32 kRowsOfWarp = rows / kWarps;
+  using BiasTile = Tile<rows, keys>;
+  using Visible = score::VisibleTile<kRowsOfWarp, keys>;
+
+  union {
+    BiasTile bias;
+    float numbers[kWarps][kRowsOfWarp][keys / 2];  // of a bias that comes element by element
+  };
+  Visible visible[kWarps];
+  KeySpot spots[2][keys];
+  Asked asked;
+};
+template <int32 rows, int32 keys, bool has_extras>
+struct ExtrasOf {
+  using Type = Extras<rows, keys>;
+};
+template <int32 rows, int32 keys>
+struct ExtrasOf<rows, keys, false> {
+  struct Type {};
+};
+
+// Each warp has kRowsOfWarp rows: their scores with a tile of keys, and their output.
+template <DType type, int32 number, bool is_general>
+struct Traits {
+  static constexpr DType kType = type;
+  static constexpr Size kSize = size_of(number, is_general);
+  static constexpr bool kIsGeneral = is_general;
+  static constexpr uint32 kFeatures = is_general ? score::kEveryFeature : 0;
+  // Of queries, keys and values, filled up with zeros.
+  static constexpr int32 kDim = kSize.dim;
+  static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
+  static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
+  // Fragments of the queries stay in registers where there is room for them.
+  static constexpr bool kHoldsQuery = kDim <= 64 && !is_general;
+
+  using QueryTile = Tile<kRows, kDim>;
+  using KeyTile = Tile<kKeys, kDim>;
+  using Scores = Sums<kDown, kKeys / 8>;
+  using Output = Sums<kDown, kDim / 8>;
+  using Weights = score::Weights<type, Scores>;
+  using ScoreProduct = Product<type, kDim / 16>;
+  using OutputProduct = Product<type, kKeys / 16>;
+  using RunningRows = score::RunningRows<kRows, kThreads>;
+
+  struct Memory {
+    QueryTile query;  // in the end, the output on its way out
+    KeyTile key[kStages], value[kStages];
+    Head head;
+    RunningRows rows;
+    typename ExtrasOf<kRows, kKeys, is_general>::Type extras;
+  };
+};
+
+}  // namespace tilewise::cuda::sm80

@@ -1,0 +1,178 @@
+#include "backends/cuda/sm80_backward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "backends/cuda/plain_kernels.h"
+
+namespace tilewise::cuda {
+namespace {
+
+using sm80::BackwardShape;
+using sm80::kBackwardRows;
+
+// The place of the first of a kind that is as wide as a head and fits into a block's memory, or -1.
+int find_shape(const Problem& p, bool is_general, int shared_bytes) {
+  const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
+  const auto* found = std::find_if(
+      std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
+      [&](const BackwardShape& tiles) {
+        return tiles.is_general == is_general && dim <= tiles.dim &&
+               tiles.shared_kib * 1024 <= shared_bytes;
+      });
+  const auto number = static_cast<int>(found - std::begin(sm80::kBackwardShapes));
+  return number < kBackwardShapeCount ? number : -1;
+}
+
+const char* missing_gradient_type(const Problem& p) {
+  const tilewise::Gradients& gradients = p.gradients;
+  for (const View* each :
+       {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
+    if (*each && each->dtype != p.query.dtype) return "a gradient of another type";
+  return nullptr;
+}
+
+bool is_broadcast(const View& bias, const tilewise::Shape& shape) {
+  const tilewise::Axes& size = bias.size;
+  return size.batch < shape.batch || size.head < shape.heads || size.row < shape.queries ||
+         size.column < shape.keys;
+}
+
+// Numbers of key rows, in double: they may pass what an integer holds.
+bool has_few_blocks(const Problem& p) {
+  constexpr int kLeastRows = 32;
+  const tilewise::Shape& s = p.shape;
+  const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
+  const double rows = static_cast<double>(std::max(s.queries, s.keys));
+  return heads * (rows / kLeastRows + 1) < static_cast<double>(kMostBlocks);
+}
+
+// Rows of all sequences in the workspace; see padded_first of the kernels.
+int64 padded_rows(const Problem& p) {
+  if (p.queries.packed())
+    return (p.query.size.row / kBackwardRows + p.shape.batch + 1) * kBackwardRows;
+  return p.shape.batch * core::round_up(p.shape.queries, kBackwardRows);
+}
+
+// The workspace of a call; without memory it is only counted.
+sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& arena) {
+  const tilewise::Shape& s = p.shape;
+  const tilewise::Gradients& wanted = p.gradients;
+  const tilewise::Axes& bias = wanted.bias.size;
+  const int64 heads = s.batch * s.heads, rows = padded_rows(p);
+  const auto tiles_of = [](int64 length, int64 tile) { return core::ceil_div(length, tile); };
+  sm80::Between between{};
+  between.padded_rows = rows;
+  between.lse = arena.take<float>(s.heads * rows);
+  between.minus_delta = arena.take<float>(s.heads * rows);
+  if (wanted.query) between.query = arena.take<float>(s.heads * rows * tiles.dim);
+  if (wanted.slopes)
+    between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
+  if (wanted.sinks) between.sinks = arena.take<float>(heads * tiles_of(s.queries, kBackwardRows));
+  if (p.deterministic && wanted.query)
+    between.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
+  if (!wanted.bias) return between;
+  const int64 of_row = bias.column, of_head = of_row * bias.row, of_batch = of_head * bias.head;
+  between.bias = arena.take<float>(of_batch * bias.batch);
+  between.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
+                         bias.row > 1 ? of_row : 0, bias.column > 1 ? 1 : 0};
+  return between;
+}
+
+// See the same of forward: here the first tiles of keys have the most to do.
+int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
+  const bool is_full =
+      p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
+  if (is_full) return 1;
+  const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
+  const double wanted = std::round(4 * processors / (count + 1));
+  const int64 heads = p.shape.batch * p.shape.key_heads;
+  return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
+}
+
+sm80::BackwardOutputs outputs_of(const Problem& p, const Gradients& gradients) {
+  const tilewise::Gradients& wanted = p.gradients;
+  return {.query = rows_of(wanted.query, p.shape.dim),
+          .key = rows_of(wanted.key, p.shape.dim),
+          .value = rows_of(wanted.value, p.shape.value_dim),
+          .bias = gradients.bias,
+          .slopes = gradients.slopes,
+          .sinks = gradients.sinks,
+          .bias_size = gradients.bias_size,
+          .slopes_batch = gradients.slopes_batch};
+}
+
+}  // namespace
+
+const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
+  if (const char* lacks = why_no_tensor_cores(p)) return lacks;
+  if (const char* type = missing_gradient_type(p)) return type;
+  if (p.keys.paged()) return "backward with pages";
+  if (p.deterministic && p.gradients.bias && is_broadcast(p.gradients.bias, p.shape))
+    return "a bias's gradient that is summed, always in the same order";
+  if (!has_few_blocks(p)) return "so many rows";
+  if (find_shape(p, why_general_backward(p) != nullptr, shared_bytes) >= 0) return nullptr;
+  return "a head dim above 128 with features, in what memory a block of this GPU has";
+}
+
+const char* why_general_backward(const Problem& p) {
+  using namespace score;
+  const core::uint32 asked = asked_of(p);
+  const struct {
+    core::uint32 feature;
+    const char* name;
+  } names[] = {{kSoftcap, "softcap"},      {kAlibi, "ALiBi"},       {kBias, "bias"},
+               {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"}};
+  for (const auto& each : names)
+    if ((asked & each.feature) != 0) return each.name;
+  const tilewise::Shape& s = p.shape;
+  const bool are_in_pieces = has_pieces(p.query, s.dim) && has_pieces(p.key, s.dim) &&
+                             has_pieces(p.value, s.value_dim) &&
+                             has_pieces(p.gradients.output, s.value_dim);
+  return are_in_pieces ? nullptr : "rows that are no whole pieces of 16 bytes";
+}
+
+Sm80Backward sm80_backward(const Problem& p, int shared_bytes) {
+  return {.step = BackwardStep::kTiles,
+          .is_bfloat16 = p.query.dtype == DType::kBFloat16,
+          .number = find_shape(p, why_general_backward(p) != nullptr, shared_bytes)};
+}
+
+int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
+  int64 most = 0;
+  for (const bool is_general : {false, true}) {
+    const int number = find_shape(p, is_general, shared_bytes);
+    Arena arena(nullptr);
+    if (number >= 0) between_of(p, sm80::kBackwardShapes[number], arena);
+    const int64 bytes = number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p);
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+sm80::Backward sm80_backward_arguments(const Problem& p, const Sm80Backward& choice,
+                                       const BackwardRoom& room) {
+  const Attention attention = attention_of(p, room.error);
+  const Gradients gradients = gradients_of(p);
+  Arena arena(room.workspace ? aligned(room.workspace) : nullptr);
+  return {.shape = attention.shape,
+          .queries = attention.queries,
+          .keys = attention.keys,
+          .in = {.query = rows_of(p.query, p.shape.dim),
+                 .key = rows_of(p.key, p.shape.dim),
+                 .value = rows_of(p.value, p.shape.value_dim),
+                 .output = rows_of(p.output, p.shape.value_dim),
+                 .incoming = rows_of(p.gradients.output, p.shape.value_dim),
+                 .lse = attention.lse,
+                 .incoming_lse = gradients.lse},
+          .out = outputs_of(p, gradients),
+          .between = between_of(p, choice.tiles(), arena),
+          .scoring = scoring_of(p, attention),
+          .factors = {static_cast<float>(p.scores.scale),
+                      static_cast<float>(p.dropout.decide.active() ? p.dropout.decide.scale() : 1)},
+          .plan = {heads_together(p, choice.tiles(), room.processors), choice.tiles()},
+          .error = room.error};
+}
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,241 @@
+#include "backends/cuda/sm80_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+namespace tilewise::cuda {
+namespace {
+
+constexpr int64 kPieceBytes = 16;
+
+// What a tensor has one of is found without its stride, which may be anything.
+int64 step(int64 size, int64 stride) {
+  return size > 1 ? stride : 0;
+}
+
+// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in pieces where its
+// columns lie side by side.
+bool is_read_in_pieces(const View& view) {
+  const tilewise::Axes& size = view.size;
+  return size.column > 1 && view.stride.column == 1 && has_pieces(view, kPieceBytes);
+}
+
+bool is_positive_and_usual(double number) {
+  return number > 1e-20 && number < 1e20;
+}
+
+const char* missing_type(const Problem& p) {
+  const DType type = p.query.dtype;
+  if (type != DType::kFloat16 && type != DType::kBFloat16) return name_of(type);
+  if (p.key.dtype != type || p.value.dtype != type || p.output.dtype != type)
+    return "an output of another type";
+  return p.lse && p.lse.dtype != DType::kFloat32 ? "an lse that is not float32" : nullptr;
+}
+
+const char* missing_feature(const Problem& p) {
+  // Beyond, 1 - 2 / (1 + e^2y) leaves too little of a small score.
+  constexpr double kMostCap = 256, kLeastCap = 1e-3;
+  const double cap = p.scores.softcap;
+  if (cap > 0 && (cap > kMostCap || cap < kLeastCap)) return "a softcap far from 1";
+  if (!(std::fabs(p.scores.scale) < 1e20)) return "a scale far from 1";
+  // A draw decides for 16 queries by 32 keys.
+  const int64* base = p.dropout.base;
+  if (p.dropout.decide.active() && (base[2] % 16 != 0 || base[3] % 32 != 0))
+    return "dropout that begins inside of a draw";
+  return p.scaling.query || p.scaling.key || p.scaling.value ? "factors of FP8" : nullptr;
+}
+
+const char* missing_size(const Problem& p) {
+  const tilewise::Shape& s = p.shape;
+  if (std::max(s.dim, s.value_dim) > sm80::kCommon[sm80::kSizes - 1].dim)
+    return "a head dim above 256";
+  const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
+  constexpr int kLeastRows = 64, kMostSplits = 64;
+  const double tiles = std::ceil(static_cast<double>(s.queries) / kLeastRows);
+  const bool fits = s.queries <= sm80::kMostLength && s.keys <= sm80::kMostLength &&
+                    s.queries * s.heads / s.key_heads <= sm80::kMostLength &&
+                    p.key.size.batch <= sm80::kMostLength &&
+                    heads * std::max(tiles, 1.0) * kMostSplits < static_cast<double>(kMostBlocks);
+  return fits ? nullptr : "so many rows";
+}
+
+bool are_in_pieces(const Problem& p) {
+  return has_pieces(p.query, p.shape.dim) && has_pieces(p.key, p.shape.dim) &&
+         has_pieces(p.value, p.shape.value_dim) && has_pieces(p.output, p.shape.value_dim);
+}
+
+// All query heads of a key head share a tile where one head's queries leave most of it empty: keys
+// and values are then read once for all of them. Features by query head know one head a tile.
+int heads_in_tile(const Problem& p) {
+  constexpr int64 kFewQueries = 32;
+  using namespace score;
+  const core::uint32 by_head = asked_of(p) & ~(kAnyScale | kSoftcap | kSinks);
+  return by_head == 0 && p.shape.queries <= kFewQueries ? static_cast<int>(p.shape.group()) : 1;
+}
+
+// As many as fill the multiprocessors, where tiles of queries alone do not. A split has at least so
+// many keys. Both variants of a size split alike: which one serves, pointers may decide, and a plan
+// may be made before there are any.
+int splits_for(const Problem& p, const Sm80Forward& choice, int processors) {
+  constexpr int64 kLeastKeys = 128, kMostSplits = 64;
+  const sm80::Size& size = choice.size();
+  const int64 rows = p.shape.queries * choice.heads_in_tile;
+  const int64 tiles =
+      p.shape.batch * (p.shape.heads / choice.heads_in_tile) * core::ceil_div(rows, size.rows);
+  const int64 room = int64{processors} * size.blocks / std::max(tiles, int64{1});
+  const int64 most = p.shape.keys / kLeastKeys;
+  return static_cast<int>(std::clamp(std::min(room, most), int64{1}, kMostSplits));
+}
+
+// With all keys visible every tile takes as long, and a head's tiles find its keys in the cache.
+// Otherwise so many heads go together that four tiles a multiprocessor are under way: the long ones
+// of all of them come first.
+int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors) {
+  const bool is_full =
+      p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
+  if (is_full) return 1;
+  const int64 rows = p.shape.queries * choice.heads_in_tile;
+  const auto tiles = static_cast<double>(core::ceil_div(rows, choice.size().rows));
+  const double wanted = std::round(4 * processors / (tiles + 1));
+  const int64 heads = p.shape.batch * p.shape.heads / choice.heads_in_tile;
+  return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
+}
+
+// Scores that no feature shapes are measured as products.
+score::Measure measure_of(double scale, core::uint32 asked) {
+  if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
+  constexpr auto kLargest = static_cast<double>(core::largest<float>());
+  const double limit = std::min(kLargest, kLargest / 2 / scale);
+  return {static_cast<float>(scale * core::log2e<double>()), static_cast<float>(limit)};
+}
+
+}  // namespace
+
+bool has_pieces(const View& view, int64 columns) {
+  const tilewise::Axes &size = view.size, &stride = view.stride;
+  const int64 bytes = core::bytes_of(view.dtype);
+  const int64 steps[] = {step(size.batch, stride.batch), step(size.head, stride.head),
+                         step(size.row, stride.row), columns};
+  if (size.batch == 0 || size.head == 0 || size.row == 0) return true;
+  const auto is_whole = [bytes](int64 each) { return each * bytes % kPieceBytes == 0; };
+  return reinterpret_cast<std::uintptr_t>(view.data) % kPieceBytes == 0 &&
+         std::all_of(std::begin(steps), std::end(steps), is_whole);
+}
+
+core::uint32 asked_of(const Problem& p) {
+  using namespace score;
+  const bool has_pieces_of_bias =
+      p.scores.bias.dtype == p.query.dtype && is_read_in_pieces(p.scores.bias);
+  const struct {
+    core::uint32 feature;
+    bool is_asked;
+  } features[] = {{kAnyScale, !is_positive_and_usual(p.scores.scale)},
+                  {kSoftcap, p.scores.softcap > 0},
+                  {kAlibi, static_cast<bool>(p.scores.slopes)},
+                  {kBias, static_cast<bool>(p.scores.bias)},
+                  {kBiasPieces, p.scores.bias && has_pieces_of_bias},
+                  {kVisible, static_cast<bool>(p.mask.visible)},
+                  {kVisiblePieces, p.mask.visible && is_read_in_pieces(p.mask.visible)},
+                  {kBlocks, static_cast<bool>(p.mask.blocks)},
+                  {kDropout, p.dropout.decide.active()},
+                  {kSinks, static_cast<bool>(p.scores.sinks)}};
+  core::uint32 asked = 0;
+  for (const auto& feature : features)
+    if (feature.is_asked) asked |= feature.feature;
+  return asked;
+}
+
+sm80::Rows rows_of(const View& view, int64 columns) {
+  const int64 bytes = core::bytes_of(view.dtype);
+  const tilewise::Axes &size = view.size, &stride = view.stride;
+  return {.data = reinterpret_cast<uint8*>(view.data),
+          .batch = step(size.batch, stride.batch) * bytes,
+          .head = step(size.head, stride.head) * bytes,
+          .row = step(size.row, stride.row) * bytes,
+          .bytes = static_cast<int32>(columns * bytes),
+          .in_pieces = has_pieces(view, columns)};
+}
+
+score::Scoring scoring_of(const Problem& p, const Attention& attention) {
+  const core::uint32 asked = asked_of(p);
+  const double factor = p.scores.scale * core::log2e<double>(), cap = p.scores.softcap;
+  return {.measure = measure_of(p.scores.scale, asked),
+          .factor = static_cast<float>(factor),
+          .cap_in = cap > 0 ? static_cast<float>(2 * factor / cap) : 0.0f,
+          .cap_out = static_cast<float>(cap * core::log2e<double>()),
+          .slopes = attention.scores.slopes,
+          .bias = attention.scores.bias,
+          .sinks = attention.scores.sinks,
+          .mask = attention.mask,
+          .dropout = attention.dropout,
+          .asked = asked};
+}
+
+const char* why_no_tensor_cores(const Problem& problem) {
+  if (const char* type = missing_type(problem)) return type;
+  if (const char* feature = missing_feature(problem)) return feature;
+  return missing_size(problem);
+}
+
+const char* why_not_sm80_forward(const Problem& problem) {
+  return problem.operation == TW_PROBABILITIES ? "probabilities" : why_no_tensor_cores(problem);
+}
+
+const char* why_general(const Problem& problem) {
+  using namespace score;
+  const core::uint32 asked = asked_of(problem);
+  const struct {
+    core::uint32 feature;
+    const char* name;
+  } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
+               {kSinks, "sinks"},     {kVisible, "boolean mask"}, {kBlocks, "block mask"},
+               {kDropout, "dropout"}, {kAnyScale, "such a scale"}};
+  for (const auto& each : names)
+    if ((asked & each.feature) != 0) return each.name;
+  if (problem.keys.paged()) return "pages";
+  return are_in_pieces(problem) ? nullptr : "rows that are no whole pieces of 16 bytes";
+}
+
+Sm80Forward sm80_forward(const Problem& problem, int processors) {
+  const auto dim = static_cast<int32>(std::max(problem.shape.dim, problem.shape.value_dim));
+  const auto* found = std::find_if(std::begin(sm80::kCommon), std::end(sm80::kCommon),
+                                   [dim](const sm80::Size& size) { return dim <= size.dim; });
+  Sm80Forward choice{.is_bfloat16 = problem.query.dtype == DType::kBFloat16,
+                     .is_general = why_general(problem) != nullptr,
+                     .number = static_cast<int>(found - std::begin(sm80::kCommon)),
+                     .splits = 1,
+                     .heads_in_tile = heads_in_tile(problem)};
+  choice.splits = splits_for(problem, choice, processors);
+  return choice;
+}
+
+sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena) {
+  sm80::Splits splits{choice.splits, nullptr, nullptr};
+  if (choice.splits == 1) return splits;
+  const tilewise::Shape& s = problem.shape;
+  const int64 rows = s.batch * s.heads * s.queries * choice.splits;
+  splits.output = arena.take<float>(rows * s.value_dim);
+  splits.rows = arena.take<core::Row<float>>(rows);
+  return splits;
+}
+
+sm80::Forward sm80_arguments_of(const Problem& p, const Sm80Forward& choice, core::uint32* error,
+                                int processors) {
+  const Attention attention = attention_of(p, error);
+  return {.shape = attention.shape,
+          .queries = attention.queries,
+          .keys = attention.keys,
+          .query = rows_of(p.query, p.shape.dim),
+          .key = rows_of(p.key, p.shape.dim),
+          .value = rows_of(p.value, p.shape.value_dim),
+          .output = rows_of(p.output, p.shape.value_dim),
+          .lse = attention.lse,
+          .scoring = scoring_of(p, attention),
+          .splits = {1, nullptr, nullptr},
+          .heads_in_tile = choice.heads_in_tile,
+          .heads_together = heads_together(p, choice, processors),
+          .error = error};
+}
+
+}  // namespace tilewise::cuda
