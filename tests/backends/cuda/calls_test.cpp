@@ -62,6 +62,38 @@ TEST(CudaCalls, AskTheDriverLittleOnceTheyAreWarm) {
             "");
 }
 
+// Which context is current is asked once for all that is done then.
+TEST(CudaCalls, AskForTheContextOnceToTakeFaults) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              std::uint32_t faults = 0;
+              if (!take_faults(faults, calls.where).ok()) return std::string("refused");
+              calls.where.stream = nullptr;
+              const int before = fake.calls, pushes = fake.pushes;
+              if (!take_faults(faults, calls.where).ok()) return std::string("refused");
+              // Whether the context is the same one, whether one is current, the push, whether the
+              // stream is captured, and the wait.
+              return std::to_string(fake.calls - before) + " " +
+                     std::to_string(fake.pushes - pushes) + " " + std::to_string(fake.depth);
+            }),
+            "5 1 0");
+}
+
+// Each GPU has another amount.
+TEST(CudaCalls, AreExplainedWithTheDevicesOwnSharedMemory) {
+  const auto said_of = [](int bytes) {
+    return on_fake([=](FakeCuda& fake, FakeCalls& calls) {
+      fake.all_shared_bytes = bytes;
+      std::string text;
+      const auto status = explain(TW_FORWARD, calls.attention(), text, calls.where, TW_JSON);
+      if (!status.ok()) return said(status);
+      const std::size_t at = text.find("\"fast_memory_bytes\": ");
+      return at == std::string::npos ? text : text.substr(at + 21, 6);
+    });
+  };
+  EXPECT_EQ(said_of(100 << 10), "102400");
+  EXPECT_EQ(said_of(228 << 10), "233472");
+}
+
 TEST(CudaCalls, AreRefusedUnderCaptureUntilTheyArePrepared) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
