@@ -70,6 +70,8 @@ std::string Stock::origin(std::span<const Variant* const> variants, const Target
         counted(cached, "in the cache " + around_.cache + ", compiled by NVRTC " + nvrtc_),
         origin_of_missing(missing)})
     if (!part.empty()) text += (text.empty() ? "" : "; ") + part;
+  if (pack_.is_of_others())
+    text += "; the build left out a pack of other kernels: run ./dev pack and build again";
   return text;
 }
 
