@@ -176,6 +176,37 @@ TEST(CudaCalls, GiveTheCallersContextBack) {
             "1101");
 }
 
+// While the first device's context is current. Each has kernels of its own, and a stream leads to
+// its device; the default stream is that of the context, so there the second's is made current.
+TEST(CudaCalls, RunOnTwoDevices) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              const auto* const first = reinterpret_cast<const void*>(std::uintptr_t{4096});
+              const auto* const second = reinterpret_cast<const void*>(std::uintptr_t{2 * 4096});
+              fake.current = const_cast<void*>(first);
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              const int loads = fake.loads;
+              calls.where.device.index = 1;
+              calls.where.stream = stream_of(1);
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              if (fake.loads != 2 * loads) return std::string("no kernel of the second's own");
+              if (fake.stream != stream_of(1)) return std::string("another stream");
+              const int pushes = fake.pushes;
+              if (!forward(request, calls.where).ok()) return std::string("refused");
+              if (fake.pushes != pushes) return std::string("pushed for a stream of its own");
+              calls.where.stream = nullptr;
+              if (!forward(request, calls.where).ok()) return std::string("refused by default");
+              if (fake.pushes != pushes + 1 || fake.pushed != second || fake.depth != 0)
+                return std::string("the default stream of another context");
+              calls.where.device.index = 0;
+              if (!forward(request, calls.where).ok()) return std::string("the first is refused");
+              return std::to_string(fake.launches) + (fake.loads == 2 * loads ? "" : " loaded");
+            }),
+            "5");
+}
+
 TEST(CudaCalls, SayWhichMemoryIsWrong) {
   EXPECT_EQ(
       on_fake([](FakeCuda& fake, FakeCalls& calls) {

@@ -48,6 +48,16 @@ TEST(CudaDriver, SaysWhyThereIsNone) {
             "the NVIDIA driver lacks cuCtxGetId: update it.");
 }
 
+TEST(CudaDriver, SaysThatThereIsNone) {
+  const auto says = [](const char* path, const char* what) {
+    const std::string text = refusal([=](FakeCuda&) { replace_driver(path); });
+    EXPECT_NE(text.find(what), std::string::npos) << text;
+  };
+  says("/no/such/libcuda.so.1", "there is no NVIDIA driver: /no/such/libcuda.so.1: cannot open");
+  says("/no/such/libcuda.so.1", "Install one, or start the container with its GPUs.");
+  says("libm.so.6", "is no NVIDIA driver, for it lacks cuDriverGetVersion");
+}
+
 // Each error has its name, the driver's own or ours, and what to do.
 TEST(CudaDriver, NamesWhatKeepsItFromStarting) {
   const auto says = [](const std::function<void(FakeCuda&)>& spoil, const char* what) {

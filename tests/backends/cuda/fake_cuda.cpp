@@ -74,6 +74,7 @@ int context_push(void* context) {
   const int result = counted();
   if (result == 0) stack[depth++] = context;
   ++fake.pushes;
+  fake.pushed = context;
   fake.depth = depth;
   return result;
 }

@@ -43,6 +43,7 @@ struct FakeCuda {
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
   int pushes = 0;                                   // of contexts
+  const void* pushed = nullptr;                     // the last of these
   int waits = 0;                                    // of cuStreamSynchronize
   const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
   std::uint32_t* page = nullptr;                    // that was registered last

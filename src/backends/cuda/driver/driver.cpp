@@ -71,9 +71,12 @@ Status open(Calls& calls) {
   const auto resolve = symbol<Resolve>(library, "cuGetProcAddress_v2");
   // These two work before cuInit; the first says whether this is a stub.
   const auto error_name = symbol<ErrorName>(library, "cuGetErrorName");
-  if (const Result result = version ? version(&calls.version) : kOk)
-    return start_failure(result, error_name);
-  if (!version || !start || !resolve || calls.version < kOldestDriver)
+  if (!version)
+    return unsupported(
+        "the libcuda.so.1 that is found is no NVIDIA driver, for it lacks cuDriverGetVersion: take "
+        "it off the library path.");
+  if (const Result result = version(&calls.version)) return start_failure(result, error_name);
+  if (!start || !resolve || calls.version < kOldestDriver)
     return unsupported(
         "the NVIDIA driver is too old (CUDA %d.%d): install 525.60.13 (CUDA 12.0) or a newer one.",
         calls.version / 1000, calls.version / 10 % 100);
