@@ -1,5 +1,7 @@
-# Takes a pack into the build that was made before, if it is of the kernels that the library has. Run as
-#   cmake -DPACK=made.pack -DSOURCES=cuda_sources.cpp -DIS_NAMED=OFF -DOUTPUT=taken.pack -P take_pack.cmake
+# Takes a pack that was made before into the build, if it is of the kernels that the library has.
+# Run as
+#   cmake -DPACK=made.pack -DSOURCES=cuda_sources.cpp -DIS_NAMED=OFF -DOUTPUT=taken.pack
+#         -P take_pack.cmake
 # One of other kernels would be dead weight, since none of its cubins is used. It is left out and
 # that is said, here and by `tilewise explain`; where somebody has named it, the build stops.
 file(STRINGS ${SOURCES} first LIMIT_COUNT 1)

@@ -84,8 +84,8 @@ install_wheel() {
     build/wheel/tilewise-*.whl
 }
 
-# A build takes a pack of its own kernels. One of others it leaves out with a line, or stops where it
-# was named.
+# A build takes a pack of its own kernels. One of others it leaves out with a line, or stops where
+# it was named.
 taking_packs() {
   own=build/release/embedded/cuda_sources.cpp
   sed '1s/packs: ......../packs: 00000000/' "$own" >"$results/others.cpp"
