@@ -45,8 +45,8 @@ function(tilewise_pack_program)
                                                  ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
-# A pack that was made before: its copy in the build, which has no kernels where they are others than
-# the library's. `is_named`: somebody asked for this one, and gets an error instead.
+# A pack that was made before: its copy in the build, which has no kernels where they are others
+# than the library's. `is_named`: somebody asked for this one, and gets an error instead.
 function(tilewise_take_pack pack is_named variable)
   set(script ${PROJECT_SOURCE_DIR}/cmake/take_pack.cmake)
   set(taken ${PROJECT_BINARY_DIR}/pack/taken.pack)
