@@ -71,11 +71,11 @@ TEST(CudaCalls, AskForTheContextOnceToTakeFaults) {
               const int before = fake.calls, pushes = fake.pushes;
               if (!take_faults(faults, calls.where).ok()) return std::string("refused");
               // Whether the context is the same one, whether one is current, the push, whether the
-              // stream is captured, and the wait.
+              // stream is captured, the mode of captures, and the wait.
               return std::to_string(fake.calls - before) + " " +
                      std::to_string(fake.pushes - pushes) + " " + std::to_string(fake.depth);
             }),
-            "5 1 0");
+            "6 1 0");
 }
 
 // Each GPU has another amount.

@@ -33,7 +33,7 @@ struct FakeCuda {
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
   int allocations = 0, frees = 0;
-  int relaxed = 0;               // of these two, while the capture mode was relaxed
+  int relaxed = 0;               // of these two and of waits, while the capture mode was relaxed
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed
   int capture_mode = 0;          // now, of the calling thread

@@ -152,6 +152,7 @@ Status Device::is_capturing(Stream stream, bool& captures) const {
 }
 
 Status Device::wait(Stream stream) const {
+  const Relaxed relaxed(*calls_);
   TW_CUDA(*calls_, stream_synchronize(stream), "waiting for the stream");
   return {};
 }

@@ -113,8 +113,9 @@ class Current {
   bool is_pushed_ = false;
 };
 
-// To load, register and allocate is refused while any thread captures in the usual mode, and spoils
-// that capture. In this mode, which the calling thread has for a scope, it is not and does not.
+// To load, register, allocate, or wait for a stream is refused while any thread captures another in
+// the usual mode, and spoils that capture. In this mode, which the calling thread has for a scope,
+// it is not and does not.
 class Relaxed {
  public:
   explicit Relaxed(const Calls& calls);

@@ -72,6 +72,12 @@ Status synchronize(int index, void* stream) {
   const auto its = static_cast<Stream>(stream);
   const Current current(*device);
   TW_TRY(device->check_stream(its));
+  bool captures = false;
+  TW_TRY(device->is_capturing(its, captures));
+  if (captures)
+    return invalid(
+        "the stream is captured, and to wait for it would spoil that: end the capture, and wait "
+        "for a replay.");
   return device->wait(its);
 }
 
