@@ -47,6 +47,8 @@ std::string Stock::origin_of_missing(int missing) const {
     return std::to_string(missing) + " cannot be had, so that the call fails. " + why_no_nvrtc_;
   const std::string by = std::to_string(missing) + " that NVRTC " + nvrtc_ + " compiles ";
   if (!around_.dump.empty()) return by + "in each process, since TILEWISE_DUMP is set";
+  const std::string why_not = cache_.usable() ? cache_.why_not_kept() : "";
+  if (!why_not.empty()) return by + "at the first call of each process: " + why_not;
   if (cache_.usable() || cache_.is_absent())
     return by + "at the first call, to be kept in " + around_.cache;
   return by + "at the first call of each process: there is no cache. " + cache_.why_not();
