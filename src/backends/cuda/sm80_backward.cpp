@@ -123,7 +123,8 @@ const char* why_general_backward(const Problem& p) {
     core::uint32 feature;
     const char* name;
   } names[] = {{kSoftcap, "softcap"},      {kAlibi, "ALiBi"},       {kBias, "bias"},
-               {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"}};
+               {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"},
+               {kAnyScale, "such a scale"}};
   for (const auto& each : names)
     if ((asked & each.feature) != 0) return each.name;
   const tilewise::Shape& s = p.shape;

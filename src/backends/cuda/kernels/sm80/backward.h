@@ -73,8 +73,9 @@ TW_DEVICE void share(typename Traits::Memory& memory, int32 first_row,
                      const typename Traits::Pairs& weights,
                      const typename Traits::Pairs& at_scores) {
   using Square = typename Traits::Square;
-  const int32 lane = lane_index();
-  const int32 key = warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
   TW_UNROLL
   for (int32 m = 0; m < Traits::kDown; ++m) {
     TW_UNROLL
@@ -170,7 +171,8 @@ TW_DEVICE auto rows_of_square(SharedAddress down) {
 
 template <class Traits>
 TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
-                                 const LanePlaces<Traits>& lane, Turn turn) {
+                                 const LanePlaces<Traits>& lane,
+                                 const SquarePlaces<Traits>& squares, Turn turn) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   if (!p.between.query) return;
@@ -187,7 +189,7 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
     Traits::QueryProduct::add(
         sums,
         [&](int32 m, int32 k) {
-          return load_matrices_transposed(Traits::Square::moved(lane.square_across, k * 16, m));
+          return load_matrices_transposed(Traits::Square::moved(squares.across, k * 16, m));
         },
         [&](int32 n, int32 k) { return columns.read(k * 16, n); });
     add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
@@ -216,18 +218,19 @@ TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
   do_scores<Traits>(p, memory, lane, now, sums);
   if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
   block_barrier();
+  const SquarePlaces<Traits> squares(memory);
   if constexpr (Traits::kShares)
     add_columns<Traits>(
         sums.of_value,
-        rows_of_square<Traits>(lane.square_down + (Traits::kWeightsAt - Traits::kGradientAt)),
+        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
         now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
     block_barrier();
     if (next.exists(block)) load_incoming<Traits>(p, memory, next, 0);
   }
-  do_query_gradient<Traits>(p, memory, lane, now.turn);
+  do_query_gradient<Traits>(p, memory, lane, squares, now.turn);
   if constexpr (Traits::kShares)
-    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(lane.square_down), now.query_down, 0);
+    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
 }
 
 template <class Traits>

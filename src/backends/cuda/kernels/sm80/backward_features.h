@@ -78,7 +78,7 @@ TW_DEVICE void hide_masked(const Tensor& visible, const PatchOf& of, Scores& sco
 
 template <class Traits>
 TW_DEVICE bool is_shaped(const score::Scoring& p) {
-  return score::asks<Traits::kFeatures>(p, Traits::kShaping);
+  return score::asks<Traits::kFeatures>(p, score::kShaping);
 }
 
 // Products to scores in units of log2, where something shapes them.

@@ -9,23 +9,36 @@ namespace tilewise::cuda::sm80 {
 template <class Traits>
 struct LanePlaces {
   using KeyTile = typename Traits::KeyTile;
-  using Square = typename Traits::Square;
   SharedAddress down, across;    // of the first tile of keys
   SharedAddress down_from_keys;  // the warp's own
-  SharedAddress square_down;     // from the warp's keys on
-  SharedAddress square_across;   // from the queries on that the warp has of the query's gradient
 
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
-    constexpr BackwardShape kTiles = Traits::kTiles;
     const SharedAddress begin = shared_address(&memory);
-    const int32 lane = lane_index(), warp = warp_index();
-    const int32 first_key = warp / kTiles.query_warps * Traits::kKeysOfWarp;
+    const int32 lane = lane_index();
+    const int32 first_key =
+        warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);
     down_from_keys = down + first_key * KeyTile::kRowBytes;
-    square_down = Square::down(begin + Traits::kGradientAt, lane) + first_key * Square::kRowBytes;
-    square_across = Square::moved(Square::across(begin + Traits::kGradientAt, lane), 0,
-                                  warp / kTiles.warps_across() * kTiles.gradient_down());
+  }
+};
+
+// The same of the squares, once a turn: it is worked out anew, for registers are scarce.
+template <class Traits>
+struct SquarePlaces {
+  using Square = typename Traits::Square;
+  SharedAddress down;    // from the warp's keys on
+  SharedAddress across;  // from the queries on that the warp has of the query's gradient
+
+  TW_DEVICE explicit SquarePlaces(const typename Traits::Memory& memory) {
+    constexpr BackwardShape kTiles = Traits::kTiles;
+    const auto thread = static_cast<uint32>(thread_index_anew());
+    const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+    const SharedAddress begin = shared_address(&memory.squares);
+    down = Square::down(begin, lane) +
+           warp / kTiles.query_warps * Traits::kKeysOfWarp * Square::kRowBytes;
+    across = Square::moved(Square::across(begin, lane), 0,
+                           warp / kTiles.warps_across() * kTiles.gradient_down());
   }
 };
 

@@ -28,8 +28,10 @@ struct BackwardShape {
   TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
   TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
-  // So many parts of it one after the other: a thread has room for 64 of its sums.
-  TW_HD constexpr int32 gradient_parts() const { return queries * dim / threads() > 64 ? 4 : 1; }
+  // So many parts of it one after the other: features leave a thread no room for all of its sums.
+  TW_HD constexpr int32 gradient_parts() const {
+    return is_general && queries * dim / threads() >= 64 ? 4 : 1;
+  }
 };
 
 // Of one kind the next that is as wide as a head, and then the first that fits into a block's memory.

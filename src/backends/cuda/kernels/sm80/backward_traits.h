@@ -21,9 +21,7 @@ struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   // What is asked for when it runs, of score::Feature.
-  static constexpr uint32 kShaping = kTiles.is_general ? score::kSoftcap | score::kAlibi | score::kBias : 0;
-  static constexpr uint32 kFeatures =
-      kTiles.is_general ? kShaping | score::kVisible | score::kBlocks | score::kDropout : 0;
+  static constexpr uint32 kFeatures = kTiles.is_general ? score::kEveryFeature : 0;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
   // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
@@ -68,8 +66,6 @@ struct BackwardTraits {
   // Where tiles begin. They are aligned alike, so that a lane's place in one is that in another.
   static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
   static constexpr int32 kIncomingAt = kQueryAt + 2 * QueryTile::kBytes;
-  static constexpr int32 kGradientAt = kIncomingAt + kTiles.incoming_stages * QueryTile::kBytes;
-  static constexpr int32 kWeightsAt = kGradientAt + Square::kBytes;
 
   static constexpr int32 kMostShared = kTiles.shared_kib * 1024;
 };
