@@ -11,14 +11,21 @@ file(GLOB core_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
 file(GLOB_RECURSE device_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${cuda_folder}/device/*.h ${cuda_folder}/kernels/*.h)
 set(embedded_names ${core_headers} ${device_headers})
+# From these, too, a pack's kernels follow: which there are, and what text is made of each.
+file(GLOB packed_names CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
+     ${cuda_folder}/variants*.cpp ${cuda_folder}/compiler/program.cpp)
+set(packed_files ${packed_names})
+list(TRANSFORM packed_files PREPEND ${PROJECT_SOURCE_DIR}/src/)
+list(JOIN packed_names , packed_names)
 list(TRANSFORM embedded_names PREPEND ${PROJECT_SOURCE_DIR}/src/ OUTPUT_VARIABLE embedded_files)
 list(JOIN embedded_names , embedded_names)
 set(embedded_sources ${PROJECT_BINARY_DIR}/embedded/cuda_sources.cpp)
 add_custom_command(
   OUTPUT ${embedded_sources}
   COMMAND ${CMAKE_COMMAND} -DROOT=${PROJECT_SOURCE_DIR}/src -DNAMES=${embedded_names}
-          -DOUTPUT=${embedded_sources} -P ${CMAKE_CURRENT_LIST_DIR}/embed.cmake
-  DEPENDS ${CMAKE_CURRENT_LIST_DIR}/embed.cmake ${embedded_files}
+          -DPACKED=${packed_names} -DVERSION=${PROJECT_VERSION} -DOUTPUT=${embedded_sources}
+          -P ${CMAKE_CURRENT_LIST_DIR}/embed.cmake
+  DEPENDS ${CMAKE_CURRENT_LIST_DIR}/embed.cmake ${embedded_files} ${packed_files}
   COMMENT "Embedding the text of the GPU's kernels"
   VERBATIM)
 
@@ -36,6 +43,23 @@ function(tilewise_pack_program)
   endif()
   set_target_properties(tilewise_pack PROPERTIES RUNTIME_OUTPUT_DIRECTORY
                                                  ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# A pack that was made before: its copy in the build, which has no kernels where they are others
+# than the library's. `is_named`: somebody asked for this one, and gets an error instead.
+function(tilewise_take_pack pack is_named variable)
+  set(script ${PROJECT_SOURCE_DIR}/cmake/take_pack.cmake)
+  set(taken ${PROJECT_BINARY_DIR}/pack/taken.pack)
+  add_custom_command(
+    OUTPUT ${taken}
+    COMMAND ${CMAKE_COMMAND} -DPACK=${pack} -DSOURCES=${embedded_sources} -DIS_NAMED=${is_named}
+            -DOUTPUT=${taken} -P ${script}
+    DEPENDS ${pack} ${embedded_sources} ${script}
+    COMMENT "Taking the pack of the GPU's kernels"
+    VERBATIM)
+  # Else two makes would embed the text at once.
+  add_dependencies(tilewise_pack_data tilewise_objects)
+  set(${variable} ${taken} PARENT_SCOPE)
 endfunction()
 
 # Where the pack lies that the library takes; empty: it takes none.
@@ -59,11 +83,16 @@ function(tilewise_choose_pack variable)
     set(pack ${of_dev})
     # So that a build looks again when the file is gone.
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pack})
-    if(NOT EXISTS ${pack})
+    if(EXISTS ${pack})
+      tilewise_take_pack(${pack} OFF pack)
+    else()
       set(pack)
     endif()
-  elseif(pack AND NOT EXISTS ${pack})
-    message(FATAL_ERROR "TILEWISE_PACK is ${pack}: give ON, AUTO, OFF or the path of a pack.")
+  elseif(pack)
+    if(NOT EXISTS ${pack})
+      message(FATAL_ERROR "TILEWISE_PACK is ${pack}: give ON, AUTO, OFF or the path of a pack.")
+    endif()
+    tilewise_take_pack(${pack} ON pack)
   endif()
   if(NOT pack)
     message(STATUS "The pack of GPU kernels is left out; to have it: -DTILEWISE_PACK=ON")

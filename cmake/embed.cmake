@@ -1,5 +1,7 @@
 # Puts the text of headers into one C++ file, from which the library hands them to NVRTC. Run as
-#   cmake -DROOT=src -DNAMES=core/base.h,core/mask.h -DOUTPUT=file.cpp -P embed.cmake
+#   cmake -DROOT=src -DNAMES=core/base.h,core/mask.h -DPACKED=backends/cuda/variants.cpp
+#         -DVERSION=1.2.3 -DOUTPUT=file.cpp -P embed.cmake
+# PACKED are the other files from which a pack's kernels follow: they are hashed, and left here.
 string(REPLACE "," ";" names "${NAMES}")
 set(entries)
 set(hashed)
@@ -18,7 +20,15 @@ foreach(name IN LISTS names)
   string(APPEND hashed "${name}\n${text}")
 endforeach()
 string(SHA256 hash "${hashed}")
-file(WRITE ${OUTPUT} "// Made by cmake/embed.cmake from headers of src.
+string(APPEND hashed "${VERSION}\n")
+string(REPLACE "," ";" packed "${PACKED}")
+foreach(name IN LISTS packed)
+  file(READ ${ROOT}/${name} text)
+  string(APPEND hashed "${name}\n${text}")
+endforeach()
+string(SHA256 packed_hash "${hashed}")
+# cmake/take_pack.cmake reads the second hash from the first line.
+file(WRITE ${OUTPUT} "// Made by cmake/embed.cmake from headers of src. Its packs: ${packed_hash}
 #include \"backends/cuda/compiler/sources.h\"
 
 namespace tilewise::cuda {
@@ -35,6 +45,10 @@ std::span<const Source> embedded_sources() {
 
 const char* embedded_hash() {
   return \"${hash}\";
+}
+
+const char* packed_hash() {
+  return \"${packed_hash}\";
 }
 
 }  // namespace tilewise::cuda

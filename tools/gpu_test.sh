@@ -42,6 +42,11 @@ export TILEWISE_TEST_DEVICE=cuda
 run harness 300 "$tests/test_conformance" --gtest_filter=-Far.* &
 run harness_plain 300 env TILEWISE_CUDA_KERNELS=plain "$tests/test_conformance" \
   --gtest_filter=-Far.* &
+# A second GPU, where there is one, gets a short list; the tests of the device tell the two apart.
+if build/release/bin/tilewise explain --case tiny --device cuda:1 >/dev/null 2>&1; then
+  run second 150 env TILEWISE_TEST_DEVICE=cuda:1 TILEWISE_TIER=smoke "$tests/test_conformance" \
+    --gtest_filter=-Far.* &
+fi
 wait
 if command -v compute-sanitizer >/dev/null; then
   # What is planted in tables makes no kernel leave its buffers; children are not followed.

@@ -2,7 +2,8 @@
 
 Machines that test each change have no GPU. `./dev gpu test` runs the tests where there is one and
 writes receipts/cuda.json, which is committed with the change; `./dev lint` fails when the GPU's
-sources are others than the receipt's, unless receipts/UNVERIFIED says why in one line.
+sources are others than the receipt's, unless receipts/UNVERIFIED says why in one line. It also
+fails when the receipt tells of failures, and nothing excuses those.
 
 Usage: receipt.py check | receipt.py write LOG...
 """
@@ -36,15 +37,24 @@ def digest(root: Path = ROOT) -> str:
 
 
 def complaint(receipt: Path = RECEIPT, excuse: Path = EXCUSE, root: Path = ROOT) -> str:
-    """Why the receipt is none for these sources; empty when it is one, or there is an excuse."""
-    if excuse.exists() and excuse.read_text().strip():
-        return ""
+    """Why the receipt is none for these sources; empty when it is one, or there is an excuse.
+
+    An excuse is for sources that no GPU has seen, not for tests that failed on one.
+    """
+    is_excused = excuse.exists() and excuse.read_text().strip() != ""
     if not receipt.exists():
-        return f"There is no {receipt.name}: run ./dev gpu test on a machine with a GPU."
+        missing = f"There is no {receipt.name}: run ./dev gpu test on a machine with a GPU."
+        return "" if is_excused else missing
     held = json.loads(receipt.read_text())
     if held["failed"] != 0:
-        return f"{receipt.name} tells of {held['failed']} failures."
-    if held["sources"] != digest(root):
+        where = ", ".join(
+            f"{run['failed']} in {name}" for name, run in held["runs"].items() if run["failed"]
+        )
+        return (
+            f"{receipt.name} tells of failed tests ({where}), which receipts/UNVERIFIED cannot "
+            "excuse: mend them, run ./dev gpu test on a machine with a GPU and commit the receipt."
+        )
+    if held["sources"] != digest(root) and not is_excused:
         return (
             f"The GPU's sources are others than those of {receipt.name}: run ./dev gpu test on a "
             "machine with a GPU and commit the receipt, or say why not in receipts/UNVERIFIED."
@@ -60,41 +70,52 @@ def ask(command: list[str]) -> str:
         return "unknown"
 
 
-def counts(text: str) -> tuple[int, int]:
-    """Passed and failed tests of one run of gtest, errors of a sanitizer among the failures.
+def sum_of(pattern: str, text: str) -> int:
+    """The sum of the numbers in lines that begin so."""
+    return sum(map(int, re.findall(pattern, text, re.MULTILINE)))
 
-    One that did not end, or not well, has a failure.
+
+def counts(text: str) -> dict[str, int]:
+    """Passed, failed and skipped tests of one run of gtest; a sanitizer's errors are failures.
+
+    A run that did not end, or whose program ended with an error, has at least one failure. So has
+    one in which a sanitizer warned, for that ends its program in the same way.
     """
-    passed = re.findall(r"^\[  PASSED  \] (\d+) test", text, re.MULTILINE)
-    failed = sum(map(int, re.findall(r"^\[  FAILED  \] (\d+) test", text, re.MULTILINE)))
-    # What a sanitizer found, or that it found nothing but warnings.
-    errors = re.findall(r"SUMMARY: (?:\d+ hazards? displayed \()?(\d+) error", text)
-    found = sum(map(int, errors))
-    ended = re.search(r"^== ended with (\d+)", text, re.MULTILINE)
-    is_unclear = not passed or (ended is not None and not failed and not errors)
-    return sum(map(int, passed)), failed + found or int(is_unclear)
+    passed = sum_of(r"^\[  PASSED  \] (\d+) test", text)
+    failed = sum_of(r"^\[  FAILED  \] (\d+) test", text)
+    failed += sum_of(r"SUMMARY: (?:\d+ hazards? displayed \()?(\d+) error", text)
+    ended_badly = re.search(r"^== ended with \d+", text, re.MULTILINE) is not None
+    has_ended = re.search(r"^\[  PASSED  \] ", text, re.MULTILINE) is not None
+    return {
+        "passed": passed,
+        "failed": failed or int(ended_badly or not has_ended),
+        "skipped": sum_of(r"^\[  SKIPPED \] (\d+) test", text),
+    }
 
 
 def write(logs: list[str]) -> int:
     """Writes the receipt of runs whose output lies in these files; 1 when one failed."""
     runs = {Path(log).stem: counts(Path(log).read_text(errors="replace")) for log in logs}
-    gpu, driver = (
-        ask(["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]).split("\n")[0]
+    gpus, drivers = (
+        ask(["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]).split("\n")
         for field in ("name", "driver_version")
     )
+    sums = {what: sum(run[what] for run in runs.values()) for what in counts("")}
     receipt = {
         "sources": digest(),
-        "gpu": gpu,
-        "driver": driver,
-        "runs": {name: {"passed": passed, "failed": failed}
-                 for name, (passed, failed) in runs.items()},
-        "passed": sum(passed for passed, _ in runs.values()),
-        "failed": sum(failed for _, failed in runs.values()),
-    }  # fmt: skip
+        "gpu": gpus[0],
+        "gpus": len(gpus),
+        "driver": drivers[0],
+        "runs": runs,
+        **sums,
+    }
     RECEIPT.parent.mkdir(exist_ok=True)
     RECEIPT.write_text(json.dumps(receipt, indent=2) + "\n")
-    print(f"{receipt['passed']} passed, {receipt['failed']} failed on {gpu}: {RECEIPT}")
-    return 1 if receipt["failed"] else 0
+    print(
+        f"{sums['passed']} passed, {sums['failed']} failed, {sums['skipped']} skipped on "
+        f"{len(gpus)} {gpus[0]}: {RECEIPT}"
+    )
+    return 1 if sums["failed"] else 0
 
 
 def main(arguments: list[str]) -> int:

@@ -76,12 +76,30 @@ pack_tests() {
   TILEWISE_NVRTC=/nowhere build/release/bin/tilewise_pack "$results/none.pack" --if-found \
     --keep build/pack/kept | grep -q WITHOUT
   [ ! -s "$results/none.pack" ]
+  taking_packs
 }
 
 # install_wheel VENV: the wheel that python_tests built.
 install_wheel() {
   "$1/bin/pip" install -q --disable-pip-version-check --no-deps --force-reinstall \
     build/wheel/tilewise-*.whl
+}
+
+# A build takes a pack of its own kernels. One of others it leaves out with a line, or stops where
+# it was named.
+taking_packs() {
+  own=build/release/embedded/cuda_sources.cpp
+  sed '1s/packs: ......../packs: 00000000/' "$own" >"$results/others.cpp"
+  take_pack "$own" ON
+  cmp "$results/tilewise.pack" "$results/taken.pack"
+  take_pack "$results/others.cpp" OFF 2>&1 | grep -q 'LEFT OUT'
+  grep -q '^tilewise pack of other kernels$' "$results/taken.pack"
+  if take_pack "$results/others.cpp" ON 2>/dev/null; then return 1; fi
+}
+
+take_pack() {
+  cmake -DPACK="$results/tilewise.pack" -DSOURCES="$1" -DIS_NAMED="$2" \
+    -DOUTPUT="$results/taken.pack" -P cmake/take_pack.cmake
 }
 
 # The same wheel beside torch and JAX, on the processor. Their packages are taken once.

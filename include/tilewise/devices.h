@@ -37,7 +37,8 @@ TW_API tw_status tw_device_describe(const tw_device* device, tw_device_facts* fa
                                     size_t message_bytes);
 
 /* Memory for tensors and workspaces: aligned for any backend, its contents undefined. tw_free takes
- * null, and may not be called before the device is done with the memory. */
+ * null, and may not be called before the device is done with the memory. Neither spoils a capture
+ * of a stream. */
 TW_API tw_status tw_allocate(const tw_device* device, size_t bytes, void** memory, char* message,
                              size_t message_bytes);
 TW_API tw_status tw_free(const tw_device* device, void* memory, char* message,

@@ -32,6 +32,20 @@ bool runs_here(const Twins& twins, const Request& request) {
   return is_ok(forward(twins.on_host(request), Execution{}).message, "a call on the processor");
 }
 
+// What allocates or waits goes on beside a capture, which it would spoil in the usual mode.
+bool serves_memory_beside(const Stream& captured) {
+  const Stream other;
+  const Execution where = on_device(other.get());
+  DeviceMemory memory;
+  std::uint32_t faults = 0;
+  bool good = is_ok(memory.allocate(where.device, 1 << 20).message, "to allocate under capture");
+  good = is_ok(take_faults(faults, where).message, "to wait for another stream") && good;
+  good = is_ok(synchronize(where.device, other.get()).message, "to synchronize another") && good;
+  return holds(synchronize(where.device, captured.get()).code == TW_INVALID,
+               "to wait for the captured stream is refused") &&
+         good;
+}
+
 }  // namespace
 
 bool capture_cold(const Arguments&) {
@@ -61,6 +75,7 @@ bool capture_cold(const Arguments&) {
            good = holds(take_faults(faults, where).code == TW_INVALID,
                         "faults are not taken while a stream is captured") &&
                   good;
+           good = serves_memory_beside(stream) && good;
          }) &&
          good;
   Handle running = nullptr;

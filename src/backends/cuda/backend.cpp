@@ -104,7 +104,7 @@ bool all_loaded(const Device& device, std::span<const int> indices) {
 Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream stream) {
   const Launched launched(asked, plan);
   if (all_loaded(device, launched.indices())) return {};
-  bool captures = false;
+  bool captures = false;  // `run` has made the context current
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
@@ -183,9 +183,11 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   describe_origin(*device, Launched(&problem, plan).indices(), note);
 }
 
-// Of one multiprocessor.
-double fast_bytes(const Machine&) {
-  return 228.0 * 1024;
+// Shared memory of one multiprocessor; that of a GPU of Hopper where there is none to ask.
+double fast_bytes(const Machine& machine) {
+  Device* device = nullptr;
+  const Status found = Device::find_opened(machine.device.index, device);
+  return found.ok() ? device->shared_bytes() : 228.0 * 1024;
 }
 
 }  // namespace

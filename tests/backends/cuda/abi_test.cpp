@@ -63,18 +63,54 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
 #undef TW_EXPECT
 }
 
+TEST(CudaAbi, ErrorsAreTheToolkits) {
+#define TW_EXPECT(ours, theirs) EXPECT_EQ(ours, static_cast<int>(CUDA_ERROR_##theirs))
+  TW_EXPECT(kInvalidValue, INVALID_VALUE);
+  TW_EXPECT(kOutOfMemory, OUT_OF_MEMORY);
+  TW_EXPECT(kNotInitialized, NOT_INITIALIZED);
+  TW_EXPECT(kDeinitialized, DEINITIALIZED);
+  TW_EXPECT(kStubLibrary, STUB_LIBRARY);
+  TW_EXPECT(kUnavailable, DEVICE_UNAVAILABLE);
+  TW_EXPECT(kNoDevice, NO_DEVICE);
+  TW_EXPECT(kInvalidDevice, INVALID_DEVICE);
+  TW_EXPECT(kInvalidImage, INVALID_IMAGE);
+  TW_EXPECT(kInvalidContext, INVALID_CONTEXT);
+  TW_EXPECT(kNoBinaryForGpu, NO_BINARY_FOR_GPU);
+  TW_EXPECT(kUncorrectable, ECC_UNCORRECTABLE);
+  TW_EXPECT(kLinkUncorrectable, NVLINK_UNCORRECTABLE);
+  TW_EXPECT(kNoJit, JIT_COMPILER_NOT_FOUND);
+  TW_EXPECT(kUnsupportedPtx, UNSUPPORTED_PTX_VERSION);
+  TW_EXPECT(kOperatingSystem, OPERATING_SYSTEM);
+  TW_EXPECT(kInvalidHandle, INVALID_HANDLE);
+  TW_EXPECT(kNotFound, NOT_FOUND);
+  TW_EXPECT(kIllegalAddress, ILLEGAL_ADDRESS);
+  TW_EXPECT(kLaunchTimeout, LAUNCH_TIMEOUT);
+  TW_EXPECT(kContextDestroyed, CONTEXT_IS_DESTROYED);
+  TW_EXPECT(kAssert, ASSERT);
+  TW_EXPECT(kAlreadyRegistered, HOST_MEMORY_ALREADY_REGISTERED);
+  TW_EXPECT(kFirstFault, HARDWARE_STACK_ERROR);
+  TW_EXPECT(kLaunchFailed, LAUNCH_FAILED);
+  TW_EXPECT(kNotPermitted, NOT_PERMITTED);
+  TW_EXPECT(kSystemNotReady, SYSTEM_NOT_READY);
+  TW_EXPECT(kDriverMismatch, SYSTEM_DRIVER_MISMATCH);
+  TW_EXPECT(kCompatUnsupported, COMPAT_NOT_SUPPORTED_ON_DEVICE);
+  TW_EXPECT(kNoServer, MPS_CONNECTION_FAILED);
+  TW_EXPECT(kServerFailed, MPS_RPC_FAILURE);
+  TW_EXPECT(kServerNotReady, MPS_SERVER_NOT_READY);
+  TW_EXPECT(kServerFull, MPS_MAX_CLIENTS_REACHED);
+  TW_EXPECT(kCaptureUnsupported, STREAM_CAPTURE_UNSUPPORTED);
+  TW_EXPECT(kCaptureInvalidated, STREAM_CAPTURE_INVALIDATED);
+  TW_EXPECT(kCaptureImplicit, STREAM_CAPTURE_IMPLICIT);
+  TW_EXPECT(kUnknown, UNKNOWN);
+#undef TW_EXPECT
+}
+
 TEST(CudaAbi, NumbersAreTheToolkits) {
-  EXPECT_EQ(kOutOfMemory, static_cast<int>(CUDA_ERROR_OUT_OF_MEMORY));
-  EXPECT_EQ(kNoBinaryForGpu, static_cast<int>(CUDA_ERROR_NO_BINARY_FOR_GPU));
-  EXPECT_EQ(kUnsupportedPtx, static_cast<int>(CUDA_ERROR_UNSUPPORTED_PTX_VERSION));
-  EXPECT_EQ(kContextDestroyed, static_cast<int>(CUDA_ERROR_CONTEXT_IS_DESTROYED));
-  EXPECT_EQ(kAlreadyRegistered, static_cast<int>(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED));
-  EXPECT_EQ(kIllegalAddress, static_cast<int>(CUDA_ERROR_ILLEGAL_ADDRESS));
-  EXPECT_EQ(kLaunchFailed, static_cast<int>(CUDA_ERROR_LAUNCH_FAILED));
-  EXPECT_EQ(kCaptureImplicit, static_cast<int>(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT));
   EXPECT_EQ(kMajor, static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
   EXPECT_EQ(kClock, static_cast<int>(CU_DEVICE_ATTRIBUTE_CLOCK_RATE));
   EXPECT_EQ(kProcessors, static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
+  EXPECT_EQ(kAllSharedBytes,
+            static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR));
   EXPECT_EQ(kOptInSharedBytes,
             static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   EXPECT_EQ(kLocalBytes, static_cast<int>(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES));

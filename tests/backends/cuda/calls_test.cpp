@@ -62,6 +62,38 @@ TEST(CudaCalls, AskTheDriverLittleOnceTheyAreWarm) {
             "");
 }
 
+// Which context is current is asked once for all that is done then.
+TEST(CudaCalls, AskForTheContextOnceToTakeFaults) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              std::uint32_t faults = 0;
+              if (!take_faults(faults, calls.where).ok()) return std::string("refused");
+              calls.where.stream = nullptr;
+              const int before = fake.calls, pushes = fake.pushes;
+              if (!take_faults(faults, calls.where).ok()) return std::string("refused");
+              // Whether the context is the same one, whether one is current, the push, whether the
+              // stream is captured, the mode of captures, and the wait.
+              return std::to_string(fake.calls - before) + " " +
+                     std::to_string(fake.pushes - pushes) + " " + std::to_string(fake.depth);
+            }),
+            "6 1 0");
+}
+
+// Each GPU has another amount.
+TEST(CudaCalls, AreExplainedWithTheDevicesOwnSharedMemory) {
+  const auto said_of = [](int bytes) {
+    return on_fake([=](FakeCuda& fake, FakeCalls& calls) {
+      fake.all_shared_bytes = bytes;
+      std::string text;
+      const auto status = explain(TW_FORWARD, calls.attention(), text, calls.where, TW_JSON);
+      if (!status.ok()) return said(status);
+      const std::size_t at = text.find("\"fast_memory_bytes\": ");
+      return at == std::string::npos ? text : text.substr(at + 21, 6);
+    });
+  };
+  EXPECT_EQ(said_of(100 << 10), "102400");
+  EXPECT_EQ(said_of(228 << 10), "233472");
+}
+
 TEST(CudaCalls, AreRefusedUnderCaptureUntilTheyArePrepared) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -142,6 +174,37 @@ TEST(CudaCalls, GiveTheCallersContextBack) {
               return all;
             }),
             "1101");
+}
+
+// While the first device's context is current. Each has kernels of its own, and a stream leads to
+// its device; the default stream is that of the context, so there the second's is made current.
+TEST(CudaCalls, RunOnTwoDevices) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              const auto* const first = reinterpret_cast<const void*>(std::uintptr_t{4096});
+              const auto* const second = reinterpret_cast<const void*>(std::uintptr_t{2 * 4096});
+              fake.current = const_cast<void*>(first);
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              const int loads = fake.loads;
+              calls.where.device.index = 1;
+              calls.where.stream = stream_of(1);
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              if (fake.loads != 2 * loads) return std::string("no kernel of the second's own");
+              if (fake.stream != stream_of(1)) return std::string("another stream");
+              const int pushes = fake.pushes;
+              if (!forward(request, calls.where).ok()) return std::string("refused");
+              if (fake.pushes != pushes) return std::string("pushed for a stream of its own");
+              calls.where.stream = nullptr;
+              if (!forward(request, calls.where).ok()) return std::string("refused by default");
+              if (fake.pushes != pushes + 1 || fake.pushed != second || fake.depth != 0)
+                return std::string("the default stream of another context");
+              calls.where.device.index = 0;
+              if (!forward(request, calls.where).ok()) return std::string("the first is refused");
+              return std::to_string(fake.launches) + (fake.loads == 2 * loads ? "" : " loaded");
+            }),
+            "5");
 }
 
 TEST(CudaCalls, SayWhichMemoryIsWrong) {

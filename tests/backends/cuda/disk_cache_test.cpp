@@ -85,6 +85,10 @@ TEST_F(DiskCacheTest, GivesBackWhatItGot) {
   EXPECT_EQ(files_in(folder_), 1) << "what was written under another name stayed";
 }
 
+TEST_F(DiskCacheTest, SaysNothingWhereThingsAreKept) {
+  EXPECT_EQ(DiskCache(folder_).why_not_kept(), "");
+}
+
 TEST_F(DiskCacheTest, MakesItsFolderForTheUserAlone) {
   umask(0);
   const DiskCache cache(folder_);
@@ -206,6 +210,7 @@ TEST_F(DiskCacheTest, ReadsAFolderThatMayNotBeWritten) {
     const DiskCache cache(folder_);
     Cubin out;
     if (!cache.usable() || !cache.load(key_, out)) return 2;
+    if (cache.why_not_kept().find(folder_ + " may be read and not written: ") != 0) return 4;
     return cache.store(key_named("another"), cubin_of(10)) ? 3 : 0;
   });
   chmod(folder_.c_str(), 0700);

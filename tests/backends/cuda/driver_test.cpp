@@ -41,13 +41,75 @@ TEST(CudaDriver, SaysWhyThereIsNone) {
             std::string::npos);
   EXPECT_NE(refusal([](FakeCuda& f) { f.version_result = kStubLibrary; }).find("stub"),
             std::string::npos);
-  EXPECT_EQ(refusal([](FakeCuda& f) { f.start_result = 46; }),
-            "the NVIDIA driver does not start: cuInit fails with 46; nvidia-smi may say more.");
   EXPECT_EQ(
       refusal([](FakeCuda& f) { f.version = 11080; }),
       "the NVIDIA driver is too old (CUDA 11.8): install 525.60.13 (CUDA 12.0) or a newer one.");
   EXPECT_EQ(refusal([](FakeCuda& f) { f.missing = "cuCtxGetId"; }),
             "the NVIDIA driver lacks cuCtxGetId: update it.");
+}
+
+TEST(CudaDriver, SaysThatThereIsNone) {
+  const auto says = [](const char* path, const char* what) {
+    const std::string text = refusal([=](FakeCuda&) { replace_driver(path); });
+    EXPECT_NE(text.find(what), std::string::npos) << text;
+  };
+  says("/no/such/libcuda.so.1", "there is no NVIDIA driver: /no/such/libcuda.so.1: cannot open");
+  says("/no/such/libcuda.so.1", "Install one, or start the container with its GPUs.");
+  says("libm.so.6", "is no NVIDIA driver, for it lacks cuDriverGetVersion");
+}
+
+// Each error has its name, the driver's own or ours, and what to do.
+TEST(CudaDriver, NamesWhatKeepsItFromStarting) {
+  const auto says = [](const std::function<void(FakeCuda&)>& spoil, const char* what) {
+    EXPECT_EQ(refusal(spoil), std::string("the NVIDIA driver does not start: ") + what);
+  };
+  says([](FakeCuda& f) { f.start_result = kUnavailable; },
+       "CUDA_ERROR_DEVICE_UNAVAILABLE (46): another process keeps the GPU to itself, or it has to "
+       "be reset.");
+  says([](FakeCuda& f) { f.start_result = kSystemNotReady; },
+       "CUDA_ERROR_SYSTEM_NOT_READY (802): the machine's GPUs are not set up yet: look whether "
+       "nvidia-fabricmanager runs.");
+  says([](FakeCuda& f) { f.version_result = kStubLibrary; },
+       "CUDA_ERROR_STUB_LIBRARY (34): libcuda.so.1 is the toolkit's stub and no driver: take "
+       ".../stubs off the library path.");
+  says([](FakeCuda& f) { f.start_result = 4711; },
+       "CUDA_ERROR_OF_TOMORROW (4711): nvidia-smi and dmesg may say more.");
+  says([](FakeCuda& f) { f.start_result = 4712; },
+       "an error without a name (4712): nvidia-smi and dmesg may say more.");
+  says([](FakeCuda& f) { f.resolve_result = kOperatingSystem; },
+       "CUDA_ERROR_OPERATING_SYSTEM (304): the system refused the driver: look at the limits of "
+       "memory (ulimit -v), at /dev/nvidia* and at dmesg.");
+  for (const int result :
+       {kOutOfMemory, kNotInitialized, kNoDevice, kInvalidDevice, kDriverMismatch,
+        kCompatUnsupported, kNoServer, kServerNotReady, kUnknown})
+    EXPECT_NE(refusal([=](FakeCuda& f) {
+                f.start_result = result;
+              }).find(" (" + std::to_string(result) + "): "),
+              std::string::npos)
+        << result;
+}
+
+// What fails later has its name, too, and faults of a kernel one advice.
+TEST(CudaDriver, NamesWhatFailsLater) {
+  EXPECT_EQ(
+      in_child([](FakeCuda&) {
+        const Calls* calls = nullptr;
+        if (!open_driver(calls).ok()) return std::string("refused");
+        std::string faults;
+        constexpr Result kSome[] = {kIllegalAddress,   701,          kLaunchTimeout,
+                                    kContextDestroyed, kAssert,      kAlreadyRegistered,
+                                    kFirstFault,       kLaunchFailed};
+        for (const Result result : kSome)
+          faults +=
+              std::string(driver_failure(*calls, result, "x").sentence).find("end the process") !=
+                      std::string::npos
+                  ? "1"
+                  : "0";
+        Calls dumb = *calls;
+        dumb.error_name = nullptr;
+        return faults + std::string(driver_failure(dumb, kOutOfMemory, "\nx").sentence);
+      }),
+      "10101011\nx: CUDA_ERROR_OUT_OF_MEMORY (2): free memory of the device.");
 }
 
 // A newer driver gives the same name other parameters, when a newer version is asked for.
@@ -100,10 +162,10 @@ Status first_call(Device*& device) {
   TW_TRY(Device::find(1, device));
   Kernel kernel = nullptr;
   TW_TRY(device->load("cubin", "name", kMuchShared, kernel));
+  const Current current(*device);
   TW_TRY(device->check_stream(stream_of(1)));
   bool captures = false;
   TW_TRY(device->is_capturing(stream_of(1), captures));
-  const Current current(*device);
   const std::uint64_t a = 7, b = 9;
   return device->launch(kernel, {{3, 4, 5}, 128, kMuchShared}, stream_of(1), a, b);
 }
@@ -223,13 +285,14 @@ TEST(CudaDevice, KnowsACapture) {
               Device* device = nullptr;
               bool captures = true;
               if (!Device::find(0, device).ok()) return std::string("refused");
+              const Current current(*device);
               if (!device->is_capturing(stream_of(0), captures).ok() || captures)
                 return std::string("it captures");
               fake.captures = true;
               if (!device->is_capturing(stream_of(0), captures).ok() || !captures)
                 return std::string("it does not capture");
               fake.captures = false;
-              fake.failing_call = 2;  // the one behind those that make the context current
+              fake.failing_call = 0;
               fake.failure = kCaptureImplicit;
               if (!device->is_capturing(nullptr, captures).ok() || !captures)
                 return std::string("906 is no capture");
@@ -255,12 +318,15 @@ TEST(CudaDevice, WaitsForOneStream) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
               Device* device = nullptr;
               if (!Device::find(1, device).ok()) return std::string("refused");
+              const Current current(*device);
+              const int before = fake.calls;
               if (!device->wait(stream_of(1)).ok() || !device->wait(nullptr).ok())
                 return std::string("it does not wait");
+              if (fake.calls != before + 4 || fake.relaxed != 2)
+                return std::string("it does more than to wait, or spoils a capture");
               fake.poison = kIllegalAddress;
               const Status status = device->wait(stream_of(1));
-              return std::to_string(fake.waits) + (fake.depth == 0 ? " " : " deep ") +
-                     std::string(status.sentence).substr(0, 23);
+              return std::to_string(fake.waits) + " " + std::string(status.sentence).substr(0, 23);
             }),
             "3 waiting for the stream:");
 }

@@ -115,6 +115,9 @@ Result device_attribute(int* value, int attribute, Ordinal) {
     case kClock:
       *value = 1980000;
       break;
+    case kAllSharedBytes:
+      *value = 228 << 10;
+      break;
     default:
       *value = 132;
   }

@@ -51,6 +51,7 @@ int device_attribute(int* value, int attribute, int) {
   constexpr int kReadsAllMemory = 88;
   *value = attribute == 75                ? fake.major
            : attribute == 76              ? fake.minor
+           : attribute == 81              ? fake.all_shared_bytes
            : attribute == kReadsAllMemory ? 0
            : attribute == 13              ? 1980000
                                           : 132;
@@ -73,6 +74,7 @@ int context_push(void* context) {
   const int result = counted();
   if (result == 0) stack[depth++] = context;
   ++fake.pushes;
+  fake.pushed = context;
   fake.depth = depth;
   return result;
 }
@@ -100,6 +102,7 @@ int stream_capturing(void* stream, int* state) {
 }
 int stream_synchronize(void* stream) {
   ++fake.waits;
+  fake.relaxed += mode == 2;
   fake.waited = stream;
   return used();
 }
@@ -200,6 +203,7 @@ int memory_allocate(std::uint64_t* address, std::size_t bytes) {
   if (result != 0) return result;
   *address = reinterpret_cast<std::uintptr_t>(std::malloc(bytes));
   ++fake.allocations;
+  fake.relaxed += mode == 2;
   return 0;
 }
 int memory_free(std::uint64_t address) {
@@ -207,6 +211,7 @@ int memory_free(std::uint64_t address) {
   if (result != 0) return result;
   std::free(reinterpret_cast<void*>(address));
   ++fake.frees;
+  fake.relaxed += mode == 2;
   return 0;
 }
 int memory_copy(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
@@ -244,6 +249,15 @@ int cuInit(unsigned) {
   return fake.start_result;
 }
 
+// Of a driver that knows one name; for others it fails, as an old one does for new errors.
+int cuGetErrorName(int error, const char** name) {
+  constexpr int kUnknownToUs = 4711, kInvalidValue = 1;
+  *name = nullptr;
+  if (error != kUnknownToUs) return kInvalidValue;
+  *name = "CUDA_ERROR_OF_TOMORROW";
+  return 0;
+}
+
 int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64_t, int* found) {
   const Named all[] = {{"cuDriverGetVersion", erased(cuDriverGetVersion)},
                        {"cuGetErrorName", erased(error_name)},
@@ -278,6 +292,7 @@ int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64
   if (version > fake.newest_asked) fake.newest_asked = version;
   *place = nullptr;
   *found = 0;
+  if (fake.resolve_result != 0) return fake.resolve_result;
   if (fake.missing && std::strcmp(name, fake.missing) == 0) return 0;
   for (const Named& each : all)
     if (std::strcmp(each.name, name) == 0) *place = each.function;

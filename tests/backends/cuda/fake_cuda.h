@@ -15,6 +15,8 @@ struct FakeCuda {
   const char* missing = nullptr;  // a name that the driver does not have
   int devices = 2;
   int major = 9, minor = 0;
+  int all_shared_bytes = 100 << 10;  // of a multiprocessor
+  int resolve_result = 0;            // of cuGetProcAddress
   // At any time: the call that fails, counted from the next one, and by what. -1: none.
   int failing_call = -1;
   int failure = 2;
@@ -31,6 +33,7 @@ struct FakeCuda {
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
   int allocations = 0, frees = 0;
+  int relaxed = 0;               // of these two and of waits, while the capture mode was relaxed
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed
   int capture_mode = 0;          // now, of the calling thread
@@ -40,6 +43,7 @@ struct FakeCuda {
   std::uint64_t arguments[2] = {};  // the first two of the last launch, 8 bytes each
   bool asked_stream_zero = false;
   int pushes = 0;                                   // of contexts
+  const void* pushed = nullptr;                     // the last of these
   int waits = 0;                                    // of cuStreamSynchronize
   const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
   std::uint32_t* page = nullptr;                    // that was registered last

@@ -100,6 +100,25 @@ TEST(CudaMemory, GoesThereAndBack) {
             "same 2 2 0");
 }
 
+// As a thread captures in the usual mode, which allocating and freeing would spoil.
+TEST(CudaMemory, IsTakenAndGivenBackWhileAStreamIsCaptured) {
+  EXPECT_EQ(
+      said([](FakeCuda& fake) {
+        void* memory = nullptr;
+        fake.captures = true;
+        if (tw_allocate(&kFirst, 4, &memory, nullptr, 0) != TW_OK) return std::string("no memory");
+        if (tw_free(&kFirst, memory, nullptr, 0) != TW_OK) return std::string("not freed");
+        char text[256] = "";
+        if (tw_synchronize(&kFirst, nullptr, text, sizeof text) != TW_INVALID || fake.waits)
+          return std::string("it waits for what is captured");
+        return text + std::string(" ") + std::to_string(fake.allocations + fake.frees) +
+               " calls, " + std::to_string(fake.relaxed) + " relaxed, now " +
+               std::to_string(fake.capture_mode);
+      }),
+      "the stream is captured, and to wait for it would spoil that: end the capture, and wait "
+      "for a replay. 2 calls, 2 relaxed, now 0");
+}
+
 TEST(CudaMemory, FollowsTheCallersStream) {
   EXPECT_EQ(said([](FakeCuda& fake) {
               int value = 3, other = 0;

@@ -112,6 +112,39 @@ TEST_F(NvrtcSearchTest, KnowsTheMajorAloneWhereTheSecondLibraryIsMissing) {
   EXPECT_FALSE(found_[0].exact);
 }
 
+// A folder may have any name. Each of these would mean others, or none, as a pattern.
+TEST_F(NvrtcSearchTest, TakesNamesOfFoldersLiterally) {
+  const Variable none("TILEWISE_NVRTC", nullptr);
+  for (const char* name : {"a[1]", "b*", "c?", "d\\e", "[f-", "g]"}) {
+    const std::string folder = root_ / name;
+    for (const char* file : {"libnvrtc.so.12", "libnvrtc-builtins.so.12.8"})
+      put_file(folder + "/lib64/" + file, std::string(name) + file);
+    put_file(folder + "/torch/lib/libnvrtc-b51b459d.so.13", name);
+    // What the same names mean as patterns.
+    for (const char* other : {"a1", "bother", "cx", "de"})
+      put_file(root_ / (std::string(other) + "/lib64/libnvrtc.so.12"), other);
+    const Variable toolkit("CUDA_HOME", folder.c_str());
+    const Variable packages("TILEWISE_NVRTC_PATH", folder.c_str());
+    around_ = surroundings_of_environment();
+    (void)find(99000);
+    std::vector<std::string> ours;
+    for (const NvrtcFile& file : found_)
+      if (file.path.starts_with(root_.path())) ours.push_back(file.path);
+    const std::vector<std::string> wanted{folder + "/torch/lib/libnvrtc-b51b459d.so.13",
+                                          folder + "/lib64/libnvrtc.so.12"};
+    EXPECT_EQ(ours, wanted) << name;
+    EXPECT_TRUE(std::any_of(found_.begin(), found_.end(), [&](const NvrtcFile& file) {
+      return file.builtins == folder + "/lib64/libnvrtc-builtins.so.12.8";
+    })) << name;
+  }
+}
+
+TEST_F(NvrtcSearchTest, NamesPlacesAsTheyAreCalled) {
+  around_.places = {pattern_of(root_ / "a[1]*")};
+  const std::string sentence = find(12080).sentence;
+  EXPECT_NE(sentence.find("Searched: " + (root_ / "a[1]*") + "."), std::string::npos) << sentence;
+}
+
 // What is there of each layout, by the variable that leads there.
 TEST_F(NvrtcSearchTest, SearchesEveryLayout) {
   const Variable none("TILEWISE_NVRTC", nullptr);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/cuda/compiler/find.h"
+#include "backends/cuda/compiler/sources.h"
 #include "kernels.h"
 
 namespace tilewise::cuda {
@@ -19,6 +20,9 @@ Target gpu(int major, int minor, bool arch_specific = false, int driver_version 
           .arch_specific = arch_specific,
           .driver_version = driver_version};
 }
+
+// Bytes of a pack's head, and where it has the hash of its sources.
+constexpr std::size_t kHead = 128, kSources = 48;
 
 // No cubin, but bytes that tell which of the pack they are.
 Packed item(const Variant& variant, Target target, const char* text, bool is_ptx = false) {
@@ -110,11 +114,12 @@ TEST_F(PackTest, GivesNoWrongByteOfADamagedPack) {
   // The head, the index and its own seal guard it; the others' bytes are no concern of its.
   const PackEntry own = Pack(whole).entries()[1];
   EXPECT_EQ(own.major, 9);
-  EXPECT_GE(unharmed, static_cast<int>(whole.size() - 64 - sizeof own * items_.size() - own.bytes));
+  EXPECT_GE(unharmed,
+            static_cast<int>(whole.size() - kHead - sizeof own * items_.size() - own.bytes));
 }
 
 TEST_F(PackTest, IsEmptyWhenOneBitOfItsIndexIsChanged) {
-  const std::size_t index = 64 + sizeof(PackEntry) * items_.size();
+  const std::size_t index = kHead + sizeof(PackEntry) * items_.size();
   for (std::size_t at = 0; at < index; ++at) {
     bytes_[at] ^= std::byte{1};
     EXPECT_TRUE(Pack(bytes_).entries().empty()) << "byte " << at;
@@ -127,6 +132,30 @@ TEST_F(PackTest, IsEmptyWhenItIsCutShort) {
     EXPECT_TRUE(Pack(std::span(bytes_).first(bytes)).entries().empty()) << bytes;
   EXPECT_EQ(Pack(bytes_).entries().size(), items_.size());
   EXPECT_EQ(Pack(bytes_).nvrtc_version(), 12080);
+}
+
+// cmake/take_pack.cmake compares these, and leaves a line where they differ.
+TEST_F(PackTest, CarriesTheHashOfItsSources) {
+  const std::string held(reinterpret_cast<const char*>(bytes_.data()) + kSources, 64);
+  EXPECT_EQ(held, packed_hash());
+  EXPECT_NE(held, embedded_hash());
+  EXPECT_FALSE(Pack(bytes_).is_of_others());
+  EXPECT_FALSE(Pack({}).is_of_others());
+  const std::string line = "tilewise pack of other kernels\n";
+  const Pack left_out(std::as_bytes(std::span(line)));
+  EXPECT_TRUE(left_out.is_of_others());
+  EXPECT_TRUE(left_out.entries().empty());
+}
+
+TEST_F(PackTest, IsEmptyWhenItsSourcesAreOthers) {
+  bytes_ = write_pack(items_, 12080);
+  bytes_[kSources] ^= std::byte{1};
+  const std::size_t end = kHead + sizeof(PackEntry) * items_.size();
+  const Digest digest = Sha256().add(bytes_.data() + kSources, end - kSources).digest();
+  std::memcpy(bytes_.data() + 16, digest.data(), digest.size());
+  EXPECT_TRUE(Pack(bytes_).is_of_others());
+  EXPECT_TRUE(Pack(bytes_).entries().empty());
+  EXPECT_EQ(found(gpu(9, 0)), "nothing");
 }
 
 TEST_F(PackTest, IsLookedAtFirstAndNeedsNoNvrtc) {

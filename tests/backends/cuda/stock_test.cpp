@@ -70,6 +70,14 @@ TEST_F(StockTest, SaysThatThereIsNothingAndWhatToInstall) {
   EXPECT_FALSE(std::filesystem::exists(around_.cache)) << "it was only looked at";
 }
 
+TEST_F(StockTest, SaysThatTheBuildLeftOutAPack) {
+  const std::string line = "tilewise pack of other kernels\n";
+  around_.pack = std::as_bytes(std::span(line));
+  EXPECT_TRUE(origin().ends_with(
+      "; the build left out a pack of other kernels: run ./dev pack and build again"))
+      << origin();
+}
+
 TEST_F(StockTest, NamesNvrtcByVersionAndPath) {
   install_nvrtc();
   const std::string nvrtc = "12.8 (" + (root_ / "libnvrtc.so.12") + ")";

@@ -72,6 +72,7 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
     return;
   }
   if (missing == Missing::kMake) mkdirat(above.number(), name.c_str(), 0700);
+  path_ = path;
   open_own(above.number(), path, name);
 }
 
@@ -95,6 +96,11 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
     why_not_ = path + " is open to other users: chmod 700 closes it to them.";
   else
     folder_ = std::move(folder);
+}
+
+std::string DiskCache::why_not_kept() const {
+  if (faccessat(folder_.number(), ".", W_OK, AT_EACCESS) == 0) return "";
+  return path_ + " may be read and not written: " + std::strerror(errno) + ".";
 }
 
 bool DiskCache::load(const Digest& key, Cubin& out) const {

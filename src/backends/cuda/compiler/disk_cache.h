@@ -26,6 +26,9 @@ class DiskCache {
   // Why it is not usable, as a sentence.
   const std::string& why_not() const { return why_not_; }
 
+  // Why nothing is kept in one that is usable, as a sentence; empty where something is.
+  std::string why_not_kept() const;
+
   bool load(const Digest& key, Cubin& out) const;
   bool store(const Digest& key, const Cubin& cubin) const;
 
@@ -38,6 +41,7 @@ class DiskCache {
   void cannot_open(const std::string& path, const char* as_what);
 
   Descriptor folder_;
+  std::string path_;
   bool is_absent_ = false;
   std::string why_not_;
 };

@@ -53,7 +53,7 @@ void read_version(NvrtcFile& file) {
   const int major = file.version / 1000;
   int newest = 0;
   for (const std::string& folder : {folder_of(real), folder_of(file.path)}) {
-    for (const std::string& path : matches(folder + "libnvrtc-builtins.so.*.*")) {
+    for (const std::string& path : matches(pattern_of(folder) + "libnvrtc-builtins.so.*.*")) {
       bool exact = false;
       const int version = version_in(path, exact);
       if (!exact || (major != 0 && version / 1000 != major) || version <= newest) continue;
@@ -124,7 +124,7 @@ void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
   // Torch's wheels put eight digits of a hash into the name; NVRTC's second library has a word of
   // eight letters there.
   if (!folder.ends_with("/torch/lib")) return;
-  for (const std::string& path : matches(folder + "/libnvrtc-????????.so.1[2-9]*"))
+  for (const std::string& path : matches(pattern_of(folder) + "/libnvrtc-????????.so.1[2-9]*"))
     if (path.find("libnvrtc-builtins") == std::string::npos) add(path, found);
 }
 
@@ -142,7 +142,7 @@ void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
 
 std::string listed(const std::vector<std::string>& places) {
   std::string text;
-  for (const std::string& place : places) text += (text.empty() ? "" : ", ") + place;
+  for (const std::string& place : places) text += (text.empty() ? "" : ", ") + path_of(place);
   return text;
 }
 

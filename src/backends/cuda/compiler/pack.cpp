@@ -2,24 +2,31 @@
 
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
+#include "backends/cuda/compiler/sources.h"
 #include "backends/cuda/compiler/squeeze.h"
 
 namespace tilewise::cuda {
 namespace {
 
-constexpr char kMagic[16] = "tilewise pack 1";
+// cmake/take_pack.cmake knows this name and where the hash of the sources lies, and leaves the
+// sentence in the place of a pack of other kernels.
+constexpr char kMagic[16] = "tilewise pack 2";
+constexpr std::string_view kOfOthers = "tilewise pack of other kernels\n";
 
 struct PackHead {
   char magic[16];
-  Digest digest;  // of the rest of the head and of the index
+  Digest digest;     // of the rest of the head and of the index
+  char sources[64];  // packed_hash()
   std::uint32_t entries;
   std::int32_t nvrtc_version;
   std::uint64_t bytes;  // of the whole pack
 };
-static_assert(sizeof(PackHead) == 64 && sizeof(PackEntry) == 120);
+static_assert(sizeof(PackHead) == 128 && sizeof(PackEntry) == 120);
+static_assert(offsetof(PackHead, sources) == 48);
 
-constexpr std::size_t kHashed = offsetof(PackHead, entries);
+constexpr std::size_t kHashed = offsetof(PackHead, sources);
 
 Digest digest_of(const std::byte* pack, std::size_t entries) {
   const std::size_t end = sizeof(PackHead) + entries * sizeof(PackEntry);
@@ -60,6 +67,7 @@ std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_versi
   }
   PackHead head{};
   std::memcpy(head.magic, kMagic, sizeof kMagic);
+  std::memcpy(head.sources, packed_hash(), sizeof head.sources);
   head.entries = static_cast<std::uint32_t>(items.size());
   head.nvrtc_version = nvrtc_version;
   head.bytes = pack.size();
@@ -71,11 +79,15 @@ std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_versi
 
 Pack::Pack(std::span<const std::byte> bytes) : bytes_(bytes) {
   PackHead head;
+  is_of_others_ = bytes.size() == kOfOthers.size() &&
+                  std::memcmp(bytes.data(), kOfOthers.data(), bytes.size()) == 0;
   if (bytes.size() < sizeof head) return;
   std::memcpy(&head, bytes.data(), sizeof head);
   if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0 || head.bytes != bytes.size()) return;
   if (head.entries > (bytes.size() - sizeof head) / sizeof(PackEntry)) return;
   if (head.digest != digest_of(bytes.data(), head.entries)) return;
+  is_of_others_ = std::memcmp(head.sources, packed_hash(), sizeof head.sources) != 0;
+  if (is_of_others_) return;
   nvrtc_version_ = head.nvrtc_version;
   entries_.resize(head.entries);
   if (head.entries > 0)

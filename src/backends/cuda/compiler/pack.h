@@ -46,6 +46,9 @@ class Pack {
   const std::vector<PackEntry>& entries() const { return entries_; }
   int nvrtc_version() const { return nvrtc_version_; }
 
+  // It was made of other kernels than this library's. The build has left it out.
+  bool is_of_others() const { return is_of_others_; }
+
   // A cubin that runs on the target: one of its major, and of its minor or an older one. PTX runs
   // on every later GPU, once its driver has compiled it.
   bool find(const Variant& variant, const Target& target, Form form, Cubin& out) const;
@@ -56,6 +59,7 @@ class Pack {
   std::span<const std::byte> bytes_;
   std::vector<PackEntry> entries_;
   int nvrtc_version_ = 0;
+  bool is_of_others_ = false;
 };
 
 // Empty when the library was built without one.

@@ -16,4 +16,9 @@ std::span<const Source> embedded_sources();
 // SHA-256 of all names and texts, in hexadecimal digits.
 const char* embedded_hash();
 
+// The same of all that a pack's kernels follow from: of that, of the list of variants, of how a
+// program is made of one, and of the library's version. A pack carries it, and the build leaves out
+// one that was made of other kernels.
+const char* packed_hash();
+
 }  // namespace tilewise::cuda

@@ -47,6 +47,8 @@ std::string Stock::origin_of_missing(int missing) const {
     return std::to_string(missing) + " cannot be had, so that the call fails. " + why_no_nvrtc_;
   const std::string by = std::to_string(missing) + " that NVRTC " + nvrtc_ + " compiles ";
   if (!around_.dump.empty()) return by + "in each process, since TILEWISE_DUMP is set";
+  const std::string why_not = cache_.usable() ? cache_.why_not_kept() : "";
+  if (!why_not.empty()) return by + "at the first call of each process: " + why_not;
   if (cache_.usable() || cache_.is_absent())
     return by + "at the first call, to be kept in " + around_.cache;
   return by + "at the first call of each process: there is no cache. " + cache_.why_not();
@@ -70,6 +72,8 @@ std::string Stock::origin(std::span<const Variant* const> variants, const Target
         counted(cached, "in the cache " + around_.cache + ", compiled by NVRTC " + nvrtc_),
         origin_of_missing(missing)})
     if (!part.empty()) text += (text.empty() ? "" : "; ") + part;
+  if (pack_.is_of_others())
+    text += "; the build left out a pack of other kernels: run ./dev pack and build again";
   return text;
 }
 

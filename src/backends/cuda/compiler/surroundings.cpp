@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "backends/cuda/compiler/pack.h"
 
@@ -18,8 +19,10 @@ bool absolute(const std::string& path) {
   return path.starts_with('/');
 }
 
-// Where Python packages lie below `folder`: nvidia-cuda-nvrtc-cu12, nvidia-cuda-nvrtc, and what an
-// older torch brings along.
+// The places below are patterns. What comes from the environment in them stands for itself.
+
+// Where Python packages lie below `folder`, a pattern: nvidia-cuda-nvrtc-cu12, nvidia-cuda-nvrtc,
+// and what an older torch brings along.
 void add_packages(const std::string& folder, std::vector<std::string>& places) {
   for (const char* package : {"/nvidia/cuda_nvrtc/lib", "/nvidia/cu1[2-9]/lib", "/torch/lib"})
     places.push_back(folder + package);
@@ -37,7 +40,8 @@ std::vector<std::string> folders_of(const std::string& list) {
   return folders;
 }
 
-// A toolkit's `stubs`, which can compile nothing, lie deeper than this looks.
+// Of a toolkit in `folder`, a pattern. Its `stubs`, which can compile nothing, lie deeper than this
+// looks.
 void add_toolkit(const std::string& folder, std::vector<std::string>& places) {
   places.push_back(folder + "/lib64");
   places.push_back(folder + "/targets/*/lib");
@@ -47,25 +51,26 @@ std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
   // Folders of NVRTC itself, or of Python packages.
   for (const std::string& folder : folders_of(variable("TILEWISE_NVRTC_PATH"))) {
-    places.push_back(folder);
-    add_packages(folder, places);
+    places.push_back(pattern_of(folder));
+    add_packages(pattern_of(folder), places);
   }
   const std::string home = variable("HOME"), conda = variable("CONDA_PREFIX");
   for (const std::string& root :
        {variable("VIRTUAL_ENV"), conda, home.empty() ? home : home + "/.local",
         std::string("/usr/local"), std::string("/usr")}) {
-    if (absolute(root)) add_packages(root + "/lib/python3*/*-packages", places);
+    if (absolute(root)) add_packages(pattern_of(root) + "/lib/python3*/*-packages", places);
   }
   if (absolute(conda)) {
-    places.push_back(conda + "/lib");
-    places.push_back(conda + "/targets/*/lib");
+    places.push_back(pattern_of(conda) + "/lib");
+    places.push_back(pattern_of(conda) + "/targets/*/lib");
   }
   for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
-    if (const std::string toolkit = variable(name); absolute(toolkit)) add_toolkit(toolkit, places);
+    if (const std::string toolkit = variable(name); absolute(toolkit))
+      add_toolkit(pattern_of(toolkit), places);
   add_toolkit("/usr/local/cuda", places);
   add_toolkit("/usr/local/cuda-1[2-9]*", places);
   for (const std::string& folder : folders_of(variable("LD_LIBRARY_PATH")))
-    places.push_back(folder);
+    places.push_back(pattern_of(folder));
   for (const char* folder : {"/usr/lib/*-linux-gnu", "/usr/lib64"}) places.emplace_back(folder);
   return places;
 }
@@ -90,6 +95,24 @@ std::string cache_folder() {
 }
 
 }  // namespace
+
+std::string pattern_of(const std::string& path) {
+  std::string pattern;
+  for (const char each : path) {
+    if (std::strchr("*?[]\\", each)) pattern += '\\';
+    pattern += each;
+  }
+  return pattern;
+}
+
+std::string path_of(const std::string& pattern) {
+  std::string path;
+  for (std::size_t at = 0; at < pattern.size(); ++at) {
+    if (pattern[at] == '\\' && at + 1 < pattern.size()) ++at;
+    path += pattern[at];
+  }
+  return path;
+}
 
 Surroundings surroundings_of_environment() {
   Surroundings read;

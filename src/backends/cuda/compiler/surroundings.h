@@ -11,12 +11,17 @@ namespace tilewise::cuda {
 
 struct Surroundings {
   std::string nvrtc;                // TILEWISE_NVRTC: this library and no other; empty: search
-  std::vector<std::string> places;  // folders to search, patterns of glob allowed
+  std::vector<std::string> places;  // folders to search, as patterns of glob
   bool by_name = true;              // also where the loader looks by itself
   std::string cache;                // the folder of the disk cache; empty: none
   std::string dump;                 // TILEWISE_DUMP: the folder where what is made is left
   std::span<const std::byte> pack;  // cubins that were made ahead of time
 };
+
+// A path as a pattern of glob that means this path alone, whatever its folders are called; and
+// back.
+std::string pattern_of(const std::string& path);
+std::string path_of(const std::string& pattern);
 
 Surroundings surroundings_of_environment();
 

@@ -3,24 +3,6 @@
 namespace tilewise::cuda {
 namespace {
 
-// Loading and registering are refused while any thread captures in the usual mode, and spoil that
-// capture. In this mode they are not, and do not.
-class Relaxed {
- public:
-  explicit Relaxed(const Calls& calls)
-      : calls_(calls), is_exchanged_(calls.exchange_capture_mode(&mode_) == kOk) {}
-  ~Relaxed() {
-    if (is_exchanged_) calls_.exchange_capture_mode(&mode_);
-  }
-  Relaxed(const Relaxed&) = delete;
-  Relaxed& operator=(const Relaxed&) = delete;
-
- private:
-  const Calls& calls_;
-  int mode_ = kCaptureRelaxed;  // what the thread had, once they are exchanged
-  bool is_exchanged_;
-};
-
 // Kernels may use so much without asking.
 constexpr unsigned kUsualSharedBytes = 48 << 10;
 
@@ -99,6 +81,8 @@ Status Device::open() {
   TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
           "asking the device's size");
+  TW_CUDA(*calls_, device_attribute(&shared_bytes_, kAllSharedBytes, ordinal_),
+          "asking the device's size");
   TW_CUDA(*calls_, device_attribute(&reads_all_memory_, kPageableMemoryAccess, ordinal_),
           "asking what memory the device reads");
   TW_TRY(read_architecture(*calls_, index_, ordinal_, architecture_));
@@ -159,7 +143,6 @@ Status Device::check_stream(Stream stream) const {
 }
 
 Status Device::is_capturing(Stream stream, bool& captures) const {
-  const Current current(*this, stream);
   int state = 0;
   const Result result = calls_->stream_capturing(stream, &state);
   // 906: the legacy default stream, while a stream that waits for it is captured.
@@ -169,7 +152,7 @@ Status Device::is_capturing(Stream stream, bool& captures) const {
 }
 
 Status Device::wait(Stream stream) const {
-  const Current current(*this, stream);
+  const Relaxed relaxed(*calls_);
   TW_CUDA(*calls_, stream_synchronize(stream), "waiting for the stream");
   return {};
 }
@@ -239,6 +222,15 @@ Current::Current(const Device& device, Stream stream) : device_(device) {
 Current::~Current() {
   Context ours = nullptr;
   if (is_pushed_) device_.calls().context_pop(&ours);
+}
+
+Relaxed::Relaxed(const Calls& calls)
+    : calls_(calls),
+      mode_(kCaptureRelaxed),
+      is_exchanged_(calls.exchange_capture_mode(&mode_) == kOk) {}
+
+Relaxed::~Relaxed() {
+  if (is_exchanged_) calls_.exchange_capture_mode(&mode_);
 }
 
 }  // namespace tilewise::cuda

@@ -35,6 +35,7 @@ class Device {
   int index() const { return index_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
   int processors() const { return processors_; }
+  int shared_bytes() const { return shared_bytes_; }  // of one multiprocessor
 
   // A kernel of a cubin for this GPU, ready to be launched without loading on the way. The bytes
   // may go afterwards. Nothing says whether they are whole: whoever has them checks that before.
@@ -44,10 +45,11 @@ class Device {
   // the context that is current, and asking about 0 would spoil a capture.
   Status check_stream(Stream stream) const;
 
-  // Whether work on the stream is being captured into a graph.
+  // Whether work on the stream is being captured into a graph. Needs the context to be current
+  // where the stream is one of 0, 1 and 2: see Current, which a call makes once for all it does.
   Status is_capturing(Stream stream, bool& captures) const;
 
-  // Until all work on the stream is done. It must not be captured.
+  // Until all work on the stream is done. It must not be captured. Needs that, too.
   Status wait(Stream stream) const;
 
   // Whether memory lies where the call says: on this device, or on the host. A kernel that followed
@@ -56,8 +58,7 @@ class Device {
   // stopped.
   Status check_place(const char* name, const void* data, bool on_device) const;
 
-  // Needs the context to be current where the stream is one of 0, 1 and 2: see Current. Arguments
-  // are copied before it returns.
+  // Needs that, too. Arguments are copied before it returns.
   template <class... Arguments>
   Status launch(Kernel kernel, const Grid& grid, Stream stream,
                 const Arguments&... arguments) const {
@@ -84,7 +85,7 @@ class Device {
 
   const Calls* calls_ = nullptr;
   std::atomic<bool> is_open_{false};
-  int index_ = -1, architecture_ = 0, processors_ = 0, reads_all_memory_ = 0;
+  int index_ = -1, architecture_ = 0, processors_ = 0, shared_bytes_ = 0, reads_all_memory_ = 0;
   Ordinal ordinal_ = -1;
   Context context_ = nullptr;
   unsigned long long context_id_ = 0;  // a context that was reset comes back with another
@@ -110,6 +111,22 @@ class Current {
  private:
   const Device& device_;
   bool is_pushed_ = false;
+};
+
+// To load, register, allocate, or wait for a stream is refused while any thread captures another in
+// the usual mode, and spoils that capture. In this mode, which the calling thread has for a scope,
+// it is not and does not.
+class Relaxed {
+ public:
+  explicit Relaxed(const Calls& calls);
+  ~Relaxed();
+  Relaxed(const Relaxed&) = delete;
+  Relaxed& operator=(const Relaxed&) = delete;
+
+ private:
+  const Calls& calls_;
+  int mode_;  // what the thread had, once they are exchanged
+  bool is_exchanged_;
 };
 
 }  // namespace tilewise::cuda

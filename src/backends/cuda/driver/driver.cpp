@@ -6,6 +6,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "backends/cuda/driver/failure.h"
+
 namespace tilewise::cuda {
 namespace {
 
@@ -25,39 +27,9 @@ void be_a_child() {
   is_lost = is_lost || now == State::kOpening || now == State::kOpen;
 }
 
-Status start_failure(Result result) {
-  switch (result) {
-    case kNoDevice:
-      return unsupported(
-          "the NVIDIA driver sees no GPU: look whether CUDA_VISIBLE_DEVICES is empty or wrong, or "
-          "the container lacks --gpus.");
-    case kNotInitialized:
-      return unsupported(
-          "CUDA cannot be used in a process that was forked after its parent used CUDA: start "
-          "workers by 'spawn'.");
-    case kStubLibrary:
-      return unsupported(
-          "libcuda.so.1 is the toolkit's stub and no driver: take .../stubs off the library path.");
-    case kDriverMismatch:
-      return unsupported(
-          "libcuda and the loaded kernel module are of different versions: restart the machine, or "
-          "remove the compat package.");
-    case kUnknown:
-      return unsupported(
-          "the NVIDIA driver does not start (999): look whether the module nvidia_uvm is loaded "
-          "and "
-          "/dev/nvidia* may be read.");
-    default:
-      return unsupported(
-          "the NVIDIA driver does not start: cuInit fails with %d; nvidia-smi may "
-          "say more.",
-          result);
-  }
-}
-
 // Each name in the form of the version that is meant. A name that is newer than that version is
 // found as a null pointer, with success.
-Status resolve_all(Resolve resolve, Calls& calls) {
+Status resolve_all(Resolve resolve, ErrorName error_name, Calls& calls) {
   struct Wanted {
     const char* name;
     int since;
@@ -71,6 +43,7 @@ Status resolve_all(Resolve resolve, Calls& calls) {
     int found = 0;
     const int version = each.since > kOldestDriver ? each.since : kOldestDriver;
     const Result result = resolve(each.name, each.place, version, 0, &found);
+    if (result != kOk && result != kNotFound) return start_failure(result, error_name);
     if (result != kOk || !*each.place)
       return unsupported("the NVIDIA driver lacks %s: update it.", each.name);
   }
@@ -96,14 +69,19 @@ Status open(Calls& calls) {
   const auto version = symbol<Result (*)(int*)>(library, "cuDriverGetVersion");
   const auto start = symbol<Result (*)(unsigned)>(library, "cuInit");
   const auto resolve = symbol<Resolve>(library, "cuGetProcAddress_v2");
-  // Works before cuInit, and says whether this is a stub.
-  if (const Result result = version ? version(&calls.version) : kOk) return start_failure(result);
-  if (!version || !start || !resolve || calls.version < kOldestDriver)
+  // These two work before cuInit; the first says whether this is a stub.
+  const auto error_name = symbol<ErrorName>(library, "cuGetErrorName");
+  if (!version)
+    return unsupported(
+        "the libcuda.so.1 that is found is no NVIDIA driver, for it lacks cuDriverGetVersion: take "
+        "it off the library path.");
+  if (const Result result = version(&calls.version)) return start_failure(result, error_name);
+  if (!start || !resolve || calls.version < kOldestDriver)
     return unsupported(
         "the NVIDIA driver is too old (CUDA %d.%d): install 525.60.13 (CUDA 12.0) or a newer one.",
         calls.version / 1000, calls.version / 10 % 100);
-  TW_TRY(resolve_all(resolve, calls));
-  if (const Result result = start(0)) return start_failure(result);
+  TW_TRY(resolve_all(resolve, error_name, calls));
+  if (const Result result = start(0)) return start_failure(result, error_name);
   return {};
 }
 
@@ -114,41 +92,11 @@ void open_once() {
   state = why.ok() ? State::kOpen : State::kRefused;
 }
 
-const char* advice(Result result) {
-  switch (result) {
-    case kOutOfMemory:
-      return "free memory of the device.";
-    case kInvalidDevice:
-      return "give the index of a GPU that the process sees.";
-    case kNoBinaryForGpu:
-      return "the kernel was compiled for another GPU.";
-    case kUnsupportedPtx:
-      return "the kernel's PTX is newer than the driver: update that.";
-    case kInvalidHandle:
-    case kInvalidContext:
-      return "the stream is not of this device, or was destroyed.";
-    case kContextDestroyed:
-      return "the device was reset.";
-    case kCaptureUnsupported:
-    case kCaptureInvalidated:
-    case kCaptureImplicit:
-      return "this cannot be done while a stream is captured: prepare the call before.";
-    default:
-      break;
-  }
-  // Faults of a kernel stay: every later call of the process gets them, whosever it was.
-  if (result >= kIllegalAddress && result <= kLaunchFailed)
-    return "a kernel of this process failed, now or before: end the process; compute-sanitizer "
-           "finds "
-           "the place.";
-  return "the NVIDIA driver says no more.";
-}
-
 }  // namespace
 
 Status open_driver(const Calls*& calls) {
   calls = nullptr;
-  if (is_lost.load(std::memory_order_relaxed)) return start_failure(kNotInitialized);
+  if (is_lost.load(std::memory_order_relaxed)) return forked_too_late();
   if (state.load(std::memory_order_acquire) != State::kOpen) std::call_once(once, open_once);
   if (!why.ok()) return why;
   calls = &table;
@@ -157,12 +105,6 @@ Status open_driver(const Calls*& calls) {
 
 void replace_driver(const char* path) {
   driver_path = path;
-}
-
-Status driver_failure(const Calls& calls, Result result, const char* doing) {
-  const char* name = nullptr;
-  if (calls.error_name) calls.error_name(result, &name);
-  return failed("%s: %s (%d): %s", doing, name ? name : "an unknown error", result, advice(result));
 }
 
 }  // namespace tilewise::cuda

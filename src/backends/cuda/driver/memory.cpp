@@ -36,6 +36,7 @@ Status allocate(int index, std::size_t bytes, void*& memory) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const Current current(*device);
+  const Relaxed relaxed(device->calls());
   char doing[64];
   std::snprintf(doing, sizeof doing, "allocating %zu bytes on the device", bytes);
   Address address = 0;
@@ -48,6 +49,7 @@ Status release(int index, void* memory) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const Current current(*device);
+  const Relaxed relaxed(device->calls());
   TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
   return {};
 }
@@ -70,6 +72,12 @@ Status synchronize(int index, void* stream) {
   const auto its = static_cast<Stream>(stream);
   const Current current(*device);
   TW_TRY(device->check_stream(its));
+  bool captures = false;
+  TW_TRY(device->is_capturing(its, captures));
+  if (captures)
+    return invalid(
+        "the stream is captured, and to wait for it would spoil that: end the capture, and wait "
+        "for a replay.");
   return device->wait(its);
 }
 
