@@ -112,9 +112,6 @@ class Torch(Framework):
         """As the extension makes it, and with the strides of new_like, which compilers assert."""
         return new_like(value, value.shape, value.dtype)
 
-    def swapped(self, value: Any) -> Any:
-        return value.transpose(1, 2)
-
     def strides(self, value: Any) -> Any:
         return value.stride()
 
@@ -124,11 +121,18 @@ class Torch(Framework):
     def is_contiguous(self, value: Any) -> bool:
         return bool(value.is_contiguous())
 
-    def byte_size(self, value: Any) -> int:
-        return int(value.numel() * value.element_size())
-
     def is_as_memory(self, *values: Any) -> bool:
         return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
+
+    def refuse_gradients(self, function: str, **values: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise NotImplementedError(
+                    f"{name} requires a gradient, which tilewise.{function} does not give it; pass "
+                    f"{name}.detach(), or call under torch.no_grad()."
+                )
 
     def note_written(self, *values: Any) -> None:
         """So that backward refuses a saved tensor that was written over, as after copy_."""

@@ -17,6 +17,7 @@ from tilewise._frameworks import require
 from tilewise._slots import SLOTS
 from tilewise.torch import _gradients, _operators, _shortest
 from tilewise.torch._arrays import CODES, DTYPES, TORCH
+from tilewise.torch._flat import Flat
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
@@ -127,6 +128,8 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
             continue
         if not isinstance(given, Tensor):
             given = TORCH.asarray(name, given, query)
+        if name not in _DIFFERENTIABLE:
+            TORCH.refuse_gradients("attention", **{name: given})
         is_taken = given.dtype in (torch.float32, wide) or given.dtype is torch.bool
         arrays[name] = given if is_taken or given.is_complex() else given.to(wide)
     bias = arrays.get("bias")
@@ -151,11 +154,7 @@ def _readable(tensor: Tensor) -> Tensor:
 
 
 def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
-    if places.out is not None:
-        raise ValueError(
-            "out is given, but query, key, value or an option requires a gradient, which the way "
-            "into out does not have. Leave out away, or call under torch.no_grad()."
-        )
+    _refuse_places(places)
     arrays = asked.arrays
     query, key, value = map(_readable, operands)
     if torch.are_deterministic_algorithms_enabled():
@@ -171,6 +170,17 @@ def differentiable(operands: Operands, asked: Asked, flags: int, places: Places)
         flags,
         places.lse,
     )
+
+
+def _refuse_places(places: Places) -> None:
+    """The caller's memory has no place in a call that backward comes after."""
+    for name, place in (("out", places.out), ("workspace", places.workspace)):
+        if place is not None:
+            raise ValueError(
+                f"{name} is given, but query, key, value or an option requires a gradient, which "
+                f"the way into {name} does not have. Leave {name} away, or call under "
+                "torch.no_grad()."
+            )
 
 
 class Attention(torch.autograd.Function):
@@ -237,7 +247,9 @@ def _through_operator(
     if torch.are_deterministic_algorithms_enabled():
         scalars["deterministic"] = True
     flat = _operators.flatten(operands, arrays, scalars, flags)
-    if is_compiling():
+    if places.out is not None or places.workspace is not None:
+        output, lse = _into(operands, arrays, flat, places)
+    elif is_compiling():
         output, lse = _operators.attention_operator(*flat)
     elif is_transformed():
         output, lse = _operators.Functorch.apply(*flat)
@@ -246,9 +258,22 @@ def _through_operator(
             refuse_tangents(*flat)
         _refuse_layouts(operands)
         output, lse = _operators.attention_operator(*flat)
-    if places.out is not None:
-        output = places.out.copy_(output)
     return (output, lse) if places.lse else output
+
+
+def _into(
+    operands: Operands, arrays: dict[str, Any], flat: Flat, places: Places
+) -> tuple[Any, Any]:
+    """Into the caller's output, by the caller's scratch, or both."""
+    if is_grad_enabled() and _needs_gradient(operands, arrays):
+        _refuse_places(places)
+    if not is_compiling() and is_transformed():
+        raise ValueError(
+            "out or workspace is given, but torch.func transforms the call, which writes into no "
+            "memory of the caller's. Leave both away."
+        )
+    out = _operators.new_results(flat)[0] if places.out is None else places.out
+    return out, _operators.into_operator(out, places.workspace, *flat)
 
 
 def _refuse_layouts(operands: Operands) -> None:

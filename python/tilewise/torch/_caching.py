@@ -57,7 +57,7 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     tables_and_out = {**tables, "out": out}
     is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
-    _refuse_gradients(cosine=cosine, sine=sine)
+    TORCH.refuse_gradients("rotary", cosine=cosine, sine=sine)
     if is_direct and not needs:
         found = rotate(TORCH, x, cosine, sine, **given)
         TORCH.note_written(out)
@@ -128,8 +128,13 @@ def append(
     key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, lengths: Any, **given: Any
 ) -> Any:
     """tilewise.append, which says what these mean. Nothing here has a gradient."""
-    _refuse_gradients(
-        key=key, value=value, key_cache=key_cache, value_cache=value_cache, query=given["query"]
+    TORCH.refuse_gradients(
+        "append",
+        key=key,
+        value=value,
+        key_cache=key_cache,
+        value_cache=value_cache,
+        query=given["query"],
     )
     refuse_device(TORCH, given.pop("device"))
     tensors = {name: given[name] for name in _APPEND}
@@ -183,7 +188,7 @@ def merge(
     """tilewise.merge, which says what these mean. Nothing here has a gradient."""
     parts = {f"outputs[{i}]": part for i, part in enumerate(outputs)}
     parts.update({f"lses[{i}]": part for i, part in enumerate(lses)})
-    _refuse_gradients(**parts, sinks=sinks)
+    TORCH.refuse_gradients("merge", **parts, sinks=sinks)
     refuse_device(TORCH, device)
     first = outputs[0]
     others = {**parts, "sinks": sinks, "out": out, "lse_out": lse_out}
@@ -210,17 +215,6 @@ def _merge_fake(outputs: Any, lses: Any, _sinks: Any, _threads: int) -> tuple[Te
 
 def _as_tensor(name: str, value: Any, like: Tensor) -> Any:
     return None if value is None else TORCH.asarray(name, value, like)
-
-
-def _refuse_gradients(**tensors: Any) -> None:
-    if not is_grad_enabled():
-        return
-    for name, tensor in tensors.items():
-        if isinstance(tensor, Tensor) and tensor.requires_grad:
-            raise NotImplementedError(
-                f"{name} requires a gradient, which this function does not give it; pass "
-                f"{name}.detach(), or call under torch.no_grad()."
-            )
 
 
 def _no_gradient(*_: Any) -> Any:
