@@ -250,3 +250,43 @@ def test_gradients_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert all(x.grad is not None for x in given)
+
+
+@pytest.mark.parametrize("name", ["query_factor", "key_factor", "value_factor"])
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_factors_have_no_gradient_and_say_so(name: str, is_watched: bool) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    given = [x.to(torch.float8_e4m3fn) for x in tensors()]
+    factor = torch.ones(2, 2, requires_grad=True)
+    watch = FlopCounterMode(display=False) if is_watched else torch.enable_grad()
+    with watch, pytest.raises(NotImplementedError, match=f"^{name} requires a gradient, which ti"):
+        attend(*given, **{name: factor})
+    with torch.no_grad():
+        attend(*given, **{name: factor})
+
+
+def test_results_without_a_graph_say_so() -> None:
+    given = tensors(needs_grad=True)
+    output, lse = attend(*given, return_lse=True)
+    calls: dict[str, Any] = {
+        "attention_probabilities": lambda: tilewise.attention_probabilities(*given[:2]),
+        "attention_backward": lambda: tilewise.attention_backward(output, *given, output, lse),
+    }
+    for name, call in calls.items():
+        with pytest.raises(NotImplementedError, match=f"^query requires a .* tilewise.{name} does"):
+            call()
+        with torch.no_grad():
+            call()
+
+
+def test_names_that_need_torch_are_absent_without_it() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import tilewise\n"
+        "assert not hasattr(tilewise, 'sdpa') and not hasattr(tilewise, 'torch')\n"
+        "try: tilewise.sdpa\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("tilewise.sdpa needs torch: "), done.stderr

@@ -52,7 +52,7 @@ def attention(
         raise ValueError("out and output_dtype are both given; out already has a type.")
     if output_dtype is not None:
         TORCH.dtype_code("output_dtype", output_dtype)
-    if out is not None:
+    if out is not None and not is_compiling():
         require(TORCH, "out", out, is_written=True)
     has_lse = return_lse is not False and check.flag("return_lse", return_lse)
     is_new = out is None and workspace is None and not has_lse
@@ -267,6 +267,7 @@ def _into(
     """Into the caller's output, by the caller's scratch, or both."""
     if is_grad_enabled() and _needs_gradient(operands, arrays):
         _refuse_places(places)
+    TORCH.refuse_gradients("attention", out=places.out)
     if not is_compiling() and is_transformed():
         raise ValueError(
             "out or workspace is given, but torch.func transforms the call, which writes into no "
