@@ -49,6 +49,40 @@ def test_rows_of_no_sequence_are_left_alone(name: str) -> None:
         torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["nobody", "profiler", "flops", "compile"])
+def test_turned_rows_of_no_sequence_are_left_alone(name: str) -> None:
+    cosine, sine = torch.randn(2, 9, 8)
+    x, new = rows(2, 4, 3, 16), rows(2, 4, 3, 16, seed=1)
+    lengths, filled = torch.tensor([3, 2]), torch.tensor([1, 0])
+
+    def turn(out: Any, other: Any) -> Any:
+        caches = torch.zeros(2, 2, 9, 3, 16)
+        turned = tilewise.append(
+            *(new, new, *caches, filled),
+            **{"cosine": cosine, "sine": sine, "query": x, "query_lengths": lengths, "out": out},
+        )
+        also = tilewise.rotary(x, cosine, sine, lengths=lengths, out=other)
+        return turned, also, caches
+
+    call: Any = turn
+    if name == "compile":
+        torch._dynamo.reset()
+        call = torch.compile(turn, fullgraph=True, backend="aot_eager")
+    outs = [torch.full((2, 4, 3, 16), 7.0) for _ in range(2)]
+    with watched(name):
+        found = call(*outs)
+    wanted = turn(None, None)
+    close(found[2], wanted[2], 0)
+    for out, turned, right in zip(outs, found, wanted):
+        close(out, turned, 0)
+        for sequence, length in enumerate(lengths.tolist()):
+            close(out[sequence, :length], right[sequence, :length], 0)
+            assert (out[sequence, length:] == 7).all()
+    if name == "compile":
+        torch._dynamo.reset()
+
+
 def test_a_workspace_under_a_mode_without_out() -> None:
     given = tensors()
     workspace = torch.zeros(1 << 18, dtype=torch.uint8)
