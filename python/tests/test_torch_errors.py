@@ -116,23 +116,24 @@ def test_mixed_devices() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("needs_grad", [False, True])
 @pytest.mark.parametrize("place", range(3))
-def test_odd_tensors(place: int) -> None:
+def test_odd_tensors(place: int, needs_grad: bool) -> None:
     name = ("query", "key", "value")[place]
     odd: dict[str, Any] = {
         "sparse": lambda x: x.to_sparse(),
         "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
     }
     for kind, make in odd.items():
-        given = list(tensors())
+        given = list(tensors(needs_grad=needs_grad))
         given[place] = make(given[place])
         with pytest.raises(TypeError, match=rf"^{name} is a {kind} tensor; pass a strided one"):
             attend(*given)
-    given = list(tensors())
+    given = list(tensors(needs_grad=needs_grad))
     given[place] = given[place].to(torch.complex64)
     with pytest.raises(TypeError, match=rf"^{name} has dtype complex64; it must have one of"):
         attend(*given)
-    given = list(tensors())
+    given = list(tensors(needs_grad=needs_grad))
     given[place] = given[place].to(torch.int32)
     with pytest.raises(TypeError, match=rf"^{name} has dtype int32; it must have one of"):
         attend(*given)
@@ -141,8 +142,30 @@ def test_odd_tensors(place: int) -> None:
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_nested() -> None:
     nested = torch.nested.nested_tensor([torch.zeros(3, 4, 16), torch.zeros(9, 4, 16)])
-    with pytest.raises(TypeError, match=r"^query is a nested tensor; pass a strided one"):
-        attend(nested, *tensors()[1:])
+    for needs_grad in (False, True):
+        others = tensors(needs_grad=needs_grad)[1:]
+        for call in (attend, tilewise.sdpa):
+            with pytest.raises(TypeError, match=r"^query is a nested tensor; pass a strided one"):
+                call(nested, *others)
+    with pytest.raises(TypeError, match=r"^attn_mask is a nested tensor; pass a strided one"):
+        tilewise.sdpa(*heads_first(), attn_mask=nested)
+
+
+def test_what_is_no_tensor() -> None:
+    query, key, value = tensors()
+    for odd in (None, "key", object()):
+        for given in ((query, odd, value), (query, key, odd)):
+            with pytest.raises(TypeError, match=r"^(key|value) is a \w+, of which torch makes no"):
+                attend(*given)
+
+
+def test_sdpa_of_freed_storage() -> None:
+    for place in range(3):
+        given = list(heads_first())
+        given[place] = given[place].clone()
+        given[place].untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match="has no memory: it is empty of data"):
+            tilewise.sdpa(*given)
 
 
 def test_types_that_differ() -> None:

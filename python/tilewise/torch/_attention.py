@@ -128,12 +128,14 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
             continue
         if not isinstance(given, Tensor):
             given = TORCH.asarray(name, given, query)
+        TORCH.check_layout(name, given)
         if name not in _DIFFERENTIABLE:
             TORCH.refuse_gradients("attention", **{name: given})
         is_taken = given.dtype in (torch.float32, wide) or given.dtype is torch.bool
         arrays[name] = given if is_taken or given.is_complex() else given.to(wide)
     bias = arrays.get("bias")
     if isinstance(bias, Tensor):
+        TORCH.check_layout("bias", bias)
         arrays["bias"] = _readable(bias)
     if dropout and "seed" not in arrays and "dropout_state" not in arrays:
         arrays["dropout_state"] = draw_state(query.device)
@@ -156,6 +158,8 @@ def _readable(tensor: Tensor) -> Tensor:
 def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
     _refuse_places(places)
     arrays = asked.arrays
+    for name, tensor in operands._asdict().items():
+        TORCH.check(name, tensor)
     query, key, value = map(_readable, operands)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
@@ -286,5 +290,4 @@ def _refuse_layouts(operands: Operands) -> None:
                 f"{name} is a {type(tensor).__name__}; pass a torch tensor, for example "
                 f"torch.as_tensor({name})."
             )
-        if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
-            TORCH.check(name, tensor.as_subclass(Tensor))
+        TORCH.check_layout(name, tensor)

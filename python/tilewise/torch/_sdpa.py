@@ -12,6 +12,7 @@ from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise._forms import Asked
 from tilewise.torch import _shortest
+from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import call, is_autocast_on
 from tilewise.torch._plain import is_compiling, is_plain
 
@@ -129,6 +130,7 @@ def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) ->
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} is a {type(tensor).__name__}; sdpa takes torch tensors.")
+        TORCH.check_layout(name, tensor)
     for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
         if not isinstance(switch, bool):
             raise TypeError(f"{name} is {switch!r}; it must be True or False.")
@@ -137,6 +139,7 @@ def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) ->
 def _check_mask(mask: Any) -> None:
     if not isinstance(mask, Tensor):
         raise TypeError(f"attn_mask is a {type(mask).__name__}; pass a torch tensor.")
+    TORCH.check_layout("attn_mask", mask)
     if mask.dtype is not torch.bool and not mask.is_floating_point():
         raise TypeError(
             f"attn_mask has dtype {str(mask.dtype).partition('.')[2]}; it must be bool, where True "

@@ -16,7 +16,7 @@ from tilewise._attend import DETERMINISTIC, THREADS_SHIFT, Read
 from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch import _gradients
-from tilewise.torch._arrays import PLAIN
+from tilewise.torch._arrays import PLAIN, TORCH
 from tilewise.torch._plain import is_grad_enabled, is_watched
 
 _extension = _quick.extension
@@ -37,7 +37,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) 
         return _extension.forward(asked.form, flags, query, key, value, None, None, None)
     if _is_deterministic():
         flags |= DETERMINISTIC
-    return _apply(query, key, value, asked, flags)
+    try:
+        return _apply(query, key, value, asked, flags)
+    except RuntimeError:  # nested tensors have no shape to note
+        for name, tensor in (("query", query), ("key", key), ("value", value)):
+            TORCH.check_layout(name, tensor)
+        raise
 
 
 class Shortest(torch.autograd.Function):
