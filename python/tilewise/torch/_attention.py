@@ -114,7 +114,7 @@ def _needs_gradient(operands: Operands, arrays: dict[str, Any]) -> bool:
     query, key, value = operands
     if query.requires_grad or key.requires_grad or value.requires_grad:
         return True
-    return bool(arrays) and any(
+    return len(arrays) > 0 and any(
         getattr(arrays.get(name), "requires_grad", False) for name in _DIFFERENTIABLE
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from tilewise.torch._flat import Flat
 
@@ -66,3 +66,4 @@ for _operator, _formula in (
     (_operators.attention_backward, _backward),
 ):
     register_flop_formula(_operator, get_raw=True)(_formula)
+    flop_registry.setdefault(_operator, _formula)  # torch 2.4 looks for this

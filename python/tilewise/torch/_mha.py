@@ -210,7 +210,7 @@ class FlashMHA(nn.Module):
             rows["query"], rows["interleaved"] = query, self.rotary_emb.interleaved
         turned = cache.append(key, value, **rows)
         query = query if turned is None else turned
-        more.update(query_start=start, query_lengths=end, key_lengths=cache.lengths)
+        more = {**more, "query_start": start, "query_lengths": end, "key_lengths": cache.lengths}
         # The cache decides on the type: under autocast all of it would be cast at each step.
         with torch.autocast(query.device.type, enabled=False):
             output = attention(query, cache.key, cache.value, **more)
