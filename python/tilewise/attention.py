@@ -97,7 +97,8 @@ def attention(
 
     out: an array to write the output into, instead of a new one.
     output_dtype: the type of a new output; by default query's, and bfloat16 for FP8.
-    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call.
+    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call; like
+        `out` for calls without gradients.
     options: see tilewise.Options.
 
     >>> import numpy, tilewise

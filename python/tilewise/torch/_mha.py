@@ -211,7 +211,10 @@ class FlashMHA(nn.Module):
         turned = cache.append(key, value, **rows)
         query = query if turned is None else turned
         more = {**more, "query_start": start, "query_lengths": end, "key_lengths": cache.lengths}
-        # The cache decides on the type: under autocast all of it would be cast at each step.
-        with torch.autocast(query.device.type, enabled=False):
+        kind = query.device.type
+        if not torch.is_autocast_enabled(kind):
             output = attention(query, cache.key, cache.value, **more)
+        else:  # the cache decides on the type: all of it would be cast at each step
+            with torch.autocast(kind, enabled=False):
+                output = attention(query, cache.key, cache.value, **more)
         return output.to(value.dtype)
