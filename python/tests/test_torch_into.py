@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from typing import Any
 
 import pytest
+from tilewise._call import Operands
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from torch_cases import close, rows, tensors, tilewise, torch
@@ -143,3 +145,15 @@ def test_flops_of_packed_sequences_and_of_caches() -> None:
     options = {"page_table": table, "key_lengths": torch.tensor([9, 16])}
     call = count(lambda: tilewise.attention(query, pages, pages, **options))
     assert call == 2 * 4 * 2 * 16 * (16 + 16)
+
+
+def test_opcheck_of_what_writes() -> None:
+    operators: Any = importlib.import_module("tilewise.torch._operators")
+    query = rows(2, 9, 4, 16)
+    flat = operators.flatten(Operands(query, query, query), {}, {"causal": True}, 0)
+    workspace = torch.zeros(1 << 18, dtype=torch.uint8)
+    given = (torch.zeros_like(query), workspace, *flat)
+    torch.library.opcheck(torch.ops.tilewise.attention_into.default, given)
+    tables, rest = torch.randn(2, 9, 8), (None,) * 5 + (False, False, False, 0)
+    given = (torch.zeros_like(query), query, *tables, *rest)
+    torch.library.opcheck(torch.ops.tilewise.rotary_into.default, given)
