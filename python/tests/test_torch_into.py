@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from tilewise._call import Operands
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 from torch_cases import close, rows, tensors, tilewise, torch
 
+FlopCounterMode: Any = importlib.import_module("torch.utils.flop_counter").FlopCounterMode
 PACKED = rows(9, 4, 16), rows(9, 2, 16, seed=1), rows(9, 2, 16, seed=2)
 OPTIONS = {
     "query_offsets": torch.tensor([0, 3, 7]),  # rows 7 and 8 are nobody's
@@ -27,7 +26,7 @@ def into(out: Any, workspace: Any = None) -> Any:
 
 def watched(name: str) -> Any:
     if name == "profiler":
-        return profile(activities=[ProfilerActivity.CPU])
+        return torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
     return FlopCounterMode(display=False) if name == "flops" else contextlib.nullcontext()
 
 
