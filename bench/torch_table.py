@@ -2,12 +2,15 @@
 """Prints the table of docs/pytorch.md: tilewise on torch's tensors beside SDPA and the formula.
 
     bench/torch_table.py [--lengths 512,1024,2048,4096] [--heads 8] [--dim 64] [--dtype float32]
-                         [--device cpu] [--rounds 5]
+                         [--device cpu] [--rounds 5] [--milliseconds 20]
 
-A row is causal attention of one batch, forward and backward. The three take turns in one process,
-and a time is the fastest of its rounds, which another program's load disturbs least. Memory is
-measured in a process of its own for each: by how much it grows beyond tensors and code (which Linux
-says), or on a GPU by the most that torch's allocator gave out.
+A row is causal attention of one batch, forward and backward. The three take turns in one process.
+In its turn each makes as many calls, one behind the other, as fill the milliseconds, after a round
+that warms up and counts; a time is the fastest of the rounds, which another program's load disturbs
+least. On a GPU events of its stream tell the time, so that nothing waits within a turn, and a GPU
+that the host cannot keep busy shows the host's time. Memory is measured in a process of its own for
+each: by how much it grows beyond tensors and code (which Linux says), or on a GPU by the most that
+torch's allocator gave out.
 """
 
 from __future__ import annotations
@@ -23,31 +26,13 @@ from typing import Any, Callable
 import tilewise
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))
 
-def by_tilewise(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return tilewise.attention(query, key, value, causal=True)
+from attentions import ATTENTIONS
 
-
-def by_sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    output = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    return output.transpose(1, 2)
-
-
-def by_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    score = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    hidden = torch.ones(score.shape[-2:], dtype=torch.bool, device=score.device).triu(1)
-    return (score.masked_fill(hidden, -float("inf")).softmax(-1) @ value).transpose(1, 2)
-
-
-ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "tilewise": by_tilewise,
-    "SDPA": by_sdpa,
-    "eager": by_formula,
-}
+Times = dict[str, float]  # milliseconds of a call by "forward" and by "both"
+KINDS = ("forward", "both")
 
 
 def tensors(length: int, options: argparse.Namespace) -> list[Tensor]:
@@ -57,34 +42,54 @@ def tensors(length: int, options: argparse.Namespace) -> list[Tensor]:
     return [torch.randn(shape, **place).requires_grad_() for _ in range(3)]
 
 
-def wait(options: argparse.Namespace) -> None:
-    if options.device != "cpu":
-        torch.cuda.synchronize()
+def calls_of(name: str, given: list[Tensor]) -> dict[str, Callable[[], object]]:
+    """Forward alone, as in inference, and forward and backward."""
+    attention, arriving = ATTENTIONS[name], torch.ones_like(given[0])
+
+    def forward() -> None:
+        with torch.no_grad():
+            attention(*given)
+
+    def both() -> None:
+        torch.autograd.grad(attention(*given), given, arriving)
+
+    return {"forward": forward, "both": both}
 
 
-def once(name: str, given: list[Tensor], options: argparse.Namespace) -> tuple[float, float]:
-    """Seconds of forward alone, as in inference, and of forward and backward."""
-    begin = time.perf_counter()
-    with torch.no_grad():
-        ATTENTIONS[name](*given)
-    wait(options)
-    between = time.perf_counter()
-    output = ATTENTIONS[name](*given)
-    torch.autograd.grad(output, given, torch.ones_like(output))
-    wait(options)
-    return between - begin, time.perf_counter() - between
+def elapsed(call: Callable[[], object], count: int, is_here: bool) -> float:
+    """Milliseconds of so many calls, from when nothing else runs until all are done."""
+    if is_here:
+        begin = time.perf_counter()
+        for _ in range(count):
+            call()
+        return 1e3 * (time.perf_counter() - begin)
+    event: Any = torch.cuda.Event
+    first, last = event(enable_timing=True), event(enable_timing=True)
+    torch.cuda.synchronize()
+    first.record()
+    for _ in range(count):
+        call()
+    last.record()
+    last.synchronize()
+    return float(first.elapsed_time(last))
 
 
-def times(length: int, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    given = tensors(length, options)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ATTENTIONS}
-    for _ in range(options.rounds + 1):
-        for name, kept in found.items():
-            kept.append(once(name, given, options))
-    return {
-        name: (min(each[0] for each in kept[1:]), min(each[1] for each in kept[1:]))
-        for name, kept in found.items()
-    }
+def times(length: int, options: argparse.Namespace) -> dict[str, Times]:
+    given, is_here = tensors(length, options), options.device == "cpu"
+    calls = {name: calls_of(name, given) for name in ATTENTIONS}
+    turns = [(name, kind) for name in calls for kind in KINDS]
+    counts = {}
+    for name, kind in turns:
+        elapsed(calls[name][kind], 2, is_here)  # compiles, allocates and chooses
+        once = elapsed(calls[name][kind], 2, is_here) / 2
+        counts[name, kind] = max(1, math.ceil(options.milliseconds / max(once, 1e-3)))
+    found: dict[str, Times] = {name: {} for name in calls}
+    for _ in range(options.rounds):
+        for name, kind in turns:
+            count = counts[name, kind]
+            each = elapsed(calls[name][kind], count, is_here) / count
+            found[name][kind] = min(each, found[name].get(kind, math.inf))
+    return found
 
 
 def peak(options: argparse.Namespace, begin: bool = False) -> int:
@@ -101,10 +106,10 @@ def peak(options: argparse.Namespace, begin: bool = False) -> int:
 
 def grown(name: str, length: int, options: argparse.Namespace) -> int:
     """Bytes that training needs beyond its inputs; in this process, which did nothing before."""
-    once(name, tensors(64, options), options)
+    calls_of(name, tensors(64, options))["both"]()
     given = tensors(length, options)
     before = peak(options, begin=True)
-    once(name, given, options)
+    calls_of(name, given)["both"]()
     return peak(options) - before
 
 
@@ -124,25 +129,32 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--milliseconds", type=float, default=20.0)
     parser.add_argument("--memory", choices=list(ATTENTIONS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     lengths = [int(length) for length in options.lengths.split(",")]
+    is_here = options.device == "cpu"
+    if not is_here:
+        torch.cuda.set_device(torch.device(options.device).index or 0)
     if options.memory:
         print(grown(options.memory, lengths[0], options))
         return
     print(
-        f"{options.heads} heads of {options.dim}, {options.dtype}, causal, on {options.device}, "
+        f"{options.heads} heads of {options.dim}, {options.dtype}, causal, on "
+        f"{'cpu' if is_here else torch.cuda.get_device_name()}, "
         f"{torch.get_num_threads()} threads; torch {torch.__version__}, tilewise "
         f"{tilewise.__version__}\n"
     )
     print("| length | | forward | forward and backward | memory |")
     print("|---|---|---|---|---|")
+    digits = 1 if is_here else 3
     for length in lengths:
-        for name, (forward, both) in times(length, options).items():
+        for name, found in times(length, options).items():
             size = memory(name, length, arguments) / 2**20
             shown = f"{length:,}" if name == "tilewise" else ""
             print(
-                f"| {shown} | {name} | {1e3 * forward:.1f} ms | {1e3 * both:.1f} ms "
+                f"| {shown} | {'SDPA' if name == 'sdpa' else name} "
+                f"| {found['forward']:.{digits}f} ms | {found['both']:.{digits}f} ms "
                 f"| {size:,.0f} MiB |",
                 flush=True,
             )

@@ -11,18 +11,14 @@ it would take at the whole one is counted from there: both grow with the square.
 from __future__ import annotations
 
 import argparse
-import math
 import resource
 import sys
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
-import tilewise
 import torch
-from torch import Tensor
-
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+from attentions import Attention, by_formula, by_tilewise
 
 
 class Cost(NamedTuple):
@@ -31,17 +27,6 @@ class Cost(NamedTuple):
     forward: float
     backward: float
     bytes: int
-
-
-def by_tilewise(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return tilewise.attention(query, key, value, causal=True)
-
-
-def by_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    score = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    hidden = torch.ones(score.shape[-2:], dtype=torch.bool).triu(1)
-    return (score.masked_fill(hidden, -float("inf")).softmax(-1) @ value).transpose(1, 2)
 
 
 def largest_size(begin: bool = False) -> int:
@@ -65,7 +50,7 @@ def measure(attention: Attention, length: int, options: argparse.Namespace) -> C
     begin = time.perf_counter()
     output = attention(query, key, value)
     between = time.perf_counter()
-    output.sum().backward()
+    torch.autograd.backward(output.sum())
     end = time.perf_counter()
     return Cost(between - begin, end - between, largest_size() - before)
 

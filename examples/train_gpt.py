@@ -11,14 +11,14 @@
 from __future__ import annotations
 
 import argparse
-import math
+import importlib
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
-import tilewise
 import torch
+from attentions import ATTENTIONS
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,33 +38,6 @@ class Size(NamedTuple):
 SMALL = Size(layers=2, width=96, heads=4, batch=8, length=128)
 BARS = Size(layers=4, width=256, heads=8, batch=8, length=512)
 TINY = Size(layers=1, width=32, heads=2, batch=2, length=32)
-
-
-# Each takes query, key and value as (batch, length, heads, head dim), and returns the same.
-
-
-def by_tilewise(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return tilewise.attention(query, key, value, causal=True)
-
-
-def by_sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    output = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    return output.transpose(1, 2)
-
-
-def by_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    score = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    hidden = torch.ones(score.shape[-2:], dtype=torch.bool, device=score.device).triu(1)
-    return (score.masked_fill(hidden, -float("inf")).softmax(-1) @ value).transpose(1, 2)
-
-
-ATTENTIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "tilewise": by_tilewise,
-    "sdpa": by_sdpa,
-    "eager": by_formula,
-}
 
 
 class Block(nn.Module):
@@ -87,7 +60,8 @@ class Block(nn.Module):
         projected = self.project_in(self.before_attention(x)).chunk(3, -1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in projected)
         x = x + self.project_out(self.attention(query, key, value).flatten(-2))
-        return x + self.neurons(x)
+        changed: Tensor = x + self.neurons(x)
+        return changed
 
 
 class Gpt(nn.Module):
@@ -102,7 +76,8 @@ class Gpt(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         place = torch.arange(tokens.shape[1], device=tokens.device)
-        return self.out(self.blocks(self.token(tokens) + self.place(place)))
+        odds: Tensor = self.out(self.blocks(self.token(tokens) + self.place(place)))
+        return odds
 
 
 class Text:
@@ -135,7 +110,7 @@ class Trainer:
         odds = self.model(tokens)
         loss = functional.cross_entropy(odds.flatten(0, 1), wanted.flatten())
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimiser.step()
         return float(loss.detach())  # on a GPU this also waits for the step to end
 
@@ -193,7 +168,7 @@ def draw(losses: list[float], path: Path | None) -> None:
     if path is None:
         return
     try:
-        from matplotlib import pyplot
+        pyplot: Any = importlib.import_module("matplotlib.pyplot")
     except ImportError:
         print("matplotlib is not installed: there is no picture.")
         return

@@ -53,6 +53,9 @@ kernel_tests() {
   tested "$part"
 }
 
+# What the wheel promises of the systems that it runs on; test_fast.py holds its files against it.
+wheel_tag="py3-none-manylinux_2_28_$(uname -m)"
+
 # The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
 python_tests() {
   sets=widest
@@ -60,7 +63,7 @@ python_tests() {
   rm -rf build/wheel
   CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip wheel -q --disable-pip-version-check \
     --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
-    -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" .
+    -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" -C wheel.tags="$wheel_tag" .
   install_wheel build/venv
   TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }

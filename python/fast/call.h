@@ -18,8 +18,8 @@ enum : long {
 
 class Call {
  public:
-  // False: the form or the flags are no such thing, and an exception is set.
-  bool begin(PyObject* form, PyObject* flags);
+  // False: the form is no such thing, or the flags were none, and an exception is set.
+  bool begin(PyObject* form, long flags);
 
   // Puts an array into its slot. False without an exception: Python's slower way must take the
   // call, because this array is of another framework or device, or cannot be read as it lies.

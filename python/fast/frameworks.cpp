@@ -40,7 +40,12 @@ bool intern_names() {
       {&interned.array_struct, "__array_struct__"},
       {&interned.untyped_storage, "untyped_storage"},
       {&interned.nbytes, "nbytes"},
-      {&interned.storage_offset, "storage_offset"}};
+      {&interned.storage_offset, "storage_offset"},
+      {&interned.new_empty, "new_empty"},
+      {&interned.save_for_backward, "save_for_backward"},
+      {&interned.saved_tensors, "saved_tensors"},
+      {&interned.needs_input_grad, "needs_input_grad"},
+      {&interned.call, "call"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;

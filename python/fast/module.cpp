@@ -1,7 +1,7 @@
 // tilewise._fast: attention and its gradients on the arrays of any framework, for little more than
 // the library's own call takes. What it cannot read it hands back as NotImplemented: Python's
 // slower way then copies, or says what is wrong.
-#include "python/fast/call.h"
+#include "python/fast/attention.h"
 #include "python/fast/library.h"
 
 namespace tilewise::fast {
@@ -12,6 +12,10 @@ Library connected = {};
 PyObject* not_implemented() {
   if (PyErr_Occurred() != nullptr) return nullptr;
   return share(Py_NotImplemented).release();
+}
+
+PyObject* finished(Reference found) {
+  return found ? found.release() : not_implemented();
 }
 
 bool has(Py_ssize_t count, Py_ssize_t wanted, const char* name) {
@@ -26,19 +30,8 @@ bool has(Py_ssize_t count, Py_ssize_t wanted, const char* name) {
 //   -> output, or (output, lse) where lse is True
 PyObject* forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 8, "forward")) return nullptr;
-  PyObject *query = given[2], *out = given[5], *lse = given[6];
-  Call call;
-  if (!call.begin(given[0], given[1])) return nullptr;
-  for (int i = 0; i < 3; ++i)
-    if (!call.put(kQuery + i, given[2 + i])) return not_implemented();
-  if (!call.put_all(given[7]) || !call.is_shaped()) return not_implemented();
-  Reference output = out == Py_None ? call.make_output(query) : share(out);
-  if (!output || (out != Py_None && !call.put(kOut, out))) return not_implemented();
-  Reference row = lse == Py_True ? call.make_lse(query) : share(lse);
-  if (!row || (lse != Py_True && lse != Py_None && !call.put(kLseOut, lse)))
-    return not_implemented();
-  if (!call.run(TW_FORWARD, query)) return not_implemented();
-  return lse == Py_True ? PyTuple_Pack(2, output.get(), row.get()) : output.release();
+  const Asked asked = {given[0], PyLong_AsLong(given[1]), given[2], given[3], given[4], given[7]};
+  return finished(attend(asked, given[5], given[6]));
 }
 
 // backward(form, flags, output gradient, query, key, value, output, lse, pairs | None, wanted,
@@ -47,49 +40,66 @@ PyObject* forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
 // wanted: a bit for each; bias, slopes and sinks are the ones in pairs, whose gradients are made.
 PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 11, "backward")) return nullptr;
-  Call call;
-  if (!call.begin(given[0], given[1])) return nullptr;
-  for (int i = 0; i < 3; ++i)
-    if (!call.put(kQuery + i, given[3 + i])) return not_implemented();
-  if (!call.put(kOutput, given[6]) || !call.put(kLse, given[7]) ||
-      !call.put(kOutputGradient, given[2]))
+  const Asked asked = {given[0], PyLong_AsLong(given[1]), given[3], given[4], given[5], given[8]};
+  Gradients found;
+  const Wanted wanted = {PyLong_AsLong(given[9]), given[10]};
+  if (!differentiate(asked, {given[2], given[6], given[7]}, wanted, found))
     return not_implemented();
-  if (!call.put_all(given[8]) || !call.is_shaped()) return not_implemented();
-  const long wanted = PyLong_AsLong(given[9]);
-  if (PyErr_Occurred() != nullptr) return nullptr;
-  Reference gradients[kGradientCount];
-  for (int i = 0; i < kGradientCount; ++i) {
-    if ((wanted >> i & 1) == 0) {
-      gradients[i] = share(Py_None);
-      continue;
-    }
-    PyObject* like = i < 3 ? given[3 + i] : PyTuple_GetItem(given[10], i - 3);
-    if (like == nullptr) return nullptr;
-    gradients[i] = call.make_gradient(i, like);
-    if (!gradients[i]) return not_implemented();
-  }
-  if (!call.run(TW_BACKWARD, given[3])) return not_implemented();
-  return PyTuple_Pack(kGradientCount, gradients[0].get(), gradients[1].get(), gradients[2].get(),
-                      gradients[3].get(), gradients[4].get(), gradients[5].get());
+  return PyTuple_Pack(kGradientCount, found[0].get(), found[1].get(), found[2].get(),
+                      found[3].get(), found[4].get(), found[5].get());
 }
 
-// fits(form, flags, query, key, value) -> whether forward would take these as they lie
-PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  if (!has(count, 5, "fits")) return nullptr;
-  Call call;
-  if (!call.begin(given[0], given[1])) return nullptr;
-  bool all = true;
-  for (int i = 0; i < 3; ++i) all = all && call.put(kQuery + i, given[2 + i]);
-  all = all && call.put_all(Py_None) && call.is_shaped();
+// attend_saving(ctx, query, key, value, asked, flags) -> output; asked is a tuple, the form first
+// The forward of an autograd.Function, whose backward is differentiate_saved. Where it hands back
+// NotImplemented, ctx has nothing in it.
+PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 6, "attend_saving")) return nullptr;
+  PyObject* form = PyTuple_GetItem(given[4], 0);  // borrowed
+  if (form == nullptr) return nullptr;
+  const Asked asked = {form, PyLong_AsLong(given[5]), given[1], given[2], given[3], Py_None};
+  const Reference found = attend(asked, Py_None, Py_True);
+  if (!found) return not_implemented();
+  PyObject *output = PyTuple_GetItem(found.get(), 0), *lse = PyTuple_GetItem(found.get(), 1);
+  const Reference saved = PyObject_CallMethodObjArgs(given[0], names().save_for_backward, given[1],
+                                                     given[2], given[3], output, lse, nullptr);
+  const Reference call = saved ? PyTuple_Pack(2, given[4], given[5]) : nullptr;
+  if (!call || PyObject_SetAttr(given[0], names().call, call.get()) != 0) return nullptr;
+  return share(output).release();
+}
+
+// differentiate_saved(ctx, output gradient, threads)
+//   -> the gradients of attend_saving's arguments after ctx
+PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 3, "differentiate_saved")) return nullptr;
+  const Reference saved = PyObject_GetAttr(given[0], names().saved_tensors);
+  const Reference call = saved ? PyObject_GetAttr(given[0], names().call) : nullptr;
+  const Reference needs = call ? PyObject_GetAttr(given[0], names().needs_input_grad) : nullptr;
+  if (!needs) return nullptr;
+  const auto part = [](const Reference& tuple, Py_ssize_t i) {
+    return PyTuple_GetItem(tuple.get(), i);  // borrowed
+  };
+  long wanted = 0;
+  for (int i = 0; i < 3; ++i) wanted |= part(needs, i) == Py_True ? 1L << i : 0;
+  const long flags = PyLong_AsLong(part(call, 1)) & ((1L << kThreadsShift) - 1);
+  const long threads = PyLong_AsLong(given[2]);
+  const Asked asked = {PyTuple_GetItem(part(call, 0), 0),
+                       flags | threads << kThreadsShift,
+                       part(saved, 0),
+                       part(saved, 1),
+                       part(saved, 2),
+                       Py_None};
   if (PyErr_Occurred() != nullptr) return nullptr;
-  return share(all ? Py_True : Py_False).release();
+  Gradients found;
+  if (!differentiate(asked, {given[1], part(saved, 3), part(saved, 4)}, {wanted, Py_None}, found))
+    return not_implemented();
+  return PyTuple_Pack(5, found[0].get(), found[1].get(), found[2].get(), Py_None, Py_None);
 }
 
 // rotary(form, flags, x, cosine, sine, out | None, pairs | None) -> out
 PyObject* rotary(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 7, "rotary")) return nullptr;
   Call call;
-  if (!call.begin(given[0], given[1])) return nullptr;
+  if (!call.begin(given[0], PyLong_AsLong(given[1]))) return nullptr;
   if (!call.put(kX, given[2]) || !call.put(kCosine, given[3]) || !call.put(kSine, given[4]) ||
       !call.put_all(given[6]))
     return not_implemented();
@@ -104,7 +114,7 @@ PyObject* append(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 11, "append")) return nullptr;
   PyObject *tables = given[7], *query = given[8];
   Call call;
-  if (!call.begin(given[0], given[1])) return nullptr;
+  if (!call.begin(given[0], PyLong_AsLong(given[1]))) return nullptr;
   for (int i = 0; i < 5; ++i)
     if (!call.put(kNewKey + i, given[2 + i])) return not_implemented();
   for (int i = 0; i < 2 && tables != Py_None; ++i) {
@@ -129,7 +139,8 @@ PyCFunction fast(Fast function) {
 
 PyMethodDef methods[] = {{"forward", fast(forward), METH_FASTCALL, nullptr},
                          {"backward", fast(backward), METH_FASTCALL, nullptr},
-                         {"fits", fast(fits), METH_FASTCALL, nullptr},
+                         {"attend_saving", fast(attend_saving), METH_FASTCALL, nullptr},
+                         {"differentiate_saved", fast(differentiate_saved), METH_FASTCALL, nullptr},
                          {"rotary", fast(rotary), METH_FASTCALL, nullptr},
                          {"append", fast(append), METH_FASTCALL, nullptr},
                          {"adopt", adopt, METH_VARARGS, nullptr},

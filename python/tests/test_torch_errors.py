@@ -116,23 +116,24 @@ def test_mixed_devices() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("needs_grad", [False, True])
 @pytest.mark.parametrize("place", range(3))
-def test_odd_tensors(place: int) -> None:
+def test_odd_tensors(place: int, needs_grad: bool) -> None:
     name = ("query", "key", "value")[place]
     odd: dict[str, Any] = {
         "sparse": lambda x: x.to_sparse(),
         "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
     }
     for kind, make in odd.items():
-        given = list(tensors())
+        given = list(tensors(needs_grad=needs_grad))
         given[place] = make(given[place])
         with pytest.raises(TypeError, match=rf"^{name} is a {kind} tensor; pass a strided one"):
             attend(*given)
-    given = list(tensors())
+    given = list(tensors(needs_grad=needs_grad))
     given[place] = given[place].to(torch.complex64)
     with pytest.raises(TypeError, match=rf"^{name} has dtype complex64; it must have one of"):
         attend(*given)
-    given = list(tensors())
+    given = list(tensors(needs_grad=needs_grad))
     given[place] = given[place].to(torch.int32)
     with pytest.raises(TypeError, match=rf"^{name} has dtype int32; it must have one of"):
         attend(*given)
@@ -141,8 +142,30 @@ def test_odd_tensors(place: int) -> None:
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_nested() -> None:
     nested = torch.nested.nested_tensor([torch.zeros(3, 4, 16), torch.zeros(9, 4, 16)])
-    with pytest.raises(TypeError, match=r"^query is a nested tensor; pass a strided one"):
-        attend(nested, *tensors()[1:])
+    for needs_grad in (False, True):
+        others = tensors(needs_grad=needs_grad)[1:]
+        for call in (attend, tilewise.sdpa):
+            with pytest.raises(TypeError, match=r"^query is a nested tensor; pass a strided one"):
+                call(nested, *others)
+    with pytest.raises(TypeError, match=r"^attn_mask is a nested tensor; pass a strided one"):
+        tilewise.sdpa(*heads_first(), attn_mask=nested)
+
+
+def test_what_is_no_tensor() -> None:
+    query, key, value = tensors()
+    for odd in (None, "key", object()):
+        for given in ((query, odd, value), (query, key, odd)):
+            with pytest.raises(TypeError, match=r"^(key|value) is a \w+, of which torch makes no"):
+                attend(*given)
+
+
+def test_sdpa_of_freed_storage() -> None:
+    for place in range(3):
+        given = list(heads_first())
+        given[place] = given[place].clone()
+        given[place].untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match="has no memory: it is empty of data"):
+            tilewise.sdpa(*given)
 
 
 def test_types_that_differ() -> None:
@@ -250,3 +273,43 @@ def test_gradients_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert all(x.grad is not None for x in given)
+
+
+@pytest.mark.parametrize("name", ["query_factor", "key_factor", "value_factor"])
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_factors_have_no_gradient_and_say_so(name: str, is_watched: bool) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    given = [x.to(torch.float8_e4m3fn) for x in tensors()]
+    factor = torch.ones(2, 2, requires_grad=True)
+    watch = FlopCounterMode(display=False) if is_watched else torch.enable_grad()
+    with watch, pytest.raises(NotImplementedError, match=f"^{name} requires a gradient, which ti"):
+        attend(*given, **{name: factor})
+    with torch.no_grad():
+        attend(*given, **{name: factor})
+
+
+def test_results_without_a_graph_say_so() -> None:
+    given = tensors(needs_grad=True)
+    output, lse = attend(*given, return_lse=True)
+    calls: dict[str, Any] = {
+        "attention_probabilities": lambda: tilewise.attention_probabilities(*given[:2]),
+        "attention_backward": lambda: tilewise.attention_backward(output, *given, output, lse),
+    }
+    for name, call in calls.items():
+        with pytest.raises(NotImplementedError, match=f"^query requires a .* tilewise.{name} does"):
+            call()
+        with torch.no_grad():
+            call()
+
+
+def test_names_that_need_torch_are_absent_without_it() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import tilewise\n"
+        "assert not hasattr(tilewise, 'sdpa') and not hasattr(tilewise, 'torch')\n"
+        "try: tilewise.sdpa\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.startswith("tilewise.sdpa needs torch: "), done.stderr

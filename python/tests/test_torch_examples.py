@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +28,7 @@ def test_a_gpt_learns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_attentions_are_one(capsys: pytest.CaptureFixture[str]) -> None:
     given = rows(2, 9, 3, 8), rows(2, 9, 3, 8, seed=1), rows(2, 9, 3, 8, seed=2)
     wanted = train_gpt.ATTENTIONS["eager"](*given)
-    for attention in (*train_gpt.ATTENTIONS.values(), *torch_table.ATTENTIONS.values()):
+    for attention in train_gpt.ATTENTIONS.values():
         close(attention(*given), wanted)
     medians = train_gpt.main(["--bench", "--tiny", "--steps", "2"])
     assert list(medians) == ["tilewise", "sdpa", "eager"]
@@ -46,8 +50,44 @@ def test_a_long_sequence(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_table, "memory", lambda *_: 3 * 2**20)
-    torch_table.main(["--lengths", "64", "--heads", "2", "--rounds", "1"])
+    torch_table.main(["--lengths", "64", "--heads", "2", "--rounds", "2", "--milliseconds", "1"])
     lines = capsys.readouterr().out.splitlines()
     assert torch.__version__ in lines[0]
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["tilewise", "SDPA", "eager"]
     assert lines[4].endswith("| 3 MiB |")
+
+
+def test_the_table_on_a_gpu_waits_at_the_ends_of_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            seen.append("record")
+
+        def synchronize(self) -> None:
+            seen.append("wait for it")
+
+        def elapsed_time(self, _last: Any) -> float:
+            return 12.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: seen.append("wait"))
+    assert torch_table.elapsed(lambda: seen.append("call"), 2, False) == 12.0
+    assert seen == ["wait", "record", "call", "call", "record", "wait for it"]
+
+
+def test_examples_are_typed(tmp_path: Path) -> None:
+    """By mypy --strict, as their readers would, with torch's own types."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    programs = [*(ROOT / "examples").glob("*.py"), ROOT / "bench/torch_table.py"]
+    options = ["--strict", "--config-file", os.devnull, "--cache-dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *map(str, programs)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MYPYPATH": str(ROOT / "examples")},
+    )
+    assert done.returncode == 0, done.stdout

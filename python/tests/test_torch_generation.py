@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -137,3 +138,23 @@ def test_an_append_that_turns() -> None:
     close(cache.key[:, :4], rotation(key), 1e-6)
     close(cache.value[:, :4], value, 0)
     assert not cache.key[:, 4:].any()
+
+
+def test_a_cache_decides_on_the_type_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it holds would be cast at each step otherwise."""
+    module, x = made(**MODULES["rotary"]), rows(2, 6, WIDTH)
+    cache = module.make_cache(2, 6)
+    mha: Any = importlib.import_module("tilewise.torch._mha")
+    attention, seen = mha.attention, []
+
+    def watched(query: Any, key: Any, value: Any, **options: Any) -> Any:
+        seen.append((query.dtype, key is cache.key, torch.is_autocast_enabled("cpu")))
+        return attention(query, key, value, **options)
+
+    monkeypatch.setattr(mha, "attention", watched)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = [module(part, cache=cache) for part in x.split(2, 1)]
+    assert seen == [(torch.float32, True, False)] * 3
+    assert found[0].dtype is torch.bfloat16
+    with torch.no_grad():
+        close(torch.cat(found, 1).float(), module(x), 2e-2)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import tilewise  # noqa: E402
 import tilewise.torch as face  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch_cases import is_before  # noqa: E402
 
 original = functional.scaled_dot_product_attention
 
@@ -93,6 +94,8 @@ def lying(order: tuple[int, ...], *shape: int) -> Any:
     "option", ["none", "causal", "mask", "bias", "short", "wide", "masks", "learned"]
 )
 def test_output_lies_as_torchs_does(order: tuple[int, ...], option: str, needs_grad: bool) -> None:
+    if is_before(2, 5) and order == (0, 1, 2, 3) and option not in ("masks", "learned", "wide"):
+        pytest.skip("torch's own output lies as (batch, length, heads, dim) there before 2.5")
     query, key, value = (lying(order, 2, 4, 8, 16) for _ in range(3))
     query.requires_grad_(needs_grad)
     options: dict[str, Any] = {}

@@ -64,7 +64,10 @@ def __getattr__(name: str) -> Any:
     if name in ("sdpa", "torch"):
         import importlib
 
-        package = importlib.import_module("tilewise.torch")
+        try:
+            package = importlib.import_module("tilewise.torch")
+        except ImportError as error:  # so that hasattr is False without torch
+            raise AttributeError(f"tilewise.{name} needs torch: {error}") from error
         globals()["sdpa"] = package.sdpa
         return package.sdpa if name == "sdpa" else package
     raise AttributeError(f"module 'tilewise' has no attribute {name!r}")

@@ -84,20 +84,22 @@ class Framework(abc.ABC):
         """A new array where `like` lies."""
 
     @abc.abstractmethod
-    def is_contiguous(self, value: Any) -> bool:
-        """Whether its elements lie in a row."""
-
-    @abc.abstractmethod
-    def byte_size(self, value: Any) -> int:
-        """Of all elements."""
-
-    @abc.abstractmethod
     def empty_like(self, value: Any) -> Any:
         """A new array of the same shape and type, contiguous in its last dimension."""
 
-    @abc.abstractmethod
+    # These three in the words of NumPy, which others have taken over.
+
+    def is_contiguous(self, value: Any) -> bool:
+        """Whether its elements lie in a row."""
+        return bool(value.flags.c_contiguous)
+
+    def byte_size(self, value: Any) -> int:
+        """Of all elements."""
+        return int(value.nbytes)
+
     def swapped(self, value: Any) -> Any:
         """A view with the middle two of four dimensions swapped."""
+        return value.swapaxes(1, 2)
 
     def strides(self, value: Any) -> Any:
         """As the framework says them; for sentences."""
@@ -122,6 +124,9 @@ class Framework(abc.ABC):
     def is_as_memory(self, *values: Any) -> bool:  # noqa: ARG002
         """Whether the arrays among these are what their memory says, without a minus before it."""
         return True
+
+    def refuse_gradients(self, function: str, **values: Any) -> None:  # noqa: B027
+        """Refuses arrays that want a gradient from a function that would give them none."""
 
     def note_written(self, *values: Any) -> None:  # noqa: B027
         """Says to the framework that the library wrote into a caller's arrays; None are none."""

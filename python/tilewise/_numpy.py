@@ -94,15 +94,6 @@ class Numpy(Framework):
     def empty_like(self, value: Any) -> Any:
         return np.empty(value.shape, value.dtype.newbyteorder("="))
 
-    def swapped(self, value: Any) -> Any:
-        return value.swapaxes(1, 2)
-
-    def is_contiguous(self, value: Any) -> bool:
-        return bool(value.flags.c_contiguous)
-
-    def byte_size(self, value: Any) -> int:
-        return int(value.nbytes)
-
     def numbers(self, value: Any) -> list[int] | None:
         return [int(number) for number in np.asarray(value).ravel()]
 

@@ -123,15 +123,6 @@ class Cupy(Framework):
     def empty_like(self, value: Any) -> Any:
         return self.make(value, tuple(value.shape), self.code(value), Fill.NOTHING)
 
-    def swapped(self, value: Any) -> Any:
-        return value.swapaxes(1, 2)
-
-    def is_contiguous(self, value: Any) -> bool:
-        return bool(value.flags.c_contiguous)
-
-    def byte_size(self, value: Any) -> int:
-        return int(value.nbytes)
-
     def stream(self, index: int) -> int | None:
         with self._cupy.cuda.Device(index):
             return int(self._cupy.cuda.get_current_stream().ptr)

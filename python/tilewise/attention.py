@@ -97,7 +97,8 @@ def attention(
 
     out: an array to write the output into, instead of a new one.
     output_dtype: the type of a new output; by default query's, and bfloat16 for FP8.
-    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call.
+    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call; like
+        `out` for calls without gradients.
     options: see tilewise.Options.
 
     >>> import numpy, tilewise
@@ -158,7 +159,8 @@ def attention_backward(
     like lse, the one that arrives at lse, if any. Each gradient has the shape and type of what it
     is the gradient of (bfloat16 for FP8; slopes and sinks: the type that they are taken to); those
     of bias, slopes and sinks exist when these are given, and are summed over what was broadcast.
-    Switch off what you do not need.
+    Switch off what you do not need. On torch's tensors this is for torch.no_grad(), as in the
+    backward of an autograd.Function: nothing here has a gradient again.
 
     out: arrays to write gradients into instead of new ones, in the fields of Gradients.
     options: the ones that attention was called with; see tilewise.Options.
@@ -174,6 +176,8 @@ def attention_backward(
     operands, asked = Operands(query, key, value), _forms.ask(options)
     require_seed(asked, "its gradients need the same ones")
     read = Read(output_gradient, output, lse, lse_gradient)
+    given = {**operands._asdict(), **read._asdict(), **asked.arrays}
+    framework.refuse_gradients("attention_backward", **given)
     wanted = wanted_gradients(
         query_gradient,
         key_gradient,
@@ -213,6 +217,7 @@ def attention_probabilities(
     """
     framework = framework_of("query", query)
     asked = _forms.ask(options)
+    framework.refuse_gradients("attention_probabilities", query=query, key=key, **asked.arrays)
     require_seed(asked, "its probabilities say which ones")
     call = Call(framework, asked, Operands(query, key, None))
     result: Any = out

@@ -10,6 +10,7 @@ RotaryEmbedding; block_sparse_attention; and unpad and pad, to and from packed t
 
 from tilewise.torch import _batching as _batching
 from tilewise.torch import _caching as _caching
+from tilewise.torch import _flops as _flops
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._attention import attention
 from tilewise.torch._blocks import block_sparse_attention

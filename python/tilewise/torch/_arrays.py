@@ -37,12 +37,7 @@ class Torch(Framework):
                 f"{name} is a {type(value).__name__}, a tensor that may be more than its memory; "
                 "pass a torch.Tensor."
             )
-        if value.layout is not torch.strided or value.is_nested or value.is_quantized:
-            kind = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
-            raise TypeError(
-                f"{name} is a {kind} tensor; pass a strided one. Sequences of different lengths go "
-                "into one tensor with query_offsets and key_offsets."
-            )
+        self.check_layout(name, value)
         if value.device.type not in ("cpu", "cuda"):
             raise NotImplementedError(
                 f"{name} lies on {value.device}; tilewise runs on the processor and on NVIDIA GPUs."
@@ -56,6 +51,15 @@ class Torch(Framework):
             raise ValueError(
                 f"{name} requires a gradient, which nothing that is written into has; pass "
                 f"{name}.detach(), or call under torch.no_grad()."
+            )
+
+    def check_layout(self, name: str, value: Any) -> None:
+        """Refuses a tensor without strides, about which torch's own sentences would be riddles."""
+        if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+            kind = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
+            raise TypeError(
+                f"{name} is a {kind} tensor; pass a strided one. Sequences of different lengths go "
+                "into one tensor with query_offsets and key_offsets."
             )
 
     def code(self, value: Any) -> int:
@@ -98,7 +102,13 @@ class Torch(Framework):
                 f"{name} is a {type(value).__name__}, but query is a torch tensor; the arrays of "
                 f"one call must be of one framework. Pass torch.as_tensor({name})."
             )
-        return torch.as_tensor(value, device=like.device)
+        try:
+            return torch.as_tensor(value, device=like.device)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name} is a {type(value).__name__}, of which torch makes no tensor ({error}); "
+                "pass a torch tensor."
+            ) from None
 
     def make(self, like: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
         dtype, device = DTYPES[code], like.device
@@ -113,7 +123,12 @@ class Torch(Framework):
         return new_like(value, value.shape, value.dtype)
 
     def swapped(self, value: Any) -> Any:
-        return value.transpose(1, 2)
+        if not _is_held(value, tuple(value.shape), value.stride()):
+            raise ValueError(
+                "query, key, value or an output has no memory: it is empty of data, as a tensor is "
+                "whose storage was freed or shrunk. Pass one that holds its elements."
+            )
+        return value.swapaxes(1, 2)
 
     def strides(self, value: Any) -> Any:
         return value.stride()
@@ -124,11 +139,18 @@ class Torch(Framework):
     def is_contiguous(self, value: Any) -> bool:
         return bool(value.is_contiguous())
 
-    def byte_size(self, value: Any) -> int:
-        return int(value.numel() * value.element_size())
-
     def is_as_memory(self, *values: Any) -> bool:
         return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
+
+    def refuse_gradients(self, function: str, **values: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                raise NotImplementedError(
+                    f"{name} requires a gradient, which tilewise.{function} does not give it; pass "
+                    f"{name}.detach(), or call under torch.no_grad()."
+                )
 
     def note_written(self, *values: Any) -> None:
         """So that backward refuses a saved tensor that was written over, as after copy_."""

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.torch._operators import TENSORS, attention_operator, backward_operator, library
+from tilewise.torch._flat import TENSORS
+from tilewise.torch._operators import attention_operator, backward_operator, library
 
 _FIRST_FLAT = 5  # of the backward operator: what comes before the arguments of forward
 

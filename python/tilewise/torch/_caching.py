@@ -11,18 +11,18 @@ from tilewise import _dtypes
 from tilewise._call import refuse_device
 from tilewise.cache import extend, rotate
 from tilewise.merging import join
-from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
+from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
 from tilewise.torch._operators import as_plain, library
 from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _ROTARY = ("positions", "offsets", "lengths", "start")
-library.define(
-    "rotary(Tensor x, Tensor cosine, Tensor sine, Tensor? positions, Tensor? offsets,"
-    " Tensor? lengths, Tensor? start, SymInt? max_length, bool interleaved, bool inverse,"
-    " bool fixed, SymInt threads) -> Tensor",
-    tags=_TAGS,
+_ROTARY_SCHEMA = (
+    "Tensor x, Tensor cosine, Tensor sine, Tensor? positions, Tensor? offsets, Tensor? lengths,"
+    " Tensor? start, SymInt? max_length, bool interleaved, bool inverse, bool fixed, SymInt threads"
 )
+library.define(f"rotary({_ROTARY_SCHEMA}) -> Tensor", tags=_TAGS)
+library.define(f"rotary_into(Tensor(a!) out, {_ROTARY_SCHEMA}) -> ()", tags=_TAGS)
 _APPEND = (
     "key_offsets",
     "key_lengths",
@@ -38,9 +38,10 @@ _APPEND = (
 )
 _APPEND_SCALARS = ("max_key_length", "max_query_length", "interleaved", "fixed_query", "threads")
 library.define(
-    "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache, Tensor lengths,"
-    f" {', '.join(f'Tensor? {name}' for name in _APPEND)}, SymInt? max_key_length,"
-    " SymInt? max_query_length, bool interleaved, bool fixed_query, SymInt threads) -> Tensor",
+    "append(Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache,"
+    f" Tensor(c!)? out, Tensor lengths, {', '.join(f'Tensor? {name}' for name in _APPEND)},"
+    " SymInt? max_key_length, SymInt? max_query_length, bool interleaved, bool fixed_query,"
+    " SymInt threads) -> Tensor",
     tags=_TAGS,
 )
 library.define(
@@ -57,7 +58,7 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     tables_and_out = {**tables, "out": out}
     is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
-    _refuse_gradients(cosine=cosine, sine=sine)
+    TORCH.refuse_gradients("rotary", cosine=cosine, sine=sine)
     if is_direct and not needs:
         found = rotate(TORCH, x, cosine, sine, **given)
         TORCH.note_written(out)
@@ -67,11 +68,27 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     tensors = [_as_tensor(name, tables[name], x) for name in _ROTARY]
     switches = (bool(given["interleaved"]), bool(given["inverse"]), bool(given["fixed"]))
     flat = (x, cosine, sine, *tensors, given["max_length"], *switches, given["threads"])
-    result = Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
-    return result if out is None else out.copy_(result)
+    if out is not None:  # not a copy of the result: rows that nobody owns stay as they are
+        TORCH.refuse_gradients("rotary", out=out)
+        torch.ops.tilewise.rotary_into.default(out, *flat)
+        return out
+    return Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
 
 
 def _rotate(*flat: Any) -> Tensor:
+    return _rotate_to(None, *flat)
+
+
+def _rotate_into(out: Any, *flat: Any) -> None:
+    _rotate_to(_as_written(out), *flat)
+
+
+def _as_written(out: Any) -> Any:
+    """Below the dispatcher: its memory and no copy of it."""
+    return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
+
+
+def _rotate_to(out: Any, *flat: Any) -> Tensor:
     x, cosine, sine, *rest = map(as_plain, flat)
     *tables, max_length, interleaved, inverse, fixed, threads = rest
     found: Tensor = rotate(
@@ -84,7 +101,7 @@ def _rotate(*flat: Any) -> Tensor:
         fixed=fixed,
         max_length=max_length,
         threads=threads,
-        out=None,
+        out=out,
         **dict(zip(_ROTARY, tables)),
     )
     return found
@@ -128,8 +145,13 @@ def append(
     key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, lengths: Any, **given: Any
 ) -> Any:
     """tilewise.append, which says what these mean. Nothing here has a gradient."""
-    _refuse_gradients(
-        key=key, value=value, key_cache=key_cache, value_cache=value_cache, query=given["query"]
+    TORCH.refuse_gradients(
+        "append",
+        key=key,
+        value=value,
+        key_cache=key_cache,
+        value_cache=value_cache,
+        query=given["query"],
     )
     refuse_device(TORCH, given.pop("device"))
     tensors = {name: given[name] for name in _APPEND}
@@ -147,6 +169,7 @@ def append(
         value,
         key_cache,
         value_cache,
+        given["out"],
         _as_tensor("lengths", lengths, key),
         *rest,
         *longest,
@@ -155,23 +178,22 @@ def append(
     )
     if given["query"] is None:
         return None
-    return rotated if given["out"] is None else given["out"].copy_(rotated)
+    return rotated if given["out"] is None else given["out"]
 
 
 def _append(*flat: Any) -> Tensor:
-    flat = tuple(x if place in (2, 3) else as_plain(x) for place, x in enumerate(flat))
-    tensors = dict(zip(_APPEND, flat[5:]))
-    scalars = dict(zip(_APPEND_SCALARS, flat[5 + len(_APPEND) :]))
-    key, value, key_cache, value_cache, lengths = flat[:5]
-    given = {**tensors, **scalars, "out": None}
-    found = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
-    return flat[0].new_empty(0) if found is None else found
+    """The turned query; nothing where there is none, or where it went into `out`."""
+    key_cache, value_cache, out = map(_as_written, flat[2:5])
+    key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
+    given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))
+    found = extend(TORCH, key, value, key_cache, value_cache, lengths, out=out, **given)
+    return flat[0].new_empty(0) if found is None or out is not None else found
 
 
 def _append_fake(*flat: Any) -> Tensor:
-    given = dict(zip((*_APPEND, *_APPEND_SCALARS), flat[5:]))
+    given = dict(zip((*_APPEND, *_APPEND_SCALARS), flat[6:]))
     query, names = given["query"], ("query_offsets", "query_lengths", "query_start")
-    if query is None:
+    if query is None or flat[4] is not None:
         return flat[0].new_empty(0)
     is_whole = all(given[name] is None for name in (*names, "max_query_length"))
     return _new(query, is_whole)
@@ -183,7 +205,7 @@ def merge(
     """tilewise.merge, which says what these mean. Nothing here has a gradient."""
     parts = {f"outputs[{i}]": part for i, part in enumerate(outputs)}
     parts.update({f"lses[{i}]": part for i, part in enumerate(lses)})
-    _refuse_gradients(**parts, sinks=sinks)
+    TORCH.refuse_gradients("merge", **parts, sinks=sinks)
     refuse_device(TORCH, device)
     first = outputs[0]
     others = {**parts, "sinks": sinks, "out": out, "lse_out": lse_out}
@@ -212,26 +234,17 @@ def _as_tensor(name: str, value: Any, like: Tensor) -> Any:
     return None if value is None else TORCH.asarray(name, value, like)
 
 
-def _refuse_gradients(**tensors: Any) -> None:
-    if not is_grad_enabled():
-        return
-    for name, tensor in tensors.items():
-        if isinstance(tensor, Tensor) and tensor.requires_grad:
-            raise NotImplementedError(
-                f"{name} requires a gradient, which this function does not give it; pass "
-                f"{name}.detach(), or call under torch.no_grad()."
-            )
-
-
 def _no_gradient(*_: Any) -> Any:
     raise NotImplementedError("tilewise.append and merge have no gradients.")
 
 
 for _key in ("CPU", "CUDA"):
     library.impl("rotary", _rotate, _key)
+    library.impl("rotary_into", _rotate_into, _key)
     library.impl("append", _append, _key)
     library.impl("merge", _merge, _key)
 torch.library.register_fake("tilewise::rotary", _rotate_fake, lib=library)
+torch.library.register_fake("tilewise::rotary_into", lambda *_: None, lib=library)
 torch.library.register_fake("tilewise::append", _append_fake, lib=library)
 torch.library.register_fake("tilewise::merge", _merge_fake, lib=library)
 torch.library.register_autograd("tilewise::rotary", _turn_back, setup_context=_keep, lib=library)

@@ -207,9 +207,14 @@ class FlashMHA(nn.Module):
         rows: dict[str, Any] = {"start": start, "end": end}
         if self.rotary_emb is not None:
             rows["tables"] = self.rotary_emb.tables(cache.max_length, query)
-            rows.update(query=query, interleaved=self.rotary_emb.interleaved)
+            rows["query"], rows["interleaved"] = query, self.rotary_emb.interleaved
         turned = cache.append(key, value, **rows)
         query = query if turned is None else turned
-        more.update(query_start=start, query_lengths=end, key_lengths=cache.lengths)
-        output = attention(query, cache.key, cache.value, **more)
+        more = {**more, "query_start": start, "query_lengths": end, "key_lengths": cache.lengths}
+        kind = query.device.type
+        if not torch.is_autocast_enabled(kind):
+            output = attention(query, cache.key, cache.value, **more)
+        else:  # the cache decides on the type: all of it would be cast at each step
+            with torch.autocast(kind, enabled=False):
+                output = attention(query, cache.key, cache.value, **more)
         return output.to(value.dtype)

@@ -17,58 +17,30 @@ from tilewise._attend import GROUPED, HEADS_FIRST, Places, Read, attend, differe
 from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
+from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
 
-# The options that are tensors. The first three have gradients.
-TENSORS = (
-    "bias",
-    "alibi_slopes",
-    "sinks",
-    "mask",
-    "block_mask",
-    "dropout_state",
-    "query_offsets",
-    "key_offsets",
-    "query_lengths",
-    "key_lengths",
-    "query_start",
-    "key_start",
-    "page_table",
-    "cache_batch_index",
-    "query_factor",
-    "key_factor",
-    "value_factor",
-    "output_gradient_factor",
-)
-_SCALARS = (
-    "float? scale, bool causal, SymInt? left, SymInt? right, str diagonal, SymInt shift,"
-    " SymInt chunk, SymInt[] block_size, float softcap, float dropout, SymInt[] dropout_base,"
-    " SymInt? max_query_length, SymInt? max_key_length, bool deterministic, SymInt threads,"
-    " ScalarType? output_dtype, bool heads_first, bool grouped"
-)
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5)  # query, key, value, bias, slopes, sinks
-_COUNT = 3 + len(TENSORS) + _SCALARS.count(",") + 1
-
-
-def _signature() -> str:
-    tensors = ", ".join(f"Tensor? {name}" for name in TENSORS)
-    return f"Tensor query, Tensor key, Tensor value, {tensors}, {_SCALARS}"
-
 
 library = torch.library.Library("tilewise", "DEF")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
-library.define(f"attention({_signature()}) -> (Tensor, Tensor)", tags=_TAGS)
+library.define(f"attention({SCHEMA}) -> (Tensor, Tensor)", tags=_TAGS)
 library.define(
     "attention_backward(Tensor output_gradient, Tensor? lse_gradient, Tensor output, Tensor lse,"
-    f" int wanted, {_signature()}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    f" int wanted, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
+)
+# Into the caller's output, of which rows that no sequence owns stay as they are; and back the lse.
+library.define(
+    f"attention_into(Tensor(a!) out, Tensor(b!)? workspace, {SCHEMA}) -> Tensor", tags=_TAGS
 )
 attention_operator = torch.ops.tilewise.attention.default
 backward_operator = torch.ops.tilewise.attention_backward.default
+into_operator = torch.ops.tilewise.attention_into.default
 
 
 def flatten(
     operands: Operands, arrays: dict[str, Any], options: dict[str, Any], flags: int
-) -> tuple[Any, ...]:
+) -> Flat:
     """A call as the operators' arguments. `options` are those that are no tensors."""
     get = options.get
     left, right = get("window") or (None, None)
@@ -76,76 +48,75 @@ def flatten(
     shift: Any = 0
     if not isinstance(diagonal, str):
         diagonal, shift = "shifted", diagonal
-    return (
+    return Flat(
         *operands,
-        *(arrays.get(name) for name in TENSORS),
-        get("scale"),
-        bool(get("causal", False)),
-        left,
-        right,
-        diagonal,
-        shift,
-        get("chunk", 0),
-        list(get("block_size") or ()),
-        float(get("softcap", 0.0)),
-        float(get("dropout", 0.0)),
-        list(get("dropout_base", (0, 0, 0, 0))),
-        get("max_query_length"),
-        get("max_key_length"),
-        bool(get("deterministic", False)),
-        get("threads", 0),
-        get("output_dtype"),
-        bool(flags & HEADS_FIRST),
-        bool(flags & GROUPED),
+        **{name: arrays.get(name) for name in TENSORS},
+        scale=get("scale"),
+        causal=bool(get("causal", False)),
+        left=left,
+        right=right,
+        diagonal=diagonal,
+        shift=shift,
+        chunk=get("chunk", 0),
+        block_size=list(get("block_size") or ()),
+        softcap=float(get("softcap", 0.0)),
+        dropout=float(get("dropout", 0.0)),
+        dropout_base=list(get("dropout_base", (0, 0, 0, 0))),
+        max_query_length=get("max_query_length"),
+        max_key_length=get("max_key_length"),
+        deterministic=bool(get("deterministic", False)),
+        threads=get("threads", 0),
+        output_dtype=get("output_dtype"),
+        heads_first=bool(flags & HEADS_FIRST),
+        grouped=bool(flags & GROUPED),
     )
 
 
-def unflatten(flat: tuple[Any, ...]) -> tuple[Operands, Asked, int]:
+def unflatten(flat: Flat) -> tuple[Operands, Asked, int]:
     """The same call from the operators' arguments."""
-    operands, scalars = Operands(*flat[:3]), flat[3 + len(TENSORS) :]
-    arrays = {n: a for n, a in zip(TENSORS, flat[3:]) if a is not None}
-    (scale, causal, left, right, diagonal, shift, chunk, blocks, softcap, dropout, base) = scalars[
-        :11
-    ]
-    (longest_query, longest_key, deterministic, threads, dtype, heads_first, grouped) = scalars[11:]
+    is_shifted = flat.diagonal == "shifted"
     options = {
-        "scale": scale,
-        "causal": causal,
-        "window": (left, right),
-        "diagonal": int(shift) if diagonal == "shifted" else diagonal,
-        "chunk": int(chunk),
-        "block_size": tuple(blocks) or None,
-        "softcap": softcap,
-        "dropout": dropout,
-        "dropout_base": tuple(base),
-        "max_query_length": longest_query,
-        "max_key_length": longest_key,
-        "deterministic": deterministic,
-        "threads": threads,
+        "scale": flat.scale,
+        "causal": flat.causal,
+        "window": (flat.left, flat.right),
+        "diagonal": int(flat.shift) if is_shifted else flat.diagonal,
+        "chunk": int(flat.chunk),
+        "block_size": tuple(flat.block_size) or None,
+        "softcap": flat.softcap,
+        "dropout": flat.dropout,
+        "dropout_base": tuple(flat.dropout_base),
+        "max_query_length": flat.max_query_length,
+        "max_key_length": flat.max_key_length,
+        "deterministic": flat.deterministic,
+        "threads": flat.threads,
     }
-    asked = _forms.ask({**options, **arrays}, 0 if dtype is None else CODES[dtype])
-    return operands, asked, HEADS_FIRST * heads_first | GROUPED * grouped
+    dtype = flat.output_dtype
+    asked = _forms.ask({**options, **flat.arrays()}, 0 if dtype is None else CODES[dtype])
+    flags = HEADS_FIRST * flat.heads_first | GROUPED * flat.grouped
+    return Operands(flat.query, flat.key, flat.value), asked, flags
 
 
-def _is_whole(flat: tuple[Any, ...]) -> bool:
-    """Whether a sequence owns each row of query."""
-    at = dict(zip(TENSORS, flat[3:]))
-    has_tables = any(at[f"query_{name}"] is not None for name in ("offsets", "lengths", "start"))
-    return not has_tables and flat[_COUNT - 7] is None
-
-
-def _new_results(flat: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+def new_results(flat: Flat) -> tuple[Tensor, Tensor]:
     """Output and lse of a call, with the same strides for real tensors and for fake ones."""
-    query, value = flat[0], flat[2]
+    query, value = flat.query, flat.value
     code = CODES[query.dtype]
-    dtype = flat[_COUNT - 3] or DTYPES[_dtypes.default_code(code)]
+    dtype = flat.output_dtype or DTYPES[_dtypes.default_code(code)]
     shape = (*query.shape[:-1], value.shape[-1])
-    *leading, first, second, _ = query.shape
-    rows = (*leading, first, second) if flat[_COUNT - 2] else (*leading, second, first)
-    wide = DTYPES[_dtypes.wide_code(code)]
-    if _is_whole(flat):
-        return new_like(query, shape, dtype), query.new_empty(rows, dtype=wide)
-    return query.new_zeros(shape, dtype=dtype), query.new_full(rows, -float("inf"), dtype=wide)
+    if flat.are_queries_whole():
+        return new_like(query, shape, dtype), _new_lse(flat)
+    return query.new_zeros(shape, dtype=dtype), _new_lse(flat)
+
+
+def _new_lse(flat: Flat) -> Tensor:
+    *leading, first, second, _ = flat.query.shape
+    rows = (*leading, first, second) if flat.heads_first else (*leading, second, first)
+    wide = DTYPES[_dtypes.wide_code(CODES[flat.query.dtype])]
+    made: Tensor = (
+        flat.query.new_empty(rows, dtype=wide)
+        if flat.are_queries_whole()
+        else flat.query.new_full(rows, -float("inf"), dtype=wide)
+    )
+    return made
 
 
 def as_plain(item: Any) -> Any:
@@ -157,66 +128,73 @@ def as_plain(item: Any) -> Any:
     return item if item.dim() == 0 or item.stride(-1) == 1 else item.contiguous()
 
 
-def _forward(*flat: Any) -> tuple[Tensor, Tensor]:
-    flat = tuple(map(as_plain, flat))
+def _forward(*given: Any) -> tuple[Tensor, Tensor]:
+    flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
-    output, lse = _new_results(flat)
+    output, lse = new_results(flat)
     attend(TORCH, operands, asked, Places(output, lse), flags)
     return output, lse
 
 
-def _forward_fake(*flat: Any) -> tuple[Tensor, Tensor]:
-    return _new_results(flat)
+def _forward_fake(*given: Any) -> tuple[Tensor, Tensor]:
+    return new_results(Flat(*given))
+
+
+def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
+    """Where `out` lies the library writes: a copy would not do, and is refused."""
+    flat = Flat(*map(as_plain, given))
+    operands, asked, flags = unflatten(flat)
+    lse = _new_lse(flat)
+    if type(out) not in PLAIN:
+        out = out.as_subclass(Tensor)
+    attend(TORCH, operands, asked, Places(out, lse, workspace), flags)
+    return lse
+
+
+def _forward_into_fake(_out: Any, _workspace: Any, *given: Any) -> Tensor:
+    return _new_lse(Flat(*given))
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     """Six gradients; those that are not wanted are empty, for an operator has no other way."""
-    arguments = tuple(map(as_plain, arguments))
-    arriving, lse_gradient, output, lse, wanted, *flat = arguments
-    operands, asked, flags = unflatten(tuple(flat))
+    arriving, lse_gradient, output, lse, wanted, *given = map(as_plain, arguments)
+    operands, asked, flags = unflatten(Flat(*given))
     read = Read(arriving, output, lse, lse_gradient)
     found = differentiate(TORCH, operands, asked, read, wanted, flags)
     return tuple(arriving.new_empty(0) if x is None else x for x in found)
 
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
-    wanted, *flat = arguments[4:]
-    results = []
-    for place in _DIFFERENTIABLE:
-        if not wanted >> place & 1:
-            results.append(arguments[0].new_empty(0))
-            continue
-        tensor = flat[place]
-        dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
-        results.append(_fake_gradient(place, tensor, dtype, tuple(flat)))
-    return tuple(results)
+    arriving, wanted, flat = arguments[0], arguments[4], Flat(*arguments[5:])
+    return tuple(
+        _fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
+        for place in _DIFFERENTIABLE
+    )
 
 
-def _fake_gradient(place: int, tensor: Any, dtype: Any, flat: tuple[Any, ...]) -> Tensor:
-    at = dict(zip(TENSORS, flat[3:]))
-    is_whole = place > 2 or (_is_whole(flat) if place == 0 else _are_keys_whole(at, flat))
+def _fake_gradient(place: int, flat: Flat) -> Tensor:
+    tensor = flat[place]
+    dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
+    is_whole = place >= ROWS or (flat.are_queries_whole() if place == 0 else flat.are_keys_whole())
     made: Tensor = tensor.new_empty(tensor.shape, dtype=dtype)
     return new_like(tensor, tensor.shape, dtype) if is_whole else made
-
-
-def _are_keys_whole(at: dict[str, Any], flat: tuple[Any, ...]) -> bool:
-    names = ("key_offsets", "key_lengths", "key_start", "page_table", "cache_batch_index")
-    return all(at[name] is None for name in names) and flat[_COUNT - 6] is None
 
 
 for _key in ("CPU", "CUDA"):
     library.impl("attention", _forward, _key)
     library.impl("attention_backward", _backward, _key)
+    library.impl("attention_into", _forward_into, _key)
 torch.library.register_fake("tilewise::attention", _forward_fake, lib=library)
 torch.library.register_fake("tilewise::attention_backward", _backward_fake, lib=library)
+torch.library.register_fake("tilewise::attention_into", _forward_into_fake, lib=library)
 
 
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     """Keeps what backward reads. Both outputs may get a gradient."""
-    tensors = inputs[: 3 + len(TENSORS)]
+    tensors = inputs[: ROWS + len(TENSORS)]
     ctx.present = [tensor is not None for tensor in tensors]
     ctx.save_for_backward(*output, *(tensor for tensor in tensors if tensor is not None))
-    ctx.scalars = inputs[3 + len(TENSORS) :]
+    ctx.scalars = inputs[ROWS + len(TENSORS) :]
     ctx.set_materialize_grads(False)
 
 
@@ -239,13 +217,13 @@ def restored(ctx: Any, output_gradient: Any, lse_gradient: Any, needs: Any) -> t
 def spread(found: Any, wanted: int) -> tuple[Any, ...]:
     """Gradients in their places, None for all the rest."""
     places = tuple(x if wanted >> place & 1 else None for place, x in enumerate(found))
-    return (*places, *(None,) * (_COUNT - len(places)))
+    return (*places, *(None,) * (COUNT - len(places)))
 
 
 def _differentiate(ctx: Any, output_gradient: Any, lse_gradient: Any) -> tuple[Any, ...]:
     arguments = restored(ctx, output_gradient, lse_gradient, ctx.needs_input_grad)
     if not arguments:
-        return (None,) * _COUNT
+        return (None,) * COUNT
     return spread(backward_operator(*arguments), arguments[4])
 
 
@@ -277,7 +255,7 @@ class Functorch(torch.autograd.Function):
     def backward(ctx: Any, output_gradient: Any, lse_gradient: Any) -> Any:
         arguments = restored(ctx, output_gradient, lse_gradient, ctx.needs_input_grad)
         if not arguments:
-            return (None,) * _COUNT
+            return (None,) * COUNT
         return spread(_FunctorchBackward.apply(*arguments), arguments[4])
 
 

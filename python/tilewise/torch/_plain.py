@@ -27,15 +27,22 @@ def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
         type(query) in PLAIN  # not a FakeTensor, nor any other subclass
         and type(key) in PLAIN
         and type(value) in PLAIN
-        and not _dispatch_modes()  # FakeTensorMode, make_fx, FlopCounterMode, checkpoint policies
-        and not _function_modes()  # set_default_device, users' modes
-        and not is_transformed()  # vmap, grad, jvp: their wrappers have the type torch.Tensor
-        and _tracing() is None  # torch.jit.trace
-        and _forward_ad._current_level < 0  # dual tensors carry a tangent
-        and not _profiler._is_profiler_enabled  # so that the call has a name in it
+        and not is_watched()
         and not query.is_meta
         # A minus that memory lacks.
         and not (query.is_neg() or key.is_neg() or value.is_neg())
+    )
+
+
+def is_watched() -> bool:
+    """Whether anybody wants to see the calls of operators, or puts wrappers in tensors' places."""
+    return bool(
+        _dispatch_modes()  # FakeTensorMode, make_fx, FlopCounterMode, checkpoint policies
+        or _function_modes()  # set_default_device, users' modes
+        or is_transformed()  # vmap, grad, jvp: their wrappers have the type torch.Tensor
+        or _tracing() is not None  # torch.jit.trace
+        or _forward_ad._current_level >= 0  # dual tensors carry a tangent
+        or _profiler._is_profiler_enabled  # so that the call has a name in it
     )
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise import _forms, _quick
-from tilewise._attend import GROUPED, HEADS_FIRST, THREADS_SHIFT, Places
-from tilewise._call import Operands
+from tilewise import _forms
+from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise._forms import Asked
-from tilewise.torch._attention import _is_autocast_on, call, with_gradients
-from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
+from tilewise.torch import _shortest
+from tilewise.torch._arrays import TORCH
+from tilewise.torch._attention import call, is_autocast_on
+from tilewise.torch._plain import is_compiling, is_plain
 
 _ALL_DROPPED = 1 - 2.0**-17  # from here on a probability is 1 in the library's 16 bits
 _asked: dict[tuple[bool, float | None], Asked] = {}
@@ -46,21 +47,12 @@ def sdpa(
     """
     are_bools = type(is_causal) is bool and type(enable_gqa) is bool
     if attn_mask is None and dropout_p == 0.0 and are_bools and not is_compiling():
-        if is_plain(query, key, value) and not _is_autocast_on():
+        if is_plain(query, key, value) and not is_autocast_on():
             asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
             flags = HEADS_FIRST | enable_gqa << 1
-            needs = query.requires_grad or key.requires_grad or value.requires_grad
-            if _quick.extension is None:
-                pass
-            elif needs and is_grad_enabled():
-                if _quick.extension.fits(asked.form, flags, query, key, value):
-                    return with_gradients(query, key, value, asked, flags)
-            else:
-                flags |= torch.get_num_threads() << THREADS_SHIFT
-                given = (asked.form, flags, query, key, value)
-                found = _quick.extension.forward(*given, None, None, None)
-                if found is not NotImplemented:
-                    return found
+            found = _shortest.attend(query, key, value, asked, flags)
+            if found is not NotImplemented:
+                return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
@@ -125,7 +117,7 @@ def _general(
         _check_shape(attn_mask, query, key)
         options["mask" if attn_mask.dtype is torch.bool else "bias"] = attn_mask
     flags = HEADS_FIRST | (GROUPED if enable_gqa else 0)
-    output: Tensor = call(Operands(query, key, value), options, flags, Places())
+    output: Tensor = call(query, key, value, options, flags)
     if is_all_dropped:
         output = output * 0
     if has_no_values:
@@ -138,6 +130,7 @@ def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) ->
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} is a {type(tensor).__name__}; sdpa takes torch tensors.")
+        TORCH.check_layout(name, tensor)
     for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
         if not isinstance(switch, bool):
             raise TypeError(f"{name} is {switch!r}; it must be True or False.")
@@ -146,6 +139,7 @@ def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) ->
 def _check_mask(mask: Any) -> None:
     if not isinstance(mask, Tensor):
         raise TypeError(f"attn_mask is a {type(mask).__name__}; pass a torch tensor.")
+    TORCH.check_layout("attn_mask", mask)
     if mask.dtype is not torch.bool and not mask.is_floating_point():
         raise TypeError(
             f"attn_mask has dtype {str(mask.dtype).partition('.')[2]}; it must be bool, where True "

@@ -1,0 +1,98 @@
+"""A call as the arguments of an operator: every tensor and every number, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Flat(NamedTuple):
+    """query, key and value, then the options that are tensors, then those that are not."""
+
+    query: Any
+    key: Any
+    value: Any
+    # The first three of these have gradients.
+    bias: Any
+    alibi_slopes: Any
+    sinks: Any
+    mask: Any
+    block_mask: Any
+    dropout_state: Any
+    query_offsets: Any
+    key_offsets: Any
+    query_lengths: Any
+    key_lengths: Any
+    query_start: Any
+    key_start: Any
+    page_table: Any
+    cache_batch_index: Any
+    query_factor: Any
+    key_factor: Any
+    value_factor: Any
+    output_gradient_factor: Any
+    scale: Any
+    causal: Any
+    left: Any
+    right: Any
+    diagonal: Any
+    shift: Any
+    chunk: Any
+    block_size: Any
+    softcap: Any
+    dropout: Any
+    dropout_base: Any
+    max_query_length: Any
+    max_key_length: Any
+    deterministic: Any
+    threads: Any
+    output_dtype: Any
+    heads_first: Any
+    grouped: Any
+
+    def arrays(self) -> dict[str, Any]:
+        """By name, the options that are tensors and were given."""
+        given = ((name, getattr(self, name)) for name in TENSORS)
+        return {name: tensor for name, tensor in given if tensor is not None}
+
+    def are_queries_whole(self) -> bool:
+        """Whether a sequence owns each row of query."""
+        tables = (self.query_offsets, self.query_lengths, self.query_start, self.max_query_length)
+        return all(table is None for table in tables)
+
+    def are_keys_whole(self) -> bool:
+        """The same of key and value, which a cache owns a part of."""
+        tables = (self.key_offsets, self.key_lengths, self.key_start, self.max_key_length)
+        cache = (self.page_table, self.cache_batch_index)
+        return all(table is None for table in (*tables, *cache))
+
+
+_TYPES = {
+    "scale": "float?",
+    "causal": "bool",
+    "left": "SymInt?",
+    "right": "SymInt?",
+    "diagonal": "str",
+    "shift": "SymInt",
+    "chunk": "SymInt",
+    "block_size": "SymInt[]",
+    "softcap": "float",
+    "dropout": "float",
+    "dropout_base": "SymInt[]",
+    "max_query_length": "SymInt?",
+    "max_key_length": "SymInt?",
+    "deterministic": "bool",
+    "threads": "SymInt",
+    "output_dtype": "ScalarType?",
+    "heads_first": "bool",
+    "grouped": "bool",
+}
+ROWS = 3  # query, key, value
+COUNT = len(Flat._fields)
+TENSORS = Flat._fields[ROWS : COUNT - len(_TYPES)]
+SCHEMA = ", ".join(
+    (
+        *(f"Tensor {name}" for name in Flat._fields[:ROWS]),
+        *(f"Tensor? {name}" for name in TENSORS),
+        *(f"{_TYPES[name]} {name}" for name in Flat._fields[COUNT - len(_TYPES) :]),
+    )
+)

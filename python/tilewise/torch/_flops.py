@@ -1,0 +1,69 @@
+"""What torch's FlopCounterMode counts for a call: as much as for torch's own attention.
+
+That is all products of query and key, also those that a mask hides: two operations for each number
+of a product, two products forward and five backward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+from tilewise.torch._flat import Flat
+
+
+def _products(flat: Flat) -> tuple[int, int]:
+    """The operations of one product of all queries and keys, and of one with the values."""
+    heads = flat.query.shape[1 if flat.heads_first else -2]
+    pairs = sum(n * m for n, m in zip(_lengths(flat, "query"), _lengths(flat, "key")))
+    return 2 * heads * pairs * flat.query.shape[-1], 2 * heads * pairs * flat.value.shape[-1]
+
+
+def _lengths(flat: Flat, side: str) -> list[int]:
+    """The rows of each sequence. What tables say of padding counts as little as a mask."""
+    rows, offsets = getattr(flat, side), getattr(flat, f"{side}_offsets")
+    if offsets is not None:
+        return _between(offsets, rows.shape[0])
+    if side == "key" and flat.page_table is not None:
+        batch, columns = flat.page_table.shape
+        return [columns * rows.shape[1]] * batch
+    other = flat.key_offsets if side == "query" else flat.query_offsets
+    batch = rows.shape[0] if other is None else other.shape[0] - 1
+    if side == "key" and flat.cache_batch_index is not None:
+        batch = flat.cache_batch_index.shape[0]
+    return [rows.shape[2 if flat.heads_first else 1]] * batch
+
+
+def _between(offsets: Any, tokens: int) -> list[int]:
+    """Equal parts where nobody knows the offsets."""
+    if isinstance(offsets, FakeTensor) or offsets.is_meta:
+        count = offsets.shape[0] - 1
+        return [tokens // max(count, 1)] * count
+    return [int(length) for length in offsets.diff().tolist()]
+
+
+def _forward(*given: Any, **_: Any) -> int:
+    of_query, of_value = _products(Flat(*given))
+    return of_query + of_value
+
+
+def _into(_out: Any, _workspace: Any, *given: Any, **_: Any) -> int:
+    return _forward(*given)
+
+
+def _backward(*arguments: Any, **_: Any) -> int:
+    of_query, of_value = _products(Flat(*arguments[5:]))
+    return 3 * of_query + 2 * of_value
+
+
+_operators = torch.ops.tilewise
+for _operator, _formula in (
+    (_operators.attention, _forward),
+    (_operators.attention_into, _into),
+    (_operators.attention_backward, _backward),
+):
+    register_flop_formula(_operator, get_raw=True)(_formula)
+    flop_registry.setdefault(_operator, _formula)  # torch 2.4 looks for this

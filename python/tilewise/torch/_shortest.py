@@ -1,0 +1,74 @@
+"""The shortest way, which most eager calls can go: tensors that nobody watches, and numbers.
+
+What a call costs there is what users of small calls notice, so the extension does all that it can
+of an autograd.Function, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise import _quick
+from tilewise._attend import DETERMINISTIC, THREADS_SHIFT, Read
+from tilewise._call import Operands
+from tilewise._forms import Asked
+from tilewise.torch import _gradients
+from tilewise.torch._arrays import PLAIN, TORCH
+from tilewise.torch._plain import is_grad_enabled, is_watched
+
+_extension = _quick.extension
+_is_deterministic = torch.are_deterministic_algorithms_enabled
+_threads = torch.get_num_threads
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) -> Any:
+    """The new output, with gradients where these are on. NotImplemented: the call needs more.
+
+    For tensors that are plain, without autocast, and options among which there are no tensors.
+    """
+    if _quick.extension is None:
+        return NotImplemented
+    flags |= _threads() << THREADS_SHIFT
+    needs = query.requires_grad or key.requires_grad or value.requires_grad
+    if not (needs and is_grad_enabled()):
+        return _extension.forward(asked.form, flags, query, key, value, None, None, None)
+    if _is_deterministic():
+        flags |= DETERMINISTIC
+    try:
+        return _apply(query, key, value, asked, flags)
+    except RuntimeError:  # nested tensors have no shape to note
+        for name, tensor in (("query", query), ("key", key), ("value", value)):
+            TORCH.check_layout(name, tensor)
+        raise
+
+
+class Shortest(torch.autograd.Function):
+    """Its gradients. It saves query, key, value, output and lse, and keeps asked and flags."""
+
+    forward = staticmethod(getattr(_extension, "attend_saving", None))  # type: ignore[arg-type]
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Any) -> Any:
+        is_plain = type(arriving) in PLAIN and not arriving.is_neg()
+        if is_plain and not is_grad_enabled() and not is_watched():
+            found = _extension.differentiate_saved(ctx, arriving, _threads())
+            if found is not NotImplemented:
+                return found
+        if arriving is None:
+            return None, None, None, None, None
+        query, key, value, output, lse = ctx.saved_tensors
+        asked, flags = ctx.call
+        flags &= (1 << THREADS_SHIFT) - 1
+        needs = ctx.needs_input_grad
+        wanted = needs[0] | needs[1] << 1 | needs[2] << 2
+        read = Read(arriving, output, lse)
+        found = _gradients.of(Operands(query, key, value), asked, read, wanted, flags)
+        return found[0], found[1], found[2], None, None
+
+
+# What Function.apply does besides is for transformations of torch.func, which plain tensors are not
+# in, and takes as long as all the rest.
+_apply = super(torch.autograd.Function, Shortest).apply
