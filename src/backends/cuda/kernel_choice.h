@@ -72,7 +72,7 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
 
 // Bytes that a call takes.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
-  if (choice.why_plain) return plain_workspace(asked);
+  if (choice.why_plain && choice.why_plain != kNoRoomForFeatures) return plain_workspace(asked);
   const Problem& problem = *std::get<const Problem*>(asked);
   if (problem.operation == TW_BACKWARD) return sm80_backward_workspace(problem, gpu.shared_bytes);
   if (choice.forward.splits == 1) return 0;

@@ -15,20 +15,19 @@ using sm80::kBackwardRows;
 // The place of the first of a kind that is as wide as a head and fits into a block's memory, or -1.
 int find_shape(const Problem& p, bool is_general, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
-  const auto* found = std::find_if(
-      std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
-      [&](const BackwardShape& tiles) {
-        return tiles.is_general == is_general && dim <= tiles.dim &&
-               tiles.shared_kib * 1024 <= shared_bytes;
-      });
+  const auto* found =
+      std::find_if(std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
+                   [&](const BackwardShape& tiles) {
+                     return tiles.is_general == is_general && dim <= tiles.dim &&
+                            tiles.shared_kib * 1024 <= shared_bytes;
+                   });
   const auto number = static_cast<int>(found - std::begin(sm80::kBackwardShapes));
   return number < kBackwardShapeCount ? number : -1;
 }
 
 const char* missing_gradient_type(const Problem& p) {
   const tilewise::Gradients& gradients = p.gradients;
-  for (const View* each :
-       {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
+  for (const View* each : {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
     if (*each && each->dtype != p.query.dtype) return "a gradient of another type";
   return nullptr;
 }
@@ -105,6 +104,9 @@ sm80::BackwardOutputs outputs_of(const Problem& p, const Gradients& gradients) {
 
 }  // namespace
 
+const char* const kNoRoomForFeatures =
+    "a head dim above 128 with features, in what memory a block of this GPU has";
+
 const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
   if (const char* lacks = why_no_tensor_cores(p)) return lacks;
   if (const char* type = missing_gradient_type(p)) return type;
@@ -113,7 +115,7 @@ const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
     return "a bias's gradient that is summed, always in the same order";
   if (!has_few_blocks(p)) return "so many rows";
   if (find_shape(p, why_general_backward(p) != nullptr, shared_bytes) >= 0) return nullptr;
-  return "a head dim above 128 with features, in what memory a block of this GPU has";
+  return kNoRoomForFeatures;
 }
 
 const char* why_general_backward(const Problem& p) {

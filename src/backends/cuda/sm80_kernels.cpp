@@ -14,8 +14,8 @@ int64 step(int64 size, int64 stride) {
   return size > 1 ? stride : 0;
 }
 
-// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in pieces where its
-// columns lie side by side.
+// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in
+// pieces where its columns lie side by side.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
   return size.column > 1 && view.stride.column == 1 && has_pieces(view, kPieceBytes);

@@ -58,15 +58,13 @@ namespace {
   }
 // What comes before and after backward's tiles, and the tiles of a shape: a class of head dims, and
 // what is special about it.
-#define TW_SM80_ROWS(name_, call, header, type)                              \
-  {                                                                          \
-    .name = "tilewise_sm80_" name_,                                          \
-    .include = "backends/cuda/kernels/sm80/" header,                         \
-    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p", \
-    .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type   \
-            ">(p);",                                                         \
-    .threads = sm80::kRowThreads, .blocks = 1,                               \
-    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory)) \
+#define TW_SM80_ROWS(name_, call, header, type)                                      \
+  {                                                                                  \
+    .name = "tilewise_sm80_" name_, .include = "backends/cuda/kernels/sm80/" header, \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p",        \
+    .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type ">(p);",  \
+    .threads = sm80::kRowThreads, .blocks = 1,                                       \
+    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory))       \
   }
 #define TW_SM80_BACKWARD(name_, type, number)                                                    \
   {                                                                                              \
@@ -79,8 +77,8 @@ namespace {
     .dynamic_shared_bytes =                                                                      \
         static_cast<int>(sizeof(sm80::BackwardTraits<DType::type, number>::Memory))              \
   }
-#define TW_SM80_SHAPE(number, name_)                         \
-  TW_SM80_BACKWARD("float16_" name_, kFloat16, number),      \
+#define TW_SM80_SHAPE(number, name_)                    \
+  TW_SM80_BACKWARD("float16_" name_, kFloat16, number), \
       TW_SM80_BACKWARD("bfloat16_" name_, kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 

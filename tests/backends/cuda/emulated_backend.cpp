@@ -118,8 +118,7 @@ Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments,
   const auto kernel = cuda::emulated_backward(choice);
   const auto shared_bytes = static_cast<std::size_t>(variant.dynamic_shared_bytes);
   // What is no tile takes any number of blocks, and then some take several tasks.
-  const int64 blocks =
-      choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
+  const int64 blocks = choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
   emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
@@ -141,8 +140,8 @@ Plan plan(const Asked& asked, const Machine& machine) {
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
   const Decided decided{moves, cuda::choose_kernels(asked, gpu())};
   plan.choice.set(decided);
-  plan.workspace_bytes =
-      cuda::workspace_of(asked, decided.kernels, gpu()) + (moves ? cuda::host_table_bytes(asked) : 0);
+  plan.workspace_bytes = cuda::workspace_of(asked, decided.kernels, gpu()) +
+                         (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
@@ -153,8 +152,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
     return launch(choice, arguments, tasks);
   };
   const auto run = [&](const Asked& call, std::byte* workspace) {
-    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()},
-                          launch_one);
+    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()}, launch_one);
   };
   if (!decided.moves_tables) return run(asked, resources.workspace);
   return cuda::with_tables_there(

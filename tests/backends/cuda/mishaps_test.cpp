@@ -106,7 +106,7 @@ TEST(CudaMishaps, SayWhyThereIsNoDevice) {
 TEST(CudaMishaps, ADeviceThatDoesNotOpenHasFailed) {
   EXPECT_EQ(
       on_fake([](FakeCuda& fake, FakeCalls& calls) {
-        constexpr int kRetain = 6;  // of the calls that open a device
+        constexpr int kRetain = 7;  // of the calls that open a device
         fake.failing_call = kRetain;
         const auto status = forward(calls.attention(), calls.where);
         return std::to_string(status.code) + " " + said(status);

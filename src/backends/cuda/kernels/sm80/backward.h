@@ -1,10 +1,11 @@
-// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile of
-// queries that sees some of them, of all query heads that share the key head. Scores are transposed:
-// a row of every fragment is a key.
+// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile
+// of queries that sees some of them, of all query heads that share the key head. Scores are
+// transposed: a row of every fragment is a key.
 //
 //   shared memory   key, value      query, arriving gradient, lse and delta of a tile of queries;
 //                     |             the next one on its way (cp.async)
-//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x queries
+//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x
+//   queries
 //                   weigh: weights = 2^(score - lse),  at_score = weights * at_weight
 //                     |  at_score and weights, rounded, to shared memory
 //                   ---- barrier ----
@@ -13,9 +14,9 @@
 //   a warp          of_query = at_score (transposed) . key     a share of the tile's rows and
 //                     columns, added to the workspace
 //
-// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there. Where
-// results have to be the same every time, blocks add to a tile of queries in the order of their
-// keys: each counts the tile up behind its additions, and waits for its own number.
+// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there.
+// Where results have to be the same every time, blocks add to a tile of queries in the order of
+// their keys: each counts the tile up behind its additions, and waits for its own number.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_scores.h"
@@ -33,9 +34,10 @@ TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
   const KeyBlock& block = memory.block;
   const int64 first = block.keys.first + block.columns.begin;
   const auto rows = static_cast<int32>(block.columns.size());
-  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first), rows);
-  load_tile<Traits>(memory.value, p.in.value, p.in.value.at(block.keys.batch, block.key_head, first),
-             rows);
+  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first),
+                    rows);
+  load_tile<Traits>(memory.value, p.in.value,
+                    p.in.value.at(block.keys.batch, block.key_head, first), rows);
 }
 
 // Queries of a turn, and what `rows` knows of them.
@@ -46,8 +48,8 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, 
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * kQueries;
   const auto left = static_cast<int32>(block.queries.length) - row;
-  load_tile<Traits>(memory.query[stage], p.in.query, first_row<Traits>(block, p.in.query, turn.g, row),
-             left);
+  load_tile<Traits>(memory.query[stage], p.in.query,
+                    first_row<Traits>(block, p.in.query, turn.g, row), left);
   constexpr int32 kPieces = kQueries / 4;
   const int32 thread = thread_index();
   if (thread >= 2 * kPieces) return;
@@ -63,8 +65,8 @@ TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * Traits::kTiles.queries;
   load_tile<Traits>(memory.incoming[stage], p.in.incoming,
-             first_row<Traits>(block, p.in.incoming, turn.g, row),
-             static_cast<int32>(block.queries.length) - row);
+                    first_row<Traits>(block, p.in.incoming, turn.g, row),
+                    static_cast<int32>(block.queries.length) - row);
 }
 
 // A patch goes to shared memory for all warps.
@@ -98,8 +100,8 @@ struct KeyGradients {
   typename Traits::KeySums of_key, of_value;
 };
 
-// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where the
-// count is a power of two, the rest of the way is known at compile time.
+// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where
+// the count is a power of two, the rest of the way is known at compile time.
 template <class Tile, int32 count>
 struct ColumnsOfPart {
   static constexpr bool kIsKnown = (count & (count - 1)) == 0;
@@ -124,12 +126,11 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
   const int32 part = Traits::kShares ? warp_index() % Traits::kTiles.query_warps : 0;
   const ColumnsOfPart<QueryTile, Traits::KeySums::kAcross / 2> columns(
       down + row * QueryTile::kRowBytes, part);
-  Traits::KeyProduct::add(sums, left,
-                          [&](int32 n, int32 k) { return columns.read(k * 16, n); });
+  Traits::KeyProduct::add(sums, left, [&](int32 n, int32 k) { return columns.read(k * 16, n); });
 }
 
-// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie, also
-// what follows from them for the keys.
+// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie,
+// also what follows from them for the keys.
 template <class Traits>
 TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
                          const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
@@ -153,8 +154,8 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
     if constexpr (!Traits::kShares) {
       if (patch.cover == Cover::kNone) continue;
       add_columns<Traits>(
-          sums.of_value, [&](int32 m, int32 k) { return weights.operand(m, k); },
-          now.incoming_down, row);
+          sums.of_value, [&](int32 m, int32 k) { return weights.operand(m, k); }, now.incoming_down,
+          row);
       add_columns<Traits>(
           sums.of_key, [&](int32 m, int32 k) { return at_scores.operand(m, k); }, now.query_down,
           row);
@@ -165,8 +166,7 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
 // Of a square in shared memory, as left operand of the warp's keys.
 template <class Traits>
 TW_DEVICE auto rows_of_square(SharedAddress down) {
-  return
-      [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
+  return [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
 }
 
 template <class Traits>
@@ -177,8 +177,7 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
   constexpr BackwardShape kTiles = Traits::kTiles;
   if (!p.between.query) return;
   const KeyBlock& block = memory.block;
-  const int64 row =
-      block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
+  const int64 row = block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
@@ -220,12 +219,11 @@ TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
   block_barrier();
   const SquarePlaces<Traits> squares(memory);
   if constexpr (Traits::kShares)
-    add_columns<Traits>(
-        sums.of_value,
-        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
-        now.incoming_down, 0);
+    add_columns<Traits>(sums.of_value,
+                        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
+                        now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
-    block_barrier();
+    if constexpr (Traits::kShares) block_barrier();
     if (next.exists(block)) load_incoming<Traits>(p, memory, next, 0);
   }
   do_query_gradient<Traits>(p, memory, lane, squares, now.turn);

@@ -78,7 +78,7 @@ struct KeyBlock {
   Place queries, keys;
   Range columns;  // the block's keys
   core::Band band;
-  score::Drawing drawing;  // of the first head of the group
+  score::Drawing drawing;   // of the first head of the group
   int32 first_tile, tiles;  // of queries
   int32 turned;             // the tile that comes first
   int64 first_row;          // of the sequence in the workspace
@@ -107,9 +107,9 @@ struct Turn {
   }
 };
 
-// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile of
-// each head first: under a causal mask that has the most to do. In this order blocks that wait for
-// each other come.
+// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile
+// of each head first: under a causal mask that has the most to do. In this order blocks that wait
+// for each other come.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -141,8 +141,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
     block.drawing = score::drawing_of(p.scoring.dropout, work.b, block.head(0));
   block.first_row = padded_first(p.queries, block.queries, work.b, p.shape.queries);
-  block.columns = block.keys.batch < 0 ? Range{}
-                                       : tile_range(work.tile, kTiles.keys, block.keys.length);
+  block.columns =
+      block.keys.batch < 0 ? Range{} : tile_range(work.tile, kTiles.keys, block.keys.length);
   const Range tiles = block.columns.empty()
                           ? Range{}
                           : Meeting{block.band}.query_tiles(block.columns, kTiles.queries);
@@ -150,8 +150,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.tiles = static_cast<int32>(tiles.size());
   block.goes_back = p.between.turns ? 1 : 0;
   block.added_to = nullptr;
-  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they do
-  // not all add to the same rows.
+  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they
+  // do not all add to the same rows.
   block.turned = 0;
   if (p.plan.heads_together == 1 && block.tiles > 0)
     block.turned = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;
@@ -211,8 +211,7 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
 // Of the mask by blocks: whether a tile of queries may see some of the block's keys.
 template <class Traits>
 TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
-  const Range rows =
-      tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
+  const Range rows = tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
   return blocks_of(p.scoring.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
          Cover::kNone;
 }

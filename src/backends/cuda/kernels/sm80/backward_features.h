@@ -59,8 +59,7 @@ TW_DEVICE void add_bias(const Tensor& bias, const PatchOf& of, Scores& scores) {
     for (int32 i = 0; i < 4; ++i) {
       const int32 queries = Corner::queries_to(m, n, i), keys = Corner::keys_to(m, n, i);
       const bool exists = of.exists(corner.query + queries, corner.key + keys);
-      at[i] = exists ? place_in(bias, first + queries * bias.stride.row +
-                                          keys * bias.stride.column)
+      at[i] = exists ? place_in(bias, first + queries * bias.stride.row + keys * bias.stride.column)
                      : nullptr;
     }
     load_each(bias.dtype, at, numbers);
@@ -87,8 +86,7 @@ TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits
                      CapSlopes<typename Traits::Scores>& kept) {
   score::scale_and_cap<Traits::kFeatures>(p, scores, kept);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
-    const float slope =
-        load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
+    const float slope = load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, score::slope_in_log2(slope),
                      scores);
   }
@@ -173,7 +171,7 @@ TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
                            CapSlopes<typename Traits::Scores>& kept) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap)) 
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
     multiply_by_slopes(kept, gradients);
 }
 

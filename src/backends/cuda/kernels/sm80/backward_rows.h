@@ -54,7 +54,8 @@ TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const Ro
   const auto& in = p.in;
   const uint8* output = in.output.at(queries.batch, work.h, queries.first + row);
   const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + row);
-  float sum = -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
+  float sum =
+      -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
   for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
   if (!in.incoming_lse) return sum;
   return sum + load_wide<float>(in.incoming_lse, in.incoming_lse.offset(queries.batch, work.h,
@@ -91,8 +92,7 @@ TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, c
     KnownRow known{core::infinity<float>(), 0, 0};
     // All lanes of a warp take part in the sums, whether theirs count or not.
     const int64 row = exists ? first + i : 0;
-    const float minus_delta =
-        minus_delta_of<type>(p, memory.queries, work, row, piece, sharers);
+    const float minus_delta = minus_delta_of<type>(p, memory.queries, work, row, piece, sharers);
     if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
@@ -161,7 +161,8 @@ TW_DEVICE void backward_rows(const Backward& p) {
     float share = 0;
     const bool exists = work.tile * kBackwardRows < memory.queries.length;
     if (exists) {
-      share = know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
+      share =
+          know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
       if (p.between.query) clear_query_sums(p, memory);
     }
     if (p.between.turns) clear_turns(p, work);

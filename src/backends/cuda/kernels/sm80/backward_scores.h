@@ -15,8 +15,7 @@ struct LanePlaces {
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
     const SharedAddress begin = shared_address(&memory);
     const int32 lane = lane_index();
-    const int32 first_key =
-        warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
+    const int32 first_key = warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);
     down_from_keys = down + first_key * KeyTile::kRowBytes;
@@ -78,8 +77,7 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
 
 // From products to what the weights are made of.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of,
-                              typename Traits::Scores& scores,
+TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of, typename Traits::Scores& scores,
                               CapSlopes<typename Traits::Scores>& kept) {
   if constexpr (Traits::kTiles.is_general)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);

@@ -1,5 +1,5 @@
-// The tiles of the backward kernel: a row of one table for each of its size classes. Host and kernel
-// share them.
+// The tiles of the backward kernel: a row of one table for each of its size classes. Host and
+// kernel share them.
 #pragma once
 
 #include "core/base.h"
@@ -34,13 +34,14 @@ struct BackwardShape {
   }
 };
 
-// Of one kind the next that is as wide as a head, and then the first that fits into a block's memory.
+// Of one kind the next that is as wide as a head, and then the first that fits into a block's
+// memory.
 inline constexpr BackwardShape kBackwardShapes[] = {
-    {64, 64, 128, 4, 1, 4, 2, 1, 2, false, 99},  {96, 64, 64, 2, 2, 4, 2, 2, 2, false, 99},
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, false, 99},   {96, 64, 64, 2, 2, 4, 2, 2, 2, false, 99},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, false, 163}, {128, 64, 64, 2, 2, 4, 2, 1, 1, false, 99},
-    {256, 64, 64, 2, 4, 2, 2, 2, 1, false, 227}, {256, 32, 32, 2, 2, 2, 1, 1, 1, false, 99},
+    {256, 64, 64, 2, 4, 2, 2, 2, 1, false, 227},  {256, 32, 32, 2, 2, 2, 1, 1, 1, false, 99},
     {64, 64, 64, 2, 4, 2, 2, 2, 1, true, 99},     {128, 64, 64, 2, 4, 2, 2, 1, 1, true, 99},
-    {256, 64, 64, 2, 4, 2, 2, 1, 1, true, 227},  {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
+    {256, 64, 64, 2, 4, 2, 2, 1, 1, true, 227},   {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
 };
 inline constexpr int32 kMostBackwardDim = 256;
 

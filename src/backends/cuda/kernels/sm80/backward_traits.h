@@ -2,8 +2,8 @@
 #pragma once
 
 #include "backends/cuda/device/float.h"
-#include "backends/cuda/kernels/score/sums.h"
 #include "backends/cuda/kernels/score/shape.h"
+#include "backends/cuda/kernels/score/sums.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
 #include "backends/cuda/kernels/sm80/product.h"
