@@ -105,7 +105,7 @@ Case dims_case(std::uint64_t seed, std::int64_t dim, std::int64_t value_dim) {
 TEST(Sm80Backward, EveryCommonShape) {
   for (const int kib : {99, 227}) {
     const SharedKib device(kib);
-    for (const std::uint64_t seed : {1, 2}) {
+    for (const std::uint64_t seed : {1U, 2U}) {
       for (const std::int64_t dim : {64, 96, 128, 256}) {
         Case drawn = dims_case(seed, dim, dim == 96 ? 72 : dim);
         if (seed == 1) drawn.mask.band.right = 0;
@@ -121,7 +121,7 @@ TEST(Sm80Backward, EveryCommonShape) {
 TEST(Sm80Backward, EveryGeneralShape) {
   for (const int kib : {163, 227}) {
     const SharedKib device(kib);
-    for (const std::uint64_t seed : {1, 2}) {
+    for (const std::uint64_t seed : {1U, 2U}) {
       for (const std::int64_t dim : {64, 128, 256}) {
         Case drawn = dims_case(seed, dim, dim - 30);
         drawn.mask.band.left = 50;
@@ -142,7 +142,7 @@ TEST(Sm80Backward, EveryGeneralShape) {
 
 // More tiles of both sides than there are stages, and heads that take turns.
 TEST(Sm80Backward, ManyTiles) {
-  for (const std::uint64_t seed : {3, 4}) {
+  for (const std::uint64_t seed : {3U, 4U}) {
     const PlainSizes sizes{.queries = 400, .keys = 500, .heads = 3, .dim = 32, .value_dim = 32};
     Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
     if (seed == 4) drawn.mask.band.left = drawn.mask.band.right = 100;

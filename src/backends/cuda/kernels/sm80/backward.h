@@ -216,7 +216,7 @@ TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
   KeyBlock& block = memory.block;
   do_scores<Traits>(p, memory, lane, now, sums);
   if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
-  block_barrier();
+  if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
   const SquarePlaces<Traits> squares(memory);
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_value,
@@ -229,6 +229,11 @@ TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
   do_query_gradient<Traits>(p, memory, lane, squares, now.turn);
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+}
+
+// Which of the two buffers holds the queries of the next turn.
+TW_DEVICE int32 next_stage(int32 stage) {
+  return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
 }
 
 template <class Traits>
@@ -251,15 +256,15 @@ TW_DEVICE void backward(const Backward& p) {
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
-  for (int32 stage = 0; turn.exists(block); stage ^= 1) {
+  for (int32 stage = 0; turn.exists(block); stage = next_stage(stage)) {
     const Turn next = after<Traits>(p, block, turn);
     commit_copies();
-    wait_for_copies<0>();
+    if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();
     pass_on(block);
     if (next.exists(block)) {
-      load_queries<Traits>(p, memory, next, stage ^ 1);
-      if (kTwo) load_incoming<Traits>(p, memory, next, stage ^ 1);
+      load_queries<Traits>(p, memory, next, next_stage(stage));
+      if (kTwo) load_incoming<Traits>(p, memory, next, next_stage(stage));
     }
     do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums);
     turn = next;

@@ -16,7 +16,10 @@ using core::Range;
 // Row 0 of a sequence among those of the workspace. Packed sequences follow each other, and each
 // may need one tile more than it has whole ones.
 TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
-  if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
+  if (queries.packed()) {
+    const int64 extra = wounded(core::Wound::kPaddingShared) ? 0 : b;
+    return (place.first / kBackwardRows + extra) * kBackwardRows;
+  }
   return b * core::round_up(longest, kBackwardRows);
 }
 
@@ -160,7 +163,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
 
 // Of the keys of a warp.
 template <class Traits>
-TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
+TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 usual_warp) {
+  const int32 key_warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
   const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
   const Range columns{first, core::smaller(first + Traits::kKeysOfWarp, block.columns.end)};
   if (columns.empty()) return {};
@@ -200,8 +204,9 @@ TW_DEVICE InOrder order_of(const Backward& p, const KeyBlock& block, Turn turn) 
 }
 
 // The mask by blocks of one head.
-TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
+TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 usual_head) {
   const Tensor& blocks = mask.blocks;
+  const int64 h = wounded(core::Wound::kBlockHeadZero) ? 0 : usual_head;
   return {.present = blocks.data + blocks.offset(b, h, 0, 0),
           .row_stride = blocks.stride.row,
           .rows = mask.block_query,
@@ -234,7 +239,8 @@ TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
 template <class Traits>
 TW_DEVICE Turn first_turn(const Backward& p, const KeyBlock& block) {
   if (block.tiles == 0) return {block.heads, 0};
-  return after<Traits>(p, block, {0, -1});
+  const bool skips = block.heads > 1 && wounded(core::Wound::kGroupLastHead);
+  return after<Traits>(p, block, {skips ? block.heads - 1 : 0, -1});
 }
 
 }  // namespace tilewise::cuda::sm80

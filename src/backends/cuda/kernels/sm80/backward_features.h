@@ -13,6 +13,7 @@ using score::CapSlopes;
 // gradients *= the softcap's slopes
 template <class Scores>
 TW_DEVICE void multiply_by_slopes(const CapSlopes<Scores>& slopes, Scores& gradients) {
+  if (wounded(core::Wound::kSoftcapSlopeMissing)) return;
   gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
     TW_UNROLL
     for (int32 i = 0; i < 4; ++i)
@@ -123,7 +124,9 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i) {
         float& weight = weights.at[m][n][i];
-        const float gradient = is_negative(weight) ? 0.0f : gradients.at[m][n][i] * keep;
+        const bool is_dropped =
+            is_negative(weight) && !wounded(core::Wound::kScoreGradientUndropped);
+        const float gradient = is_dropped ? 0.0f : gradients.at[m][n][i] * keep;
         weight = core::absolute(weight) * (gradient + delta.at[i % 2]);
       }
     }
@@ -159,7 +162,10 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
                                typename Traits::Scores& gradients) {
   float share = 0;
   score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
-                           [&](float gradient, float away) { share -= gradient * away; });
+                           [&](float gradient, float away) {
+                             if (wounded(core::Wound::kSlopeGradientDistance)) away = 1;
+                             share -= gradient * away;
+                           });
   const float sum = warp_sum(share);
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
 }
