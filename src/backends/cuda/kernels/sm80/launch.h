@@ -24,8 +24,8 @@ inline constexpr Size kCommon[] = {{32, 128, 64, 2, 2}, {48, 128, 64, 2, 2},  {6
                                    {96, 128, 64, 2, 2}, {128, 128, 64, 2, 2}, {192, 64, 64, 1, 2},
                                    {256, 64, 64, 1, 2}};
 // With every feature, each of which is asked for when it runs.
-inline constexpr Size kGeneral[] = {{32, 128, 32, 1, 2}, {48, 128, 32, 1, 2},  {64, 128, 32, 1, 2},
-                                    {96, 128, 32, 1, 2}, {128, 128, 32, 1, 2}, {192, 64, 32, 1, 2},
+inline constexpr Size kGeneral[] = {{32, 128, 32, 2, 2}, {48, 128, 32, 2, 2},  {64, 128, 32, 2, 2},
+                                    {96, 128, 32, 2, 2}, {128, 128, 32, 2, 2}, {192, 64, 32, 2, 2},
                                     {256, 64, 32, 1, 2}};
 inline constexpr int32 kSizes = sizeof kCommon / sizeof kCommon[0];
 static_assert(sizeof kGeneral == sizeof kCommon);

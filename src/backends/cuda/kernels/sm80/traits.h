@@ -16,28 +16,33 @@ struct KeySpot {
 // No page, as a table said that should know; or no key.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
-// What features have in shared memory. Spots of two tiles of keys: the next one's are looked up
-// while this one is in use.
-template <int32 rows, int32 keys>
+// What features have in shared memory. Spots are of four tiles of keys: the one in use, the one on
+// its way, and the one that is looked up meanwhile.
+template <int32 rows, int32 keys, int32 stages>
 struct Extras {
   static constexpr int32 kRowsOfWarp = rows / kWarps;
   using BiasTile = Tile<rows, keys>;
   using Visible = score::VisibleTile<kRowsOfWarp, keys>;
 
-  union {
-    BiasTile bias;
-    float numbers[kWarps][kRowsOfWarp][keys / 2];  // of a bias that comes element by element
+  // Beside a tile of keys.
+  struct Stage {
+    union {
+      BiasTile bias;
+      float numbers[kWarps][kRowsOfWarp][keys / 2];  // of a bias that comes element by element
+    };
+    Visible visible[kWarps];
   };
-  Visible visible[kWarps];
-  KeySpot spots[2][keys];
+  Stage stage[stages];
+  KeySpot spots[4][keys];
   Asked asked;
 };
-template <int32 rows, int32 keys, bool has_extras>
+
+template <class Traits, bool has_extras>
 struct ExtrasOf {
-  using Type = Extras<rows, keys>;
+  using Type = Extras<Traits::kRows, Traits::kKeys, Traits::kStages>;
 };
-template <int32 rows, int32 keys>
-struct ExtrasOf<rows, keys, false> {
+template <class Traits>
+struct ExtrasOf<Traits, false> {
   struct Type {};
 };
 
@@ -69,7 +74,7 @@ struct Traits {
     KeyTile key[kStages], value[kStages];
     Head head;
     RunningRows rows;
-    typename ExtrasOf<kRows, kKeys, is_general>::Type extras;
+    typename ExtrasOf<Traits, is_general>::Type extras;
   };
 };
 
