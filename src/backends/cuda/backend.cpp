@@ -190,8 +190,9 @@ void describe_sm80(const Problem& problem, const Sm80Backward& backward, Text& n
   const sm80::BackwardShape& tiles = backward.tiles();
   note.add("tensor cores, head dims up to %d, tiles of %d keys by %d queries, %d warps", tiles.dim,
            tiles.keys, tiles.queries, tiles.warps());
-  if (const char* general = why_general_backward(problem))
-    note.add("; %s: the general variant", general);
+  if (const char* more = why_not_common_backward(problem))
+    note.add("; %s: the %s variant", more,
+             tiles.kind == sm80::BackwardKind::kMasked ? "masked" : "general");
   if (problem.deterministic)
     note.add("; deterministic: blocks add to the query's gradient in the order of their keys");
 }

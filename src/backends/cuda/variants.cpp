@@ -115,10 +115,12 @@ constexpr Variant kAll[] = {
     TW_SM80_SHAPE(3, "128"),
     TW_SM80_SHAPE(4, "256_227k"),
     TW_SM80_SHAPE(5, "256"),
-    TW_SM80_SHAPE(6, "64_general"),
-    TW_SM80_SHAPE(7, "128_general"),
-    TW_SM80_SHAPE(8, "256_general_227k"),
-    TW_SM80_SHAPE(9, "256_general_163k"),
+    TW_SM80_SHAPE(6, "64_masked"),
+    TW_SM80_SHAPE(7, "128_masked_163k"),
+    TW_SM80_SHAPE(8, "64_general"),
+    TW_SM80_SHAPE(9, "128_general"),
+    TW_SM80_SHAPE(10, "256_general_227k"),
+    TW_SM80_SHAPE(11, "256_general_163k"),
 };
 static_assert(std::size(kAll) == kVariants);
 

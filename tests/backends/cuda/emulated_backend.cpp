@@ -160,12 +160,15 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
+void describe(const sm80::BackwardShape& tiles, Text& note) {
+  const char* const kinds[] = {"common", "masked", "general"};
+  note.add("%s %d", kinds[static_cast<int>(tiles.kind)], tiles.dim);
+}
+
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
-  if (problem.operation == TW_BACKWARD)
-    return note.add("%s %d", kernels.backward.tiles().is_general ? "general" : "common",
-                    kernels.backward.tiles().dim);
+  if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
   note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
   if (kernels.forward.splits > 1) note.add(", split");

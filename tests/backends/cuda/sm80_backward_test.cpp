@@ -140,6 +140,23 @@ TEST(Sm80Backward, EveryGeneralShape) {
   }
 }
 
+TEST(Sm80Backward, EveryMaskedShape) {
+  for (const std::uint64_t seed : {1U, 2U}) {
+    for (const std::int64_t dim : {64, 128}) {
+      Case drawn = dims_case(seed, dim, dim);
+      drawn.mask.band.right = seed == 1 ? 0 : 40;
+      drawn.mask.has_visible = dim == 64;
+      drawn.mask.has_blocks = dim == 128;
+      drawn.mask.block_query = drawn.mask.block_key = 48;
+      drawn.dropout.probability = 0.25;
+      drawn.scores.has_sinks = drawn.gradients.sinks = true;
+      drawn.gradients.deterministic = dim == 128;
+      EXPECT_EQ(kernel_of(drawn), "masked " + std::to_string(dim));
+      expect_good(drawn);
+    }
+  }
+}
+
 // More tiles of both sides than there are stages, and heads that take turns.
 TEST(Sm80Backward, ManyTiles) {
   for (const std::uint64_t seed : {3U, 4U}) {
@@ -170,6 +187,18 @@ std::string kernel_with(void (*ask)(Case&)) {
 TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
   EXPECT_EQ(kernel_with([](Case&) {}), "common 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "common 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "masked 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "masked 64");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.dropout.probability = 0.5;
+              c.scores.has_slopes = true;
+            }),
+            "general 64");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.dropout.probability = 0.5;
+              c.dim = 136;
+            }),
+            "general 256");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "general 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.dim = 63; }), "general 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 72; }), "common 96");

@@ -69,31 +69,6 @@ TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
                     static_cast<int32>(block.queries.length) - row);
 }
 
-// A patch goes to shared memory for all warps.
-template <class Traits>
-TW_DEVICE void share(typename Traits::Memory& memory, int32 first_row,
-                     const typename Traits::Pairs& weights,
-                     const typename Traits::Pairs& at_scores) {
-  using Square = typename Traits::Square;
-  const auto thread = static_cast<uint32>(thread_index_anew());
-  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
-  const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
-  TW_UNROLL
-  for (int32 m = 0; m < Traits::kDown; ++m) {
-    TW_UNROLL
-    for (int32 n = 0; n < Traits::kAcross; ++n) {
-      TW_UNROLL
-      for (int32 half = 0; half < 2; ++half) {
-        const int32 place =
-            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
-        *reinterpret_cast<uint32*>(memory.squares[0].bytes + place) = at_scores.at[m][n][half];
-        if constexpr (Traits::kShares)
-          *reinterpret_cast<uint32*>(memory.squares[1].bytes + place) = weights.at[m][n][half];
-      }
-    }
-  }
-}
-
 // What a block sums up of its keys.
 template <class Traits>
 struct KeyGradients {
@@ -150,7 +125,10 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
     typename Traits::Pairs weights{}, at_scores{};
     if (patch.cover != Cover::kNone)
       differentiate<Traits>(p, memory, lane, now, patch, weights, at_scores);
-    share<Traits>(memory, row, weights, at_scores);
+    else
+      share_weights<Traits, true>(memory, row, weights);
+    share_weights<Traits, false>(memory, row, weights);
+    share<Traits>(memory.squares[0], row, at_scores);
     if constexpr (!Traits::kShares) {
       if (patch.cover == Cover::kNone) continue;
       add_columns<Traits>(
@@ -242,7 +220,7 @@ TW_DEVICE void backward(const Backward& p) {
   constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
   KeyBlock& block = memory.block;
   enter<Traits>(p, memory);
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr (Traits::kIsGeneral)
     if (p.between.slopes) clear_slope_shares<Traits>(p, block);
   if (block.columns.empty()) return;
   load_keys<Traits>(p, memory);

@@ -75,19 +75,49 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
+// A warp's part of a square, for all warps.
+template <class Traits>
+TW_DEVICE void share(typename Traits::Square& square, int32 first_row,
+                     const typename Traits::Pairs& pairs) {
+  using Square = typename Traits::Square;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
+  TW_UNROLL
+  for (int32 m = 0; m < Traits::kDown; ++m) {
+    TW_UNROLL
+    for (int32 n = 0; n < Traits::kAcross; ++n) {
+      TW_UNROLL
+      for (int32 half = 0; half < 2; ++half) {
+        const int32 place =
+            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
+        *reinterpret_cast<uint32*>(square.bytes + place) = pairs.at[m][n][half];
+      }
+    }
+  }
+}
+
+// Of weights, where they are shared, and this is when.
+template <class Traits, bool early>
+TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
+                             const typename Traits::Pairs& weights) {
+  if constexpr (Traits::kShares && Traits::kSharesEarly == early)
+    share<Traits>(memory.squares[1], first_row, weights);
+}
+
 // From products to what the weights are made of.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of, typename Traits::Scores& scores,
                               CapSlopes<typename Traits::Scores>& kept) {
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr (Traits::kIsGeneral)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
-  if constexpr (Traits::kTiles.is_general) hide_by_masks<Traits>(p.scoring, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(p.scoring, of, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
 template <class Traits>
-TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& memory,
+TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
                              const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
                              const Patch& patch, typename Traits::Pairs& weights,
                              typename Traits::Pairs& at_scores) {
@@ -102,9 +132,10 @@ TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& m
   shape_and_hide<Traits>(p, of, scores, kept);
   weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
   round_weights<Traits>(drops, scores, weights);
+  share_weights<Traits, true>(memory, patch.row, weights);
   begin_with(minus_delta, drops, at_weights);
   add_scores<Traits>(lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
                      at_weights);
@@ -112,7 +143,7 @@ TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& m
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else
     multiply_each(scores, at_weights);
-  if constexpr (Traits::kTiles.is_general) give_shares<Traits>(p, of, now.turn.g, scores, kept);
+  if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, kept);
   round_pairs<Traits>(scores, at_scores);
 }
 
