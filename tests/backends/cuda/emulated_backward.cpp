@@ -37,10 +37,20 @@ BackwardFunction emulated_backward(const Sm80Backward& choice) {
 
 BackwardFunction emulated_backward(const std::string& name) {
   // Of the shapes, in their order.
-  const char* const kNames[] = {
-      "64",         "96",          "128_163k",         "128",
-      "256_227k",   "256",         "64_masked",        "128_masked_163k",
-      "64_general", "128_general", "256_general_227k", "256_general_163k"};
+  const char* const kNames[] = {"48",
+                                "64",
+                                "96",
+                                "128_163k",
+                                "128",
+                                "192_163k",
+                                "256_227k",
+                                "256",
+                                "64_masked",
+                                "128_masked_163k",
+                                "64_general",
+                                "128_general",
+                                "256_general_227k",
+                                "256_general_163k"};
   static_assert(std::size(kNames) == kBackwardShapeCount);
   const std::string begin = "tilewise_sm80_backward_";
   for (const bool is_bfloat16 : {false, true}) {

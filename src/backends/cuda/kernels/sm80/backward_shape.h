@@ -41,10 +41,12 @@ struct BackwardShape {
 // Of one kind the next that is as wide as a head, and then the first that fits into a block's
 // memory.
 inline constexpr BackwardShape kBackwardShapes[] = {
+    {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, 99},
     {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, 99},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, 163},
     {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, 99},
+    {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, 163},
     {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, 227},
     {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kMasked, 99},
