@@ -174,6 +174,7 @@ void describe_sm80(const Problem& problem, const Sm80Forward& forward, Text& not
   const sm80::Size& size = forward.size();
   note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
            size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
+  if (size.kind == sm80::Kind::kShort) note.add("; the variant for few queries");
   if (const char* general = why_general(problem)) note.add("; %s: the general variant", general);
   if (forward.heads_in_tile > 1) note.add("; %d heads share a tile", forward.heads_in_tile);
   if (forward.splits > 1) note.add("; keys in %d splits, merged in their order", forward.splits);

@@ -19,16 +19,15 @@ Status check_kernels_setting();
 // `processors`: how many multiprocessors share the work.
 KernelChoice choose_kernels(const Asked& asked, int processors);
 
-// A kernel's place among packed_variants(): the plain ones, then each size of forward, common and
-// general and in both types, then the merge.
+// A kernel's place among packed_variants(): the plain ones, then each row of forward's table in
+// both types, then the merge.
 constexpr int index_of(const Sm80Forward& choice) {
-  return kPlainVariants + 4 * choice.number + (choice.is_general ? 2 : 0) +
-         (choice.is_bfloat16 ? 1 : 0);
+  return kPlainVariants + 2 * choice.number + (choice.is_bfloat16 ? 1 : 0);
 }
 constexpr int index_of(const Sm80Merge& merge) {
-  return kPlainVariants + 4 * sm80::kSizes + (merge.is_bfloat16 ? 1 : 0);
+  return kPlainVariants + 2 * sm80::kVariantsOfForward + (merge.is_bfloat16 ? 1 : 0);
 }
-inline constexpr int kVariants = kPlainVariants + 4 * sm80::kSizes + 2;
+inline constexpr int kVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 2;
 
 template <class Choice>
 const Variant& variant_of(const Choice& choice) {

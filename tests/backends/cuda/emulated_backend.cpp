@@ -90,9 +90,9 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   ++launches;
   ++fast_launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.is_general, choice.number);
+  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.number);
   const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({tasks, sm80::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  emulator::run({tasks, choice.size().threads(), shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
 
@@ -100,7 +100,7 @@ Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tas
   ++launches;
   if (tasks == 0) return {};
   const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
-  emulator::run({tasks, sm80::kThreads, 0}, [&] { kernel(arguments); });
+  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { kernel(arguments); });
   return {};
 }
 
@@ -145,7 +145,9 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 void describe(const Problem&, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
-  note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
+  constexpr const char* kKinds[] = {"common", "general", "short"};
+  const sm80::Size& size = kernels.forward.size();
+  note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
   if (kernels.forward.splits > 1) note.add(", split");
 }
