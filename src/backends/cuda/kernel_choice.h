@@ -24,10 +24,10 @@ KernelChoice choose_kernels(const Asked& asked, int processors);
 constexpr int index_of(const Sm80Forward& choice) {
   return kPlainVariants + 2 * choice.number + (choice.is_bfloat16 ? 1 : 0);
 }
-constexpr int index_of(const Sm80Merge& merge) {
-  return kPlainVariants + 2 * sm80::kVariantsOfForward + (merge.is_bfloat16 ? 1 : 0);
+constexpr int index_of(const Sm80Merge&) {
+  return kPlainVariants + 2 * sm80::kVariantsOfForward;
 }
-inline constexpr int kVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 2;
+inline constexpr int kVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 1;
 
 template <class Choice>
 const Variant& variant_of(const Choice& choice) {
@@ -52,14 +52,13 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
   Arena arena(aligned(room.workspace));
   p.splits = splits_of(problem, forward, arena);
   TW_TRY(launch(forward, p, sm80::forward_tasks(p, forward.size().rows)));
-  if (forward.splits == 1) return {};
-  return launch(Sm80Merge{forward.is_bfloat16}, p, sm80::merge_tasks(p));
+  return forward.merges ? launch(Sm80Merge{}, p, sm80::merge_tasks(p)) : Status{};
 }
 
 // Bytes that a call takes.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice) {
   if (choice.why_plain) return plain_workspace(asked);
-  if (choice.forward.splits == 1) return 0;
+  if (!choice.forward.merges) return 0;
   Arena arena(nullptr);
   splits_of(*std::get<const Problem*>(asked), choice.forward, arena);
   return kAlignmentRoom + arena.used();

@@ -40,8 +40,7 @@ bool is_positive_and_usual(double number) {
 const char* missing_type(const Problem& p) {
   const DType type = p.query.dtype;
   if (type != DType::kFloat16 && type != DType::kBFloat16) return name_of(type);
-  if (p.key.dtype != type || p.value.dtype != type || p.output.dtype != type)
-    return "an output of another type";
+  if (p.key.dtype != type || p.value.dtype != type) return "keys of another type";
   return p.lse && p.lse.dtype != DType::kFloat32 ? "an lse that is not float32" : nullptr;
 }
 
@@ -97,7 +96,8 @@ core::uint32 asked_of(const Problem& p) {
 
 bool are_in_pieces(const Problem& p) {
   return has_pieces(p.query, p.shape.dim) && has_pieces(p.key, p.shape.dim) &&
-         has_pieces(p.value, p.shape.value_dim) && has_pieces(p.output, p.shape.value_dim);
+         has_pieces(p.value, p.shape.value_dim) &&
+         (p.output.dtype != p.query.dtype || has_pieces(p.output, p.shape.value_dim));
 }
 
 // All query heads of a key head share a tile where one head's queries leave most of it empty: keys
@@ -129,16 +129,16 @@ int number_of(const Problem& problem, sm80::Kind kind, int64 rows) {
   const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
   const auto* found =
       std::find_if(std::begin(sm80::kTable), std::end(sm80::kTable), [&](const sm80::Size& size) {
-        return size.kind == kind && dim <= size.dim &&
-               (kind != sm80::Kind::kShort || rows <= size.rows);
+        return size.kind == kind && dim <= size.dim && (!is_short(kind) || rows <= size.rows);
       });
   return found == std::end(sm80::kTable) ? -1 : static_cast<int>(found - std::begin(sm80::kTable));
 }
 
 int number_for(const Problem& problem, bool is_general, int64 rows) {
-  if (is_general) return number_of(problem, sm80::Kind::kGeneral, rows);
-  const int number = number_of(problem, sm80::Kind::kShort, rows);
-  return number >= 0 ? number : number_of(problem, sm80::Kind::kCommon, rows);
+  using sm80::Kind;
+  const int number = number_of(problem, is_general ? Kind::kShortGeneral : Kind::kShort, rows);
+  if (number >= 0) return number;
+  return number_of(problem, is_general ? Kind::kGeneral : Kind::kCommon, rows);
 }
 
 // As many as fill the multiprocessors, where tiles of queries alone do not. A split has at least so
@@ -221,15 +221,17 @@ const char* why_general(const Problem& problem) {
 Sm80Forward sm80_forward(const Problem& problem, int processors) {
   const int together = heads_in_tile(problem);
   const int64 rows = problem.shape.queries * together;
+  const int splits = splits_for(problem, together, processors);
   return {.is_bfloat16 = problem.query.dtype == DType::kBFloat16,
           .number = number_for(problem, why_general(problem) != nullptr, rows),
-          .splits = splits_for(problem, together, processors),
-          .heads_in_tile = together};
+          .splits = splits,
+          .heads_in_tile = together,
+          .merges = splits > 1 || problem.output.dtype != problem.query.dtype};
 }
 
 sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena) {
-  sm80::Splits splits{choice.splits, nullptr, nullptr};
-  if (choice.splits == 1) return splits;
+  sm80::Splits splits{choice.splits, nullptr, nullptr, tensor_of(problem.output)};
+  if (!choice.merges) return splits;
   const tilewise::Shape& s = problem.shape;
   const int64 rows = s.batch * s.heads * s.queries * choice.splits;
   splits.output = arena.take<float>(rows * s.value_dim);
@@ -249,7 +251,7 @@ sm80::Forward sm80_arguments_of(const Problem& p, const Sm80Forward& choice, cor
           .output = rows_of(p.output, p.shape.value_dim),
           .lse = attention.lse,
           .scoring = scoring_of(p, attention),
-          .splits = {1, nullptr, nullptr},
+          .splits = {1, nullptr, nullptr, attention.output},
           .heads_in_tile = choice.heads_in_tile,
           .heads_together = heads_together(p, choice, processors),
           .error = error};

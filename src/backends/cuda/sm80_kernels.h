@@ -16,14 +16,14 @@ struct Sm80Forward {
   bool is_bfloat16 = false;
   int number = 0;  // of sm80::kTable
   int splits = 1, heads_in_tile = 1;
+  // Splits leave what a merge writes; so does one, where the output is of another type.
+  bool merges = false;
 
   const sm80::Size& size() const { return sm80::kTable[number]; }
 };
 
-// The merge of splits.
-struct Sm80Merge {
-  bool is_bfloat16 = false;
-};
+// The merge of what they left.
+struct Sm80Merge {};
 
 // What they lack for a call, in a few words; null where they can run it.
 const char* why_not_sm80(const Problem& problem);

@@ -43,12 +43,12 @@ namespace {
 #define TW_SM80_PAIR(number, size)                    \
   TW_SM80_FORWARD("float16_" size, kFloat16, number), \
       TW_SM80_FORWARD("bfloat16_" size, kBFloat16, number)
-#define TW_SM80_MERGE(name_, type)                                                         \
-  {                                                                                        \
-    .name = "tilewise_sm80_merge_" name_, .include = "backends/cuda/kernels/sm80/merge.h", \
-    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",               \
-    .body = "using namespace tilewise::cuda; sm80::merge<DType::" #type ">(p);",           \
-    .threads = sm80::kMergingThreads, .blocks = 1, .dynamic_shared_bytes = 0               \
+#define TW_SM80_MERGE                                                                         \
+  {                                                                                           \
+    .name = "tilewise_sm80_merge", .include = "backends/cuda/kernels/sm80/merge.h",           \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",                  \
+    .body = "tilewise::cuda::sm80::merge(p);", .threads = sm80::kMergingThreads, .blocks = 1, \
+    .dynamic_shared_bytes = 0                                                                 \
   }
 // NOLINTEND(bugprone-macro-parentheses)
 
@@ -84,8 +84,9 @@ constexpr Variant kAll[] = {
     TW_SM80_PAIR(15, "64_short_64"),
     TW_SM80_PAIR(16, "128_short_32"),
     TW_SM80_PAIR(17, "128_short_64"),
-    TW_SM80_MERGE("float16", kFloat16),
-    TW_SM80_MERGE("bfloat16", kBFloat16),
+    TW_SM80_PAIR(18, "64_short_general"),
+    TW_SM80_PAIR(19, "128_short_general"),
+    TW_SM80_MERGE,
 };
 static_assert(std::size(kAll) == kVariants);
 

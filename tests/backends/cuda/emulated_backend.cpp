@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
+#include "backends/cuda/kernels/sm80/merge.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
 
@@ -96,11 +97,10 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   return {};
 }
 
-Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tasks) {
+Status launch(const Sm80Merge&, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
-  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { kernel(arguments); });
+  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { sm80::merge(arguments); });
   return {};
 }
 
@@ -145,11 +145,14 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 void describe(const Problem&, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
-  constexpr const char* kKinds[] = {"common", "general", "short"};
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general"};
   const sm80::Size& size = kernels.forward.size();
   note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
-  if (kernels.forward.splits > 1) note.add(", split");
+  if (kernels.forward.splits > 1)
+    note.add(", split");
+  else if (kernels.forward.merges)
+    note.add(", merged");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {

@@ -19,6 +19,7 @@ std::string name_of(const sm80::Size& size) {
   const std::string dim = std::to_string(size.dim);
   if (size.kind == sm80::Kind::kGeneral) return dim + "_general";
   if (size.kind == sm80::Kind::kShort) return dim + "_short_" + std::to_string(size.rows);
+  if (size.kind == sm80::Kind::kShortGeneral) return dim + "_short_general";
   return dim;
 }
 
@@ -30,15 +31,11 @@ Sm80Function emulated_forward(bool is_bfloat16, int number) {
                      : forward_of<DType::kFloat16>(number, kNumbers);
 }
 
-Sm80Function emulated_merge(bool is_bfloat16) {
-  return is_bfloat16 ? sm80::merge<DType::kBFloat16> : sm80::merge<DType::kFloat16>;
-}
-
 Sm80Function emulated_sm80(const std::string& name) {
   const std::string begin = "tilewise_sm80_";
+  if (name == begin + "merge") return sm80::merge;
   for (const bool is_bfloat16 : {false, true}) {
     const std::string type = is_bfloat16 ? "bfloat16" : "float16";
-    if (name == begin + "merge_" + type) return emulated_merge(is_bfloat16);
     for (int number = 0; number < sm80::kVariantsOfForward; ++number)
       if (name == begin + "forward_" + type + "_" + name_of(sm80::kTable[number]))
         return emulated_forward(is_bfloat16, number);

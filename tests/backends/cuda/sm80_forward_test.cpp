@@ -73,6 +73,7 @@ Case featured_case(std::uint64_t seed) {
   }
   const tw_dtype dtype = seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
   drawn.dtypes = dtypes_of(dtype);
+  if (random.chance(0.2)) drawn.dtypes.output = random.chance(0.5) ? TW_FLOAT32 : TW_FLOAT16;
   if (random.chance(0.5)) drawn.scores.bias_dtype = dtype;
   set_whole_draws(drawn);
   return drawn;

@@ -80,26 +80,32 @@ TEST(Sm80Kernels, EverySizeHasItsVariant) {
   EXPECT_EQ(of_dims(128, 64, 33), "short 128");
   EXPECT_EQ(of_dims(128, 64, 32), "short 128, shared");
   EXPECT_EQ(of_dims(136, 64, 32), "common 192, shared");
+  EXPECT_EQ(of_dims(12, 9), "general 32");
+  EXPECT_EQ(of_dims(12, 9, 16), "short general 64, shared");
 }
 
 TEST(Sm80Kernels, FeaturesTakeTheGeneralVariant) {
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "general 32, shared");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = true; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_bias = true; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "general 32, shared");
-  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "general 32");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "short general 64, shared");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = true; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_bias = true; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "short general 64, shared");
+  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "short general 64");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.mask.has_blocks = true;
               c.mask.block_query = c.mask.block_key = 16;
             }),
-            "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 12; }), "general 32, shared");
+            "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 12; }), "short general 64, shared");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.scores.has_scale = true;
               c.scores.scale = -1;
             }),
-            "general 32, shared");
+            "short general 64, shared");
+}
+
+TEST(Sm80Kernels, OutputsOfAnotherTypeAreMerged) {
+  EXPECT_EQ(kernel_with([](Case& c) { c.dtypes.output = TW_FLOAT32; }), "short 64, shared, merged");
 }
 
 TEST(Sm80Kernels, FewTilesSplitTheirKeys) {
@@ -112,8 +118,6 @@ TEST(Sm80Kernels, FewTilesSplitTheirKeys) {
 
 TEST(Sm80Kernels, SaysWhatTheyLack) {
   EXPECT_EQ(kernel_with([](Case& c) { c.dim = 257; }), "a head dim above 256");
-  EXPECT_EQ(kernel_with([](Case& c) { c.dtypes.output = TW_FLOAT32; }),
-            "an output of another type");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 300; }), "a softcap far from 1");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.dropout.probability = 0.5;
@@ -193,8 +197,7 @@ TEST(Sm80Kernels, VariantsAreListed) {
       EXPECT_LE(variant.dynamic_shared_bytes, cuda::kMostSharedBytes);
     }
   }
-  EXPECT_STREQ(variant_of(cuda::Sm80Merge{true}).name, "tilewise_sm80_merge_bfloat16");
-  EXPECT_STREQ(variant_of(cuda::Sm80Merge{false}).name, "tilewise_sm80_merge_float16");
+  EXPECT_STREQ(variant_of(cuda::Sm80Merge{}).name, "tilewise_sm80_merge");
 }
 
 }  // namespace

@@ -10,10 +10,18 @@
 namespace tilewise::cuda::sm80 {
 
 enum class Kind : int32 {
-  kCommon,   // a band, and rows in whole pieces of 16 bytes
-  kGeneral,  // every feature, each of which is asked for when it runs
-  kShort     // as common, for few queries
+  kCommon,       // a band, and rows in whole pieces of 16 bytes
+  kGeneral,      // every feature, each of which is asked for when it runs
+  kShort,        // as common, for few queries
+  kShortGeneral  // as general, likewise
 };
+
+TW_HD constexpr bool is_general(Kind kind) {
+  return kind == Kind::kGeneral || kind == Kind::kShortGeneral;
+}
+TW_HD constexpr bool is_short(Kind kind) {
+  return kind == Kind::kShort || kind == Kind::kShortGeneral;
+}
 
 // What a variant for head dims up to `dim` is made of. Head dims below are filled up with zeros.
 struct Size {
@@ -30,15 +38,16 @@ inline constexpr int32 kMostWarps = 4;
 
 // The one table. Of a kind, dims and then rows increase.
 inline constexpr Size kTable[] = {
-    {Kind::kCommon, 32, 128, 64, 4, 2, 2},  {Kind::kCommon, 48, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 64, 128, 64, 4, 2, 2},  {Kind::kCommon, 96, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 128, 128, 64, 4, 2, 2}, {Kind::kCommon, 192, 64, 64, 4, 1, 2},
-    {Kind::kCommon, 256, 64, 64, 4, 1, 2},  {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 48, 128, 32, 4, 2, 2}, {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 96, 128, 32, 4, 2, 2}, {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 192, 64, 32, 4, 2, 2}, {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
-    {Kind::kShort, 64, 32, 32, 1, 1, 8},    {Kind::kShort, 64, 64, 64, 2, 1, 4},
-    {Kind::kShort, 128, 32, 32, 1, 1, 8},   {Kind::kShort, 128, 64, 64, 2, 1, 4}};
+    {Kind::kCommon, 32, 128, 64, 4, 2, 2},      {Kind::kCommon, 48, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 64, 128, 64, 4, 2, 2},      {Kind::kCommon, 96, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 128, 128, 64, 4, 2, 2},     {Kind::kCommon, 192, 64, 64, 4, 1, 2},
+    {Kind::kCommon, 256, 64, 64, 4, 1, 2},      {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},     {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},     {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},     {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
+    {Kind::kShort, 64, 32, 32, 1, 1, 8},        {Kind::kShort, 64, 64, 64, 2, 1, 4},
+    {Kind::kShort, 128, 32, 32, 1, 1, 8},       {Kind::kShort, 128, 64, 64, 2, 1, 4},
+    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8}};
 inline constexpr int32 kVariantsOfForward = sizeof kTable / sizeof kTable[0];
 
 // Rows of a tensor, which begin with its first column: strides and sizes are in bytes.
@@ -55,10 +64,14 @@ struct Rows {
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
 // What a split of the keys leaves for the merge: rows by (split, b, h, query), and their outputs.
+// Without memory none is left: the output is written at once.
 struct Splits {
-  int32 count;  // 1: none is left, the output is written at once
+  int32 count;
   float* output;
   core::Row<float>* rows;
+  Tensor merged;  // of any type
+
+  TW_HD bool are_left() const { return output != nullptr; }
 };
 
 struct Forward {

@@ -52,7 +52,7 @@ template <DType type, int32 number>
 struct Traits {
   static constexpr DType kType = type;
   static constexpr Size kSize = kTable[number];
-  static constexpr bool kIsGeneral = kSize.kind == Kind::kGeneral;
+  static constexpr bool kIsGeneral = is_general(kSize.kind);
   static constexpr uint32 kFeatures = kIsGeneral ? score::kEveryFeature : 0;
   // Of queries, keys and values, filled up with zeros.
   static constexpr int32 kDim = kSize.dim;
