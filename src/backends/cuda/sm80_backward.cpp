@@ -63,6 +63,7 @@ bool are_in_pieces(const Problem& p) {
 }
 
 const char* missing_gradient_type(const Problem& p) {
+  if (p.output.dtype != p.query.dtype) return "an output of another type";
   const tilewise::Gradients& gradients = p.gradients;
   for (const View* each : {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
     if (*each && each->dtype != p.query.dtype) return "a gradient of another type";

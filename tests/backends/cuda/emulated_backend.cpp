@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
+#include "backends/cuda/kernels/sm80/merge.h"
 #include "emulated_backward.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
@@ -96,17 +97,16 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   ++launches;
   ++fast_launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.is_general, choice.number);
+  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.number);
   const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({tasks, sm80::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  emulator::run({tasks, choice.size().threads(), shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
 
-Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tasks) {
+Status launch(const Sm80Merge&, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
-  emulator::run({tasks, sm80::kThreads, 0}, [&] { kernel(arguments); });
+  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { sm80::merge(arguments); });
   return {};
 }
 
@@ -169,9 +169,14 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
   if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
-  note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general"};
+  const sm80::Size& size = kernels.forward.size();
+  note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
-  if (kernels.forward.splits > 1) note.add(", split");
+  if (kernels.forward.splits > 1)
+    note.add(", split");
+  else if (kernels.forward.merges)
+    note.add(", merged");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {

@@ -108,8 +108,7 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
 // also what follows from them for the keys.
 template <class Traits>
 TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
-                         const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
-                         KeyGradients<Traits>& sums) {
+                         const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
   const int32 warp = warp_index();
@@ -122,21 +121,21 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
     const Patch patch{query,
                       block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
                       row, reach.cover(query, Traits::kQueriesAtOnce, length)};
-    typename Traits::Pairs weights{}, at_scores{};
+    PatchPairs<Traits> pairs;
     if (patch.cover != Cover::kNone)
-      differentiate<Traits>(p, memory, lane, now, patch, weights, at_scores);
+      differentiate<Traits>(p, memory, now, patch, pairs);
     else
-      share_weights<Traits, true>(memory, row, weights);
-    share_weights<Traits, false>(memory, row, weights);
-    share<Traits>(memory.squares[0], row, at_scores);
+      share_weights<Traits, true>(memory, row, pairs.weights);
+    share_weights<Traits, false>(memory, row, pairs.weights);
+    share<Traits>(memory.squares[0], row, pairs.at_scores);
     if constexpr (!Traits::kShares) {
       if (patch.cover == Cover::kNone) continue;
       add_columns<Traits>(
-          sums.of_value, [&](int32 m, int32 k) { return weights.operand(m, k); }, now.incoming_down,
-          row);
+          sums.of_value, [&](int32 m, int32 k) { return pairs.weights.operand(m, k); },
+          now.incoming_down, row);
       add_columns<Traits>(
-          sums.of_key, [&](int32 m, int32 k) { return at_scores.operand(m, k); }, now.query_down,
-          row);
+          sums.of_key, [&](int32 m, int32 k) { return pairs.at_scores.operand(m, k); },
+          now.query_down, row);
     }
   }
 }
@@ -149,19 +148,20 @@ TW_DEVICE auto rows_of_square(SharedAddress down) {
 
 template <class Traits>
 TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
-                                 const LanePlaces<Traits>& lane,
-                                 const SquarePlaces<Traits>& squares, Turn turn) {
+                                 const TurnPlaces<Traits>& now,
+                                 const SquarePlaces<Traits>& squares) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   if (!p.between.query) return;
   const KeyBlock& block = memory.block;
-  const int64 row = block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
+  const int64 row =
+      block.padded(p.between, block.head(now.turn.g), now.turn.tile(block) * kTiles.queries);
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
     QuerySums sums;
     sums.clear();
-    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(lane.down,
+    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(now.lane.down,
                                                                                   first + part);
     Traits::QueryProduct::add(
         sums,
@@ -189,10 +189,9 @@ TW_DEVICE void pass_on(KeyBlock& block) {
 
 template <class Traits>
 TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
-                       const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now, Turn next,
-                       KeyGradients<Traits>& sums) {
+                       const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
   KeyBlock& block = memory.block;
-  do_scores<Traits>(p, memory, lane, now, sums);
+  do_scores<Traits>(p, memory, now, sums);
   if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
   if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
   const SquarePlaces<Traits> squares(memory);
@@ -202,9 +201,9 @@ TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
                         now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
     if constexpr (Traits::kShares) block_barrier();
-    if (next.exists(block)) load_incoming<Traits>(p, memory, next, 0);
+    if (now.next.exists(block)) load_incoming<Traits>(p, memory, now.next, 0);
   }
-  do_query_gradient<Traits>(p, memory, lane, squares, now.turn);
+  do_query_gradient<Traits>(p, memory, now, squares);
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
 }
@@ -244,7 +243,7 @@ TW_DEVICE void backward(const Backward& p) {
       load_queries<Traits>(p, memory, next, next_stage(stage));
       if (kTwo) load_incoming<Traits>(p, memory, next, next_stage(stage));
     }
-    do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums);
+    do_turn<Traits>(p, memory, {lane, turn, next, stage}, sums);
     turn = next;
   }
   commit_copies();

@@ -48,19 +48,26 @@ struct KnownRow {
   float lse, minus_delta, of_sink;
 };
 
+// A thread's share of a row of the sequence: a piece, of so many threads that have one each.
+struct RowShare {
+  int64 row;
+  int32 piece, sharers;
+};
+
 template <DType type>
 TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
-                               int64 row, int32 piece, int32 sharers) {
+                               const RowShare& share) {
   const auto& in = p.in;
-  const uint8* output = in.output.at(queries.batch, work.h, queries.first + row);
-  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + row);
-  float sum =
-      -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
-  for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
+  const uint8* output = in.output.at(queries.batch, work.h, queries.first + share.row);
+  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + share.row);
+  float sum = -dot<type>(piece_at(in.output, output, share.piece),
+                         piece_at(in.incoming, incoming, share.piece));
+  for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
   if (wounded(core::Wound::kDeltaMissing)) sum = 0;
   if (!in.incoming_lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
-  return sum + load_wide<float>(in.incoming_lse, in.incoming_lse.offset(queries.batch, work.h,
-                                                                        queries.first + row, 0));
+  return sum + load_wide<float>(
+                   in.incoming_lse,
+                   in.incoming_lse.offset(queries.batch, work.h, queries.first + share.row, 0));
 }
 
 // Of an existing row.
@@ -94,7 +101,7 @@ TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, c
     KnownRow known{core::infinity<float>(), 0, 0};
     // All lanes of a warp take part in the sums, whether theirs count or not.
     const int64 row = exists ? first + i : 0;
-    const float minus_delta = minus_delta_of<type>(p, memory.queries, work, row, piece, sharers);
+    const float minus_delta = minus_delta_of<type>(p, memory.queries, work, {row, piece, sharers});
     if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;

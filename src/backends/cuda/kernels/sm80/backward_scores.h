@@ -44,13 +44,14 @@ struct SquarePlaces {
 // What a block works with in one turn.
 template <class Traits>
 struct TurnPlaces {
-  Turn turn;
+  const LanePlaces<Traits>& lane;
+  Turn turn, next;
   int32 stage;
   SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
   SharedAddress incoming_down, incoming_across;
 
-  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& lane, Turn given, int32 given_stage)
-      : turn(given), stage(given_stage) {
+  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, Turn now, Turn then, int32 of_stage)
+      : lane(places), turn(now), next(then), stage(of_stage) {
     constexpr int32 kBytes = Traits::QueryTile::kBytes;
     const int32 query = Traits::kQueryAt + stage * kBytes;
     const int32 incoming =
@@ -60,6 +61,12 @@ struct TurnPlaces {
     incoming_down = lane.down + incoming;
     incoming_across = lane.across + incoming;
   }
+};
+
+// What comes of a patch: weights, and gradients of scores, both rounded.
+template <class Traits>
+struct PatchPairs {
+  typename Traits::Pairs weights{}, at_scores{};
 };
 
 // sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
@@ -118,9 +125,8 @@ TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of, typename Tra
 // The weights of a patch, and the gradients of its scores.
 template <class Traits>
 TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
-                             const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
-                             const Patch& patch, typename Traits::Pairs& weights,
-                             typename Traits::Pairs& at_scores) {
+                             const TurnPlaces<Traits>& now, const Patch& patch,
+                             PatchPairs<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
   CapSlopes<typename Traits::Scores> kept;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
@@ -128,23 +134,23 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   const float* lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
   scores.clear();
-  add_scores<Traits>(lane.down_from_keys, now.query_across, patch.row, scores);
+  add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
   shape_and_hide<Traits>(p, of, scores, kept);
   weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
-  round_weights<Traits>(drops, scores, weights);
-  share_weights<Traits, true>(memory, patch.row, weights);
+  round_weights<Traits>(drops, scores, pairs.weights);
+  share_weights<Traits, true>(memory, patch.row, pairs.weights);
   begin_with(minus_delta, drops, at_weights);
-  add_scores<Traits>(lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
+  add_scores<Traits>(now.lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
                      at_weights);
   if (drops)
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else
     multiply_each(scores, at_weights);
   if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, kept);
-  round_pairs<Traits>(scores, at_scores);
+  round_pairs<Traits>(scores, pairs.at_scores);
 }
 
 }  // namespace tilewise::cuda::sm80

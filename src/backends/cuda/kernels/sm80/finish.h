@@ -128,7 +128,7 @@ template <class Traits>
 TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
                       typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
-  if (p.splits.count > 1) return leave_split<Traits>(p, memory, output);
+  if (p.splits.are_left()) return leave_split<Traits>(p, memory, output);
   const Head& head = memory.head;
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
   const auto rows = memory.rows.of_lane();

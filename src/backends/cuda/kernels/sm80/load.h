@@ -26,7 +26,7 @@ TW_DEVICE int32 stage_of(Walked tile) {
 
 template <class Traits>
 TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
-  using From = Loader<typename Traits::QueryTile, kThreads>;
+  using From = Loader<typename Traits::QueryTile, Traits::kThreads>;
   const Head& head = memory.head;
   const auto rows = static_cast<int32>(head.rows.size());
   const SharedAddress tile = shared_address(&memory.query);
@@ -48,6 +48,7 @@ template <class Traits>
 TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked tile) {
   if constexpr (Traits::kIsGeneral) {
     const int32 i = thread_index(), first = tile.first;
+    static_assert(Traits::kThreads >= Traits::kKeys);
     if (!p.keys.paged() || first < memory.head.first_key || i >= Traits::kKeys) return;
     const Place& keys = memory.head.keys;
     KeySpot& to = memory.extras.spots[tile.turn % 4][i];
@@ -71,7 +72,7 @@ struct KeySide {
 template <class Traits>
 TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory, Walked walked,
                          const KeySide<Traits>& side) {
-  using To = Loader<typename Traits::KeyTile, kThreads>;
+  using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
   const Head& head = memory.head;
   const Rows& from = side.rows;
   const int32 first = walked.first, left = static_cast<int32>(head.keys.length) - first;
@@ -123,8 +124,8 @@ TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walke
     constexpr uint32 kFeatures = Traits::kFeatures;
     auto& beside = memory.extras.stage[stage];
     if (score::asks<kFeatures>(p.scoring, score::kBiasPieces))
-      Loader<BiasTile, kThreads>::load(shared_address(&beside.bias),
-                                       bias_of<Traits>(p.scoring, memory.head, walked.first));
+      Loader<BiasTile, Traits::kThreads>::load(
+          shared_address(&beside.bias), bias_of<Traits>(p.scoring, memory.head, walked.first));
     if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
       beside.visible[warp_index()].copy(visible_of<Traits>(p.scoring, memory.head, walked.first),
                                         lane_index());
