@@ -203,6 +203,12 @@
   WOUND(kTailNotMasked, "tail-not-masked", "A tile of keys is not masked behind the last key.")    \
   WOUND(kReachOfFirstWarp, "reach-of-first-warp",                                                  \
         "All warps of a block walk the keys that the first one sees.")                             \
+  WOUND(kScoresNotAwaited, "scores-not-awaited",                                                   \
+        "In backward, warps read gradients of scores that others have not written yet.")           \
+  WOUND(kPaddingShared, "padding-shared",                                                          \
+        "In backward's workspace, packed sequences begin in the tile where the last one ends.")    \
+  WOUND(kHalvesExchanged, "halves-exchanged",                                                      \
+        "Of 16 rows of the query's gradient, the upper and the lower 8 change places.")            \
   SCAR(kWeightsNarrow, "weights-narrow",                                                           \
        "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \
   SCAR(kExpInexact, "exp-inexact",                                                                 \

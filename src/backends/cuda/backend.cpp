@@ -120,10 +120,10 @@ Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream s
   return load(device, launched.indices());
 }
 
-// Probabilities are one kernel, and so is forward without splits.
+// Probabilities are one kernel, and so is forward without a merge.
 bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
-  return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.splits > 1 ||
+  return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.merges ||
          host_table_bytes(asked) > 0;
 }
 
@@ -181,17 +181,22 @@ void describe_sm80(const Problem& problem, const Sm80Forward& forward, Text& not
   const sm80::Size& size = forward.size();
   note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
            size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
+  if (is_short(size.kind)) note.add("; the variant for few queries");
   if (const char* general = why_general(problem)) note.add("; %s: the general variant", general);
   if (forward.heads_in_tile > 1) note.add("; %d heads share a tile", forward.heads_in_tile);
-  if (forward.splits > 1) note.add("; keys in %d splits, merged in their order", forward.splits);
+  if (forward.splits > 1)
+    note.add("; keys in %d splits, merged in their order", forward.splits);
+  else if (forward.merges)
+    note.add("; the output's type is another one: by way of the workspace");
 }
 
 void describe_sm80(const Problem& problem, const Sm80Backward& backward, Text& note) {
   const sm80::BackwardShape& tiles = backward.tiles();
   note.add("tensor cores, head dims up to %d, tiles of %d keys by %d queries, %d warps", tiles.dim,
            tiles.keys, tiles.queries, tiles.warps());
-  if (const char* general = why_general_backward(problem))
-    note.add("; %s: the general variant", general);
+  if (const char* more = why_not_common_backward(problem))
+    note.add("; %s: the %s variant", more,
+             tiles.kind == sm80::BackwardKind::kMasked ? "masked" : "general");
   if (problem.deterministic)
     note.add("; deterministic: blocks add to the query's gradient in the order of their keys");
 }

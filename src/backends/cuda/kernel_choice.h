@@ -25,16 +25,15 @@ struct Gpu {
 Status check_kernels_setting();
 KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
 
-// A kernel's place among packed_variants(): the plain ones, then each size of forward, common and
-// general and in both types, then the merge, then those of backward.
+// A kernel's place among packed_variants(): the plain ones, then each row of forward's table in
+// both types, then the merge, then those of backward.
 constexpr int index_of(const Sm80Forward& choice) {
-  return kPlainVariants + 4 * choice.number + (choice.is_general ? 2 : 0) +
-         (choice.is_bfloat16 ? 1 : 0);
+  return kPlainVariants + 2 * choice.number + (choice.is_bfloat16 ? 1 : 0);
 }
-constexpr int index_of(const Sm80Merge& merge) {
-  return kPlainVariants + 4 * sm80::kSizes + (merge.is_bfloat16 ? 1 : 0);
+constexpr int index_of(const Sm80Merge&) {
+  return kPlainVariants + 2 * sm80::kVariantsOfForward;
 }
-inline constexpr int kForwardVariants = kPlainVariants + 4 * sm80::kSizes + 2;
+inline constexpr int kForwardVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 1;
 constexpr int index_of(const Sm80Backward& choice) {
   return kForwardVariants + number_of(choice);
 }
@@ -66,16 +65,15 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
   Arena arena(aligned(room.workspace));
   p.splits = splits_of(problem, forward, arena);
   TW_TRY(launch(forward, p, sm80::forward_tasks(p, forward.size().rows)));
-  if (forward.splits == 1) return {};
-  return launch(Sm80Merge{forward.is_bfloat16}, p, sm80::merge_tasks(p));
+  return forward.merges ? launch(Sm80Merge{}, p, sm80::merge_tasks(p)) : Status{};
 }
 
 // Bytes that a call takes.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
-  if (choice.why_plain) return plain_workspace(asked);
+  if (choice.why_plain && choice.why_plain != kNoRoomForFeatures) return plain_workspace(asked);
   const Problem& problem = *std::get<const Problem*>(asked);
   if (problem.operation == TW_BACKWARD) return sm80_backward_workspace(problem, gpu.shared_bytes);
-  if (choice.forward.splits == 1) return 0;
+  if (!choice.forward.merges) return 0;
   Arena arena(nullptr);
   splits_of(problem, choice.forward, arena);
   return kAlignmentRoom + arena.used();

@@ -12,23 +12,60 @@ namespace {
 using sm80::BackwardShape;
 using sm80::kBackwardRows;
 
+using sm80::BackwardKind;
+
 // The place of the first of a kind that is as wide as a head and fits into a block's memory, or -1.
-int find_shape(const Problem& p, bool is_general, int shared_bytes) {
+int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const auto* found = std::find_if(
       std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
       [&](const BackwardShape& tiles) {
-        return tiles.is_general == is_general && dim <= tiles.dim &&
-               tiles.shared_kib * 1024 <= shared_bytes;
+        return tiles.kind == kind && dim <= tiles.dim && tiles.shared_kib * 1024 <= shared_bytes;
       });
   const auto number = static_cast<int>(found - std::begin(sm80::kBackwardShapes));
   return number < kBackwardShapeCount ? number : -1;
 }
 
+// Features that common kernels do not know, by their names; first those that need the general one.
+constexpr struct {
+  core::uint32 feature;
+  const char* name;
+} kNames[] = {{score::kSoftcap, "softcap"},
+              {score::kAlibi, "ALiBi"},
+              {score::kBias, "bias"},
+              {score::kAnyScale, "such a scale"},
+              {score::kVisible, "boolean mask"},
+              {score::kBlocks, "block mask"},
+              {score::kDropout, "dropout"}};
+constexpr core::uint32 kMasks = score::kVisible | score::kBlocks | score::kDropout;
+
+core::uint32 named_features(const Problem& p) {
+  core::uint32 all = 0;
+  for (const auto& each : kNames) all |= each.feature;
+  return asked_of(p) & all;
+}
+
+// The shape for a call whose rows are whole pieces of 16 bytes, or not; -1: there is none.
+int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
+  const core::uint32 asked = named_features(p);
+  int number = -1;
+  if (in_pieces && (asked & ~kMasks) == 0)
+    number =
+        find_of_kind(p, asked == 0 ? BackwardKind::kCommon : BackwardKind::kMasked, shared_bytes);
+  if (number >= 0 || (in_pieces && asked == 0)) return number;
+  return find_of_kind(p, BackwardKind::kGeneral, shared_bytes);
+}
+
+bool are_in_pieces(const Problem& p) {
+  const tilewise::Shape& s = p.shape;
+  return has_pieces(p.query, s.dim) && has_pieces(p.key, s.dim) &&
+         has_pieces(p.value, s.value_dim) && has_pieces(p.gradients.output, s.value_dim);
+}
+
 const char* missing_gradient_type(const Problem& p) {
+  if (p.output.dtype != p.query.dtype) return "an output of another type";
   const tilewise::Gradients& gradients = p.gradients;
-  for (const View* each :
-       {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
+  for (const View* each : {&gradients.output, &gradients.query, &gradients.key, &gradients.value})
     if (*each && each->dtype != p.query.dtype) return "a gradient of another type";
   return nullptr;
 }
@@ -105,6 +142,9 @@ sm80::BackwardOutputs outputs_of(const Problem& p, const Gradients& gradients) {
 
 }  // namespace
 
+const char* const kNoRoomForFeatures =
+    "a head dim above 128 with features, in what memory a block of this GPU has";
+
 const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
   if (const char* lacks = why_no_tensor_cores(p)) return lacks;
   if (const char* type = missing_gradient_type(p)) return type;
@@ -112,38 +152,26 @@ const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
   if (p.deterministic && p.gradients.bias && is_broadcast(p.gradients.bias, p.shape))
     return "a bias's gradient that is summed, always in the same order";
   if (!has_few_blocks(p)) return "so many rows";
-  if (find_shape(p, why_general_backward(p) != nullptr, shared_bytes) >= 0) return nullptr;
-  return "a head dim above 128 with features, in what memory a block of this GPU has";
+  if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return nullptr;
+  return kNoRoomForFeatures;
 }
 
-const char* why_general_backward(const Problem& p) {
-  using namespace score;
-  const core::uint32 asked = asked_of(p);
-  const struct {
-    core::uint32 feature;
-    const char* name;
-  } names[] = {{kSoftcap, "softcap"},      {kAlibi, "ALiBi"},       {kBias, "bias"},
-               {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"},
-               {kAnyScale, "such a scale"}};
-  for (const auto& each : names)
-    if ((asked & each.feature) != 0) return each.name;
-  const tilewise::Shape& s = p.shape;
-  const bool are_in_pieces = has_pieces(p.query, s.dim) && has_pieces(p.key, s.dim) &&
-                             has_pieces(p.value, s.value_dim) &&
-                             has_pieces(p.gradients.output, s.value_dim);
-  return are_in_pieces ? nullptr : "rows that are no whole pieces of 16 bytes";
+const char* why_not_common_backward(const Problem& p) {
+  for (const auto& each : kNames)
+    if ((named_features(p) & each.feature) != 0) return each.name;
+  return are_in_pieces(p) ? nullptr : "rows that are no whole pieces of 16 bytes";
 }
 
 Sm80Backward sm80_backward(const Problem& p, int shared_bytes) {
   return {.step = BackwardStep::kTiles,
           .is_bfloat16 = p.query.dtype == DType::kBFloat16,
-          .number = find_shape(p, why_general_backward(p) != nullptr, shared_bytes)};
+          .number = find_shape(p, are_in_pieces(p), shared_bytes)};
 }
 
 int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
   int64 most = 0;
-  for (const bool is_general : {false, true}) {
-    const int number = find_shape(p, is_general, shared_bytes);
+  for (const bool in_pieces : {false, true}) {
+    const int number = find_shape(p, in_pieces, shared_bytes);
     Arena arena(nullptr);
     if (number >= 0) between_of(p, sm80::kBackwardShapes[number], arena);
     const int64 bytes = number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p);

@@ -37,8 +37,12 @@ inline constexpr int kBackwardKernels = 2 * (2 + kBackwardShapeCount);
 // what a block of the device can have.
 const char* why_not_sm80_backward(const Problem& problem, int shared_bytes);
 
-// What needs a general variant, in a word or two; null where a common one serves.
-const char* why_general_backward(const Problem& problem);
+// One answer of it that pointers may decide: the same call without data may get another. Both need
+// the workspace that `sm80_backward_workspace` says.
+extern const char* const kNoRoomForFeatures;
+
+// What a common variant does not know, in a word or two; null where one serves.
+const char* why_not_common_backward(const Problem& problem);
 
 // The tiles of a call that they can run.
 Sm80Backward sm80_backward(const Problem& problem, int shared_bytes);

@@ -14,8 +14,8 @@ int64 step(int64 size, int64 stride) {
   return size > 1 ? stride : 0;
 }
 
-// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in pieces where its
-// columns lie side by side.
+// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in
+// pieces where its columns lie side by side.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
   return size.column > 1 && view.stride.column == 1 && has_pieces(view, kPieceBytes);
@@ -28,8 +28,7 @@ bool is_positive_and_usual(double number) {
 const char* missing_type(const Problem& p) {
   const DType type = p.query.dtype;
   if (type != DType::kFloat16 && type != DType::kBFloat16) return name_of(type);
-  if (p.key.dtype != type || p.value.dtype != type || p.output.dtype != type)
-    return "an output of another type";
+  if (p.key.dtype != type || p.value.dtype != type) return "keys of another type";
   return p.lse && p.lse.dtype != DType::kFloat32 ? "an lse that is not float32" : nullptr;
 }
 
@@ -47,11 +46,11 @@ const char* missing_feature(const Problem& p) {
 }
 
 const char* missing_size(const Problem& p) {
+  constexpr int64 kMostDim = 256;
   const tilewise::Shape& s = p.shape;
-  if (std::max(s.dim, s.value_dim) > sm80::kCommon[sm80::kSizes - 1].dim)
-    return "a head dim above 256";
+  if (std::max(s.dim, s.value_dim) > kMostDim) return "a head dim above 256";
   const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
-  constexpr int kLeastRows = 64, kMostSplits = 64;
+  constexpr int kLeastRows = 32, kMostSplits = 64;
   const double tiles = std::ceil(static_cast<double>(s.queries) / kLeastRows);
   const bool fits = s.queries <= sm80::kMostLength && s.keys <= sm80::kMostLength &&
                     s.queries * s.heads / s.key_heads <= sm80::kMostLength &&
@@ -62,7 +61,8 @@ const char* missing_size(const Problem& p) {
 
 bool are_in_pieces(const Problem& p) {
   return has_pieces(p.query, p.shape.dim) && has_pieces(p.key, p.shape.dim) &&
-         has_pieces(p.value, p.shape.value_dim) && has_pieces(p.output, p.shape.value_dim);
+         has_pieces(p.value, p.shape.value_dim) &&
+         (p.output.dtype != p.query.dtype || has_pieces(p.output, p.shape.value_dim));
 }
 
 // All query heads of a key head share a tile where one head's queries leave most of it empty: keys
@@ -74,15 +74,47 @@ int heads_in_tile(const Problem& p) {
   return by_head == 0 && p.shape.queries <= kFewQueries ? static_cast<int>(p.shape.group()) : 1;
 }
 
+// What needs the general variant of the call's own, wherever its rows lie.
+const char* feature_of_general(const Problem& problem) {
+  using namespace score;
+  const core::uint32 asked = asked_of(problem);
+  const struct {
+    core::uint32 feature;
+    const char* name;
+  } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
+               {kSinks, "sinks"},     {kVisible, "boolean mask"}, {kBlocks, "block mask"},
+               {kDropout, "dropout"}, {kAnyScale, "such a scale"}};
+  for (const auto& each : names)
+    if ((asked & each.feature) != 0) return each.name;
+  return problem.keys.paged() ? "pages" : nullptr;
+}
+
+// The first variant of the kind whose dims and rows are enough; -1: there is none.
+int number_of(const Problem& problem, sm80::Kind kind, int64 rows) {
+  const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
+  const auto* found =
+      std::find_if(std::begin(sm80::kTable), std::end(sm80::kTable), [&](const sm80::Size& size) {
+        return size.kind == kind && dim <= size.dim && (!is_short(kind) || rows <= size.rows);
+      });
+  return found == std::end(sm80::kTable) ? -1 : static_cast<int>(found - std::begin(sm80::kTable));
+}
+
+int number_for(const Problem& problem, bool is_general, int64 rows) {
+  using sm80::Kind;
+  const int number = number_of(problem, is_general ? Kind::kShortGeneral : Kind::kShort, rows);
+  if (number >= 0) return number;
+  return number_of(problem, is_general ? Kind::kGeneral : Kind::kCommon, rows);
+}
+
 // As many as fill the multiprocessors, where tiles of queries alone do not. A split has at least so
-// many keys. Both variants of a size split alike: which one serves, pointers may decide, and a plan
-// may be made before there are any.
-int splits_for(const Problem& p, const Sm80Forward& choice, int processors) {
+// many keys. Where rows lie, pointers decide, and a plan may be made before there are any: so this
+// is of the variant that rows in whole pieces would have.
+int splits_for(const Problem& p, int heads_in_tile, int processors) {
   constexpr int64 kLeastKeys = 128, kMostSplits = 64;
-  const sm80::Size& size = choice.size();
-  const int64 rows = p.shape.queries * choice.heads_in_tile;
+  const int64 rows = p.shape.queries * heads_in_tile;
+  const sm80::Size& size = sm80::kTable[number_for(p, feature_of_general(p) != nullptr, rows)];
   const int64 tiles =
-      p.shape.batch * (p.shape.heads / choice.heads_in_tile) * core::ceil_div(rows, size.rows);
+      p.shape.batch * (p.shape.heads / heads_in_tile) * core::ceil_div(rows, size.rows);
   const int64 room = int64{processors} * size.blocks / std::max(tiles, int64{1});
   const int64 most = p.shape.keys / kLeastKeys;
   return static_cast<int>(std::clamp(std::min(room, most), int64{1}, kMostSplits));
@@ -183,36 +215,24 @@ const char* why_not_sm80_forward(const Problem& problem) {
 }
 
 const char* why_general(const Problem& problem) {
-  using namespace score;
-  const core::uint32 asked = asked_of(problem);
-  const struct {
-    core::uint32 feature;
-    const char* name;
-  } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
-               {kSinks, "sinks"},     {kVisible, "boolean mask"}, {kBlocks, "block mask"},
-               {kDropout, "dropout"}, {kAnyScale, "such a scale"}};
-  for (const auto& each : names)
-    if ((asked & each.feature) != 0) return each.name;
-  if (problem.keys.paged()) return "pages";
+  if (const char* feature = feature_of_general(problem)) return feature;
   return are_in_pieces(problem) ? nullptr : "rows that are no whole pieces of 16 bytes";
 }
 
 Sm80Forward sm80_forward(const Problem& problem, int processors) {
-  const auto dim = static_cast<int32>(std::max(problem.shape.dim, problem.shape.value_dim));
-  const auto* found = std::find_if(std::begin(sm80::kCommon), std::end(sm80::kCommon),
-                                   [dim](const sm80::Size& size) { return dim <= size.dim; });
-  Sm80Forward choice{.is_bfloat16 = problem.query.dtype == DType::kBFloat16,
-                     .is_general = why_general(problem) != nullptr,
-                     .number = static_cast<int>(found - std::begin(sm80::kCommon)),
-                     .splits = 1,
-                     .heads_in_tile = heads_in_tile(problem)};
-  choice.splits = splits_for(problem, choice, processors);
-  return choice;
+  const int together = heads_in_tile(problem);
+  const int64 rows = problem.shape.queries * together;
+  const int splits = splits_for(problem, together, processors);
+  return {.is_bfloat16 = problem.query.dtype == DType::kBFloat16,
+          .number = number_for(problem, why_general(problem) != nullptr, rows),
+          .splits = splits,
+          .heads_in_tile = together,
+          .merges = splits > 1 || problem.output.dtype != problem.query.dtype};
 }
 
 sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena) {
-  sm80::Splits splits{choice.splits, nullptr, nullptr};
-  if (choice.splits == 1) return splits;
+  sm80::Splits splits{choice.splits, nullptr, nullptr, tensor_of(problem.output)};
+  if (!choice.merges) return splits;
   const tilewise::Shape& s = problem.shape;
   const int64 rows = s.batch * s.heads * s.queries * choice.splits;
   splits.output = arena.take<float>(rows * s.value_dim);
@@ -232,7 +252,7 @@ sm80::Forward sm80_arguments_of(const Problem& p, const Sm80Forward& choice, cor
           .output = rows_of(p.output, p.shape.value_dim),
           .lse = attention.lse,
           .scoring = scoring_of(p, attention),
-          .splits = {1, nullptr, nullptr},
+          .splits = {1, nullptr, nullptr, attention.output},
           .heads_in_tile = choice.heads_in_tile,
           .heads_together = heads_together(p, choice, processors),
           .error = error};

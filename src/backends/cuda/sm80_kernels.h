@@ -11,19 +11,19 @@ namespace tilewise::cuda {
 // Grids have one dimension.
 inline constexpr int64 kMostBlocks = 1 << 30;
 
-// Forward, by a variant: `number` is the place of its size among sm80::kCommon or sm80::kGeneral.
+// Forward, by a variant: a row of the table, in a type.
 struct Sm80Forward {
-  bool is_bfloat16 = false, is_general = false;
-  int number = 0;
-  int splits = 1, heads_in_tile = 1;
-
-  const sm80::Size& size() const { return sm80::size_of(number, is_general); }
-};
-
-// The merge of splits.
-struct Sm80Merge {
   bool is_bfloat16 = false;
+  int number = 0;  // of sm80::kTable
+  int splits = 1, heads_in_tile = 1;
+  // Splits leave what a merge writes; so does one, where the output is of another type.
+  bool merges = false;
+
+  const sm80::Size& size() const { return sm80::kTable[number]; }
 };
+
+// The merge of what they left.
+struct Sm80Merge {};
 
 // Whether every row, of so many columns, begins at 16 bytes and is whole pieces of as many.
 bool has_pieces(const View& view, int64 columns);

@@ -32,41 +32,35 @@ namespace {
   TW_PLAIN_KERNEL(name_ "_float", name_ "<float>", header, given, sizeof(memory<float>)), \
       TW_PLAIN_KERNEL(name_ "_double", name_ "<double>", header, given, sizeof(memory<double>))
 
-// Forward by tensor cores: a name and the traits that it stands for.
-#define TW_SM80_FORWARD(name_, type, number, is_general)                                       \
-  {                                                                                            \
-    .name = "tilewise_sm80_forward_" name_, .include = "backends/cuda/kernels/sm80/forward.h", \
-    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",                   \
-    .body = "using namespace tilewise::cuda; sm80::forward<sm80::Traits<DType::" #type         \
-            ", " #number ", " #is_general ">>(p);",                                            \
-    .threads = sm80::kThreads, .blocks = sm80::size_of(number, is_general).blocks,             \
-    .dynamic_shared_bytes =                                                                    \
-        static_cast<int>(sizeof(sm80::Traits<DType::type, number, is_general>::Memory))        \
+// Forward by tensor cores: a row of the table in both types, and what its name says of it.
+#define TW_SM80_FORWARD(name_, type, number)                                                    \
+  {                                                                                             \
+    .name = "tilewise_sm80_forward_" name_, .include = "backends/cuda/kernels/sm80/forward.h",  \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",                    \
+    .body = "using namespace tilewise::cuda; sm80::forward<sm80::Traits<DType::" #type          \
+            ", " #number ">>(p);",                                                              \
+    .threads = sm80::kTable[number].threads(), .blocks = sm80::kTable[number].blocks,           \
+    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::Traits<DType::type, number>::Memory)) \
   }
-// A size of the table: common and general, in both types.
-#define TW_SM80_SIZE(number, dim)                                          \
-  TW_SM80_FORWARD("float16_" #dim, kFloat16, number, false),               \
-      TW_SM80_FORWARD("bfloat16_" #dim, kBFloat16, number, false),         \
-      TW_SM80_FORWARD("float16_" #dim "_general", kFloat16, number, true), \
-      TW_SM80_FORWARD("bfloat16_" #dim "_general", kBFloat16, number, true)
-#define TW_SM80_MERGE(name_, type)                                                         \
-  {                                                                                        \
-    .name = "tilewise_sm80_merge_" name_, .include = "backends/cuda/kernels/sm80/merge.h", \
-    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",               \
-    .body = "using namespace tilewise::cuda; sm80::merge<DType::" #type ">(p);",           \
-    .threads = sm80::kThreads, .blocks = 1, .dynamic_shared_bytes = 0                      \
+#define TW_SM80_PAIR(number, size)                    \
+  TW_SM80_FORWARD("float16_" size, kFloat16, number), \
+      TW_SM80_FORWARD("bfloat16_" size, kBFloat16, number)
+#define TW_SM80_MERGE                                                                         \
+  {                                                                                           \
+    .name = "tilewise_sm80_merge", .include = "backends/cuda/kernels/sm80/merge.h",           \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Forward p",                  \
+    .body = "tilewise::cuda::sm80::merge(p);", .threads = sm80::kMergingThreads, .blocks = 1, \
+    .dynamic_shared_bytes = 0                                                                 \
   }
 // What comes before and after backward's tiles, and the tiles of a shape: a class of head dims, and
 // what is special about it.
-#define TW_SM80_ROWS(name_, call, header, type)                              \
-  {                                                                          \
-    .name = "tilewise_sm80_" name_,                                          \
-    .include = "backends/cuda/kernels/sm80/" header,                         \
-    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p", \
-    .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type   \
-            ">(p);",                                                         \
-    .threads = sm80::kRowThreads, .blocks = 1,                               \
-    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory)) \
+#define TW_SM80_ROWS(name_, call, header, type)                                      \
+  {                                                                                  \
+    .name = "tilewise_sm80_" name_, .include = "backends/cuda/kernels/sm80/" header, \
+    .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p",        \
+    .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type ">(p);",  \
+    .threads = sm80::kRowThreads, .blocks = 1,                                       \
+    .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory))       \
   }
 #define TW_SM80_BACKWARD(name_, type, number)                                                    \
   {                                                                                              \
@@ -79,13 +73,13 @@ namespace {
     .dynamic_shared_bytes =                                                                      \
         static_cast<int>(sizeof(sm80::BackwardTraits<DType::type, number>::Memory))              \
   }
-#define TW_SM80_SHAPE(number, name_)                         \
-  TW_SM80_BACKWARD("float16_" name_, kFloat16, number),      \
+#define TW_SM80_SHAPE(number, name_)                    \
+  TW_SM80_BACKWARD("float16_" name_, kFloat16, number), \
       TW_SM80_BACKWARD("bfloat16_" name_, kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
 // In the order of PlainKernel; those that know no difference stand once, at the end. Then in
-// that of the table of sizes.
+// that of forward's table.
 constexpr Variant kAll[] = {
     TW_PLAIN_PAIR("forward", "forward.h", "Attention", plain::ForwardMemory),
     TW_PLAIN_PAIR("probabilities", "probabilities.h", "Attention", plain::ProbabilitiesMemory),
@@ -98,29 +92,45 @@ constexpr Variant kAll[] = {
     TW_PLAIN_KERNEL("append", "append", "cache.h", "Append", 0),
     TW_PLAIN_KERNEL("merge", "merge", "merge.h", "Merge", sizeof(plain::MergeMemory)),
     TW_PLAIN_KERNEL("tables", "tables", "tables.h", "Tables", 0),
-    TW_SM80_SIZE(0, 32),
-    TW_SM80_SIZE(1, 48),
-    TW_SM80_SIZE(2, 64),
-    TW_SM80_SIZE(3, 96),
-    TW_SM80_SIZE(4, 128),
-    TW_SM80_SIZE(5, 192),
-    TW_SM80_SIZE(6, 256),
-    TW_SM80_MERGE("float16", kFloat16),
-    TW_SM80_MERGE("bfloat16", kBFloat16),
+    TW_SM80_PAIR(0, "32"),
+    TW_SM80_PAIR(1, "48"),
+    TW_SM80_PAIR(2, "64"),
+    TW_SM80_PAIR(3, "96"),
+    TW_SM80_PAIR(4, "128"),
+    TW_SM80_PAIR(5, "192"),
+    TW_SM80_PAIR(6, "256"),
+    TW_SM80_PAIR(7, "32_general"),
+    TW_SM80_PAIR(8, "48_general"),
+    TW_SM80_PAIR(9, "64_general"),
+    TW_SM80_PAIR(10, "96_general"),
+    TW_SM80_PAIR(11, "128_general"),
+    TW_SM80_PAIR(12, "192_general"),
+    TW_SM80_PAIR(13, "256_general"),
+    TW_SM80_PAIR(14, "64_short_32"),
+    TW_SM80_PAIR(15, "64_short_64"),
+    TW_SM80_PAIR(16, "128_short_32"),
+    TW_SM80_PAIR(17, "128_short_64"),
+    TW_SM80_PAIR(18, "64_short_general"),
+    TW_SM80_PAIR(19, "128_short_general"),
+    TW_SM80_MERGE,
     TW_SM80_ROWS("backward_rows_float16", "backward_rows", "backward_rows.h", kFloat16),
     TW_SM80_ROWS("backward_rows_bfloat16", "backward_rows", "backward_rows.h", kBFloat16),
     TW_SM80_ROWS("backward_finish_float16", "backward_finish", "backward_finish.h", kFloat16),
     TW_SM80_ROWS("backward_finish_bfloat16", "backward_finish", "backward_finish.h", kBFloat16),
-    TW_SM80_SHAPE(0, "64"),
-    TW_SM80_SHAPE(1, "96"),
-    TW_SM80_SHAPE(2, "128_163k"),
-    TW_SM80_SHAPE(3, "128"),
-    TW_SM80_SHAPE(4, "256_227k"),
-    TW_SM80_SHAPE(5, "256"),
-    TW_SM80_SHAPE(6, "64_general"),
-    TW_SM80_SHAPE(7, "128_general"),
-    TW_SM80_SHAPE(8, "256_general_227k"),
-    TW_SM80_SHAPE(9, "256_general_163k"),
+    TW_SM80_SHAPE(0, "48"),
+    TW_SM80_SHAPE(1, "64"),
+    TW_SM80_SHAPE(2, "96"),
+    TW_SM80_SHAPE(3, "128_163k"),
+    TW_SM80_SHAPE(4, "128"),
+    TW_SM80_SHAPE(5, "192_163k"),
+    TW_SM80_SHAPE(6, "256_227k"),
+    TW_SM80_SHAPE(7, "256"),
+    TW_SM80_SHAPE(8, "64_masked"),
+    TW_SM80_SHAPE(9, "128_masked_163k"),
+    TW_SM80_SHAPE(10, "64_general"),
+    TW_SM80_SHAPE(11, "128_general"),
+    TW_SM80_SHAPE(12, "256_general_227k"),
+    TW_SM80_SHAPE(13, "256_general_163k"),
 };
 static_assert(std::size(kAll) == kVariants);
 

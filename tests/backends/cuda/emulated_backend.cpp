@@ -13,6 +13,7 @@
 #include "backends/cuda/kernels/plain/forward.h"
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
+#include "backends/cuda/kernels/sm80/merge.h"
 #include "emulated_backward.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
@@ -96,17 +97,16 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   ++launches;
   ++fast_launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.is_general, choice.number);
+  const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.number);
   const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({tasks, sm80::kThreads, shared_bytes}, [&] { kernel(arguments); });
+  emulator::run({tasks, choice.size().threads(), shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
 
-Status launch(const Sm80Merge& choice, const sm80::Forward& arguments, int64 tasks) {
+Status launch(const Sm80Merge&, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
   if (tasks == 0) return {};
-  const auto kernel = cuda::emulated_merge(choice.is_bfloat16);
-  emulator::run({tasks, sm80::kThreads, 0}, [&] { kernel(arguments); });
+  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { sm80::merge(arguments); });
   return {};
 }
 
@@ -118,8 +118,7 @@ Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments,
   const auto kernel = cuda::emulated_backward(choice);
   const auto shared_bytes = static_cast<std::size_t>(variant.dynamic_shared_bytes);
   // What is no tile takes any number of blocks, and then some take several tasks.
-  const int64 blocks =
-      choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
+  const int64 blocks = choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
   emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
@@ -141,8 +140,8 @@ Plan plan(const Asked& asked, const Machine& machine) {
   const bool moves = std::holds_alternative<const Problem*>(asked) || machine.device.kind != TW_CPU;
   const Decided decided{moves, cuda::choose_kernels(asked, gpu())};
   plan.choice.set(decided);
-  plan.workspace_bytes =
-      cuda::workspace_of(asked, decided.kernels, gpu()) + (moves ? cuda::host_table_bytes(asked) : 0);
+  plan.workspace_bytes = cuda::workspace_of(asked, decided.kernels, gpu()) +
+                         (moves ? cuda::host_table_bytes(asked) : 0);
   plan.tile = {plain::kSide<float>, plain::kSide<float>};
   return plan;
 }
@@ -153,8 +152,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
     return launch(choice, arguments, tasks);
   };
   const auto run = [&](const Asked& call, std::byte* workspace) {
-    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()},
-                          launch_one);
+    return cuda::run_call(call, decided.kernels, {workspace, resources.error, gpu()}, launch_one);
   };
   if (!decided.moves_tables) return run(asked, resources.workspace);
   return cuda::with_tables_there(
@@ -162,15 +160,23 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
+void describe(const sm80::BackwardShape& tiles, Text& note) {
+  const char* const kinds[] = {"common", "masked", "general"};
+  note.add("%s %d", kinds[static_cast<int>(tiles.kind)], tiles.dim);
+}
+
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
-  if (problem.operation == TW_BACKWARD)
-    return note.add("%s %d", kernels.backward.tiles().is_general ? "general" : "common",
-                    kernels.backward.tiles().dim);
-  note.add("%s %d", kernels.forward.is_general ? "general" : "common", kernels.forward.size().dim);
+  if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general"};
+  const sm80::Size& size = kernels.forward.size();
+  note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
-  if (kernels.forward.splits > 1) note.add(", split");
+  if (kernels.forward.splits > 1)
+    note.add(", split");
+  else if (kernels.forward.merges)
+    note.add(", merged");
 }
 
 constexpr Backend emulated_on(tw_device_kind device) {

@@ -1,5 +1,7 @@
 #include "emulated_backward.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "backends/cuda/kernels/sm80/backward.h"
@@ -37,20 +39,33 @@ BackwardFunction emulated_backward(const Sm80Backward& choice) {
 
 BackwardFunction emulated_backward(const std::string& name) {
   // Of the shapes, in their order.
-  const char* const kNames[] = {"64",         "96",          "128_163k",         "128",
-                                "256_227k",   "256",         "64_general",       "128_general",
-                                "256_general_227k", "256_general_163k"};
-  static_assert(std::size(kNames) == kBackwardShapeCount);
+  const char* const names[] = {"48",
+                               "64",
+                               "96",
+                               "128_163k",
+                               "128",
+                               "192_163k",
+                               "256_227k",
+                               "256",
+                               "64_masked",
+                               "128_masked_163k",
+                               "64_general",
+                               "128_general",
+                               "256_general_227k",
+                               "256_general_163k"};
+  static_assert(std::size(names) == kBackwardShapeCount);
   const std::string begin = "tilewise_sm80_backward_";
+  if (!name.starts_with(begin)) return nullptr;
+  const std::string rest = name.substr(begin.size());
   for (const bool is_bfloat16 : {false, true}) {
     const std::string type = is_bfloat16 ? "bfloat16" : "float16";
-    if (name == begin + "rows_" + type)
-      return emulated_backward({BackwardStep::kRows, is_bfloat16, 0});
-    if (name == begin + "finish_" + type)
-      return emulated_backward({BackwardStep::kFinish, is_bfloat16, 0});
-    for (int number = 0; number < kBackwardShapeCount; ++number)
-      if (name == begin + type + "_" + kNames[number])
-        return emulated_backward({BackwardStep::kTiles, is_bfloat16, number});
+    if (rest == "rows_" + type) return emulated_backward({BackwardStep::kRows, is_bfloat16, 0});
+    if (rest == "finish_" + type) return emulated_backward({BackwardStep::kFinish, is_bfloat16, 0});
+    if (!rest.starts_with(type + "_")) continue;
+    const auto* found = std::find(std::begin(names), std::end(names), rest.substr(type.size() + 1));
+    if (found != std::end(names))
+      return emulated_backward(
+          {BackwardStep::kTiles, is_bfloat16, static_cast<int>(found - std::begin(names))});
   }
   return nullptr;
 }

@@ -20,8 +20,8 @@
 #include "backends/cuda/kernels/plain/merge.h"
 #include "backends/cuda/kernels/plain/probabilities.h"
 #include "backends/cuda/kernels/plain/tables.h"
-#include "emulated_memory.h"
 #include "emulated_backward.h"
+#include "emulated_memory.h"
 #include "emulated_sm80.h"
 #include "emulator/emulator.h"
 

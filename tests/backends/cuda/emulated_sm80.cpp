@@ -1,6 +1,6 @@
 #include "emulated_sm80.h"
 
-#include <iterator>
+#include <utility>
 
 #include "backends/cuda/kernels/sm80/forward.h"
 #include "backends/cuda/kernels/sm80/merge.h"
@@ -8,43 +8,37 @@
 namespace tilewise::cuda {
 namespace {
 
-template <DType type, bool is_general>
-Sm80Function forward_of(int number) {
-  using namespace sm80;
-  constexpr Sm80Function kFunctions[] = {
-      forward<Traits<type, 0, is_general>>, forward<Traits<type, 1, is_general>>,
-      forward<Traits<type, 2, is_general>>, forward<Traits<type, 3, is_general>>,
-      forward<Traits<type, 4, is_general>>, forward<Traits<type, 5, is_general>>,
-      forward<Traits<type, 6, is_general>>};
-  static_assert(std::size(kFunctions) == kSizes);
+template <DType type, int... numbers>
+Sm80Function forward_of(int number, std::integer_sequence<int, numbers...>) {
+  constexpr Sm80Function kFunctions[] = {sm80::forward<sm80::Traits<type, numbers>>...};
   return kFunctions[number];
+}
+
+// What the name says of a row.
+std::string name_of(const sm80::Size& size) {
+  const std::string dim = std::to_string(size.dim);
+  if (size.kind == sm80::Kind::kGeneral) return dim + "_general";
+  if (size.kind == sm80::Kind::kShort) return dim + "_short_" + std::to_string(size.rows);
+  if (size.kind == sm80::Kind::kShortGeneral) return dim + "_short_general";
+  return dim;
 }
 
 }  // namespace
 
-Sm80Function emulated_forward(bool is_bfloat16, bool is_general, int number) {
-  if (is_bfloat16)
-    return is_general ? forward_of<DType::kBFloat16, true>(number)
-                      : forward_of<DType::kBFloat16, false>(number);
-  return is_general ? forward_of<DType::kFloat16, true>(number)
-                    : forward_of<DType::kFloat16, false>(number);
-}
-
-Sm80Function emulated_merge(bool is_bfloat16) {
-  return is_bfloat16 ? sm80::merge<DType::kBFloat16> : sm80::merge<DType::kFloat16>;
+Sm80Function emulated_forward(bool is_bfloat16, int number) {
+  constexpr std::make_integer_sequence<int, sm80::kVariantsOfForward> kNumbers;
+  return is_bfloat16 ? forward_of<DType::kBFloat16>(number, kNumbers)
+                     : forward_of<DType::kFloat16>(number, kNumbers);
 }
 
 Sm80Function emulated_sm80(const std::string& name) {
   const std::string begin = "tilewise_sm80_";
+  if (name == begin + "merge") return sm80::merge;
   for (const bool is_bfloat16 : {false, true}) {
     const std::string type = is_bfloat16 ? "bfloat16" : "float16";
-    if (name == begin + "merge_" + type) return emulated_merge(is_bfloat16);
-    for (int number = 0; number < sm80::kSizes; ++number) {
-      const std::string common =
-          begin + "forward_" + type + "_" + std::to_string(sm80::kCommon[number].dim);
-      if (name == common) return emulated_forward(is_bfloat16, false, number);
-      if (name == common + "_general") return emulated_forward(is_bfloat16, true, number);
-    }
+    for (int number = 0; number < sm80::kVariantsOfForward; ++number)
+      if (name == begin + "forward_" + type + "_" + name_of(sm80::kTable[number]))
+        return emulated_forward(is_bfloat16, number);
   }
   return nullptr;
 }

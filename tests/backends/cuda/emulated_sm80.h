@@ -10,9 +10,8 @@ namespace tilewise::cuda {
 
 using Sm80Function = void (*)(const sm80::Forward&);
 
-// Of the size `number` of the table.
-Sm80Function emulated_forward(bool is_bfloat16, bool is_general, int number);
-Sm80Function emulated_merge(bool is_bfloat16);
+// Of the row `number` of the table.
+Sm80Function emulated_forward(bool is_bfloat16, int number);
 
 // By the name that the driver finds it by; null: there is no such kernel.
 Sm80Function emulated_sm80(const std::string& name);

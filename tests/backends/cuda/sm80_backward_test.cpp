@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "backends/cuda/sm80_backward.h"
+#include "backends/cuda/kernel_choice.h"
 #include "conformance/check.h"
 #include "conformance/compare.h"
 #include "conformance/expected.h"
@@ -11,9 +11,11 @@
 #include "conformance/untouched.h"
 #include "conformance/values.h"
 #include "emulated_backend.h"
+#include "emulated_backward.h"
 #include "environment.h"
 #include "oracle/random.h"
 #include "sanitizers.h"
+#include "tilewise/tilewise.h"
 
 namespace tilewise {
 namespace {
@@ -76,29 +78,184 @@ tw_dtype dtype_of(std::uint64_t seed) {
   return seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
 }
 
+// What explain says of a case's backward: the variant, or what all of them lack.
+std::string kernel_of(const Case& drawn) {
+  const Setup setup = make_setup(drawn);
+  Request request(drawn, setup);
+  request.request.output = setup.output.view();
+  request.request.lse = setup.lse.view();
+  request.request.gradients = &request.gradients;
+  char text[2048], message[512];
+  std::size_t needed = 0;
+  const tw_status status = tw_explain(TW_BACKWARD, &request.request, &request.execution, TW_JSON,
+                                      text, sizeof text, &needed, message, sizeof message);
+  if (status != TW_OK) return message;
+  const std::string all = text, mark = "\"note\": \"";
+  const std::size_t begin = all.find(mark) + mark.size();
+  return all.substr(begin, all.find('"', begin) - begin);
+}
+
 // Several tiles of both sides, the last ones ragged, two heads to a key head.
 Case dims_case(std::uint64_t seed, std::int64_t dim, std::int64_t value_dim) {
-  const PlainSizes sizes{.queries = 131,
-                         .keys = 150,
-                         .heads = 2,
-                         .key_heads = 1,
-                         .dim = dim,
-                         .value_dim = value_dim};
+  const PlainSizes sizes{
+      .queries = 131, .keys = 150, .heads = 2, .key_heads = 1, .dim = dim, .value_dim = value_dim};
   return conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
 }
 
 TEST(Sm80Backward, EveryCommonShape) {
   for (const int kib : {99, 227}) {
     const SharedKib device(kib);
-    for (const std::uint64_t seed : {1, 2}) {
-      for (const std::int64_t dim : {64, 96, 128, 256}) {
+    for (const std::uint64_t seed : {1U, 2U}) {
+      for (const std::int64_t dim : {48, 64, 96, 128, 192, 256}) {
         Case drawn = dims_case(seed, dim, dim == 96 ? 72 : dim);
         if (seed == 1) drawn.mask.band.right = 0;
         drawn.gradients.deterministic = (dim == 96) == (seed == 1);
         drawn.gradients.has_lse = seed == 1;
+        const std::int64_t size = dim == 192 && kib == 99 ? 256 : dim;
+        EXPECT_EQ(kernel_of(drawn), "common " + std::to_string(size));
         expect_good(drawn);
       }
     }
+  }
+}
+
+TEST(Sm80Backward, EveryGeneralShape) {
+  for (const int kib : {163, 227}) {
+    const SharedKib device(kib);
+    for (const std::uint64_t seed : {1U, 2U}) {
+      for (const std::int64_t dim : {64, 128, 256}) {
+        Case drawn = dims_case(seed, dim, dim - 30);
+        drawn.mask.band.left = 50;
+        drawn.scores.softcap = seed == 1 ? 1.5 : 0;
+        drawn.scores.has_slopes = drawn.scores.has_sinks = true;
+        drawn.scores.has_bias = seed == 2;
+        drawn.scores.bias_dtype = TW_FLOAT32;
+        drawn.mask.has_visible = seed == 1;
+        drawn.dropout.probability = 0.25;
+        drawn.gradients.bias = drawn.gradients.slopes = drawn.gradients.sinks = true;
+        drawn.gradients.deterministic = dim == 128;
+        EXPECT_EQ(kernel_of(drawn), "general " + std::to_string(dim));
+        expect_good(drawn);
+      }
+    }
+  }
+}
+
+TEST(Sm80Backward, EveryMaskedShape) {
+  for (const std::uint64_t seed : {1U, 2U}) {
+    for (const std::int64_t dim : {64, 128}) {
+      Case drawn = dims_case(seed, dim, dim);
+      drawn.mask.band.right = seed == 1 ? 0 : 40;
+      drawn.mask.has_visible = dim == 64;
+      drawn.mask.has_blocks = dim == 128;
+      drawn.mask.block_query = drawn.mask.block_key = 48;
+      drawn.dropout.probability = 0.25;
+      drawn.scores.has_sinks = drawn.gradients.sinks = true;
+      drawn.gradients.deterministic = dim == 128;
+      EXPECT_EQ(kernel_of(drawn), "masked " + std::to_string(dim));
+      expect_good(drawn);
+    }
+  }
+}
+
+// More tiles of both sides than there are stages, and heads that take turns.
+TEST(Sm80Backward, ManyTiles) {
+  for (const std::uint64_t seed : {3U, 4U}) {
+    const PlainSizes sizes{.queries = 400, .keys = 500, .heads = 3, .dim = 32, .value_dim = 32};
+    Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
+    if (seed == 4) drawn.mask.band.left = drawn.mask.band.right = 100;
+    expect_good(drawn);
+    drawn.gradients.deterministic = true;
+    expect_good(drawn);
+  }
+}
+
+// No features, all layouts: packed, with a start and an end, with gaps.
+TEST(Sm80Backward, AlignedCallsStayWithinTheBound) {
+  for (std::uint64_t seed = 1; seed <= 4 * kMuch; ++seed) {
+    Case drawn = conformance::draw_aligned_case(seed);
+    drawn.gradients.deterministic = seed % 3 == 0;
+    expect_good(drawn);
+  }
+}
+
+// The driver finds kernels by their names, and so does the one that the tests play.
+TEST(Sm80Backward, KernelsAreKnownByTheirNames) {
+  for (const bool is_bfloat16 : {false, true}) {
+    for (int number = 0; number < cuda::kBackwardShapeCount; ++number) {
+      for (const auto step :
+           {cuda::BackwardStep::kRows, cuda::BackwardStep::kTiles, cuda::BackwardStep::kFinish}) {
+        const cuda::Sm80Backward choice{step, is_bfloat16, number};
+        const cuda::Variant& variant = cuda::variant_of(choice);
+        EXPECT_EQ(cuda::emulated_backward(std::string(variant.name)),
+                  cuda::emulated_backward(choice))
+            << variant.name;
+        EXPECT_LE(variant.dynamic_shared_bytes, choice.tiles().shared_kib * 1024);
+      }
+    }
+  }
+}
+
+std::string kernel_with(void (*ask)(Case&)) {
+  Case drawn = dims_case(1, 64, 64);
+  ask(drawn);
+  return kernel_of(drawn);
+}
+
+TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
+  EXPECT_EQ(kernel_with([](Case&) {}), "common 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "common 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "masked 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "masked 64");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.dropout.probability = 0.5;
+              c.scores.has_slopes = true;
+            }),
+            "general 64");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.dropout.probability = 0.5;
+              c.dim = 136;
+            }),
+            "general 256");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dim = 63; }), "general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 72; }), "common 96");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.scores.has_scale = true;
+              c.scores.scale = -1;
+            }),
+            "general 64");
+}
+
+TEST(Sm80Backward, SaysWhatItLacks) {
+  EXPECT_EQ(kernel_with([](Case& c) { c.dtypes.output = TW_FLOAT32; }),
+            "an output of another type");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dim = 257; }), "a head dim above 256");
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.scores.has_bias = c.gradients.bias = true;
+              c.scores.bias_broadcast = {false, true, false, false};
+              c.gradients.deterministic = true;
+            }),
+            "a bias's gradient that is summed, always in the same order");
+  const SharedKib device(99);
+  EXPECT_EQ(kernel_with([](Case& c) {
+              c.dim = 136;
+              c.scores.softcap = 3;
+            }),
+            "a head dim above 128 with features, in what memory a block of this GPU has");
+}
+
+// Whether rows begin at 16 bytes, pointers decide, which nobody has when the workspace is asked
+// for.
+TEST(Sm80Backward, RowsThatBeginAnywhereNeedNoOtherWorkspace) {
+  for (const int kib : {99, 227}) {
+    const SharedKib device(kib);
+    Case drawn = dims_case(5, 136, 136);
+    drawn.queries = conformance::dense_side(1, 20);
+    drawn.keys = conformance::dense_side(1, 30);
+    drawn.run.is_scattered = true;
+    const Report report = check_case(drawn);
+    EXPECT_TRUE(report.ok()) << report.sentences();
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 #include <string>
 
 #include "backends/cuda/device/memory.h"
@@ -45,11 +46,12 @@ std::string kernel_of(const Case& drawn, tw_operation operation = TW_FORWARD) {
 }
 
 TEST(Sm80Kernels, TakesAlignedCalls) {
-  EXPECT_EQ(kernel_of(aligned_case(TW_FLOAT16)), "common 32, shared");
-  EXPECT_EQ(kernel_of(aligned_case(TW_BFLOAT16)), "common 32, shared");
+  EXPECT_EQ(kernel_of(aligned_case(TW_FLOAT16)), "short 64, shared");
+  EXPECT_EQ(kernel_of(aligned_case(TW_BFLOAT16)), "short 64, shared");
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {
     const Case drawn = conformance::draw_aligned_case(seed);
-    EXPECT_EQ(kernel_of(drawn).substr(0, 6), "common") << drawn.describe();
+    const std::string kind = kernel_of(drawn).substr(0, 5);
+    EXPECT_TRUE(kind == "commo" || kind == "short") << drawn.describe();
   }
 }
 
@@ -60,53 +62,62 @@ std::string kernel_with(void (*ask)(Case&)) {
 }
 
 TEST(Sm80Kernels, EverySizeHasItsVariant) {
-  const auto of_dims = [](std::int64_t dim, std::int64_t value_dim) {
+  const auto of_dims = [](std::int64_t dim, std::int64_t value_dim, std::int64_t queries = 100) {
     Case drawn = aligned_case();
+    drawn.queries = conformance::dense_side(1, queries);
     drawn.dim = dim;
     drawn.value_dim = value_dim;
     return kernel_of(drawn);
   };
-  EXPECT_EQ(of_dims(8, 40), "common 48, shared");
-  EXPECT_EQ(of_dims(64, 8), "common 64, shared");
-  EXPECT_EQ(of_dims(72, 80), "common 96, shared");
-  EXPECT_EQ(of_dims(128, 128), "common 128, shared");
-  EXPECT_EQ(of_dims(160, 136), "common 192, shared");
-  EXPECT_EQ(of_dims(64, 256), "common 256, shared");
-  EXPECT_EQ(of_dims(13, 129), "general 192, shared");
+  EXPECT_EQ(of_dims(8, 40), "common 48");
+  EXPECT_EQ(of_dims(64, 8), "common 64");
+  EXPECT_EQ(of_dims(72, 80), "common 96");
+  EXPECT_EQ(of_dims(128, 128), "common 128");
+  EXPECT_EQ(of_dims(160, 136), "common 192");
+  EXPECT_EQ(of_dims(64, 256), "common 256");
+  EXPECT_EQ(of_dims(13, 129), "general 192");
+  EXPECT_EQ(of_dims(8, 40, 64), "short 64");
+  EXPECT_EQ(of_dims(128, 64, 33), "short 128");
+  EXPECT_EQ(of_dims(128, 64, 32), "short 128, shared");
+  EXPECT_EQ(of_dims(136, 64, 32), "common 192, shared");
+  EXPECT_EQ(of_dims(12, 9), "general 32");
+  EXPECT_EQ(of_dims(12, 9, 16), "short general 64, shared");
 }
 
 TEST(Sm80Kernels, FeaturesTakeTheGeneralVariant) {
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "general 32, shared");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = true; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_bias = true; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "general 32, shared");
-  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "general 32");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "short general 64, shared");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = true; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_bias = true; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "short general 64, shared");
+  EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "short general 64");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.mask.has_blocks = true;
               c.mask.block_query = c.mask.block_key = 16;
             }),
-            "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "general 32");
-  EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 12; }), "general 32, shared");
+            "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "short general 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.value_dim = 12; }), "short general 64, shared");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.scores.has_scale = true;
               c.scores.scale = -1;
             }),
-            "general 32, shared");
+            "short general 64, shared");
+}
+
+TEST(Sm80Kernels, OutputsOfAnotherTypeAreMerged) {
+  EXPECT_EQ(kernel_with([](Case& c) { c.dtypes.output = TW_FLOAT32; }), "short 64, shared, merged");
 }
 
 TEST(Sm80Kernels, FewTilesSplitTheirKeys) {
   Case drawn = aligned_case();
   drawn.keys = conformance::dense_side(1, 300);
-  EXPECT_EQ(kernel_of(drawn), "common 32, shared, split");
+  EXPECT_EQ(kernel_of(drawn), "short 64, shared, split");
   drawn.queries = conformance::dense_side(1, 600);
   EXPECT_EQ(kernel_of(drawn), "common 32");
 }
 
 TEST(Sm80Kernels, SaysWhatTheyLack) {
   EXPECT_EQ(kernel_with([](Case& c) { c.dim = 257; }), "a head dim above 256");
-  EXPECT_EQ(kernel_with([](Case& c) { c.dtypes.output = TW_FLOAT32; }),
-            "an output of another type");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 300; }), "a softcap far from 1");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.dropout.probability = 0.5;
@@ -172,21 +183,21 @@ TEST(Sm80Kernels, LengthsOutOfRangeAreCut) {
 
 // Every variant has its own name, and asks for no more memory than every GPU has.
 TEST(Sm80Kernels, VariantsAreListed) {
-  for (int number = 0; number < cuda::sm80::kSizes; ++number) {
+  std::set<std::string> names;
+  for (int number = 0; number < cuda::sm80::kVariantsOfForward; ++number) {
     for (const bool is_bfloat16 : {false, true}) {
-      for (const bool is_general : {false, true}) {
-        const cuda::Variant& variant =
-            variant_of(cuda::Sm80Forward{is_bfloat16, is_general, number});
-        const std::string name =
-            std::string("tilewise_sm80_forward_") + (is_bfloat16 ? "bfloat16_" : "float16_") +
-            std::to_string(cuda::sm80::kCommon[number].dim) + (is_general ? "_general" : "");
-        EXPECT_EQ(variant.name, name);
-        EXPECT_LE(variant.dynamic_shared_bytes, cuda::kMostSharedBytes);
-      }
+      const cuda::Sm80Forward choice{is_bfloat16, number};
+      const cuda::Variant& variant = variant_of(choice);
+      const std::string begin = std::string("tilewise_sm80_forward_") +
+                                (is_bfloat16 ? "bfloat16_" : "float16_") +
+                                std::to_string(choice.size().dim);
+      EXPECT_EQ(std::string(variant.name).substr(0, begin.size()), begin);
+      EXPECT_TRUE(names.insert(variant.name).second) << variant.name;
+      EXPECT_EQ(variant.threads, choice.size().threads());
+      EXPECT_LE(variant.dynamic_shared_bytes, cuda::kMostSharedBytes);
     }
   }
-  EXPECT_STREQ(variant_of(cuda::Sm80Merge{true}).name, "tilewise_sm80_merge_bfloat16");
-  EXPECT_STREQ(variant_of(cuda::Sm80Merge{false}).name, "tilewise_sm80_merge_float16");
+  EXPECT_STREQ(variant_of(cuda::Sm80Merge{}).name, "tilewise_sm80_merge");
 }
 
 }  // namespace

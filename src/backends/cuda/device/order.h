@@ -6,10 +6,10 @@
 namespace tilewise::cuda {
 
 // Whether one instruction adds four numbers.
-#if defined(TW_ON_DEVICE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-inline constexpr bool kAddsFour = true;
-#else
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 inline constexpr bool kAddsFour = false;
+#else
+inline constexpr bool kAddsFour = true;
 #endif
 
 // *to += number, in one piece. Blocks that add to one number come in any order.
@@ -23,7 +23,7 @@ TW_DEVICE void add_to(float* to, float number) {
 
 // The same of to[0 .. 3], aligned to 16 bytes.
 TW_DEVICE void add_four_to(float* to, const float (&numbers)[4]) {
-#if defined(TW_ON_DEVICE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(numbers[0]),
                "f"(numbers[1]), "f"(numbers[2]), "f"(numbers[3])
                : "memory");

@@ -36,36 +36,46 @@ TW_DEVICE bool keeps(const core::Counter& drawn, int32 decision, int32 threshold
   return static_cast<int32>((decision % 2 ? word >> 16 : word) & 0xFFFF) >= threshold;
 }
 
+// The draw of a query and a key, and of all others that share it.
+TW_DEVICE core::Counter draw(const Drawing& by, int32 query, int32 key) {
+  const auto i = static_cast<uint32>(query), j = static_cast<uint32>(key);
+  const core::Counter place{
+      {by.first_key + j / 32 * 8 + j % 8, by.first_query + i / 16 * 8 + i % 8, by.head, by.batch}};
+  return wounded(core::Wound::kDropoutSixRounds) ? core::philox<6>(place, by.key)
+                                                 : core::philox<7>(place, by.key);
+}
+
+// Which of a lane's numbers decision d of a draw is about: 4 (half of the queries) + quarter of the
+// keys, from piece (m, n) and register `parity` on.
+struct Decided {
+  int32 m, n, i;
+};
+template <Lie lie>
+TW_DEVICE constexpr Decided decided_by(int32 d, int32 parity) {
+  if (lie == Lie::kKeysDown) return {d % 4 / 2, d / 4, 2 * (d % 2) + parity};
+  return {0, d % 4, 2 * (d / 4) + parity};
+}
+
 // Calls drop(number, m, n, i) for each number of the lane that is dropped. Corners lie at multiples
 // of 16 queries and 32 keys; a warp has at least so many.
 template <Lie lie, class Numbers, class Drop>
 TW_DEVICE void for_each_dropped(const Drawing& by, Corner<lie> corner, Numbers& numbers,
                                 const Drop& drop) {
-  constexpr bool kTransposed = lie == Lie::kKeysDown;
-  constexpr int32 kDown = kTransposed ? 2 : 1, kAcross = kTransposed ? 2 : 4;
+  constexpr int32 kDown = lie == Lie::kKeysDown ? 2 : 1, kAcross = lie == Lie::kKeysDown ? 2 : 4;
   static_assert(Numbers::kDown % kDown == 0 && Numbers::kAcross % kAcross == 0);
+  constexpr int32 kAcrossDraws = Numbers::kAcross / kAcross;
+  constexpr int32 kDraws = Numbers::kDown / kDown * kAcrossDraws * 2;
   TW_UNROLL
-  for (int32 m = 0; m < Numbers::kDown; m += kDown) {
+  for (int32 x = 0; x < kDraws; ++x) {
+    const int32 parity = x % 2, n = x / 2 % kAcrossDraws * kAcross;
+    const int32 m = x / 2 / kAcrossDraws * kDown;
+    const core::Counter drawn = draw(by, corner.query + Corner<lie>::queries_to(m, n, parity),
+                                     corner.key + Corner<lie>::keys_to(m, n, parity));
     TW_UNROLL
-    for (int32 n = 0; n < Numbers::kAcross; n += kAcross) {
-      TW_UNROLL
-      for (int32 e = 0; e < 2; ++e) {
-        const auto i = static_cast<uint32>(corner.query + Corner<lie>::queries_to(m, n, e));
-        const auto j = static_cast<uint32>(corner.key + Corner<lie>::keys_to(m, n, e));
-        const core::Counter place{{by.first_key + j / 32 * 8 + j % 8,
-                                   by.first_query + i / 16 * 8 + i % 8, by.head, by.batch}};
-        const core::Counter drawn = wounded(core::Wound::kDropoutSixRounds)
-                                        ? core::philox<6>(place, by.key)
-                                        : core::philox<7>(place, by.key);
-        TW_UNROLL
-        for (int32 d = 0; d < 8; ++d) {  // 4 (half of the queries) + quarter of the keys
-          const int32 down = kTransposed ? m + d % 4 / 2 : m;
-          const int32 across = kTransposed ? n + d / 4 : n + d % 4;
-          const int32 place_in = kTransposed ? 2 * (d % 2) + e : 2 * (d / 4) + e;
-          if (!keeps(drawn, d, by.threshold))
-            drop(numbers.at[down][across][place_in], down, across, place_in);
-        }
-      }
+    for (int32 d = 0; d < 8; ++d) {
+      const Decided of = decided_by<lie>(d, parity);
+      if (!keeps(drawn, d, by.threshold))
+        drop(numbers.at[m + of.m][n + of.n][of.i], m + of.m, n + of.n, of.i);
     }
   }
 }

@@ -87,36 +87,42 @@ struct VisibleTile {
   alignas(4) uint16 bits[kPieces * kWarp];
 };
 
-// Words that are visible whole are left alone: most are, of masks for padding and documents.
+// Of a word of 32 keys, those of row r of the lane. Words that are visible whole are left alone:
+// most are, of masks for padding and documents.
+template <class Scores>
+TW_DEVICE void hide_word(uint32 word, int32 r, int32 number, int32 lane, Scores& scores) {
+  if (!warp_any(word != ~0u)) return;
+  word >>= 2 * (lane & 3);
+  TW_UNROLL
+  for (int32 j = 0; j < 8; ++j)
+    if ((word & 1u << (j / 2 * 8 + j % 2)) == 0)
+      hide(scores.at[r / 2][number * 4 + j / 2][r % 2 * 2 + j % 2]);
+}
+
+// Where keys lie down, those of piece (m, n) that a query does not see: register i of it, and the
+// one 8 keys further. `word` begins at the lane's key.
+template <class Scores>
+TW_DEVICE void hide_pair(uint32 word, int32 m, int32 n, int32 i, Scores& scores) {
+  if ((word & 1u) == 0) hide(scores.at[m][n][i]);
+  if ((word & 1u << 8) == 0) hide(scores.at[m][n][2 + i]);
+}
+
 template <Lie lie, class Tile, class Scores>
 TW_DEVICE void hide_masked(const Tile& tile, int32 lane, Scores& scores) {
   if constexpr (lie == Lie::kQueriesDown) {
     for_each_row_of_lane<Scores>([&](int32 r) {
       TW_UNROLL
-      for (int32 w = 0; w < Tile::kWords; ++w) {
-        uint32 word = tile.word(r * 8 + lane / 4, w);
-        if (!warp_any(word != ~0u)) continue;
-        word >>= 2 * (lane & 3);
-        TW_UNROLL
-        for (int32 j = 0; j < 8; ++j)
-          if ((word & 1u << (j / 2 * 8 + j % 2)) == 0)
-            hide(scores.at[r / 2][w * 4 + j / 2][r % 2 * 2 + j % 2]);
-      }
+      for (int32 w = 0; w < Tile::kWords; ++w)
+        hide_word(tile.word(r * 8 + lane / 4, w), r, w, lane, scores);
     });
   } else {
-    TW_UNROLL
-    for (int32 n = 0; n < Scores::kAcross; ++n) {
+    scores.each_piece([&](float(&)[4], int32 m, int32 n) {
       TW_UNROLL
-      for (int32 e = 0; e < 2; ++e) {
-        TW_UNROLL
-        for (int32 m = 0; m < Scores::kDown; ++m) {
-          const uint32 word =
-              tile.word(n * 8 + 2 * (lane & 3) + e, m / 2) >> (lane / 4 + m % 2 * 16);
-          if ((word & 1u) == 0) hide(scores.at[m][n][e]);
-          if ((word & 1u << 8) == 0) hide(scores.at[m][n][2 + e]);
-        }
+      for (int32 i = 0; i < 2; ++i) {
+        const uint32 word = tile.word(n * 8 + 2 * (lane & 3) + i, m / 2);
+        hide_pair(word >> (lane / 4 + m % 2 * 16), m, n, i, scores);
       }
-    }
+    });
   }
 }
 

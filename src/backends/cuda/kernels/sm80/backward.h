@@ -1,10 +1,11 @@
-// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile of
-// queries that sees some of them, of all query heads that share the key head. Scores are transposed:
-// a row of every fragment is a key.
+// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile
+// of queries that sees some of them, of all query heads that share the key head. Scores are
+// transposed: a row of every fragment is a key.
 //
 //   shared memory   key, value      query, arriving gradient, lse and delta of a tile of queries;
 //                     |             the next one on its way (cp.async)
-//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x queries
+//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x
+//   queries
 //                   weigh: weights = 2^(score - lse),  at_score = weights * at_weight
 //                     |  at_score and weights, rounded, to shared memory
 //                   ---- barrier ----
@@ -13,9 +14,9 @@
 //   a warp          of_query = at_score (transposed) . key     a share of the tile's rows and
 //                     columns, added to the workspace
 //
-// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there. Where
-// results have to be the same every time, blocks add to a tile of queries in the order of their
-// keys: each counts the tile up behind its additions, and waits for its own number.
+// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there.
+// Where results have to be the same every time, blocks add to a tile of queries in the order of
+// their keys: each counts the tile up behind its additions, and waits for its own number.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_scores.h"
@@ -33,9 +34,10 @@ TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
   const KeyBlock& block = memory.block;
   const int64 first = block.keys.first + block.columns.begin;
   const auto rows = static_cast<int32>(block.columns.size());
-  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first), rows);
-  load_tile<Traits>(memory.value, p.in.value, p.in.value.at(block.keys.batch, block.key_head, first),
-             rows);
+  load_tile<Traits>(memory.key, p.in.key, p.in.key.at(block.keys.batch, block.key_head, first),
+                    rows);
+  load_tile<Traits>(memory.value, p.in.value,
+                    p.in.value.at(block.keys.batch, block.key_head, first), rows);
 }
 
 // Queries of a turn, and what `rows` knows of them.
@@ -46,8 +48,8 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, 
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * kQueries;
   const auto left = static_cast<int32>(block.queries.length) - row;
-  load_tile<Traits>(memory.query[stage], p.in.query, first_row<Traits>(block, p.in.query, turn.g, row),
-             left);
+  load_tile<Traits>(memory.query[stage], p.in.query,
+                    first_row<Traits>(block, p.in.query, turn.g, row), left);
   constexpr int32 kPieces = kQueries / 4;
   const int32 thread = thread_index();
   if (thread >= 2 * kPieces) return;
@@ -63,33 +65,8 @@ TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
   const KeyBlock& block = memory.block;
   const int32 row = turn.tile(block) * Traits::kTiles.queries;
   load_tile<Traits>(memory.incoming[stage], p.in.incoming,
-             first_row<Traits>(block, p.in.incoming, turn.g, row),
-             static_cast<int32>(block.queries.length) - row);
-}
-
-// A patch goes to shared memory for all warps.
-template <class Traits>
-TW_DEVICE void share(typename Traits::Memory& memory, int32 first_row,
-                     const typename Traits::Pairs& weights,
-                     const typename Traits::Pairs& at_scores) {
-  using Square = typename Traits::Square;
-  const auto thread = static_cast<uint32>(thread_index_anew());
-  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
-  const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
-  TW_UNROLL
-  for (int32 m = 0; m < Traits::kDown; ++m) {
-    TW_UNROLL
-    for (int32 n = 0; n < Traits::kAcross; ++n) {
-      TW_UNROLL
-      for (int32 half = 0; half < 2; ++half) {
-        const int32 place =
-            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
-        *reinterpret_cast<uint32*>(memory.squares[0].bytes + place) = at_scores.at[m][n][half];
-        if constexpr (Traits::kShares)
-          *reinterpret_cast<uint32*>(memory.squares[1].bytes + place) = weights.at[m][n][half];
-      }
-    }
-  }
+                    first_row<Traits>(block, p.in.incoming, turn.g, row),
+                    static_cast<int32>(block.queries.length) - row);
 }
 
 // What a block sums up of its keys.
@@ -98,8 +75,8 @@ struct KeyGradients {
   typename Traits::KeySums of_key, of_value;
 };
 
-// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where the
-// count is a power of two, the rest of the way is known at compile time.
+// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where
+// the count is a power of two, the rest of the way is known at compile time.
 template <class Tile, int32 count>
 struct ColumnsOfPart {
   static constexpr bool kIsKnown = (count & (count - 1)) == 0;
@@ -124,16 +101,14 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
   const int32 part = Traits::kShares ? warp_index() % Traits::kTiles.query_warps : 0;
   const ColumnsOfPart<QueryTile, Traits::KeySums::kAcross / 2> columns(
       down + row * QueryTile::kRowBytes, part);
-  Traits::KeyProduct::add(sums, left,
-                          [&](int32 n, int32 k) { return columns.read(k * 16, n); });
+  Traits::KeyProduct::add(sums, left, [&](int32 n, int32 k) { return columns.read(k * 16, n); });
 }
 
-// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie, also
-// what follows from them for the keys.
+// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie,
+// also what follows from them for the keys.
 template <class Traits>
 TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
-                         const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
-                         KeyGradients<Traits>& sums) {
+                         const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
   const int32 warp = warp_index();
@@ -146,18 +121,21 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
     const Patch patch{query,
                       block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
                       row, reach.cover(query, Traits::kQueriesAtOnce, length)};
-    typename Traits::Pairs weights{}, at_scores{};
+    PatchPairs<Traits> pairs;
     if (patch.cover != Cover::kNone)
-      differentiate<Traits>(p, memory, lane, now, patch, weights, at_scores);
-    share<Traits>(memory, row, weights, at_scores);
+      differentiate<Traits>(p, memory, now, patch, pairs);
+    else
+      share_weights<Traits, true>(memory, row, pairs.weights);
+    share_weights<Traits, false>(memory, row, pairs.weights);
+    share<Traits>(memory.squares[0], row, pairs.at_scores);
     if constexpr (!Traits::kShares) {
       if (patch.cover == Cover::kNone) continue;
       add_columns<Traits>(
-          sums.of_value, [&](int32 m, int32 k) { return weights.operand(m, k); },
+          sums.of_value, [&](int32 m, int32 k) { return pairs.weights.operand(m, k); },
           now.incoming_down, row);
       add_columns<Traits>(
-          sums.of_key, [&](int32 m, int32 k) { return at_scores.operand(m, k); }, now.query_down,
-          row);
+          sums.of_key, [&](int32 m, int32 k) { return pairs.at_scores.operand(m, k); },
+          now.query_down, row);
     }
   }
 }
@@ -165,26 +143,25 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
 // Of a square in shared memory, as left operand of the warp's keys.
 template <class Traits>
 TW_DEVICE auto rows_of_square(SharedAddress down) {
-  return
-      [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
+  return [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
 }
 
 template <class Traits>
 TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
-                                 const LanePlaces<Traits>& lane,
-                                 const SquarePlaces<Traits>& squares, Turn turn) {
+                                 const TurnPlaces<Traits>& now,
+                                 const SquarePlaces<Traits>& squares) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   if (!p.between.query) return;
   const KeyBlock& block = memory.block;
   const int64 row =
-      block.padded(p.between, block.head(turn.g), turn.tile(block) * kTiles.queries);
+      block.padded(p.between, block.head(now.turn.g), now.turn.tile(block) * kTiles.queries);
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
     QuerySums sums;
     sums.clear();
-    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(lane.down,
+    const ColumnsOfPart<typename Traits::KeyTile, QuerySums::kAcross / 2> columns(now.lane.down,
                                                                                   first + part);
     Traits::QueryProduct::add(
         sums,
@@ -212,25 +189,28 @@ TW_DEVICE void pass_on(KeyBlock& block) {
 
 template <class Traits>
 TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
-                       const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now, Turn next,
-                       KeyGradients<Traits>& sums) {
+                       const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
   KeyBlock& block = memory.block;
-  do_scores<Traits>(p, memory, lane, now, sums);
+  do_scores<Traits>(p, memory, now, sums);
   if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
-  block_barrier();
+  if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
   const SquarePlaces<Traits> squares(memory);
   if constexpr (Traits::kShares)
-    add_columns<Traits>(
-        sums.of_value,
-        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
-        now.incoming_down, 0);
+    add_columns<Traits>(sums.of_value,
+                        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
+                        now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
-    block_barrier();
-    if (next.exists(block)) load_incoming<Traits>(p, memory, next, 0);
+    if constexpr (Traits::kShares) block_barrier();
+    if (now.next.exists(block)) load_incoming<Traits>(p, memory, now.next, 0);
   }
-  do_query_gradient<Traits>(p, memory, lane, squares, now.turn);
+  do_query_gradient<Traits>(p, memory, now, squares);
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+}
+
+// Which of the two buffers holds the queries of the next turn.
+TW_DEVICE int32 next_stage(int32 stage) {
+  return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
 }
 
 template <class Traits>
@@ -239,7 +219,7 @@ TW_DEVICE void backward(const Backward& p) {
   constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
   KeyBlock& block = memory.block;
   enter<Traits>(p, memory);
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr (Traits::kIsGeneral)
     if (p.between.slopes) clear_slope_shares<Traits>(p, block);
   if (block.columns.empty()) return;
   load_keys<Traits>(p, memory);
@@ -253,17 +233,17 @@ TW_DEVICE void backward(const Backward& p) {
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
-  for (int32 stage = 0; turn.exists(block); stage ^= 1) {
+  for (int32 stage = 0; turn.exists(block); stage = next_stage(stage)) {
     const Turn next = after<Traits>(p, block, turn);
     commit_copies();
-    wait_for_copies<0>();
+    if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();
     pass_on(block);
     if (next.exists(block)) {
-      load_queries<Traits>(p, memory, next, stage ^ 1);
-      if (kTwo) load_incoming<Traits>(p, memory, next, stage ^ 1);
+      load_queries<Traits>(p, memory, next, next_stage(stage));
+      if (kTwo) load_incoming<Traits>(p, memory, next, next_stage(stage));
     }
-    do_turn<Traits>(p, memory, lane, {lane, turn, stage}, next, sums);
+    do_turn<Traits>(p, memory, {lane, turn, next, stage}, sums);
     turn = next;
   }
   commit_copies();

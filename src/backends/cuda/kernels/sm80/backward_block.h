@@ -16,7 +16,10 @@ using core::Range;
 // Row 0 of a sequence among those of the workspace. Packed sequences follow each other, and each
 // may need one tile more than it has whole ones.
 TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
-  if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
+  if (queries.packed()) {
+    const int64 extra = wounded(core::Wound::kPaddingShared) ? 0 : b;
+    return (place.first / kBackwardRows + extra) * kBackwardRows;
+  }
   return b * core::round_up(longest, kBackwardRows);
 }
 
@@ -78,7 +81,7 @@ struct KeyBlock {
   Place queries, keys;
   Range columns;  // the block's keys
   core::Band band;
-  score::Drawing drawing;  // of the first head of the group
+  score::Drawing drawing;   // of the first head of the group
   int32 first_tile, tiles;  // of queries
   int32 turned;             // the tile that comes first
   int64 first_row;          // of the sequence in the workspace
@@ -107,9 +110,9 @@ struct Turn {
   }
 };
 
-// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile of
-// each head first: under a causal mask that has the most to do. In this order blocks that wait for
-// each other come.
+// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile
+// of each head first: under a causal mask that has the most to do. In this order blocks that wait
+// for each other come.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -141,8 +144,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
     block.drawing = score::drawing_of(p.scoring.dropout, work.b, block.head(0));
   block.first_row = padded_first(p.queries, block.queries, work.b, p.shape.queries);
-  block.columns = block.keys.batch < 0 ? Range{}
-                                       : tile_range(work.tile, kTiles.keys, block.keys.length);
+  block.columns =
+      block.keys.batch < 0 ? Range{} : tile_range(work.tile, kTiles.keys, block.keys.length);
   const Range tiles = block.columns.empty()
                           ? Range{}
                           : Meeting{block.band}.query_tiles(block.columns, kTiles.queries);
@@ -150,8 +153,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.tiles = static_cast<int32>(tiles.size());
   block.goes_back = p.between.turns ? 1 : 0;
   block.added_to = nullptr;
-  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they do
-  // not all add to the same rows.
+  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they
+  // do not all add to the same rows.
   block.turned = 0;
   if (p.plan.heads_together == 1 && block.tiles > 0)
     block.turned = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;
@@ -160,7 +163,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
 
 // Of the keys of a warp.
 template <class Traits>
-TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
+TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 usual_warp) {
+  const int32 key_warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
   const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
   const Range columns{first, core::smaller(first + Traits::kKeysOfWarp, block.columns.end)};
   if (columns.empty()) return {};
@@ -200,8 +204,9 @@ TW_DEVICE InOrder order_of(const Backward& p, const KeyBlock& block, Turn turn) 
 }
 
 // The mask by blocks of one head.
-TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
+TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 usual_head) {
   const Tensor& blocks = mask.blocks;
+  const int64 h = wounded(core::Wound::kBlockHeadZero) ? 0 : usual_head;
   return {.present = blocks.data + blocks.offset(b, h, 0, 0),
           .row_stride = blocks.stride.row,
           .rows = mask.block_query,
@@ -211,8 +216,7 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
 // Of the mask by blocks: whether a tile of queries may see some of the block's keys.
 template <class Traits>
 TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
-  const Range rows =
-      tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
+  const Range rows = tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
   return blocks_of(p.scoring.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
          Cover::kNone;
 }
@@ -235,7 +239,8 @@ TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
 template <class Traits>
 TW_DEVICE Turn first_turn(const Backward& p, const KeyBlock& block) {
   if (block.tiles == 0) return {block.heads, 0};
-  return after<Traits>(p, block, {0, -1});
+  const bool skips = block.heads > 1 && wounded(core::Wound::kGroupLastHead);
+  return after<Traits>(p, block, {skips ? block.heads - 1 : 0, -1});
 }
 
 }  // namespace tilewise::cuda::sm80

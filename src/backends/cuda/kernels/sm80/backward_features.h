@@ -13,6 +13,7 @@ using score::CapSlopes;
 // gradients *= the softcap's slopes
 template <class Scores>
 TW_DEVICE void multiply_by_slopes(const CapSlopes<Scores>& slopes, Scores& gradients) {
+  if (wounded(core::Wound::kSoftcapSlopeMissing)) return;
   gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
     TW_UNROLL
     for (int32 i = 0; i < 4; ++i)
@@ -20,27 +21,31 @@ TW_DEVICE void multiply_by_slopes(const CapSlopes<Scores>& slopes, Scores& gradi
   });
 }
 
-// Of a patch, the tensor's elements (b, h, query, key) of a piece, where there are such.
+// A patch of a head's scores.
 struct PatchOf {
+  using Corner = score::Corner<score::Lie::kKeysDown>;
   const KeyBlock& block;
   const Patch& patch;
   int32 h;
 
-  TW_DEVICE bool exists(int32 query, int32 key) const {
-    return query < block.queries.length && key < block.columns.end;
+  // Of a tensor by queries and keys, the element of the lane's first number.
+  TW_DEVICE int64 first_of(const Tensor& tensor) const {
+    const Corner corner = patch.corner();
+    return tensor.offset(block.b, h, corner.query, corner.key);
   }
 
-  // Calls body(number, query, key) for the numbers that belong to an existing query and key.
+  // Calls body(number, exists, queries, keys) for each number: whether its query and key exist, and
+  // how far they are from those of the lane's first one.
   template <class Numbers, class Body>
   TW_DEVICE void for_each(Numbers& numbers, const Body& body) const {
-    using Corner = score::Corner<score::Lie::kKeysDown>;
     const Corner corner = patch.corner();
+    const int32 queries = static_cast<int32>(block.queries.length) - corner.query;
+    const int32 keys = static_cast<int32>(block.columns.end) - corner.key;
     numbers.each_piece([&](float(&four)[4], int32 m, int32 n) {
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i) {
-        const int32 query = corner.query + Corner::queries_to(m, n, i);
-        const int32 key = corner.key + Corner::keys_to(m, n, i);
-        if (exists(query, key)) body(four[i], query, key);
+        const int32 query = Corner::queries_to(m, n, i), key = Corner::keys_to(m, n, i);
+        body(four[i], query < queries && key < keys, query, key);
       }
     });
   }
@@ -49,30 +54,29 @@ struct PatchOf {
 // Element by element: any type, any strides.
 template <class Scores>
 TW_DEVICE void add_bias(const Tensor& bias, const PatchOf& of, Scores& scores) {
-  using Corner = score::Corner<score::Lie::kKeysDown>;
-  const Corner corner = of.patch.corner();
-  const int64 first = bias.offset(of.block.b, of.h, corner.query, corner.key);
-  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    const uint8* at[4];
+  const uint8* first = place_in(bias, of.first_of(bias));
+  const int64 row = bias.stride.row * bias.bytes, column = bias.stride.column * bias.bytes;
+  const uint8* at[4];
+  int32 count = 0;
+  float* to[4];
+  of.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
+    at[count] = exists ? first + (query * row + key * column) : nullptr;
+    to[count] = &score;
+    if (++count < 4) return;
+    count = 0;
     float numbers[4];
-    TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) {
-      const int32 queries = Corner::queries_to(m, n, i), keys = Corner::keys_to(m, n, i);
-      const bool exists = of.exists(corner.query + queries, corner.key + keys);
-      at[i] = exists ? place_in(bias, first + queries * bias.stride.row +
-                                          keys * bias.stride.column)
-                     : nullptr;
-    }
     load_each(bias.dtype, at, numbers);
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) score::add_bias_to(four[i], numbers[i]);
+    for (int32 i = 0; i < 4; ++i) score::add_bias_to(*to[i], numbers[i]);
   });
 }
 
 template <class Scores>
 TW_DEVICE void hide_masked(const Tensor& visible, const PatchOf& of, Scores& scores) {
-  of.for_each(scores, [&](float& score, int32 query, int32 key) {
-    if (visible.data[visible.offset(of.block.b, of.h, query, key)] == 0) score::hide(score);
+  const uint8* first = visible.data + of.first_of(visible);
+  of.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
+    const uint8* at = first + (query * visible.stride.row + key * visible.stride.column);
+    if (exists && *at == 0) score::hide(score);
   });
 }
 
@@ -87,8 +91,7 @@ TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits
                      CapSlopes<typename Traits::Scores>& kept) {
   score::scale_and_cap<Traits::kFeatures>(p, scores, kept);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
-    const float slope =
-        load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
+    const float slope = load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, score::slope_in_log2(slope),
                      scores);
   }
@@ -125,7 +128,9 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i) {
         float& weight = weights.at[m][n][i];
-        const float gradient = is_negative(weight) ? 0.0f : gradients.at[m][n][i] * keep;
+        const bool is_dropped =
+            is_negative(weight) && !wounded(core::Wound::kScoreGradientUndropped);
+        const float gradient = is_dropped ? 0.0f : gradients.at[m][n][i] * keep;
         weight = core::absolute(weight) * (gradient + delta.at[i % 2]);
       }
     }
@@ -135,10 +140,13 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
 template <class Scores>
 TW_DEVICE void add_bias_gradient(const Between& to, const PatchOf& of, Scores& gradients) {
   const Axes& stride = to.bias_stride;
-  float* first = to.bias + (of.block.b * stride.batch + of.h * stride.head);
-  of.for_each(gradients, [&](float gradient, int32 query, int32 key) {
+  const PatchOf::Corner corner = of.patch.corner();
+  float* first = to.bias + (of.block.b * stride.batch + of.h * stride.head +
+                            corner.query * stride.row + corner.key * stride.column);
+  of.for_each(gradients, [&](float gradient, bool exists, int32 query, int32 key) {
     // What is hidden adds nothing; a NaN does.
-    if (gradient != 0) add_to(first + (query * stride.row + key * stride.column), gradient);
+    if (exists && gradient != 0)
+      add_to(first + (query * stride.row + key * stride.column), gradient);
   });
 }
 
@@ -161,7 +169,10 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
                                typename Traits::Scores& gradients) {
   float share = 0;
   score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
-                           [&](float gradient, float away) { share -= gradient * away; });
+                           [&](float gradient, float away) {
+                             if (wounded(core::Wound::kSlopeGradientDistance)) away = 1;
+                             share -= gradient * away;
+                           });
   const float sum = warp_sum(share);
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
 }
@@ -173,7 +184,7 @@ TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
                            CapSlopes<typename Traits::Scores>& kept) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap)) 
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
     multiply_by_slopes(kept, gradients);
 }
 

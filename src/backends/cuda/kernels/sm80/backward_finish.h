@@ -17,7 +17,8 @@ struct QuerySumsTile {
     const int32 down = row % tiles.queries / 16, across = tiles.gradient_across();
     const int32 warp = down / tiles.gradient_down() * tiles.warps_across() + piece / across;
     const int32 number = down % tiles.gradient_down() * across + piece % across;
-    const int32 lane = row % 8 * 4, half = row % 16 / 8 * 2;
+    const int32 lane = row % 8 * 4, lower = row % 16 / 8;
+    const int32 half = 2 * (wounded(core::Wound::kHalvesExchanged) ? 1 - lower : lower);
     TW_UNROLL
     for (int32 n = 0; n < 8; ++n)
       numbers[n] = tile[order.place(number, warp * kWarp + lane + n / 2, half + n % 2)];
@@ -58,7 +59,8 @@ TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64
     from.read(row, piece, numbers);
     const int64 at = queries.first + work.tile * kBackwardRows + row;
     put_piece(p.out.query, p.out.query.at(queries.batch, work.h, at), piece,
-              rounded<type>(numbers, p.factors.scale));
+              rounded<type>(numbers,
+                            wounded(core::Wound::kQueryGradientUnscaled) ? 1.0f : p.factors.scale));
   }
 }
 
@@ -85,8 +87,7 @@ TW_DEVICE void finish_head(const Backward& p, BackwardRowsMemory& memory, int64 
   const int64 heads = p.shape.heads, h = task % heads, of = task / heads;
   const int64 slopes = p.out.slopes ? p.out.slopes_batch : 0;
   const bool is_slope = of < slopes;
-  const int64 count =
-      is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : row_tiles(p.shape);
+  const int64 count = is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : row_tiles(p.shape);
   const float* shares = is_slope ? p.between.slopes : p.between.sinks;
   const bool of_one = is_slope && slopes > 1;
   const int64 first = of_one ? of : 0, end = of_one ? of + 1 : p.shape.batch;

@@ -26,15 +26,15 @@ struct BackwardOutputs {
 // What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
 // those of the workspace: padded_rows a head.
 struct Between {
-  float* lse;           // of a row in units of log2; infinity where it sees nothing or is none
-  float* minus_delta;   // by row
-  float* query;         // by tile of queries, see SumOrder
-  float* slopes;        // by (b, h, tile of keys, warp): shares
-  float* sinks;         // by (b, h, tile of kBackwardRows queries): shares
-  float* bias;          // sums, in the order of bias_stride
-  int32* turns;         // by (b, h, tile of queries): how many tiles of keys have added to it
-  int64 padded_rows;    // of all sequences
-  Axes bias_stride;     // of `bias`, 0 where it was broadcast
+  float* lse;          // of a row in units of log2; infinity where it sees nothing or is none
+  float* minus_delta;  // by row
+  float* query;        // by tile of queries, see SumOrder
+  float* slopes;       // by (b, h, tile of keys, warp): shares
+  float* sinks;        // by (b, h, tile of kBackwardRows queries): shares
+  float* bias;         // sums, in the order of bias_stride
+  int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
+  int64 padded_rows;   // of all sequences
+  Axes bias_stride;    // of `bias`, 0 where it was broadcast
 };
 
 // What gradients are multiplied by in the end: scale, and dropout's for what is kept.

@@ -44,7 +44,7 @@ TW_DEVICE void put_piece(const Rows& to, uint8* row, int32 piece, const EightEle
 template <class Traits, class Tile>
 TW_DEVICE void load_tile(Tile& tile, const Rows& from, const uint8* first, int32 rows) {
   using Load = Loader<Tile, Traits::kThreads>;
-  if constexpr (Traits::kTiles.is_general) {
+  if constexpr (Traits::kIsGeneral) {
     if (!from.in_pieces)
       return Load::load_elements(tile.bytes, from.bytes, [&](int32 i) {
         return i < rows ? first + i * from.row : nullptr;

@@ -48,17 +48,26 @@ struct KnownRow {
   float lse, minus_delta, of_sink;
 };
 
+// A thread's share of a row of the sequence: a piece, of so many threads that have one each.
+struct RowShare {
+  int64 row;
+  int32 piece, sharers;
+};
+
 template <DType type>
 TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
-                               int64 row, int32 piece, int32 sharers) {
+                               const RowShare& share) {
   const auto& in = p.in;
-  const uint8* output = in.output.at(queries.batch, work.h, queries.first + row);
-  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + row);
-  float sum = -dot<type>(piece_at(in.output, output, piece), piece_at(in.incoming, incoming, piece));
-  for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
-  if (!in.incoming_lse) return sum;
-  return sum + load_wide<float>(in.incoming_lse, in.incoming_lse.offset(queries.batch, work.h,
-                                                                        queries.first + row, 0));
+  const uint8* output = in.output.at(queries.batch, work.h, queries.first + share.row);
+  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + share.row);
+  float sum = -dot<type>(piece_at(in.output, output, share.piece),
+                         piece_at(in.incoming, incoming, share.piece));
+  for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
+  if (wounded(core::Wound::kDeltaMissing)) sum = 0;
+  if (!in.incoming_lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
+  return sum + load_wide<float>(
+                   in.incoming_lse,
+                   in.incoming_lse.offset(queries.batch, work.h, queries.first + share.row, 0));
 }
 
 // Of an existing row.
@@ -74,6 +83,7 @@ TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWo
   const float sink =
       core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
+  if (wounded(core::Wound::kSinkGradientSign)) known.of_sink = -known.of_sink;
   return known;
 }
 
@@ -91,8 +101,7 @@ TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, c
     KnownRow known{core::infinity<float>(), 0, 0};
     // All lanes of a warp take part in the sums, whether theirs count or not.
     const int64 row = exists ? first + i : 0;
-    const float minus_delta =
-        minus_delta_of<type>(p, memory.queries, work, row, piece, sharers);
+    const float minus_delta = minus_delta_of<type>(p, memory.queries, work, {row, piece, sharers});
     if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
@@ -110,6 +119,7 @@ struct alignas(kPieceBytes) FourZeros {
 // What the block's part of the workspace begins with.
 TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
   const int32 dim = p.plan.tiles.dim;
+  if (wounded(core::Wound::kQueryGradientDirty)) return;
   auto* to = reinterpret_cast<FourZeros*>(p.between.query + memory.padded * dim);
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }
@@ -161,7 +171,8 @@ TW_DEVICE void backward_rows(const Backward& p) {
     float share = 0;
     const bool exists = work.tile * kBackwardRows < memory.queries.length;
     if (exists) {
-      share = know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
+      share =
+          know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
       if (p.between.query) clear_query_sums(p, memory);
     }
     if (p.between.turns) clear_turns(p, work);

@@ -15,8 +15,7 @@ struct LanePlaces {
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
     const SharedAddress begin = shared_address(&memory);
     const int32 lane = lane_index();
-    const int32 first_key =
-        warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
+    const int32 first_key = warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);
     down_from_keys = down + first_key * KeyTile::kRowBytes;
@@ -45,13 +44,14 @@ struct SquarePlaces {
 // What a block works with in one turn.
 template <class Traits>
 struct TurnPlaces {
-  Turn turn;
+  const LanePlaces<Traits>& lane;
+  Turn turn, next;
   int32 stage;
   SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
   SharedAddress incoming_down, incoming_across;
 
-  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& lane, Turn given, int32 given_stage)
-      : turn(given), stage(given_stage) {
+  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, Turn now, Turn then, int32 of_stage)
+      : lane(places), turn(now), next(then), stage(of_stage) {
     constexpr int32 kBytes = Traits::QueryTile::kBytes;
     const int32 query = Traits::kQueryAt + stage * kBytes;
     const int32 incoming =
@@ -61,6 +61,12 @@ struct TurnPlaces {
     incoming_down = lane.down + incoming;
     incoming_across = lane.across + incoming;
   }
+};
+
+// What comes of a patch: weights, and gradients of scores, both rounded.
+template <class Traits>
+struct PatchPairs {
+  typename Traits::Pairs weights{}, at_scores{};
 };
 
 // sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
@@ -76,23 +82,51 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
+// A warp's part of a square, for all warps.
+template <class Traits>
+TW_DEVICE void share(typename Traits::Square& square, int32 first_row,
+                     const typename Traits::Pairs& pairs) {
+  using Square = typename Traits::Square;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
+  TW_UNROLL
+  for (int32 m = 0; m < Traits::kDown; ++m) {
+    TW_UNROLL
+    for (int32 n = 0; n < Traits::kAcross; ++n) {
+      TW_UNROLL
+      for (int32 half = 0; half < 2; ++half) {
+        const int32 place =
+            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
+        *reinterpret_cast<uint32*>(square.bytes + place) = pairs.at[m][n][half];
+      }
+    }
+  }
+}
+
+// Of weights, where they are shared, and this is when.
+template <class Traits, bool early>
+TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
+                             const typename Traits::Pairs& weights) {
+  if constexpr (Traits::kShares && Traits::kSharesEarly == early)
+    share<Traits>(memory.squares[1], first_row, weights);
+}
+
 // From products to what the weights are made of.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of,
-                              typename Traits::Scores& scores,
+TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of, typename Traits::Scores& scores,
                               CapSlopes<typename Traits::Scores>& kept) {
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr (Traits::kIsGeneral)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
-  if constexpr (Traits::kTiles.is_general) hide_by_masks<Traits>(p.scoring, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(p.scoring, of, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
 template <class Traits>
-TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& memory,
-                             const LanePlaces<Traits>& lane, const TurnPlaces<Traits>& now,
-                             const Patch& patch, typename Traits::Pairs& weights,
-                             typename Traits::Pairs& at_scores) {
+TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
+                             const TurnPlaces<Traits>& now, const Patch& patch,
+                             PatchPairs<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
   CapSlopes<typename Traits::Scores> kept;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
@@ -100,22 +134,23 @@ TW_DEVICE void differentiate(const Backward& p, const typename Traits::Memory& m
   const float* lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
   scores.clear();
-  add_scores<Traits>(lane.down_from_keys, now.query_across, patch.row, scores);
+  add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
   shape_and_hide<Traits>(p, of, scores, kept);
   weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
-  if constexpr (Traits::kTiles.is_general)
+  if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
-  round_weights<Traits>(drops, scores, weights);
+  round_weights<Traits>(drops, scores, pairs.weights);
+  share_weights<Traits, true>(memory, patch.row, pairs.weights);
   begin_with(minus_delta, drops, at_weights);
-  add_scores<Traits>(lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
+  add_scores<Traits>(now.lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
                      at_weights);
   if (drops)
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else
     multiply_each(scores, at_weights);
-  if constexpr (Traits::kTiles.is_general) give_shares<Traits>(p, of, now.turn.g, scores, kept);
-  round_pairs<Traits>(scores, at_scores);
+  if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, kept);
+  round_pairs<Traits>(scores, pairs.at_scores);
 }
 
 }  // namespace tilewise::cuda::sm80

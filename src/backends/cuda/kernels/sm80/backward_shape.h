@@ -1,5 +1,5 @@
-// The tiles of the backward kernel: a row of one table for each of its size classes. Host and kernel
-// share them.
+// The tiles of the backward kernel: a row of one table for each of its size classes. Host and
+// kernel share them.
 #pragma once
 
 #include "core/base.h"
@@ -8,6 +8,10 @@ namespace tilewise::cuda::sm80 {
 
 using core::int32;
 using core::int64;
+
+// What a kernel knows beside a band, and which each call asks for by flags: nothing; masks and
+// dropout; or every feature, and rows that begin anywhere.
+enum class BackwardKind : int32 { kCommon, kMasked, kGeneral };
 
 // A block has `keys` keys, and meets the queries that see them in tiles of `queries`. Scores are
 // transposed: of a tile, each of key_warps x query_warps warps has 8 * query_pieces queries at a
@@ -19,8 +23,8 @@ struct BackwardShape {
   int32 warps_down;
   int32 incoming_stages;  // tiles of the arriving gradient: 2, the next one on its way; or 1
   int32 blocks;           // that a multiprocessor should hold
-  bool is_general;        // takes every feature, each by a flag of the call
-  int32 shared_kib;       // what a block needs: parts of 99, 163 and 227 KiB are there
+  BackwardKind kind;
+  int32 shared_kib;  // what a block needs: parts of 99, 163 and 227 KiB are there
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
   TW_HD constexpr int32 threads() const { return 32 * warps(); }
@@ -30,17 +34,27 @@ struct BackwardShape {
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
   // So many parts of it one after the other: features leave a thread no room for all of its sums.
   TW_HD constexpr int32 gradient_parts() const {
-    return is_general && queries * dim / threads() >= 64 ? 4 : 1;
+    return kind == BackwardKind::kGeneral && queries * dim / threads() >= 64 ? 4 : 1;
   }
 };
 
-// Of one kind the next that is as wide as a head, and then the first that fits into a block's memory.
+// Of one kind the next that is as wide as a head, and then the first that fits into a block's
+// memory.
 inline constexpr BackwardShape kBackwardShapes[] = {
-    {64, 64, 128, 4, 1, 4, 2, 1, 2, false, 99},  {96, 64, 64, 2, 2, 4, 2, 2, 2, false, 99},
-    {128, 64, 128, 4, 2, 4, 2, 2, 1, false, 163}, {128, 64, 64, 2, 2, 4, 2, 1, 1, false, 99},
-    {256, 64, 64, 2, 4, 2, 2, 2, 1, false, 227}, {256, 32, 32, 2, 2, 2, 1, 1, 1, false, 99},
-    {64, 64, 64, 2, 4, 2, 2, 2, 1, true, 99},     {128, 64, 64, 2, 4, 2, 2, 1, 1, true, 99},
-    {256, 64, 64, 2, 4, 2, 2, 1, 1, true, 227},  {256, 64, 32, 1, 4, 2, 2, 1, 1, true, 163},
+    {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, 99},
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, 99},
+    {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, 163},
+    {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, 99},
+    {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, 163},
+    {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, 227},
+    {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, 99},
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kMasked, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kMasked, 163},
+    {64, 64, 64, 2, 4, 2, 2, 2, 2, BackwardKind::kGeneral, 99},
+    {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 99},
+    {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 227},
+    {256, 64, 32, 1, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 163},
 };
 inline constexpr int32 kMostBackwardDim = 256;
 

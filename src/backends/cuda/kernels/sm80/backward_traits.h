@@ -2,8 +2,8 @@
 #pragma once
 
 #include "backends/cuda/device/float.h"
-#include "backends/cuda/kernels/score/sums.h"
 #include "backends/cuda/kernels/score/shape.h"
+#include "backends/cuda/kernels/score/sums.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
 #include "backends/cuda/kernels/sm80/product.h"
@@ -21,7 +21,11 @@ struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   // What is asked for when it runs, of score::Feature.
-  static constexpr uint32 kFeatures = kTiles.is_general ? score::kEveryFeature : 0;
+  static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
+  static constexpr uint32 kFeatures = kIsGeneral ? score::kEveryFeature
+                                      : kTiles.kind == BackwardKind::kMasked
+                                          ? score::kVisible | score::kBlocks | score::kDropout
+                                          : 0;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
   // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
@@ -33,6 +37,8 @@ struct BackwardTraits {
   // left operands as they lie.
   static constexpr bool kShares = kTiles.query_warps > 1;
   static_assert(kTimes == 1 || !kShares);
+  // Before gradients are made, or together with them: ptxas spills the one or the other.
+  static constexpr bool kSharesEarly = kShares && kTiles.kind != BackwardKind::kCommon;
 
   using KeyTile = Tile<kTiles.keys, kDim>;
   using QueryTile = Tile<kTiles.queries, kDim>;

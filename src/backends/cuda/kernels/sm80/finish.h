@@ -57,6 +57,19 @@ TW_DEVICE float kept_scale(const Forward& p) {
   return drops ? static_cast<float>(p.scoring.dropout.decide.scale()) : 1.0f;
 }
 
+// Of row r of a lane: its place in the tile, and in the call.
+struct LaneRow {
+  int32 i;
+  bool exists;
+  RowOfHead at;
+};
+
+template <class Traits>
+TW_DEVICE LaneRow row_of_lane(const Forward& p, const Head& head, int32 thread, int32 r) {
+  const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + thread % kWarp / 4;
+  return {i, i < head.rows.size(), row_of_head(p, head, i)};
+}
+
 // What the rows of a split come to: the merge divides and writes.
 template <class Traits>
 TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
@@ -66,11 +79,10 @@ TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
   const auto rows = memory.rows.of_lane();
   const float kept = kept_scale<Traits>(p);
   score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + lane / 4;
     const core::Row<float> row = score::whole_row(rows, r);
-    if (i >= head.rows.size()) return;
-    const RowOfHead at = row_of_head(p, head, i);
-    const int64 place = row_place(p, head.split, head.b, at.h, at.query);
+    const LaneRow of = row_of_lane<Traits>(p, head, thread, r);
+    if (!of.exists) return;
+    const int64 place = row_place(p, head.split, head.b, of.at.h, of.at.query);
     if (lane % 4 == 0) p.splits.rows[place] = row;
     const float factor = row.sum == 0 ? 0.0f : kept / row.sum;
     const auto columns = static_cast<int32>(p.shape.value_dim) - 2 * (lane % 4);
@@ -81,41 +93,54 @@ TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
   });
 }
 
+// What a row's sums are multiplied by, and its lse.
+struct Divided {
+  float factor, lse;
+};
+
+// A row that saw nothing has sum 0, and output 0.
+template <class Traits>
+TW_DEVICE Divided divide(const Forward& p, const core::Row<float>& seen, const LaneRow& of) {
+  const score::Measure measure = p.scoring.measure;
+  const bool saw_nothing = seen.sum == 0;
+  if constexpr (Traits::kIsGeneral) {
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kSinks) && of.exists) {
+      const float sink = sink_of(p, of.at.h);
+      const core::Row<float> row = core::merge(seen, core::row_of(sink));
+      const float share = core::exp2(seen.max - core::shift(row.max)) / row.sum;
+      // To the bit, where the sink is all there is.
+      return {saw_nothing ? 0.0f : share, saw_nothing ? sink : score::lse_of(row, measure)};
+    }
+  }
+  return {saw_nothing ? 0.0f : 1 / seen.sum, score::lse_of(seen, measure)};
+}
+
+template <class Traits>
+TW_DEVICE void store_lse(const Forward& p, const Head& head, const LaneRow& of, float lse) {
+  if (!p.lse || !of.exists) return;
+  const int64 element =
+      p.lse.offset(head.queries.batch, of.at.h, head.queries.first + of.at.query, 0);
+  reinterpret_cast<float*>(p.lse.data)[element] = lse;
+}
+
 // Divides, and writes the warp's rows.
 template <class Traits>
 TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
                       typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
-  if (p.splits.count > 1) return leave_split<Traits>(p, memory, output);
+  if (p.splits.are_left()) return leave_split<Traits>(p, memory, output);
   const Head& head = memory.head;
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
   const auto rows = memory.rows.of_lane();
   const float kept = kept_scale<Traits>(p);
   score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + lane / 4;
-    const core::Row<float> seen = score::whole_row(rows, r);
-    const RowOfHead at = row_of_head(p, head, i);
-    core::Row<float> row = seen;
-    // A row that saw nothing has sum 0, and output 0.
-    float factor = seen.sum == 0 ? 0.0f : kept / seen.sum;
-    float lse = -core::infinity<float>();
-    if constexpr (Traits::kIsGeneral) {
-      if (score::asks<Traits::kFeatures>(p.scoring, score::kSinks) && i < head.rows.size()) {
-        const float sink = sink_of(p, at.h);
-        row = core::merge(seen, core::row_of(sink));
-        if (row.sum != 0) factor = kept * core::exp2(seen.max - core::shift(row.max)) / row.sum;
-        lse = sink;
-      }
-    }
-    if (p.lse && lane % 4 == 0 && i < head.rows.size()) {
-      if (seen.sum != 0) lse = score::lse_of(row, p.scoring.measure);
-      reinterpret_cast<float*>(
-          p.lse.data)[p.lse.offset(head.queries.batch, at.h, head.queries.first + at.query, 0)] =
-          lse;
-    }
+    const LaneRow of = row_of_lane<Traits>(p, head, thread, r);
+    const Divided divided = divide<Traits>(p, score::whole_row(rows, r), of);
+    if (lane % 4 == 0) store_lse<Traits>(p, head, of, divided.lse);
+    const float factor = kept * divided.factor;
     float before = 0;
     output.each_of_row(r, [&](float sum, int32 column) {
-      const int32 place = QueryTile::place(i, column / 8) + lane % 4 * 4;
+      const int32 place = QueryTile::place(of.i, column / 8) + lane % 4 * 4;
       if (column % 2 == 1)
         *reinterpret_cast<uint32*>(memory.query.bytes + place) =
             pair_of<Traits::kType>(before * factor, sum * factor);

@@ -17,18 +17,23 @@
 
 namespace tilewise::cuda::sm80 {
 
-// The next tile of keys that is walked, from the one that begins at `first`.
+// Whether the block mask has nothing of a tile.
 template <class Traits>
-TW_DEVICE int32 tile_before(const Forward& p, const typename Traits::Memory& memory, int32 first) {
+TW_DEVICE bool covers_none(const typename Traits::Memory& memory, int32 first) {
   const Head& head = memory.head;
-  int32 next = first - Traits::kKeys;
+  const int64 end = core::smaller<int64>(first + Traits::kKeys, head.keys.length);
+  return memory.extras.asked.blocks.cover(head.rows, {first, end}) == core::Cover::kNone;
+}
+
+// The tile of keys that is walked next.
+template <class Traits>
+TW_DEVICE Walked tile_before(const Forward& p, const typename Traits::Memory& memory, Walked tile) {
+  const Head& head = memory.head;
+  Walked next{tile.first - Traits::kKeys, tile.turn + 1};
   if constexpr (Traits::kIsGeneral) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBlocks))
-      while (next >= head.first_key &&
-             memory.extras.asked.blocks.cover(
-                 head.rows, {next, core::smaller<int64>(next + Traits::kKeys, head.keys.length)}) ==
-                 core::Cover::kNone)
-        next -= Traits::kKeys;
+      while (next.first >= head.first_key && covers_none<Traits>(memory, next.first))
+        next.first -= Traits::kKeys;
   }
   return next;
 }
@@ -39,32 +44,35 @@ TW_DEVICE void await_copies() {
   block_barrier();
 }
 
-// Calls weigh(first) for each tile of keys once its keys have come, and then accumulate(first) when
+// Calls weigh(tile) for each tile of keys once its keys have come, and then accumulate(tile) when
 // its values have.
 template <class Traits, class Weigh, class Accumulate>
-TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, int32 last,
+TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
                                  const Weigh& weigh, const Accumulate& accumulate) {
   const Head& head = memory.head;
   TW_ROLLED
-  for (int32 first = last; first >= head.first_key;) {
-    const int32 next = tile_before<Traits>(p, memory, first);
+  for (Walked tile = begin; tile.first >= head.first_key;) {
+    const Walked next = tile_before<Traits>(p, memory, tile);
+    const bool is_last = next.first < head.first_key;
     await_copies();
     if (Traits::kStages == 1) {
-      load_value<Traits>(p, memory, first);
+      if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile);
       look_up<Traits>(p, memory, next);
-    } else if (next >= head.first_key) {
+    } else if (!is_last) {
       load_key<Traits>(p, memory, next);
       load_value<Traits>(p, memory, next);
+      if (Traits::kIsGeneral && p.keys.paged())
+        look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
     }
     commit_copies();
-    weigh(first);
+    weigh(tile);
     if (Traits::kStages == 1) {
       await_copies();
-      if (next >= head.first_key) load_key<Traits>(p, memory, next);
+      if (!is_last) load_key<Traits>(p, memory, next);
       commit_copies();
     }
-    accumulate(first);
-    first = next;
+    accumulate(tile);
+    tile = next;
   }
 }
 
@@ -115,19 +123,22 @@ TW_DEVICE void enter(const Forward& p, typename Traits::Memory& memory) {
   block_barrier();
 }
 
-// Asks for the queries and for the first tile of keys.
+// Where the walk begins, which has asked for its queries by then. The common variant has asked for
+// its first tile of keys; the general one does so in the walk, by a turn without a tile: the text
+// of loading, which is long there, stands once.
 template <class Traits>
-TW_DEVICE void begin_loads(const Forward& p, typename Traits::Memory& memory, int32 last) {
+TW_DEVICE Walked begin_walk(const Forward& p, typename Traits::Memory& memory) {
+  const Walked before{memory.head.last_key + Traits::kKeys, -1};
   load_query<Traits>(p, memory);
-  if (Traits::kIsGeneral && p.keys.paged()) {
-    look_up<Traits>(p, memory, last);
-    block_barrier();
-  }
-  if (last >= memory.head.first_key) {
+  const Walked last = tile_before<Traits>(p, memory, before);
+  if (Traits::kIsGeneral) {
+    if (Traits::kStages == 2) look_up<Traits>(p, memory, last);
+  } else if (last.first >= memory.head.first_key) {
     load_key<Traits>(p, memory, last);
     if (Traits::kStages == 2) load_value<Traits>(p, memory, last);
   }
   commit_copies();
+  return Traits::kIsGeneral ? before : last;
 }
 
 template <class Traits>
@@ -138,8 +149,7 @@ TW_DEVICE void forward(const Forward& p) {
   const Head& head = memory.head;
   enter<Traits>(p, memory);
   if (head.rows.empty()) return;
-  const int32 last = tile_before<Traits>(p, memory, head.last_key + Traits::kKeys);
-  begin_loads<Traits>(p, memory, last);
+  const Walked begin = begin_walk<Traits>(p, memory);
 
   typename Traits::Output output;
   output.clear();
@@ -152,26 +162,27 @@ TW_DEVICE void forward(const Forward& p) {
     query.hold();
   }
   typename Traits::Weights weights;
-  const auto meets = [&](int32 first) {
-    return head.reach[warp_index()].meets(first, Traits::kKeys);
+  const auto meets = [&](Walked tile) {
+    const bool is_tile = !Traits::kIsGeneral || tile.turn >= 0;
+    return is_tile && head.reach[warp_index()].meets(tile.first, Traits::kKeys);
   };
   for_each_key_tile<Traits>(
-      p, memory, last,
-      [&](int32 first) {
-        if (!meets(first)) return;
+      p, memory, begin,
+      [&](Walked tile) {
+        if (!meets(tile)) return;
         const int32 lane = thread_index_anew() & (kWarp - 1);
         typename Traits::Scores scores;
         score<Traits>(query,
-                      KeyTile::across(shared_address(&memory.key[stage_of<Traits>(first)]), lane),
+                      KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);
-        weigh<Traits>(p, memory, corner_of<Traits>(head, first), scores, output);
+        weigh<Traits>(p, memory, corner_of<Traits>(head, tile), scores, output);
         weights.set(scores);
       },
-      [&](int32 first) {
-        if (!meets(first)) return;
+      [&](Walked tile) {
+        if (!meets(tile)) return;
         const int32 lane = thread_index_anew() & (kWarp - 1);
         accumulate<Traits>(
-            weights, KeyTile::down(shared_address(&memory.value[stage_of<Traits>(first)]), lane),
+            weights, KeyTile::down(shared_address(&memory.value[stage_of<Traits>(tile)]), lane),
             output);
       });
   wait_for_copies<0>();

@@ -35,7 +35,7 @@ struct Head {
   Range rows;                 // of the tile
   int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
   int32 split;
-  Reach reach[kWarps];
+  Reach reach[kMostWarps];
 };
 
 // Which query and head a row of a tile is.

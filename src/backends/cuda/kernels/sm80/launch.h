@@ -1,6 +1,6 @@
 // How the kernels for tensor cores are launched: what they get, and sizes that host and kernels
-// share. A block of kThreads threads has one tile of queries of one head, and a split of the keys
-// that they see; it takes sizeof of its memory struct in shared memory.
+// share. A block has one tile of queries of one head, and a split of the keys that they see; it
+// takes sizeof of its memory struct in shared memory.
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
@@ -9,30 +9,46 @@
 
 namespace tilewise::cuda::sm80 {
 
-inline constexpr int32 kThreads = 128, kWarps = 4;
-
-// What a kernel for head dims up to `dim` is made of. Head dims below are filled up with zeros.
-struct Size {
-  int32 dim;
-  int32 rows, keys;  // of a tile
-  int32 stages;      // tiles of keys in shared memory: with two, one comes in while one is used
-  int32 blocks;      // that a multiprocessor should hold
+enum class Kind : int32 {
+  kCommon,       // a band, and rows in whole pieces of 16 bytes
+  kGeneral,      // every feature, each of which is asked for when it runs
+  kShort,        // as common, for few queries
+  kShortGeneral  // as general, likewise
 };
 
-// With a band, for rows in whole pieces of 16 bytes.
-inline constexpr Size kCommon[] = {{32, 128, 64, 2, 2}, {48, 128, 64, 2, 2},  {64, 128, 64, 2, 2},
-                                   {96, 128, 64, 2, 2}, {128, 128, 64, 2, 2}, {192, 64, 64, 1, 2},
-                                   {256, 64, 64, 1, 2}};
-// With every feature, each of which is asked for when it runs.
-inline constexpr Size kGeneral[] = {{32, 128, 32, 1, 2}, {48, 128, 32, 1, 2},  {64, 128, 32, 1, 2},
-                                    {96, 128, 32, 1, 2}, {128, 128, 32, 1, 2}, {192, 64, 32, 1, 2},
-                                    {256, 64, 32, 1, 2}};
-inline constexpr int32 kSizes = sizeof kCommon / sizeof kCommon[0];
-static_assert(sizeof kGeneral == sizeof kCommon);
-
-TW_HD constexpr const Size& size_of(int32 number, bool is_general) {
-  return is_general ? kGeneral[number] : kCommon[number];
+TW_HD constexpr bool is_general(Kind kind) {
+  return kind == Kind::kGeneral || kind == Kind::kShortGeneral;
 }
+TW_HD constexpr bool is_short(Kind kind) {
+  return kind == Kind::kShort || kind == Kind::kShortGeneral;
+}
+
+// What a variant for head dims up to `dim` is made of. Head dims below are filled up with zeros.
+struct Size {
+  Kind kind;
+  int32 dim;
+  int32 rows, keys;  // of a tile
+  int32 warps;       // of a block, which share the rows
+  int32 stages;      // tiles of keys in shared memory: with two, one comes in while one is used
+  int32 blocks;      // that a multiprocessor should hold
+
+  TW_HD constexpr int32 threads() const { return warps * 32; }
+};
+inline constexpr int32 kMostWarps = 4;
+
+// The one table. Of a kind, dims and then rows increase.
+inline constexpr Size kTable[] = {
+    {Kind::kCommon, 32, 128, 64, 4, 2, 2},      {Kind::kCommon, 48, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 64, 128, 64, 4, 2, 2},      {Kind::kCommon, 96, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 128, 128, 64, 4, 2, 2},     {Kind::kCommon, 192, 64, 64, 4, 1, 2},
+    {Kind::kCommon, 256, 64, 64, 4, 1, 2},      {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},     {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},     {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},     {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
+    {Kind::kShort, 64, 32, 32, 1, 1, 8},        {Kind::kShort, 64, 64, 64, 2, 1, 4},
+    {Kind::kShort, 128, 32, 32, 1, 1, 8},       {Kind::kShort, 128, 64, 64, 2, 1, 4},
+    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8}};
+inline constexpr int32 kVariantsOfForward = sizeof kTable / sizeof kTable[0];
 
 // Rows of a tensor, which begin with its first column: strides and sizes are in bytes.
 struct Rows {
@@ -48,10 +64,14 @@ struct Rows {
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
 // What a split of the keys leaves for the merge: rows by (split, b, h, query), and their outputs.
+// Without memory none is left: the output is written at once.
 struct Splits {
-  int32 count;  // 1: none is left, the output is written at once
+  int32 count;
   float* output;
   core::Row<float>* rows;
+  Tensor merged;  // of any type
+
+  TW_HD bool are_left() const { return output != nullptr; }
 };
 
 struct Forward {
@@ -79,8 +99,8 @@ TW_HD inline int64 row_place(const Forward& p, int64 split, int64 b, int64 h, in
   return ((split * p.shape.batch + b) * p.shape.heads + h) * p.shape.queries + i;
 }
 
-// The merge: a block has kMergedRows rows of one head.
-inline constexpr int32 kMergedRows = 4;
+// The merge: a block has kMergedRows rows of one head, a warp each.
+inline constexpr int32 kMergedRows = 4, kMergingThreads = 32 * kMergedRows;
 
 TW_HD inline int64 merge_tasks(const Forward& p) {
   return p.shape.batch * p.shape.heads * core::ceil_div(p.shape.queries, kMergedRows);

@@ -5,22 +5,28 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Of two things for two tiles of keys, in turn.
+// A tile of keys on the walk: its first key, and how many were walked before.
+struct Walked {
+  int32 first, turn;
+};
+
+// Without a block mask none is left out, and where a tile lies tells its turn: one register less.
 template <class Traits>
-TW_DEVICE int32 turn_of(int32 first) {
-  return static_cast<int32>(static_cast<uint32>(first) / Traits::kKeys % 2);
+TW_DEVICE int32 turn_of(Walked tile) {
+  if (Traits::kIsGeneral) return tile.turn;
+  return static_cast<int32>(static_cast<uint32>(tile.first) / Traits::kKeys);
 }
 
-// Which of the buffers holds the tile of keys that begins at `first`.
+// Which of the buffers holds the tile.
 template <class Traits>
-TW_DEVICE int32 stage_of(int32 first) {
+TW_DEVICE int32 stage_of(Walked tile) {
   if (Traits::kStages == 1 || wounded(core::Wound::kStageNotTurned)) return 0;
-  return turn_of<Traits>(first);
+  return turn_of<Traits>(tile) % 2;
 }
 
 template <class Traits>
 TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
-  using From = Loader<typename Traits::QueryTile, kThreads>;
+  using From = Loader<typename Traits::QueryTile, Traits::kThreads>;
   const Head& head = memory.head;
   const auto rows = static_cast<int32>(head.rows.size());
   const SharedAddress tile = shared_address(&memory.query);
@@ -39,12 +45,13 @@ TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
 
 // Where the keys of a tile lie, of a cache of pages: one a thread.
 template <class Traits>
-TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, int32 first) {
+TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked tile) {
   if constexpr (Traits::kIsGeneral) {
-    const int32 i = thread_index();
+    const int32 i = thread_index(), first = tile.first;
+    static_assert(Traits::kThreads >= Traits::kKeys);
     if (!p.keys.paged() || first < memory.head.first_key || i >= Traits::kKeys) return;
     const Place& keys = memory.head.keys;
-    KeySpot& to = memory.extras.spots[turn_of<Traits>(first)][i];
+    KeySpot& to = memory.extras.spots[tile.turn % 4][i];
     to = {kNoKey, 0};
     if (first + i >= keys.length) return;
     uint32 faults = 0;
@@ -54,29 +61,37 @@ TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, int32 
   }
 }
 
-// Keys, or values: the tile that begins at key `first`.
+// Keys, or values: where their rows lie, in no pages from `dense` on, and the tile that they go to.
 template <class Traits>
-TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory, const Rows& from,
-                         const uint8* dense, typename Traits::KeyTile& tile, int32 first) {
-  using To = Loader<typename Traits::KeyTile, kThreads>;
+struct KeySide {
+  const Rows& rows;
+  const uint8* dense;
+  typename Traits::KeyTile& tile;
+};
+
+template <class Traits>
+TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory, Walked walked,
+                         const KeySide<Traits>& side) {
+  using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
   const Head& head = memory.head;
-  const int32 left = static_cast<int32>(head.keys.length) - first;
+  const Rows& from = side.rows;
+  const int32 first = walked.first, left = static_cast<int32>(head.keys.length) - first;
   if constexpr (Traits::kIsGeneral) {
     const auto row_at = [&](int32 i) -> const uint8* {
-      if (!p.keys.paged()) return i < left ? dense + (first + i) * from.row : nullptr;
-      const KeySpot spot = memory.extras.spots[turn_of<Traits>(first)][i];
+      if (!p.keys.paged()) return i < left ? side.dense + (first + i) * from.row : nullptr;
+      const KeySpot spot = memory.extras.spots[walked.turn % 4][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
-    if (!from.in_pieces) return To::load_elements(tile.bytes, from.bytes, row_at);
-    if (p.keys.paged()) return To::load_rows(shared_address(&tile), from.bytes, row_at);
+    if (!from.in_pieces) return To::load_elements(side.tile.bytes, from.bytes, row_at);
+    if (p.keys.paged()) return To::load_rows(shared_address(&side.tile), from.bytes, row_at);
   }
-  To::load(shared_address(&tile), {dense + first * from.row, from.row, from.bytes, left});
+  To::load(shared_address(&side.tile), {side.dense + first * from.row, from.row, from.bytes, left});
 }
 
 template <class Traits>
-TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, int32 first) {
-  load_side<Traits>(p, memory, p.value, memory.head.value, memory.value[stage_of<Traits>(first)],
-                    first);
+TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Walked walked) {
+  load_side<Traits>(p, memory, walked,
+                    {p.value, memory.head.value, memory.value[stage_of<Traits>(walked)]});
 }
 
 // The warp's part of the boolean mask for a tile of keys.
@@ -101,17 +116,19 @@ TW_DEVICE Source bias_of(const score::Scoring& p, const Head& head, int32 first)
 
 // Keys of a tile, and what features ask for beside them.
 template <class Traits>
-TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, int32 first) {
-  load_side<Traits>(p, memory, p.key, memory.head.key, memory.key[stage_of<Traits>(first)], first);
+TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked) {
+  const int32 stage = stage_of<Traits>(walked);
+  load_side<Traits>(p, memory, walked, {p.key, memory.head.key, memory.key[stage]});
   if constexpr (Traits::kIsGeneral) {
-    using Extras = decltype(memory.extras);
+    using BiasTile = typename decltype(memory.extras)::BiasTile;
     constexpr uint32 kFeatures = Traits::kFeatures;
+    auto& beside = memory.extras.stage[stage];
     if (score::asks<kFeatures>(p.scoring, score::kBiasPieces))
-      Loader<typename Extras::BiasTile, kThreads>::load(
-          shared_address(&memory.extras.bias), bias_of<Traits>(p.scoring, memory.head, first));
+      Loader<BiasTile, Traits::kThreads>::load(
+          shared_address(&beside.bias), bias_of<Traits>(p.scoring, memory.head, walked.first));
     if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
-      memory.extras.visible[warp_index()].copy(visible_of<Traits>(p.scoring, memory.head, first),
-                                               lane_index());
+      beside.visible[warp_index()].copy(visible_of<Traits>(p.scoring, memory.head, walked.first),
+                                        lane_index());
   }
 }
 

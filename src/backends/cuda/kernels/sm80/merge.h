@@ -2,6 +2,7 @@
 // of exponentials, in the splits' order. A warp has a row of the output.
 #pragma once
 
+#include "backends/cuda/device/matrix.h"
 #include "backends/cuda/kernels/element.h"
 #include "backends/cuda/kernels/place.h"
 #include "backends/cuda/kernels/score/softmax.h"
@@ -49,8 +50,18 @@ TW_DEVICE float merged_output(const Forward& p, const Merged& merged, int64 colu
   return sum;
 }
 
+// An element of the output, whose type the run knows.
+TW_DEVICE void store_merged(const Tensor& to, int64 element, float number) {
+  auto* small = reinterpret_cast<uint16*>(to.data) + element;
+  if (to.dtype == DType::kBFloat16)
+    *small = static_cast<uint16>(pair_of<DType::kBFloat16>(number, 0));
+  else if (to.dtype == DType::kFloat16)
+    *small = static_cast<uint16>(pair_of<DType::kFloat16>(number, 0));
+  else
+    store(to, element, number);
+}
+
 // merge_tasks(p) blocks.
-template <DType type>
 TW_DEVICE void merge(const Forward& p) {
   const int64 tiles = core::ceil_div(p.shape.queries, kMergedRows), head = block_index() / tiles;
   const int64 b = head / p.shape.heads, h = head % p.shape.heads;
@@ -63,10 +74,11 @@ TW_DEVICE void merge(const Forward& p) {
   if (p.lse && lane_index() == 0)
     reinterpret_cast<float*>(p.lse.data)[p.lse.offset(queries.batch, h, row, 0)] =
         merged_lse(p, merged);
-  auto* to = reinterpret_cast<uint16*>(p.output.at(queries.batch, h, row));
+  const Tensor& to = p.splits.merged;
+  const int64 first = to.offset(queries.batch, h, row, 0);
   TW_ROLLED
   for (int64 column = lane_index(); column < p.shape.value_dim; column += kWarp)
-    to[column] = static_cast<uint16>(pair_of<type>(merged_output(p, merged, column), 0));
+    store_merged(to, first + column, merged_output(p, merged, column));
 }
 
 }  // namespace tilewise::cuda::sm80

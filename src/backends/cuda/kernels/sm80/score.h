@@ -49,37 +49,39 @@ TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
   });
 }
 
-// The warp's first row, and the tile's first key.
+// The warp's first row, and the tile of keys.
 struct TileCorner {
-  int32 row, key;
+  int32 row;
+  Walked keys;
 
   TW_DEVICE score::Corner<score::Lie::kQueriesDown> of_lane() const {
-    return score::Corner<score::Lie::kQueriesDown>::of(row, key, thread_index_anew() & (kWarp - 1));
+    return score::Corner<score::Lie::kQueriesDown>::of(row, keys.first,
+                                                       thread_index_anew() & (kWarp - 1));
   }
 };
 
 template <class Traits>
-TW_DEVICE TileCorner corner_of(const Head& head, int32 first) {
-  return {static_cast<int32>(head.rows.begin) + warp_index() * Traits::kRowsOfWarp, first};
+TW_DEVICE TileCorner corner_of(const Head& head, Walked keys) {
+  return {static_cast<int32>(head.rows.begin) + warp_index() * Traits::kRowsOfWarp, keys};
 }
 
 template <class Traits>
 TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                         typename Traits::Scores& scores) {
-  using Extras = decltype(memory.extras);
-  using BiasTile = typename Extras::BiasTile;
+  using BiasTile = typename decltype(memory.extras)::BiasTile;
   const Head& head = memory.head;
+  auto& beside = memory.extras.stage[stage_of<Traits>(corner.keys)];
   if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces)) {
     const int32 rows_before = warp_index() * Traits::kRowsOfWarp * BiasTile::kRowBytes;
     const SharedAddress lane =
-        BiasTile::down(shared_address(&memory.extras.bias), lane_index()) + rows_before;
+        BiasTile::down(shared_address(&beside.bias), lane_index()) + rows_before;
     return score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
   }
   constexpr int32 kHalf = Traits::kKeys / 2;
   TW_UNROLL
   for (int32 half = 0; half < 2; ++half) {
-    const int32 key = corner.key + half * kHalf;
-    auto& numbers = memory.extras.numbers[warp_index()];
+    const int32 key = corner.keys.first + half * kHalf;
+    auto& numbers = beside.numbers[warp_index()];
     score::gather_bias({p.scoring.bias, head.b, head.h, corner.row, key,
                         static_cast<int32>(head.rows.end) - corner.row,
                         static_cast<int32>(head.keys.length) - key},
@@ -121,17 +123,17 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   constexpr uint32 kFeatures = Traits::kFeatures;
   const Head& head = memory.head;
   if (score::asks<kFeatures>(p.scoring, score::kVisible)) {
-    auto& visible = memory.extras.visible[warp_index()];
+    auto& visible = memory.extras.stage[stage_of<Traits>(corner.keys)].visible[warp_index()];
     if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
       visible.pack(lane_index());
     else
-      visible.gather(visible_of<Traits>(p.scoring, head, corner.key), lane_index());
+      visible.gather(visible_of<Traits>(p.scoring, head, corner.keys.first), lane_index());
     score::hide_masked<score::Lie::kQueriesDown>(visible, lane_index(), scores);
   }
   if (score::asks<kFeatures>(p.scoring, score::kBlocks))
     score::hide_blocks<score::Lie::kQueriesDown>(memory.extras.asked.blocks, head.band, corner.row,
-                                                 corner.key, scores);
-  const auto& spots = memory.extras.spots[turn_of<Traits>(corner.key)];
+                                                 corner.keys.first, scores);
+  const auto& spots = memory.extras.spots[corner.keys.turn % 4];
   if (!lacks_pages<Traits>(p, spots)) return;
   const int32 origin = 2 * (lane_index() & 3);
   score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
@@ -146,7 +148,7 @@ template <class Traits>
 TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                              typename Traits::Scores& scores) {
   const Head& head = memory.head;
-  const bool is_whole = head.reach[warp_index()].covers(corner.key, Traits::kKeys);
+  const bool is_whole = head.reach[warp_index()].covers(corner.keys.first, Traits::kKeys);
   bool held = false, masks = !is_whole;
   if constexpr (Traits::kIsGeneral) {
     held = shape<Traits>(p, memory, corner, scores);

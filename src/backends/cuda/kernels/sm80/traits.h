@@ -1,4 +1,4 @@
-// What one variant of forward is made of.
+// What one variant of forward is made of: a row of the table, in a type.
 #pragma once
 
 #include "backends/cuda/kernels/score/softmax.h"
@@ -16,44 +16,51 @@ struct KeySpot {
 // No page, as a table said that should know; or no key.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
-// What features have in shared memory. Spots of two tiles of keys: the next one's are looked up
-// while this one is in use.
-template <int32 rows, int32 keys>
+// What features have in shared memory. Spots are of four tiles of keys: the one in use, the one on
+// its way, and the one that is looked up meanwhile.
+template <class Traits>
 struct Extras {
-  static constexpr int32 kRowsOfWarp = rows / kWarps;
-  using BiasTile = Tile<rows, keys>;
-  using Visible = score::VisibleTile<kRowsOfWarp, keys>;
+  static constexpr int32 kWarps = Traits::kWarps, kRowsOfWarp = Traits::kRowsOfWarp;
+  static constexpr int32 kKeys = Traits::kKeys;
+  using BiasTile = Tile<Traits::kRows, kKeys>;
+  using Visible = score::VisibleTile<kRowsOfWarp, kKeys>;
 
-  union {
-    BiasTile bias;
-    float numbers[kWarps][kRowsOfWarp][keys / 2];  // of a bias that comes element by element
+  // Beside a tile of keys.
+  struct Stage {
+    union {
+      BiasTile bias;
+      float numbers[kWarps][kRowsOfWarp][kKeys / 2];  // of a bias that comes element by element
+    };
+    Visible visible[kWarps];
   };
-  Visible visible[kWarps];
-  KeySpot spots[2][keys];
+  Stage stage[Traits::kStages];
+  KeySpot spots[4][kKeys];
   Asked asked;
 };
-template <int32 rows, int32 keys, bool has_extras>
+
+template <class Traits, bool has_extras>
 struct ExtrasOf {
-  using Type = Extras<rows, keys>;
+  using Type = Extras<Traits>;
 };
-template <int32 rows, int32 keys>
-struct ExtrasOf<rows, keys, false> {
+template <class Traits>
+struct ExtrasOf<Traits, false> {
   struct Type {};
 };
 
 // Each warp has kRowsOfWarp rows: their scores with a tile of keys, and their output.
-template <DType type, int32 number, bool is_general>
+template <DType type, int32 number>
 struct Traits {
   static constexpr DType kType = type;
-  static constexpr Size kSize = size_of(number, is_general);
-  static constexpr bool kIsGeneral = is_general;
-  static constexpr uint32 kFeatures = is_general ? score::kEveryFeature : 0;
+  static constexpr Size kSize = kTable[number];
+  static constexpr bool kIsGeneral = is_general(kSize.kind);
+  static constexpr uint32 kFeatures = kIsGeneral ? score::kEveryFeature : 0;
   // Of queries, keys and values, filled up with zeros.
   static constexpr int32 kDim = kSize.dim;
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
+  static constexpr int32 kWarps = kSize.warps, kThreads = kSize.threads();
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
   // Fragments of the queries stay in registers where there is room for them.
-  static constexpr bool kHoldsQuery = kDim <= 64 && !is_general;
+  static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral;
 
   using QueryTile = Tile<kRows, kDim>;
   using KeyTile = Tile<kKeys, kDim>;
@@ -69,7 +76,7 @@ struct Traits {
     KeyTile key[kStages], value[kStages];
     Head head;
     RunningRows rows;
-    typename ExtrasOf<kRows, kKeys, is_general>::Type extras;
+    typename ExtrasOf<Traits, kIsGeneral>::Type extras;
   };
 };
 
