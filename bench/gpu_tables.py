@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the tables of the GPU's pages: tilewise beside PyTorch on one GPU, cell by cell.
 
-    bench/gpu_tables.py [--table NAME ...] [--pairs 9] [--json FILE]
+    bench/gpu_tables.py [--table NAME ...] [--match REGEX] [--pairs 9] [--json FILE]
 
 In a cell the two take turns: a pair is a batch of runs of ours and one of the peer's, each between
 two CUDA events. A cell shows both medians, and the mean of the pairs' ratios (above 1 we are
@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import re
 import statistics
 import subprocess
 from dataclasses import dataclass, field
@@ -172,14 +173,16 @@ def contest(first: Run, second: Run | None, pairs: int) -> Found:
 class Tables:
     """Each method without an underscore in front is a table."""
 
-    def __init__(self, pairs: int) -> None:
-        self.pairs = pairs
+    def __init__(self, pairs: int, match: str) -> None:
+        self.pairs, self.match = pairs, match
         self.lines: list[dict[str, Any]] = []
 
     def _cell(
         self, table: str, name: str, cell: Cell, backward: bool, peer: SDPBackend | None
     ) -> Found | None:
-        """Times and prints one cell; None where it does not run."""
+        """Times and prints one cell; None where it is not asked for, or does not run."""
+        if not re.search(self.match, name):
+            return None
         torch.manual_seed(0)
         torch.cuda.empty_cache()
         given = draw(cell)
@@ -367,6 +370,7 @@ def main() -> None:
     names = [name for name in vars(Tables) if not name.startswith("_")]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--table", action="append", choices=names)
+    parser.add_argument("--match", default="", help="only cells whose names this regex finds")
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -378,7 +382,7 @@ def main() -> None:
     ).stdout.strip()
     device = torch.cuda.get_device_name()
     print(f"{device}, driver {driver}, torch {torch.__version__}, tilewise {tilewise.__version__}")
-    tables = Tables(asked.pairs)
+    tables = Tables(asked.pairs, asked.match)
     for name in asked.table or names:
         print(f"\n{name}: {getattr(Tables, name).__doc__}")
         getattr(tables, name)()
