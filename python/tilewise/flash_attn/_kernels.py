@@ -149,7 +149,7 @@ def _flash_attn_varlen_backward(
     lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     read = (dout, q, k, v, out, softmax_lse)
     backward(read, (dq, dk, dv), wanted, lengths, rng_state)
-    return row_sums(dout, out, lengths)
+    return row_sums(dout, out, cu_seqlens_q)
 
 
 def backward(
@@ -174,13 +174,24 @@ def backward(
     with torch.no_grad():
         turn = turn_of(q, k, wanted, lengths)
         lse = to_ours(softmax_lse, turn, lengths is not None)
-        if not is_compiling() and is_plain(q, k, v):
-            return _eagerly((dout, q, k, v, out, lse), places, options)
-        arrays = {name: x for name, x in options.items() if name in SLOTS}
-        scalars = {name: x for name, x in options.items() if name not in SLOTS}
-        flat = _operators.flatten(Operands(q, k, v), arrays, scalars, 0)
-        found = _operators.backward_operator(dout, None, out, lse, _ALL, *flat)[:3]
-        return tuple(x if y is None else y.copy_(x) for x, y in zip(found, places))
+        return gradients_into((dout, q, k, v, out, lse), places, options)
+
+
+def gradients_into(
+    read: tuple[Tensor, ...],
+    places: tuple[Tensor | None, ...],
+    options: dict[str, Any],
+    lse_gradient: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """The same with tilewise's options and lse."""
+    dout, q, k, v, out, lse = read
+    if not is_compiling() and is_plain(q, k, v):
+        return _eagerly(read, places, {**options, "lse_gradient": lse_gradient})
+    arrays = {name: x for name, x in options.items() if name in SLOTS}
+    scalars = {name: x for name, x in options.items() if name not in SLOTS}
+    flat = _operators.flatten(Operands(q, k, v), arrays, scalars, 0)
+    found = _operators.backward_operator(dout, lse_gradient, out, lse, _ALL, *flat)[:3]
+    return tuple(x if y is None else y.copy_(x) for x, y in zip(found, places))
 
 
 def _eagerly(
@@ -200,15 +211,15 @@ def _eagerly(
     return tuple(x if y is None or z is not None else y.copy_(x) for x, y, z in made)
 
 
-def row_sums(dout: Tensor, out: Tensor, lengths: Lengths | None) -> Tensor:
+def row_sums(dout: Tensor, out: Tensor, offsets: Tensor | None) -> Tensor:
     """What flash_attn calls softmax_d, float32, with its padding."""
     with torch.no_grad():
         sums = (dout.float() * out.float()).sum(-1)
-        if lengths is None:
+        if offsets is None:
             missing = round_multiple(sums.shape[1], 128) - sums.shape[1]
             sums = sums.transpose(1, 2)
         else:
-            missing = 128 * (lengths.cu_seqlens_q.shape[0] - 1)
+            missing = 128 * (offsets.shape[0] - 1)
             sums = sums.T
         padded: Tensor = torch.nn.functional.pad(sums, (0, missing))
         return padded

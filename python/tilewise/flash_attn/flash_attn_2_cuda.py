@@ -156,7 +156,7 @@ def varlen_bwd(
     lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     wanted = Wanted(*scores, deterministic)
     found = backward(read, (dq_, dk_, dv_), wanted, lengths, rng_state)
-    return [*found, row_sums(dout, out, lengths)]
+    return [*found, row_sums(dout, out, cu_seqlens_q)]
 
 
 def fwd_kvcache(
