@@ -70,8 +70,8 @@ def formula(
 ) -> Any:
     """(output, lse) in float64: attention as flash_attn means it, lse +inf where nothing is seen.
 
-    factor: what dropout multiplies the probabilities with. longest: of all sequences' keys; a window
-    that reaches as far is none, which shows in the lse of ALiBi.
+    factor: what dropout multiplies the probabilities with. longest: the most keys of all sequences;
+    a window that reaches as far is none, which shows in the lse of ALiBi.
     """
     group = q.shape[2] // k.shape[2]
     q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))

@@ -118,7 +118,7 @@ def test_apply_rotary_emb_of_packed_tokens(inplace: bool) -> None:
 @pytest.mark.parametrize("form", ["three", "heads"])
 def test_queries_and_keys_in_one_tensor(has_own: bool, form: str) -> None:
     cos, sin = tables()
-    own = (2 * cos, sin / 2) if has_own else (None, None)
+    own: Any = (2 * cos, sin / 2) if has_own else (None, None)
     own_k = own if has_own else (cos, sin)
     if form == "three":
         x = made(2, 7, 3, 4, 16, seed=1)
@@ -322,9 +322,12 @@ def test_mha_generates(key_heads: int, has_lengths: bool) -> None:
     ],
 )
 def test_mha_refuses(make: Any, call: Any, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
+    def use() -> None:
         module = mha.MHA(**{"embed_dim": 64, "num_heads": 4, **make})
         module(torch.zeros(2, 9, 64), **call)
+
+    with pytest.raises(ValueError, match=sentence):
+        use()
 
 
 def test_parallel_mha_is_refused() -> None:

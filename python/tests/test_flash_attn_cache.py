@@ -138,7 +138,15 @@ def test_padding_on_the_left(columns: int) -> None:
         position = LENGTHS[:, None] + torch.arange(2)
         query = turned(q, angle.cos(), angle.sin(), position, True)
     found = flash.flash_attn_with_kvcache(
-        q, k_cache, v_cache, k, v, cache_seqlens=LENGTHS, cache_leftpad=first, causal=True, **options
+        q,
+        k_cache,
+        v_cache,
+        k,
+        v,
+        cache_seqlens=LENGTHS,
+        cache_leftpad=first,
+        causal=True,
+        **options,
     )
     wanted, _ = by_formula(query, k_cache, v_cache, LENGTHS + 2, first, causal=True)
     close(found.double(), wanted)
@@ -177,15 +185,15 @@ def test_compiled() -> None:
     q, k, v = plain(3, 2, 4, 16, seed=3), plain(3, 2, 2, 16, seed=4), plain(3, 2, 2, 16, seed=5)
     angle = plain(12, 8, seed=6)
 
-    def call(q: Any, k_cache: Any, v_cache: Any, k: Any, v: Any, lengths: Any) -> Any:
+    def call(q: Any, caches: Any, k: Any, v: Any, lengths: Any) -> Any:
         tables = {"rotary_cos": angle.cos(), "rotary_sin": angle.sin()}
         return flash.flash_attn_with_kvcache(
-            q, k_cache, v_cache, k, v, cache_seqlens=lengths, causal=True, **tables
+            q, *caches, k, v, cache_seqlens=lengths, causal=True, **tables
         )
 
     one, other = caches(), caches()
-    found = torch.compile(call, fullgraph=True, backend="aot_eager")(q, *one, k, v, LENGTHS)
-    close(found, call(q, *other, k, v, LENGTHS))
+    found = torch.compile(call, fullgraph=True, backend="aot_eager")(q, one, k, v, LENGTHS)
+    close(found, call(q, other, k, v, LENGTHS))
     assert torch.equal(one[0], other[0])
 
 

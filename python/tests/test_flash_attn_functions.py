@@ -72,7 +72,8 @@ def test_packed_into_one_tensor(given: dict[str, Any]) -> None:
     assert gradients(found, (qkv,))[0].is_contiguous()
 
 
-def varlen_formula(q: Any, k: Any, v: Any, offsets: Any, offsets_k: Any, **given: Any) -> Any:
+def varlen_formula(q: Any, kv: Any, offsets: Any, offsets_k: Any, **given: Any) -> Any:
+    k, v = kv
     parts = zip(each(q, offsets), each(k, offsets_k), each(v, offsets_k))
     slopes = given.pop("slopes", None)
     found = []
@@ -89,7 +90,7 @@ def test_varlen(given: dict[str, Any]) -> None:
     v, _ = packed((8, 3, 4), 2, 16, 3)
     if "alibi_slopes" in given and given["alibi_slopes"].dim() == 2:
         given = {**given, "alibi_slopes": torch.stack([SLOPES, 2 * SLOPES, 3 * SLOPES])}
-    wanted, lse = varlen_formula(q, k, v, offsets, offsets_k, **of_formula(given))
+    wanted, lse = varlen_formula(q, (k, v), offsets, offsets_k, **of_formula(given))
     lengths = (offsets, offsets_k, 7, 8)
     all_close(flash.flash_attn_varlen_func(q, k, v, *lengths, **given), wanted, (q, k, v))
     given = {**given, "return_attn_probs": True}
@@ -101,12 +102,12 @@ def test_varlen(given: dict[str, Any]) -> None:
 def test_varlen_in_one_tensor() -> None:
     q, offsets = packed((5, 1, 7), 4, 16, 1)
     kv, offsets_k = made(15, 2, 2, 16, seed=2), torch.tensor([0, 8, 11, 15], dtype=torch.int32)
-    wanted, _ = varlen_formula(q, *kv.unbind(1), offsets, offsets_k, causal=True)
+    wanted, _ = varlen_formula(q, kv.unbind(1), offsets, offsets_k, causal=True)
     lengths = (offsets, offsets_k, 7, 8)
     found = flash.flash_attn_varlen_kvpacked_func(q, kv, *lengths, causal=True)
     all_close(found, wanted, (q, kv))
     qkv = made(13, 3, 4, 16, seed=3)
-    wanted, _ = varlen_formula(*qkv.unbind(1), offsets, offsets, causal=True)
+    wanted, _ = varlen_formula(qkv[:, 0], qkv[:, 1:].unbind(1), offsets, offsets, causal=True)
     found = flash.flash_attn_varlen_qkvpacked_func(qkv, offsets, 7, causal=True)
     all_close(found, wanted, (qkv,))
 
@@ -116,9 +117,11 @@ def test_varlen_in_pages_and_the_longest_as_a_tensor() -> None:
     pages_k, pages_v = made(5, 4, 2, 16, seed=2), made(5, 4, 2, 16, seed=3)
     table = torch.tensor([[3, 0], [4, 1]], dtype=torch.int32)
     offsets_k = torch.tensor([0, 6, 11], dtype=torch.int32)
-    k, v = (torch.cat([x[[3, 0]].flatten(0, 1)[:6], x[[4, 1]].flatten(0, 1)[:5]])
-            for x in (pages_k, pages_v))
-    wanted, _ = varlen_formula(q, k, v, offsets, offsets_k, causal=True)
+    k, v = (
+        torch.cat([x[[3, 0]].flatten(0, 1)[:6], x[[4, 1]].flatten(0, 1)[:5]])
+        for x in (pages_k, pages_v)
+    )
+    wanted, _ = varlen_formula(q, (k, v), offsets, offsets_k, causal=True)
     longest = (torch.tensor(3), torch.tensor(6))
     found = flash.flash_attn_varlen_func(
         q, pages_k, pages_v, offsets, offsets_k, *longest, causal=True, block_table=table

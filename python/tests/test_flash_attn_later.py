@@ -56,7 +56,9 @@ def test_three_with_a_query_for_values() -> None:
 def test_three_in_fp8(dtype: str) -> None:
     kind = getattr(torch, dtype)
     q, k, v = (x.to(kind) for x in dense(grad=False))
-    factors = [torch.rand(2, 2, generator=torch.Generator().manual_seed(s)) + 0.5 for s in (1, 2, 3)]
+    factors = [
+        torch.rand(2, 2, generator=torch.Generator().manual_seed(s)) + 0.5 for s in (1, 2, 3)
+    ]
     found = three.flash_attn_func(q, k, v, None, True, None, *factors)
     assert found.dtype == torch.bfloat16
     wide = (factors[0].repeat_interleave(2, 1), factors[1], factors[2])
@@ -263,7 +265,7 @@ def test_four_refuses(name: str, sentence: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_compiled() -> None:
-    q, k, v = inputs = dense()
+    inputs = dense()
 
     def call(q: Any, k: Any, v: Any) -> Any:
         one, lse = three.flash_attn_func(q, k, v, causal=True, qv=q, return_attn_probs=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flash_cases import flash, parameters
 
-# `name=default` or `name`, in order, `...` being a default that is no literal, as the packages have them: flash-attn 2.8.3, FlashAttention-3
-# of August 2026, flash-attn-4 4.0.0b36.
+# `name=default` or `name`, in order, `...` being a default that is no literal, as the packages have
+# them: flash-attn 2.8.3, FlashAttention-3 of August 2026, flash-attn-4 4.0.0b36.
 _A = (
     "dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,"
     " alibi_slopes=None, deterministic=False, return_attn_probs=False"
@@ -128,9 +128,7 @@ SIGNATURES = {
     },
     "flash_attn.flash_attn_3.flash_attn_interface": {
         "flash_attn_func": f"q, k, v, {_C}",
-        "flash_attn_varlen_func": (
-            f"q, k, v, {_LENGTHS}, seqused_q=None, seqused_k=None, {_C}"
-        ),
+        "flash_attn_varlen_func": (f"q, k, v, {_LENGTHS}, seqused_q=None, seqused_k=None, {_C}"),
         "flash_attn_qkvpacked_func": (
             "qkv, softmax_scale=None, causal=False, q_descale=None, k_descale=None,"
             " v_descale=None, window_size=(-1, -1), attention_chunk=0, softcap=0.0,"
@@ -148,10 +146,10 @@ SIGNATURES = {
         "flash_attn_combine": "out_partial, lse_partial, out=None, out_dtype=None",
         "get_scheduler_metadata": (
             "batch_size, max_seqlen_q, max_seqlen_k, num_heads_q, num_heads_kv, headdim,"
-            " cache_seqlens, qkv_dtype=..., headdim_v=None, cu_seqlens_q=None, cu_seqlens_k_new=None,"
-            " cache_leftpad=None, page_size=None, max_seqlen_k_new=0, causal=False,"
-            " window_size=(-1, -1), attention_chunk=0, has_softcap=False, num_splits=0,"
-            " pack_gqa=None, sm_margin=0"
+            " cache_seqlens, qkv_dtype=..., headdim_v=None, cu_seqlens_q=None,"
+            " cu_seqlens_k_new=None, cache_leftpad=None, page_size=None, max_seqlen_k_new=0,"
+            " causal=False, window_size=(-1, -1), attention_chunk=0, has_softcap=False,"
+            " num_splits=0, pack_gqa=None, sm_margin=0"
         ),
         "_flash_attn_forward": (
             "q, k, v, k_new=None, v_new=None, qv=None, out_=None, cu_seqlens_q=None,"
@@ -227,9 +225,9 @@ def test_the_compiled_part_takes_as_many(name: str, count: int) -> None:
 
 
 def test_what_transformers_looks_for_in_a_signature() -> None:
-    names = {name for name in inspect.signature(flash.flash_attn_varlen_func).parameters}
+    names = set(inspect.signature(flash.flash_attn_varlen_func).parameters)
     assert {"dropout_p", "window_size", "deterministic", "softcap", "s_aux", "block_table"} <= names
-    names = {name for name in inspect.signature(flash.flash_attn_with_kvcache).parameters}
+    names = set(inspect.signature(flash.flash_attn_with_kvcache).parameters)
     assert {"window_size", "softcap", "s_aux", "block_table", "cache_seqlens"} <= names
 
 

@@ -52,7 +52,7 @@ class _Loader(importlib.abc.Loader):
         self.real = real
         self._spec: Any = None
 
-    def create_module(self, spec: Any) -> ModuleType:
+    def create_module(self, spec: Any) -> ModuleType:  # noqa: ARG002
         module = importlib.import_module(self.real)
         self._spec = module.__spec__
         return module

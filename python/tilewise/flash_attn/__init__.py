@@ -13,8 +13,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from tilewise._stand_in import FLASH_ATTN_VERSION as __version__
-from tilewise._stand_in import install, is_installed, uninstall
+from tilewise._stand_in import FLASH_ATTN_VERSION, install, is_installed, uninstall
 from tilewise.flash_attn import generation
 from tilewise.flash_attn.flash_attn_interface import (
     flash_attn_func,
@@ -30,6 +29,8 @@ from tilewise.flash_attn.flash_attn_interface import (
     flash_attn_varlen_qkvpacked_func,
     flash_attn_with_kvcache,
 )
+
+__version__ = FLASH_ATTN_VERSION
 
 __all__ = [
     "__version__",

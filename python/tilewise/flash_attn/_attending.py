@@ -90,9 +90,7 @@ class Found(NamedTuple):
     rng_state: Tensor
 
 
-def turn_of(
-    q: Tensor, k: Tensor, wanted: Wanted, lengths: Lengths | None = None
-) -> Turn | None:
+def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Lengths | None = None) -> Turn | None:
     """What separates flash_attn's lse from tilewise's in this call."""
     keys = k.shape[1] if lengths is None else bound_of(lengths.max_seqlen_k, None)
     if not has_turn(wanted.alibi_slopes, wanted.window_size, wanted.causal, keys):

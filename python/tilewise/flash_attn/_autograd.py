@@ -17,10 +17,11 @@ def _apply(
     tensors: tuple[Tensor, ...], tail: tuple[Any, ...], lengths: Lengths | None = None
 ) -> Any:
     """`tail` is dropout_p ... return_softmax, and maybe is_grad_enabled."""
+    q, k, v = tensors
     wanted, return_softmax = Wanted(*tail[:7]), tail[7]
     is_grad_enabled = tail[8] if len(tail) > 8 else True
     with torch.set_grad_enabled(bool(is_grad_enabled) and torch.is_grad_enabled()):
-        return returned(*tensors, wanted, return_softmax, lengths)
+        return returned(q, k, v, wanted, return_softmax, lengths)
 
 
 class FlashAttnFunc:

@@ -86,11 +86,17 @@ def define_all() -> None:
     _define("flash_attn", _SCHEMAS, {name: getattr(_kernels, name) for name in _SCHEMAS})
     functions = {
         "fwd": _kernels_3._flash_attn_forward,
-        "bwd": _kernels_3._flash_attn_backward,
+        "bwd": _backward_3,
         "fwd_combine": interface_3.flash_attn_combine,
         "get_scheduler_metadata": interface_3.get_scheduler_metadata,
     }
     _define("flash_attn_3", _SCHEMAS_3, functions)
+
+
+def _backward_3(*given: Any) -> Tensor:
+    """Here the places of the gradients come before the lengths."""
+    read, places, lengths, rest = given[:6], given[6:9], given[9:15], given[15:]
+    return _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
 
 
 def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
-from tilewise.flash_attn._attending import Lengths, Wanted, require_floats, returned
-from tilewise.flash_attn._meaning import to_theirs
+from tilewise.flash_attn._attending import Lengths, Wanted, returned
+from tilewise.flash_attn._meaning import require_floats, to_theirs
 from tilewise.flash_attn._probabilities import dropped_probabilities
 from tilewise.torch._attention import draw_state
 
@@ -62,9 +62,10 @@ def flash_attn_unpadded_kvpacked_func(
     deterministic: bool = False,
 ) -> Any:
     """flash_attn_varlen_kvpacked_func of before version 2."""
+    k, v = kv.unbind(-3)
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    rest = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
-    return flash_attn_unpadded_func(q, *kv.unbind(-3), *lengths, *rest)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
 
 
 def flash_attn_unpadded_qkvpacked_func(
@@ -78,9 +79,10 @@ def flash_attn_unpadded_qkvpacked_func(
     deterministic: bool = False,
 ) -> Any:
     """flash_attn_varlen_qkvpacked_func of before version 2."""
+    q, k, v = qkv.unbind(-3)
     lengths = (cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-    rest = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
-    return flash_attn_unpadded_func(*qkv.unbind(-3), *lengths, *rest)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
 
 
 def flash_attn_unpadded_qkvpacked_split_func(
@@ -98,7 +100,7 @@ def flash_attn_unpadded_qkvpacked_split_func(
     """The same where the sequences from batch_size0 on have another longest one; for tilewise that
     is one call."""
     longest = max(max_seqlen0, max_seqlen1)
-    rest = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
     return flash_attn_unpadded_qkvpacked_func(qkv, cu_seqlens, longest, *rest)
 
 
@@ -133,7 +135,7 @@ def flash_attn_unpadded(
         q.shape[0] if max_seqlen_q is None else max_seqlen_q,
         k.shape[0] if max_seqlen_k is None else max_seqlen_k,
     )
-    rest = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
     return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
 
 

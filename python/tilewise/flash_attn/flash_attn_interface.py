@@ -134,7 +134,8 @@ def flash_attn_kvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    return returned(q, *_parts("kv", kv, 5, 2), wanted, return_attn_probs)
+    k, v = _parts("kv", kv, 5, 2)
+    return returned(q, k, v, wanted, return_attn_probs)
 
 
 def flash_attn_qkvpacked_func(
@@ -152,7 +153,8 @@ def flash_attn_qkvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    return returned(*_parts("qkv", qkv, 5, 3), wanted, return_attn_probs)
+    q, k, v = _parts("qkv", qkv, 5, 3)
+    return returned(q, k, v, wanted, return_attn_probs)
 
 
 def flash_attn_varlen_func(
@@ -215,7 +217,8 @@ def flash_attn_varlen_kvpacked_func(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
     lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    return returned(q, *_parts("kv", kv, 4, 2), wanted, return_attn_probs, lengths)
+    k, v = _parts("kv", kv, 4, 2)
+    return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
 def flash_attn_varlen_qkvpacked_func(
@@ -236,7 +239,8 @@ def flash_attn_varlen_qkvpacked_func(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
     lengths = Lengths(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-    return returned(*_parts("qkv", qkv, 4, 3), wanted, return_attn_probs, lengths)
+    q, k, v = _parts("qkv", qkv, 4, 3)
+    return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
 def _parts(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:

@@ -6,8 +6,8 @@ from typing import Any
 
 _INSTEAD = {
     "score_mod": (
-        "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has bias, "
-        "alibi_slopes and softcap: see tilewise.attention"
+        "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has "
+        "bias, alibi_slopes and softcap: see tilewise.attention"
     ),
     "score_mod_bwd": "it belongs to score_mod, which tilewise does not take",
     "mask_mod": (

@@ -95,17 +95,19 @@ def flash_attn_qkvpacked_func(
     Or with num_heads_q of (batch, length, heads + 2 * key heads, head dim).
     """
     if qkv.dim() == 5 and qkv.shape[2] == 3:
-        parts = qkv.unbind(2)
+        q, k, v = qkv.unbind(2)
     elif qkv.dim() == 4 and num_heads_q is not None and (qkv.shape[2] - num_heads_q) % 2 == 0:
         key_heads = (qkv.shape[2] - num_heads_q) // 2
-        parts = qkv.split((num_heads_q, key_heads, key_heads), 2)
+        q, k, v = qkv.split((num_heads_q, key_heads, key_heads), 2)
     else:
         raise ValueError(
             f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
             "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
         )
     return flash_attn_func(
-        *parts,
+        q,
+        k,
+        v,
         softmax_scale,
         causal,
         None,

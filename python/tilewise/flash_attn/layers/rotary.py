@@ -273,7 +273,7 @@ class RotaryEmbedding(nn.Module):
         length = max_seqlen
         if length is None and isinstance(seqlen_offset, int):
             length = qkv.shape[1] + seqlen_offset
-        elif length is None and self._cos_cached is None:
+        elif isinstance(seqlen_offset, Tensor) and length is None and self._cos_cached is None:
             length = qkv.shape[1] + int(seqlen_offset.max())
         if length is not None:
             self._update_cos_sin_cache(length, device=qkv.device, dtype=qkv.dtype)

@@ -180,7 +180,8 @@ class CrossAttention(_Masked):
         key_padding_mask: Tensor | None = None,
     ) -> Any:
         """key_padding_mask (batch, keys): True means that the key counts."""
-        return self._attend(q, *kv.unbind(2), causal, key_padding_mask)
+        k, v = kv.unbind(2)
+        return self._attend(q, k, v, causal, key_padding_mask)
 
 
 def _require_longest(name: str, longest: int | None) -> int:

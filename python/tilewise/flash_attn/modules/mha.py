@@ -46,7 +46,8 @@ class MHA(nn.Module):
     and packed tokens with it, a key_padding_mask without.
 
     >>> import torch
-    >>> MHA(64, 4, causal=True, rotary_emb_dim=16, use_flash_attn=True)(torch.randn(2, 10, 64)).shape
+    >>> attention = MHA(64, 4, causal=True, rotary_emb_dim=16, use_flash_attn=True)
+    >>> attention(torch.randn(2, 10, 64)).shape
     torch.Size([2, 10, 64])
     """
 
@@ -88,7 +89,7 @@ class MHA(nn.Module):
         self.cross_attn, self.causal, self.layer_idx = cross_attn, causal, layer_idx
         self.dwconv, self.rotary_emb_dim = dwconv, rotary_emb_dim
         self.use_flash_attn, self.return_residual = use_flash_attn, return_residual
-        self.checkpointing, self.window_size = checkpointing, tuple(window_size)
+        self.checkpointing, self.window_size = checkpointing, window_size
         place = {"device": device, "dtype": dtype}
         if rotary_emb_dim:
             tables = (rotary_emb_base, rotary_emb_interleaved, rotary_emb_scale_base, device)
@@ -110,7 +111,7 @@ class MHA(nn.Module):
     def _add_inner(
         self, use_alibi: bool, softmax_scale: float | None, dropout: float, device: Any
     ) -> None:
-        scores = {
+        scores: dict[str, Any] = {
             "causal": self.causal,
             "softmax_scale": softmax_scale,
             "attention_dropout": dropout,
@@ -124,7 +125,7 @@ class MHA(nn.Module):
             slopes = torch.tensor(
                 get_alibi_slopes(self.num_heads), device=device, dtype=torch.float32
             )
-        more = {"alibi_slopes": slopes, "window_size": self.window_size}
+        more: dict[str, Any] = {"alibi_slopes": slopes, "window_size": self.window_size}
         self.inner_attn = FlashSelfAttention(**scores, **more)
         self.inner_cross_attn = FlashCrossAttention(**scores, **more)
 
@@ -207,7 +208,9 @@ class MHA(nn.Module):
             qkv = self._convolved(qkv, "dwconv_qkv").unflatten(-1, (3, *heads))
             return qkv.select(-3, 0), qkv.narrow(-3, 1, 2), qkv
         else:
-            q, kv = self.Wqkv(x).split((self.embed_dim, self.Wqkv.out_features - self.embed_dim), -1)
+            q, kv = self.Wqkv(x).split(
+                (self.embed_dim, self.Wqkv.out_features - self.embed_dim), -1
+            )
         q = self._convolved(q, "dwconv_q").unflatten(-1, heads)
         kv = self._convolved(kv, "dwconv_kv")
         return q, kv.unflatten(-1, (2, self.num_heads_kv, self.head_dim)), None
@@ -248,10 +251,14 @@ class MHA(nn.Module):
         cache = memory[self.layer_idx][first : first + q.shape[0]]
         inner = self.inner_cross_attn
         slopes = getattr(inner, "alibi_slopes", None)
-        return flash_attn_with_kvcache(  # type: ignore[no-any-return]
+        k_cache, v_cache = cache.unbind(2)
+        k, v = kv.unbind(2)
+        return flash_attn_with_kvcache(
             q,
-            *cache.unbind(2),
-            *kv.unbind(2),
+            k_cache,
+            v_cache,
+            k,
+            v,
             cache_seqlens=_offset(inference_params, q.shape[0]),
             softmax_scale=inner.softmax_scale,
             causal=inner.causal,
@@ -265,8 +272,8 @@ class ParallelMHA(nn.Module):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(
-            "ParallelMHA shares out heads among processes, and tilewise has no process groups; take "
-            "MHA, or tilewise.flash_attn.flash_attn_func between parallel projections of your own."
+            "ParallelMHA shares out heads among processes, and tilewise has no process groups; "
+            "take MHA, or flash_attn_func between parallel projections of your own."
         )
 
 
