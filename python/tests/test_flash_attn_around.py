@@ -360,3 +360,10 @@ def test_compiled_rotation() -> None:
     found = torch.compile(call, fullgraph=True, backend="aot_eager")(x)
     close(found, call(x))
     close(gradients(found, (x,))[0], gradients(call(x), (x,))[0])
+    one, other = (x.detach().clone().requires_grad_() for _ in range(2))
+    function = layers.apply_rotary_emb_qkv_
+    found = torch.compile(function, fullgraph=True, backend="aot_eager")(one, cos, sin)
+    wanted = function(other, cos, sin)
+    close(found, wanted)
+    close(one.detach(), other.detach())
+    close(gradients(found, (one,))[0], gradients(wanted, (other,))[0])

@@ -100,8 +100,13 @@ class _InPlace(torch.autograd.Function):
 
 
 def _in_place(x: Tensor, parts: list[_Part], how: _How) -> Tensor:
-    if is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+    if not (torch.is_grad_enabled() and x.requires_grad):
         return _turn(x, parts, how)
+    if is_compiling():
+        made = _turn(x.clone(), parts, how)
+        with torch.no_grad():  # a leaf may be written over like this alone
+            x.copy_(made)
+        return made
     found: Tensor = _InPlace.apply(x, parts, how)
     return found
 
