@@ -255,8 +255,10 @@ def test_refusals(change: dict[str, Any], sentence: str) -> None:
     q = torch.zeros(2, 5, change.get("heads", 4), 16, dtype=dtype)
     k = torch.zeros(2, change.get("keys", 9), 2, 16, dtype=dtype)
     v = torch.zeros(2, change.get("values", 9), 2, 16, dtype=dtype)
-    with pytest.raises((ValueError, RuntimeError), match=sentence):
+    with pytest.raises((ValueError, RuntimeError), match=sentence) as refused:
         flash.flash_attn_func(q, k, v, change.get("p", 0.0))
+    assert isinstance(refused.value, RuntimeError)
+    assert isinstance(refused.value, ValueError)
 
 
 def test_packed_tensors_of_another_shape() -> None:

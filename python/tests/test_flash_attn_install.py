@@ -134,9 +134,18 @@ def test_operators_of_torch() -> None:
     close(three.fwd(q, k, v, *tail)[0], out)
     places_3 = [torch.empty_like(x) for x in (q, k, v)]
     tail_3 = (*(None,) * 4, 9, 13, 0.25, True, -1, -1, 0.0, False, 0)
-    three.bwd(out, q, k, v, out, lse, *places_3, *tail_3)
-    for one, other in zip(places_3, others):
+    assert len(three.bwd(out, q, k, v, out, lse, *places_3, *tail_3)) == 8
+    made = three.bwd(out, q, k, v, out, lse, None, None, None, *tail_3)
+    for one, two, other in zip(places_3, made, others):
         assert torch.equal(one, other)
+        assert torch.equal(two, other)
+    sizes = (2, 9, 13, 4, 2, 16, 16, torch.bfloat16, torch.tensor([13, 13]))
+    assert three.get_scheduler_metadata(*sizes).dtype == torch.int32
+    interface: Any = importlib.import_module("flash_attn_interface")
+    parts = torch.stack((out, out))
+    rows = torch.stack((lse, lse)).transpose(2, 3)
+    for one, two in zip(three.fwd_combine(parts, rows), interface.flash_attn_combine(parts, rows)):
+        assert torch.equal(one, two)
 
 
 @pytest.mark.usefixtures("installed")

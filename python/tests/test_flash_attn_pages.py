@@ -22,6 +22,7 @@ EXAMPLES: list[Any] = [
 ]
 PLACES = (
     "_stand_in",
+    "flash_attn._refusal",
     "flash_attn.flash_attn_interface",
     "flash_attn._cached",
     "flash_attn._probabilities",

@@ -19,6 +19,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
 )
 from tilewise.flash_attn._probabilities import dropped_probabilities
+from tilewise.flash_attn._refusal import asking
 from tilewise.torch._attention import draw_state
 
 
@@ -118,7 +119,7 @@ def attend(
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
-    output: Tensor = attention(q, k, v, **options)
+    output: Tensor = asking(attention, q, k, v, **options)
     return output
 
 
@@ -139,7 +140,7 @@ def attend_fully(
         state = options["dropout_state"] = draw_state(q.device)
     else:
         state = torch.zeros(2, dtype=torch.int64, device=q.device)
-    output, lse = attention(q, k, v, return_lse=True, **options)
+    output, lse = asking(attention, q, k, v, return_lse=True, **options)
     if return_softmax and wanted.dropout_p:
         s_dmask = dropped_probabilities(q, k, options, lengths)
     else:

@@ -18,6 +18,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
     window_of,
 )
+from tilewise.flash_attn._refusal import RefusedError, asking
 
 
 class Cache(NamedTuple):
@@ -94,7 +95,7 @@ def place_of(
     device = k_cache.device
     if cache_seqlens is None:
         if has_new:
-            raise ValueError(
+            raise RefusedError(
                 "k is given without cache_seqlens, which say behind how many keys it belongs."
             )
         capacity = k_cache.shape[1]
@@ -115,7 +116,7 @@ def extend(
     q, lengths = queries.q, cache.seqlens
     if new is None:
         if rotation is not None:
-            raise ValueError(
+            raise RefusedError(
                 "rotary_cos is given without k and v; the cache's own keys are turned already. "
                 "Pass what is to be appended as well."
             )
@@ -139,23 +140,23 @@ def extend(
         )
     elif rotation is not None:
         tables = (rotation.cos, rotation.sin, bool(rotation.interleaved), rotation.positions)
-        k = rotary(k, *tables, offsets=new.offsets, max_length=given["max_key_length"])
+        k = asking(rotary, k, *tables, offsets=new.offsets, max_length=given["max_key_length"])
         packed = {"offsets": queries.offsets, "max_length": queries.longest}
-        turned = rotary(q, *tables, fixed=rotation.is_fixed, **packed)
-    found = append(k, new.v, cache.k_cache, cache.v_cache, lengths, **given)
+        turned = asking(rotary, q, *tables, fixed=rotation.is_fixed, **packed)
+    found = asking(append, k, new.v, cache.k_cache, cache.v_cache, lengths, **given)
     return turned if found is None else found, lengths + new.lengths()
 
 
 def require_new(k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None) -> New | None:
     """What is to be appended, if anything."""
     if (k is None) != (v is None):
-        raise ValueError("Of k and v only one is given; pass both, or neither.")
+        raise RefusedError("Of k and v only one is given; pass both, or neither.")
     return None if k is None or v is None else New(k, v, offsets)
 
 
 def require_tables(cos: Tensor | None, sin: Tensor | None) -> None:
     if (cos is None) != (sin is None):
-        raise ValueError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
+        raise RefusedError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
 
 
 def flash_attn_with_kvcache(
@@ -221,8 +222,8 @@ def flash_attn_with_kvcache(
         options.update(cache.options(lengths))
         rows = (turned, cache.k_cache, cache.v_cache)
         if not return_softmax_lse:
-            return attention(*rows, **options)
-        out, lse = attention(*rows, return_lse=True, **options)
+            return asking(attention, *rows, **options)
+        out, lse = asking(attention, *rows, return_lse=True, **options)
         turn = None
         if has_turn(alibi_slopes, window_size, causal, None):
             visible = lengths if cache_leftpad is None else lengths - cache_leftpad

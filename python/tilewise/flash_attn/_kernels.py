@@ -18,6 +18,7 @@ from tilewise.attention import attention_backward
 from tilewise.flash_attn._attending import Found, Lengths, Wanted, attend_fully, turn_of
 from tilewise.flash_attn._meaning import to_ours
 from tilewise.flash_attn._probabilities import BLOCK_COLUMNS, round_multiple
+from tilewise.flash_attn._refusal import RefusedError, asking
 from tilewise.torch import _operators
 from tilewise.torch._plain import is_compiling, is_plain
 
@@ -166,7 +167,7 @@ def backward(
         options.update(lengths.options(q, k))
     if wanted.dropout_p:
         if rng_state is None:
-            raise ValueError(
+            raise RefusedError(
                 f"dropout_p is {wanted.dropout_p} without rng_state, so nothing says which weights "
                 "forward dropped; pass the rng_state that it returned."
             )
@@ -199,7 +200,8 @@ def _eagerly(
 ) -> tuple[Tensor, ...]:
     """Straight into the places, where the library can write to them."""
     direct = [x if x is None or x.shape[-1] < 2 or x.stride(-1) == 1 else None for x in places]
-    found = attention_backward(
+    found = asking(
+        attention_backward,
         *read,
         out=None if all(x is None for x in direct) else Gradients(*direct),
         bias_gradient=False,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tilewise.attention import attention
 from tilewise.flash_attn._meaning import bound_of, require_floats
+from tilewise.flash_attn._refusal import RefusedError, asking
 
 _FP8 = tuple(
     getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
@@ -80,7 +81,7 @@ class Factors(NamedTuple):
         names = ("query_factor", "key_factor", "value_factor")
         given = {name: x for name, x in zip(names, self) if x is not None}
         if given and q.dtype not in _FP8:
-            raise ValueError(
+            raise RefusedError(
                 f"q_descale, k_descale and v_descale are for FP8, and q has dtype {q.dtype}."
             )
         return given
@@ -98,7 +99,7 @@ def with_values(
             "part. Convert to bfloat16 before."
         )
     if tuple(qv.shape) != (*q.shape[:-1], v.shape[-1]):
-        raise ValueError(
+        raise RefusedError(
             f"qv has shape {tuple(qv.shape)}; beside q and v it must be "
             f"{(*q.shape[:-1], v.shape[-1])}."
         )
@@ -118,14 +119,14 @@ def attend_later(
     factors = factors or Factors()
     query, key = with_values(q, k, v, qv, factors)
     more = {**layout.options(q, k), **factors.options(q)}
-    output, lse = attention(query, key, v, return_lse=True, **options, **more)
+    output, lse = asking(attention, query, key, v, return_lse=True, **options, **more)
     return output, lse
 
 
 def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     """Attention over all keys from (parts, ..., heads, dim) and (parts, ..., heads)."""
     if out_partial.dim() < 2 or tuple(lse_partial.shape) != tuple(out_partial.shape[:-1]):
-        raise ValueError(
+        raise RefusedError(
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
             f"{tuple(out_partial.shape[:-1])}."
         )

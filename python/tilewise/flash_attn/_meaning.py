@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tilewise.flash_attn._refusal import RefusedError
+
 _INFINITY = float("inf")
 
 
@@ -95,10 +97,10 @@ def bound_of(longest: Any, rows: Any) -> Any:
 def require_floats(name: str, tensor: Any) -> None:
     """Refuses what has no gradient by nature, before anything is drawn or written."""
     if not isinstance(tensor, Tensor):
-        raise ValueError(f"{name} is a {type(tensor).__name__}; pass a torch.Tensor.")
+        raise RefusedError(f"{name} is a {type(tensor).__name__}; pass a torch.Tensor.")
     if not tensor.is_floating_point():
         dtype = str(tensor.dtype).removeprefix("torch.")
-        raise ValueError(
+        raise RefusedError(
             f"{name} has dtype {dtype}; it must be float16, bfloat16, or, beyond flash_attn, "
             "float32 or float64."
         )

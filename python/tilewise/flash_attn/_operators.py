@@ -49,31 +49,37 @@ _SCHEMAS_3 = {
         "(Tensor q, Tensor k, Tensor v, Tensor(k_new!)? k_new=None, Tensor(v_new!)? v_new=None,"
         " Tensor? q_v=None, Tensor(out!)? out=None, Tensor? cu_seqlens_q=None,"
         " Tensor? cu_seqlens_k=None, Tensor? cu_seqlens_k_new=None, Tensor? seqused_q=None,"
-        " Tensor? seqused_k=None, SymInt? max_seqlen_q=None, SymInt? max_seqlen_k=None,"
+        " Tensor? seqused_k=None, int? max_seqlen_q=None, int? max_seqlen_k=None,"
         " Tensor? page_table=None, Tensor? kv_batch_idx=None, Tensor? leftpad_k=None,"
         " Tensor? rotary_cos=None, Tensor? rotary_sin=None, Tensor? seqlens_rotary=None,"
         " Tensor? q_descale=None, Tensor? k_descale=None, Tensor? v_descale=None,"
-        " float? softmax_scale=None, bool is_causal=False, SymInt window_size_left=-1,"
-        " SymInt window_size_right=-1, SymInt attention_chunk=0, float softcap=0.0,"
-        " bool is_rotary_interleaved=False, Tensor? scheduler_metadata=None, SymInt num_splits=0,"
-        " bool? pack_gqa=None, SymInt sm_margin=0) -> (Tensor(out!), Tensor, Tensor, Tensor)"
+        " float? softmax_scale=None, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, int attention_chunk=0, float softcap=0.0,"
+        " bool is_rotary_interleaved=False, Tensor? scheduler_metadata=None, int num_splits=0,"
+        " bool? pack_gqa=None, int sm_margin=0) -> (Tensor(out!), Tensor, Tensor, Tensor)"
     ),
     "bwd": (
         "(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse,"
         " Tensor(dq!)? dq=None, Tensor(dk!)? dk=None, Tensor(dv!)? dv=None,"
         " Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? seqused_q=None,"
-        " Tensor? seqused_k=None, SymInt? max_seqlen_q=None, SymInt? max_seqlen_k=None,"
-        " float? softmax_scale=None, bool is_causal=False, SymInt window_size_left=-1,"
-        " SymInt window_size_right=-1, float softcap=0.0, bool deterministic=False,"
-        " SymInt sm_margin=0) -> Tensor"
+        " Tensor? seqused_k=None, int? max_seqlen_q=None, int? max_seqlen_k=None,"
+        " float? softmax_scale=None, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, float softcap=0.0, bool deterministic=False,"
+        " int sm_margin=0) -> (Tensor(dq!), Tensor(dk!), Tensor(dv!), Tensor, Tensor, Tensor,"
+        " Tensor, Tensor)"
     ),
     "fwd_combine": (
         "(Tensor out_partial, Tensor lse_partial, Tensor(out!)? out=None,"
         " ScalarType? out_dtype=None) -> (Tensor(out!), Tensor)"
     ),
     "get_scheduler_metadata": (
-        "(SymInt batch_size, SymInt max_seqlen_q, SymInt max_seqlen_k, SymInt num_heads,"
-        " SymInt num_heads_k, SymInt headdim, Tensor seqused_k) -> Tensor"
+        "(int batch_size, int max_seqlen_q, int max_seqlen_k, int num_heads, int num_heads_k,"
+        " int headdim, int headdim_v, ScalarType qkv_dtype, Tensor seqused_k,"
+        " Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? cu_seqlens_k_new=None,"
+        " Tensor? seqused_q=None, Tensor? leftpad_k=None, int? page_size=None,"
+        " int max_seqlen_k_new=0, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, int attention_chunk=0, bool has_softcap=False,"
+        " int num_splits=0, bool? pack_gqa=None, int sm_margin=0) -> Tensor"
     ),
 }
 _held: list[torch.library.Library] = []  # what is let go of undoes its definitions
@@ -88,15 +94,22 @@ def define_all() -> None:
         "fwd": _kernels_3._flash_attn_forward,
         "bwd": _backward_3,
         "fwd_combine": interface_3.flash_attn_combine,
-        "get_scheduler_metadata": interface_3.get_scheduler_metadata,
+        "get_scheduler_metadata": _metadata_3,
     }
     _define("flash_attn_3", _SCHEMAS_3, functions)
 
 
-def _backward_3(*given: Any) -> Tensor:
-    """Here the places of the gradients come before the lengths."""
-    read, places, lengths, rest = given[:6], given[6:9], given[9:15], given[15:]
-    return _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
+def _backward_3(*given: Any) -> tuple[Tensor, ...]:
+    """Here the places of the gradients come before the lengths, and new ones may be asked for."""
+    read, lengths, rest = given[:6], given[9:15], given[15:]
+    pairs = zip(given[6:9], read[1:4])
+    places = [torch.empty_like(x) if place is None else place for place, x in pairs]
+    sums = _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
+    return (*places, sums, *(sums.new_empty(0) for _ in range(4)))
+
+
+def _metadata_3(batch_size: int, *given: Any) -> Tensor:
+    return torch.zeros(batch_size, dtype=torch.int32, device=given[7].device)
 
 
 def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise.flash_attn._refusal import RefusedError
+
 
 def index_first_axis(x: Tensor, indices: Tensor) -> Tensor:
     """The rows of x that indices name, in their order."""
@@ -74,7 +76,7 @@ def _packed(
 
 def _require(name: str, mask: Tensor, hidden_states: Tensor) -> None:
     if hidden_states.dim() < 2 or tuple(mask.shape) != tuple(hidden_states.shape[:2]):
-        raise ValueError(
+        raise RefusedError(
             f"{name} has shape {tuple(mask.shape)} and hidden_states "
             f"{tuple(hidden_states.shape)}; they are (batch, length) and (batch, length, ...)."
         )

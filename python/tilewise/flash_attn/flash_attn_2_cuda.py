@@ -17,6 +17,7 @@ from tilewise.flash_attn._kernels import (
     backward,
     row_sums,
 )
+from tilewise.flash_attn._refusal import RefusedError
 
 
 def fwd(
@@ -212,4 +213,7 @@ def _put(place: Tensor | None, result: Tensor) -> Tensor:
 
 def _refuse_generator(generator: Any) -> None:
     if generator is not None:
-        raise ValueError("The generator must be None; torch.manual_seed sets the one that is used.")
+        raise RefusedError(
+            "The `generator` argument is no longer supported and must be None; torch.manual_seed "
+            "sets the generator that is used."
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilewise.flash_attn._refusal import RefusedError
+
 _INSTEAD = {
     "score_mod": (
         "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has "
@@ -34,4 +36,4 @@ def refuse(**given: Any) -> None:
 def require_int(name: str, longest: Any) -> None:
     """As FlashAttention-4 does, whose kernels are made for a number."""
     if longest is not None and not isinstance(longest, int):
-        raise ValueError(f"{name} is a {type(longest).__name__}; it must be an int, or None.")
+        raise RefusedError(f"{name} is a {type(longest).__name__}; it must be an int, or None.")

@@ -11,6 +11,7 @@ from tilewise.flash_attn._cached import New, Queries, Rotation, extend, place_of
 from tilewise.flash_attn._kernels import gradients_into, row_sums
 from tilewise.flash_attn._later import Factors, Layout, attend_later
 from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._refusal import RefusedError
 
 
 def _flash_attn_forward(
@@ -101,7 +102,7 @@ def _rotation(
     cos: Tensor | None, sin: Tensor | None, interleaved: bool, is_fixed: bool, positions: Any
 ) -> Rotation | None:
     if (cos is None) != (sin is None):
-        raise ValueError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
+        raise RefusedError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
     if cos is None or sin is None:
         return None
     return Rotation(cos, sin, interleaved, is_fixed, positions)

@@ -15,6 +15,7 @@ from torch import Tensor
 from tilewise.flash_attn._cached import require_new
 from tilewise.flash_attn._later import Factors, Layout, attend_later, combine
 from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._refusal import RefusedError
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
 
 __all__ = [
@@ -100,7 +101,7 @@ def flash_attn_qkvpacked_func(
         key_heads = (qkv.shape[2] - num_heads_q) // 2
         q, k, v = qkv.split((num_heads_q, key_heads, key_heads), 2)
     else:
-        raise ValueError(
+        raise RefusedError(
             f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
             "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
         )

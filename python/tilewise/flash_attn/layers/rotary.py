@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tilewise.flash_attn._refusal import RefusedError
 from tilewise.flash_attn.ops.triton.rotary import apply_rotary
 from tilewise.torch._plain import is_compiling
 
@@ -35,7 +36,9 @@ def apply_rotary_emb_torch(
     (batch, length, columns)."""
     columns = 2 * cos.shape[-1]
     if columns > x.shape[-1]:
-        raise ValueError(f"cos has {cos.shape[-1]} columns, but half a head is {x.shape[-1] // 2}.")
+        raise RefusedError(
+            f"cos has {cos.shape[-1]} columns, but half a head is {x.shape[-1] // 2}."
+        )
 
     def spread(table: Tensor) -> Tensor:
         wide = table.repeat_interleave(2, -1) if interleaved else torch.cat((table, table), -1)
@@ -159,20 +162,20 @@ def apply_rotary_emb_qkv_(
     how = _How(interleaved, seqlen_offsets)
     if qkv.dim() == 5:
         if qkv.shape[2] != 3:
-            raise ValueError(f"qkv has shape {tuple(qkv.shape)}; its third dimension must be 3.")
+            raise RefusedError(f"qkv has shape {tuple(qkv.shape)}; its third dimension must be 3.")
         if cos_k is None and sin_k is None:
             parts = [_Part(_columns(0, 2), cos, sin)]
         else:
             parts = [_Part(_columns(0, 1), cos, sin), _Part(_columns(1, 2), *own_k)]
         return _in_place(qkv, parts, how)
     if qkv.dim() != 4 or num_heads_q is None:
-        raise ValueError(
+        raise RefusedError(
             f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
             "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
         )
     key_heads, rest = divmod(qkv.shape[2] - num_heads_q, 2)
     if rest or key_heads < 1:
-        raise ValueError(
+        raise RefusedError(
             f"qkv has {qkv.shape[2]} heads and num_heads_q is {num_heads_q}; what is left must be "
             "as many keys as values."
         )
@@ -189,7 +192,7 @@ def apply_rotary_emb_kv_(
 ) -> Tensor:
     """Turns the keys of kv (batch, length, 2, key heads, head dim) in place."""
     if kv.dim() != 5 or kv.shape[2] != 2:
-        raise ValueError(
+        raise RefusedError(
             f"kv has shape {tuple(kv.shape)}; it must be (batch, length, 2, key heads, head dim)."
         )
     return _in_place(kv, [_Part(_columns(0, 1), cos, sin)], _How(interleaved, seqlen_offsets))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.attention import attention
+from tilewise.flash_attn._refusal import RefusedError
 from tilewise.flash_attn.flash_attn_interface import (
     flash_attn_kvpacked_func,
     flash_attn_qkvpacked_func,
@@ -106,7 +107,7 @@ class FlashCrossAttention(_Flash):
         if cu_seqlens is None:
             return flash_attn_kvpacked_func(q, kv, **options)
         if cu_seqlens_k is None:
-            raise ValueError("cu_seqlens is given without cu_seqlens_k; packed keys have theirs.")
+            raise RefusedError("cu_seqlens is given without cu_seqlens_k; packed keys have theirs.")
         longest = _require_longest("max_seqlen", max_seqlen)
         longest_k = _require_longest("max_seqlen_k", max_seqlen_k)
         lengths = (cu_seqlens, cu_seqlens_k, longest, longest_k)
@@ -186,5 +187,7 @@ class CrossAttention(_Masked):
 
 def _require_longest(name: str, longest: int | None) -> int:
     if longest is None:
-        raise ValueError(f"cu_seqlens is given without {name}, the length of the longest sequence.")
+        raise RefusedError(
+            f"cu_seqlens is given without {name}, the length of the longest sequence."
+        )
     return longest

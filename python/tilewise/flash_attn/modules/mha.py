@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
+from tilewise.flash_attn._refusal import RefusedError
 from tilewise.flash_attn.layers.rotary import RotaryEmbedding
 from tilewise.flash_attn.modules._inner import (
     CrossAttention,
@@ -81,9 +82,9 @@ class MHA(nn.Module):
         heads_kv = num_heads if num_heads_kv is None else num_heads_kv
         _require_sizes(embed_dim, num_heads, heads_kv)
         if not use_flash_attn and (use_alibi or tuple(window_size) != (-1, -1)):
-            raise ValueError("use_alibi and window_size go with use_flash_attn=True; add that.")
+            raise RefusedError("use_alibi and window_size go with use_flash_attn=True; add that.")
         if cross_attn and rotary_emb_dim:
-            raise ValueError(f"rotary_emb_dim is {rotary_emb_dim}; with cross_attn it must be 0.")
+            raise RefusedError(f"rotary_emb_dim is {rotary_emb_dim}; with cross_attn it must be 0.")
         self.embed_dim, self.num_heads, self.num_heads_kv = embed_dim, num_heads, heads_kv
         self.head_dim = embed_dim // num_heads
         self.cross_attn, self.causal, self.layer_idx = cross_attn, causal, layer_idx
@@ -179,18 +180,18 @@ class MHA(nn.Module):
         self, mask: Tensor | None, cu_seqlens: Tensor | None, inference_params: Any
     ) -> None:
         if cu_seqlens is not None and not self.use_flash_attn:
-            raise ValueError("cu_seqlens goes with use_flash_attn=True; make the MHA with that.")
+            raise RefusedError("cu_seqlens goes with use_flash_attn=True; make the MHA with that.")
         if cu_seqlens is not None and (self.rotary_emb_dim or self.dwconv):
-            raise ValueError("cu_seqlens goes neither with rotary_emb_dim nor with dwconv.")
+            raise RefusedError("cu_seqlens goes neither with rotary_emb_dim nor with dwconv.")
         if mask is not None and (self.use_flash_attn or cu_seqlens is not None):
-            raise ValueError(
+            raise RefusedError(
                 "key_padding_mask goes without use_flash_attn and without cu_seqlens; leave the "
                 "padding out by unpad_input instead."
             )
         if inference_params is not None and (
             mask is not None or cu_seqlens is not None or self.dwconv
         ):
-            raise ValueError(
+            raise RefusedError(
                 "inference_params goes neither with key_padding_mask and cu_seqlens nor with "
                 "dwconv."
             )
@@ -202,7 +203,7 @@ class MHA(nn.Module):
             q = self.Wq(x if mixer_subset is None else x[:, mixer_subset])
             kv = self.Wkv(x if x_kv is None else x_kv)
         elif x_kv is not None or mixer_subset is not None:
-            raise ValueError("x_kv and mixer_subset are for cross_attn=True; make the MHA so.")
+            raise RefusedError("x_kv and mixer_subset are for cross_attn=True; make the MHA so.")
         elif self.num_heads_kv == self.num_heads:
             qkv = self.Wqkv(x)
             qkv = self._convolved(qkv, "dwconv_qkv").unflatten(-1, (3, *heads))
@@ -242,7 +243,9 @@ class MHA(nn.Module):
     def _continue(self, q: Tensor, kv: Tensor, inference_params: Any) -> Tensor:
         """Attention of what is new over all that there is, itself included."""
         if self.layer_idx is None:
-            raise ValueError("inference_params is given, but this MHA was made without layer_idx.")
+            raise RefusedError(
+                "inference_params is given, but this MHA was made without layer_idx."
+            )
         memory = inference_params.key_value_memory_dict
         if self.layer_idx not in memory:
             sizes = (inference_params.max_batch_size, inference_params.max_seqlen)
@@ -268,7 +271,7 @@ class MHA(nn.Module):
 
 
 class ParallelMHA(nn.Module):
-    """Refused: it shares out heads among processes, which tilewise knows nothing of."""
+    """RefusedError: it shares out heads among processes, which tilewise knows nothing of."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(
@@ -292,6 +295,8 @@ def _convolution(width: int, place: dict[str, Any]) -> nn.Conv1d:
 
 def _require_sizes(embed_dim: int, heads: int, heads_kv: int) -> None:
     if heads < 1 or embed_dim % heads:
-        raise ValueError(f"embed_dim is {embed_dim}; it must be a multiple of num_heads, {heads}.")
+        raise RefusedError(
+            f"embed_dim is {embed_dim}; it must be a multiple of num_heads, {heads}."
+        )
     if heads_kv < 1 or heads % heads_kv:
-        raise ValueError(f"num_heads_kv is {heads_kv}; it must divide num_heads, {heads}.")
+        raise RefusedError(f"num_heads_kv is {heads_kv}; it must divide num_heads, {heads}.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.cache import rotary
+from tilewise.flash_attn._refusal import RefusedError, asking
 
 
 def apply_rotary(
@@ -36,7 +37,7 @@ def apply_rotary(
     if cu_seqlens is not None:
         longest = x.shape[0] if isinstance(max_seqlen, Tensor) else max_seqlen
         given.update(offsets=cu_seqlens, max_length=longest)
-    turned: Tensor = rotary(x, cos, sin, **given)
+    turned: Tensor = asking(rotary, x, cos, sin, **given)
     if not inplace:
         return turned
     if cu_seqlens is not None:  # rows that no sequence owns stay as they are
@@ -48,7 +49,7 @@ def apply_rotary(
 def _require_room(x: Tensor, cos: Tensor, offset: int, cu_seqlens: Any, longest: Any) -> None:
     length = x.shape[1] if cu_seqlens is None else longest
     if isinstance(length, int) and (offset < 0 or offset + length > cos.shape[0]):
-        raise ValueError(
+        raise RefusedError(
             f"seqlen_offsets is {offset} and the longest sequence {length}, but cos has "
             f"{cos.shape[0]} positions; make cos and sin as long as both together."
         )
