@@ -1,0 +1,216 @@
+"""install(): `import flash_attn` means tilewise's, and who looks for the package finds it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flash_cases import dense, flash
+from scripts import ROOT
+from torch_cases import close, torch
+
+HOOK = ROOT / "python/tilewise_flash_attn.pth"
+SUBMODULES = {
+    "flash_attn": "",
+    "flash_attn.flash_attn_interface": ".flash_attn_interface",
+    "flash_attn.bert_padding": ".bert_padding",
+    "flash_attn.layers.rotary": ".layers.rotary",
+    "flash_attn.modules.mha": ".modules.mha",
+    "flash_attn.ops.triton.rotary": ".ops.triton.rotary",
+    "flash_attn.ops.triton.cross_entropy": ".ops.triton.cross_entropy",
+    "flash_attn.utils.generation": ".utils.generation",
+    "flash_attn.cute.interface": ".cute.interface",
+    "flash_attn_2_cuda": ".flash_attn_2_cuda",
+    "flash_attn_interface": ".flash_attn_3.flash_attn_interface",
+    "flash_attn_3.flash_attn_interface": ".flash_attn_3.flash_attn_interface",
+    "flashattn_hopper.flash_attn_interface": ".flash_attn_3.flash_attn_interface",
+}
+SCRIPT = """
+import sys
+from flash_attn import flash_attn_func, __version__
+from flash_attn.bert_padding import unpad_input
+import importlib.metadata
+print(flash_attn_func.__module__, __version__, importlib.metadata.version("flash-attn"))
+print(sys.argv[1:], __name__)
+"""
+
+
+def run(*arguments: Any, **more: str) -> str:
+    """What a fresh Python prints."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(
+        command, env={**os.environ, **more}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    flash.install()
+    yield
+    flash.uninstall()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_both_names_are_one_module(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module is importlib.import_module("tilewise.flash_attn" + SUBMODULES[name])
+    assert module.__spec__ is not None
+    assert module.__spec__.name == module.__name__
+    assert importlib.util.find_spec(name) is not None
+
+
+@pytest.mark.usefixtures("installed")
+def test_gates_of_other_packages() -> None:
+    assert importlib.metadata.version("flash-attn") == "2.8.3"
+    assert importlib.metadata.version("flash_attn") == "2.8.3"
+    assert importlib.metadata.version("flash_attn_3") == "3.0.0"
+    assert importlib.metadata.metadata("flash-attn")["Name"] == "flash-attn"
+    if sys.version_info >= (3, 10):
+        found = importlib.metadata.packages_distributions()
+        assert found["flash_attn"] == ["flash-attn"]
+        assert found["flash_attn_interface"] == ["flash-attn-3"]
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("flash-attn-4")
+    flash.install(versions=(2, 4))
+    assert importlib.metadata.version("flash-attn-4").startswith("4.")
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("flash-attn-3")
+    assert importlib.util.find_spec("flash_attn.nothing_of_the_kind") is None
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("flash_attn.losses")
+
+
+@pytest.mark.usefixtures("installed")
+def test_uninstall_undoes_it() -> None:
+    importlib.import_module("flash_attn.layers.rotary")
+    assert flash.is_installed()
+    flash.uninstall()
+    assert not flash.is_installed()
+    assert not [name for name in sys.modules if name.partition(".")[0] == "flash_attn"]
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("flash-attn-3")
+    flash.uninstall()
+
+
+def test_it_does_not_take_over_what_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flash_attn", types.ModuleType("flash_attn"))
+    with pytest.raises(RuntimeError, match="before anything imports it"):
+        flash.install()
+    assert not flash.is_installed()
+    with pytest.raises(ValueError, match="must be 2, 3 or 4"):
+        flash.install(versions=(1,))
+
+
+@pytest.mark.usefixtures("installed")
+def test_operators_of_torch() -> None:
+    importlib.import_module("flash_attn")
+    q, k, v = dense(grad=False)
+    scores = (0.0, 0.25, True, -1, -1, 0.0, None)
+    ops: Any = torch.ops.flash_attn
+    out, lse, empty, state = ops._flash_attn_forward(q, k, v, *scores, False)
+    close(out, flash.flash_attn_func(q, k, v, causal=True))
+    places = [torch.empty_like(x) for x in (q, k, v)]
+    ops._flash_attn_backward(out, q, k, v, out, lse, *places, *scores, False, state)
+    kernels: Any = importlib.import_module("tilewise.flash_attn.flash_attn_interface")
+    others = [torch.empty_like(x) for x in (q, k, v)]
+    kernels._flash_attn_backward(out, q, k, v, out, lse, *others, *scores, False, state)
+    for one, other in zip(places, others):
+        assert torch.equal(one, other)
+    assert empty.numel() == 0
+    three: Any = torch.ops.flash_attn_3
+    tail = (*(None,) * 9, 9, 13, *(None,) * 9, 0.25, True, -1, -1, 0, 0.0, True, None, 0, None, 0)
+    close(three.fwd(q, k, v, *tail)[0], out)
+    places_3 = [torch.empty_like(x) for x in (q, k, v)]
+    tail_3 = (*(None,) * 4, 9, 13, 0.25, True, -1, -1, 0.0, False, 0)
+    assert len(three.bwd(out, q, k, v, out, lse, *places_3, *tail_3)) == 8
+    made = three.bwd(out, q, k, v, out, lse, None, None, None, *tail_3)
+    for one, two, other in zip(places_3, made, others):
+        assert torch.equal(one, other)
+        assert torch.equal(two, other)
+    sizes = (2, 9, 13, 4, 2, 16, 16, torch.bfloat16, torch.tensor([13, 13]))
+    assert three.get_scheduler_metadata(*sizes).dtype == torch.int32
+    interface: Any = importlib.import_module("flash_attn_interface")
+    parts = torch.stack((out, out))
+    rows = torch.stack((lse, lse)).transpose(2, 3)
+    for one, two in zip(three.fwd_combine(parts, rows), interface.flash_attn_combine(parts, rows)):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("p", [0.0, 0.2])
+def test_operators_have_fakes(p: float) -> None:
+    importlib.import_module("flash_attn")
+    q, k, v = dense(grad=False)
+    ops: Any = torch.ops.flash_attn
+    offsets, offsets_k = torch.tensor([0, 9, 18]), torch.tensor([0, 13, 26])
+    flat = [x.flatten(0, 1) for x in (q, k, v)]
+    lengths = (offsets, offsets_k, 9, 13)
+    scores = (p, 0.25, True, -1, -1, 0.0, None)
+
+    def call(q: Any, k: Any, v: Any, *flat: Any) -> Any:
+        one = ops._flash_attn_forward(q, k, v, *scores, True)
+        two = ops._flash_attn_varlen_forward(*flat, *lengths, *scores, True)
+        places = [torch.empty_like(x) for x in (q, k, v)]
+        read = (one[0], q, k, v, one[0], one[1])
+        sums = ops._flash_attn_backward(*read, *places, *scores, False, one[3])
+        return *one, *two, *places, sums
+
+    torch.manual_seed(2)
+    found = torch.compile(call, fullgraph=True, backend="aot_eager")(q, k, v, *flat)
+    torch.manual_seed(2)
+    for one, other in zip(found, call(q, k, v, *flat)):
+        assert one.shape == other.shape
+        close(one, other)
+
+
+def test_a_script_of_somebody_else(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    printed = run("-m", "tilewise.flash_attn", script, "--flag", "7")
+    first, second = printed.splitlines()
+    assert first == "tilewise.flash_attn.flash_attn_interface 2.8.3 2.8.3"
+    assert second == "['--flag', '7'] __main__"
+
+
+def test_by_the_environment(tmp_path: Path) -> None:
+    """An installed tilewise has this file where Python looks as it starts."""
+    (tmp_path / HOOK.name).write_bytes(HOOK.read_bytes())
+    program = (
+        f"import site, sys; site.addsitedir({str(tmp_path)!r});"
+        "import importlib.util as u, importlib.metadata as m;"
+        "print(bool(u.find_spec('flash_attn')), 'torch' in sys.modules);"
+        "print(m.version('flash-attn'))"
+    )
+    printed = run("-c", program, TILEWISE_FLASH_ATTN="1")
+    assert printed.split() == ["True", "False", "2.8.3"]
+    quiet = (
+        f"import site, sys; site.addsitedir({str(tmp_path)!r}); print('tilewise' in sys.modules)"
+    )
+    for value in ("0", ""):
+        assert run("-c", quiet, TILEWISE_FLASH_ATTN=value).split() == ["False"]
+
+
+def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    command: Any = importlib.import_module("tilewise.flash_attn.__main__")
+    assert command.main([]) == 2
+    assert "script.py" in capsys.readouterr().out
+    assert command.main(["--help"]) == 0
+    try:
+        assert command.main(["/nowhere/script.py"]) == 2
+        assert "no file" in capsys.readouterr().err
+    finally:
+        flash.uninstall()
+        os.environ.pop("TILEWISE_FLASH_ATTN", None)

@@ -1,0 +1,123 @@
+"""enable() and the ways to ask for it; the folder for the package `kernels`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch_cases import close, torch
+from transformers_cases import DECODERS, face, model_of, quietly, tokens, transformers
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def enabled() -> Iterator[None]:
+    face.enable()
+    face.enable()
+    yield
+    face.disable()
+
+
+@pytest.mark.usefixtures("enabled")
+def test_ways_to_ask(tmp_path: Path) -> None:
+    model = model_of(DECODERS["Llama"])
+    wanted = quietly(model, tokens()).logits
+    model.save_pretrained(tmp_path)
+    auto: Any = transformers.AutoModelForCausalLM
+    for given in (
+        {"attn_implementation": "tilewise"},
+        {"flash_attn_2": True},
+        {"use_flash_attention_2": True},
+    ):
+        loaded = auto.from_pretrained(tmp_path, **given)
+        assert loaded.config._attn_implementation == "tilewise"
+        close(quietly(loaded, tokens()).logits, wanted)
+        made = auto.from_config(model.config, **given)
+        assert made.config._attn_implementation == "tilewise"
+    for given in ({}, {"flash_attn_2": False}):
+        assert auto.from_pretrained(tmp_path, **given).config._attn_implementation == "sdpa"
+    assert model.enable_flash_attention() is model
+    assert model.config._attn_implementation == "tilewise"
+    close(quietly(model, tokens()).logits, wanted)
+
+
+def test_disable_undoes_it() -> None:
+    before = transformers.PreTrainedModel.__dict__["from_pretrained"]
+    face.enable()
+    assert face.is_enabled()
+    face.disable()
+    face.disable()
+    assert not face.is_enabled()
+    assert transformers.PreTrainedModel.__dict__["from_pretrained"] is before
+    assert not hasattr(transformers.PreTrainedModel, "enable_flash_attention")
+    with pytest.raises(ValueError, match="tilewise"):
+        model_of(DECODERS["Llama"], "tilewise")
+
+
+@pytest.mark.usefixtures("enabled")
+def test_weights_are_not_there() -> None:
+    model = model_of(DECODERS["Llama"], "tilewise")
+    module = model.model.layers[0].self_attn
+    query = torch.zeros(1, 4, 3, 8)
+    with pytest.warns(UserWarning, match="never has the weights"):
+        found = face.attention_forward(module, query, query, query, None, output_attentions=True)
+    assert found[1] is None
+
+
+def test_masks_of_other_kinds() -> None:
+    module = torch.nn.Module()
+    query, key, value = (torch.randn(2, 4, n, 8) for n in (3, 5, 5))
+    padding = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    visible = padding.bool()[:, None, None, :].expand(2, 1, 3, 5)
+    added = torch.where(visible, 0.0, torch.finfo(torch.float32).min)
+    wider = torch.cat((visible, visible), -1)  # of a static cache
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, visible)
+    for mask in (padding, visible, added, wider):
+        found, _ = face.attention_forward(module, query, key, value, mask)
+        assert found.is_contiguous()
+        close(found, wanted.transpose(1, 2))
+    bias = torch.randn(1, 4, 3, 5)
+    given = {"position_bias": bias, "scaling": 1.0}
+    for mask in (visible, added):
+        found, _ = face.attention_forward(module, query, key, value, mask, **given)
+        wanted = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, torch.where(visible, bias, -1e30), scale=1.0
+        )
+        close(found, wanted.transpose(1, 2))
+    learned = query[:1]
+    found, _ = face.attention_forward(module, learned, key, value, None, is_causal=False)
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        learned.expand(2, -1, -1, -1), key, value
+    )
+    close(found, wanted.transpose(1, 2))
+
+
+def test_the_kernel_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command: Any = importlib.import_module("tilewise.transformers.__main__")
+    assert command.main(["kernel", str(tmp_path)]) == 0
+    assert "__init__.py" in capsys.readouterr().out
+    for variant, backend in (("torch-cpu", "cpu"), ("torch-cuda", "cuda")):
+        place = tmp_path / "build" / variant
+        metadata = json.loads((place / "metadata.json").read_text())
+        assert metadata["backend"]["type"] == backend
+        assert metadata["id"].isidentifier()
+        content = (place / "__init__.py").read_bytes()
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        assert metadata["digest"]["files"] == {"__init__.py": digest}
+        description = importlib.util.spec_from_file_location("kernel", place / "__init__.py")
+        assert description is not None
+        assert description.loader is not None
+        module: Any = importlib.util.module_from_spec(description)
+        description.loader.exec_module(module)
+        assert module.flash_attn_forward is face.attention_forward
+        assert module.supports_flash_attn
+    assert command.main([]) == 2
+    assert command.main(["--help"]) == 0

@@ -1,0 +1,171 @@
+"""install: `import flash_attn` means tilewise.flash_attn, whatever else is installed.
+
+A finder goes in front of Python's own. It answers for flash_attn and its kin, their submodules
+included, with the modules of tilewise.flash_attn themselves, so that both names are one module; and
+it tells importlib.metadata of distributions of these names, at which many packages look before they
+import anything. This module imports no framework: nothing is loaded until somebody imports
+flash_attn.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FLASH_ATTN_VERSION = "2.8.3"
+_OURS = "tilewise.flash_attn"
+_MODULES = {
+    "flash_attn": _OURS,
+    "flash_attn_2_cuda": f"{_OURS}.flash_attn_2_cuda",
+    "flash_attn_3": f"{_OURS}.flash_attn_3",
+    "flashattn_hopper": f"{_OURS}.flash_attn_3",
+    "flash_attn_interface": f"{_OURS}.flash_attn_3.flash_attn_interface",
+}
+# By generation: name, version, and what it brings to import.
+_DISTRIBUTIONS = {
+    2: ("flash-attn", FLASH_ATTN_VERSION, ("flash_attn", "flash_attn_2_cuda")),
+    3: ("flash-attn-3", "3.0.0", ("flash_attn_3", "flash_attn_interface", "flashattn_hopper")),
+    4: ("flash-attn-4", "4.0.0b36", ("flash_attn",)),
+}
+
+
+def _real_name(name: str) -> str | None:
+    """The module of tilewise's that is meant by `name`, if any."""
+    top, dot, rest = name.partition(".")
+    real = _MODULES.get(top)
+    return None if real is None else real + dot + rest
+
+
+class _Loader(importlib.abc.Loader):
+    """Hands out tilewise's module under the other name."""
+
+    def __init__(self, real: str) -> None:
+        self.real = real
+        self._spec: Any = None
+
+    def create_module(self, spec: Any) -> ModuleType:  # noqa: ARG002
+        module = importlib.import_module(self.real)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run already. Importing has given it another spec meanwhile, which is undone."""
+        module.__spec__ = self._spec
+        if module.__name__ in (_OURS, f"{_OURS}.flash_attn_3.flash_attn_interface"):
+            # What graphs and other packages call as torch.ops.flash_attn and flash_attn_3.
+            importlib.import_module(f"{_OURS}._operators").define_all()
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """Metadata of a package that is here by name only."""
+
+    def __init__(self, name: str, version: str, modules: Sequence[str]) -> None:
+        self._texts = {
+            "METADATA": (
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+                "Summary: Stood in for by tilewise.flash_attn\n"
+            ),
+            "top_level.txt": "".join(f"{module}\n" for module in modules),
+            "INSTALLER": "tilewise\n",
+        }
+
+    def read_text(self, filename: str) -> str | None:
+        return self._texts.get(filename)
+
+    def locate_file(self, path: Any) -> Any:
+        return Path(__file__).parent / path
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """What stands in sys.meta_path between install and uninstall."""
+
+    def __init__(self, versions: Sequence[int]) -> None:
+        self.versions = tuple(versions)
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
+        real = _real_name(fullname)
+        found = None if real is None else importlib.util.find_spec(real)
+        if real is None or found is None:
+            return None
+        is_package = found.submodule_search_locations is not None
+        spec = importlib.machinery.ModuleSpec(
+            fullname, _Loader(real), origin=found.origin, is_package=is_package
+        )
+        if is_package:
+            spec.submodule_search_locations = list(found.submodule_search_locations or ())
+        return spec
+
+    def find_distributions(self, context: Any = None) -> Iterator[_Distribution]:
+        wanted = getattr(context, "name", None)
+        for version in self.versions:
+            given = _DISTRIBUTIONS[version]
+            if wanted is None or _normalised(wanted) == given[0]:
+                yield _Distribution(*given)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _finder() -> _Finder | None:
+    return next((each for each in sys.meta_path if isinstance(each, _Finder)), None)
+
+
+def is_installed() -> bool:
+    """Whether `import flash_attn` means tilewise now."""
+    return _finder() is not None
+
+
+def install(versions: Sequence[int] = (2, 3)) -> None:
+    """From now on `import flash_attn` means tilewise.flash_attn, in this process.
+
+    So do flash_attn_2_cuda, flash_attn_interface, flash_attn_3 and flashattn_hopper, with all their
+    submodules, and importlib.metadata finds the distributions flash-attn and flash-attn-3; add 4 to
+    `versions` for flash-attn-4. Call it before anything asks for flash_attn: packages remember what
+    they found. Whatever flash_attn is installed is left alone, and hidden until uninstall.
+
+    >>> import tilewise.flash_attn
+    >>> tilewise.flash_attn.install()
+    >>> import flash_attn, importlib.metadata
+    >>> flash_attn is tilewise.flash_attn, importlib.metadata.version("flash-attn")
+    (True, '2.8.3')
+    >>> tilewise.flash_attn.uninstall()
+    """
+    for version in versions:
+        if version not in _DISTRIBUTIONS:
+            raise ValueError(f"versions has {version!r}; each must be 2, 3 or 4.")
+    for name in list(sys.modules):
+        real = _real_name(name)
+        if real is not None and sys.modules.get(name) is not sys.modules.get(real):
+            raise RuntimeError(
+                f"{name} is imported already, from {getattr(sys.modules[name], '__file__', None)}, "
+                "and others may hold its functions. Call tilewise.flash_attn.install() before "
+                "anything imports it."
+            )
+    before = _finder()
+    if before is not None:
+        before.versions = tuple(versions)
+        return
+    sys.meta_path.insert(0, _Finder(versions))
+    importlib.invalidate_caches()
+
+
+def uninstall() -> None:
+    """Undoes install. Who has imported flash_attn meanwhile keeps what it got."""
+    found = _finder()
+    if found is None:
+        return
+    sys.meta_path.remove(found)
+    for name in list(sys.modules):
+        if _real_name(name) is not None:
+            del sys.modules[name]
+    importlib.invalidate_caches()

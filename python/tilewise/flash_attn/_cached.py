@@ -1,0 +1,231 @@
+"""flash_attn_with_kvcache: attention over a cache, to which new keys and values are appended."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tilewise.attention import attention
+from tilewise.cache import append, rotary
+from tilewise.flash_attn._meaning import (
+    Turn,
+    cached_diagonals,
+    has_turn,
+    options_of,
+    require_floats,
+    to_theirs,
+    window_of,
+)
+from tilewise.flash_attn._refusal import RefusedError, asking
+
+
+class Cache(NamedTuple):
+    """The caches, and where in them each sequence lies."""
+
+    k_cache: Tensor
+    v_cache: Tensor
+    seqlens: Tensor
+    batch_idx: Tensor | None = None
+    leftpad: Tensor | None = None
+    block_table: Tensor | None = None
+
+    def options(self, key_lengths: Tensor) -> dict[str, Any]:
+        options: dict[str, Any] = {"key_lengths": key_lengths}
+        if self.batch_idx is not None:
+            options["cache_batch_index"] = self.batch_idx
+        if self.leftpad is not None:
+            options["key_start"] = self.leftpad
+        if self.block_table is not None:
+            options["page_table"] = self.block_table
+        return options
+
+
+class Rotation(NamedTuple):
+    """Tables of cosines and sines. positions: where each sequence begins, when that is not where
+    its cache ends. is_fixed: all queries turn as the first does."""
+
+    cos: Tensor
+    sin: Tensor
+    interleaved: bool
+    is_fixed: bool
+    positions: Tensor | None = None
+
+
+class Queries(NamedTuple):
+    """New queries, and the offsets of packed ones."""
+
+    q: Tensor
+    offsets: Tensor | None = None
+    longest: Any = None
+
+    @property
+    def batch(self) -> Any:
+        return self.q.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
+
+    def options(self) -> dict[str, Any]:
+        if self.offsets is None:
+            return {}
+        return {"query_offsets": self.offsets, "max_query_length": self.longest}
+
+
+class New(NamedTuple):
+    """New keys and values, and the offsets of packed ones."""
+
+    k: Tensor
+    v: Tensor
+    offsets: Tensor | None = None
+
+    def lengths(self) -> Any:
+        return self.k.shape[1] if self.offsets is None else self.offsets[1:] - self.offsets[:-1]
+
+
+def place_of(
+    caches: tuple[Tensor, Tensor],
+    cache_seqlens: Any,
+    batch: Any,
+    has_new: bool,
+    batch_idx: Tensor | None,
+    leftpad: Tensor | None,
+    block_table: Tensor | None,
+) -> Cache:
+    """The cache of a call, with lengths as a tensor."""
+    k_cache, v_cache = caches
+    device = k_cache.device
+    if cache_seqlens is None:
+        if has_new:
+            raise RefusedError(
+                "k is given without cache_seqlens, which say behind how many keys it belongs."
+            )
+        capacity = k_cache.shape[1]
+        if block_table is not None:
+            capacity = block_table.shape[1] * capacity
+        cache_seqlens = capacity
+    if not isinstance(cache_seqlens, Tensor):
+        cache_seqlens = torch.full((batch,), cache_seqlens, dtype=torch.int32, device=device)
+    if block_table is None and batch_idx is None and k_cache.shape[0] > batch:
+        k_cache, v_cache = k_cache[:batch], v_cache[:batch]
+    return Cache(k_cache, v_cache, cache_seqlens, batch_idx, leftpad, block_table)
+
+
+def extend(
+    cache: Cache, queries: Queries, new: New | None, rotation: Rotation | None
+) -> tuple[Tensor, Tensor]:
+    """Appends what is new; returns the queries, turned if asked, and the lengths from then on."""
+    q, lengths = queries.q, cache.seqlens
+    if new is None:
+        if rotation is not None:
+            raise RefusedError(
+                "rotary_cos is given without k and v; the cache's own keys are turned already. "
+                "Pass what is to be appended as well."
+            )
+        return q, lengths
+    given: dict[str, Any] = {
+        "page_table": cache.block_table,
+        "cache_batch_index": cache.batch_idx,
+        "key_offsets": new.offsets,
+        "max_key_length": None if new.offsets is None else new.k.shape[0],
+    }
+    k, turned = new.k, q
+    if rotation is not None and rotation.positions is None:
+        given.update(
+            cosine=rotation.cos,
+            sine=rotation.sin,
+            interleaved=bool(rotation.interleaved),
+            query=q,
+            query_offsets=queries.offsets,
+            max_query_length=queries.longest,
+            fixed_query=rotation.is_fixed,
+        )
+    elif rotation is not None:
+        tables = (rotation.cos, rotation.sin, bool(rotation.interleaved), rotation.positions)
+        k = asking(rotary, k, *tables, offsets=new.offsets, max_length=given["max_key_length"])
+        packed = {"offsets": queries.offsets, "max_length": queries.longest}
+        turned = asking(rotary, q, *tables, fixed=rotation.is_fixed, **packed)
+    found = asking(append, k, new.v, cache.k_cache, cache.v_cache, lengths, **given)
+    return turned if found is None else found, lengths + new.lengths()
+
+
+def require_new(k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None) -> New | None:
+    """What is to be appended, if anything."""
+    if (k is None) != (v is None):
+        raise RefusedError("Of k and v only one is given; pass both, or neither.")
+    return None if k is None or v is None else New(k, v, offsets)
+
+
+def require_tables(cos: Tensor | None, sin: Tensor | None) -> None:
+    if (cos is None) != (sin is None):
+        raise RefusedError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
+
+
+def flash_attn_with_kvcache(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    k: Tensor | None = None,
+    v: Tensor | None = None,
+    rotary_cos: Tensor | None = None,
+    rotary_sin: Tensor | None = None,
+    cache_seqlens: int | Tensor | None = None,
+    cache_batch_idx: Tensor | None = None,
+    cache_leftpad: Tensor | None = None,
+    block_table: Tensor | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: tuple[int, int] = (-1, -1),
+    softcap: float = 0.0,
+    rotary_interleaved: bool = True,
+    alibi_slopes: Tensor | None = None,
+    num_splits: int = 0,
+    return_softmax_lse: bool = False,
+    *,
+    s_aux: Tensor | None = None,
+) -> Any:
+    """Attention of q (batch, queries, heads, head dim) over a cache, in place.
+
+    k and v (batch, new, key heads, head dim) are written behind the first cache_seqlens keys of
+    k_cache and v_cache (rows, capacity, key heads, head dim), or with block_table (batch, pages)
+    (pages, page size, key heads, head dim); they are seen, too. With rotary_cos and rotary_sin new
+    keys and queries turn by their positions. num_splits changes nothing: results do not depend on
+    how the work is shared out. There are no gradients.
+
+    >>> import torch
+    >>> from tilewise.flash_attn import flash_attn_with_kvcache
+    >>> k_cache, v_cache = torch.zeros(2, 1, 8, 4, 16)
+    >>> q = k = v = torch.ones(1, 1, 4, 16)
+    >>> flash_attn_with_kvcache(q, k_cache, v_cache, k, v, cache_seqlens=3).shape
+    torch.Size([1, 1, 4, 16])
+    >>> k_cache[0, :, 0, 0].tolist()
+    [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    require_floats("q", q)
+    require_tables(rotary_cos, rotary_sin)
+    options = options_of(
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size=window_size,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes,
+        sinks=s_aux,
+    )
+    with torch.no_grad():
+        new = require_new(k, v)
+        where = (cache_batch_idx, cache_leftpad, block_table)
+        caches = (k_cache, v_cache)
+        cache = place_of(caches, cache_seqlens, q.shape[0], new is not None, *where)
+        rotation = None
+        if rotary_cos is not None and rotary_sin is not None:
+            is_fixed = window_of(window_size, causal) == (None, None)
+            rotation = Rotation(rotary_cos, rotary_sin, rotary_interleaved, is_fixed)
+        turned, lengths = extend(cache, Queries(q), new, rotation)
+        options.update(cache.options(lengths))
+        rows = (turned, cache.k_cache, cache.v_cache)
+        if not return_softmax_lse:
+            return asking(attention, *rows, **options)
+        out, lse = asking(attention, *rows, return_lse=True, **options)
+        turn = None
+        if has_turn(alibi_slopes, window_size, causal, None):
+            visible = lengths if cache_leftpad is None else lengths - cache_leftpad
+            turn = Turn(alibi_slopes, cached_diagonals(q.shape[1], visible))
+        return out, to_theirs(lse, turn)

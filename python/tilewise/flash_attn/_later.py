@@ -1,0 +1,138 @@
+"""What the interfaces of FlashAttention-3 and 4 have in common beyond version 2.
+
+Sequences may be packed on either side, used in part, in pages or in rows of a cache; scores may
+have a second query, qv, that is multiplied with the values; FP8 tensors have factors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tilewise.attention import attention
+from tilewise.flash_attn._meaning import bound_of, require_floats
+from tilewise.flash_attn._refusal import RefusedError, asking
+
+_FP8 = tuple(
+    getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
+)
+
+
+class Layout(NamedTuple):
+    """Where each sequence lies, by flash_attn's names; None for a plain batch."""
+
+    cu_seqlens_q: Tensor | None = None
+    cu_seqlens_k: Tensor | None = None
+    max_seqlen_q: Any = None
+    max_seqlen_k: Any = None
+    seqused_q: Tensor | None = None
+    seqused_k: Tensor | None = None
+    page_table: Tensor | None = None
+    leftpad_k: Tensor | None = None
+    kv_batch_idx: Tensor | None = None
+
+    def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
+        """As tilewise.attention takes them."""
+        options: dict[str, Any] = {}
+        if self.cu_seqlens_q is not None:
+            options["query_offsets"] = self.cu_seqlens_q
+            options["max_query_length"] = _longest(self.max_seqlen_q, q)
+        if self.page_table is not None:
+            options["page_table"] = self.page_table
+            options["key_lengths"] = self._lengths_in_pages(k)
+        elif self.cu_seqlens_k is not None:
+            options["key_offsets"] = self.cu_seqlens_k
+            options["max_key_length"] = _longest(self.max_seqlen_k, k)
+        tables = {
+            "query_lengths": self.seqused_q,
+            "key_lengths": self.seqused_k,
+            "key_start": self.leftpad_k,
+            "cache_batch_index": self.kv_batch_idx,
+        }
+        options.update((name, table) for name, table in tables.items() if table is not None)
+        return options
+
+    def _lengths_in_pages(self, k: Tensor) -> Any:
+        if self.seqused_k is not None:
+            return self.seqused_k
+        if self.cu_seqlens_k is not None:
+            return self.cu_seqlens_k[1:] - self.cu_seqlens_k[:-1]
+        assert self.page_table is not None
+        batch, columns = self.page_table.shape
+        return torch.full((batch,), columns * k.shape[1], dtype=torch.int32, device=k.device)
+
+
+def _longest(given: Any, rows: Tensor) -> Any:
+    """On a device nobody reads the offsets, so that all rows must bound them."""
+    bound = bound_of(given, rows.shape[0])
+    return rows.shape[0] if bound is None and rows.is_cuda else bound
+
+
+class Factors(NamedTuple):
+    """What FP8 tensors are multiplied with, (batch, key heads) each."""
+
+    q_descale: Tensor | None = None
+    k_descale: Tensor | None = None
+    v_descale: Tensor | None = None
+
+    def options(self, q: Tensor) -> dict[str, Any]:
+        names = ("query_factor", "key_factor", "value_factor")
+        given = {name: x for name, x in zip(names, self) if x is not None}
+        if given and q.dtype not in _FP8:
+            raise RefusedError(
+                f"q_descale, k_descale and v_descale are for FP8, and q has dtype {q.dtype}."
+            )
+        return given
+
+
+def with_values(
+    q: Tensor, k: Tensor, v: Tensor, qv: Tensor | None, factors: Factors
+) -> tuple[Tensor, Tensor]:
+    """Query and key of q.k + qv.v: one behind the other, which copies k and v."""
+    if qv is None:
+        return q, k
+    if any(x is not None for x in factors):
+        raise NotImplementedError(
+            "qv is given with descales; tilewise has one factor for a whole key, not one for each "
+            "part. Convert to bfloat16 before."
+        )
+    if tuple(qv.shape) != (*q.shape[:-1], v.shape[-1]):
+        raise RefusedError(
+            f"qv has shape {tuple(qv.shape)}; beside q and v it must be "
+            f"{(*q.shape[:-1], v.shape[-1])}."
+        )
+    return torch.cat((q, qv), -1), torch.cat((k, v), -1)
+
+
+def attend_later(
+    operands: tuple[Tensor, Tensor, Tensor],
+    options: dict[str, Any],
+    layout: Layout,
+    qv: Tensor | None = None,
+    factors: Factors | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(output, lse), both with gradients; the lse of a query that sees nothing is -inf."""
+    q, k, v = operands
+    require_floats("q", q)
+    factors = factors or Factors()
+    query, key = with_values(q, k, v, qv, factors)
+    more = {**layout.options(q, k), **factors.options(q)}
+    output, lse = asking(attention, query, key, v, return_lse=True, **options, **more)
+    return output, lse
+
+
+def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
+    """Attention over all keys from (parts, ..., heads, dim) and (parts, ..., heads)."""
+    if out_partial.dim() < 2 or tuple(lse_partial.shape) != tuple(out_partial.shape[:-1]):
+        raise RefusedError(
+            f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
+            f"{tuple(out_partial.shape[:-1])}."
+        )
+    # What saw nothing in any part has -inf everywhere, and counts for 0.
+    highest = lse_partial.amax(0).clamp(min=torch.finfo(lse_partial.dtype).min)
+    weight = (lse_partial - highest).exp()
+    total = weight.sum(0)
+    mean = (weight[..., None] * out_partial).sum(0) / total.clamp(min=1e-38)[..., None]
+    return mean.to(dtype or out_partial.dtype), total.log() + highest

@@ -1,0 +1,147 @@
+"""What flash_attn's arguments mean in tilewise's words, and tilewise's lse in theirs.
+
+Here are the differences of the two: -1 for a window without a limit, an lse of +inf for queries
+that see no key, and ALiBi under a causal mask, to which flash_attn adds slope * j and tilewise the
+distance.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tilewise.flash_attn._refusal import RefusedError
+
+_INFINITY = float("inf")
+
+
+class Turn(NamedTuple):
+    """What lies between the two meanings of lse: slopes, and where the diagonal of each query is.
+
+    diagonals: (queries), (batch, queries), or packed (tokens): the key that query i stands before.
+    """
+
+    slopes: Tensor
+    diagonals: Tensor
+
+    def term(self, is_packed: bool) -> Tensor:
+        """slope * (i + d), shaped as lse is."""
+        if is_packed:
+            return self.slopes.detach()[..., None] * self.diagonals
+        slopes = self.slopes.detach()
+        slopes = slopes[None] if slopes.dim() == 1 else slopes
+        diagonals = self.diagonals[None] if self.diagonals.dim() == 1 else self.diagonals
+        return slopes[:, :, None] * diagonals[:, None, :]
+
+
+def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, Any]:
+    """(left, right) with None for no limit; `keys` or more to the left are no limit either."""
+    left, right = window_size
+    if left is not None and (left < 0 or (keys is not None and left >= keys)):
+        left = None
+    if causal:
+        right = 0
+    elif right is not None and (right < 0 or (keys is not None and right >= keys)):
+        right = None
+    return left, right
+
+
+def options_of(
+    *,
+    softmax_scale: Any = None,
+    causal: bool = False,
+    window_size: Any = (-1, -1),
+    softcap: float = 0.0,
+    dropout_p: float = 0.0,
+    alibi_slopes: Tensor | None = None,
+    deterministic: bool = False,
+    sinks: Tensor | None = None,
+    chunk: int = 0,
+) -> dict[str, Any]:
+    """The options of tilewise.attention for these arguments, without what is off."""
+    options: dict[str, Any] = {}
+    if softmax_scale is not None:
+        options["scale"] = float(softmax_scale)
+    window = window_of(window_size, causal)
+    if window == (None, 0):
+        options["causal"] = True
+    elif window != (None, None):
+        options["window"] = window
+    if softcap and softcap > 0.0:
+        options["softcap"] = float(softcap)
+    if dropout_p:
+        options["dropout"] = float(dropout_p)
+    if alibi_slopes is not None:
+        options["alibi_slopes"] = alibi_slopes.detach()
+    if deterministic:
+        options["deterministic"] = True
+    if sinks is not None:
+        options["sinks"] = sinks
+    if chunk:
+        options["chunk"] = int(chunk)
+    return options
+
+
+def bound_of(longest: Any, rows: Any) -> Any:
+    """An upper bound of a length. A tensor on a device is not read, for which it would wait: all
+    the rows that there are bound it, too."""
+    if isinstance(longest, Tensor):
+        if longest.is_cuda or torch.compiler.is_compiling():
+            return rows
+        longest = int(longest)
+    return longest if longest is None or torch.compiler.is_compiling() else max(int(longest), 1)
+
+
+def require_floats(name: str, tensor: Any) -> None:
+    """Refuses what has no gradient by nature, before anything is drawn or written."""
+    if not isinstance(tensor, Tensor):
+        raise RefusedError(f"{name} is a {type(tensor).__name__}; pass a torch.Tensor.")
+    if not tensor.is_floating_point():
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise RefusedError(
+            f"{name} has dtype {dtype}; it must be float16, bfloat16, or, beyond flash_attn, "
+            "float32 or float64."
+        )
+
+
+def has_turn(slopes: Tensor | None, window_size: Any, causal: bool, keys: Any) -> bool:
+    """Whether flash_attn takes its causal kernel, which adds slope * j."""
+    return slopes is not None and window_of(window_size, causal, keys) == (None, 0)
+
+
+def dense_diagonals(queries: Any, keys: Any, device: Any) -> Tensor:
+    """i + d of each query, where all sequences are this long."""
+    return torch.arange(queries, device=device, dtype=torch.float32) + (keys - queries)
+
+
+def cached_diagonals(queries: Any, key_lengths: Tensor) -> Tensor:
+    """i + d of each query, (batch, queries), where each sequence has keys of its own number."""
+    place = torch.arange(queries, device=key_lengths.device, dtype=torch.float32)
+    return place + (key_lengths[:, None] - queries)
+
+
+def packed_diagonals(tokens: Any, query_offsets: Tensor, key_lengths: Tensor) -> Tensor:
+    """i + d of each packed token; of rows behind the last sequence, whatever."""
+    place = torch.arange(tokens, device=query_offsets.device, dtype=query_offsets.dtype)
+    sequence = torch.searchsorted(query_offsets, place, right=True) - 1
+    sequence = sequence.clamp(max=max(key_lengths.shape[0] - 1, 0))
+    lengths = query_offsets[1:] - query_offsets[:-1]
+    shift = key_lengths - lengths - query_offsets[:-1]
+    return (place + shift[sequence]).to(torch.float32)
+
+
+def to_theirs(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) -> Tensor:
+    """An lse of tilewise's as flash_attn returns it, without a gradient."""
+    lse = lse.detach()
+    if turn is not None:
+        lse = lse + turn.term(is_packed)
+    return torch.where(lse == -_INFINITY, _INFINITY, lse)
+
+
+def to_ours(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) -> Tensor:
+    """An lse of flash_attn's, maybe merged from several, as tilewise's backward reads it."""
+    if turn is not None:
+        lse = lse - turn.term(is_packed)
+    return torch.where(lse == _INFINITY, -_INFINITY, lse)

@@ -1,0 +1,170 @@
+"""torch.ops.flash_attn and torch.ops.flash_attn_3, as flash_attn's own packages define them.
+
+They are defined when install() has made `import flash_attn` mean this package and somebody imports
+it, never otherwise: the names are those of packages that may be installed as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise.flash_attn import _kernels
+from tilewise.flash_attn._probabilities import round_multiple
+from tilewise.flash_attn.flash_attn_3 import _kernels as _kernels_3
+from tilewise.flash_attn.flash_attn_3 import flash_attn_interface as interface_3
+
+_SCORES = (
+    "float dropout_p, float softmax_scale, bool causal, SymInt window_size_left,"
+    " SymInt window_size_right, float softcap, Tensor? alibi_slopes"
+)
+_LENGTHS = "Tensor cu_seqlens_q, Tensor cu_seqlens_k, SymInt max_seqlen_q, SymInt max_seqlen_k"
+_READ = (
+    "Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse,"
+    " Tensor(a!)? dq, Tensor(b!)? dk, Tensor(c!)? dv"
+)
+_FOUR = "(Tensor, Tensor, Tensor, Tensor)"
+_SCHEMAS = {
+    "_flash_attn_forward": f"(Tensor q, Tensor k, Tensor v, {_SCORES}, bool return_softmax)"
+    f" -> {_FOUR}",
+    "_flash_attn_varlen_forward": (
+        f"(Tensor q, Tensor k, Tensor v, {_LENGTHS}, float dropout_p, float softmax_scale,"
+        " bool causal, SymInt window_size_left=-1, SymInt window_size_right=-1, float softcap=0.0,"
+        " Tensor? alibi_slopes=None, bool return_softmax=False, Tensor? block_table=None,"
+        " Tensor? leftpad_k=None, Tensor? seqused_k=None, bool zero_tensors=False,"
+        f" SymInt num_splits=0) -> {_FOUR}"
+    ),
+    "_flash_attn_backward": (
+        f"({_READ}, {_SCORES}, bool deterministic, Tensor? rng_state=None) -> Tensor"
+    ),
+    "_flash_attn_varlen_backward": (
+        f"({_READ}, {_LENGTHS}, {_SCORES}, bool deterministic, Tensor? rng_state=None,"
+        " bool zero_tensors=False) -> Tensor"
+    ),
+}
+_SCHEMAS_3 = {
+    "fwd": (
+        "(Tensor q, Tensor k, Tensor v, Tensor(k_new!)? k_new=None, Tensor(v_new!)? v_new=None,"
+        " Tensor? q_v=None, Tensor(out!)? out=None, Tensor? cu_seqlens_q=None,"
+        " Tensor? cu_seqlens_k=None, Tensor? cu_seqlens_k_new=None, Tensor? seqused_q=None,"
+        " Tensor? seqused_k=None, int? max_seqlen_q=None, int? max_seqlen_k=None,"
+        " Tensor? page_table=None, Tensor? kv_batch_idx=None, Tensor? leftpad_k=None,"
+        " Tensor? rotary_cos=None, Tensor? rotary_sin=None, Tensor? seqlens_rotary=None,"
+        " Tensor? q_descale=None, Tensor? k_descale=None, Tensor? v_descale=None,"
+        " float? softmax_scale=None, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, int attention_chunk=0, float softcap=0.0,"
+        " bool is_rotary_interleaved=False, Tensor? scheduler_metadata=None, int num_splits=0,"
+        " bool? pack_gqa=None, int sm_margin=0) -> (Tensor(out!), Tensor, Tensor, Tensor)"
+    ),
+    "bwd": (
+        "(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse,"
+        " Tensor(dq!)? dq=None, Tensor(dk!)? dk=None, Tensor(dv!)? dv=None,"
+        " Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? seqused_q=None,"
+        " Tensor? seqused_k=None, int? max_seqlen_q=None, int? max_seqlen_k=None,"
+        " float? softmax_scale=None, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, float softcap=0.0, bool deterministic=False,"
+        " int sm_margin=0) -> (Tensor(dq!), Tensor(dk!), Tensor(dv!), Tensor, Tensor, Tensor,"
+        " Tensor, Tensor)"
+    ),
+    "fwd_combine": (
+        "(Tensor out_partial, Tensor lse_partial, Tensor(out!)? out=None,"
+        " ScalarType? out_dtype=None) -> (Tensor(out!), Tensor)"
+    ),
+    "get_scheduler_metadata": (
+        "(int batch_size, int max_seqlen_q, int max_seqlen_k, int num_heads, int num_heads_k,"
+        " int headdim, int headdim_v, ScalarType qkv_dtype, Tensor seqused_k,"
+        " Tensor? cu_seqlens_q=None, Tensor? cu_seqlens_k=None, Tensor? cu_seqlens_k_new=None,"
+        " Tensor? seqused_q=None, Tensor? leftpad_k=None, int? page_size=None,"
+        " int max_seqlen_k_new=0, bool is_causal=False, int window_size_left=-1,"
+        " int window_size_right=-1, int attention_chunk=0, bool has_softcap=False,"
+        " int num_splits=0, bool? pack_gqa=None, int sm_margin=0) -> Tensor"
+    ),
+}
+_held: list[torch.library.Library] = []  # what is let go of undoes its definitions
+
+
+def define_all() -> None:
+    """Defines what nobody has defined before."""
+    if _held:
+        return
+    _define("flash_attn", _SCHEMAS, {name: getattr(_kernels, name) for name in _SCHEMAS})
+    functions = {
+        "fwd": _kernels_3._flash_attn_forward,
+        "bwd": _backward_3,
+        "fwd_combine": interface_3.flash_attn_combine,
+        "get_scheduler_metadata": _metadata_3,
+    }
+    _define("flash_attn_3", _SCHEMAS_3, functions)
+
+
+def _backward_3(*given: Any) -> tuple[Tensor, ...]:
+    """Here the places of the gradients come before the lengths, and new ones may be asked for."""
+    read, lengths, rest = given[:6], given[9:15], given[15:]
+    pairs = zip(given[6:9], read[1:4])
+    places = [torch.empty_like(x) if place is None else place for place, x in pairs]
+    sums = _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
+    return (*places, sums, *(sums.new_empty(0) for _ in range(4)))
+
+
+def _metadata_3(batch_size: int, *given: Any) -> Tensor:
+    return torch.zeros(batch_size, dtype=torch.int32, device=given[7].device)
+
+
+def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) -> None:
+    library = torch.library.Library(namespace, "FRAGMENT")
+    _held.append(library)
+    for name, schema in schemas.items():
+        if hasattr(getattr(torch.ops, namespace), name):
+            continue
+        library.define(name + schema)
+        for key in ("CPU", "CUDA"):
+            library.impl(name, functions[name], key)
+        fake = _FAKES.get(name)
+        if fake is not None:
+            torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+
+
+def _forward_fake(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    batch, queries, heads, _ = q.shape
+    rows = batch, heads, queries, k.shape[1]
+    return _fakes(q, v, rows[:3], rows, rest[0] and rest[7])
+
+
+def _varlen_fake(q: Tensor, k: Tensor, v: Tensor, *rest: Any, **_: Any) -> tuple[Tensor, ...]:
+    tokens, heads, _ = q.shape
+    offsets, _, queries, keys, dropout = rest[:5]
+    is_asked = len(rest) > 11 and rest[11]
+    rows = offsets.shape[0] - 1, heads, queries, keys
+    return _fakes(q, v, (heads, tokens), rows, dropout and is_asked)
+
+
+def _fakes(q: Tensor, v: Tensor, lse: Any, rows: Any, has_dmask: Any) -> tuple[Tensor, ...]:
+    *lead, queries, keys = rows
+    shape = (*lead, round_multiple(queries, 128), round_multiple(keys, 128))
+    return (
+        q.new_empty((*q.shape[:-1], v.shape[-1])),
+        q.new_empty(lse, dtype=torch.float64 if q.dtype == torch.float64 else torch.float32),
+        q.new_empty(shape if has_dmask else (0,)),
+        q.new_empty((2,), dtype=torch.int64),
+    )
+
+
+def _backward_fake(dout: Tensor, *_: Any) -> Tensor:
+    batch, queries, heads, _ = dout.shape
+    return dout.new_empty((batch, heads, round_multiple(queries, 128)), dtype=torch.float32)
+
+
+def _varlen_backward_fake(dout: Tensor, *rest: Any) -> Tensor:
+    tokens, heads, _ = dout.shape
+    padding = 128 * (rest[8].shape[0] - 1)
+    return dout.new_empty((heads, tokens + padding), dtype=torch.float32)
+
+
+_FAKES = {
+    "_flash_attn_forward": _forward_fake,
+    "_flash_attn_varlen_forward": _varlen_fake,
+    "_flash_attn_backward": _backward_fake,
+    "_flash_attn_varlen_backward": _varlen_backward_fake,
+}

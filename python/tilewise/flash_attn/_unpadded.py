@@ -1,0 +1,145 @@
+"""The names that flash_attn's functions of packed sequences had before version 2.
+
+With causal and lengths that differ they begin at the top left, as they did until 2.1: the first
+query sees the first key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise.attention import attention
+from tilewise.flash_attn._attending import Lengths, Wanted, returned
+from tilewise.flash_attn._meaning import require_floats, to_theirs
+from tilewise.flash_attn._probabilities import dropped_probabilities
+from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.torch._attention import draw_state
+
+
+def flash_attn_unpadded_func(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+    deterministic: bool = False,
+) -> Any:
+    """flash_attn_varlen_func of before version 2."""
+    wanted = Wanted(dropout_p, softmax_scale, causal, deterministic=deterministic)
+    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    if not causal or cu_seqlens_q is cu_seqlens_k:
+        return returned(q, k, v, wanted, return_attn_probs, lengths)
+    require_floats("q", q)
+    options = {**wanted.options(), **lengths.options(q, k), "diagonal": "top_left"}
+    if dropout_p and return_attn_probs:
+        options["dropout_state"] = draw_state(q.device)
+    output, lse = asking(attention, q, k, v, return_lse=True, **options)
+    if not return_attn_probs:
+        return output
+    s_dmask = dropped_probabilities(q, k, options, lengths) if dropout_p else q.new_empty(0)
+    return output, to_theirs(lse), s_dmask
+
+
+def flash_attn_unpadded_kvpacked_func(
+    q: Tensor,
+    kv: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+    deterministic: bool = False,
+) -> Any:
+    """flash_attn_varlen_kvpacked_func of before version 2."""
+    k, v = kv.unbind(-3)
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
+
+
+def flash_attn_unpadded_qkvpacked_func(
+    qkv: Tensor,
+    cu_seqlens: Tensor,
+    max_seqlen: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+    deterministic: bool = False,
+) -> Any:
+    """flash_attn_varlen_qkvpacked_func of before version 2."""
+    q, k, v = qkv.unbind(-3)
+    lengths = (cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
+
+
+def flash_attn_unpadded_qkvpacked_split_func(
+    qkv: Tensor,
+    cu_seqlens: Tensor,
+    max_seqlen0: int,
+    max_seqlen1: int,
+    batch_size0: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+    deterministic: bool = False,
+) -> Any:
+    """The same where the sequences from batch_size0 on have another longest one; for tilewise that
+    is one call."""
+    longest = max(max_seqlen0, max_seqlen1)
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_qkvpacked_func(qkv, cu_seqlens, longest, *rest)
+
+
+def flash_attn_unpadded(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    return_attn_probs: bool = False,
+    deterministic: bool = False,
+) -> Any:
+    """flash_attn_unpadded_func, which without lengths takes (tokens, heads, head dim) as one
+    sequence."""
+    if q.dim() != 3:
+        raise RefusedError(
+            f"q has shape {tuple(q.shape)}; it must be packed, (tokens, heads, head dim). "
+            "flash_attn_func takes (batch, length, heads, head dim)."
+        )
+    if cu_seqlens_q is None:
+        cu_seqlens_q = _whole(q)
+    if cu_seqlens_k is None:
+        cu_seqlens_k = cu_seqlens_q if k.shape[0] == q.shape[0] else _whole(k)
+    lengths = (
+        cu_seqlens_q,
+        cu_seqlens_k,
+        q.shape[0] if max_seqlen_q is None else max_seqlen_q,
+        k.shape[0] if max_seqlen_k is None else max_seqlen_k,
+    )
+    rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
+    return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
+
+
+def _whole(x: Tensor) -> Tensor:
+    """The offsets of one sequence."""
+    return torch.tensor([0, x.shape[0]], dtype=torch.int32, device=x.device)

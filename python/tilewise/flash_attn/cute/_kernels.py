@@ -1,0 +1,121 @@
+"""The private functions of FlashAttention-4, which torch's own switch to it calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tilewise.flash_attn._kernels import gradients_into
+from tilewise.flash_attn._later import Factors, Layout, attend_later
+from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn.cute._refusals import refuse
+
+
+def _flash_attn_fwd(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    qv: Tensor | None = None,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    min_seqlen_k: int | None = None,
+    page_table: Tensor | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    softcap: float | None = None,
+    window_size_left: int | None = None,
+    window_size_right: int | None = None,
+    learnable_sink: Tensor | None = None,
+    num_splits: int = 1,
+    pack_gqa: bool | None = None,
+    score_mod: Any = None,
+    mask_mod: Any = None,
+    block_sparse_tensors: Any = None,
+    return_lse: bool = False,
+    out: Tensor | None = None,
+    lse: Tensor | None = None,
+    aux_tensors: Any = None,
+    q_descale: Tensor | None = None,
+    k_descale: Tensor | None = None,
+    v_descale: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None, None, None, None]:
+    """(output, lse, and three absent ones), without gradients; in `out` and `lse` where given."""
+    refuse(
+        score_mod=score_mod,
+        mask_mod=mask_mod,
+        block_sparse_tensors=block_sparse_tensors,
+        aux_tensors=aux_tensors,
+    )
+    options = options_of(
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size=(window_size_left, window_size_right),
+        softcap=softcap or 0.0,
+        sinks=learnable_sink,
+    )
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
+    factors = Factors(q_descale, k_descale, v_descale)
+    with torch.no_grad():
+        found = attend_later((q, k, v), options, Layout(*lengths, page_table), qv, factors)
+        output = found[0] if out is None else out.copy_(found[0])
+        row = found[1] if lse is None else lse.copy_(found[1])
+    return output, (row if return_lse or lse is not None else None), None, None, None
+
+
+def _flash_attn_bwd(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    dout: Tensor,
+    lse: Tensor,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    softcap: float = 0.0,
+    window_size_left: int | None = None,
+    window_size_right: int | None = None,
+    pack_gqa: bool | None = None,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    deterministic: bool = False,
+    dq: Tensor | None = None,
+    dk: Tensor | None = None,
+    dv: Tensor | None = None,
+    score_mod: Any = None,
+    score_mod_bwd: Any = None,
+    mask_mod: Any = None,
+    aux_tensors: Any = None,
+    block_sparse_tensors: Any = None,
+    dlse: Tensor | None = None,
+    learnable_sink: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse."""
+    refuse(
+        score_mod=score_mod,
+        score_mod_bwd=score_mod_bwd,
+        mask_mod=mask_mod,
+        aux_tensors=aux_tensors,
+        block_sparse_tensors=block_sparse_tensors,
+    )
+    options = options_of(
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size=(window_size_left, window_size_right),
+        softcap=softcap,
+        deterministic=deterministic,
+        sinks=learnable_sink,
+    )
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
+    options.update(Layout(*lengths).options(q, k))
+    with torch.no_grad():
+        return gradients_into((dout, q, k, v, out, lse), (dq, dk, dv), options, dlse)

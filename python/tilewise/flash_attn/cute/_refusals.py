@@ -1,0 +1,39 @@
+"""What FlashAttention-4 has and tilewise has not, each with a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilewise.flash_attn._refusal import RefusedError
+
+_INSTEAD = {
+    "score_mod": (
+        "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has "
+        "bias, alibi_slopes and softcap: see tilewise.attention"
+    ),
+    "score_mod_bwd": "it belongs to score_mod, which tilewise does not take",
+    "mask_mod": (
+        "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has mask "
+        "and block_mask: see tilewise.attention"
+    ),
+    "aux_tensors": "they belong to score_mod and mask_mod, which tilewise does not take",
+    "aux_scalars": "they belong to score_mod and mask_mod, which tilewise does not take",
+    "block_sparse_tensors": "tilewise.torch.block_sparse_attention takes a layout of bool instead",
+    "block_sparse_tensors_bwd": (
+        "tilewise.torch.block_sparse_attention takes a layout of bool instead"
+    ),
+    "gather_kv_indices": "gather the keys before, or put them into pages and give page_table",
+}
+
+
+def refuse(**given: Any) -> None:
+    """Refuses whatever is not None."""
+    for name, value in given.items():
+        if value is not None:
+            raise NotImplementedError(f"{name} is given, but {_INSTEAD[name]}.")
+
+
+def require_int(name: str, longest: Any) -> None:
+    """As FlashAttention-4 does, whose kernels are made for a number."""
+    if longest is not None and not isinstance(longest, int):
+        raise RefusedError(f"{name} is a {type(longest).__name__}; it must be an int, or None.")

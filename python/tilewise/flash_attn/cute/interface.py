@@ -1,0 +1,161 @@
+"""The functions of FlashAttention-4's flash_attn.cute.interface, computed by tilewise.
+
+They return (output, lse) always, lse being None unless asked for. It has a gradient, and so has
+learnable_sink. Windows have None for no limit. What shares out or tunes the work (num_splits,
+pack_gqa, scheduler_metadata and the like) changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from tilewise.flash_attn._later import Layout, attend_later, combine
+from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd
+from tilewise.flash_attn.cute._refusals import refuse, require_int
+
+__all__ = [
+    "_flash_attn_bwd",
+    "_flash_attn_fwd",
+    "flash_attn_combine",
+    "flash_attn_func",
+    "flash_attn_varlen_func",
+]
+
+
+def flash_attn_func(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    qv: Tensor | None = None,
+    gather_kv_indices: Tensor | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: tuple[int | None, int | None] = (None, None),
+    learnable_sink: Tensor | None = None,
+    softcap: float = 0.0,
+    num_splits: int = 1,
+    pack_gqa: bool | None = None,
+    deterministic: bool = False,
+    score_mod: Any = None,
+    score_mod_bwd: Any = None,
+    mask_mod: Any = None,
+    aux_tensors: Any = None,
+    aux_scalars: Any = None,
+    block_sparse_tensors: Any = None,
+    block_sparse_tensors_bwd: Any = None,
+    return_lse: bool = False,
+    gather_bwd_recompute_p: bool = False,
+    gather_bwd_token_chunk: int | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of q (batch, queries, heads, head dim) over k and v: (output, lse or None).
+
+    >>> import torch
+    >>> from tilewise.flash_attn.cute import flash_attn_func
+    >>> q = k = v = torch.randn(2, 10, 4, 16)
+    >>> output, lse = flash_attn_func(q, k, v, causal=True, return_lse=True)
+    >>> output.shape, lse.shape
+    (torch.Size([2, 10, 4, 16]), torch.Size([2, 4, 10]))
+    """
+    refuse(
+        gather_kv_indices=gather_kv_indices,
+        score_mod=score_mod,
+        score_mod_bwd=score_mod_bwd,
+        mask_mod=mask_mod,
+        aux_tensors=aux_tensors,
+        aux_scalars=aux_scalars,
+        block_sparse_tensors=block_sparse_tensors,
+        block_sparse_tensors_bwd=block_sparse_tensors_bwd,
+    )
+    options = options_of(
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size=window_size,
+        softcap=softcap,
+        deterministic=deterministic,
+        sinks=learnable_sink,
+    )
+    out, lse = attend_later((q, k, v), options, Layout(), qv)
+    return out, (lse if return_lse else None)
+
+
+def flash_attn_varlen_func(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    qv: Tensor | None = None,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    min_seqlen_k: int | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    gather_kv_indices: Tensor | None = None,
+    page_table: Tensor | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: tuple[int | None, int | None] = (None, None),
+    learnable_sink: Tensor | None = None,
+    softcap: float = 0.0,
+    num_splits: int = 1,
+    pack_gqa: bool | None = None,
+    deterministic: bool = False,
+    score_mod: Any = None,
+    score_mod_bwd: Any = None,
+    mask_mod: Any = None,
+    block_sparse_tensors: Any = None,
+    block_sparse_tensors_bwd: Any = None,
+    aux_tensors: Any = None,
+    aux_scalars: Any = None,
+    return_lse: bool = False,
+    scheduler_metadata: Any = None,
+    seqlen_k_per_split: int | None = None,
+    disable_scheduler_metadata: bool = False,
+    gather_bwd_recompute_p: bool = False,
+    gather_bwd_token_chunk: int | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages."""
+    refuse(
+        gather_kv_indices=gather_kv_indices,
+        score_mod=score_mod,
+        score_mod_bwd=score_mod_bwd,
+        mask_mod=mask_mod,
+        aux_tensors=aux_tensors,
+        aux_scalars=aux_scalars,
+        block_sparse_tensors=block_sparse_tensors,
+        block_sparse_tensors_bwd=block_sparse_tensors_bwd,
+    )
+    require_int("max_seqlen_q", max_seqlen_q)
+    require_int("max_seqlen_k", max_seqlen_k)
+    options = options_of(
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size=window_size,
+        softcap=softcap,
+        deterministic=deterministic,
+        sinks=learnable_sink,
+    )
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
+    out, lse = attend_later((q, k, v), options, Layout(*lengths, page_table), qv)
+    return out, (lse if return_lse else None)
+
+
+def flash_attn_combine(
+    out_partial: Tensor,
+    lse_partial: Tensor,
+    out: Tensor | None = None,
+    out_dtype: Any = None,
+    cu_seqlens: Tensor | None = None,
+    seqused: Tensor | None = None,
+    virtual_batch_idx: Tensor | None = None,
+    return_lse: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention over all keys from parts: out_partial (parts, ..., heads, head dim) and lse_partial
+    (parts, ..., heads), padded or packed. cu_seqlens, seqused and virtual_batch_idx say which rows
+    count; all are merged."""
+    dtype = out.dtype if out is not None else out_dtype
+    found, lse = combine(out_partial, lse_partial, dtype)
+    return (found if out is None else out.copy_(found)), (lse if return_lse else None)

@@ -1,0 +1,219 @@
+"""What flash_attn_2_cuda has: the functions of flash_attn's compiled part, all by position.
+
+Arguments that end in _ may be None. The generator must be None: dropout draws from torch's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from tilewise.flash_attn._attending import Lengths, Wanted
+from tilewise.flash_attn._cached import flash_attn_with_kvcache
+from tilewise.flash_attn._kernels import (
+    _flash_attn_forward,
+    _flash_attn_varlen_forward,
+    backward,
+    row_sums,
+)
+from tilewise.flash_attn._refusal import RefusedError
+
+
+def fwd(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out_: Tensor | None,
+    alibi_slopes_: Tensor | None,
+    p_dropout: float,
+    softmax_scale: float,
+    is_causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    return_softmax: bool,
+    gen_: Any = None,
+) -> list[Tensor]:
+    """[output, softmax_lse, S_dmask, rng_state]."""
+    _refuse_generator(gen_)
+    scores = (p_dropout, softmax_scale, is_causal, window_size_left, window_size_right, softcap)
+    found = _flash_attn_forward(q, k, v, *scores, alibi_slopes_, return_softmax)
+    return [_put(out_, found[0]), *found[1:]]
+
+
+def varlen_fwd(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out_: Tensor | None,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    seqused_k_: Tensor | None,
+    leftpad_k_: Tensor | None,
+    block_table_: Tensor | None,
+    alibi_slopes_: Tensor | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    p_dropout: float,
+    softmax_scale: float,
+    zero_tensors: bool,
+    is_causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    return_softmax: bool,
+    gen_: Any = None,
+    num_splits: int = 0,
+) -> list[Tensor]:
+    """[output, softmax_lse, S_dmask, rng_state] of packed sequences."""
+    _refuse_generator(gen_)
+    found = _flash_attn_varlen_forward(
+        q,
+        k,
+        v,
+        cu_seqlens_q,
+        cu_seqlens_k,
+        max_seqlen_q,
+        max_seqlen_k,
+        p_dropout,
+        softmax_scale,
+        is_causal,
+        window_size_left,
+        window_size_right,
+        softcap,
+        alibi_slopes_,
+        return_softmax,
+        block_table_,
+        leftpad_k_,
+        seqused_k_,
+        zero_tensors,
+    )
+    return [_put(out_, found[0]), *found[1:]]
+
+
+def bwd(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    softmax_lse: Tensor,
+    dq_: Tensor | None,
+    dk_: Tensor | None,
+    dv_: Tensor | None,
+    alibi_slopes_: Tensor | None,
+    p_dropout: float,
+    softmax_scale: float,
+    is_causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    deterministic: bool,
+    gen_: Any = None,
+    rng_state: Tensor | None = None,
+) -> list[Tensor]:
+    """[dq, dk, dv, softmax_d]."""
+    _refuse_generator(gen_)
+    window = (window_size_left, window_size_right)
+    scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
+    read = (dout, q, k, v, out, softmax_lse)
+    wanted = Wanted(*scores, deterministic)
+    found = backward(read, (dq_, dk_, dv_), wanted, None, rng_state)
+    return [*found, row_sums(dout, out, None)]
+
+
+def varlen_bwd(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    softmax_lse: Tensor,
+    dq_: Tensor | None,
+    dk_: Tensor | None,
+    dv_: Tensor | None,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    alibi_slopes_: Tensor | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    p_dropout: float,
+    softmax_scale: float,
+    zero_tensors: bool,
+    is_causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    deterministic: bool,
+    gen_: Any = None,
+    rng_state: Tensor | None = None,
+) -> list[Tensor]:
+    """[dq, dk, dv, softmax_d] of packed sequences."""
+    _refuse_generator(gen_)
+    window = (window_size_left, window_size_right)
+    scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
+    read = (dout, q, k, v, out, softmax_lse)
+    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    wanted = Wanted(*scores, deterministic)
+    found = backward(read, (dq_, dk_, dv_), wanted, lengths, rng_state)
+    return [*found, row_sums(dout, out, cu_seqlens_q)]
+
+
+def fwd_kvcache(
+    q: Tensor,
+    kcache: Tensor,
+    vcache: Tensor,
+    k_: Tensor | None,
+    v_: Tensor | None,
+    seqlens_k_: Tensor | None,
+    rotary_cos_: Tensor | None,
+    rotary_sin_: Tensor | None,
+    cache_batch_idx_: Tensor | None,
+    leftpad_k_: Tensor | None,
+    block_table_: Tensor | None,
+    alibi_slopes_: Tensor | None,
+    out_: Tensor | None,
+    softmax_scale: float,
+    is_causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    is_rotary_interleaved: bool,
+    num_splits: int = 0,
+) -> list[Tensor]:
+    """[output, softmax_lse]."""
+    out, lse = flash_attn_with_kvcache(
+        q,
+        kcache,
+        vcache,
+        k_,
+        v_,
+        rotary_cos_,
+        rotary_sin_,
+        seqlens_k_,
+        cache_batch_idx_,
+        leftpad_k_,
+        block_table_,
+        softmax_scale,
+        is_causal,
+        (window_size_left, window_size_right),
+        softcap,
+        is_rotary_interleaved,
+        alibi_slopes_,
+        num_splits,
+        True,
+    )
+    return [_put(out_, out), lse]
+
+
+def _put(place: Tensor | None, result: Tensor) -> Tensor:
+    return result if place is None else place.copy_(result)
+
+
+def _refuse_generator(generator: Any) -> None:
+    if generator is not None:
+        raise RefusedError(
+            "The `generator` argument is no longer supported and must be None; torch.manual_seed "
+            "sets the generator that is used."
+        )

@@ -1,0 +1,1 @@
+"""Rotary embedding, by the names of flash_attn.layers."""

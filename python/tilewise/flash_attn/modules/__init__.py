@@ -1,0 +1,1 @@
+"""Modules around attention, by the names of flash_attn.modules."""

@@ -1,0 +1,1 @@
+"""What stands around attention, by the names of flash_attn.ops."""
