@@ -56,7 +56,10 @@ int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
   return find_of_kind(p, BackwardKind::kGeneral, shared_bytes);
 }
 
+// The boolean mask counts, too.
 bool are_in_pieces(const Problem& p) {
+  const core::uint32 mask = asked_of(p) & (score::kVisible | score::kVisiblePieces);
+  if (mask == score::kVisible) return false;
   const tilewise::Shape& s = p.shape;
   return has_pieces(p.query, s.dim) && has_pieces(p.key, s.dim) &&
          has_pieces(p.value, s.value_dim) && has_pieces(p.gradients.output, s.value_dim);

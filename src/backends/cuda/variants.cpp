@@ -126,11 +126,12 @@ constexpr Variant kAll[] = {
     TW_SM80_SHAPE(6, "256_227k"),
     TW_SM80_SHAPE(7, "256"),
     TW_SM80_SHAPE(8, "64_masked"),
-    TW_SM80_SHAPE(9, "128_masked_163k"),
-    TW_SM80_SHAPE(10, "64_general"),
-    TW_SM80_SHAPE(11, "128_general"),
-    TW_SM80_SHAPE(12, "256_general_227k"),
-    TW_SM80_SHAPE(13, "256_general_163k"),
+    TW_SM80_SHAPE(9, "128_masked_227k"),
+    TW_SM80_SHAPE(10, "128_masked_163k"),
+    TW_SM80_SHAPE(11, "64_general"),
+    TW_SM80_SHAPE(12, "128_general"),
+    TW_SM80_SHAPE(13, "256_general_227k"),
+    TW_SM80_SHAPE(14, "256_general_163k"),
 };
 static_assert(std::size(kAll) == kVariants);
 

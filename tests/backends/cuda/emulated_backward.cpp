@@ -48,6 +48,7 @@ BackwardFunction emulated_backward(const std::string& name) {
                                "256_227k",
                                "256",
                                "64_masked",
+                               "128_masked_227k",
                                "128_masked_163k",
                                "64_general",
                                "128_general",

@@ -59,6 +59,24 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, 
              reinterpret_cast<const uint8*>(of + at));
 }
 
+// The warp's part of the boolean mask for a turn, in place of what it has packed.
+template <class Traits>
+TW_DEVICE void load_mask(const Backward& p, typename Traits::Memory& memory, Turn turn) {
+  constexpr BackwardShape kTiles = Traits::kTiles;
+  const KeyBlock& block = memory.block;
+  const Tensor& visible = p.scoring.mask.visible;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const int32 query =
+      turn.tile(block) * kTiles.queries + warp % kTiles.query_warps * Traits::kQueriesOfWarp;
+  const int32 key = block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp;
+  memory.visible.at[warp].copy(
+      {visible.data + visible.offset(block.b, block.head(turn.g), query, key), visible.stride.row,
+       1, static_cast<int32>(block.queries.length) - query,
+       static_cast<int32>(block.columns.end) - key},
+      lane);
+}
+
 template <class Traits>
 TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory, Turn turn,
                              int32 stage) {
@@ -213,6 +231,16 @@ TW_DEVICE int32 next_stage(int32 stage) {
   return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
 }
 
+// Queries, gradients and mask of a turn; a gradient that has one buffer comes later.
+template <class Traits>
+TW_DEVICE void load_turn(const Backward& p, typename Traits::Memory& memory, Turn turn,
+                         int32 stage) {
+  load_queries<Traits>(p, memory, turn, stage);
+  if constexpr (Traits::kTiles.incoming_stages == 2) load_incoming<Traits>(p, memory, turn, stage);
+  if constexpr (Traits::kBringsMask)
+    if ((p.scoring.asked & score::kVisible) != 0) load_mask<Traits>(p, memory, turn);
+}
+
 template <class Traits>
 TW_DEVICE void backward(const Backward& p) {
   auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
@@ -225,8 +253,8 @@ TW_DEVICE void backward(const Backward& p) {
   load_keys<Traits>(p, memory);
   Turn turn = first_turn<Traits>(p, block);
   if (turn.exists(block)) {
-    load_queries<Traits>(p, memory, turn, 0);
-    load_incoming<Traits>(p, memory, turn, 0);
+    load_turn<Traits>(p, memory, turn, 0);
+    if (!kTwo) load_incoming<Traits>(p, memory, turn, 0);
   }
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
@@ -239,10 +267,10 @@ TW_DEVICE void backward(const Backward& p) {
     if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();
     pass_on(block);
-    if (next.exists(block)) {
-      load_queries<Traits>(p, memory, next, next_stage(stage));
-      if (kTwo) load_incoming<Traits>(p, memory, next, next_stage(stage));
-    }
+    if constexpr (Traits::kBringsMask)
+      if ((p.scoring.asked & score::kVisible) != 0)
+        memory.visible.at[warp_index()].pack(lane_index());
+    if (next.exists(block)) load_turn<Traits>(p, memory, next, next_stage(stage));
     do_turn<Traits>(p, memory, {lane, turn, next, stage}, sums);
     turn = next;
   }

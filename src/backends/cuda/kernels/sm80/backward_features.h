@@ -71,8 +71,9 @@ TW_DEVICE void add_bias(const Tensor& bias, const PatchOf& of, Scores& scores) {
   });
 }
 
+// By the boolean mask, element by element.
 template <class Scores>
-TW_DEVICE void hide_masked(const Tensor& visible, const PatchOf& of, Scores& scores) {
+TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchOf& of, Scores& scores) {
   const uint8* first = visible.data + of.first_of(visible);
   of.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
     const uint8* at = first + (query * visible.stride.row + key * visible.stride.column);
@@ -98,13 +99,33 @@ TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits
   if (score::asks<Traits::kFeatures>(p, score::kBias)) add_bias(p.bias, of, scores);
 }
 
+// By what the warp has brought.
 template <class Traits>
-TW_DEVICE void hide_by_masks(const score::Scoring& p, const PatchOf& of,
-                             typename Traits::Scores& scores) {
+TW_DEVICE void hide_by_bits(const typename Traits::Memory& memory, const Patch& patch,
+                            typename Traits::Scores& scores) {
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto& tile = memory.visible.at[thread / kWarp];
+  const auto lane = static_cast<int32>(thread % kWarp);
+  const int32 first = patch.row % Traits::kQueriesOfWarp + 2 * (lane & 3);
+  scores.each_piece([&](float(&)[4], int32 m, int32 n) {
+    TW_UNROLL
+    for (int32 i = 0; i < 2; ++i)
+      score::hide_pair(tile.word(first + n * 8 + i, 0) >> (lane / 4 + m * 16), m, n, i, scores);
+  });
+}
+
+template <class Traits>
+TW_DEVICE void hide_by_masks(const typename Traits::Memory& memory, const score::Scoring& p,
+                             const PatchOf& of, typename Traits::Scores& scores) {
+  if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
+    if constexpr (Traits::kBringsMask)
+      hide_by_bits<Traits>(memory, of.patch, scores);
+    else
+      hide_by_elements(p.mask.visible, of, scores);
+  }
   if (score::asks<Traits::kFeatures>(p, score::kBlocks))
     score::hide_blocks<score::Lie::kKeysDown>(blocks_of(p.mask, of.block.b, of.h), of.block.band,
                                               of.patch.query, of.patch.key, scores);
-  if (score::asks<Traits::kFeatures>(p, score::kVisible)) hide_masked(p.mask.visible, of, scores);
 }
 
 // Weights that are dropped become negative, 0 too.

@@ -114,12 +114,13 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
 
 // From products to what the weights are made of.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, const PatchOf& of, typename Traits::Scores& scores,
+TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
+                              const PatchOf& of, typename Traits::Scores& scores,
                               CapSlopes<typename Traits::Scores>& kept) {
   if constexpr (Traits::kIsGeneral)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
-  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(p.scoring, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -130,12 +131,12 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   typename Traits::Scores scores, at_weights;
   CapSlopes<typename Traits::Scores> kept;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
-  const int32 row = patch.row + 2 * (lane_index() & 3);
+  const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   const float* lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
-  shape_and_hide<Traits>(p, of, scores, kept);
+  shape_and_hide<Traits>(p, memory, of, scores, kept);
   weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)

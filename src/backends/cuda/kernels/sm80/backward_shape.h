@@ -24,6 +24,7 @@ struct BackwardShape {
   int32 incoming_stages;  // tiles of the arriving gradient: 2, the next one on its way; or 1
   int32 blocks;           // that a multiprocessor should hold
   BackwardKind kind;
+  bool brings_mask;  // a boolean mask in pieces comes to shared memory a turn ahead
   int32 shared_kib;  // what a block needs: parts of 99, 163 and 227 KiB are there
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
@@ -41,20 +42,21 @@ struct BackwardShape {
 // Of one kind the next that is as wide as a head, and then the first that fits into a block's
 // memory.
 inline constexpr BackwardShape kBackwardShapes[] = {
-    {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, 99},
-    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, 99},
-    {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, 99},
-    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, 163},
-    {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, 99},
-    {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, 163},
-    {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, 227},
-    {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, 99},
-    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kMasked, 99},
-    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kMasked, 163},
-    {64, 64, 64, 2, 4, 2, 2, 2, 2, BackwardKind::kGeneral, 99},
-    {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 99},
-    {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 227},
-    {256, 64, 32, 1, 4, 2, 2, 1, 1, BackwardKind::kGeneral, 163},
+    {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
+    {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, false, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, false, 163},
+    {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, false, 99},
+    {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, false, 163},
+    {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, false, 227},
+    {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, false, 99},
+    {64, 64, 128, 4, 2, 4, 2, 1, 1, BackwardKind::kMasked, true, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kMasked, true, 227},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kMasked, false, 163},
+    {64, 64, 64, 2, 4, 2, 2, 2, 2, BackwardKind::kGeneral, false, 99},
+    {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 99},
+    {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 227},
+    {256, 64, 32, 1, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 163},
 };
 inline constexpr int32 kMostBackwardDim = 256;
 

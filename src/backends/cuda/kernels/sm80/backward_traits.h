@@ -4,6 +4,7 @@
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/kernels/score/shape.h"
 #include "backends/cuda/kernels/score/sums.h"
+#include "backends/cuda/kernels/score/visible.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
 #include "backends/cuda/kernels/sm80/product.h"
@@ -16,16 +17,24 @@ struct alignas(kPieceBytes) RowNumbers {
   float lse[queries], minus_delta[queries];
 };
 
+// None where the count is 0.
+template <class Each, int32 count>
+struct Several {
+  Each at[count];
+};
+template <class Each>
+struct Several<Each, 0> {};
+
 template <DType type, int32 number>
 struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   // What is asked for when it runs, of score::Feature.
+  static constexpr uint32 kMaskFeatures = score::kVisible | score::kBlocks | score::kDropout;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
-  static constexpr uint32 kFeatures = kIsGeneral ? score::kEveryFeature
-                                      : kTiles.kind == BackwardKind::kMasked
-                                          ? score::kVisible | score::kBlocks | score::kDropout
-                                          : 0;
+  static constexpr uint32 kFeatures = kIsGeneral                             ? score::kEveryFeature
+                                      : kTiles.kind == BackwardKind::kMasked ? kMaskFeatures
+                                                                             : 0;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
   // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
@@ -39,6 +48,11 @@ struct BackwardTraits {
   static_assert(kTimes == 1 || !kShares);
   // Before gradients are made, or together with them: ptxas spills the one or the other.
   static constexpr bool kSharesEarly = kShares && kTiles.kind != BackwardKind::kCommon;
+
+  // Of the boolean mask, a warp's part in one turn.
+  static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
+  static constexpr bool kBringsMask = kTiles.brings_mask;
+  using VisibleTile = score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>;
 
   using KeyTile = Tile<kTiles.keys, kDim>;
   using QueryTile = Tile<kTiles.queries, kDim>;
@@ -66,6 +80,7 @@ struct BackwardTraits {
     QueryTile query[2], incoming[kTiles.incoming_stages];
     Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
     RowNumbers<kTiles.queries> rows[2];
+    Several<VisibleTile, kBringsMask ? kWarps : 0> visible;
     KeyBlock block;
     QueryReach reach[kWarps];
   };

@@ -13,7 +13,7 @@ struct Patch {
   Cover cover;
 
   TW_DEVICE score::Corner<score::Lie::kKeysDown> corner() const {
-    return score::Corner<score::Lie::kKeysDown>::of(query, key, lane_index());
+    return score::Corner<score::Lie::kKeysDown>::of(query, key, thread_index_anew() & (kWarp - 1));
   }
 };
 
