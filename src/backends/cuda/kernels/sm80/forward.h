@@ -44,50 +44,61 @@ TW_DEVICE void await_copies() {
   block_barrier();
 }
 
-// Calls weigh(tile) for each tile of keys once its keys have come, and then accumulate(tile) when
-// its values have.
-template <class Traits, class Weigh, class Accumulate>
+// What a warp sees of a tile of keys.
+struct Sight {
+  bool some, all;
+};
+
+// For each tile of keys, as sight_of(tile) says of which a warp sees something: calls
+// weigh(tile, sight) once its keys have come, and then accumulate(tile) when its values have.
+template <class Traits, class SightOf, class Weigh, class Accumulate>
 TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
-                                 const Weigh& weigh, const Accumulate& accumulate) {
+                                 const SightOf& sight_of, const Weigh& weigh,
+                                 const Accumulate& accumulate) {
   const Head& head = memory.head;
+  const int32 first_key = head.first_key;
   TW_ROLLED
-  for (Walked tile = begin; tile.first >= head.first_key;) {
+  for (Walked tile = begin; tile.first >= first_key;) {
     const Walked next = tile_before<Traits>(p, memory, tile);
-    const bool is_last = next.first < head.first_key;
+    const bool is_last = next.first < first_key;
+    // Read before the barrier, where waiting costs nothing.
+    const Sight sight = sight_of(tile);
     await_copies();
-    if (Traits::kStages == 1) {
-      if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile);
+    if constexpr (Traits::kStages == 1) {
+      if (!Traits::kIsGeneral || tile.turn >= 0)
+        load_value<Traits>(p, memory, tile, Traits::thread());
       look_up<Traits>(p, memory, next);
-    } else if (!is_last) {
-      load_key<Traits>(p, memory, next);
-      load_value<Traits>(p, memory, next);
-      if (Traits::kIsGeneral && p.keys.paged())
-        look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
-    }
-    commit_copies();
-    weigh(tile);
-    if (Traits::kStages == 1) {
-      await_copies();
-      if (!is_last) load_key<Traits>(p, memory, next);
       commit_copies();
+      if (sight.some) weigh(tile, sight);
+      await_copies();
+      if (!is_last) load_key<Traits>(p, memory, next, Traits::thread());
+      commit_copies();
+      if (sight.some) accumulate(tile);
+    } else {
+      if (!is_last) {
+        const int32 thread = Traits::thread();
+        load_key<Traits>(p, memory, next, thread);
+        load_value<Traits>(p, memory, next, thread);
+        if (Traits::kIsGeneral && p.keys.paged())
+          look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
+      }
+      commit_copies();
+      if (sight.some) {
+        weigh(tile, sight);
+        accumulate(tile);
+      }
     }
-    accumulate(tile);
     tile = next;
   }
 }
 
-// Scores to weights of the rows, after their references have risen where scores ask for it.
-template <class Traits>
+// Scores to weights of the rows.
+template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                     typename Traits::Scores& scores, typename Traits::Output& output) {
-  const bool held = finish_scores<Traits>(p, memory, corner, scores);
-  const auto rows = memory.rows.of_lane();
-  const score::Measure measure = p.scoring.measure;
-  if (warp_any(score::is_unusual(rows, measure, held, scores))) {
-    if (!held) score::hold(scores, measure.limit);
-    score::raise_rows(rows, measure, scores, output);
-  }
-  score::weigh(rows, measure, scores);
+                     bool is_whole, Rows& rows, typename Traits::Scores& scores,
+                     typename Traits::Output& output) {
+  const bool held = finish_scores<Traits>(p, memory, corner, is_whole, scores);
+  score::weigh(rows, p.scoring.measure, held, scores, output);
   if constexpr (Traits::kIsGeneral) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,
@@ -134,8 +145,8 @@ TW_DEVICE Walked begin_walk(const Forward& p, typename Traits::Memory& memory) {
   if (Traits::kIsGeneral) {
     if (Traits::kStages == 2) look_up<Traits>(p, memory, last);
   } else if (last.first >= memory.head.first_key) {
-    load_key<Traits>(p, memory, last);
-    if (Traits::kStages == 2) load_value<Traits>(p, memory, last);
+    load_key<Traits>(p, memory, last, thread_index());
+    if (Traits::kStages == 2) load_value<Traits>(p, memory, last, thread_index());
   }
   commit_copies();
   return Traits::kIsGeneral ? before : last;
@@ -162,29 +173,38 @@ TW_DEVICE void forward(const Forward& p) {
     query.hold();
   }
   typename Traits::Weights weights;
-  const auto meets = [&](Walked tile) {
-    const bool is_tile = !Traits::kIsGeneral || tile.turn >= 0;
-    return is_tile && head.reach[warp_index()].meets(tile.first, Traits::kKeys);
-  };
+  typename Traits::HeldRows held;
+  if constexpr (Traits::kHoldsRows) held.clear();
+  const Reach reach_of_warp = head.reach[warp_index()];
   for_each_key_tile<Traits>(
       p, memory, begin,
-      [&](Walked tile) {
-        if (!meets(tile)) return;
-        const int32 lane = thread_index_anew() & (kWarp - 1);
+      [&](Walked tile) -> Sight {
+        if (Traits::kIsGeneral && tile.turn < 0) return {};
+        const Reach reach = Traits::kHoldsRows ? reach_of_warp : head.reach[warp_index()];
+        return {reach.meets(tile.first, Traits::kKeys), reach.covers(tile.first, Traits::kKeys)};
+      },
+      [&](Walked tile, Sight sight) {
+        const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
         score<Traits>(query,
                       KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);
-        weigh<Traits>(p, memory, corner_of<Traits>(head, tile), scores, output);
+        const TileCorner corner = corner_of<Traits>(head, tile);
+        if constexpr (Traits::kHoldsRows) {
+          weigh<Traits>(p, memory, corner, sight.all, held, scores, output);
+        } else {
+          typename Traits::ReadRows rows(memory.rows.of_lane());
+          weigh<Traits>(p, memory, corner, sight.all, rows, scores, output);
+        }
         weights.set(scores);
       },
       [&](Walked tile) {
-        if (!meets(tile)) return;
-        const int32 lane = thread_index_anew() & (kWarp - 1);
+        const int32 lane = Traits::thread() & (kWarp - 1);
         accumulate<Traits>(
             weights, KeyTile::down(shared_address(&memory.value[stage_of<Traits>(tile)]), lane),
             output);
       });
+  if constexpr (Traits::kHoldsRows) memory.rows.take(held);
   wait_for_copies<0>();
   block_barrier();
   finish<Traits>(p, memory, output);

@@ -39,8 +39,10 @@ TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
     if (!p.query.in_pieces) return From::load_elements(memory.query.bytes, p.query.bytes, row_at);
   }
   if (p.heads_in_tile > 1) return From::load_rows(tile, p.query.bytes, row_at);
-  const uint8* first = p.query.at(head.queries.batch, head.h, head.queries.first + head.rows.begin);
-  From::load(tile, {first, p.query.row, p.query.bytes, rows});
+  const uint8* first = p.query.at(head.queries.batch, head.h, head.queries.first);
+  const Source<int32> from{first, static_cast<int32>(p.query.row),
+                           static_cast<int32>(head.rows.begin), p.query.bytes, rows};
+  From::load(tile, thread_index(), from);
 }
 
 // Where the keys of a tile lie, of a cache of pages: one a thread.
@@ -71,7 +73,7 @@ struct KeySide {
 
 template <class Traits>
 TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory, Walked walked,
-                         const KeySide<Traits>& side) {
+                         int32 thread, const KeySide<Traits>& side) {
   using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
   const Head& head = memory.head;
   const Rows& from = side.rows;
@@ -85,12 +87,14 @@ TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory
     if (!from.in_pieces) return To::load_elements(side.tile.bytes, from.bytes, row_at);
     if (p.keys.paged()) return To::load_rows(shared_address(&side.tile), from.bytes, row_at);
   }
-  To::load(shared_address(&side.tile), {side.dense + first * from.row, from.row, from.bytes, left});
+  To::load(shared_address(&side.tile), thread,
+           Source<int32>{side.dense, static_cast<int32>(from.row), first, from.bytes, left});
 }
 
 template <class Traits>
-TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Walked walked) {
-  load_side<Traits>(p, memory, walked,
+TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                          int32 thread) {
+  load_side<Traits>(p, memory, walked, thread,
                     {p.value, memory.head.value, memory.value[stage_of<Traits>(walked)]});
 }
 
@@ -106,26 +110,28 @@ TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& h
 
 // The bias, from the tile's first query and the key `first` on.
 template <class Traits>
-TW_DEVICE Source bias_of(const score::Scoring& p, const Head& head, int32 first) {
+TW_DEVICE Source<int64> bias_of(const score::Scoring& p, const Head& head, int32 first) {
   const Tensor& bias = p.bias;
   const int64 element = bias.offset(head.b, head.h, head.rows.begin, first);
   const int32 keys = core::smaller(static_cast<int32>(head.keys.length) - first, Traits::kKeys);
-  return {place_in(bias, element), bias.stride.row * 2, keys * 2,
+  return {place_in(bias, element), bias.stride.row * 2, 0, keys * 2,
           static_cast<int32>(head.rows.size())};
 }
 
 // Keys of a tile, and what features ask for beside them.
 template <class Traits>
-TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked) {
+TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                        int32 thread) {
   const int32 stage = stage_of<Traits>(walked);
-  load_side<Traits>(p, memory, walked, {p.key, memory.head.key, memory.key[stage]});
+  load_side<Traits>(p, memory, walked, thread, {p.key, memory.head.key, memory.key[stage]});
   if constexpr (Traits::kIsGeneral) {
     using BiasTile = typename decltype(memory.extras)::BiasTile;
     constexpr uint32 kFeatures = Traits::kFeatures;
     auto& beside = memory.extras.stage[stage];
     if (score::asks<kFeatures>(p.scoring, score::kBiasPieces))
       Loader<BiasTile, Traits::kThreads>::load(
-          shared_address(&beside.bias), bias_of<Traits>(p.scoring, memory.head, walked.first));
+          shared_address(&beside.bias), thread,
+          bias_of<Traits>(p.scoring, memory.head, walked.first));
     if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
       beside.visible[warp_index()].copy(visible_of<Traits>(p.scoring, memory.head, walked.first),
                                         lane_index());

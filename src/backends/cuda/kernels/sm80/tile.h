@@ -47,20 +47,23 @@ struct Tile {
   alignas(128) uint8 bytes[kBytes];
 };
 
-// What a tile is filled from; whatever lies beyond its rows and bytes becomes zeros.
+// What a tile is filled from; whatever lies beyond its rows and bytes becomes zeros. One product of
+// 32 bits is enough to find a row where strides fit.
+template <class Stride>
 struct Source {
-  const uint8* first;
-  int64 stride;  // of rows, in bytes
-  int32 bytes;   // of a row
-  int32 rows;    // below 1: none
+  const uint8* begin;
+  Stride stride;  // of rows, in bytes
+  int32 row;      // the tile's first, counted from `begin`
+  int32 bytes;    // of a row
+  int32 rows;     // from the first on; below 1: none
 };
 
 TW_HD constexpr int32 power_of_two_within(int32 x) {
   return x < 2 ? 1 : 2 * power_of_two_within(x / 2);
 }
 
-// One thread's share of filling a tile, of `threads`: one column of pieces, and every kApart-th
-// row.
+// The share of `thread`, one of `threads`, of filling a tile: one column of pieces, and every
+// kApart-th row.
 template <class Tile, int32 threads>
 struct Loader {
   static constexpr int32 kMostApart = power_of_two_within(threads / Tile::kPieces);
@@ -68,25 +71,27 @@ struct Loader {
   static_assert(Tile::kTileRows % kApart == 0);
 
   // Of rows that lie a stride apart, in whole pieces.
-  TW_DEVICE static void load(SharedAddress tile, const Source& from) {
-    const Share share = share_of_thread();
+  template <class Stride>
+  TW_DEVICE static void load(SharedAddress tile, int32 thread, const Source<Stride>& from) {
+    const Share share = share_of(thread);
     if (share.row >= kApart) return;
-    const uint8* at = from.first + (share.row * from.stride + share.piece * kPieceBytes);
+    const auto stride = int64{from.stride};
+    const uint8* at = from.begin + ((from.row + share.row) * stride + share.piece * kPieceBytes);
     const bool is_whole = from.rows >= Tile::kTileRows && from.bytes >= Tile::kPieces * kPieceBytes;
     if (is_whole)
-      each(tile, share, [&](SharedAddress to, int32 i) { copy_later(to, at + i * from.stride); });
+      each(tile, share, [&](SharedAddress to, int32 i) { copy_later(to, at + i * stride); });
     else
       each(tile, share, [&](SharedAddress to, int32 i) {
         const int32 left = from.bytes - share.piece * kPieceBytes;
         const int32 bytes = share.row + i < from.rows ? core::larger(left, 0) : 0;
-        copy_part_later(to, at + i * from.stride, core::smaller(bytes, kPieceBytes));
+        copy_part_later(to, at + i * stride, core::smaller(bytes, kPieceBytes));
       });
   }
 
   // Of rows that lie anyhow, in whole pieces: row_at(i) is where row i begins, or null.
   template <class RowAt>
   TW_DEVICE static void load_rows(SharedAddress tile, int32 bytes, const RowAt& row_at) {
-    const Share share = share_of_thread();
+    const Share share = share_of(thread_index_anew());
     if (share.row >= kApart) return;
     const int32 skipped = share.piece * kPieceBytes;
     each(tile, share, [&](SharedAddress to, int32 i) {
@@ -117,9 +122,9 @@ struct Loader {
     int32 row, piece;
   };
 
-  TW_DEVICE static Share share_of_thread() {
-    const auto thread = static_cast<uint32>(thread_index_anew());
-    return {static_cast<int32>(thread / Tile::kPieces), static_cast<int32>(thread % Tile::kPieces)};
+  TW_DEVICE static Share share_of(int32 thread) {
+    const auto i = static_cast<uint32>(thread);
+    return {static_cast<int32>(i / Tile::kPieces), static_cast<int32>(i % Tile::kPieces)};
   }
 
   // Calls body(place in the tile, row beyond the thread's first) for the thread's rows. Where they
