@@ -143,7 +143,8 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   });
 }
 
-// Shapes and masks, where the warp does not see the tile whole; whether scores are held among the finite numbers by then.
+// Shapes and masks: the band where the warp does not see the tile whole. Whether scores are held
+// among the finite numbers by then.
 template <class Traits>
 TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                              bool is_whole, typename Traits::Scores& scores) {

@@ -80,8 +80,9 @@ struct Traits {
 
   struct Memory {
     QueryTile query;  // in the end, the output on its way out
-    KeyTile key[kStages], value[kStages];
+    KeyTile key[2 * kStages];  // and as many of values behind them
     Head head;
+    Reach reach[kWarps];
     RunningRows rows;
     typename ExtrasOf<Traits, kIsGeneral>::Type extras;
   };
