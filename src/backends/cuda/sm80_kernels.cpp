@@ -45,10 +45,17 @@ const char* missing_feature(const Problem& p) {
   return p.scaling.query || p.scaling.key || p.scaling.value ? "factors of FP8" : nullptr;
 }
 
+// Whether rows lie so close to each other that a stride in bytes has 32 bits.
+bool is_near(const View& view) {
+  const int64 elements = std::abs(step(view.size.row, view.stride.row));
+  return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
+}
+
 const char* missing_size(const Problem& p) {
   constexpr int64 kMostDim = 256;
   const tilewise::Shape& s = p.shape;
   if (std::max(s.dim, s.value_dim) > kMostDim) return "a head dim above 256";
+  if (!is_near(p.key) || !is_near(p.value)) return "rows so far apart";
   const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
   constexpr int kLeastRows = 32, kMostSplits = 64;
   const double tiles = std::ceil(static_cast<double>(s.queries) / kLeastRows);

@@ -47,6 +47,32 @@ TW_DEVICE SharedAddress shared_address(const void* place) {
 #endif
 }
 
+// The same place, as a number that stays in a register: the compiler cannot work it out anew.
+TW_DEVICE SharedAddress kept(SharedAddress place) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("" : "+r"(place.byte));
+#endif
+  return place;
+}
+TW_DEVICE const uint8* kept(const uint8* place) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("" : "+l"(place));
+#endif
+  return place;
+}
+
+// Of two numbers of 32 bits, whole. Said apart, for a compiler that has widened one of them long
+// before multiplies 64 bits.
+TW_DEVICE int64 wide_product(int32 a, int32 b) {
+#if defined(TW_ON_DEVICE)
+  int64 product;
+  asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+  return product;
+#else
+  return int64{a} * b;
+#endif
+}
+
 // Sets bits of a word that other blocks set bits of.
 TW_DEVICE void atomic_or(uint32* word, uint32 bits) {
 #if defined(TW_ON_DEVICE)

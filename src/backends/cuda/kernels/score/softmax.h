@@ -3,6 +3,7 @@
 
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/device/matrix.h"
+#include "backends/cuda/kernels/score/hide.h"
 #include "backends/cuda/kernels/score/scoring.h"
 #include "backends/cuda/kernels/score/sums.h"
 
@@ -12,7 +13,7 @@ namespace tilewise::cuda::score {
 // grow up to 2^8, which every type here holds, and nothing is rescaled.
 inline constexpr float kSlack = 8;
 
-// The rows that a lane has a part of.
+// Where the rows that a lane has a part of lie in shared memory.
 template <int32 threads>
 struct RowsOfLane {
   static constexpr int32 kApart = threads;  // of sums
@@ -25,8 +26,45 @@ struct RowsOfLane {
   }
 };
 
+// The same in registers from the first tile of keys to the last, for kernels that have some to
+// spare.
+template <int32 rows>
+struct HeldRows {
+  float reference[rows], sum[rows];
+
+  TW_DEVICE void clear() {
+    TW_UNROLL
+    for (int32 r = 0; r < rows; ++r) set(r, {});
+  }
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r], sum[r]}; }
+  TW_DEVICE void set(int32 r, core::Row<float> row) {
+    reference[r] = row.max;
+    sum[r] = row.sum;
+  }
+  TW_DEVICE void add(int32 r, float weights) { sum[r] += weights; }
+};
+
+// And for the others: references are read once a tile, sums stay where they lie.
+template <int32 rows, int32 threads>
+struct ReadRows {
+  RowsOfLane<threads> lying;
+  float reference[rows];
+
+  TW_DEVICE explicit ReadRows(RowsOfLane<threads> from) : lying(from) {
+    TW_UNROLL
+    for (int32 r = 0; r < rows; ++r) reference[r] = from.reference[r * 8];
+  }
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r], lying.sum[r * threads]}; }
+  TW_DEVICE void set(int32 r, core::Row<float> row) {
+    reference[r] = row.max;
+    lying.set(r, row);
+  }
+  TW_DEVICE void add(int32 r, float weights) { lying.sum[r * threads] += weights; }
+};
+
 // A block's running rows. They lie in shared memory, where each is touched once a tile of keys:
-// registers are scarce, and what they hold is touched all the time.
+// registers are scarce, and what they hold is touched all the time. Rows that are held in registers
+// come here at the end.
 template <int32 rows, int32 threads>
 struct RunningRows {
   static constexpr int32 kRowsOfWarp = rows * kWarp / threads;
@@ -42,6 +80,13 @@ struct RunningRows {
       reference[warp_index() * kRowsOfWarp + lane_index()] = -core::infinity<float>();
     for (float(&sums)[threads] : sum) sums[thread_index()] = 0;
     warp_barrier();
+  }
+
+  // What a lane held of its rows.
+  template <class Held>
+  TW_DEVICE void take(const Held& held) {
+    TW_UNROLL
+    for (int32 r = 0; r < kRowsOfWarp / 8; ++r) of_lane().set(r, held.at(r));
   }
 
   TW_DEVICE RowsOfLane<threads> of_lane() {
@@ -67,26 +112,36 @@ TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
   return larger_number(largest, shuffle(largest, 2));
 }
 
-// Whether the lane has something to see to: a score far above its row's reference; or where scores
-// are not `held` yet, a row of products that are all beyond the measure, up, down or NaN.
+// A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
+// product which is not rounded may be held against it.
+inline constexpr float kUsualReference = 0x1p+16f;
+
+TW_DEVICE bool is_huge(float shift) {
+  return core::absolute(shift) > kUsualReference;
+}
+
+// Whether the lane has something to see to: a score far above its row's reference, or a reference
+// that is huge (or that no score has set yet); or where scores are not `held` yet, a row of products
+// that are all down beyond the measure or NaN. One that is beyond it upwards is far above.
 template <class Scores, class Rows>
-TW_DEVICE bool is_unusual(Rows rows, Measure measure, bool held, Scores& scores) {
+TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, bool held, Scores& scores) {
+  const float least = held ? -core::infinity<float>() : -measure.limit;
   bool unusual = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
-    const float largest = largest_of_lane(scores, r);
-    unusual = unusual || largest * measure.factor > rows.reference[r * 8] + kSlack;
-    unusual = unusual || (!held && !(largest <= measure.limit && largest >= -measure.limit));
+    const float largest = largest_of_lane(scores, r), reference = rows.reference[r];
+    // Without branches.
+    unusual |= largest * measure.factor > reference + kSlack;
+    unusual |= is_huge(reference);
+    unusual |= !(largest >= least);
   });
   return unusual;
 }
 
 // Moves the references of rows that passed their own limit, and what was accumulated with them.
 template <class Scores, class Output, class Rows>
-TW_DEVICE void raise_rows(Rows rows, Measure measure, Scores& scores, Output& output) {
+TW_DEVICE void raise_rows(Rows& rows, Measure measure, Scores& scores, Output& output) {
   for_each_row_of_lane<Scores>([&](int32 r) {
     core::Row<float> row = rows.at(r);
-    // Nobody writes a reference that another lane has not read yet.
-    warp_barrier();
     const float score = rounded_product(largest_of_row(scores, r), measure.factor);
     if (!(score > row.max + kSlack)) return;
     const float factor = core::raise(row, score);
@@ -97,49 +152,58 @@ TW_DEVICE void raise_rows(Rows rows, Measure measure, Scores& scores, Output& ou
   });
 }
 
-// A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
-// product which is not rounded may be held against it.
-inline constexpr float kUsualReference = 0x1p+16f;
-
-TW_DEVICE bool is_huge(float shift) {
-  return core::absolute(shift) > kUsualReference;
-}
-
+// Scores to weights, where they lie, and these into the rows' sums. Scores times `factor` less their
+// row's shift are distances to its reference.
 template <class Scores, class Rows>
-TW_DEVICE bool has_huge_reference(Rows rows) {
-  bool huge = false;
-  for_each_row_of_lane<Scores>(
-      [&](int32 r) { huge = huge || is_huge(core::shift(rows.reference[r * 8])); });
-  return huge;
-}
-
-// Scores to weights, where they lie, and these into the rows' sums. exponent(score, shift) is a
-// score's distance to its row's reference.
-template <class Scores, class Rows, class Exponent>
-TW_DEVICE void weigh_by(Rows rows, Scores& scores, const Exponent& exponent) {
+TW_DEVICE void weigh_by(Rows& rows, float factor, const float (&shifts)[Scores::kRowsOfLane],
+                        Scores& scores) {
   for_each_row_of_lane<Scores>([&](int32 r) {
-    const float shift = core::shift(rows.reference[r * 8]);
     float even = 0, odd = 0;
     scores.each_of_row(r, [&](float& score, int32 column) {
-      score = exp2_approximate(exponent(score, shift));
+      score = exp2_approximate(multiply_add(score, factor, -shifts[r]));
       if (column % 2 == 0)
         even += score;
       else
         odd += score;
     });
-    rows.sum[r * Rows::kApart] += even + odd;
+    rows.add(r, even + odd);
   });
 }
 
-template <class Scores, class Rows>
-TW_DEVICE void weigh(Rows rows, Measure measure, Scores& scores) {
-  const float factor = measure.factor;
-  const auto usual = [&](float score, float shift) { return multiply_add(score, factor, -shift); };
-  if (!warp_any(has_huge_reference<Scores>(rows))) return weigh_by(rows, scores, usual);
-  // Each row by its own reference: no bit of a row depends on another's.
-  weigh_by(rows, scores, [&](float score, float shift) {
-    return is_huge(shift) ? rounded_product(score, factor) - shift : usual(score, shift);
+// Where a reference is huge: scores become distances. Each row by its own reference: no bit of a
+// row depends on another's.
+template <class Scores>
+TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOfLane],
+                             Scores& scores) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    const float shift = shifts[r];
+    scores.each_of_row(r, [&](float& score, int32) {
+      score = is_huge(shift) ? rounded_product(score, factor) - shift
+                             : multiply_add(score, factor, -shift);
+    });
   });
+}
+
+// Scores to weights, after the rows' references have risen where scores ask for it.
+template <class Scores, class Output, class Rows>
+TW_DEVICE void weigh(Rows& rows, Measure measure, bool held, Scores& scores, Output& output) {
+  const bool unusual = warp_any(is_unusual(rows, measure, held, scores));
+  if (unusual) {
+    if (!held) hold(scores, measure.limit);
+    raise_rows(rows, measure, scores, output);
+  }
+  float factor = measure.factor, shifts[Scores::kRowsOfLane];
+  bool huge = false;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    shifts[r] = core::shift(rows.reference[r]);
+    huge |= is_huge(shifts[r]);
+  });
+  if (unusual && warp_any(huge)) {
+    set_distances(factor, shifts, scores);
+    factor = 1;
+    for (float& shift : shifts) shift = 0;
+  }
+  weigh_by(rows, factor, shifts, scores);
 }
 
 // Weights as left fragments of a product: a piece of 16 x 16 has columns 8 n of two pieces of

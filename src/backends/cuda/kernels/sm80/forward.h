@@ -50,50 +50,70 @@ TW_DEVICE void await_values() {
   block_barrier();
 }
 
-// Calls weigh(tile) for each tile of keys once its keys have come, and then accumulate(tile) when
-// its values have.
-template <class Traits, class Weigh, class Accumulate>
+// What a warp sees of a tile of keys.
+struct Sight {
+  bool some, all;
+};
+
+// For each tile of keys, as sight_of(tile) says of which a warp sees something: calls
+// weigh(tile, sight) once its keys have come, and then accumulate(tile) when its values have.
+template <class Traits, class SightOf, class Weigh, class Accumulate>
 TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
-                                 const Weigh& weigh, const Accumulate& accumulate) {
+                                 const SightOf& sight_of, const Weigh& weigh,
+                                 const Accumulate& accumulate) {
   const Head& head = memory.head;
+  const int32 first_key = head.first_key;
+  auto held = key_share<Traits>(head, memory, thread_index());
+  if constexpr (Traits::kHoldsRows) {
+    held.key = kept(held.key);
+    held.value = kept(held.value);
+    held.to = kept(held.to);
+  }
+  const auto share_now = [&]() -> KeyShare<Traits> {
+    if constexpr (Traits::kHoldsRows) return held;
+    return key_share<Traits>(head, memory, thread_index_anew());
+  };
   TW_ROLLED
-  for (Walked tile = begin; tile.first >= head.first_key;) {
+  for (Walked tile = begin; tile.first >= first_key;) {
     const Walked next = tile_before<Traits>(p, memory, tile);
-    const bool is_last = next.first < head.first_key;
+    const bool is_last = next.first < first_key;
+    // Read before the barrier, where waiting costs nothing.
+    const Sight sight = sight_of(tile);
     await_copies();
-    if (Traits::kStages == 1) {
-      if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile);
+    if constexpr (Traits::kStages == 1) {
+      if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile, share_now());
       look_up<Traits>(p, memory, next);
-    } else if (!is_last) {
-      load_key<Traits>(p, memory, next);
-      load_value<Traits>(p, memory, next);
-      if (Traits::kIsGeneral && p.keys.paged())
-        look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
-    }
-    commit_copies();
-    weigh(tile);
-    if (Traits::kStages == 1) {
-      await_values();
-      if (!is_last) load_key<Traits>(p, memory, next);
       commit_copies();
+      if (sight.some) weigh(tile, sight);
+      await_values();
+      if (!is_last) load_key<Traits>(p, memory, next, share_now());
+      commit_copies();
+      if (sight.some) accumulate(tile);
+    } else {
+      if (!is_last) {
+        const KeyShare<Traits> mine = share_now();
+        load_key<Traits>(p, memory, next, mine);
+        load_value<Traits>(p, memory, next, mine);
+        if (Traits::kIsGeneral && p.keys.paged())
+          look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
+      }
+      commit_copies();
+      if (sight.some) {
+        weigh(tile, sight);
+        accumulate(tile);
+      }
     }
-    accumulate(tile);
     tile = next;
   }
 }
 
-// Scores to weights of the rows, after their references have risen where scores ask for it.
-template <class Traits>
+// Scores to weights of the rows.
+template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                     typename Traits::Scores& scores, typename Traits::Output& output) {
-  const bool held = finish_scores<Traits>(p, memory, corner, scores);
-  const auto rows = memory.rows.of_lane();
-  const score::Measure measure = p.scoring.measure;
-  if (warp_any(score::is_unusual(rows, measure, held, scores))) {
-    if (!held) score::hold(scores, measure.limit);
-    score::raise_rows(rows, measure, scores, output);
-  }
-  score::weigh(rows, measure, scores);
+                     bool is_whole, Rows& rows, typename Traits::Scores& scores,
+                     typename Traits::Output& output) {
+  const bool held = finish_scores<Traits>(p, memory, corner, is_whole, scores);
+  score::weigh(rows, p.scoring.measure, held, scores, output);
   if constexpr (Traits::kIsGeneral) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,
@@ -114,37 +134,45 @@ TW_DEVICE void accumulate(const typename Traits::Weights& weights, SharedAddress
       });
 }
 
-// By all threads of the block; ends with a barrier.
+// Leaves for the walk what the block's threads know, each of all of it. By all threads; ends with a
+// barrier.
 template <class Traits>
-TW_DEVICE void enter(const Forward& p, typename Traits::Memory& memory) {
+TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   if (thread_index() == 0) {
-    set_head(p, Traits::kSize, memory.head);
+    memory.head = head;
     if constexpr (Traits::kIsGeneral)
-      set_asked<Traits::kFeatures>(p.scoring, memory.head, memory.extras.asked);
+      set_asked<Traits::kFeatures>(p.scoring, head, memory.extras.asked);
   }
-  block_barrier();
-  if (lane_index() == 0)
-    memory.head.reach[warp_index()] = reach_of(p, memory.head, Traits::kRowsOfWarp, warp_index());
+  const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
+  if (lane_index() == 0) memory.reach[warp_index()] = reach;
   memory.rows.clear();
   block_barrier();
 }
 
 // Where the walk begins, which has asked for its queries by then. The common variant has asked for
-// its first tile of keys; the general one does so in the walk, by a turn without a tile: the text
-// of loading, which is long there, stands once.
+// its first tile of keys, before anything else is worked out; the general one does so in the walk,
+// by a turn without a tile: the text of loading, which is long there, stands once.
 template <class Traits>
-TW_DEVICE Walked begin_walk(const Forward& p, typename Traits::Memory& memory) {
-  const Walked before{memory.head.last_key + Traits::kKeys, -1};
-  load_query<Traits>(p, memory);
+TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits::Memory& memory) {
+  const Walked before{head.last_key + Traits::kKeys, -1};
+  if constexpr (Traits::kIsGeneral) {
+    settle<Traits>(p, head, memory);
+    load_query<Traits>(p, head, memory);
+    if (Traits::kStages == 2)
+      look_up<Traits>(p, memory, tile_before<Traits>(p, memory, before));
+    commit_copies();
+    return before;
+  }
+  load_query<Traits>(p, head, memory);
   const Walked last = tile_before<Traits>(p, memory, before);
-  if (Traits::kIsGeneral) {
-    if (Traits::kStages == 2) look_up<Traits>(p, memory, last);
-  } else if (last.first >= memory.head.first_key) {
-    load_key<Traits>(p, memory, last);
-    if (Traits::kStages == 2) load_value<Traits>(p, memory, last);
+  if (last.first >= head.first_key) {
+    const auto mine = key_share<Traits>(head, memory, thread_index());
+    load_key<Traits>(p, memory, last, mine);
+    if (Traits::kStages == 2) load_value<Traits>(p, memory, last, mine);
   }
   commit_copies();
-  return Traits::kIsGeneral ? before : last;
+  settle<Traits>(p, head, memory);
+  return last;
 }
 
 template <class Traits>
@@ -152,10 +180,11 @@ TW_DEVICE void forward(const Forward& p) {
   using QueryTile = typename Traits::QueryTile;
   using KeyTile = typename Traits::KeyTile;
   auto& memory = shared_memory<typename Traits::Memory>();
+  Head known;
+  set_head(p, Traits::kSize, known);
+  if (known.rows.empty()) return;
+  const Walked begin = begin_walk<Traits>(p, known, memory);
   const Head& head = memory.head;
-  enter<Traits>(p, memory);
-  if (head.rows.empty()) return;
-  const Walked begin = begin_walk<Traits>(p, memory);
 
   typename Traits::Output output;
   output.clear();
@@ -168,29 +197,38 @@ TW_DEVICE void forward(const Forward& p) {
     query.hold();
   }
   typename Traits::Weights weights;
-  const auto meets = [&](Walked tile) {
-    const bool is_tile = !Traits::kIsGeneral || tile.turn >= 0;
-    return is_tile && head.reach[warp_index()].meets(tile.first, Traits::kKeys);
-  };
+  typename Traits::HeldRows held;
+  if constexpr (Traits::kHoldsRows) held.clear();
+  const Reach reach_of_warp = memory.reach[warp_index()];
   for_each_key_tile<Traits>(
       p, memory, begin,
-      [&](Walked tile) {
-        if (!meets(tile)) return;
-        const int32 lane = thread_index_anew() & (kWarp - 1);
+      [&](Walked tile) -> Sight {
+        if (Traits::kIsGeneral && tile.turn < 0) return {};
+        const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
+        return {reach.meets(tile.first, Traits::kKeys), reach.covers(tile.first, Traits::kKeys)};
+      },
+      [&](Walked tile, Sight sight) {
+        const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
         score<Traits>(query,
                       KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);
-        weigh<Traits>(p, memory, corner_of<Traits>(head, tile), scores, output);
+        const TileCorner corner = corner_of<Traits>(head, tile);
+        if constexpr (Traits::kHoldsRows) {
+          weigh<Traits>(p, memory, corner, sight.all, held, scores, output);
+        } else {
+          typename Traits::ReadRows rows(memory.rows.of_lane());
+          weigh<Traits>(p, memory, corner, sight.all, rows, scores, output);
+        }
         weights.set(scores);
       },
       [&](Walked tile) {
-        if (!meets(tile)) return;
-        const int32 lane = thread_index_anew() & (kWarp - 1);
+        const int32 lane = Traits::thread() & (kWarp - 1);
         accumulate<Traits>(
-            weights, KeyTile::down(shared_address(&memory.value[stage_of<Traits>(tile)]), lane),
+            weights, KeyTile::down(shared_address(&memory.key[Traits::kStages + stage_of<Traits>(tile)]), lane),
             output);
       });
+  if constexpr (Traits::kHoldsRows) memory.rows.take(held);
   wait_for_copies<0>();
   block_barrier();
   finish<Traits>(p, memory, output);

@@ -35,8 +35,13 @@ struct Head {
   Range rows;                 // of the tile
   int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
   int32 split;
-  Reach reach[kMostWarps];
 };
+
+// Most calls divide by 1, and need not wait for a division.
+TW_DEVICE int32 quotient(int32 a, int32 by) {
+  if (by == 1) return a;
+  return static_cast<int32>(static_cast<uint32>(a) / static_cast<uint32>(by));
+}
 
 // Which query and head a row of a tile is.
 struct RowOfHead {
@@ -66,15 +71,22 @@ struct Work {
 // Tiles of heads that go together follow each other, the last tile of each head first: under a
 // causal mask those have more to do.
 TW_DEVICE Work work_at(const Forward& p, int32 rows, int32 task) {
-  const int32 split = task % p.splits.count, place = task / p.splits.count;
+  const int32 place = quotient(task, p.splits.count), split = task - place * p.splits.count;
   const auto tiles = static_cast<int32>(query_tiles(p, rows));
-  const auto heads = static_cast<int32>(p.shape.heads) / p.heads_in_tile;
+  const int32 heads = quotient(static_cast<int32>(p.shape.heads), p.heads_in_tile);
   const int32 all = static_cast<int32>(p.shape.batch) * heads;
-  const int32 first = place / (p.heads_together * tiles) * p.heads_together;
+  const int32 first = quotient(place, p.heads_together * tiles) * p.heads_together;
   const int32 within = place - first * tiles;
   const int32 together = core::smaller(p.heads_together, all - first);
-  const int32 head = first + within % together;
-  return {tiles - 1 - within / together, head % heads * p.heads_in_tile, head / heads, split};
+  const int32 turn = quotient(within, together), head = first + within - turn * together;
+  const int32 b = quotient(head, heads);
+  return {tiles - 1 - turn, (head - b * heads) * p.heads_in_tile, b, split};
+}
+
+// Of rows of a tile, which are some.
+TW_DEVICE Range queries_of(const Forward& p, Range rows) {
+  const auto begin = static_cast<int32>(rows.begin), last = static_cast<int32>(rows.end - 1);
+  return {quotient(begin, p.heads_in_tile), quotient(last, p.heads_in_tile) + 1};
 }
 
 // Keys that the rows of a warp see: `rows_of_warp` of a tile.
@@ -84,8 +96,9 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
   const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};
   // Keys of a row of the batch that does not exist are seen by nobody.
   if (rows.empty() || head.keys.batch < 0) return {};
-  const Range of_first = head.band.visible_keys(rows.begin / p.heads_in_tile);
-  const Range of_last = head.band.visible_keys((rows.end - 1) / p.heads_in_tile);
+  const Range queries = queries_of(p, rows);
+  const Range of_first = head.band.visible_keys(queries.begin);
+  const Range of_last = head.band.visible_keys(queries.end - 1);
   int64 whole_end = of_first.end;
   if (wounded(core::Wound::kTailNotMasked) && whole_end == head.keys.length)
     whole_end = core::round_up(whole_end, 64);
@@ -96,21 +109,24 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
 // The split's share of the tiles of keys that are seen.
 TW_DEVICE void set_tiles(const Forward& p, const Size& size, Range seen, Head& head) {
   const int64 begin = seen.begin / size.keys, end = core::ceil_div(seen.end, size.keys);
-  const int64 share = core::ceil_div(seen.empty() ? 0 : end - begin, p.splits.count);
+  const auto tiles = static_cast<int32>(seen.empty() ? 0 : end - begin);
+  const int64 share = quotient(tiles + p.splits.count - 1, p.splits.count);
   const int64 first = begin + head.split * share;
   const int64 last = seen.empty() ? first : core::smaller(first + share, end);
   head.first_key = static_cast<int32>(first * size.keys);
   head.last_key = static_cast<int32>((last - 1) * size.keys);
 }
 
-// By one thread.
+// By all threads alike.
 TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
   const Work work = work_at(p, size.rows, static_cast<int32>(block_index()));
   uint32 faults = 0;
   head.b = work.b;
   head.h = work.h;
   head.split = work.split;
-  head.key_head = work.h / static_cast<int32>(p.shape.heads / p.shape.key_heads);
+  const auto heads = static_cast<int32>(p.shape.heads);
+  const auto key_heads = static_cast<int32>(p.shape.key_heads);
+  head.key_head = heads == key_heads ? work.h : quotient(work.h, quotient(heads, key_heads));
   head.queries = place_of(p.queries, work.b, faults);
   head.keys = place_of(p.keys, work.b, faults);
   head.key = p.key.at(head.keys.batch, head.key_head, head.keys.first);
@@ -118,9 +134,8 @@ TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
   head.band = band_of(p.scoring.mask, head.queries.length, head.keys.length);
   head.rows = tile_range(work.tile, size.rows, head.queries.length * p.heads_in_tile);
   const bool sees = !head.rows.empty() && head.keys.batch >= 0;
-  const Range queries{head.rows.begin / p.heads_in_tile, (head.rows.end - 1) / p.heads_in_tile + 1};
-  set_tiles(p, size, sees ? head.band.keys_of(queries) : Range{}, head);
-  report(p.error, faults);
+  set_tiles(p, size, sees ? head.band.keys_of(queries_of(p, head.rows)) : Range{}, head);
+  if (thread_index() == 0) report(p.error, faults);
 }
 
 // By one thread. `features`: those that the kernel is compiled for.

@@ -25,9 +25,8 @@ TW_DEVICE int32 stage_of(Walked tile) {
 }
 
 template <class Traits>
-TW_DEVICE void load_query(const Forward& p, typename Traits::Memory& memory) {
+TW_DEVICE void load_query(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   using From = Loader<typename Traits::QueryTile, Traits::kThreads>;
-  const Head& head = memory.head;
   const auto rows = static_cast<int32>(head.rows.size());
   const SharedAddress tile = shared_address(&memory.query);
   const auto row_at = [&](int32 i) -> const uint8* {
@@ -61,38 +60,62 @@ TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked
   }
 }
 
-// Keys, or values: where their rows lie, in no pages from `dense` on, and the tile that they go to.
+// A thread's share of loading keys and values that lie in no pages.
 template <class Traits>
-struct KeySide {
-  const Rows& rows;
-  const uint8* dense;
-  typename Traits::KeyTile& tile;
+struct KeyShare {
+  using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
+  typename To::Share share;
+  int32 keys;                // of the sequence
+  const uint8 *key, *value;  // its piece of the first one
+  SharedAddress to;          // where that goes, in the first tile of keys
 };
 
 template <class Traits>
-TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory, Walked walked,
-                         const KeySide<Traits>& side) {
-  using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
-  const Head& head = memory.head;
+TW_DEVICE KeyShare<Traits> key_share(const Head& head, const typename Traits::Memory& memory,
+                                     int32 thread) {
+  const auto share = KeyShare<Traits>::To::share_of(thread);
+  return {share, static_cast<int32>(head.keys.length), head.key + share.bytes_before(),
+          head.value + share.bytes_before(), shared_address(&memory.key[0]) + share.place()};
+}
+
+// Keys, or values: where their rows lie, the thread's piece of the first, and the tile that they go
+// to, counted from the first of keys.
+struct KeySide {
+  const Rows& rows;
+  const uint8* piece;
+  int32 tile;
+};
+
+template <class Traits>
+TW_DEVICE void load_side(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                         const KeyShare<Traits>& mine, const KeySide& side) {
+  using To = typename KeyShare<Traits>::To;
   const Rows& from = side.rows;
-  const int32 first = walked.first, left = static_cast<int32>(head.keys.length) - first;
+  const int32 first = walked.first, left = mine.keys - first;
   if constexpr (Traits::kIsGeneral) {
+    const Head& head = memory.head;
+    const uint8* dense = side.piece - mine.share.bytes_before();
+    auto& tile = memory.key[side.tile];
     const auto row_at = [&](int32 i) -> const uint8* {
-      if (!p.keys.paged()) return i < left ? side.dense + (first + i) * from.row : nullptr;
+      if (!p.keys.paged()) return i < left ? dense + (first + i) * from.row : nullptr;
       const KeySpot spot =
           memory.extras.spots[unless(core::Wound::kSpotsOfFirstTile, walked.turn % 4, 0)][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
-    if (!from.in_pieces) return To::load_elements(side.tile.bytes, from.bytes, row_at);
-    if (p.keys.paged()) return To::load_rows(shared_address(&side.tile), from.bytes, row_at);
+    if (!from.in_pieces) return To::load_elements(tile.bytes, from.bytes, row_at);
+    if (p.keys.paged()) return To::load_rows(shared_address(&tile), from.bytes, row_at);
   }
-  To::load(shared_address(&side.tile), {side.dense + first * from.row, from.row, from.bytes, left});
+  const auto stride = static_cast<int32>(from.row);
+  const uint8* at = side.piece + wide_product(first + mine.share.row, stride);
+  To::load(mine.to + side.tile * Traits::KeyTile::kBytes, mine.share, at,
+           {nullptr, stride, from.bytes, left});
 }
 
 template <class Traits>
-TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Walked walked) {
-  load_side<Traits>(p, memory, walked,
-                    {p.value, memory.head.value, memory.value[stage_of<Traits>(walked)]});
+TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                          const KeyShare<Traits>& mine) {
+  load_side<Traits>(p, memory, walked, mine,
+                    {p.value, mine.value, Traits::kStages + stage_of<Traits>(walked)});
 }
 
 // The warp's part of the boolean mask for a tile of keys.
@@ -117,9 +140,10 @@ TW_DEVICE Source bias_of(const score::Scoring& p, const Head& head, int32 first)
 
 // Keys of a tile, and what features ask for beside them.
 template <class Traits>
-TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked) {
+TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                        const KeyShare<Traits>& mine) {
   const int32 stage = stage_of<Traits>(walked);
-  load_side<Traits>(p, memory, walked, {p.key, memory.head.key, memory.key[stage]});
+  load_side<Traits>(p, memory, walked, mine, {p.key, mine.key, stage});
   if constexpr (Traits::kIsGeneral) {
     using BiasTile = typename decltype(memory.extras)::BiasTile;
     constexpr uint32 kFeatures = Traits::kFeatures;

@@ -144,12 +144,12 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   });
 }
 
-// Shapes and masks; whether scores are held among the finite numbers by then.
+// Shapes and masks: the band where the warp does not see the tile whole. Whether scores are held
+// among the finite numbers by then.
 template <class Traits>
 TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                             typename Traits::Scores& scores) {
+                             bool is_whole, typename Traits::Scores& scores) {
   const Head& head = memory.head;
-  const bool is_whole = head.reach[warp_index()].covers(corner.keys.first, Traits::kKeys);
   bool held = false, masks = !is_whole;
   if constexpr (Traits::kIsGeneral) {
     held = shape<Traits>(p, memory, corner, scores);

@@ -67,17 +67,40 @@ struct Loader {
   static constexpr int32 kApart = core::smaller(kMostApart, Tile::kTileRows);
   static_assert(Tile::kTileRows % kApart == 0);
 
+  // A thread's first row, and its column.
+  struct Share {
+    int32 row, piece;
+
+    TW_DEVICE bool has_rows() const {
+      return kApart * Tile::kPieces == threads || row < kApart;
+    }
+    // Of the thread's first piece.
+    TW_DEVICE int32 place() const { return Tile::place(row, piece); }
+    TW_DEVICE int32 bytes_before() const { return piece * kPieceBytes; }
+  };
+
+  TW_DEVICE static Share share_of(int32 thread) {
+    const auto i = static_cast<uint32>(thread);
+    return {static_cast<int32>(i / Tile::kPieces), static_cast<int32>(i % Tile::kPieces)};
+  }
+
   // Of rows that lie a stride apart, in whole pieces.
   TW_DEVICE static void load(SharedAddress tile, const Source& from) {
-    const Share share = share_of_thread();
-    if (share.row >= kApart) return;
-    const uint8* at = from.first + (share.row * from.stride + share.piece * kPieceBytes);
+    const Share share = share_of(thread_index_anew());
+    const uint8* at = from.first + (share.row * from.stride + share.bytes_before());
+    load(tile + share.place(), share, at, from);
+  }
+
+  // The same, where it is known already to what place the thread's first piece goes, and from where.
+  TW_DEVICE static void load(SharedAddress first, Share share, const uint8* at,
+                             const Source& from) {
+    if (!share.has_rows()) return;
     const bool is_whole = from.rows >= Tile::kTileRows && from.bytes >= Tile::kPieces * kPieceBytes;
     if (is_whole)
-      each(tile, share, [&](SharedAddress to, int32 i) { copy_later(to, at + i * from.stride); });
+      each(first, share, [&](SharedAddress to, int32 i) { copy_later(to, at + i * from.stride); });
     else
-      each(tile, share, [&](SharedAddress to, int32 i) {
-        const int32 left = from.bytes - share.piece * kPieceBytes;
+      each(first, share, [&](SharedAddress to, int32 i) {
+        const int32 left = from.bytes - share.bytes_before();
         const int32 bytes = share.row + i < from.rows ? core::larger(left, 0) : 0;
         copy_part_later(to, at + i * from.stride, core::smaller(bytes, kPieceBytes));
       });
@@ -86,10 +109,10 @@ struct Loader {
   // Of rows that lie anyhow, in whole pieces: row_at(i) is where row i begins, or null.
   template <class RowAt>
   TW_DEVICE static void load_rows(SharedAddress tile, int32 bytes, const RowAt& row_at) {
-    const Share share = share_of_thread();
-    if (share.row >= kApart) return;
-    const int32 skipped = share.piece * kPieceBytes;
-    each(tile, share, [&](SharedAddress to, int32 i) {
+    const Share share = share_of(thread_index_anew());
+    if (!share.has_rows()) return;
+    const int32 skipped = share.bytes_before();
+    each(tile + share.place(), share, [&](SharedAddress to, int32 i) {
       const uint8* row = row_at(share.row + i);
       copy_or_zeros_later(to, row + skipped, row && skipped < bytes);
     });
@@ -113,26 +136,16 @@ struct Loader {
   }
 
  private:
-  struct Share {
-    int32 row, piece;
-  };
-
-  TW_DEVICE static Share share_of_thread() {
-    const auto thread = static_cast<uint32>(thread_index_anew());
-    return {static_cast<int32>(thread / Tile::kPieces), static_cast<int32>(thread % Tile::kPieces)};
-  }
-
-  // Calls body(place in the tile, row beyond the thread's first) for the thread's rows. Where they
-  // lie eights apart their pieces change places alike.
+  // Calls body(place in the tile, row beyond the thread's first) for the thread's rows, the first of
+  // which goes to `first`. Where they lie eights apart their pieces change places alike.
   template <class Body>
-  TW_DEVICE static void each(SharedAddress tile, Share share, const Body& body) {
-    const SharedAddress first = tile + Tile::place(share.row, share.piece);
+  TW_DEVICE static void each(SharedAddress first, Share share, const Body& body) {
     TW_UNROLL
     for (int32 i = 0; i < Tile::kTileRows; i += kApart) {
       if constexpr (kApart % 8 == 0)
         body(first + i * Tile::kRowBytes, i);
       else
-        body(tile + Tile::place(share.row + i, share.piece), i);
+        body(first + (Tile::place(share.row + i, share.piece) - share.place()), i);
     }
   }
 };

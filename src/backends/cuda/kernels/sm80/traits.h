@@ -61,6 +61,8 @@ struct Traits {
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
   // Fragments of the queries stay in registers where there is room for them.
   static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral;
+  // So do running rows, and all that a lane works out once.
+  static constexpr bool kHoldsRows = kHoldsQuery;
 
   using QueryTile = Tile<kRows, kDim>;
   using KeyTile = Tile<kKeys, kDim>;
@@ -70,11 +72,17 @@ struct Traits {
   using ScoreProduct = Product<type, kDim / 16>;
   using OutputProduct = Product<type, kKeys / 16>;
   using RunningRows = score::RunningRows<kRows, kThreads>;
+  using HeldRows = score::HeldRows<Scores::kRowsOfLane>;
+  using ReadRows = score::ReadRows<Scores::kRowsOfLane, kThreads>;
+
+  // What is worked out from it in a tile stays in registers only where there are some to spare.
+  TW_DEVICE static int32 thread() { return kHoldsRows ? thread_index() : thread_index_anew(); }
 
   struct Memory {
     QueryTile query;  // in the end, the output on its way out
-    KeyTile key[kStages], value[kStages];
+    KeyTile key[2 * kStages];  // and as many of values behind them
     Head head;
+    Reach reach[kWarps];
     RunningRows rows;
     typename ExtrasOf<Traits, kIsGeneral>::Type extras;
   };
