@@ -44,6 +44,12 @@ TW_DEVICE void await_copies() {
   block_barrier();
 }
 
+// The same of the second half of a tile, where it has one.
+TW_DEVICE void await_values() {
+  if (!wounded(core::Wound::kValueNotAwaited)) return await_copies();
+  block_barrier();
+}
+
 // Calls weigh(tile) for each tile of keys once its keys have come, and then accumulate(tile) when
 // its values have.
 template <class Traits, class Weigh, class Accumulate>
@@ -67,7 +73,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     commit_copies();
     weigh(tile);
     if (Traits::kStages == 1) {
-      await_copies();
+      await_values();
       if (!is_last) load_key<Traits>(p, memory, next);
       commit_copies();
     }

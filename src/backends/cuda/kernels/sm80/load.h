@@ -79,7 +79,8 @@ TW_DEVICE void load_side(const Forward& p, const typename Traits::Memory& memory
   if constexpr (Traits::kIsGeneral) {
     const auto row_at = [&](int32 i) -> const uint8* {
       if (!p.keys.paged()) return i < left ? side.dense + (first + i) * from.row : nullptr;
-      const KeySpot spot = memory.extras.spots[walked.turn % 4][i];
+      const KeySpot spot =
+          memory.extras.spots[unless(core::Wound::kSpotsOfFirstTile, walked.turn % 4, 0)][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
     if (!from.in_pieces) return To::load_elements(side.tile.bytes, from.bytes, row_at);
