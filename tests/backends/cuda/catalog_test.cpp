@@ -47,7 +47,7 @@ TEST(Select, TakesAllVariantsAndWhatIsNamed) {
   Selection some;
   ASSERT_TRUE(
       select(choice("tilewise_plain_merge,*rotary,*merge,", "sm_120,sm_86,sm_120"), some).ok());
-  EXPECT_EQ(some.variants.size(), 2U);
+  EXPECT_EQ(some.variants.size(), 3U);
   EXPECT_EQ(architectures_of(some), "12.0 8.6 ");
 }
 

@@ -51,23 +51,34 @@ struct PatchOf {
   }
 };
 
-// Element by element: any type, any strides.
+// What is known of a patch's scores beside the products.
 template <class Scores>
-TW_DEVICE void add_bias(const Tensor& bias, const PatchOf& of, Scores& scores) {
+struct Shaping {
+  CapSlopes<Scores> slopes;  // of the softcap
+  Scores bias;
+};
+
+// Element by element: any type, any strides. 0 where there is none.
+template <class Scores>
+TW_DEVICE void load_bias(const Tensor& bias, const PatchOf& of, Scores& numbers) {
   const uint8* first = place_in(bias, of.first_of(bias));
   const int64 row = bias.stride.row * bias.bytes, column = bias.stride.column * bias.bytes;
   const uint8* at[4];
-  int32 count = 0;
-  float* to[4];
-  of.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
+  int32 count = 0, piece = 0;
+  of.for_each(numbers, [&](float&, bool exists, int32 query, int32 key) {
     at[count] = exists ? first + (query * row + key * column) : nullptr;
-    to[count] = &score;
     if (++count < 4) return;
+    load_each(bias.dtype, at, numbers.at[piece / Scores::kAcross][piece % Scores::kAcross]);
     count = 0;
-    float numbers[4];
-    load_each(bias.dtype, at, numbers);
+    ++piece;
+  });
+}
+
+template <class Scores>
+TW_DEVICE void add_bias(const Scores& bias, Scores& scores) {
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) score::add_bias_to(*to[i], numbers[i]);
+    for (int32 i = 0; i < 4; ++i) score::add_bias_to(four[i], bias.at[m][n][i]);
   });
 }
 
@@ -89,14 +100,16 @@ TW_DEVICE bool is_shaped(const score::Scoring& p) {
 // Products to scores in units of log2, where something shapes them.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits::Scores& scores,
-                     CapSlopes<typename Traits::Scores>& kept) {
-  score::scale_and_cap<Traits::kFeatures>(p, scores, kept);
+                     Shaping<typename Traits::Scores>& shaping) {
+  score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
     const float slope = load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, score::slope_in_log2(slope),
                      scores);
   }
-  if (score::asks<Traits::kFeatures>(p, score::kBias)) add_bias(p.bias, of, scores);
+  if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
+  if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
+  add_bias(shaping.bias, scores);
 }
 
 // By what the warp has brought.
@@ -202,11 +215,11 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
 template <class Traits>
 TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
                            typename Traits::Scores& gradients,
-                           CapSlopes<typename Traits::Scores>& kept) {
+                           const Shaping<typename Traits::Scores>& shaping) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
   if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
-    multiply_by_slopes(kept, gradients);
+    multiply_by_slopes(shaping.slopes, gradients);
 }
 
 }  // namespace tilewise::cuda::sm80

@@ -116,9 +116,9 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
                               const PatchOf& of, typename Traits::Scores& scores,
-                              CapSlopes<typename Traits::Scores>& kept) {
+                              Shaping<typename Traits::Scores>& shaping) {
   if constexpr (Traits::kIsGeneral)
-    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, kept);
+    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
 }
@@ -129,14 +129,17 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
                              const TurnPlaces<Traits>& now, const Patch& patch,
                              PatchPairs<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
-  CapSlopes<typename Traits::Scores> kept;
+  Shaping<typename Traits::Scores> shaping;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   const float* lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
+  if constexpr (Traits::kBiasAhead)
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
+      load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
-  shape_and_hide<Traits>(p, memory, of, scores, kept);
+  shape_and_hide<Traits>(p, memory, of, scores, shaping);
   weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
@@ -150,7 +153,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else
     multiply_each(scores, at_weights);
-  if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, kept);
+  if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, shaping);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 

@@ -35,6 +35,8 @@ struct BackwardTraits {
   static constexpr uint32 kFeatures = kIsGeneral                             ? score::kEveryFeature
                                       : kTiles.kind == BackwardKind::kMasked ? kMaskFeatures
                                                                              : 0;
+  // Whether a bias is on its way while products are made: where there are registers for it.
+  static constexpr bool kBiasAhead = kIsGeneral && kTiles.dim == 128;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
   // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
