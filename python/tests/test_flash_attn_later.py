@@ -146,6 +146,25 @@ def test_three_with_a_cache_and_a_query_for_values() -> None:
     close(found.double(), formula(torch.cat((q, qv), -1), keys, v_cache[:, :5])[0])
 
 
+@pytest.mark.parametrize("has_positions", [False, True])
+def test_three_with_a_cache_in_fp8(has_positions: bool) -> None:
+    """Turned queries stay what they are, so that they meet the cache's type."""
+    lengths = torch.tensor([5, 0, 7], dtype=torch.int32)
+    wide = [made(3, 12, 2, 16, seed=s, grad=False) for s in (1, 2)]
+    q, k, v = (made(3, 2, h, 16, seed=s, grad=False) for h, s in ((4, 3), (2, 4), (2, 5)))
+    angle = made(12, 8, seed=6, grad=False)
+    given = {"rotary_cos": angle.cos(), "rotary_sin": angle.sin(), "causal": True}
+    given["cache_seqlens"] = lengths
+    if has_positions:
+        given["rotary_seqlens"] = lengths
+    narrow = [x.to(torch.float8_e4m3fn) for x in (*wide, q, k, v)]
+    found = three.flash_attn_with_kvcache(narrow[2], *narrow[:2], *narrow[3:], **given)
+    assert found.dtype == torch.bfloat16
+    wanted = three.flash_attn_with_kvcache(q, *wide, k, v, **given)
+    assert (found.float() - wanted).abs().max() < 0.3
+    assert narrow[0].dtype == torch.float8_e4m3fn
+
+
 def test_parts_combined() -> None:
     q, k, v = dense(grad=False)
     parts = [
