@@ -138,6 +138,23 @@ def test_three_with_a_cache() -> None:
     close(again[0], other[0])
 
 
+def test_three_with_pages_by_index() -> None:
+    """Sequence b has row cache_batch_idx[b] of the page table."""
+    pages = [made(9, 4, 2, 16, seed=s, grad=False) for s in (1, 2)]
+    table = torch.randperm(9, generator=torch.Generator().manual_seed(1)).view(3, 3).int()
+    index = torch.tensor([2, 0], dtype=torch.int32)
+    rows = [x[table[index].long()].flatten(1, 2) for x in pages]
+    q, k = made(2, 2, 4, 16, seed=3, grad=False), made(2, 1, 2, 16, seed=4, grad=False)
+    lengths = torch.tensor([5, 10], dtype=torch.int32)
+    given = {"cache_seqlens": lengths, "causal": True}
+    wanted = three.flash_attn_with_kvcache(q, *rows, k, k, **given)
+    found = three.flash_attn_with_kvcache(
+        q, *pages, k, k, page_table=table, cache_batch_idx=index, **given
+    )
+    close(found, wanted)
+    assert torch.equal(pages[0][table[index].long()].flatten(1, 2), rows[0])
+
+
 def test_three_with_a_cache_and_a_query_for_values() -> None:
     k_cache, v_cache = (made(2, 6, 1, n, seed=s, grad=False) for n, s in ((8, 1), (32, 2)))
     q, qv = (made(2, 1, 4, n, seed=s, grad=False) for n, s in ((8, 3), (32, 4)))
