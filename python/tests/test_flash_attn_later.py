@@ -138,12 +138,48 @@ def test_three_with_a_cache() -> None:
     close(again[0], other[0])
 
 
+def test_three_with_pages_by_index() -> None:
+    """Sequence b has row cache_batch_idx[b] of the page table."""
+    pages = [made(9, 4, 2, 16, seed=s, grad=False) for s in (1, 2)]
+    table = torch.randperm(9, generator=torch.Generator().manual_seed(1)).view(3, 3).int()
+    index = torch.tensor([2, 0], dtype=torch.int32)
+    rows = [x[table[index].long()].flatten(1, 2) for x in pages]
+    q, k = made(2, 2, 4, 16, seed=3, grad=False), made(2, 1, 2, 16, seed=4, grad=False)
+    lengths = torch.tensor([5, 10], dtype=torch.int32)
+    given = {"cache_seqlens": lengths, "causal": True}
+    wanted = three.flash_attn_with_kvcache(q, *rows, k, k, **given)
+    found = three.flash_attn_with_kvcache(
+        q, *pages, k, k, page_table=table, cache_batch_idx=index, **given
+    )
+    close(found, wanted)
+    assert torch.equal(pages[0][table[index].long()].flatten(1, 2), rows[0])
+
+
 def test_three_with_a_cache_and_a_query_for_values() -> None:
     k_cache, v_cache = (made(2, 6, 1, n, seed=s, grad=False) for n, s in ((8, 1), (32, 2)))
     q, qv = (made(2, 1, 4, n, seed=s, grad=False) for n, s in ((8, 3), (32, 4)))
     found = three.flash_attn_with_kvcache(q, k_cache, v_cache, qv=qv, cache_seqlens=5)
     keys = torch.cat((k_cache, v_cache), -1)[:, :5]
     close(found.double(), formula(torch.cat((q, qv), -1), keys, v_cache[:, :5])[0])
+
+
+@pytest.mark.parametrize("has_positions", [False, True])
+def test_three_with_a_cache_in_fp8(has_positions: bool) -> None:
+    """Turned queries stay what they are, so that they meet the cache's type."""
+    lengths = torch.tensor([5, 0, 7], dtype=torch.int32)
+    wide = [made(3, 12, 2, 16, seed=s, grad=False) for s in (1, 2)]
+    q, k, v = (made(3, 2, h, 16, seed=s, grad=False) for h, s in ((4, 3), (2, 4), (2, 5)))
+    angle = made(12, 8, seed=6, grad=False)
+    given = {"rotary_cos": angle.cos(), "rotary_sin": angle.sin(), "causal": True}
+    given["cache_seqlens"] = lengths
+    if has_positions:
+        given["rotary_seqlens"] = lengths
+    narrow = [x.to(torch.float8_e4m3fn) for x in (*wide, q, k, v)]
+    found = three.flash_attn_with_kvcache(narrow[2], *narrow[:2], *narrow[3:], **given)
+    assert found.dtype == torch.bfloat16
+    wanted = three.flash_attn_with_kvcache(q, *wide, k, v, **given)
+    assert (found.float() - wanted).abs().max() < 0.3
+    assert narrow[0].dtype == torch.float8_e4m3fn
 
 
 def test_parts_combined() -> None:

@@ -137,14 +137,27 @@ def extend(
             query_offsets=queries.offsets,
             max_query_length=queries.longest,
             fixed_query=rotation.is_fixed,
+            out=_in_fp8(q),
         )
     elif rotation is not None:
         tables = (rotation.cos, rotation.sin, bool(rotation.interleaved), rotation.positions)
-        k = asking(rotary, k, *tables, offsets=new.offsets, max_length=given["max_key_length"])
-        packed = {"offsets": queries.offsets, "max_length": queries.longest}
+        k = asking(
+            rotary,
+            k,
+            *tables,
+            offsets=new.offsets,
+            max_length=given["max_key_length"],
+            out=_in_fp8(k),
+        )
+        packed = {"offsets": queries.offsets, "max_length": queries.longest, "out": _in_fp8(q)}
         turned = asking(rotary, q, *tables, fixed=rotation.is_fixed, **packed)
     found = asking(append, k, new.v, cache.k_cache, cache.v_cache, lengths, **given)
     return turned if found is None else found, lengths + new.lengths()
+
+
+def _in_fp8(x: Tensor) -> Tensor | None:
+    """A place for x turned, which without one would come back as bfloat16."""
+    return torch.zeros_like(x) if x.dtype.itemsize == 1 else None
 
 
 def require_new(k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None) -> New | None:

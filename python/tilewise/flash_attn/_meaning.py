@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 
 def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, Any]:
     """(left, right) with None for no limit; `keys` or more to the left are no limit either."""
-    left, right = window_size
+    left, right = (side if side is None else int(side) for side in window_size)
     if left is not None and (left < 0 or (keys is not None and left >= keys)):
         left = None
     if causal:

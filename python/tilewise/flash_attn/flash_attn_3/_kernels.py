@@ -66,6 +66,8 @@ def _flash_attn_forward(
         chunk=attention_chunk,
     )
     with torch.no_grad():
+        if page_table is not None and kv_batch_idx is not None:  # which row of the table then
+            page_table, kv_batch_idx = page_table.index_select(0, kv_batch_idx), None
         new = None if k_new is None or v_new is None else New(k_new, v_new, cu_seqlens_k_new)
         if new is not None or rotary_cos is not None:
             queries = Queries(q, cu_seqlens_q, _rows(max_seqlen_q, q, cu_seqlens_q))
