@@ -28,7 +28,7 @@ BUDGETS = {
     "release": 1500,
     "lint": 700,
     "asan": 1300,
-    "pack": 300,
+    "pack": 700,
     "python": 400,
     "torch": 900,
     "examples": 120,
