@@ -231,17 +231,6 @@
   WOUND(kCapOfFour, "cap-of-four",                                                                 \
         "A softcap gives the first two of each four scores the others' reciprocals.")              \
   WOUND(kMergeUnsunk, "merge-unsunk", "The merge of splits forgets the sink.")                     \
-  WOUND(kCopyNotAwaited, "copy-not-awaited", "Tensor cores read a tile that is still on its way.") \
-  WOUND(kStageNotTurned, "stage-not-turned",                                                       \
-        "The next tile of keys comes into the one that is in use.")                                \
-  WOUND(kValuesNotTransposed, "values-not-transposed",                                             \
-        "Tensor cores read each 8 x 8 values transposed.")                                         \
-  WOUND(kWeightsExchanged, "weights-exchanged", "Weights are exchanged within their fragment.")    \
-  WOUND(kMaxOfOneLane, "max-of-one-lane", "Each lane takes the maximum of its own part of a row.") \
-  WOUND(kSumOfOneLane, "sum-of-one-lane", "A row is divided by the sum of one of its four lanes.") \
-  WOUND(kTailNotMasked, "tail-not-masked", "A tile of keys is not masked behind the last key.")    \
-  WOUND(kReachOfFirstWarp, "reach-of-first-warp",                                                  \
-        "All warps of a block walk the keys that the first one sees.")                             \
   SCAR(kWeightsNarrow, "weights-narrow",                                                           \
        "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \
   SCAR(kExpInexact, "exp-inexact",                                                                 \
