@@ -7,6 +7,7 @@
 #include "conformance/check.h"
 #include "conformance/compare.h"
 #include "conformance/expected.h"
+#include "conformance/series.h"
 #include "conformance/trial.h"
 #include "conformance/untouched.h"
 #include "conformance/values.h"
@@ -306,6 +307,21 @@ Case featured_case(std::uint64_t seed) {
 
 TEST(Sm80Backward, RandomFeaturesStayWithinTheBound) {
   for (std::uint64_t seed = 1; seed <= 15 * kMuch; ++seed) expect_good(featured_case(seed));
+}
+
+// Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, and a
+// softcap's slope that was rounded.
+TEST(Sm80Backward, CallsThatOnceWentWrong) {
+  const struct {
+    const char* series;
+    std::uint64_t seed;
+  } calls[] = {{"random/outlier/bfloat16", 1600061}, {"random/small/float16", 4500009}};
+  for (const auto& call : calls) {
+    const auto found = conformance::series_named(call.series);
+    ASSERT_EQ(found.size(), 1U);
+    const Report report = found[0]->check(found[0]->draw(call.seed));
+    EXPECT_TRUE(report.ok()) << call.series << report.sentences();
+  }
 }
 
 }  // namespace

@@ -8,18 +8,16 @@
 
 namespace tilewise::cuda::sm80 {
 
-using score::CapSlopes;
-
-// gradients *= the softcap's slopes
+// The softcap's slopes, in float32: pairs of float16 would be felt beside inputs of that type.
 template <class Scores>
-TW_DEVICE void multiply_by_slopes(const CapSlopes<Scores>& slopes, Scores& gradients) {
-  if (wounded(core::Wound::kSoftcapSlopeMissing)) return;
-  gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
+struct KeptSlopes {
+  Scores at;
+
+  TW_DEVICE void keep(const float (&slopes)[4], int32 m, int32 n) {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i)
-      four[i] *= score::half_of<DType::kFloat16>(slopes.pair[m][n][i / 2], i % 2);
-  });
-}
+    for (int32 i = 0; i < 4; ++i) at.at[m][n][i] = slopes[i];
+  }
+};
 
 // A patch of a head's scores.
 struct PatchOf {
@@ -52,10 +50,10 @@ struct PatchOf {
 };
 
 // What is known of a patch's scores beside the products.
-template <class Scores>
+template <class Traits>
 struct Shaping {
-  CapSlopes<Scores> slopes;  // of the softcap
-  Scores bias;
+  KeptSlopes<typename Traits::Scores> slopes;
+  typename Traits::Scores bias;
 };
 
 // Element by element: any type, any strides. 0 where there is none.
@@ -100,7 +98,7 @@ TW_DEVICE bool is_shaped(const score::Scoring& p) {
 // Products to scores in units of log2, where something shapes them.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits::Scores& scores,
-                     Shaping<typename Traits::Scores>& shaping) {
+                     Shaping<Traits>& shaping) {
   score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
     const float slope = load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
@@ -214,12 +212,12 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
 // Gradients of scores go where bias and slopes have theirs, and on to the products.
 template <class Traits>
 TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
-                           typename Traits::Scores& gradients,
-                           const Shaping<typename Traits::Scores>& shaping) {
+                           typename Traits::Scores& gradients, Shaping<Traits>& shaping) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
-    multiply_by_slopes(shaping.slopes, gradients);
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap) &&
+      !wounded(core::Wound::kSoftcapSlopeMissing))
+    multiply_each(gradients, shaping.slopes.at);
 }
 
 }  // namespace tilewise::cuda::sm80

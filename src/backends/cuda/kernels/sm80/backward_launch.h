@@ -28,6 +28,7 @@ struct BackwardOutputs {
 struct Between {
   float* lse;          // of a row in units of log2; infinity where it sees nothing or is none
   float* minus_delta;  // by row
+  float* held;         // of a row whose lse is held: log2 of how many keys share its weight
   float* query;        // by tile of queries, see SumOrder
   float* slopes;       // by (b, h, tile of keys, warp): shares
   float* sinks;        // by (b, h, tile of kBackwardRows queries): shares

@@ -5,12 +5,13 @@
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/kernels/band.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
+#include "backends/cuda/kernels/sm80/backward_held.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
 
 namespace tilewise::cuda::sm80 {
 
 struct BackwardRowsMemory {
-  Place queries;
+  Place queries, keys;
   int64 padded;  // the tile's first row in the workspace
   float between[kRowThreads / kWarp];
 };
@@ -107,6 +108,10 @@ TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, c
     const int64 at = memory.padded + i;
     p.between.lse[at] = known.lse;
     p.between.minus_delta[at] = known.minus_delta;
+    if (is_held(known.lse)) {
+      const HeldRow held{work.b, work.h, row, memory.queries, memory.keys};
+      p.between.held[at] = count_held<type>(p, held, known.lse < 0);
+    }
     share += known.of_sink;
   }
   return share;
@@ -162,6 +167,7 @@ TW_DEVICE void backward_rows(const Backward& p) {
     if (thread_index() == 0) {
       uint32 faults = 0;
       memory.queries = place_of(p.queries, work.b, faults);
+      memory.keys = place_of(p.keys, work.b, faults);
       memory.padded = work.h * p.between.padded_rows +
                       padded_first(p.queries, memory.queries, work.b, p.shape.queries) +
                       work.tile * kBackwardRows;

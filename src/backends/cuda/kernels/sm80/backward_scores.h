@@ -116,11 +116,16 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
                               const PatchOf& of, typename Traits::Scores& scores,
-                              Shaping<typename Traits::Scores>& shaping) {
+                              Shaping<Traits>& shaping) {
   if constexpr (Traits::kIsGeneral)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
+}
+
+// What `rows` knows of held rows, from the lane's first query on.
+TW_DEVICE const float* held_rows(const Backward& p, const PatchOf& of) {
+  return p.between.held + of.block.padded(p.between, of.h, of.patch.corner().query);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -129,7 +134,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
                              const TurnPlaces<Traits>& now, const Patch& patch,
                              PatchPairs<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
-  Shaping<typename Traits::Scores> shaping;
+  Shaping<Traits> shaping;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   const float* lse = memory.rows[now.stage].lse + row;
@@ -139,8 +144,14 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
       load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
+  const bool held = any_held<Traits>(lse);
+  if (held && !is_shaped<Traits>(p.scoring)) score::hold(scores, p.scoring.measure.limit);
   shape_and_hide<Traits>(p, memory, of, scores, shaping);
-  weigh(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
+  const float factor = is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor;
+  if (held)
+    weigh_held<Traits>(lse, held_rows(p, of), factor, scores);
+  else
+    weigh<Traits>(lse, factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/score/hide.h"
+#include "backends/cuda/kernels/sm80/backward_held.h"
 #include "backends/cuda/kernels/sm80/backward_traits.h"
 
 namespace tilewise::cuda::sm80 {
@@ -41,12 +42,47 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
   }
 }
 
+// Of the rows that the warp has in a patch, whether some is held.
+template <class Traits>
+TW_DEVICE bool any_held(const float* lse) {
+  bool held = false;
+  TW_UNROLL
+  for (int32 n = 0; n < Traits::kAcross; ++n) {
+    const Two two = two_at(lse + n * 8);
+    held = held || is_held(two.at[0]) || is_held(two.at[1]);
+  }
+  return warp_any(held);
+}
+
+// Weights that are far below the normal numbers count where a bias has a gradient.
+template <class Traits>
+TW_DEVICE float weight_of(float exponent) {
+  return Traits::kIsGeneral ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
+}
+
 // Scores to weights: 2^(score * factor - lse). What rounding takes from a huge lse makes no weight
 // larger than 1.
-template <class Scores>
-TW_DEVICE void weigh(const float* lse, float factor, Scores& scores) {
+template <class Traits>
+TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& scores) {
   for_each_with(lse, scores, [factor](float& score, float of_row) {
-    score = exp2_approximate(smaller_or_nan(multiply_add(score, factor, -of_row), 0.0f));
+    score = weight_of<Traits>(smaller_or_nan(multiply_add(score, factor, -of_row), 0.0f));
+  });
+}
+
+// The same where some row is held: all of its keys that are held share its weight alike, and the
+// others have none. `held` goes with the rows of `lse`.
+template <class Traits>
+TW_DEVICE void weigh_held(const float* lse, const float* held, float factor,
+                          typename Traits::Scores& scores) {
+  constexpr float kTold = -0x1p+107f;  // closer to the lse than this nothing is told apart
+  scores.each_piece([&](float(&four)[4], int32, int32 n) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      const float of_row = lse[n * 8 + i % 2];
+      float exponent = smaller_or_nan(multiply_add(four[i], factor, -of_row), 0.0f);
+      if (is_held(of_row) && exponent > kTold) exponent = -held[n * 8 + i % 2];
+      four[i] = weight_of<Traits>(exponent);
+    }
   });
 }
 
