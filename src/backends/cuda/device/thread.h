@@ -109,6 +109,16 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
 #endif
 }
 
+// What the lane of that index brought, likewise.
+TW_DEVICE int32 brought_by(int32 lane, int32 brought) {
+#if defined(TW_ON_DEVICE)
+  return __shfl_sync(0xFFFFFFFFu, brought, lane);
+#else
+  const uint64 found = emulated::exchange(static_cast<uint32>(brought), lane);
+  return static_cast<int32>(static_cast<uint32>(found));
+#endif
+}
+
 // Whether any lane of the warp says so. All lanes take part.
 TW_DEVICE bool warp_any(bool says) {
 #if defined(TW_ON_DEVICE)
