@@ -34,10 +34,10 @@
 namespace tilewise::cuda {
 namespace {
 
-constexpr double kLongestCompile = 3;  // seconds of a processor
+constexpr double kLongestCompile = 4;  // seconds of a processor
 
-// The library may have 12 MB with the pack and 4 without.
-constexpr std::size_t kMostBytes = 8 << 20;
+// The library may have 20 MB with the pack and 4 without.
+constexpr std::size_t kMostBytes = 16 << 20;
 
 // The newest driver of CUDA 12 that there may be, and the oldest NVRTC that knows all targets.
 constexpr int kPinnedMajor = 12990, kOldestNvrtc = 12080;

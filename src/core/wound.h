@@ -192,6 +192,28 @@
         "The two keys of each pair change places in the gradient of the queries.")                 \
   WOUND(kPlaceOfFirstHead, "place-of-first-head",                                                  \
         "Keys that are scored where they lie are those of the first head.")                        \
+  WOUND(kBiasExchanged, "bias-exchanged",                                                          \
+        "Tensor cores' kernels exchange the pairs of a bias within their fragment.")               \
+  WOUND(kBiasOfFirstWarp, "bias-of-first-warp",                                                    \
+        "All warps of a block take the bias of the first.")                                        \
+  WOUND(kBiasHalfTwice, "bias-half-twice",                                                         \
+        "A bias that comes element by element gives the first half of a tile of keys twice.")      \
+  WOUND(kVisibleBitsMoved, "visible-bits-moved",                                                   \
+        "A boolean mask is packed with each two groups of four keys exchanged.")                   \
+  WOUND(kBlocksUnmasked, "blocks-unmasked",                                                        \
+        "A tile of which a block mask has a part is taken whole.")                                 \
+  WOUND(kHeadOfTile, "head-of-tile", "All heads that share a tile take the first one's queries.")  \
+  WOUND(kSpotsOfFirstTile, "spots-of-first-tile",                                                  \
+        "Tiles of keys read their pages as the first of each four does.")                          \
+  WOUND(kValueNotAwaited, "value-not-awaited",                                                     \
+        "Values are read when their keys have come, on their way or not.")                         \
+  WOUND(kMissingPageSeen, "missing-page-seen",                                                     \
+        "Keys of a page that the cache lacks count as zeros.")                                     \
+  WOUND(kDroppedHalvesExchanged, "dropped-halves-exchanged",                                       \
+        "Decisions for the two halves of 16 queries are exchanged.")                               \
+  WOUND(kCapOfFour, "cap-of-four",                                                                 \
+        "A softcap gives the first two of each four scores the others' reciprocals.")              \
+  WOUND(kMergeUnsunk, "merge-unsunk", "The merge of splits forgets the sink.")                     \
   WOUND(kCopyNotAwaited, "copy-not-awaited", "Tensor cores read a tile that is still on its way.") \
   WOUND(kStageNotTurned, "stage-not-turned",                                                       \
         "The next tile of keys comes into the one that is in use.")                                \

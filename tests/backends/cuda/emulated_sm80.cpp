@@ -14,13 +14,15 @@ Sm80Function forward_of(int number, std::integer_sequence<int, numbers...>) {
   return kFunctions[number];
 }
 
-// What the name says of a row.
-std::string name_of(const sm80::Size& size) {
-  const std::string dim = std::to_string(size.dim);
-  if (size.kind == sm80::Kind::kGeneral) return dim + "_general";
-  if (size.kind == sm80::Kind::kShort) return dim + "_short_" + std::to_string(size.rows);
-  if (size.kind == sm80::Kind::kShortGeneral) return dim + "_short_general";
-  return dim;
+// The name of a row's kernel.
+std::string name_of(const sm80::Size& size, bool is_bfloat16) {
+  constexpr const char* kEnds[] = {"", "_general", "_short_", "_short_general"};
+  std::string name = "tilewise_sm80_forward_";
+  name += is_bfloat16 ? "bfloat16_" : "float16_";
+  name += std::to_string(size.dim);
+  name += kEnds[static_cast<int>(size.kind)];
+  if (size.kind == sm80::Kind::kShort) name += std::to_string(size.rows);
+  return name;
 }
 
 }  // namespace
@@ -32,14 +34,11 @@ Sm80Function emulated_forward(bool is_bfloat16, int number) {
 }
 
 Sm80Function emulated_sm80(const std::string& name) {
-  const std::string begin = "tilewise_sm80_";
-  if (name == begin + "merge") return sm80::merge;
-  for (const bool is_bfloat16 : {false, true}) {
-    const std::string type = is_bfloat16 ? "bfloat16" : "float16";
+  if (name == "tilewise_sm80_merge") return sm80::merge;
+  for (const bool is_bfloat16 : {false, true})
     for (int number = 0; number < sm80::kVariantsOfForward; ++number)
-      if (name == begin + "forward_" + type + "_" + name_of(sm80::kTable[number]))
+      if (name == name_of(sm80::kTable[number], is_bfloat16))
         return emulated_forward(is_bfloat16, number);
-  }
   return nullptr;
 }
 

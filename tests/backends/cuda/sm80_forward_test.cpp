@@ -150,12 +150,34 @@ TEST(Sm80Forward, PagesAndBlocksOverManyTiles) {
   }
 }
 
+// Rows of a bias and of a mask that are whole pieces of 16 bytes come a tile ahead.
+TEST(Sm80Forward, BiasAndMaskInPieces) {
+  for (std::uint64_t seed = 1; seed <= 2 * kMuch; ++seed) {
+    Random random(seed);
+    const tw_dtype dtype = seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
+    const PlainSizes sizes{.batch = 1,
+                           .queries = random.integer(20, 140),
+                           .keys = 16 * random.integer(4, 10),
+                           .heads = 2,
+                           .key_heads = 1,
+                           .dim = 32,
+                           .value_dim = 24};
+    Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype));
+    drawn.scores.has_bias = random.chance(0.6);
+    drawn.scores.bias_dtype = dtype;
+    drawn.scores.bias_broadcast = {true, random.chance(0.3), random.chance(0.3), false};
+    drawn.mask.has_visible = !drawn.scores.has_bias || random.chance(0.5);
+    drawn.mask.visible_broadcast = {true, random.chance(0.5), random.chance(0.3), false};
+    expect_good(drawn);
+  }
+}
+
 // A page that the cache lacks counts for nothing, and a bit says so.
-TEST(Sm80Forward, KeysOfNoPageAreHidden) {
+void check_missing_page(std::int64_t queries, tw_dtype dtype) {
   constexpr std::int64_t kKeys = 96, kSize = 16, kPages = kKeys / kSize;
   Case drawn = conformance::plain_case(
-      5, {.queries = 3, .keys = 1, .heads = 2, .key_heads = 1, .dim = 16, .value_dim = 16},
-      dtypes_of(TW_BFLOAT16));
+      5, {.queries = queries, .keys = 1, .heads = 2, .key_heads = 1, .dim = 16, .value_dim = 16},
+      dtypes_of(dtype));
   drawn.keys = conformance::side_of(Storage::kPaged, {kKeys}, kSize);
   Trial trial(drawn);
   std::uint32_t error = 0;
@@ -177,16 +199,24 @@ TEST(Sm80Forward, KeysOfNoPageAreHidden) {
   run(1 << 20, kKeys);
   EXPECT_EQ(error, TW_FAULT_TABLE);
   std::vector<double> cut;
-  for (std::int64_t i = 0; i < 3; ++i) {
+  for (std::int64_t i = 0; i < queries; ++i) {
     cut.push_back(trial.lse(0, i, 1));
     cut.push_back(trial.output(0, i, 1, 5));
   }
   run(0, kKeys - kSize);
   EXPECT_EQ(error, 0U);
-  for (std::int64_t i = 0; i < 3; ++i) {
+  for (std::int64_t i = 0; i < queries; ++i) {
     EXPECT_EQ(trial.lse(0, i, 1), cut[static_cast<std::size_t>(2 * i)]);
     EXPECT_EQ(trial.output(0, i, 1, 5), cut[static_cast<std::size_t>(2 * i + 1)]);
   }
+}
+
+TEST(Sm80Forward, KeysOfNoPageAreHidden) {
+  check_missing_page(3, TW_BFLOAT16);
+}
+
+TEST(Sm80Forward, KeysOfNoPageAreHiddenFromManyQueries) {
+  check_missing_page(70, TW_FLOAT16);
 }
 
 }  // namespace

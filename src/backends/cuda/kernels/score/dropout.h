@@ -53,7 +53,8 @@ struct Decided {
 template <Lie lie>
 TW_DEVICE constexpr Decided decided_by(int32 d, int32 parity) {
   if (lie == Lie::kKeysDown) return {d % 4 / 2, d / 4, 2 * (d % 2) + parity};
-  return {0, d % 4, 2 * (d / 4) + parity};
+  const int32 half = unless(core::Wound::kDroppedHalvesExchanged, d / 4, 1 - d / 4);
+  return {0, d % 4, 2 * half + parity};
 }
 
 // Calls drop(number, m, n, i) for each number of the lane that is dropped. Corners lie at multiples

@@ -43,7 +43,8 @@ TW_DEVICE void cap(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
   }
   TW_UNROLL
   for (int32 i = 0; i < 4; ++i) {
-    four[i] = multiply_add(inverse[i], -2 * p.cap_out, p.cap_out);
+    const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
+    four[i] = multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }

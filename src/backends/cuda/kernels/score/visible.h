@@ -52,7 +52,8 @@ struct VisibleTile {
       uint32 packed = 0;
       TW_UNROLL
       for (int32 w = 0; w < 4; ++w)
-        packed |= four_bits(bytes_that_count(piece.words[w])) << (4 * w);
+        packed |= four_bits(bytes_that_count(piece.words[w]))
+                  << (4 * unless(core::Wound::kVisibleBitsMoved, w, w ^ 1));
       bits[lane + kWarp * n] = static_cast<uint16>(packed);
     }
     warp_barrier();

@@ -44,6 +44,12 @@ TW_DEVICE void await_copies() {
   block_barrier();
 }
 
+// The same of the second half of a tile, where it has one.
+TW_DEVICE void await_values() {
+  if (!wounded(core::Wound::kValueNotAwaited)) return await_copies();
+  block_barrier();
+}
+
 // What a warp sees of a tile of keys.
 struct Sight {
   bool some, all;
@@ -79,7 +85,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       look_up<Traits>(p, memory, next);
       commit_copies();
       if (sight.some) weigh(tile, sight);
-      await_copies();
+      await_values();
       if (!is_last) load_key<Traits>(p, memory, next, share_now());
       commit_copies();
       if (sight.some) accumulate(tile);

@@ -52,7 +52,8 @@ TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
   const auto row = static_cast<uint32>(head.rows.begin) + static_cast<uint32>(i);
   const auto together = static_cast<uint32>(p.heads_in_tile);
   if (together == 1) return {static_cast<int32>(row), head.h};
-  return {static_cast<int32>(row / together), head.h + static_cast<int32>(row % together)};
+  return {static_cast<int32>(row / together),
+          head.h + static_cast<int32>(unless(core::Wound::kHeadOfTile, row % together, 0u))};
 }
 
 // What features ask for.

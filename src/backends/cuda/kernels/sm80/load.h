@@ -98,7 +98,8 @@ TW_DEVICE void load_side(const Forward& p, typename Traits::Memory& memory, Walk
     auto& tile = memory.key[side.tile];
     const auto row_at = [&](int32 i) -> const uint8* {
       if (!p.keys.paged()) return i < left ? dense + (first + i) * from.row : nullptr;
-      const KeySpot spot = memory.extras.spots[walked.turn % 4][i];
+      const KeySpot spot =
+          memory.extras.spots[unless(core::Wound::kSpotsOfFirstTile, walked.turn % 4, 0)][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
     if (!from.in_pieces) return To::load_elements(tile.bytes, from.bytes, row_at);
