@@ -109,13 +109,14 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
 #endif
 }
 
-// What the lane of that index brought, likewise.
-TW_DEVICE int32 brought_by(int32 lane, int32 brought) {
+// What the lane of that index brought, likewise: 32 bits.
+template <class T>
+TW_DEVICE T brought_by(int32 lane, T brought) {
 #if defined(TW_ON_DEVICE)
   return __shfl_sync(0xFFFFFFFFu, brought, lane);
 #else
-  const uint64 found = emulated::exchange(static_cast<uint32>(brought), lane);
-  return static_cast<int32>(static_cast<uint32>(found));
+  const uint64 found = emulated::exchange(__builtin_bit_cast(uint32, brought), lane);
+  return __builtin_bit_cast(T, static_cast<uint32>(found));
 #endif
 }
 

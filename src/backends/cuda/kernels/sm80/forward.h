@@ -145,7 +145,7 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
   if (lane_index() == 0) memory.reach[warp_index()] = reach;
-  memory.rows.clear();
+  if constexpr (!Traits::kHoldsRows) memory.rows.clear();
   block_barrier();
 }
 
