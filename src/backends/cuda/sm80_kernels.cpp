@@ -55,7 +55,7 @@ const char* missing_size(const Problem& p) {
   constexpr int64 kMostDim = 256;
   const tilewise::Shape& s = p.shape;
   if (std::max(s.dim, s.value_dim) > kMostDim) return "a head dim above 256";
-  if (!is_near(p.key) || !is_near(p.value)) return "rows so far apart";
+  if (!is_near(p.key) || !is_near(p.value) || !is_near(p.output)) return "rows so far apart";
   const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
   constexpr int kLeastRows = 32, kMostSplits = 64;
   const double tiles = std::ceil(static_cast<double>(s.queries) / kLeastRows);

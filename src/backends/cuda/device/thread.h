@@ -109,6 +109,17 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
 #endif
 }
 
+// What the lane of that index brought, likewise: 32 bits.
+template <class T>
+TW_DEVICE T brought_by(int32 lane, T brought) {
+#if defined(TW_ON_DEVICE)
+  return __shfl_sync(0xFFFFFFFFu, brought, lane);
+#else
+  const uint64 found = emulated::exchange(__builtin_bit_cast(uint32, brought), lane);
+  return __builtin_bit_cast(T, static_cast<uint32>(found));
+#endif
+}
+
 // Whether any lane of the warp says so. All lanes take part.
 TW_DEVICE bool warp_any(bool says) {
 #if defined(TW_ON_DEVICE)

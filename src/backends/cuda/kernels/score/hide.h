@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cuda/device/float.h"
+#include "backends/cuda/kernels/score/scoring.h"
 #include "backends/cuda/kernels/score/sums.h"
 #include "core/mask.h"
 
@@ -19,6 +20,20 @@ TW_DEVICE void hold(Scores& scores, float limit) {
     TW_UNROLL
     for (float& score : four) score = held_within(score, limit);
   });
+}
+
+// The same, for products, which seldom overflow: to add each to a sum that is finite while all of
+// them are costs less. Times twice the scale, what lies beyond the limit is infinite.
+template <class Scores>
+TW_DEVICE void hold(Scores& scores, Measure measure) {
+  const float factor = measure.factor * (2.00001f / core::log2e<float>());
+  float sums[4] = {};
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) sums[i] = multiply_add(four[i], factor, sums[i]);
+  });
+  const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  if (warp_any(!(core::absolute(sum) <= core::largest<float>()))) hold(scores, measure.limit);
 }
 
 // What the band does not let see, and keys behind the last one. Where so many heads share a tile of

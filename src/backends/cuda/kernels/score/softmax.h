@@ -95,22 +95,27 @@ struct RunningRows {
   }
 };
 
-// The largest number that the lane has in its row r.
+// The largest number that the lane has in each of its rows.
 template <class Scores>
-TW_DEVICE float largest_of_lane(Scores& scores, int32 r) {
-  float largest = -core::infinity<float>();
-  scores.each_of_row(r, [&](float score, int32) { largest = larger_number(largest, score); });
-  return largest;
-}
+struct Largest {
+  TW_DEVICE explicit Largest(Scores& scores) {
+    for_each_row_of_lane<Scores>([&](int32 r) {
+      of_lane[r] = -core::infinity<float>();
+      scores.each_of_row(
+          r, [&](float score, int32) { of_lane[r] = larger_number(of_lane[r], score); });
+    });
+  }
 
-// The same of all four lanes that have a part of the row.
-template <class Scores>
-TW_DEVICE float largest_of_row(Scores& scores, int32 r) {
-  float largest = largest_of_lane(scores, r);
-  if (wounded(core::Wound::kMaxOfOneLane)) return largest;
-  largest = larger_number(largest, shuffle(largest, 1));
-  return larger_number(largest, shuffle(largest, 2));
-}
+  // Of row r, by all four lanes that have a part of it.
+  TW_DEVICE float of_row(int32 r) const {
+    float largest = of_lane[r];
+    if (wounded(core::Wound::kMaxOfOneLane)) return largest;
+    largest = larger_number(largest, shuffle(largest, 1));
+    return larger_number(largest, shuffle(largest, 2));
+  }
+
+  float of_lane[Scores::kRowsOfLane];
+};
 
 // A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
 // product which is not rounded may be held against it.
@@ -124,27 +129,44 @@ TW_DEVICE bool is_huge(float shift) {
 // that is huge (or that no score has set yet); or where scores are not `held` yet, a row of products
 // that are all down beyond the measure or NaN. One that is beyond it upwards is far above.
 template <class Scores, class Rows>
-TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, bool held, Scores& scores) {
+TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, bool held,
+                          const Largest<Scores>& largest) {
   const float least = held ? -core::infinity<float>() : -measure.limit;
   bool unusual = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
-    const float largest = largest_of_lane(scores, r), reference = rows.reference[r];
+    const float score = largest.of_lane[r], reference = rows.reference[r];
     // Without branches.
-    unusual |= largest * measure.factor > reference + kSlack;
+    unusual |= score * measure.factor > reference + kSlack;
     unusual |= is_huge(reference);
-    unusual |= !(largest >= least);
+    unusual |= !(score >= least);
   });
   return unusual;
 }
 
+// Whether products may lie beyond the measure where that counts: a row has only such products, or
+// its reference is or becomes huge. Far from there what is -inf weighs nothing, held or not.
+template <class Scores, class Rows>
+TW_DEVICE bool is_far(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
+  bool far = false;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    far |= !(core::absolute(largest.of_lane[r] * measure.factor) <= kUsualReference);
+    far |= is_huge(core::shift(rows.reference[r]));
+  });
+  return far;
+}
+
 // Moves the references of rows that passed their own limit, and what was accumulated with them.
 template <class Scores, class Output, class Rows>
-TW_DEVICE void raise_rows(Rows& rows, Measure measure, Scores& scores, Output& output) {
+TW_DEVICE void raise_rows(Rows& rows, Measure measure, const Largest<Scores>& largest,
+                          Output& output) {
+  float scores[Scores::kRowsOfLane];
+  // Of all rows first: the lanes' answers are waited for once.
+  for_each_row_of_lane<Scores>(
+      [&](int32 r) { scores[r] = rounded_product(largest.of_row(r), measure.factor); });
   for_each_row_of_lane<Scores>([&](int32 r) {
     core::Row<float> row = rows.at(r);
-    const float score = rounded_product(largest_of_row(scores, r), measure.factor);
-    if (!(score > row.max + kSlack)) return;
-    const float factor = core::raise(row, score);
+    if (!(scores[r] > row.max + kSlack)) return;
+    const float factor = core::raise(row, scores[r]);
     // All lanes that have a part of the row write the same reference.
     rows.set(r, row);
     if (wounded(core::Wound::kOutputNotRescaled)) return;
@@ -187,10 +209,14 @@ TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOf
 // Scores to weights, after the rows' references have risen where scores ask for it.
 template <class Scores, class Output, class Rows>
 TW_DEVICE void weigh(Rows& rows, Measure measure, bool held, Scores& scores, Output& output) {
-  const bool unusual = warp_any(is_unusual(rows, measure, held, scores));
+  Largest<Scores> largest(scores);
+  const bool unusual = warp_any(is_unusual(rows, measure, held, largest));
   if (unusual) {
-    if (!held) hold(scores, measure.limit);
-    raise_rows(rows, measure, scores, output);
+    if (!held && warp_any(is_far(rows, measure, largest))) {
+      hold(scores, measure.limit);
+      largest = Largest<Scores>(scores);
+    }
+    raise_rows(rows, measure, largest, output);
   }
   float factor = measure.factor, shifts[Scores::kRowsOfLane];
   bool huge = false;

@@ -5,26 +5,50 @@
 
 namespace tilewise::cuda::sm80 {
 
-// A row of the query tile, which now holds output, leaves in pieces of 16 bytes: each warp's own.
-template <class Traits>
-TW_DEVICE void store_pieces(const Forward& p, const typename Traits::Memory& memory) {
+// Rows of the query tile, which now holds output, leave in pieces of 16 bytes: each warp's own, row
+// i to row_at(i).
+template <class Traits, class RowAt>
+TW_DEVICE void store_pieces_at(const Forward& p, const typename Traits::Memory& memory,
+                               const RowAt& row_at) {
   using QueryTile = typename Traits::QueryTile;
   struct alignas(kPieceBytes) Piece {
     uint32 words[4];
   };
-  const Head& head = memory.head;
-  const auto rows = static_cast<int32>(head.rows.size());
+  constexpr int32 kCount = Traits::kRowsOfWarp * QueryTile::kPieces / kWarp;
+  const auto rows = static_cast<int32>(memory.head.rows.size());
+  const int32 thread = thread_index(), before = thread / kWarp * Traits::kRowsOfWarp;
+  const auto row_of = [&](int32 n) { return (n * kWarp + thread % kWarp) / QueryTile::kPieces; };
+  const auto piece_of = [&](int32 n) { return (n * kWarp + thread % kWarp) % QueryTile::kPieces; };
+  Piece pieces[kCount];
   TW_UNROLL
-  for (int32 n = 0; n < Traits::kRowsOfWarp * QueryTile::kPieces / kWarp; ++n) {
-    const int32 x = n * kWarp + lane_index();
-    const int32 row = warp_index() * Traits::kRowsOfWarp + x / QueryTile::kPieces;
-    const int32 piece = x % QueryTile::kPieces;
-    if (row >= rows || piece * kPieceBytes >= p.output.bytes) continue;
-    const RowOfHead at = row_of_head(p, head, row);
-    uint8* to = p.output.at(head.queries.batch, at.h, head.queries.first + at.query);
-    *reinterpret_cast<Piece*>(to + piece * kPieceBytes) =
-        *reinterpret_cast<const Piece*>(memory.query.bytes + QueryTile::place(row, piece));
+  for (int32 n = 0; n < kCount; ++n)
+    pieces[n] = *reinterpret_cast<const Piece*>(
+        memory.query.bytes + QueryTile::place(before + row_of(n), piece_of(n)));
+  TW_UNROLL
+  for (int32 n = 0; n < kCount; ++n) {
+    const int32 row = before + row_of(n), skipped = piece_of(n) * kPieceBytes;
+    // Without a branch for each.
+    const bool exists = static_cast<bool>((row < rows) & (skipped < p.output.bytes));
+    if (exists) *reinterpret_cast<Piece*>(row_at(row) + skipped) = pieces[n];
   }
+}
+
+template <class Traits>
+TW_DEVICE void store_pieces(const Forward& p, const typename Traits::Memory& memory) {
+  const Head& head = memory.head;
+  const auto at = [&](int64 h, int64 query) {
+    return p.output.at(head.queries.batch, h, head.queries.first + query);
+  };
+  if (p.heads_in_tile == 1) {
+    uint8* const first = at(head.h, head.rows.begin);
+    const auto stride = static_cast<int32>(p.output.row);
+    return store_pieces_at<Traits>(p, memory,
+                                   [&](int32 i) { return first + wide_product(i, stride); });
+  }
+  store_pieces_at<Traits>(p, memory, [&](int32 i) {
+    const RowOfHead of = row_of_head(p, head, i);
+    return at(of.h, of.query);
+  });
 }
 
 // The same element by element.
@@ -65,8 +89,13 @@ struct LaneRow {
 };
 
 template <class Traits>
+TW_DEVICE int32 place_of_row(int32 thread, int32 r) {
+  return thread / kWarp * Traits::kRowsOfWarp + r * 8 + thread % kWarp / 4;
+}
+
+template <class Traits>
 TW_DEVICE LaneRow row_of_lane(const Forward& p, const Head& head, int32 thread, int32 r) {
-  const int32 i = thread / kWarp * Traits::kRowsOfWarp + r * 8 + thread % kWarp / 4;
+  const int32 i = place_of_row<Traits>(thread, r);
   return {i, i < head.rows.size(), row_of_head(p, head, i)};
 }
 
@@ -123,24 +152,40 @@ TW_DEVICE void store_lse(const Forward& p, const Head& head, const LaneRow& of, 
   reinterpret_cast<float*>(p.lse.data)[element] = lse;
 }
 
+// Four lanes have a part of the same rows: each of them sees to one, and returns what its sums are
+// multiplied by. Where there are two rows, two lanes do the same.
+template <class Traits>
+TW_DEVICE float finish_row(const Forward& p, typename Traits::Memory& memory, int32 thread) {
+  constexpr int32 kRows = Traits::Output::kRowsOfLane;
+  const auto rows = memory.rows.of_lane();
+  const int32 own = thread % kRows;
+  core::Row<float> row = score::whole_row(rows, 0);
+  TW_UNROLL
+  for (int32 r = 1; r < kRows; ++r) {
+    const core::Row<float> other = score::whole_row(rows, r);
+    if (r == own) row = other;
+  }
+  const LaneRow of = row_of_lane<Traits>(p, memory.head, thread, own);
+  const Divided divided = divide<Traits>(p, row, of);
+  if (thread % 4 < kRows) store_lse<Traits>(p, memory.head, of, divided.lse);
+  return divided.factor;
+}
+
 // Divides, and writes the warp's rows.
 template <class Traits>
 TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
                       typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
   if (p.splits.are_left()) return leave_split<Traits>(p, memory, output);
-  const Head& head = memory.head;
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
-  const auto rows = memory.rows.of_lane();
   const float kept = kept_scale<Traits>(p);
+  const float own = kept * finish_row<Traits>(p, memory, thread);
   score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
-    const LaneRow of = row_of_lane<Traits>(p, head, thread, r);
-    const Divided divided = divide<Traits>(p, score::whole_row(rows, r), of);
-    if (lane % 4 == 0) store_lse<Traits>(p, head, of, divided.lse);
-    const float factor = kept * divided.factor;
+    const int32 i = place_of_row<Traits>(thread, r);
+    const float factor = brought_by(lane / 4 * 4 + r, own);
     float before = 0;
     output.each_of_row(r, [&](float sum, int32 column) {
-      const int32 place = QueryTile::place(of.i, column / 8) + lane % 4 * 4;
+      const int32 place = QueryTile::place(i, column / 8) + lane % 4 * 4;
       if (column % 2 == 1)
         *reinterpret_cast<uint32*>(memory.query.bytes + place) =
             pair_of<Traits::kType>(before * factor, sum * factor);

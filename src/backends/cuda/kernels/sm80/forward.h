@@ -145,7 +145,7 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
   if (lane_index() == 0) memory.reach[warp_index()] = reach;
-  memory.rows.clear();
+  if constexpr (!Traits::kHoldsRows) memory.rows.clear();
   block_barrier();
 }
 
@@ -205,7 +205,9 @@ TW_DEVICE void forward(const Forward& p) {
       [&](Walked tile) -> Sight {
         if (Traits::kIsGeneral && tile.turn < 0) return {};
         const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
-        return {reach.meets(tile.first, Traits::kKeys), reach.covers(tile.first, Traits::kKeys)};
+        // By votes, for these tell the compiler that the warp stays together.
+        return {warp_any(reach.meets(tile.first, Traits::kKeys)),
+                !warp_any(!reach.covers(tile.first, Traits::kKeys))};
       },
       [&](Walked tile, Sight sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);

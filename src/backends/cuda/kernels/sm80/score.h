@@ -144,12 +144,36 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   });
 }
 
+// What the band does not let see, and keys behind the last one. Each lane asks the band for one row
+// of the warp, and lanes tell each other. Most bands only end inside of a tile.
+template <class Traits>
+TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner corner,
+                         typename Traits::Scores& scores) {
+  const int32 lane = thread_index_anew() & (kWarp - 1), across = 2 * (lane & 3);
+  const int32 row = quotient(corner.row + lane % Traits::kRowsOfWarp, p.heads_in_tile);
+  const Range seen = band.visible_keys(row);
+  const int32 begin = static_cast<int32>(seen.begin) - corner.keys.first;
+  const int32 end = static_cast<int32>(seen.end) - corner.keys.first;
+  score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    const int32 left = brought_by(r * 8 + lane / 4, end) - across;
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      if (column >= left) score::hide(score);
+    });
+  });
+  if (!warp_any(begin > 0)) return;
+  score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+    const int32 skipped = brought_by(r * 8 + lane / 4, begin) - across;
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      if (column < skipped) score::hide(score);
+    });
+  });
+}
+
 // Shapes and masks: the band where the warp does not see the tile whole. Whether scores are held
 // among the finite numbers by then.
 template <class Traits>
 TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                              bool is_whole, typename Traits::Scores& scores) {
-  const Head& head = memory.head;
   bool held = false, masks = !is_whole;
   if constexpr (Traits::kIsGeneral) {
     held = shape<Traits>(p, memory, corner, scores);
@@ -157,10 +181,10 @@ TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, 
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
   }
   if (masks && !held) {
-    score::hold(scores, p.scoring.measure.limit);
+    score::hold(scores, p.scoring.measure);
     held = true;
   }
-  if (!is_whole) score::hide_band(head.band, corner.of_lane(), scores, p.heads_in_tile);
+  if (!is_whole) hide_band<Traits>(p, memory.head.band, corner, scores);
   if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
   return held;
 }

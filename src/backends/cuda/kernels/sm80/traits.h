@@ -62,7 +62,7 @@ struct Traits {
   // Fragments of the queries stay in registers where there is room for them.
   static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral;
   // So do running rows, and all that a lane works out once.
-  static constexpr bool kHoldsRows = kHoldsQuery;
+  static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1);
 
   using QueryTile = Tile<kRows, kDim>;
   using KeyTile = Tile<kKeys, kDim>;
