@@ -132,6 +132,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   TW_TRY(device_of(plan, device));
   const auto stream = static_cast<Stream>(resources.stream);
   const Current current(*device, stream);
+  TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
   const KernelChoice kernels = plan.choice.get<Decided>().kernels;
@@ -165,6 +166,7 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   Device* device = nullptr;
   TW_TRY(Device::find(where.index, device));
   const Current current(*device, stream);
+  TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
   bool captures = false;
   TW_TRY(device->is_capturing(stream, captures));

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -284,22 +285,32 @@ TEST_F(DiskCacheTest, IsFilledByManyProcessesAtOnce) {
   EXPECT_EQ(files_in(folder_), 1);
 }
 
-// A process of the same number was killed while it wrote.
-TEST_F(DiskCacheTest, WritesOverWhatAKilledProcessLeft) {
+// A process of the same number writes in another container, into the same folder.
+TEST_F(DiskCacheTest, TakesNoFileFromAnotherWhoWritesIt) {
   const DiskCache cache(folder_);
   for (int count = 0; count < 700; ++count)
     put_file(folder_ + "/.new-" + std::to_string(getpid()) + "-" + std::to_string(count), "half");
   EXPECT_TRUE(cache.store(key_, cubin_of(10)));
   EXPECT_TRUE(loads());
+  EXPECT_EQ(files_in(folder_), 701);
+}
+
+TEST_F(DiskCacheTest, ClearsWhatIsBeingWrittenOnlyWhenItIsOld) {
+  const DiskCache cache(folder_);
+  const std::string file = folder_ + "/.new-0123456789abcdef";
+  put_file(file, "half");
+  EXPECT_EQ(cache.clear(), 0);
+  EXPECT_TRUE(fs::exists(file));
+  fs::last_write_time(file, fs::file_time_type::clock::now() - std::chrono::hours(1));
+  EXPECT_EQ(cache.clear(), 1);
 }
 
 TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
   const DiskCache cache(folder_);
   ASSERT_TRUE(cache.store(key_, cubin_of(10)));
   ASSERT_TRUE(cache.store(key_named("another"), cubin_of(10)));
-  put_file(folder_ + "/.new-1-1", "half");
   put_file(folder_ + "/mine.txt", "the user's");
-  EXPECT_EQ(cache.clear(), 3);
+  EXPECT_EQ(cache.clear(), 2);
   EXPECT_EQ(files_in(folder_), 1);
   EXPECT_EQ(cache.clear(), 0);
 }

@@ -72,7 +72,9 @@ int context_current(void** context) {
   return counted();
 }
 int context_push(void* context) {
-  const int result = counted();
+  constexpr int kInvalidContext = 201;
+  int result = counted();
+  if (fake.refuses_push) result = kInvalidContext;
   if (result == 0) stack[depth++] = context;
   ++fake.pushes;
   fake.pushed = context;

@@ -20,8 +20,9 @@ struct FakeCuda {
   // At any time: the call that fails, counted from the next one, and by what. -1: none.
   int failing_call = -1;
   int failure = 2;
-  bool captures = false;  // every stream
-  int poison = 0;         // what a kernel that failed has left: every later use of a stream gets it
+  bool captures = false;      // every stream
+  bool refuses_push = false;  // of a context
+  int poison = 0;  // what a kernel that failed has left: every later use of a stream gets it
   // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
   struct Range {
     const void *begin = nullptr, *end = nullptr;

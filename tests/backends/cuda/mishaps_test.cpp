@@ -32,6 +32,33 @@ TEST(CudaMishaps, SayThatTheContextIsPoisoned) {
             "");
 }
 
+// What somebody else has made current is not where a call may work.
+TEST(CudaMishaps, WorkInNoOtherContextThanTheDevices) {
+  EXPECT_EQ(
+      on_fake([](FakeCuda& fake, FakeCalls& calls) {
+        const Request request = calls.attention();
+        if (const auto status = forward(request, calls.where); !status.ok()) return said(status);
+        int other = 0;
+        fake.current = &other;
+        fake.refuses_push = true;
+        calls.where.stream = nullptr;
+        const int seen = fake.launches + fake.loads + fake.waits;
+        std::uint32_t faults = 0;
+        void* memory = nullptr;
+        char text[256] = "";
+        tw_allocate(&calls.where.device, 8, &memory, text, sizeof text);
+        std::string all;
+        for (const std::string& sentence :
+             {said(forward(request, calls.where)), said(append(calls.step(), calls.where)),
+              said(prepare(calls.step(), calls.where)), said(take_faults(faults, calls.where)),
+              said(tilewise::face::synchronize(calls.where.device, nullptr)), std::string(text)})
+          if (sentence.find("making the device's context current: ") != 0)
+            all += "'" + sentence + "' ";
+        return all + (fake.launches + fake.loads + fake.waits == seen ? "" : "it worked");
+      }),
+      "");
+}
+
 TEST(CudaMishaps, SayThatAForkCameTooLate) {
   EXPECT_EQ(on_fake([](FakeCuda&, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -106,7 +133,7 @@ TEST(CudaMishaps, SayWhyThereIsNoDevice) {
 TEST(CudaMishaps, ADeviceThatDoesNotOpenHasFailed) {
   EXPECT_EQ(
       on_fake([](FakeCuda& fake, FakeCalls& calls) {
-        constexpr int kRetain = 7;  // of the calls that open a device
+        constexpr int kRetain = 8;  // of the calls that open a device
         fake.failing_call = kRetain;
         const auto status = forward(calls.attention(), calls.where);
         return std::to_string(status.code) + " " + said(status);

@@ -1,14 +1,46 @@
 #include "backends/cuda/compiler/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 namespace tilewise::cuda {
+namespace {
+
+// Of no other process, even of one with another view of the processes' numbers.
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  if (getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number) return number;
+  static std::atomic<std::uint64_t> count{0};
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000000000U +
+         static_cast<std::uint64_t>(now.tv_nsec) + (static_cast<std::uint64_t>(getpid()) << 32U) +
+         ++count;
+}
+
+// A new file, whose name stands in `name` afterwards. What has that name already is another's, who
+// may be writing it.
+Descriptor create_file(int folder, char (&name)[32]) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  constexpr int kAttempts = 8;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::snprintf(name, sizeof name, "%s%016llx", kUnfinished,
+                  static_cast<unsigned long long>(random_number()));
+    Descriptor file(openat(folder, name, kFlags, 0600));
+    if (file.open() || errno != EEXIST) return file;
+  }
+  return Descriptor();
+}
+
+}  // namespace
 
 Descriptor& Descriptor::operator=(Descriptor&& from) noexcept {
   std::swap(number_, from.number_);
@@ -42,14 +74,8 @@ bool Descriptor::write_all(std::span<const std::byte> bytes) const {
 }
 
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes) {
-  static std::atomic<unsigned> count{0};
-  char temporary[64];
-  std::snprintf(temporary, sizeof temporary, ".new-%ld-%u", static_cast<long>(getpid()), ++count);
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  Descriptor file(openat(folder, temporary, kFlags, 0600));
-  // Left by a process of the same number that was killed.
-  if (!file.open() && errno == EEXIST && unlinkat(folder, temporary, 0) == 0)
-    file = Descriptor(openat(folder, temporary, kFlags, 0600));
+  char temporary[32];
+  Descriptor file = create_file(folder, temporary);
   if (!file.open()) return false;
   const bool written = file.write_all(bytes);
   if (file.close() && written && renameat(folder, temporary, folder, name.c_str()) == 0)

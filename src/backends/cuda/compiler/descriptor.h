@@ -30,8 +30,11 @@ class Descriptor {
   int number_;
 };
 
-// Writes `name` in a folder so that others see all of it or nothing: under a name of this process
-// alone, then renamed. Leaves nothing behind when that fails.
+// How the name of a file begins that is being written; 16 digits, of base 16, follow.
+inline constexpr char kUnfinished[] = ".new-";
+
+// Writes `name` in a folder so that others see all of it or nothing: under a name that nobody else
+// has, then renamed. Leaves nothing behind when that fails.
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes);
 
 }  // namespace tilewise::cuda

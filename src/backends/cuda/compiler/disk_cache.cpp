@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 
 namespace tilewise::cuda {
@@ -27,15 +28,23 @@ std::string name_of(const Digest& key) {
   return hexadecimal(key) + kSuffix;
 }
 
+bool is_number(std::string_view text, std::size_t digits) {
+  return text.size() == digits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 // Has a file of the library this name: a key's, or that of one which is being written?
-bool is_ours(std::string_view name) {
-  constexpr std::string_view kDigits = "0123456789abcdef", kWritten = ".new-";
-  const auto consists_of = [](std::string_view text, std::string_view characters) {
-    return !text.empty() && text.find_first_not_of(characters) == std::string_view::npos;
-  };
-  if (name.starts_with(kWritten)) return consists_of(name.substr(kWritten.size()), "0123456789-");
-  return name.ends_with(kSuffix) && name.size() == 2 * sizeof(Digest) + std::strlen(kSuffix) &&
-         consists_of(name.substr(0, 2 * sizeof(Digest)), kDigits);
+bool is_ours(std::string_view name, bool& is_unfinished) {
+  is_unfinished = name.starts_with(kUnfinished);
+  if (is_unfinished) return is_number(name.substr(std::strlen(kUnfinished)), 16);
+  return name.ends_with(kSuffix) &&
+         is_number(name.substr(0, name.size() - std::strlen(kSuffix)), 2 * sizeof(Digest));
+}
+
+// A process that is alive may still write it.
+bool is_fresh(const struct stat& about) {
+  constexpr std::time_t kLongestWrite = 600;  // seconds
+  return about.st_mtime > std::time(nullptr) - kLongestWrite;
 }
 
 // A file that another user could not have put or changed here. A FIFO would make the opening wait.
@@ -128,11 +137,13 @@ int DiskCache::clear() const {
   int removed = 0;
   while (const dirent* entry = readdir(listing)) {
     struct stat about {};
-    if (!is_ours(entry->d_name) ||
+    bool is_unfinished = false;
+    if (!is_ours(entry->d_name, is_unfinished) ||
         fstatat(folder_.number(), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
       continue;
     // A link, a folder or another user's file was not put there by this library.
     if (!S_ISREG(about.st_mode) || about.st_uid != geteuid()) continue;
+    if (is_unfinished && is_fresh(about)) continue;
     removed += unlinkat(folder_.number(), entry->d_name, 0) == 0;
   }
   closedir(listing);

@@ -97,6 +97,7 @@ Status Device::open() {
 
 Status Device::share_page() {
   const Current current(*this);
+  TW_TRY(current.status());
   const Relaxed relaxed(*calls_);
   void* page = const_cast<core::uint32*>(page_);
   const Result shared = calls_->host_register(page, sizeof page_, kPortable | kMapped);
@@ -115,6 +116,7 @@ bool Device::is_stale() const {
 Status Device::load(const void* cubin, const char* name, unsigned shared_bytes, Kernel& kernel) {
   const std::lock_guard lock(cold_);
   const Current current(*this);
+  TW_TRY(current.status());
   const Relaxed relaxed(*calls_);
   Library library = nullptr;
   Function function = nullptr;
@@ -216,9 +218,15 @@ Current::Current(const Device& device) : Current(device, nullptr) {}
 // Where none is current, to ask about a stream or to launch makes one so, and leaves it there.
 Current::Current(const Device& device, Stream stream) : device_(device) {
   Context now = nullptr;
-  device.calls().context_current(&now);
-  if (now == device.context_ || (now && !follows_context(stream))) return;
-  is_pushed_ = device.calls().context_push(device.context_) == kOk;
+  result_ = device.calls().context_current(&now);
+  if (result_ != kOk || now == device.context_ || (now && !follows_context(stream))) return;
+  result_ = device.calls().context_push(device.context_);
+  is_pushed_ = result_ == kOk;
+}
+
+Status Current::status() const {
+  if (result_ == kOk) return {};
+  return driver_failure(device_.calls(), result_, "making the device's context current");
 }
 
 Current::~Current() {

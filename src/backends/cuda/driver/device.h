@@ -110,8 +110,12 @@ class Current {
   Current(const Current&) = delete;
   Current& operator=(const Current&) = delete;
 
+  // Where the driver refused, another context is current, in which nothing may be done.
+  Status status() const;
+
  private:
   const Device& device_;
+  Result result_ = kOk;
   bool is_pushed_ = false;
 };
 

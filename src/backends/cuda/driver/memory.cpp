@@ -36,6 +36,7 @@ Status allocate(int index, std::size_t bytes, void*& memory) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const Current current(*device);
+  TW_TRY(current.status());
   const Relaxed relaxed(device->calls());
   char doing[64];
   std::snprintf(doing, sizeof doing, "allocating %zu bytes on the device", bytes);
@@ -49,6 +50,7 @@ Status release(int index, void* memory) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));
   const Current current(*device);
+  TW_TRY(current.status());
   const Relaxed relaxed(device->calls());
   TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
   return {};
@@ -60,6 +62,7 @@ Status copy(int index, void* to, const void* from, std::size_t bytes, void* stre
   TW_TRY(Device::find(index, device));
   const auto its = static_cast<Stream>(stream);
   const Current current(*device);
+  TW_TRY(current.status());
   TW_TRY(device->check_stream(its));
   TW_CUDA(device->calls(), memory_copy(address_of(to), address_of(from), bytes, its),
           "copying memory of the device");
@@ -71,6 +74,7 @@ Status synchronize(int index, void* stream) {
   TW_TRY(Device::find(index, device));
   const auto its = static_cast<Stream>(stream);
   const Current current(*device);
+  TW_TRY(current.status());
   TW_TRY(device->check_stream(its));
   bool captures = false;
   TW_TRY(device->is_capturing(its, captures));
