@@ -30,11 +30,13 @@ Case aligned_case(tw_dtype dtype = TW_BFLOAT16) {
 }
 
 // What explain says of a case's forward: the variant, or what all of them lack.
-std::string kernel_of(const Case& drawn, tw_operation operation = TW_FORWARD) {
+std::string kernel_of(const Case& drawn, tw_operation operation = TW_FORWARD,
+                      void (*change)(Request&) = nullptr) {
   const conformance::Setup setup = make_setup(drawn);
   Request request(drawn, setup);
   const bool is_forward = operation == TW_FORWARD;
   request.request.output = is_forward ? setup.output.view() : setup.probabilities.view();
+  if (change) change(request);
   char text[2048], message[512];
   std::size_t needed = 0;
   const tw_status status = tw_explain(operation, &request.request, &request.execution, TW_JSON,
@@ -126,6 +128,13 @@ TEST(Sm80Kernels, SaysWhatTheyLack) {
             "dropout that begins inside of a draw");
   EXPECT_EQ(kernel_of(aligned_case(TW_FLOAT32)), "float32");
   EXPECT_EQ(kernel_of(aligned_case(), TW_PROBABILITIES), "probabilities");
+  EXPECT_EQ(kernel_of(aligned_case(), TW_FORWARD,
+                      [](Request& request) {
+                        tw_tensor& key = request.request.key;
+                        key.stride[1] = std::int64_t{1} << 30;
+                        key.byte_size = std::int64_t{1} << 40;
+                      }),
+            "rows so far apart");
 }
 
 TEST(Sm80Kernels, RunsWhatItTakes) {

@@ -26,14 +26,25 @@ struct NoSlopes {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
+// tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself.
+TW_DEVICE float tanh_of_small(float exponent) {
+  const float square = exponent * exponent;
+  float slope = multiply_add(square, -2.945651e-05f, 6.648683e-04f);
+  slope = multiply_add(square, slope, -1.3875668e-02f);
+  return exponent * multiply_add(square, slope, 3.4657358e-01f);
+}
+
 // cap * tanh(score / cap) of four products. tanh(y) = 1 - 2 / (1 + e^2y), and one reciprocal serves
 // all four: the unit that makes it makes the exponentials, too. Beyond 2^30 tanh is 1 in float32,
-// so the product of four such numbers stays finite. `slopes` get 1 - tanh^2.
+// so the product of four such numbers stays finite. Near 0 that leaves few digits of the score,
+// and a polynomial serves. `slopes` get 1 - tanh^2.
 TW_DEVICE void cap(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
-  float grown[4];
+  float exponent[4], grown[4];
   TW_UNROLL
-  for (int32 i = 0; i < 4; ++i)
-    grown[i] = 1 + exp2_approximate(smaller_or_nan(four[i] * p.cap_in, 30.0f));
+  for (int32 i = 0; i < 4; ++i) {
+    exponent[i] = four[i] * p.cap_in;
+    grown[i] = 1 + exp2_approximate(smaller_or_nan(exponent[i], 30.0f));
+  }
   const float low = grown[0] * grown[1], high = grown[2] * grown[3];
   const float all = reciprocal_approximate(low * high), of_low = high * all, of_high = low * all;
   float inverse[4] = {of_low * grown[1], of_low * grown[0], of_high * grown[3], of_high * grown[2]};
@@ -44,7 +55,9 @@ TW_DEVICE void cap(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
   TW_UNROLL
   for (int32 i = 0; i < 4; ++i) {
     const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
-    four[i] = multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
+    const bool is_small = core::absolute(exponent[from]) < 1;
+    const float small = p.cap_out * tanh_of_small(exponent[from]);
+    four[i] = is_small ? small : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }

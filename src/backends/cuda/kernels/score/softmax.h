@@ -126,8 +126,8 @@ TW_DEVICE bool is_huge(float shift) {
 }
 
 // Whether the lane has something to see to: a score far above its row's reference, or a reference
-// that is huge (or that no score has set yet); or where scores are not `held` yet, a row of products
-// that are all down beyond the measure or NaN. One that is beyond it upwards is far above.
+// that is huge (or that no score has set yet); or where scores are not `held` yet, a row of
+// products that are all down beyond the measure or NaN. One that is beyond it upwards is far above.
 template <class Scores, class Rows>
 TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, bool held,
                           const Largest<Scores>& largest) {
@@ -174,8 +174,8 @@ TW_DEVICE void raise_rows(Rows& rows, Measure measure, const Largest<Scores>& la
   });
 }
 
-// Scores to weights, where they lie, and these into the rows' sums. Scores times `factor` less their
-// row's shift are distances to its reference.
+// Scores to weights, where they lie, and these into the rows' sums. Scores times `factor` less
+// their row's shift are distances to its reference.
 template <class Scores, class Rows>
 TW_DEVICE void weigh_by(Rows& rows, float factor, const float (&shifts)[Scores::kRowsOfLane],
                         Scores& scores) {

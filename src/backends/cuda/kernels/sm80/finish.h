@@ -22,8 +22,8 @@ TW_DEVICE void store_pieces_at(const Forward& p, const typename Traits::Memory& 
   Piece pieces[kCount];
   TW_UNROLL
   for (int32 n = 0; n < kCount; ++n)
-    pieces[n] = *reinterpret_cast<const Piece*>(
-        memory.query.bytes + QueryTile::place(before + row_of(n), piece_of(n)));
+    pieces[n] = *reinterpret_cast<const Piece*>(memory.query.bytes +
+                                                QueryTile::place(before + row_of(n), piece_of(n)));
   TW_UNROLL
   for (int32 n = 0; n < kCount; ++n) {
     const int32 row = before + row_of(n), skipped = piece_of(n) * kPieceBytes;

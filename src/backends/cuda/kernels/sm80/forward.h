@@ -158,8 +158,7 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
   if constexpr (Traits::kIsGeneral) {
     settle<Traits>(p, head, memory);
     load_query<Traits>(p, head, memory);
-    if (Traits::kStages == 2)
-      look_up<Traits>(p, memory, tile_before<Traits>(p, memory, before));
+    if (Traits::kStages == 2) look_up<Traits>(p, memory, tile_before<Traits>(p, memory, before));
     commit_copies();
     return before;
   }
@@ -227,7 +226,9 @@ TW_DEVICE void forward(const Forward& p) {
       [&](Walked tile) {
         const int32 lane = Traits::thread() & (kWarp - 1);
         accumulate<Traits>(
-            weights, KeyTile::down(shared_address(&memory.key[Traits::kStages + stage_of<Traits>(tile)]), lane),
+            weights,
+            KeyTile::down(shared_address(&memory.key[Traits::kStages + stage_of<Traits>(tile)]),
+                          lane),
             output);
       });
   if constexpr (Traits::kHoldsRows) memory.rows.take(held);

@@ -71,9 +71,7 @@ struct Loader {
   struct Share {
     int32 row, piece;
 
-    TW_DEVICE bool has_rows() const {
-      return kApart * Tile::kPieces == threads || row < kApart;
-    }
+    TW_DEVICE bool has_rows() const { return kApart * Tile::kPieces == threads || row < kApart; }
     // Of the thread's first piece.
     TW_DEVICE int32 place() const { return Tile::place(row, piece); }
     TW_DEVICE int32 bytes_before() const { return piece * kPieceBytes; }
@@ -91,7 +89,8 @@ struct Loader {
     load(tile + share.place(), share, at, from);
   }
 
-  // The same, where it is known already to what place the thread's first piece goes, and from where.
+  // The same, where it is known already to what place the thread's first piece goes, and from
+  // where.
   TW_DEVICE static void load(SharedAddress first, Share share, const uint8* at,
                              const Source& from) {
     if (!share.has_rows()) return;
@@ -136,8 +135,8 @@ struct Loader {
   }
 
  private:
-  // Calls body(place in the tile, row beyond the thread's first) for the thread's rows, the first of
-  // which goes to `first`. Where they lie eights apart their pieces change places alike.
+  // Calls body(place in the tile, row beyond the thread's first) for the thread's rows, the first
+  // of which goes to `first`. Where they lie eights apart their pieces change places alike.
   template <class Body>
   TW_DEVICE static void each(SharedAddress first, Share share, const Body& body) {
     TW_UNROLL

@@ -79,7 +79,7 @@ struct Traits {
   TW_DEVICE static int32 thread() { return kHoldsRows ? thread_index() : thread_index_anew(); }
 
   struct Memory {
-    QueryTile query;  // in the end, the output on its way out
+    QueryTile query;           // in the end, the output on its way out
     KeyTile key[2 * kStages];  // and as many of values behind them
     Head head;
     Reach reach[kWarps];
