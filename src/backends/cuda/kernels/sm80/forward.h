@@ -232,8 +232,13 @@ TW_DEVICE void forward(const Forward& p) {
             output);
       });
   if constexpr (Traits::kHoldsRows) memory.rows.take(held);
+  // Output goes where the warp's own queries were, so it waits for no other warp, once a tile of
+  // keys was awaited and all queries with it.
   wait_for_copies<0>();
-  block_barrier();
+  if (head.last_key < head.first_key)
+    block_barrier();
+  else
+    warp_barrier();
   finish<Traits>(p, memory, output);
 }
 
