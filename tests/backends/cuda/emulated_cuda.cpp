@@ -144,6 +144,9 @@ Result primary_retain(Context* context, Ordinal) {
   *context = the_context();
   return kOk;
 }
+Result primary_release(Ordinal) {
+  return kOk;
+}
 Result context_current(Context* context) {
   *context = depth > 0 ? the_context() : nullptr;
   return kOk;
