@@ -171,6 +171,12 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
                    get(calls_.ptx_bytes, calls_.ptx, out.ptx);
   while (!out.ptx.empty() && out.ptx.back() == '\0') out.ptx.pop_back();
   if (got) return {};
+  constexpr int kNoBuiltins = 7;
+  if (result == kNoBuiltins)
+    return unsupported(
+        "NVRTC %d.%d (%s) compiles nothing without libnvrtc-builtins.so.%d.%d, which it does not "
+        "find: install it beside.",
+        version_ / 1000, version_ / 10 % 100, path_.c_str(), version_ / 1000, version_ / 10 % 100);
   return failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s", version_ / 1000,
                 version_ / 10 % 100, path_.c_str(), program.name.c_str(),
                 target_of(program).c_str(), result, beginning(out.log).c_str());
