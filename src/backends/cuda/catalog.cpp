@@ -177,7 +177,9 @@ void list_kernels(const Selection& selection, const Surroundings& around, tw_for
 
 Status clear_kernels(const Surroundings& around, core::int64& removed) {
   const DiskCache cache(around.cache, Missing::kLeave);
-  removed = cache.clear();
+  std::string why_left;
+  removed = cache.clear(why_left);
+  if (!why_left.empty()) return failed("%s", why_left.c_str());
   if (cache.usable() || cache.is_absent()) return {};
   return failed("No cache of kernels is emptied. %s", cache.why_not().c_str());
 }

@@ -196,6 +196,18 @@ TEST_F(StockTest, TakesTheNextWhereTheSecondLibraryIsMissing) {
       << said;
 }
 
+// An interrupted installation leaves such files, and the loader would end the process.
+TEST_F(StockTest, OpensNoNvrtcThatIsCutShort) {
+  const std::string file = root_ / "cut/libnvrtc.so.12";
+  std::filesystem::create_directories(root_ / "cut");
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, file);
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 8);
+  around_.places = {root_ / "cut"};
+  Cubin cubin;
+  const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
+  EXPECT_NE(said.find(file + " is cut short: install it again."), std::string::npos) << said;
+}
+
 // The version stands in no file's name, so the library would have to tell it, and is none.
 TEST_F(StockTest, PassesByWhatCannotBeOpened) {
   put_file(root_ / "libnvrtc.so.12", "this is no library");
