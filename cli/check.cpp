@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -161,6 +162,24 @@ CheckResult check_all(const Options& options, const Device& device) {
   return result;
 }
 
+// A call that cannot run is no wrong number. Without kernels none can, which a small one tells.
+void require_kernels(const Options& options, const Device& device) {
+  if (!device.is_gpu()) return;
+  Call call;
+  const std::array<std::int64_t, 4> shape{1, 8, 2, 16};
+  for (tw_tensor* tensor :
+       {&call.request.query, &call.request.key, &call.request.value, &call.request.output}) {
+    *tensor = dense_tensor(TW_FLOAT32, shape);
+  }
+  call.link(false);
+  try {
+    Runner(0, backend_named(options.backend), device.id).prepare(TW_FORWARD, call);
+  } catch (const Failure& failure) {
+    throw Failure(kUnsupported,
+                  fmt::format("nothing can be checked on {}: {}", device.name(), failure.what()));
+  }
+}
+
 ExitStatus run(const Options& options) {
   if (options.list) {
     show_series(options.json);
@@ -169,6 +188,7 @@ ExitStatus run(const Options& options) {
   conformance::use_backend(backend_named(options.backend));
   check_environment();
   const Device device = chosen_device({options.device, options.backend, 0});
+  require_kernels(options, device);
   conformance::use_device(device.id);
   if (options.seed) return replay(options, device);
   const CheckResult result = check_all(options, device);

@@ -95,7 +95,10 @@ Device chosen_device(const DeviceChoice& choice) {
     }
     return required(id, "--device " + choice.device);
   }
-  if (kind && *kind == TW_CUDA) return required({TW_CUDA, 0}, "the backend " + backend);
+  if (kind && *kind == TW_CUDA) {
+    const Device best = best_there_is();
+    return best.is_gpu() ? best : required({TW_CUDA, 0}, "the backend " + backend);
+  }
   if (!backend.empty() || choice.threads > 0) return {};
   return best_there_is();
 }

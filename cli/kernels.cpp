@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -92,8 +93,17 @@ ExitStatus build(const Options& options) {
   told.progress.reset();
   if (told.failure) std::rethrow_exception(told.failure);
   check(status, message);
-  print(fmt::format("{} kernels are ready: the first call that takes one does not compile it.\n",
-                    told.total));
+  const std::string what =
+      told.total == 1 ? "1 kernel is" : fmt::format("{} kernels are", told.total);
+  const char* dump = std::getenv("TILEWISE_DUMP");
+  if (dump != nullptr && *dump != 0) {
+    print(
+        fmt::format("{} compiled, and left in {}. None is kept: while TILEWISE_DUMP is set, each "
+                    "process compiles its own.\n",
+                    what, dump));
+  } else {
+    print(what + " ready: the first call that takes one does not compile it.\n");
+  }
   return kOk;
 }
 
@@ -102,7 +112,8 @@ ExitStatus clear() {
   Message message{};
   check(tw_clear_kernels(&removed, message.data(), message.size()), message);
   const auto about = parse_json(listed(Choice({}), TW_JSON));
-  print(fmt::format("{} files removed from {}.\n", removed,
+  print(fmt::format("{} removed from {}.\n",
+                    removed == 1 ? "1 file" : fmt::format("{} files", removed),
                     about ? about->at("cache").get<std::string>() : "the cache"));
   return kOk;
 }

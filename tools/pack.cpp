@@ -300,6 +300,12 @@ Status find_compiler(NvrtcFile& file) {
   file = files.front();
   Nvrtc opened;
   if (!file.exact) TW_TRY(Nvrtc::open(file, opened));
+  const Status loaded = check_driver(file, kPinnedMajor);
+  if (!loaded.ok())
+    std::fprintf(stderr,
+                 "pack: drivers of CUDA 12 will not load this pack, for NVRTC %d.%d (%s) is newer: "
+                 "pip install nvidia-cuda-nvrtc-cu12 for one that all drivers load.\n",
+                 file.version / 1000, file.version / 10 % 100, file.path.c_str());
   if (file.version >= kOldestNvrtc) return {};
   return failed("NVRTC %d.%d (%s) is too old: 12.8 is the oldest that knows sm_120.",
                 file.version / 1000, file.version / 10 % 100, file.path.c_str());

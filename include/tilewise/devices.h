@@ -80,7 +80,7 @@ TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress pr
                                   char* message, size_t message_bytes);
 
 /* Removes from the disk cache what the library has put there, and nothing else. *removed, unless it
- * is null, becomes the number of files. */
+ * is null, becomes the number of files. Where some of them cannot be removed the call fails. */
 TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
 
 #ifdef __cplusplus

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import tilewise
@@ -24,6 +27,36 @@ def test_what_cannot_be_is_refused() -> None:
         tilewise.kernels("nobody")
     with pytest.raises(NotImplementedError, match="sm_70 is too old"):
         tilewise.kernels(architectures="sm_70")
+    with pytest.raises(TypeError, match="names is a list; it must be a str"):
+        tilewise.kernels(["one"])  # type: ignore[arg-type]
+
+
+BUILDS = """
+import tilewise
+try:
+    print(tilewise.build_kernels("*plain_merge", architectures="sm_90"))
+except RuntimeError as error:
+    print(error)
+print(tilewise.clear_kernels())
+"""
+
+
+def test_they_are_built_and_cleared(tmp_path: Path) -> None:
+    kept = tmp_path / ("a" * 64 + ".cubin")
+    kept.write_text("a kernel")
+    tmp_path.chmod(0o700)
+    nowhere = {"TILEWISE_CACHE": str(tmp_path), "TILEWISE_NVRTC": "/nowhere/libnvrtc.so.12"}
+    said = subprocess.run(
+        [sys.executable, "-c", BUILDS],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    # A library that carries a pack has nothing to build.
+    assert said[0] == "1" or said[0].startswith("TILEWISE_NVRTC names /nowhere/libnvrtc.so.12")
+    assert said[1] == "1"
+    assert not kept.exists()
 
 
 @pytest.mark.skipif(

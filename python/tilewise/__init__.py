@@ -2,7 +2,7 @@
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
 append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
-there is of the GPU's. Results are
+there is of the GPU's, which build_kernels compiles ahead and clear_kernels forgets. Results are
 arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
 sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
 what else there is for torch. Importing this imports none of the frameworks but NumPy.
@@ -31,7 +31,13 @@ from tilewise.cache import append, rotary
 from tilewise.faults import Fault, take_faults
 from tilewise.merging import merge
 from tilewise.options import Options
-from tilewise.planning import explain, kernels, workspace_bytes
+from tilewise.planning import (
+    build_kernels,
+    clear_kernels,
+    explain,
+    kernels,
+    workspace_bytes,
+)
 
 if TYPE_CHECKING:
     from tilewise.torch import sdpa as sdpa
@@ -49,6 +55,8 @@ __all__ = [
     "attention_backward",
     "attention_probabilities",
     "backends",
+    "build_kernels",
+    "clear_kernels",
     "devices",
     "explain",
     "kernels",

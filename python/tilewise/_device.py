@@ -43,6 +43,16 @@ def devices() -> list[str]:
     return ["cpu", *filter(_is_usable, names)]
 
 
+def why_no_gpu() -> str:
+    """The library's sentence why no GPU can be used; empty where one can."""
+    count = ctypes.c_int32()
+    try:
+        _library.call("tw_device_count", int(_abi.DeviceKind.CUDA), byref(count))
+    except NotImplementedError as error:
+        return str(error)
+    return ""
+
+
 def _is_usable(name: str) -> bool:
     facts = _abi.DeviceFacts()
     try:

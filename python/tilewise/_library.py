@@ -48,24 +48,6 @@ def load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def name_packages() -> None:
-    """Tells the library where this Python's packages lie, one of which may hold NVRTC.
-
-    The library looks there for the GPU's run-time compiler when it first needs it. What the user
-    has set stands.
-    """
-    folders = [
-        entry
-        for entry in sys.path
-        if Path(entry).is_absolute()
-        and any((Path(entry) / package).is_dir() for package in ("nvidia", "torch"))
-    ]
-    if folders and "TILEWISE_NVRTC_PATH" not in os.environ:
-        set_here["TILEWISE_NVRTC_PATH"] = os.environ["TILEWISE_NVRTC_PATH"] = ":".join(folders)
-
-
-set_here: dict[str, str] = {}  # variables of the environment that are not the user's
-name_packages()
 _library = load(library_path())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tilewise
-from tilewise import _library, _quick
+from tilewise import _device, _library, _quick
 
 # By the names of their distributions. They are looked up and not imported, which takes seconds.
 FRAMEWORKS = ("torch", "jax", "jaxlib", "cupy", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
@@ -30,6 +30,7 @@ def facts() -> dict[str, Any]:
         "instructions": instructions(),
         "processors": f"{_processors()} of {os.cpu_count()}",
         "devices": devices(),
+        "GPUs": _device.why_no_gpu() or "can be used",
         "environment": environment(),
     }
 
@@ -37,9 +38,7 @@ def facts() -> dict[str, Any]:
 def environment() -> list[str]:
     """The variables for tilewise that the user has set."""
     return sorted(
-        f"{name}={value}"
-        for name, value in os.environ.items()
-        if name.startswith("TILEWISE_") and _library.set_here.get(name) != value
+        f"{name}={value}" for name, value in os.environ.items() if name.startswith("TILEWISE_")
     )
 
 

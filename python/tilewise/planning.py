@@ -110,18 +110,55 @@ def kernels(names: str | None = None, *, architectures: str | None = None) -> di
     kernels are listed when none is named, and for this machine's GPUs when no architecture is.
 
     >>> import tilewise
-    >>> [row["arch"] for row in tilewise.kernels("*_merge", architectures="sm_90")["kernels"]]
+    >>> [row["arch"] for row in tilewise.kernels("*plain_merge", architectures="sm_90")["kernels"]]
     ['sm_90']
     """
-    choice = _abi.KernelChoice()
-    given = {"names": names, "architectures": architectures}
-    texts = {key: ctypes.create_string_buffer(text.encode()) for key, text in given.items() if text}
-    for key, text in texts.items():
-        setattr(choice, key, ctypes.cast(text, ctypes.POINTER(ctypes.c_char)))
+    choice, _texts = _kernel_choice(names, architectures)
     return cast(
         "dict[str, Any]",
         json_text.loads(_written("tw_kernels", byref(choice), int(_abi.Format.JSON))),
     )
+
+
+def build_kernels(names: str | None = None, *, architectures: str | None = None) -> int:
+    """Compiles the GPU's kernels into this user's cache, so that no call has to; returns how many.
+
+    Takes what kernels takes. What is in the pack or the cache already counts as done. It needs
+    NVRTC, as pip install nvidia-cuda-nvrtc-cu12 brings it, and no GPU.
+    """
+    choice, _texts = _kernel_choice(names, architectures)
+    total = 0
+
+    def tell(_host: object, _done: int, of: int, _what: object) -> None:
+        nonlocal total
+        total = of
+
+    _library.call("tw_build_kernels", byref(choice), _abi.Progress(tell), None)
+    return total
+
+
+def clear_kernels() -> int:
+    """Empties the cache of the GPU's kernels; returns how many files that were."""
+    removed = ctypes.c_int64()
+    _library.call("tw_clear_kernels", byref(removed))
+    return removed.value
+
+
+def _kernel_choice(
+    names: str | None, architectures: str | None
+) -> tuple[_abi.KernelChoice, list[Any]]:
+    """The library's choice, and the texts that it points at."""
+    choice = _abi.KernelChoice()
+    texts = []
+    for key, text in (("names", names), ("architectures", architectures)):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(
+                f"{key} is a {type(text).__name__}; it must be a str, with commas between several."
+            )
+        if text:
+            texts.append(ctypes.create_string_buffer(text.encode()))
+            setattr(choice, key, ctypes.cast(texts[-1], ctypes.POINTER(ctypes.c_char)))
+    return choice, texts
 
 
 def _planned(

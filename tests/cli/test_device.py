@@ -127,6 +127,16 @@ class CommandsOnPlayedGpu(OnPlayedGpu):
         self.assertEqual(report["device"], PLAYED)
         self.assertEqual(report["series"][0]["declined"], 0)
 
+    def test_check_without_kernels(self) -> None:
+        listed = json.loads(self.good("kernels", "list", "--json"))
+        if listed["pack"]:
+            self.skipTest("The library carries a pack.")
+        nowhere = "/nowhere/libnvrtc.so.12"
+        for words in (("--tier", "smoke"), ("--case", "random/gauss/float32", "--seed", "1")):
+            result = start("check", *words, TILEWISE_NVRTC=nowhere)
+            self.assert_refused(result, 3, "nothing can be checked on cuda:0: The library holds no")
+            self.assertIn(f"TILEWISE_NVRTC names {nowhere}", result.stderr)
+
     def test_demo(self) -> None:
         report = json.loads(self.good("demo", "--length", "64", "--json"))
         self.assertTrue(report["proved"])
@@ -189,6 +199,17 @@ class CommandsOnPlayedGpu(OnPlayedGpu):
             plan = json.loads(self.good(*words, *more, **changes))
             self.assertNotEqual(plan["backend"], "cuda", (more, changes))
         self.assertEqual(json.loads(self.good(*words, "--backend", "cuda"))["backend"], "cuda")
+
+    def test_the_backend_takes_the_gpu_that_can_be_used(self) -> None:
+        words = ("explain", "--case", "tiny", "--json")
+        for more, changes in (
+            ((), {}),
+            (("--backend", "cuda"), {}),
+            ((), {"TILEWISE_BACKEND": "cuda"}),
+        ):
+            changes["TILEWISE_PLAYED_OLD"] = "1"
+            device = self.good(*words[:-1], *more, **changes).splitlines()[0]
+            self.assertIn("cuda:1, a GPU that is played", device)
 
     def test_contradictions(self) -> None:
         result = start("explain", "--case", "tiny", "--device", "cuda", "--backend", "plain")

@@ -138,7 +138,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (takes_several(asked, kernels)) TW_TRY(make_ready(*device, asked, plan, stream));
   core::uint32* error = resources.error;
-  if (!error) error = reinterpret_cast<core::uint32*>(device->error_word());
+  if (!error) TW_TRY(device->find_error_word(error));
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
   return run_all(asked, kernels, {resources.workspace, error, gpu_of(device)},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {

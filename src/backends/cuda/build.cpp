@@ -39,7 +39,9 @@ class Build {
       if (!stock_.find(*job.variant, *job.target, cubin))
         left.push_back(job);
       else
-        finish(job, cubin.from == From::kCache ? " is in the cache" : " is in the pack");
+        finish(job, cubin.from == From::kCache ? " is in the cache"
+                    : cubin.is_ptx             ? " is in the pack as PTX, which the driver compiles"
+                                               : " is in the pack");
     }
     return left;
   }
@@ -71,6 +73,9 @@ class Build {
   Status make(const Job& job) const {
     Cubin cubin;
     TW_TRY(find_cubin(*job.variant, *job.target, around_, cubin));
+    if (cubin.is_ptx)
+      return failed("%s cannot be compiled here: the pack holds its PTX alone.",
+                    job.name().c_str());
     if (cubin.from != From::kNvrtc || cubin.is_kept || !around_.dump.empty()) return {};
     return failed(
         "%s was compiled and could not be kept in %s: the disk may be full, or the folder must not "
@@ -98,8 +103,10 @@ class Build {
 };
 
 // Whether what has to be compiled can be, and can be kept.
-Status check(const Surroundings& around, const Stock& stock) {
-  if (stock.nvrtc().empty()) return failed("%s", stock.why_no_nvrtc().c_str());
+Status check(const Surroundings& around, const Stock& stock, const std::vector<Job>& left) {
+  for (const Job& job : left)
+    if (const std::string why = stock.why_not_compiled(*job.target); !why.empty())
+      return failed("%s", why.c_str());
   if (!around.dump.empty()) return {};
   const DiskCache cache(around.cache);
   if (cache.usable()) return {};
@@ -118,7 +125,7 @@ Status build_kernels(const Selection& selection, const Surroundings& around,
   build.begin(jobs.size());
   const std::vector<Job> left = build.look(jobs);
   if (left.empty()) return {};
-  TW_TRY(check(around, stock));
+  TW_TRY(check(around, stock, left));
   at_once(left.size(), [&](std::size_t i) { build.compile(left[i]); });
   return build.said();
 }

@@ -37,7 +37,7 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version / 10 % 100);
 }
 
-void add_text_head(const Surroundings& around, const Stock& stock, Text& text) {
+void add_text_head(const Surroundings& around, const Stock& stock, int driver_version, Text& text) {
   const Pack& pack = stock.pack();
   text.add("NVRTC   %s\n", stock.nvrtc().empty() ? ("none. " + stock.why_no_nvrtc()).c_str()
                                                  : stock.nvrtc().c_str());
@@ -46,12 +46,17 @@ void add_text_head(const Surroundings& around, const Stock& stock, Text& text) {
   else
     text.add("pack    %zu kernels in %zu bytes of the library, compiled by NVRTC %s\n",
              pack.entries().size(), around.pack.size(), version_text(pack.nvrtc_version()).c_str());
+  if (const std::string too_new = pack.why_too_new(driver_version); !too_new.empty())
+    text.add("        %s\n", too_new.c_str());
   if (stock.cache().usable())
     text.add("cache   %s\n", around.cache.c_str());
   else if (stock.cache().is_absent())
     text.add("cache   %s, which the first kernel that is compiled makes\n", around.cache.c_str());
   else
     text.add("cache   none. %s\n", stock.cache().why_not().c_str());
+  if (!around.dump.empty())
+    text.add("dump    %s: TILEWISE_DUMP is set, so that pack and cache are passed by\n",
+             around.dump.c_str());
 }
 
 // What ptxas has not said is no number.
@@ -114,6 +119,8 @@ void add_json_head(const Surroundings& around, const Stock& stock, Text& text) {
   text.add(", \"cache\": ");
   add_or_null(around.cache, text);
   const bool may_be_used = stock.cache().usable() || stock.cache().is_absent();
+  text.add(", \"dump\": ");
+  add_or_null(around.dump, text);
   text.add(", \"why_no_cache\": ");
   add_or_null(may_be_used ? "" : stock.cache().why_not(), text);
 }
@@ -163,14 +170,16 @@ void list_kernels(const Selection& selection, const Surroundings& around, tw_for
     add_json_head(around, stock, text);
     write_json(rows, text);
   } else {
-    add_text_head(around, stock, text);
+    add_text_head(around, stock, selection.driver_version, text);
     write_text(rows, selection, text);
   }
 }
 
 Status clear_kernels(const Surroundings& around, core::int64& removed) {
   const DiskCache cache(around.cache, Missing::kLeave);
-  removed = cache.clear();
+  std::string why_left;
+  removed = cache.clear(why_left);
+  if (!why_left.empty()) return failed("%s", why_left.c_str());
   if (cache.usable() || cache.is_absent()) return {};
   return failed("No cache of kernels is emptied. %s", cache.why_not().c_str());
 }

@@ -38,6 +38,7 @@ TEST(CudaAbi, DeclarationsAreTheToolkits) {
   TW_EXPECT(device_attribute, cuDeviceGetAttribute);
   TW_EXPECT(device_name, cuDeviceGetName);
   TW_EXPECT(primary_retain, cuDevicePrimaryCtxRetain);
+  TW_EXPECT(primary_release, cuDevicePrimaryCtxRelease);
   TW_EXPECT(context_current, cuCtxGetCurrent);
   TW_EXPECT(context_push, cuCtxPushCurrent);
   TW_EXPECT(context_pop, cuCtxPopCurrent);

@@ -2,7 +2,6 @@
 #include "backends/cuda/compiler/disk_cache.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -218,14 +217,37 @@ TEST_F(DiskCacheTest, ReadsAFolderThatMayNotBeWritten) {
   EXPECT_EQ(result, 0);
 }
 
+TEST_F(DiskCacheTest, SaysWhatItCannotClear) {
+  damage([](std::string&) {});
+  chmod(folder_.c_str(), 0500);
+  if (geteuid() == 0) {
+    chmod(root_.path().c_str(), 0755);
+    for (const std::string& path : {root_ / "cache", folder_, file()})
+      ASSERT_EQ(chown(path.c_str(), kNobody, kNobody), 0);
+  }
+  const int result = in_a_child([&] {
+    if (geteuid() == 0 && setuid(kNobody) != 0) return 1;
+    std::string why;
+    if (DiskCache(folder_).clear(why) != 0) return 2;
+    return why == "1 of 1 files stay in " + folder_ + ": Permission denied." ? 0 : 3;
+  });
+  chmod(folder_.c_str(), 0700);
+  EXPECT_EQ(result, 0);
+}
+
 // A limit of the process cuts a write short as a full disk does.
 TEST_F(DiskCacheTest, LeavesNothingOfAFileThatDidNotFit) {
   const DiskCache cache(folder_);
   const int result = in_a_child([&] {
-    signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{5000, 5000};
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
-    return cache.store(key_, cubin_of(20000)) ? 2 : 0;
+    if (cache.store(key_, cubin_of(20000))) return 2;
+    const std::string why = "the last one could not be written to " + folder_ + ": File too large.";
+    if (cache.why_not_kept() != why) return 3;
+    return cache.store(key_, cubin_of(10)) && cache.why_not_kept().empty() &&
+                   unlink(file().c_str()) == 0
+               ? 0
+               : 4;
   });
   EXPECT_EQ(result, 0);
   EXPECT_EQ(files_in(folder_), 0);

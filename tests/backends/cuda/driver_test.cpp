@@ -79,14 +79,15 @@ TEST(CudaDriver, NamesWhatKeepsItFromStarting) {
   says([](FakeCuda& f) { f.resolve_result = kOperatingSystem; },
        "CUDA_ERROR_OPERATING_SYSTEM (304): the system refused the driver: look at the limits of "
        "memory (ulimit -v), at /dev/nvidia* and at dmesg.");
-  for (const int result :
-       {kOutOfMemory, kNotInitialized, kNoDevice, kInvalidDevice, kDriverMismatch,
-        kCompatUnsupported, kNoServer, kServerNotReady, kUnknown})
-    EXPECT_NE(refusal([=](FakeCuda& f) {
-                f.start_result = result;
-              }).find(" (" + std::to_string(result) + "): "),
-              std::string::npos)
-        << result;
+  // Each has a name, and an advice of its own.
+  for (const int result : {kOutOfMemory, kNotInitialized, kNoDevice, kInvalidDevice, kInvalidPtx,
+                           kLaunchOutOfResources, kNotSupported, kDriverMismatch,
+                           kCompatUnsupported, kNoServer, kServerNotReady, kUnknown}) {
+    const std::string text = refusal([=](FakeCuda& f) { f.start_result = result; });
+    EXPECT_NE(text.find(" (" + std::to_string(result) + "): "), std::string::npos) << text;
+    EXPECT_EQ(text.find("an error without a name"), std::string::npos) << text;
+    EXPECT_EQ(text.find("nvidia-smi and dmesg may"), std::string::npos) << text;
+  }
 }
 
 // What fails later has its name, too, and faults of a kernel one advice.
@@ -96,9 +97,9 @@ TEST(CudaDriver, NamesWhatFailsLater) {
         const Calls* calls = nullptr;
         if (!open_driver(calls).ok()) return std::string("refused");
         std::string faults;
-        constexpr Result kSome[] = {kIllegalAddress,   701,          kLaunchTimeout,
-                                    kContextDestroyed, kAssert,      kAlreadyRegistered,
-                                    kFirstFault,       kLaunchFailed};
+        constexpr Result kSome[] = {
+            kIllegalAddress, kLaunchOutOfResources, kLaunchTimeout, kContextDestroyed,
+            kAssert,         kAlreadyRegistered,    kFirstFault,    kLaunchFailed};
         for (const Result result : kSome)
           faults +=
               std::string(driver_failure(*calls, result, "x").sentence).find("end the process") !=
@@ -232,9 +233,10 @@ TEST(CudaDevice, IsOpenedAgainAfterAReset) {
               ++fake.reset;
               if (!Device::find(0, after).ok()) return std::string("refused after a reset");
               return std::to_string(opened) + " " + std::to_string(fake.opened) +
-                     (before == after ? " the same" : " another");
+                     (before == after ? " the same" : " another") + ", held " +
+                     std::to_string(fake.retained);
             }),
-            "1 2 the same");
+            "1 2 the same, held 1");
 }
 
 TEST(CudaDevice, IsOpenedOnceByManyThreads) {
@@ -268,15 +270,17 @@ TEST(CudaDevice, EachCallMayFail) {
                 if (fake.capture_mode != 0) return "the capture mode stays" + where;
                 if (fake.failing_call >= 0) return std::to_string(failures > 12) + " done";
                 fake.failing_call = -1;
-                // Asking whether the context is still that one may fail.
-                if (status.ok() && k > 1) return "it went on" + where;
+                // Asking whether the context is still that one, or for the capture's mode, may
+                // fail.
                 if (status.ok()) continue;
                 ++failures;
+                if (fake.retained > 1) return "a context is held twice" + where;
                 if (std::strlen(status.sentence) < 20) return "no sentence" + where;
                 if (fake.launches != launched) return "launched all the same" + where;
                 const bool loaded = fake.loads - fake.unloads > kept;
                 if (loaded && fake.failing_call >= 0) return "a library stays" + where;
                 if (!first_call(device).ok()) return "the next try fails" + where;
+                if (fake.retained != 1) return "a context is not held once" + where;
               }
               return std::string("the calls have no end");
             }),

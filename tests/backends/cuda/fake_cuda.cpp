@@ -65,7 +65,14 @@ int device_name(char* name, int bytes, int) {
 int primary_retain(void** context, int device) {
   ++fake.opened;
   *context = handle(device, 0);
-  return counted();
+  const int result = counted();
+  fake.retained += result == 0;
+  return result;
+}
+// Never fails: a reset leaves what was retained.
+int primary_release(int) {
+  --fake.retained;
+  return 0;
 }
 int context_current(void** context) {
   *context = depth > 0 ? stack[depth - 1] : fake.current;
@@ -189,6 +196,7 @@ int pointer_attributes(unsigned count, const int* wanted, void** answers, std::u
 int host_register(void* page, std::size_t, unsigned) {
   ++fake.registrations;
   fake.page = static_cast<std::uint32_t*>(page);
+  if (fake.register_result != 0) return fake.register_result;
   return counted();
 }
 int host_address(std::uint64_t* address, void* page, unsigned) {
@@ -269,6 +277,7 @@ int cuGetProcAddress_v2(const char* name, void** place, int version, std::uint64
                        {"cuDeviceGetAttribute", erased(device_attribute)},
                        {"cuDeviceGetName", erased(device_name)},
                        {"cuDevicePrimaryCtxRetain", erased(primary_retain)},
+                       {"cuDevicePrimaryCtxRelease", erased(primary_release)},
                        {"cuCtxGetCurrent", erased(context_current)},
                        {"cuCtxPushCurrent", erased(context_push)},
                        {"cuCtxPopCurrent", erased(context_pop)},

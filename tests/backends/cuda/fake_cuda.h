@@ -22,6 +22,7 @@ struct FakeCuda {
   int failure = 2;
   bool captures = false;      // every stream
   bool refuses_push = false;  // of a context
+  int register_result = 0;    // of cuMemHostRegister
   int poison = 0;  // what a kernel that failed has left: every later use of a stream gets it
   // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
   struct Range {
@@ -34,6 +35,7 @@ struct FakeCuda {
   int oldest_asked = 1 << 30, newest_asked = 0;  // versions asked of cuGetProcAddress
   int calls = 0, launches = 0, loads = 0, unloads = 0, registrations = 0, opened = 0;
   int allocations = 0, frees = 0;
+  int retained = 0;              // times that primary contexts are
   int relaxed = 0;               // of these two and of waits, while the capture mode was relaxed
   int shared_bytes = 0;          // of cuKernelSetAttribute
   int loaded_relaxed = 0;        // loads while the capture mode was relaxed

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "fake_calls.h"
 #include "in_child.h"
 #include "plan/backend.h"
 #include "tilewise/tilewise.hpp"
@@ -61,6 +62,44 @@ TEST(CudaMemory, SaysWhyThereIsNone) {
             "CUDA device 0 is of generation 7.0: 8.0 (Ampere) is the oldest that runs.");
   EXPECT_EQ(why([](FakeCuda& f) { f.devices = 0; }),
             "there is no CUDA device 0: this process sees 0.");
+}
+
+// Whichever question fails: who asks what there is hears that nothing can be used.
+TEST(CudaMemory, SaysSoOfADriverThatIsSick) {
+  for (int call = 0; call < 4; ++call) {
+    EXPECT_EQ(said([=](FakeCuda& fake) {
+                std::int32_t count = 7;
+                tw_device_facts facts{};
+                if (!counted(count)) return std::string("refused");
+                fake.devices = 1;
+                fake.failing_call = call;
+                fake.failure = 719;
+                const face::Status status =
+                    call < 2 ? counted(count) : face::describe(kFirst, facts);
+                return std::to_string(status.code) +
+                       (status.message.find("(719)") == std::string::npos ? " why?" : "");
+              }),
+              std::to_string(TW_UNSUPPORTED))
+        << call;
+  }
+}
+
+// The same address may be anybody's next time.
+TEST(CudaMemory, IsAskedForAgainWhenItWasFreed) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              void* memory = nullptr;
+              tw_allocate(&kFirst, 4096, &memory, nullptr, 0);
+              auto* bytes = static_cast<char*>(memory);
+              fake.memory[0] = {bytes, bytes + 4096, 2, 0, 0};
+              Request request = calls.attention();
+              request.query.data = bytes + 1024;
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return status.message;
+              tw_free(&kFirst, memory, nullptr, 0);
+              fake.memory[0].kind = 0;
+              return forward(request, calls.where).message.substr(0, 45);
+            }),
+            "query is no memory that CUDA device 0 reads: ");
 }
 
 TEST(CudaMemory, RefusesADeviceThatCannotBeUsed) {

@@ -59,6 +59,21 @@ TEST(CudaMishaps, WorkInNoOtherContextThanTheDevices) {
       "");
 }
 
+// Some virtual GPUs read no memory of the host: then the caller's error word is the only one.
+TEST(CudaMishaps, DoWithoutAnErrorWordOfTheLibrary) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              fake.register_result = kNotSupported;
+              const Request request = calls.attention();
+              const std::string refused = said(forward(request, calls.where));
+              std::uint32_t word = 0;
+              calls.where.error = &word;
+              const std::string went = said(forward(request, calls.where));
+              return refused + "|" + went + "|" + std::to_string(fake.launches);
+            }),
+            "CUDA device 0 cannot share memory of the host, where the library's error word lies: "
+            "give execution.error, a word of the device's.||1");
+}
+
 TEST(CudaMishaps, SayThatAForkCameTooLate) {
   EXPECT_EQ(on_fake([](FakeCuda&, FakeCalls& calls) {
               const Request request = calls.attention();

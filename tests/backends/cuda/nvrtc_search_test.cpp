@@ -73,6 +73,23 @@ TEST_F(NvrtcSearchTest, SaysWhereItLookedAndWhatToDo) {
   EXPECT_NE(sentence.find("TILEWISE_NVRTC"), std::string::npos) << sentence;
 }
 
+// A sentence has its room: what is left out of it is whole places.
+TEST_F(NvrtcSearchTest, CutsNoPathInTwo) {
+  for (int n = 0; n < 40; ++n) around_.places.push_back(root_ / ("nowhere-" + std::to_string(n)));
+  const std::string sentence = find(99000).sentence;
+  EXPECT_TRUE(sentence.ends_with(", and more places.")) << sentence;
+  EXPECT_NE(sentence.find("pip install nvidia-cuda-nvrtc-cu12,"), std::string::npos) << sentence;
+}
+
+TEST_F(NvrtcSearchTest, TakesOneThatIsWholeBeforeANewerOneThatIsNot) {
+  install("a", "12.8");
+  put_file(root_ / "b/libnvrtc.so.13", "alone");
+  around_.places.push_back(root_ / "b");
+  ASSERT_TRUE(find(13000).ok());
+  EXPECT_EQ(found_[0].path, root_ / "a/libnvrtc.so.12");
+  EXPECT_EQ(found_.size(), 2U);
+}
+
 TEST_F(NvrtcSearchTest, TakesTheNamedOneAndNoOther) {
   install("a", "12.8"), install("b", "13.5");
   around_.nvrtc = root_ / "a/libnvrtc.so.12";
@@ -130,8 +147,8 @@ TEST_F(NvrtcSearchTest, TakesNamesOfFoldersLiterally) {
     std::vector<std::string> ours;
     for (const NvrtcFile& file : found_)
       if (file.path.starts_with(root_.path())) ours.push_back(file.path);
-    const std::vector<std::string> wanted{folder + "/torch/lib/libnvrtc-b51b459d.so.13",
-                                          folder + "/lib64/libnvrtc.so.12"};
+    const std::vector<std::string> wanted{folder + "/lib64/libnvrtc.so.12",
+                                          folder + "/torch/lib/libnvrtc-b51b459d.so.13"};
     EXPECT_EQ(ours, wanted) << name;
     EXPECT_TRUE(std::any_of(found_.begin(), found_.end(), [&](const NvrtcFile& file) {
       return file.builtins == folder + "/lib64/libnvrtc-builtins.so.12.8";

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "backends/cuda/compiler/find.h"
 #include "backends/cuda/compiler/program.h"
 #include "kernels.h"
 #include "scratch_folder.h"
@@ -123,6 +124,88 @@ TEST_F(StockTest, TakesPtxOnlyWhereThereIsNoNvrtc) {
   EXPECT_NE(origin().find("as PTX, which the driver compiles"), std::string::npos) << origin();
   install_nvrtc();
   EXPECT_FALSE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+}
+
+// A GPU that is newer than the NVRTC here: what is told is what a call does.
+TEST_F(StockTest, TakesPtxWhereNvrtcDoesNotKnowTheGpu) {
+  const Target newer{.major = 10, .minor = 3, .driver_version = 13000};
+  install_nvrtc();
+  pack(kTinyKernel, true);
+  Cubin told, found;
+  const Stock stock(around_, 13000);
+  ASSERT_TRUE(stock.find(kTinyKernel, newer, told));
+  EXPECT_TRUE(told.is_ptx);
+  ASSERT_TRUE(find_cubin(kTinyKernel, newer, around_, found).ok()) << "it opened the file";
+  EXPECT_TRUE(found.is_ptx);
+  EXPECT_FALSE(stock.find(kLocalKernel, newer, told));
+  const std::string why = stock.why_not_compiled(newer);
+  EXPECT_EQ(why, "NVRTC 12.8 (" + (root_ / "libnvrtc.so.12") +
+                     ") does not know sm_103: install a newer one, from 12.9 on, that is not newer "
+                     "than the driver.");
+  EXPECT_EQ(stock.origin(kBoth, newer),
+            "1 in the library's pack as PTX, which the driver compiles; 1 cannot be had, so that "
+            "the call fails. " +
+                why);
+  EXPECT_NE(std::string(find_cubin(kLocalKernel, newer, around_, found).sentence).find(why),
+            std::string::npos);
+  // With its text left in a folder nothing of the pack is taken.
+  around_.dump = root_ / "dump";
+  EXPECT_FALSE(find_cubin(kTinyKernel, newer, around_, found).ok());
+}
+
+TEST_F(StockTest, SaysThatThePackIsNewerThanTheDriver) {
+  Packed item{&kTinyKernel, {.major = 9}, some_cubin()};
+  pack_ = write_pack(std::span(&item, 1), 13000);
+  around_.pack = pack_;
+  const std::string why =
+      "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. ";
+  EXPECT_NE(origin().find(why), std::string::npos) << origin();
+  Cubin cubin;
+  const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
+  EXPECT_NE(said.find(why + "NVRTC, the GPU's"), std::string::npos) << said;
+}
+
+// Its name says no version: the library does, when it is open.
+TEST_F(StockTest, TakesNoUnnamedVersionThatIsNewerThanTheDriver) {
+  const std::string file = root_ / "thirteen/libnvrtc.so";
+  std::filesystem::create_directories(root_ / "thirteen");
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, file);
+  around_.nvrtc = file;
+  Cubin cubin;
+  const std::string why = "NVRTC 13.0 (" + file + ") is newer than the driver";
+  const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
+  EXPECT_NE(said.find(why), std::string::npos) << said;
+  const Stock stock(around_, 12080);
+  EXPECT_EQ(stock.why_no_nvrtc().find(why), 0U) << stock.why_no_nvrtc();
+}
+
+// Such a one opens as any other does.
+TEST_F(StockTest, TakesTheNextWhereTheSecondLibraryIsMissing) {
+  for (const char* folder : {"alone", "whole"}) {
+    const std::string file = root_ / (std::string(folder) + "/libnvrtc.so.12");
+    std::filesystem::create_directories(root_ / folder);
+    std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, file);
+    around_.places.push_back(root_ / folder);
+  }
+  Cubin cubin;
+  const Status status = find_cubin(kTinyKernel, kHopper, around_, cubin);
+  EXPECT_TRUE(status.ok()) << status.sentence;
+  around_.places.pop_back();
+  const std::string said = find_cubin(kLocalKernel, kHopper, around_, cubin).sentence;
+  EXPECT_NE(said.find("compiles nothing without libnvrtc-builtins.so.12.8"), std::string::npos)
+      << said;
+}
+
+// An interrupted installation leaves such files, and the loader would end the process.
+TEST_F(StockTest, OpensNoNvrtcThatIsCutShort) {
+  const std::string file = root_ / "cut/libnvrtc.so.12";
+  std::filesystem::create_directories(root_ / "cut");
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, file);
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 8);
+  around_.places = {root_ / "cut"};
+  Cubin cubin;
+  const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
+  EXPECT_NE(said.find(file + " is cut short: install it again."), std::string::npos) << said;
 }
 
 // The version stands in no file's name, so the library would have to tell it, and is none.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -67,6 +68,7 @@ bool Descriptor::write_all(std::span<const std::byte> bytes) const {
   while (!bytes.empty()) {
     const ssize_t some = ::write(number_, bytes.data(), bytes.size());
     if (some < 0 && errno == EINTR) continue;
+    if (some == 0) errno = ENOSPC;
     if (some <= 0) return false;
     bytes = bytes.subspan(static_cast<std::size_t>(some));
   }
@@ -74,13 +76,21 @@ bool Descriptor::write_all(std::span<const std::byte> bytes) const {
 }
 
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes) {
+  // To write beyond this ends the process.
+  rlimit most{};
+  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && bytes.size() > most.rlim_cur) {
+    errno = EFBIG;
+    return false;
+  }
   char temporary[32];
   Descriptor file = create_file(folder, temporary);
   if (!file.open()) return false;
   const bool written = file.write_all(bytes);
   if (file.close() && written && renameat(folder, temporary, folder, name.c_str()) == 0)
     return true;
+  const int why = errno;
   unlinkat(folder, temporary, 0);
+  errno = why;
   return false;
 }
 

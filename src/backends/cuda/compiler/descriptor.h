@@ -34,7 +34,7 @@ class Descriptor {
 inline constexpr char kUnfinished[] = ".new-";
 
 // Writes `name` in a folder so that others see all of it or nothing: under a name that nobody else
-// has, then renamed. Leaves nothing behind when that fails.
+// has, then renamed. Leaves nothing behind when that fails; errno says why.
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes);
 
 }  // namespace tilewise::cuda

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -15,6 +16,9 @@ namespace {
 
 constexpr off_t kLargestFile = off_t{64} << 20;
 constexpr const char* kSuffix = ".cubin";
+
+// Why the last cubin of this process was not kept, by errno; 0: it was.
+std::atomic<int> last_failure{0};
 
 // Makes what is missing of a path, for this user alone, as the XDG rules say.
 void make_folders(const std::string& path) {
@@ -108,8 +112,12 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
 }
 
 std::string DiskCache::why_not_kept() const {
-  if (faccessat(folder_.number(), ".", W_OK, AT_EACCESS) == 0) return "";
-  return path_ + " may be read and not written: " + std::strerror(errno) + ".";
+  if (faccessat(folder_.number(), ".", W_OK, AT_EACCESS) != 0)
+    return path_ + " may be read and not written: " + std::strerror(errno) + ".";
+  const int failed = last_failure;
+  return failed == 0
+             ? ""
+             : "the last one could not be written to " + path_ + ": " + std::strerror(failed) + ".";
 }
 
 bool DiskCache::load(const Digest& key, Cubin& out) const {
@@ -126,15 +134,19 @@ bool DiskCache::load(const Digest& key, Cubin& out) const {
 }
 
 bool DiskCache::store(const Digest& key, const Cubin& cubin) const {
-  return usable() && write_file(folder_.number(), name_of(key), seal(cubin, key));
+  if (!usable()) return false;
+  const bool is_kept = write_file(folder_.number(), name_of(key), seal(cubin, key));
+  last_failure = is_kept ? 0 : errno;
+  return is_kept;
 }
 
-int DiskCache::clear() const {
+int DiskCache::clear(std::string& why_left) const {
+  why_left.clear();
   if (!usable()) return 0;
   // The stream takes a descriptor of its own, with a place of its own in the folder.
   DIR* listing = fdopendir(openat(folder_.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!listing) return 0;
-  int removed = 0;
+  int removed = 0, left = 0, why = 0;
   while (const dirent* entry = readdir(listing)) {
     struct stat about {};
     bool is_unfinished = false;
@@ -144,9 +156,17 @@ int DiskCache::clear() const {
     // A link, a folder or another user's file was not put there by this library.
     if (!S_ISREG(about.st_mode) || about.st_uid != geteuid()) continue;
     if (is_unfinished && is_fresh(about)) continue;
-    removed += unlinkat(folder_.number(), entry->d_name, 0) == 0;
+    if (unlinkat(folder_.number(), entry->d_name, 0) == 0) {
+      ++removed;
+    } else {
+      ++left;
+      why = errno;
+    }
   }
   closedir(listing);
+  if (left > 0)
+    why_left = std::to_string(left) + " of " + std::to_string(left + removed) + " files stay in " +
+               path_ + ": " + std::strerror(why) + ".";
   return removed;
 }
 

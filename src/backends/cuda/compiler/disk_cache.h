@@ -26,15 +26,20 @@ class DiskCache {
   // Why it is not usable, as a sentence.
   const std::string& why_not() const { return why_not_; }
 
-  // Why nothing is kept in one that is usable, as a sentence; empty where something is.
+  // Why nothing is kept in one that is usable, as a sentence; empty where something is, as far as
+  // this process knows.
   std::string why_not_kept() const;
 
   bool load(const Digest& key, Cubin& out) const;
   bool store(const Digest& key, const Cubin& cubin) const;
 
   // Removes all that the library has put there and leaves what it has not; says how many files that
-  // was.
-  int clear() const;
+  // was, and in a sentence what could not be removed.
+  int clear(std::string& why_left) const;
+  int clear() const {
+    std::string why_left;
+    return clear(why_left);
+  }
 
  private:
   void open_own(int parent, const std::string& path, const std::string& name);

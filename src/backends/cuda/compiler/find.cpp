@@ -15,12 +15,13 @@ namespace {
 // One search: what is wanted, and how it is made.
 struct Search {
   const Surroundings& around;
+  const Target& target;
   Program program;
   std::string arch;
 
   Status compile(const Nvrtc& nvrtc, Cubin& out) const;
   Status try_one(NvrtcFile& file, const DiskCache& cache, Cubin& out, bool& is_usable) const;
-  Status ask_nvrtc(int driver_version, Cubin& out) const;
+  Status ask_nvrtc(Cubin& out, bool& is_asked) const;
 };
 
 Status Search::compile(const Nvrtc& nvrtc, Cubin& out) const {
@@ -39,32 +40,35 @@ Status Search::compile(const Nvrtc& nvrtc, Cubin& out) const {
 
 // Looks into the cache before 100 MB are opened, where the version is known without that.
 Status Search::try_one(NvrtcFile& file, const DiskCache& cache, Cubin& out, bool& is_usable) const {
-  is_usable = true;
+  is_usable = false;
+  TW_TRY(check_target(file, target));
   const bool looked = file.exact;
-  if (looked && cache.load(key_of(program, file), out)) return {};
+  if (looked && cache.load(key_of(program, file), out)) {
+    is_usable = true;
+    return {};
+  }
   Nvrtc nvrtc;
   const int version = file.version;
-  const Status opened = Nvrtc::open(file, nvrtc);
-  is_usable = opened.ok();
-  if (!opened.ok()) return opened;
+  TW_TRY(Nvrtc::open(file, nvrtc));
+  TW_TRY(check_target(file, target));
   const Digest key = key_of(program, file);
+  is_usable = true;
   if ((!looked || version != file.version) && cache.load(key, out)) return {};
   const Status status = compile(nvrtc, out);
+  is_usable = status.code != TW_UNSUPPORTED;
   if (status.ok()) out.is_kept = cache.store(key, out);
   return status;
 }
 
-// A library that cannot be opened gives way to the next.
-Status Search::ask_nvrtc(int driver_version, Cubin& out) const {
+// A library that is of no use gives way to the next. Was one of use?
+Status Search::ask_nvrtc(Cubin& out, bool& is_asked) const {
   std::vector<NvrtcFile> files;
-  const Status found = find_nvrtc(around, driver_version, files);
-  if (!found.ok()) return found;
+  TW_TRY(find_nvrtc(around, target.driver_version, files));
   const DiskCache cache(around.dump.empty() ? around.cache : "");
   Status first;
   for (NvrtcFile& file : files) {
-    bool is_usable = false;
-    const Status status = try_one(file, cache, out, is_usable);
-    if (is_usable) return status;
+    const Status status = try_one(file, cache, out, is_asked);
+    if (is_asked) return status;
     if (first.ok()) first = status;
   }
   return first;
@@ -74,11 +78,16 @@ Status find_anywhere(const Variant& variant, const Target& target, const Surroun
                      Cubin& out) {
   const Pack pack(around.pack);
   if (around.dump.empty() && pack.find(variant, target, Form::kCubin, out)) return {};
-  const Search search{around, program_of(variant, target), architecture(target, Form::kCubin)};
-  const Status status = search.ask_nvrtc(target.driver_version, out);
-  if (status.ok() || pack.find(variant, target, Form::kPtx, out)) return {};
-  return failed("The library holds no kernel %s for %s. %s", variant.name, search.arch.c_str(),
-                status.sentence);
+  const Search search{around, target, program_of(variant, target),
+                      architecture(target, Form::kCubin)};
+  bool is_asked = false;
+  const Status status = search.ask_nvrtc(out, is_asked);
+  if (status.ok() || (around.dump.empty() && pack.find(variant, target, Form::kPtx, out)))
+    return {};
+  if (is_asked) return status;
+  const std::string too_new = pack.why_too_new(target.driver_version);
+  return failed("The library holds no kernel %s for %s. %s%s", variant.name, search.arch.c_str(),
+                too_new.c_str(), status.sentence);
 }
 
 }  // namespace

@@ -1,10 +1,17 @@
 #include "backends/cuda/compiler/nvrtc.h"
 
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
+
+#include "backends/cuda/compiler/descriptor.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -73,6 +80,27 @@ std::string beginning(const std::string& log) {
   return text;
 }
 
+// The loader maps what the file says that it has, and the process ends where the file has less.
+// What is no such file the loader refuses by itself.
+bool is_cut_short(const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat about {};
+  Elf64_Ehdr head;
+  if (!file.open() || fstat(file.number(), &about) != 0) return false;
+  if (pread(file.number(), &head, sizeof head, 0) != sizeof head) return false;
+  if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_phentsize != sizeof(Elf64_Phdr))
+    return false;
+  for (unsigned n = 0; n < head.e_phnum; ++n) {
+    Elf64_Phdr part;
+    const auto at = static_cast<off_t>(head.e_phoff + n * sizeof part);
+    if (pread(file.number(), &part, sizeof part, at) != sizeof part) return true;
+    if (part.p_type == PT_LOAD &&
+        part.p_offset + part.p_filesz > static_cast<std::uint64_t>(about.st_size))
+      return true;
+  }
+  return false;
+}
+
 std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   std::vector<const char*> result;
   result.reserve(texts.size());
@@ -110,6 +138,8 @@ Status Nvrtc::find_calls(void* library, const char* path, Calls& calls) {
 }
 
 Status Nvrtc::open(NvrtcFile& file, Nvrtc& out) {
+  for (const std::string& path : {file.path, file.builtins})
+    if (is_cut_short(path)) return failed("%s is cut short: install it again.", path.c_str());
   // NVRTC opens this one by its bare name when it compiles. That of CUDA 13.0 finds it only where
   // the loader looks; once open, it is found by all.
   if (!file.builtins.empty()) dlopen(file.builtins.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -171,6 +201,12 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
                    get(calls_.ptx_bytes, calls_.ptx, out.ptx);
   while (!out.ptx.empty() && out.ptx.back() == '\0') out.ptx.pop_back();
   if (got) return {};
+  constexpr int kNoBuiltins = 7;
+  if (result == kNoBuiltins)
+    return unsupported(
+        "NVRTC %d.%d (%s) compiles nothing without libnvrtc-builtins.so.%d.%d, which it does not "
+        "find: install it beside.",
+        version_ / 1000, version_ / 10 % 100, path_.c_str(), version_ / 1000, version_ / 10 % 100);
   return failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s", version_ / 1000,
                 version_ / 10 % 100, path_.c_str(), program.name.c_str(),
                 target_of(program).c_str(), result, beginning(out.log).c_str());

@@ -39,7 +39,7 @@ class Nvrtc {
   static Status open(NvrtcFile& file, Nvrtc& out);
 
   // `headers` by the names that the text includes them by. A failure holds the first lines of what
-  // the compiler said.
+  // the compiler said. TW_UNSUPPORTED: this NVRTC can compile nothing at all.
   Status compile(const Program& program, std::span<const Source> headers, Compiled& out) const;
 
  private:

@@ -10,10 +10,13 @@
 #include <cstdlib>
 #include <iterator>
 
+#include "problem/structs.h"
+
 namespace tilewise::cuda {
 namespace {
 
 constexpr int kOldestMajor = 12;  // that compiles C++20
+constexpr int kNewestMajor = 19;  // that is looked for
 
 std::vector<std::string> matches(const std::string& pattern) {
   glob_t found{};
@@ -76,21 +79,50 @@ bool describe_file(const std::string& path, NvrtcFile& file) {
   return true;
 }
 
-bool fits(const NvrtcFile& file, int driver_version) {
-  return file.version / 1000 <= driver_version / 1000;
+// The oldest version that knows a GPU of this generation. One that this library has never met may
+// be known to whatever is newer than what it has.
+int oldest_for(int generation) {
+  constexpr int kNewestMet = 13000;
+  constexpr struct {
+    int generation, version;
+  } kSince[] = {{100, 12080}, {101, 12080}, {120, 12080},     {103, 12090},
+                {121, 12090}, {88, 13000},  {110, kNewestMet}};
+  for (const auto& each : kSince)
+    if (each.generation == generation) return each.version;
+  return generation <= 90 ? kOldestMajor * 1000 : kNewestMet + 10;
 }
 
+// That of CUDA 12 for a driver that is not known, which every driver can load from.
 const char* package_for(int driver_version) {
-  return driver_version >= 13000 ? "nvidia-cuda-nvrtc" : "nvidia-cuda-nvrtc-cu12";
+  constexpr int kAnyDriver = 99000;
+  return driver_version >= 13000 && driver_version < kAnyDriver ? "nvidia-cuda-nvrtc"
+                                                                : "nvidia-cuda-nvrtc-cu12";
 }
 
-Status too_new(const NvrtcFile& file, int driver_version) {
+}  // namespace
+
+Status check_driver(const NvrtcFile& file, int driver_version) {
+  if (file.version / 1000 <= driver_version / 1000) return {};
   return failed(
       "NVRTC %d.%d (%s) is newer than the driver, which is of CUDA %d.%d and cannot load what it "
       "compiles: install an older one (pip install %s) or a newer driver.",
       file.version / 1000, file.version / 10 % 100, file.path.c_str(), driver_version / 1000,
       driver_version / 10 % 100, package_for(driver_version));
 }
+
+Status check_target(const NvrtcFile& file, const Target& target) {
+  TW_TRY(check_driver(file, target.driver_version));
+  const int generation = target.major * 10 + target.minor;
+  const int oldest = oldest_for(generation);
+  if (!file.exact || file.version >= oldest) return {};
+  return failed(
+      "NVRTC %d.%d (%s) does not know sm_%d: install a newer one, from %d.%d on, that is not newer "
+      "than the driver.",
+      file.version / 1000, file.version / 10 % 100, file.path.c_str(), generation, oldest / 1000,
+      oldest / 10 % 100);
+}
+
+namespace {
 
 Status the_named_one(const std::string& path, int driver_version, std::vector<NvrtcFile>& found) {
   NvrtcFile file;
@@ -102,7 +134,7 @@ Status the_named_one(const std::string& path, int driver_version, std::vector<Nv
         "TILEWISE_NVRTC names %s, which is no file: give it the path of a libnvrtc.so, or "
         "unset it to have NVRTC searched.",
         path.c_str());
-  if (!fits(file, driver_version)) return too_new(file, driver_version);
+  TW_TRY(check_driver(file, driver_version));
   found.push_back(file);
   return {};
 }
@@ -119,7 +151,7 @@ void add(const std::string& path, std::vector<NvrtcFile>& found) {
 
 // By name: to list a folder of a distribution takes milliseconds.
 void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
-  for (int major = kOldestMajor; major < kOldestMajor + 8; ++major)
+  for (int major = kOldestMajor; major <= kNewestMajor; ++major)
     add(folder + "/libnvrtc.so." + std::to_string(major), found);
   // Torch's wheels put eight digits of a hash into the name; NVRTC's second library has a word of
   // eight letters there.
@@ -130,7 +162,7 @@ void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
 
 // Where nothing else is known. Opening it is the only way to learn whether it is there.
 void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
-  for (int major = driver_version / 1000; major >= kOldestMajor; --major) {
+  for (int major = std::min(driver_version / 1000, kNewestMajor); major >= kOldestMajor; --major) {
     NvrtcFile file;
     file.path = "libnvrtc.so." + std::to_string(major);
     file.version = major * 1000;
@@ -141,8 +173,14 @@ void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
 }
 
 std::string listed(const std::vector<std::string>& places) {
+  constexpr std::size_t kMostShown = 400;  // bytes; a Status has 768
   std::string text;
-  for (const std::string& place : places) text += (text.empty() ? "" : ", ") + path_of(place);
+  for (const std::string& place : places) {
+    const std::string path = path_of(place);
+    if (text.size() + path.size() > kMostShown)
+      return text + (text.empty() ? "" : ", ") + "and more places";
+    text += (text.empty() ? "" : ", ") + path;
+  }
   return text;
 }
 
@@ -156,13 +194,16 @@ Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<Nv
   std::stable_sort(found.begin(), found.end(),
                    [](const NvrtcFile& a, const NvrtcFile& b) { return a.version > b.version; });
   const auto first = std::find_if(found.begin(), found.end(), [&](const NvrtcFile& file) {
-    return fits(file, driver_version);
+    return check_driver(file, driver_version).ok();
   });
   const NvrtcFile newer = first == found.begin() ? NvrtcFile() : *std::prev(first);
   found.erase(found.begin(), first);
+  // Without its second library NVRTC opens, and compiles nothing.
+  std::stable_partition(found.begin(), found.end(),
+                        [](const NvrtcFile& file) { return !file.builtins.empty(); });
   if (found.empty() && around.by_name) add_by_name(driver_version, found);
   if (!found.empty()) return {};
-  if (!newer.path.empty()) return too_new(newer, driver_version);
+  if (!newer.path.empty()) return check_driver(newer, driver_version);
   return failed(
       "NVRTC, the GPU's run-time compiler, was not found: pip install %s, or set TILEWISE_NVRTC to "
       "the path of a libnvrtc.so. Searched: %s%s.",

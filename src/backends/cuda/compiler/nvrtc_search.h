@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/cuda/compiler/surroundings.h"
+#include "backends/cuda/compiler/variant.h"
 #include "problem/status.h"
 
 namespace tilewise::cuda {
@@ -21,5 +22,10 @@ struct NvrtcFile {
 // Those that a driver of this version can work with, the best first. The driver loads a cubin of
 // its own major or an older one, whatever the minor.
 Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found);
+
+// Why what this one compiles is of no use there: the driver is older, or it does not know the GPU.
+// What has no exact version is to be asked again when it is open.
+Status check_driver(const NvrtcFile& file, int driver_version);
+Status check_target(const NvrtcFile& file, const Target& target);
 
 }  // namespace tilewise::cuda

@@ -42,6 +42,11 @@ bool runs_on(const PackEntry& entry, const Target& target) {
   return entry.major == target.major && entry.minor <= target.minor;
 }
 
+// "12.8" of 12080.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version / 10 % 100);
+}
+
 // Can the driver load what this NVRTC made? PTX must not be newer than the driver at all.
 bool loads(const PackEntry& entry, int nvrtc_version, int driver_version) {
   return entry.is_ptx ? nvrtc_version <= driver_version
@@ -92,6 +97,12 @@ Pack::Pack(std::span<const std::byte> bytes) : bytes_(bytes) {
   entries_.resize(head.entries);
   if (head.entries > 0)
     std::memcpy(entries_.data(), bytes.data() + sizeof head, head.entries * sizeof(PackEntry));
+}
+
+std::string Pack::why_too_new(int driver_version) const {
+  if (entries_.empty() || nvrtc_version_ / 1000 <= driver_version / 1000) return "";
+  return "The pack was compiled by NVRTC " + version_text(nvrtc_version_) +
+         ", and a driver of CUDA " + version_text(driver_version) + " cannot load that. ";
 }
 
 bool Pack::take(const Variant& variant, const PackEntry& entry, Cubin& out) const {

@@ -49,6 +49,10 @@ class Pack {
   // It was made of other kernels than this library's. The build has left it out.
   bool is_of_others() const { return is_of_others_; }
 
+  // "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. "; empty
+  // where it can.
+  std::string why_too_new(int driver_version) const;
+
   // A cubin that runs on the target: one of its major, and of its minor or an older one. PTX runs
   // on every later GPU, once its driver has compiled it.
   bool find(const Variant& variant, const Target& target, Form form, Cubin& out) const;

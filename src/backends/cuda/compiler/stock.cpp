@@ -1,7 +1,5 @@
 #include "backends/cuda/compiler/stock.h"
 
-#include <vector>
-
 #include "backends/cuda/compiler/program.h"
 
 namespace tilewise::cuda {
@@ -25,27 +23,44 @@ Stock::Stock(const Surroundings& around, int driver_version)
   for (NvrtcFile& file : files) {
     // Where no file beside it tells the version, the library itself does.
     Nvrtc opened;
-    status = file.exact ? Status{} : Nvrtc::open(file, opened);
-    if (!status.ok()) continue;
-    file_ = file;
-    nvrtc_ = described(file);
-    break;
+    if (!file.exact) status = Nvrtc::open(file, opened);
+    if (status.ok()) status = check_driver(file, driver_version);
+    if (status.ok()) files_.push_back(file);
   }
-  if (nvrtc_.empty()) why_no_nvrtc_ = status.sentence;
+  if (files_.empty())
+    why_no_nvrtc_ = status.sentence;
+  else
+    nvrtc_ = described(files_.front());
+}
+
+// The one that a call would take.
+const NvrtcFile* Stock::nvrtc_for(const Target& target) const {
+  for (const NvrtcFile& file : files_)
+    if (check_target(file, target).ok()) return &file;
+  return nullptr;
+}
+
+std::string Stock::why_not_compiled(const Target& target) const {
+  if (files_.empty()) return why_no_nvrtc_;
+  return nvrtc_for(target) ? "" : check_target(files_.front(), target).sentence;
 }
 
 bool Stock::find(const Variant& variant, const Target& target, Cubin& out) const {
   if (!around_.dump.empty()) return false;
   if (pack_.find(variant, target, Form::kCubin, out)) return true;
-  if (nvrtc_.empty()) return pack_.find(variant, target, Form::kPtx, out);
-  return cache_.load(key_of(program_of(variant, target), file_), out);
+  const NvrtcFile* nvrtc = nvrtc_for(target);
+  if (!nvrtc) return pack_.find(variant, target, Form::kPtx, out);
+  return cache_.load(key_of(program_of(variant, target), *nvrtc), out);
 }
 
-std::string Stock::origin_of_missing(int missing) const {
+std::string Stock::origin_of_missing(int missing, const Target& target) const {
   if (missing == 0) return "";
-  if (nvrtc_.empty())
-    return std::to_string(missing) + " cannot be had, so that the call fails. " + why_no_nvrtc_;
-  const std::string by = std::to_string(missing) + " that NVRTC " + nvrtc_ + " compiles ";
+  const NvrtcFile* nvrtc = nvrtc_for(target);
+  if (!nvrtc)
+    return std::to_string(missing) + " cannot be had, so that the call fails. " +
+           pack_.why_too_new(target.driver_version) + why_not_compiled(target);
+  const std::string by =
+      std::to_string(missing) + " that NVRTC " + described(*nvrtc) + " compiles ";
   if (!around_.dump.empty()) return by + "in each process, since TILEWISE_DUMP is set";
   const std::string why_not = cache_.usable() ? cache_.why_not_kept() : "";
   if (!why_not.empty()) return by + "at the first call of each process: " + why_not;
@@ -69,8 +84,9 @@ std::string Stock::origin(std::span<const Variant* const> variants, const Target
   for (const std::string& part :
        {counted(packed, "in the library's pack"),
         counted(as_ptx, "in the library's pack as PTX, which the driver compiles"),
-        counted(cached, "in the cache " + around_.cache + ", compiled by NVRTC " + nvrtc_),
-        origin_of_missing(missing)})
+        counted(cached, "in the cache " + around_.cache + ", compiled by NVRTC " +
+                            (cached > 0 ? described(*nvrtc_for(target)) : "")),
+        origin_of_missing(missing, target)})
     if (!part.empty()) text += (text.empty() ? "" : "; ") + part;
   if (pack_.is_of_others())
     text += "; the build left out a pack of other kernels: run ./dev pack and build again";

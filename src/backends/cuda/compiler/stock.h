@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/pack.h"
@@ -17,8 +18,9 @@ class Stock {
   // `around` has to live as long. The version is that of the driver that will load the kernels.
   Stock(const Surroundings& around, int driver_version);
 
-  // What a call would find without compiling: a cubin of the pack or of the cache; or, where there
-  // is no NVRTC, PTX of the pack. False where NVRTC would be asked, or would have to be there.
+  // What a call would find without compiling: a cubin of the pack or of the cache; or, where no
+  // NVRTC knows the GPU, PTX of the pack. False where NVRTC would be asked, or would have to be
+  // there.
   bool find(const Variant& variant, const Target& target, Cubin& out) const;
 
   const Pack& pack() const { return pack_; }
@@ -29,16 +31,20 @@ class Stock {
   const std::string& nvrtc() const { return nvrtc_; }
   const std::string& why_no_nvrtc() const { return why_no_nvrtc_; }
 
+  // Why none would compile for the target, as a sentence; empty where one would.
+  std::string why_not_compiled(const Target& target) const;
+
   // Where a call's kernels come from, in words.
   std::string origin(std::span<const Variant* const> variants, const Target& target) const;
 
  private:
-  std::string origin_of_missing(int missing) const;
+  const NvrtcFile* nvrtc_for(const Target& target) const;
+  std::string origin_of_missing(int missing, const Target& target) const;
 
   const Surroundings& around_;
   Pack pack_;
   DiskCache cache_;
-  NvrtcFile file_;
+  std::vector<NvrtcFile> files_;  // the best first
   std::string nvrtc_, why_no_nvrtc_;
 };
 

@@ -1,8 +1,11 @@
 #include "backends/cuda/compiler/surroundings.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "backends/cuda/compiler/pack.h"
 
@@ -47,6 +50,17 @@ void add_toolkit(const std::string& folder, std::vector<std::string>& places) {
   places.push_back(folder + "/targets/*/lib");
 }
 
+// The folder of Python packages that this library lies in, as that of the wheel does, or none.
+std::string own_packages() {
+  static const char here = 0;
+  Dl_info about{};
+  if (dladdr(&here, &about) == 0 || !about.dli_fname) return "";
+  const std::string path = about.dli_fname, folder = path.substr(0, path.rfind('/') + 1);
+  constexpr std::string_view kPackage = "/tilewise/";
+  if (!absolute(folder) || !folder.ends_with(kPackage)) return "";
+  return folder.substr(0, folder.size() - kPackage.size());
+}
+
 std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
   // Folders of NVRTC itself, or of Python packages.
@@ -54,6 +68,7 @@ std::vector<std::string> places_of_nvrtc() {
     places.push_back(pattern_of(folder));
     add_packages(pattern_of(folder), places);
   }
+  if (const std::string own = own_packages(); !own.empty()) add_packages(pattern_of(own), places);
   const std::string home = variable("HOME"), conda = variable("CONDA_PREFIX");
   for (const std::string& root :
        {variable("VIRTUAL_ENV"), conda, home.empty() ? home : home + "/.local",

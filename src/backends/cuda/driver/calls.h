@@ -33,6 +33,7 @@ enum : Result {
   kInvalidContext = 201,
   kNoBinaryForGpu = 209,
   kUncorrectable = 214,
+  kInvalidPtx = 218,
   kLinkUncorrectable = 220,
   kNoJit = 221,
   kUnsupportedPtx = 222,
@@ -40,6 +41,7 @@ enum : Result {
   kInvalidHandle = 400,
   kNotFound = 500,
   kIllegalAddress = 700,
+  kLaunchOutOfResources = 701,
   kLaunchTimeout = 702,
   kContextDestroyed = 709,
   kAssert = 710,
@@ -47,6 +49,7 @@ enum : Result {
   kFirstFault = 714,  // a damaged stack, and up to kLaunchFailed whatever else a kernel may do
   kLaunchFailed = 719,
   kNotPermitted = 800,
+  kNotSupported = 801,
   kSystemNotReady = 802,
   kDriverMismatch = 803,
   kCompatUnsupported = 804,
@@ -87,6 +90,7 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(device_attribute, "cuDeviceGetAttribute", 2000, (int*, int, Ordinal))                       \
   CALL(device_name, "cuDeviceGetName", 2000, (char*, int, Ordinal))                                \
   CALL(primary_retain, "cuDevicePrimaryCtxRetain", 7000, (Context*, Ordinal))                      \
+  CALL(primary_release, "cuDevicePrimaryCtxRelease", 11000, (Ordinal))                             \
   CALL(context_current, "cuCtxGetCurrent", 4000, (Context*))                                       \
   CALL(context_push, "cuCtxPushCurrent", 4000, (Context))                                          \
   CALL(context_pop, "cuCtxPopCurrent", 4000, (Context*))                                           \

@@ -49,9 +49,7 @@ Status Device::find_opened(int index, Device*& device) {
 Status Device::open_once(const Calls* calls, int index, Device*& device) {
   const std::lock_guard lock(device->cold_);
   if (device->is_open_.load(std::memory_order_relaxed) && !device->is_stale()) return {};
-  device->calls_ = calls;
-  device->index_ = index;
-  const Status opened = device->open();
+  const Status opened = device->open(*calls, index);
   if (!opened.ok()) device = nullptr;
   return opened;
 }
@@ -74,9 +72,22 @@ Status Device::describe(int index, tw_device_facts& facts) {
   return {};
 }
 
-Status Device::open() {
+// What was known before a reset stays: other threads read it.
+Status Device::open(const Calls& calls, int index) {
   is_open_.store(false, std::memory_order_relaxed);
-  for (std::atomic<Address>& known : known_) known.store(0, std::memory_order_relaxed);
+  if (!is_known_) {
+    calls_ = &calls;
+    index_ = index;
+    TW_TRY(know());
+    is_known_ = true;
+  }
+  forget_places();
+  TW_TRY(enter());
+  is_open_.store(true, std::memory_order_release);
+  return {};
+}
+
+Status Device::know() {
   TW_TRY(check_index(*calls_, index_));
   TW_CUDA(*calls_, device_get(&ordinal_, index_), "choosing the device");
   TW_CUDA(*calls_, device_attribute(&processors_, kProcessors, ordinal_),
@@ -87,12 +98,28 @@ Status Device::open() {
           "asking the device's size");
   TW_CUDA(*calls_, device_attribute(&reads_all_memory_, kPageableMemoryAccess, ordinal_),
           "asking what memory the device reads");
-  TW_TRY(read_architecture(*calls_, index_, ordinal_, architecture_));
-  TW_CUDA(*calls_, primary_retain(&context_, ordinal_), "using the device's primary context");
-  TW_CUDA(*calls_, context_id(context_, &context_id_), "using the device's primary context");
-  TW_TRY(share_page());
-  is_open_.store(true, std::memory_order_release);
-  return {};
+  return read_architecture(*calls_, index_, ordinal_, architecture_);
+}
+
+Status Device::enter() {
+  Context context = nullptr;
+  TW_CUDA(*calls_, primary_retain(&context, ordinal_), "using the device's primary context");
+  // A reset gives nothing back, so that after one the context is held twice.
+  if (is_retained_) calls_->primary_release(ordinal_);
+  is_retained_ = true;
+  const Status shared = share_with(context);
+  if (shared.ok()) return {};
+  calls_->primary_release(ordinal_);
+  is_retained_ = false;
+  return shared;
+}
+
+Status Device::share_with(Context context) {
+  unsigned long long id = 0;
+  TW_CUDA(*calls_, context_id(context, &id), "using the device's primary context");
+  context_ = context;
+  context_id_ = id;
+  return share_page();
 }
 
 Status Device::share_page() {
@@ -101,10 +128,14 @@ Status Device::share_page() {
   const Relaxed relaxed(*calls_);
   void* page = const_cast<core::uint32*>(page_);
   const Result shared = calls_->host_register(page, sizeof page_, kPortable | kMapped);
+  Address address = 0;
+  error_address_ = 0;
+  // Then calls need an error word of their caller's.
+  if (shared == kNotSupported) return {};
   if (shared != kOk && shared != kAlreadyRegistered)
     return driver_failure(*calls_, shared, "sharing the error word with the device");
-  TW_CUDA(*calls_, host_address(&error_address_, page, 0),
-          "sharing the error word with the device");
+  TW_CUDA(*calls_, host_address(&address, page, 0), "sharing the error word with the device");
+  error_address_ = address;
   return {};
 }
 
@@ -207,6 +238,19 @@ Status Device::launch_with(Kernel kernel, const Grid& grid, Stream stream, void*
                  grid.shared_bytes, stream, arguments, nullptr),
           "launching a kernel");
   return {};
+}
+
+Status Device::find_error_word(core::uint32*& word) const {
+  word = reinterpret_cast<core::uint32*>(error_address_.load());
+  if (word) return {};
+  return unsupported(
+      "CUDA device %d cannot share memory of the host, where the library's error word lies: give "
+      "execution.error, a word of the device's.",
+      index_);
+}
+
+void Device::forget_places() const {
+  for (std::atomic<Address>& known : known_) known.store(0, std::memory_order_relaxed);
 }
 
 core::uint32 Device::take_faults() {

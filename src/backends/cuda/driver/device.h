@@ -67,9 +67,12 @@ class Device {
     return launch_with(kernel, grid, stream, const_cast<void**>(pointers));
   }
 
+  // After memory was given back, whose addresses may be anybody's now.
+  void forget_places() const;
+
   // The library's own error word, which gets bits of tw_fault. The host reads it in a nanosecond,
   // and takes them out: a bit that a kernel sets meanwhile may come twice, but none is lost.
-  Address error_word() const { return error_address_; }
+  Status find_error_word(core::uint32*& word) const;
   core::uint32 take_faults();
 
  private:
@@ -78,7 +81,10 @@ class Device {
 
   // By the first of several threads, for all of them.
   static Status open_once(const Calls* calls, int index, Device*& device);
-  Status open();
+  Status open(const Calls& calls, int index);
+  Status know();   // what no reset changes
+  Status enter();  // the primary context, which is held once
+  Status share_with(Context context);
   Status ask_place(const char* name, Address address, bool on_device, int& kind) const;
   Status share_page();
   bool is_stale() const;
@@ -89,10 +95,12 @@ class Device {
   int index_ = -1, architecture_ = 0, processors_ = 0, shared_bytes_ = 0, block_bytes_ = 0,
       reads_all_memory_ = 0;
   Ordinal ordinal_ = -1;
-  Context context_ = nullptr;
-  unsigned long long context_id_ = 0;  // a context that was reset comes back with another
-  Address error_address_ = 0;
-  std::mutex cold_;  // for opening and loading
+  bool is_known_ = false, is_retained_ = false;
+  // One thread notices a reset while others call.
+  std::atomic<Context> context_{nullptr};
+  std::atomic<unsigned long long> context_id_{0};  // of a context that was reset another one
+  std::atomic<Address> error_address_{0};          // 0: the device reads no memory of the host
+  std::mutex cold_;                                // for opening and loading
   static constexpr int kMostKnown = 256;
   mutable std::atomic<Address> known_[kMostKnown] = {};  // addresses that were found to be here
   // A page of our own, registered: it can be read after a reset, as the driver's own memory cannot.

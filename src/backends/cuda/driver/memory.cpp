@@ -12,9 +12,15 @@ Address address_of(const void* memory) {
   return reinterpret_cast<Address>(memory);
 }
 
+// Who asks what there is gets one answer for whatever keeps a device from being used.
+Status unusable(Status why) {
+  if (why.code == TW_FAILED) why.code = TW_UNSUPPORTED;
+  return why;
+}
+
 // None is an answer only where there is a reason: that of the first, which is asked even where the
 // driver counts none.
-Status count(int& count) {
+Status count_usable(int& count) {
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
   TW_CUDA(*calls, device_count(&count), "counting the devices");
@@ -28,8 +34,12 @@ Status count(int& count) {
   return first;
 }
 
+Status count(int& count) {
+  return unusable(count_usable(count));
+}
+
 Status describe(int index, tw_device_facts& facts) {
-  return Device::describe(index, facts);
+  return unusable(Device::describe(index, facts));
 }
 
 Status allocate(int index, std::size_t bytes, void*& memory) {
@@ -52,6 +62,7 @@ Status release(int index, void* memory) {
   const Current current(*device);
   TW_TRY(current.status());
   const Relaxed relaxed(device->calls());
+  device->forget_places();
   TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
   return {};
 }
