@@ -138,9 +138,10 @@ class Bounder {
     add_value(key, key_head, weight_error);
 
     // What meets query and key in a product: rounded to the weights' type, after softcap's slope.
+    // Where both factors are 0, what is made of them is the product of their errors.
     const double product = at_score * score.derivative;
     const double product_error =
-        std::fabs(score.derivative) * error + std::fabs(at_score) * slope_error(score) +
+        std::fabs(score.derivative) * error + (std::fabs(at_score) + error) * slope_error(score) +
         precision_.probability * std::fabs(product) + precision_.weight_floor * std::fabs(scale());
     const double* query_row = problem_.query.row(query_index_, head_);
     const double* key_row = problem_.key.row(key.index, key_head);
