@@ -13,17 +13,18 @@ from tilewise._frameworks import Fill
 from tilewise._slots import SLOTS
 from tilewise.torch import _operators
 from tilewise.torch._arrays import TORCH
+from tilewise.torch._flat import SCHEMA, Flat
 
 # No row of theirs is longer than one block of ours: all of it is relative to its own maximum.
 BLOCK_COLUMNS = 1 << 30
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _operators.library.define(
-    f"probabilities({_operators._signature()}, SymInt queries, SymInt keys) -> Tensor", tags=_TAGS
+    f"probabilities({SCHEMA}, SymInt queries, SymInt keys) -> Tensor", tags=_TAGS
 )
 
 
 def _compute(*given: Any) -> Tensor:
-    flat = tuple(map(_operators.as_plain, given[:-2]))
+    flat = Flat(*map(_operators.as_plain, given[:-2]))
     operands, asked, _ = _operators.unflatten(flat)
     call = Call(TORCH, asked, Operands(operands.query, operands.key, None))
     result: Tensor = call.result(call.extent(), call.wide, Fill.ZERO)
@@ -37,7 +38,8 @@ def _compute(*given: Any) -> Tensor:
 
 
 def _shape(given: Any) -> tuple[Any, ...]:
-    query, offsets = given[0], given[3 + _operators.TENSORS.index("query_offsets")]
+    flat = Flat(*given[:-2])
+    query, offsets = flat.query, flat.query_offsets
     batch = query.shape[0] if offsets is None else offsets.shape[0] - 1
     return batch, query.shape[-2], given[-2], given[-1]
 

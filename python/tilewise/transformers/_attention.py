@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise._attend import GROUPED, HEADS_FIRST, Places
-from tilewise._call import Operands
+from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise.torch._attention import call
 from tilewise.torch._sdpa import sdpa
 
@@ -80,8 +79,7 @@ def attention_forward(
         options["dropout"] = float(dropout)
     if query.shape[0] != key.shape[0]:  # learned queries, one for all of a batch
         query = query.expand(key.shape[0], -1, -1, -1)
-    operands = Operands(query, key, value)
-    output = call(operands, options, HEADS_FIRST | GROUPED, Places())
+    output = call(query, key, value, options, HEADS_FIRST | GROUPED)
     return output.transpose(1, 2).contiguous(), None
 
 
