@@ -46,7 +46,7 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
     {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, false, 99},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, false, 163},
-    {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, false, 99},
+    {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, false, 99},
     {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, false, 163},
     {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, false, 227},
     {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, false, 99},
