@@ -17,11 +17,15 @@ using sm80::BackwardKind;
 // The place of the first of a kind that is as wide as a head and fits into a block's memory, or -1.
 int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
-  const auto* found = std::find_if(
-      std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
-      [&](const BackwardShape& tiles) {
-        return tiles.kind == kind && dim <= tiles.dim && tiles.shared_kib * 1024 <= shared_bytes;
-      });
+  const auto takes_alibi = [&](const BackwardShape& tiles) {
+    return kind != BackwardKind::kMasked || tiles.brings_mask || !p.scores.slopes;
+  };
+  const auto* found =
+      std::find_if(std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
+                   [&](const BackwardShape& tiles) {
+                     return tiles.kind == kind && takes_alibi(tiles) && dim <= tiles.dim &&
+                            tiles.shared_kib * 1024 <= shared_bytes;
+                   });
   const auto number = static_cast<int>(found - std::begin(sm80::kBackwardShapes));
   return number < kBackwardShapeCount ? number : -1;
 }
@@ -48,8 +52,10 @@ core::uint32 named_features(const Problem& p) {
 // The shape for a call whose rows are whole pieces of 16 bytes, or not; -1: there is none.
 int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
   const core::uint32 asked = named_features(p);
+  // The slopes' gradient is the general variants' alone.
+  const core::uint32 masked = p.gradients.slopes ? kMasks : kMasks | score::kAlibi;
   int number = -1;
-  if (in_pieces && (asked & ~kMasks) == 0)
+  if (in_pieces && (asked & ~masked) == 0)
     number =
         find_of_kind(p, asked == 0 ? BackwardKind::kCommon : BackwardKind::kMasked, shared_bytes);
   if (number >= 0 || (in_pieces && asked == 0)) return number;

@@ -153,6 +153,7 @@ TEST(Sm80Backward, EveryMaskedShape) {
         drawn.mask.band.right = seed == 1 ? 0 : 40;
         drawn.mask.has_visible = dim == 64 || seed == 2;
         drawn.mask.has_blocks = dim == 128;
+        drawn.scores.has_slopes = dim == 64 || kib == 227;
         drawn.mask.block_query = drawn.mask.block_key = 48;
         drawn.dropout.probability = 0.25;
         drawn.scores.has_sinks = drawn.gradients.sinks = true;
@@ -222,6 +223,8 @@ TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
               c.dropout.probability = 0.5;
               c.scores.has_slopes = true;
             }),
+            "masked 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = c.gradients.slopes = true; }),
             "general 64");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.dropout.probability = 0.5;
@@ -236,6 +239,18 @@ TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
               c.scores.scale = -1;
             }),
             "general 64");
+}
+
+TEST(Sm80Backward, AlibiNeedsRoomForTheWideTiles) {
+  const auto kernel_of_alibi = [](int kib) {
+    const SharedKib device(kib);
+    return kernel_with([](Case& c) {
+      c.dim = c.value_dim = 128;
+      c.scores.has_slopes = true;
+    });
+  };
+  EXPECT_EQ(kernel_of_alibi(227), "masked 128");
+  EXPECT_EQ(kernel_of_alibi(163), "general 128");
 }
 
 TEST(Sm80Backward, SaysWhatItLacks) {

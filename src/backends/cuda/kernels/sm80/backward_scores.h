@@ -117,7 +117,7 @@ template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
                               const PatchOf& of, typename Traits::Scores& scores,
                               Shaping<Traits>& shaping) {
-  if constexpr (Traits::kIsGeneral)
+  if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);

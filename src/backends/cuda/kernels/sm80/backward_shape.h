@@ -24,7 +24,7 @@ struct BackwardShape {
   int32 incoming_stages;  // tiles of the arriving gradient: 2, the next one on its way; or 1
   int32 blocks;           // that a multiprocessor should hold
   BackwardKind kind;
-  bool brings_mask;  // a boolean mask in pieces comes to shared memory a turn ahead
+  bool brings_mask;  // a boolean mask comes to shared memory a turn ahead, and ALiBi has room, too
   int32 shared_kib;  // what a block needs: parts of 99, 163 and 227 KiB are there
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
@@ -46,7 +46,7 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
     {96, 64, 64, 2, 2, 4, 2, 2, 2, BackwardKind::kCommon, false, 99},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kCommon, false, 163},
-    {128, 64, 64, 2, 2, 4, 2, 1, 1, BackwardKind::kCommon, false, 99},
+    {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, false, 99},
     {192, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kCommon, false, 163},
     {256, 64, 64, 2, 4, 2, 2, 2, 1, BackwardKind::kCommon, false, 227},
     {256, 32, 32, 2, 2, 2, 1, 1, 1, BackwardKind::kCommon, false, 99},

@@ -30,7 +30,8 @@ struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   // What is asked for when it runs, of score::Feature.
-  static constexpr uint32 kMaskFeatures = score::kVisible | score::kBlocks | score::kDropout;
+  static constexpr uint32 kMaskFeatures = score::kVisible | score::kBlocks | score::kDropout |
+                                          (kTiles.brings_mask ? uint32{score::kAlibi} : 0);
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr uint32 kFeatures = kIsGeneral                             ? score::kEveryFeature
                                       : kTiles.kind == BackwardKind::kMasked ? kMaskFeatures
