@@ -27,6 +27,13 @@ using core::uint32;
 using core::uint64;
 using core::uint8;
 
+// Of the GPU that this is compiled for: 90 for 9.0. 0 is the host.
+#if defined(TW_ON_DEVICE)
+inline constexpr int32 kArchitecture = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int32 kArchitecture = 0;
+#endif
+
 inline constexpr int32 kWarp = 32;  // threads that share an instruction
 
 // Of this thread in its block, which has one dimension.

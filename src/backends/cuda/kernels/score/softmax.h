@@ -228,6 +228,12 @@ TW_DEVICE void weigh(Rows& rows, Measure measure, bool held, Scores& scores, Out
     set_distances(factor, shifts, scores);
     factor = 1;
     for (float& shift : shifts) shift = 0;
+    // From Blackwell on, registers are enough only where this case has a text of its own. Before,
+    // one text lets the compiler put exponentials beside the product that follows.
+    if constexpr (kArchitecture >= 100) {
+      const float none[Scores::kRowsOfLane] = {};
+      return weigh_by(rows, 1, none, scores);
+    }
   }
   weigh_by(rows, factor, shifts, scores);
 }
