@@ -46,7 +46,8 @@ TEST(Select, TakesAllVariantsAndWhatIsNamed) {
   EXPECT_EQ(all.driver_version, 12080);
   Selection some;
   ASSERT_TRUE(
-      select(choice("tilewise_plain_merge,*rotary,*merge,", "sm_120,sm_86,sm_120"), some).ok());
+      select(choice("tilewise_plain_merge,*rotary,*plain_merge,", "sm_120,sm_86,sm_120"), some)
+          .ok());
   EXPECT_EQ(some.variants.size(), 2U);
   EXPECT_EQ(architectures_of(some), "12.0 8.6 ");
 }
