@@ -176,7 +176,8 @@ void require_kernels(const Options& options, const Device& device) {
     Runner(0, backend_named(options.backend), device.id).prepare(TW_FORWARD, call);
   } catch (const Failure& failure) {
     throw Failure(kUnsupported,
-                  fmt::format("nothing can be checked on {}: {}", device.name(), failure.what()));
+                  fmt::format("nothing can be checked on {}: {} --device cpu checks the processor.",
+                              device.name(), failure.what()));
   }
 }
 

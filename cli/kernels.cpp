@@ -34,7 +34,12 @@ struct Choice {
     if (!names.empty()) form.names = names.c_str();
     if (!architectures.empty()) form.architectures = architectures.c_str();
     // 12.4 is 12040; a minor has one digit.
-    const auto tenths = static_cast<std::int32_t>(std::lround(options.driver.value_or(0) * 10));
+    const double exact = options.driver.value_or(0) * 10;
+    const auto tenths = static_cast<std::int32_t>(std::lround(exact));
+    if (std::abs(exact - tenths) > 1e-6) {
+      throw Failure(kUsage, fmt::format("--driver takes a version as 12.4; {} is none",
+                                        options.driver.value_or(0)));
+    }
     form.driver_version = tenths / 10 * 1000 + tenths % 10 * 10;
   }
   Choice(const Choice&) = delete;

@@ -174,11 +174,12 @@ Case ShapeOptions::shape() const {
 
 void ExecutionOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Execution";
-  options.insert(options.end(), {device_option(&device, group),
-                                 {"--backend", "Run on this one instead of the first that can",
-                                  &backend, "BACKEND", group},
-                                 {"--threads", "At most this many; 0: all this process may use",
-                                  Integer{&limit, 0, 4096}, "NUMBER", group}});
+  options.insert(
+      options.end(),
+      {device_option(&device, group),
+       {"--backend", "Run on this one instead of the first that can", &backend, "BACKEND", group},
+       {"--threads", "At most this many, on the processor; 0: all this process may use",
+        Integer{&limit, 0, 4096}, "NUMBER", group}});
 }
 
 }  // namespace tilewise::cli

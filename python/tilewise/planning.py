@@ -125,6 +125,10 @@ def build_kernels(names: str | None = None, *, architectures: str | None = None)
 
     Takes what kernels takes. What is in the pack or the cache already counts as done. It needs
     NVRTC, as pip install nvidia-cuda-nvrtc-cu12 brings it, and no GPU.
+
+    >>> import tilewise
+    >>> tilewise.build_kernels("*plain_merge", architectures="sm_90")  # doctest: +SKIP
+    1
     """
     choice, _texts = _kernel_choice(names, architectures)
     total = 0
@@ -138,7 +142,12 @@ def build_kernels(names: str | None = None, *, architectures: str | None = None)
 
 
 def clear_kernels() -> int:
-    """Empties the cache of the GPU's kernels; returns how many files that were."""
+    """Empties the cache of the GPU's kernels; returns how many files that were.
+
+    >>> import tilewise
+    >>> tilewise.clear_kernels()  # doctest: +SKIP
+    1
+    """
     removed = ctypes.c_int64()
     _library.call("tw_clear_kernels", byref(removed))
     return removed.value

@@ -118,6 +118,7 @@ class KernelsTest(ProgramTest):
             (("list", "--arch", "90"), 2, "'90' is no architecture"),
             (("list", "--arch", "sm_75"), 3, "sm_75 is too old"),
             (("list", "--driver", "11"), 2, "--driver"),
+            (("list", "--driver", "12.96"), 2, "--driver takes a version as 12.4; 12.96 is none"),
         ):
             self.assert_refused(self.kernels(*words), status, sentence)
 

@@ -77,10 +77,8 @@ class Build {
       return failed("%s cannot be compiled here: the pack holds its PTX alone.",
                     job.name().c_str());
     if (cubin.from != From::kNvrtc || cubin.is_kept || !around_.dump.empty()) return {};
-    return failed(
-        "%s was compiled and could not be kept in %s: the disk may be full, or the folder must not "
-        "be written.",
-        job.name().c_str(), around_.cache.c_str());
+    const std::string why = DiskCache(around_.cache).why_not_kept();
+    return failed("%s was compiled and is not kept: %s", job.name().c_str(), why.c_str());
   }
 
   void finish(const Job& job, const char* how) {

@@ -2,6 +2,8 @@
 #include "backends/cuda/compiler/disk_cache.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -12,8 +14,6 @@
 #include <filesystem>
 #include <string>
 
-#include "../../environment.h"
-#include "backends/cuda/compiler/surroundings.h"
 #include "scratch_folder.h"
 
 namespace tilewise::cuda {
@@ -217,6 +217,24 @@ TEST_F(DiskCacheTest, ReadsAFolderThatMayNotBeWritten) {
   EXPECT_EQ(result, 0);
 }
 
+// A small disk of its own, which a process may have where it may mount one.
+TEST_F(DiskCacheTest, SaysThatTheDiskIsFull) {
+  fs::create_directories(folder_);
+  constexpr int kMayNotMount = 77;
+  const int result = in_a_child([&] {
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("none", folder_.c_str(), "tmpfs", 0, "size=64k,mode=700") != 0)
+      return kMayNotMount;
+    const DiskCache cache(folder_);
+    if (cache.why_not_kept() != folder_ + " has no room left: the disk is full.") return 1;
+    if (cache.store(key_, cubin_of(100000))) return 2;
+    return files_in(folder_) == 0 ? 0 : 3;
+  });
+  if (result == kMayNotMount) GTEST_SKIP() << "No disk may be mounted here.";
+  EXPECT_EQ(result, 0);
+}
+
 TEST_F(DiskCacheTest, SaysWhatItCannotClear) {
   damage([](std::string&) {});
   chmod(folder_.c_str(), 0500);
@@ -375,34 +393,6 @@ TEST_F(DiskCacheTest, MakesNothingWhereItIsOnlyLookedAt) {
   EXPECT_TRUE(DiskCache(folder_, Missing::kLeave).load(key_, out));
   put_file(root_ / "file", "");
   EXPECT_FALSE(DiskCache(root_ / "file", Missing::kLeave).is_absent());
-}
-
-TEST(CacheFolder, IsTheFirstThatTheEnvironmentNames) {
-  const Variable named("TILEWISE_CACHE", "/mine");
-  const Variable shared("XDG_CACHE_HOME", "/caches");
-  const Variable home("HOME", "/home/someone");
-  EXPECT_EQ(surroundings_of_environment().cache, "/mine");
-  named.set("");
-  EXPECT_EQ(surroundings_of_environment().cache, "");
-  named.set(nullptr);
-  EXPECT_EQ(surroundings_of_environment().cache, "/caches/tilewise");
-  shared.set("relative");
-  EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
-  shared.set(nullptr);
-  EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
-  home.set(nullptr);
-  EXPECT_EQ(surroundings_of_environment().cache, "");
-}
-
-TEST(CacheFolder, IsNoneThatEverybodyWritesTo) {
-  const Variable named("TILEWISE_CACHE", nullptr);
-  const Variable shared("XDG_CACHE_HOME", nullptr);
-  for (const char* folder : {"/tmp", "/tmp/home", "/var/tmp/x", "/dev/shm"}) {
-    const Variable home("HOME", folder);
-    EXPECT_EQ(surroundings_of_environment().cache, "") << folder;
-  }
-  const Variable home("HOME", "/tmpfs/home");
-  EXPECT_EQ(surroundings_of_environment().cache, "/tmpfs/home/.cache/tilewise");
 }
 
 }  // namespace

@@ -239,6 +239,33 @@ TEST(CudaDevice, IsOpenedAgainAfterAReset) {
             "1 2 the same, held 1");
 }
 
+// The thread sanitizer looks on.
+TEST(CudaDevice, ServesOtherThreadsWhileOneNoticesAReset) {
+  EXPECT_EQ(in_child([](FakeCuda& fake) {
+              Device* device = nullptr;
+              if (!Device::find(0, device).ok()) return std::string("refused");
+              std::atomic<bool> is_over{false};
+              std::atomic<int> refused{0};
+              std::thread other([&] {
+                while (!is_over) {
+                  Device* same = nullptr;
+                  core::uint32* word = nullptr;
+                  if (!Device::find_opened(0, same).ok() ||
+                      !same->check_stream(stream_of(0)).ok() || !same->find_error_word(word).ok())
+                    ++refused;
+                }
+              });
+              for (int n = 0; n < 200; ++n) {
+                __atomic_add_fetch(&fake.reset, 1, __ATOMIC_RELAXED);
+                if (!Device::find(0, device).ok()) ++refused;
+              }
+              is_over = true;
+              other.join();
+              return std::to_string(refused) + " refused, held " + std::to_string(fake.retained);
+            }),
+            "0 refused, held 1");
+}
+
 TEST(CudaDevice, IsOpenedOnceByManyThreads) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
               std::vector<std::thread> threads;

@@ -95,7 +95,8 @@ int context_pop(void** context) {
   return 0;
 }
 int context_id(void* context, unsigned long long* id) {
-  *id = reinterpret_cast<std::uintptr_t>(context) + 100000 * fake.reset;
+  *id = reinterpret_cast<std::uintptr_t>(context) +
+        100000 * __atomic_load_n(&fake.reset, __ATOMIC_RELAXED);
   return counted();
 }
 // A stream's device is in its handle.

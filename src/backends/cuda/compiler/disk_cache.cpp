@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <ctime>
 #include <string_view>
@@ -114,6 +116,12 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
 std::string DiskCache::why_not_kept() const {
   if (faccessat(folder_.number(), ".", W_OK, AT_EACCESS) != 0)
     return path_ + " may be read and not written: " + std::strerror(errno) + ".";
+  // A file system that does not say what it has has room.
+  constexpr std::uint64_t kRoom = 1 << 18;  // bytes of a large cubin
+  struct statvfs about {};
+  if (fstatvfs(folder_.number(), &about) == 0 && about.f_blocks > 0 &&
+      std::uint64_t{about.f_bavail} * about.f_frsize < kRoom)
+    return path_ + " has no room left: the disk is full.";
   const int failed = last_failure;
   return failed == 0
              ? ""

@@ -139,7 +139,8 @@ Status Nvrtc::find_calls(void* library, const char* path, Calls& calls) {
 
 Status Nvrtc::open(NvrtcFile& file, Nvrtc& out) {
   for (const std::string& path : {file.path, file.builtins})
-    if (is_cut_short(path)) return failed("%s is cut short: install it again.", path.c_str());
+    if (path.find('/') != std::string::npos && is_cut_short(path))
+      return failed("%s is cut short: install it again.", path.c_str());
   // NVRTC opens this one by its bare name when it compiles. That of CUDA 13.0 finds it only where
   // the loader looks; once open, it is found by all.
   if (!file.builtins.empty()) dlopen(file.builtins.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -62,8 +62,8 @@ Status release(int index, void* memory) {
   const Current current(*device);
   TW_TRY(current.status());
   const Relaxed relaxed(device->calls());
-  device->forget_places();
   TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
+  device->forget_places();
   return {};
 }
 
