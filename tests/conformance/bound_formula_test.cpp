@@ -171,8 +171,10 @@ class Page {
     return std::fabs(*problem.scale * slope(h, i, j) * at_score(h, i, j));
   }
   double product_error(std::int64_t h, std::int64_t i, std::int64_t j) const {
-    return std::fabs(*problem.scale) * (slope(h, i, j) * score_error(h, i, j) +
-                                        std::fabs(at_score(h, i, j)) * slope_error(h, i, j) + f_p) +
+    const double off_score = score_error(h, i, j), off_slope = slope_error(h, i, j);
+    return std::fabs(*problem.scale) *
+               (slope(h, i, j) * off_score + std::fabs(at_score(h, i, j)) * off_slope +
+                off_score * off_slope + f_p) +
            u_p * product(h, i, j);
   }
 

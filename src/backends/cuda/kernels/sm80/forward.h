@@ -233,9 +233,10 @@ TW_DEVICE void forward(const Forward& p) {
       });
   if constexpr (Traits::kHoldsRows) memory.rows.take(held);
   // Output goes where the warp's own queries were, so it waits for no other warp, once a tile of
-  // keys was awaited and all queries with it.
+  // keys was awaited and all queries with it. Where queries are read to the end the warp's own
+  // barrier would do, too, but racecheck does not see that one.
   wait_for_copies<0>();
-  if (head.last_key < head.first_key)
+  if (head.last_key < head.first_key || !Traits::kHoldsQuery)
     block_barrier();
   else
     warp_barrier();
