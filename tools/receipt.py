@@ -78,8 +78,7 @@ def sum_of(pattern: str, text: str) -> int:
 def counts(text: str) -> dict[str, int]:
     """Passed, failed and skipped tests of one run of gtest; a sanitizer's errors are failures.
 
-    A run that did not end, or whose program ended with an error, has at least one failure. So has
-    one in which a sanitizer warned, for that ends its program in the same way.
+    A run that did not end, or whose program ended with an error, has at least one failure.
     """
     passed = sum_of(r"^\[  PASSED  \] (\d+) test", text)
     failed = sum_of(r"^\[  FAILED  \] (\d+) test", text)
