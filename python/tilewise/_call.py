@@ -315,12 +315,12 @@ def refuse_device(framework: Framework, device: object) -> None:
         )
 
 
-def require_seed(asked: Asked, verb: str) -> None:
+def require_seed(dropout: float, arrays: dict[str, Any], verb: str) -> None:
     """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
-    if asked.dropout == 0 or "seed" in asked.arrays or "dropout_state" in asked.arrays:
+    if dropout == 0 or any(arrays.get(name) is not None for name in ("seed", "dropout_state")):
         return
     raise ValueError(
-        f"dropout is {asked.dropout} without a seed, so nothing says which weights attention "
+        f"dropout is {dropout} without a seed, so nothing says which weights attention "
         f"dropped, and {verb}. Pick a seed yourself, for example secrets.randbits(64), and give it "
         "to attention and here."
     )

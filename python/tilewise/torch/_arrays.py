@@ -139,10 +139,8 @@ class Torch(Framework):
     def is_contiguous(self, value: Any) -> bool:
         return bool(value.is_contiguous())
 
-    def is_as_memory(self, *values: Any) -> bool:
-        return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
-
     def refuse_gradients(self, function: str, **values: Any) -> None:
+        """Refuses tensors that want a gradient from a function that would give them none."""
         if not torch.is_grad_enabled():
             return
         for name, value in values.items():

@@ -11,8 +11,8 @@ from tilewise import _dtypes
 from tilewise._call import refuse_device
 from tilewise.cache import extend, rotate
 from tilewise.merging import join
-from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
-from tilewise.torch._operators import as_plain, library
+from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
+from tilewise.torch._operators import as_plain, as_written, library
 from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -80,12 +80,7 @@ def _rotate(*flat: Any) -> Tensor:
 
 
 def _rotate_into(out: Any, *flat: Any) -> None:
-    _rotate_to(_as_written(out), *flat)
-
-
-def _as_written(out: Any) -> Any:
-    """Below the dispatcher: its memory and no copy of it."""
-    return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
+    _rotate_to(as_written(out), *flat)
 
 
 def _rotate_to(out: Any, *flat: Any) -> Tensor:
@@ -183,7 +178,7 @@ def append(
 
 def _append(*flat: Any) -> Tensor:
     """The turned query; nothing where there is none, or where it went into `out`."""
-    key_cache, value_cache, out = map(_as_written, flat[2:5])
+    key_cache, value_cache, out = map(as_written, flat[2:5])
     key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
     given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))
     found = extend(TORCH, key, value, key_cache, value_cache, lengths, out=out, **given)

@@ -128,6 +128,11 @@ def as_plain(item: Any) -> Any:
     return item if item.dim() == 0 or item.stride(-1) == 1 else item.contiguous()
 
 
+def as_written(out: Any) -> Any:
+    """Below the dispatcher: its memory and no copy of it."""
+    return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
+
+
 def _forward(*given: Any) -> tuple[Tensor, Tensor]:
     flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
@@ -145,9 +150,7 @@ def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
     flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
     lse = _new_lse(flat)
-    if type(out) not in PLAIN:
-        out = out.as_subclass(Tensor)
-    attend(TORCH, operands, asked, Places(out, lse, workspace), flags)
+    attend(TORCH, operands, asked, Places(as_written(out), lse, as_written(workspace)), flags)
     return lse
 
 
@@ -167,12 +170,13 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     arriving, wanted, flat = arguments[0], arguments[4], Flat(*arguments[5:])
     return tuple(
-        _fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
+        fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
         for place in _DIFFERENTIABLE
     )
 
 
-def _fake_gradient(place: int, flat: Flat) -> Tensor:
+def fake_gradient(place: int, flat: Flat) -> Tensor:
+    """As new as the real one."""
     tensor = flat[place]
     dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
     is_whole = place >= ROWS or (flat.are_queries_whole() if place == 0 else flat.are_keys_whole())
@@ -256,10 +260,10 @@ class Functorch(torch.autograd.Function):
         arguments = restored(ctx, output_gradient, lse_gradient, ctx.needs_input_grad)
         if not arguments:
             return (None,) * COUNT
-        return spread(_FunctorchBackward.apply(*arguments), arguments[4])
+        return spread(FunctorchBackward.apply(*arguments), arguments[4])
 
 
-class _FunctorchBackward(torch.autograd.Function):
+class FunctorchBackward(torch.autograd.Function):
     generate_vmap_rule = True
     backward = staticmethod(no_second_order)
 
