@@ -124,7 +124,7 @@ def test_probabilities_are_traced(options: Any) -> None:
 
     wanted = function(query * 0.5, key)
     traced = make_fx(function)(query, key)
-    assert "tilewise.probabilities" in traced.code
+    assert "tilewise.attention_probabilities" in traced.code
     close(traced(query * 0.5, key), wanted, 0)
     torch._dynamo.reset()
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
@@ -132,7 +132,7 @@ def test_probabilities_are_traced(options: Any) -> None:
     out = torch.full_like(wanted, 7.0)
     with torch.profiler.profile() as profile:
         tilewise.attention_probabilities(query * 0.5, key, causal=True, out=out, **options)
-    assert any("probabilities_into" in event.key for event in profile.key_averages())
+    assert any("attention_probabilities_into" in event.key for event in profile.key_averages())
     assert options or bool((out == wanted).all())
 
 

@@ -21,12 +21,13 @@ from tilewise.torch._operators import as_plain, as_written, library
 from tilewise.torch._plain import are_plain, is_compiling, is_dual, is_plain, refuse_tangents
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
-library.define(f"probabilities({SCHEMA}) -> Tensor", tags=_TAGS)
+library.define(f"attention_probabilities({SCHEMA}) -> Tensor", tags=_TAGS)
 library.define(
-    f"probabilities_into(Tensor(a!) out, Tensor(b!)? workspace, {SCHEMA}) -> ()", tags=_TAGS
+    f"attention_probabilities_into(Tensor(a!) out, Tensor(b!)? workspace, {SCHEMA}) -> ()",
+    tags=_TAGS,
 )
-probabilities_packet = torch.ops.tilewise.probabilities
-probabilities_into_packet = torch.ops.tilewise.probabilities_into
+probabilities_packet = torch.ops.tilewise.attention_probabilities
+probabilities_into_packet = torch.ops.tilewise.attention_probabilities_into
 
 
 def attention_probabilities(operands: Operands, places: Places, options: Any) -> Any:
@@ -95,9 +96,9 @@ def _longest(flat: Flat, side: str) -> Any:
 
 
 for _key in ("CPU", "CUDA"):
-    library.impl("probabilities", _probabilities, _key)
-    library.impl("probabilities_into", _probabilities_into, _key)
+    library.impl("attention_probabilities", _probabilities, _key)
+    library.impl("attention_probabilities_into", _probabilities_into, _key)
 torch.library.register_fake(
-    "tilewise::probabilities", lambda *given: _new(Flat(*given)), lib=library
+    "tilewise::attention_probabilities", lambda *given: _new(Flat(*given)), lib=library
 )
-torch.library.register_fake("tilewise::probabilities_into", lambda *_: None, lib=library)
+torch.library.register_fake("tilewise::attention_probabilities_into", lambda *_: None, lib=library)
