@@ -231,6 +231,8 @@ def _through_operator(
 ) -> Any:
     operands = _autocast(*operands)
     flat, arrays = flat_of(operands, options, flags, output_dtype)
+    if not is_compiling() and is_dual():
+        refuse_tangents(*flat)
     if places.out is not None or places.workspace is not None:
         output, lse = _into(operands, arrays, flat, places)
     elif is_compiling():
@@ -238,8 +240,6 @@ def _through_operator(
     elif is_transformed():
         output, lse = _operators.Functorch.apply(*flat)
     else:
-        if is_dual():
-            refuse_tangents(*flat)
         refuse_layouts(operands._asdict(), operands.query)
         output, lse = _operators.attention_operator(*flat)
     return (output, lse) if places.lse else output

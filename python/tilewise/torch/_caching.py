@@ -13,7 +13,16 @@ from tilewise.cache import extend, rotate
 from tilewise.merging import join
 from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
 from tilewise.torch._operators import as_plain, as_written, library
-from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
+from tilewise.torch._plain import (
+    are_plain,
+    is_compiling,
+    is_grad_enabled,
+    is_plain,
+    is_transformed,
+    no_tangents,
+    refuse_tangents,
+    refuse_wrapped,
+)
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _ROTARY = ("positions", "offsets", "lengths", "start")
@@ -59,6 +68,8 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
     TORCH.refuse_gradients("rotary", cosine=cosine, sine=sine)
+    if not is_direct and not is_compiling():
+        refuse_tangents(x, cosine, sine)
     if is_direct and not needs:
         found = rotate(TORCH, x, cosine, sine, **given)
         TORCH.note_written(out)
@@ -68,10 +79,18 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     tensors = [_as_tensor(name, tables[name], x) for name in _ROTARY]
     switches = (bool(given["interleaved"]), bool(given["inverse"]), bool(given["fixed"]))
     flat = (x, cosine, sine, *tensors, given["max_length"], *switches, given["threads"])
+    is_mapped = not is_compiling() and is_transformed()
+    if out is not None and is_mapped:
+        raise ValueError(
+            "out is given, but torch.func transforms the call, which writes into no memory of the "
+            "caller's. Leave it away."
+        )
     if out is not None:  # not a copy of the result: rows that nobody owns stay as they are
         TORCH.refuse_gradients("rotary", out=out)
         torch.ops.tilewise.rotary_into.default(out, *flat)
         return out
+    if is_mapped:
+        return FunctorchRotary.apply(*flat)
     return Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
 
 
@@ -120,11 +139,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG0
     ctx.scalars = inputs[7:]
 
 
-def _turn_back(ctx: Any, gradient: Any) -> tuple[Any, ...]:
+def _turn_back(
+    ctx: Any, gradient: Any, turn: Any = torch.ops.tilewise.rotary.default
+) -> tuple[Any, ...]:
     """The inverse rotation is also the gradient, and has one itself."""
     max_length, interleaved, inverse, fixed, threads = ctx.scalars
     scalars = (max_length, interleaved, not inverse, fixed, threads)
-    found = torch.ops.tilewise.rotary.default(gradient, *ctx.saved_tensors, *scalars)
+    found = turn(gradient, *ctx.saved_tensors, *scalars)
     return (found, *(None,) * 11)
 
 
@@ -134,6 +155,22 @@ class Rotary(torch.autograd.Function):
     forward = staticmethod(_rotate)
     setup_context = staticmethod(_keep)
     backward = staticmethod(_turn_back)
+
+
+class FunctorchRotary(torch.autograd.Function):
+    """That of torch.func, which does not take what register_autograd makes."""
+
+    generate_vmap_rule = True
+    setup_context = staticmethod(_keep)
+    jvp = staticmethod(no_tangents)
+
+    @staticmethod
+    def forward(*flat: Any) -> Any:
+        return torch.ops.tilewise.rotary.default(*flat)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return _turn_back(ctx, gradient, FunctorchRotary.apply)
 
 
 def append(
@@ -156,6 +193,10 @@ def append(
         turned = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
         TORCH.note_written(key_cache, value_cache, given["out"])
         return turned
+    if not is_compiling():
+        rows = (key, value, key_cache, *others.values())
+        refuse_tangents(*rows)
+        refuse_wrapped("append", *rows)
     rest = [_as_tensor(name, tensors[name], key) for name in _APPEND]
     longest = (given["max_key_length"], given["max_query_length"])
     switches = (bool(given["interleaved"]), bool(given["fixed_query"]))
@@ -208,6 +249,9 @@ def merge(
         found = join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
         TORCH.note_written(out, lse_out)
         return found
+    if not is_compiling():
+        refuse_tangents(*others.values())
+        refuse_wrapped("merge", *others.values())
     sinks = _as_tensor("sinks", sinks, first)
     output, lse = torch.ops.tilewise.merge.default(list(outputs), list(lses), sinks, threads)
     return (

@@ -18,6 +18,7 @@ from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
 from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
+from tilewise.torch._plain import no_tangents
 
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5)  # query, key, value, bias, slopes, sinks
 
@@ -250,6 +251,7 @@ class Functorch(torch.autograd.Function):
 
     generate_vmap_rule = True
     setup_context = staticmethod(setup)
+    jvp = staticmethod(no_tangents)
 
     @staticmethod
     def forward(*flat: Any) -> Any:
@@ -266,6 +268,7 @@ class Functorch(torch.autograd.Function):
 class FunctorchBackward(torch.autograd.Function):
     generate_vmap_rule = True
     backward = staticmethod(no_second_order)
+    jvp = staticmethod(no_tangents)
 
     @staticmethod
     def forward(*arguments: Any) -> Any:
