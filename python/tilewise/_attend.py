@@ -127,7 +127,7 @@ def weigh(framework: Framework, operands: Operands, asked: Asked, places: Places
         result = call.result(call.extent(), call.wide, Fill.ZERO)
     call.request.output = call.borrow.output("out", result)
     call.run("tw_probabilities", _abi.Operation.PROBABILITIES, places.workspace)
-    framework.note_written(places.out)
+    framework.note_written(places.out, places.workspace)
     return framework.finished(result, operands.query) if places.out is None else result
 
 
@@ -164,6 +164,7 @@ def differentiate_into(
         setattr(gradients, name, call.borrow.output(f"{name} gradient", array, rank))
     call.request.gradients = pointer(gradients)
     call.run("tw_backward", BACKWARD, places.workspace)
+    framework.note_written(places.workspace)
     if places.out is not None:
         framework.note_written(*places.out)
     else:

@@ -91,8 +91,8 @@ def call(
     if is_grad_enabled() and _needs_gradient(operands, asked.arrays):
         return differentiable(operands, asked, flags, places)
     found = attend(TORCH, operands, asked, places, flags)
-    if places.out is not None:
-        TORCH.note_written(places.out)
+    if places is not NEW:
+        TORCH.note_written(places.out, places.workspace)
     return found
 
 

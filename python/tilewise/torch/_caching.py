@@ -100,6 +100,7 @@ def _rotate(*flat: Any) -> Tensor:
 
 def _rotate_into(out: Any, *flat: Any) -> None:
     _rotate_to(as_written(out), *flat)
+    TORCH.note_written(out)
 
 
 def _rotate_to(out: Any, *flat: Any) -> Tensor:
@@ -223,6 +224,7 @@ def _append(*flat: Any) -> Tensor:
     key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
     given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))
     found = extend(TORCH, key, value, key_cache, value_cache, lengths, out=out, **given)
+    TORCH.note_written(key_cache, value_cache, out)
     return flat[0].new_empty(0) if found is None or out is not None else found
 
 

@@ -152,6 +152,7 @@ def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
     operands, asked, flags = unflatten(flat)
     lse = _new_lse(flat)
     attend(TORCH, operands, asked, Places(as_written(out), lse, as_written(workspace)), flags)
+    TORCH.note_written(out, workspace)
     return lse
 
 
