@@ -163,7 +163,7 @@ def differentiable(operands: Operands, asked: Asked, flags: int, places: Places)
     query, key, value = map(_readable, operands)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
-    return Attention.apply(
+    return _apply(
         query,
         key,
         value,
@@ -213,9 +213,9 @@ class Attention(torch.autograd.Function):
         if output_gradient is None and lse_gradient is None:
             return _NO_GRADIENTS
         query, key, value, output, lse, *saved = ctx.saved_tensors
-        wanted = 0
+        wanted, needs = 0, ctx.needs_input_grad
         for place in range(6):
-            wanted |= ctx.needs_input_grad[place] << place
+            wanted |= needs[place] << place
         asked = ctx.asked._replace(arrays={**ctx.numbers, **dict(zip(ctx.names, saved))})
         if output_gradient is None:
             output_gradient = torch.zeros_like(output)
@@ -224,6 +224,10 @@ class Attention(torch.autograd.Function):
         read = Read(output_gradient, output, lse, lse_gradient)
         found = _gradients.of(Operands(query, key, value), asked, read, wanted, ctx.flags)
         return (*found, None, None, None)
+
+
+# Without what is for transformations of torch.func, in which plain tensors are not.
+_apply = super(torch.autograd.Function, Attention).apply
 
 
 def _through_operator(

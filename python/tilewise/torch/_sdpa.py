@@ -10,13 +10,15 @@ from torch import Tensor
 
 from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
+from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch import _shortest
-from tilewise.torch._arrays import TORCH
-from tilewise.torch._attention import call, is_autocast_on
-from tilewise.torch._plain import is_compiling, is_plain
+from tilewise.torch._arrays import PLAIN, TORCH
+from tilewise.torch._attention import NEW, call, differentiable, is_autocast_on
+from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
 
 _ALL_DROPPED = 1 - 2.0**-17  # from here on a probability is 1 in the library's 16 bits
+_SCALES = frozenset((type(None), float, int))  # not True, which is 1 to a dict
 _asked: dict[tuple[bool, float | None], Asked] = {}
 
 
@@ -45,15 +47,54 @@ def sdpa(
     >>> tilewise.sdpa(query, key, value, is_causal=True).shape
     torch.Size([2, 4, 8, 16])
     """
-    are_bools = type(is_causal) is bool and type(enable_gqa) is bool
-    if attn_mask is None and dropout_p == 0.0 and are_bools and not is_compiling():
+    are_right = type(is_causal) is bool and type(enable_gqa) is bool and type(scale) in _SCALES
+    if dropout_p == 0.0 and are_right and not is_compiling():
         if is_plain(query, key, value) and not is_autocast_on():
             asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
             flags = HEADS_FIRST | enable_gqa << 1
-            found = _shortest.attend(query, key, value, asked, flags)
+            found = _quickly(query, key, value, attn_mask, asked, flags)
             if found is not NotImplemented:
                 return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _quickly(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
+) -> Any:
+    """Plain tensors of four dimensions, and of three, where the batch is missing. NotImplemented:
+    the call needs more, or is wrong, of which _general has the sentences."""
+    is_three = query.dim() == 3 and key.dim() == 3 and value.dim() == 3
+    if is_three:
+        query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+    if attn_mask is None:
+        found = _shortest.attend(query, key, value, asked, flags)
+    else:
+        found = _masked(query, key, value, attn_mask, asked, flags)
+    return found.squeeze(0) if is_three and found is not NotImplemented else found
+
+
+def _masked(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
+) -> Any:
+    """The same with a mask."""
+    is_right = type(attn_mask) in PLAIN and "causal" not in asked.scalars
+    is_right = is_right and query.dim() == key.dim() == value.dim() == 4
+    if not is_right or attn_mask.is_neg() or attn_mask.dim() > 4:
+        return NotImplemented
+    dtype = attn_mask.dtype
+    if dtype is not torch.bool and not dtype.is_floating_point:
+        return NotImplemented
+    name = "mask" if dtype is torch.bool else "bias"
+    needs = query.requires_grad or key.requires_grad or value.requires_grad
+    try:
+        if not ((needs or attn_mask.requires_grad) and is_grad_enabled()):
+            return _shortest.attend_with(name, attn_mask, query, key, value, asked, flags)
+        if attn_mask.dim() == 0 or (attn_mask.stride(-1) != 1 and name == "bias"):
+            return NotImplemented
+        asked = asked._replace(arrays={name: attn_mask})
+        return differentiable(Operands(query, key, value), asked, flags, NEW)
+    except (TypeError, ValueError):
+        return NotImplemented
 
 
 def _ask(is_causal: bool, scale: float | None) -> Asked:
