@@ -81,6 +81,13 @@ def test_three_dimensions(name: str, needs_grad: bool) -> None:
     close(grouped, original(query[None], key[None, :2], value[None, :2], enable_gqa=True)[0])
 
 
+def test_no_heads() -> None:
+    given = tuple(x[:, :0].requires_grad_() for x in heads_first())
+    assert tilewise.sdpa(*given).shape == original(*given).shape == (2, 0, 9, 16)
+    (gradient, *_) = torch.autograd.grad(tilewise.sdpa(*given).sum(), given)
+    assert gradient.shape == given[0].shape
+
+
 @pytest.mark.parametrize("name", ["bool", "additive"])
 def test_masks_in_odd_places(name: str) -> None:
     given = heads_first(needs_grad=True)

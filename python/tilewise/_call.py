@@ -84,18 +84,8 @@ class Call:
             self.parts.part("mask")
 
     def _check_rank(self, name: str, shape: tuple[int, ...]) -> None:
-        """Results are shaped after these ranks, so they have to be right before the library
-        looks."""
         side = "query" if name == "query" else "key"
-        is_packed = f"{side}_offsets" in self.arrays
-        wanted = 3 if is_packed else 4
-        if len(shape) != wanted:
-            packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
-            change = f"without {side}_offsets" if is_packed else f"with {side}_offsets"
-            raise ValueError(
-                f"{name} has {len(shape)} dimensions, shape {shape}; it takes "
-                f"{wanted}, {packed}. {change.capitalize()} it takes {7 - wanted}."
-            )
+        require_rank(name, shape, f"{side}_offsets" in self.arrays)
 
     def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
         """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
@@ -304,6 +294,20 @@ def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: s
         _device.call(name, request, threads, device)
         return
     _library.call(name, byref(request), byref(execution(borrow, threads, device, request)))
+
+
+def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
+    """Results are shaped after these ranks, so they have to be right before the library looks."""
+    wanted = 3 if is_packed else 4
+    if len(shape) == wanted:
+        return
+    offsets = "query_offsets" if name == "query" else "key_offsets"
+    packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
+    change = f"Without {offsets}" if is_packed else f"With {offsets}"
+    raise ValueError(
+        f"{name} has {len(shape)} dimensions, shape {shape}; it takes "
+        f"{wanted}, {packed}. {change} it takes {7 - wanted}."
+    )
 
 
 def refuse_device(framework: Framework, device: object) -> None:

@@ -103,6 +103,8 @@ class Torch(Framework):
                 f"one call must be of one framework. Pass torch.as_tensor({name})."
             )
         try:
+            if isinstance(value, (list, tuple)) and not value:  # torch would make floats of it
+                return torch.empty(0, dtype=torch.int64, device=like.device)
             return torch.as_tensor(value, device=like.device)
         except (RuntimeError, TypeError, ValueError) as error:
             raise TypeError(

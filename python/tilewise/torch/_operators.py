@@ -17,6 +17,7 @@ from tilewise._attend import GROUPED, HEADS_FIRST, Places, Read, attend, differe
 from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
+from tilewise.torch._fakes import require_shapes
 from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
 from tilewise.torch._plain import no_tangents
 
@@ -143,7 +144,9 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor]:
 
 
 def _forward_fake(*given: Any) -> tuple[Tensor, Tensor]:
-    return new_results(Flat(*given))
+    flat = Flat(*given)
+    require_shapes(flat)
+    return new_results(flat)
 
 
 def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
@@ -157,7 +160,9 @@ def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
 
 
 def _forward_into_fake(_out: Any, _workspace: Any, *given: Any) -> Tensor:
-    return _new_lse(Flat(*given))
+    flat = Flat(*given)
+    require_shapes(flat)
+    return _new_lse(flat)
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -171,6 +176,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     arriving, wanted, flat = arguments[0], arguments[4], Flat(*arguments[5:])
+    require_shapes(flat)
     return tuple(
         fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
         for place in _DIFFERENTIABLE

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise import _arguments as check
 from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise._call import Operands
@@ -52,7 +53,12 @@ def sdpa(
         if is_plain(query, key, value) and not is_autocast_on():
             asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
             flags = HEADS_FIRST | enable_gqa << 1
-            found = _quickly(query, key, value, attn_mask, asked, flags)
+            try:
+                found = _quickly(query, key, value, attn_mask, asked, flags)
+            except ValueError:
+                if query.numel():
+                    raise
+                found = NotImplemented  # torch takes what has no heads
             if found is not NotImplemented:
                 return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
@@ -139,11 +145,15 @@ def _general(
             attn_mask = None
         else:
             _check_mask(attn_mask)
+    if not is_compiling():
+        dropout_p = check.real("dropout_p", dropout_p)
     if not 0.0 <= dropout_p <= 1.0:
         raise ValueError(f"dropout_p is {dropout_p}; it must lie between 0 and 1.")
     is_all_dropped = dropout_p >= _ALL_DROPPED
     if dropout_p and not is_all_dropped:
         options["dropout"] = dropout_p
+    if query.dim() > 2 and query.shape[-3] == 0:
+        return query @ key.transpose(-1, -2) @ value  # empty, with gradients that are empty
     lead = None
     if not _fits(query, key, value, enable_gqa):
         query, key, value, lead = _in_four(query, key, value, enable_gqa)
