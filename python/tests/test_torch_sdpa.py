@@ -81,6 +81,33 @@ def test_three_dimensions(name: str, needs_grad: bool) -> None:
     close(grouped, original(query[None], key[None, :2], value[None, :2], enable_gqa=True)[0])
 
 
+def test_masks_of_five_dimensions() -> None:
+    """What all of a batch have in common is not repeated."""
+    from tilewise.torch._sdpa import _mask_in_four
+
+    lead = (2, 3, 4)
+    query, key = rows(*lead, 5, 8), rows(*lead, 7, 8, seed=1)
+    for shape in (
+        (1, 1, 1, 5, 7),
+        (1, 1, 4, 1, 7),
+        (4, 5, 7),
+        (2, 1, 1, 5, 7),
+        (3, 1, 5, 1),
+        (2, 3, 4, 5, 7),
+        (2, 3, 1, 1, 7),
+    ):
+        mask = rows(*shape, seed=2).requires_grad_()
+        close(tilewise.sdpa(query, key, key, mask), original(query, key, key, mask))
+        found = gradients(lambda mask: tilewise.sdpa(query, key, key, mask), (mask,))
+        close(found, gradients(lambda mask: original(query, key, key, mask), (mask,)), 1e-4)
+    for shape in ((1, 1, 1, 5, 7), (1, 1, 4, 5, 7), (2, 3, 4, 5, 7), (2, 3, 1, 5, 7)):
+        mask = rows(*shape)
+        assert _mask_in_four(mask, lead).data_ptr() == mask.data_ptr()
+    assert _mask_in_four(rows(2, 1, 1, 5, 7), lead).shape == (6, 1, 5, 7)  # not once for each head
+    with pytest.raises(ValueError, match=r"^attn_mask has shape \(2, 2, 1, 5, 7\); it must broad"):
+        tilewise.sdpa(query, key, key, rows(2, 2, 1, 5, 7))
+
+
 def test_no_heads() -> None:
     given = tuple(x[:, :0].requires_grad_() for x in heads_first())
     assert tilewise.sdpa(*given).shape == original(*given).shape == (2, 0, 9, 16)

@@ -272,7 +272,8 @@ def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
 
 
 def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """Where nothing was made one dimension out of several, it broadcasts as it is."""
+    """Where nothing was made one dimension out of several, it broadcasts as it is. Else it is
+    repeated for those leading dimensions that it does not have, where it has some of them."""
     if mask.dim() <= 2 or len(lead) <= 2:
         return mask
     if mask.dim() - 2 > len(lead):
@@ -280,4 +281,14 @@ def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
             f"attn_mask has shape {tuple(mask.shape)}; it must broadcast to the leading dimensions "
             f"{lead} and (queries, keys)."
         )
-    return _four(mask, lead)
+    missing = len(lead) + 2 - mask.dim()
+    *batch, heads, rows, columns = (*(1,) * missing, *mask.shape)
+    if all(size == 1 for size in batch):
+        return mask.reshape(1, heads, rows, columns)
+    if any(size not in (1, n) for size, n in zip(batch, lead)):
+        raise ValueError(
+            f"attn_mask has shape {tuple(mask.shape)}; it must broadcast to the leading dimensions "
+            f"{lead} and (queries, keys)."
+        )
+    whole = mask.expand(*lead[:-1], heads, rows, columns)
+    return whole.reshape(math.prod(lead[:-1]), heads, rows, columns)
