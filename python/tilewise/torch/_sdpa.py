@@ -282,7 +282,8 @@ def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
             f"{lead} and (queries, keys)."
         )
     missing = len(lead) + 2 - mask.dim()
-    *batch, heads, rows, columns = (*(1,) * missing, *mask.shape)
+    shape: list[Any] = [*(1,) * missing, *mask.shape]
+    batch, (heads, rows, columns) = shape[:-3], shape[-3:]
     if all(size == 1 for size in batch):
         return mask.reshape(1, heads, rows, columns)
     if any(size not in (1, n) for size, n in zip(batch, lead)):
