@@ -48,6 +48,21 @@ def test_dropout_is_the_processors() -> None:
     close(seeded, found, 0)
 
 
+def test_nobody_waits_for_lists_and_seeds() -> None:
+    given = on_gpu(tensors())
+    options: dict[str, Any] = {"alibi_slopes": [0.1, 0.2, 0.3, 0.4], "sinks": [0.0, 1.0, 2.0, 3.0]}
+    wanted = tilewise.attention(*tensors(), **options, dropout=0.5, seed=2**63 + 5)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = tilewise.attention(*given, **options, dropout=0.5, seed=2**63 + 5)
+        processor = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=processor):  # through the operator
+            traced = tilewise.attention(*given, **options, dropout=0.5, seed=2**63 + 5)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    close([found.cpu(), traced.cpu()], [wanted, wanted], 1e-4)
+
+
 def test_packed_with_tables_on_the_device() -> None:
     given = [x.flatten(0, 1) for x in tensors()]
     options = {"query_offsets": torch.tensor([0, 9, 18]), "key_offsets": torch.tensor([0, 13, 26])}

@@ -15,6 +15,32 @@ def attend(*given: Any, **options: Any) -> Any:
     return tilewise.attention(*given, **options)
 
 
+def test_fakes_are_refused_as_tensors_are() -> None:
+    query, key, value = (x.to("meta") for x in tensors())
+    with pytest.raises(ValueError, match=r"^query has 3 dimensions, shape \(9, 4, 16\); it"):
+        attend(query[0], key, value)
+    with pytest.raises(ValueError, match=r"^query has head dim 16 and key 3; they must be"):
+        attend(query, key[..., :3], value)
+    with pytest.raises(ValueError, match=r"^key has shape \(2, 12, 2, 16\) and value"):
+        attend(query, key[:, 1:], value)
+    with pytest.raises(ValueError, match=r"^query has 3 heads and key 2; query's must be"):
+        attend(query[:, :, 1:], key, value)
+
+
+def test_options_of_another_kind() -> None:
+    query, key, value = heads_first()
+    tilewise.sdpa(query, key, value, scale=1)
+    for scale in (True, [1], "1"):
+        with pytest.raises(TypeError, match=r"^scale is a \w+; it must be a real number"):
+            tilewise.sdpa(query, key, value, scale=scale)
+    for dropout in (None, "a", True):
+        with pytest.raises(TypeError, match=r"^dropout_p is a \w+; it must be a real number"):
+            tilewise.sdpa(query, key, value, dropout_p=dropout)
+    packed = [x[0] for x in tensors()]
+    with pytest.raises(ValueError, match=r"offsets"):
+        attend(*packed, query_offsets=[], key_offsets=[])
+
+
 def test_mixed_frameworks() -> None:
     query, key, value = tensors()
     with pytest.raises(TypeError, match=r"^key is a ndarray, but query is a torch tensor; the arr"):

@@ -51,6 +51,37 @@ def test_rows_of_no_sequence_are_left_alone(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["nobody", "profiler", "flops"])
+def test_what_is_written_is_noted(name: str) -> None:
+    """So that backward refuses it where it was saved before: the workspace as well."""
+    x, lse = rows(1, 64, 2, 32), torch.zeros(1, 2, 64)
+    tables = torch.ones(2, 64, 8)
+    places = {
+        "attention": torch.empty_like(x),
+        "probabilities": torch.empty(1, 2, 64, 64),
+        "backward": torch.empty_like(x),
+        "rotary": torch.empty_like(x),
+        "merge": torch.empty_like(x),
+        "cache": torch.zeros_like(x),
+    }
+    workspace = torch.empty(1 << 20, dtype=torch.uint8)
+    with watched(name):
+        tilewise.attention(x, x, x, workspace=workspace)
+        assert workspace._version == 1
+        tilewise.attention(x, x, x, out=places["attention"])
+        tilewise.attention_probabilities(x, x, out=places["probabilities"], workspace=workspace)
+        assert workspace._version == 2
+        found = tilewise.Gradients(query=places["backward"])
+        tilewise.attention_backward(x, x, x, x, x, lse, out=found, workspace=workspace)
+        tilewise.attention_backward(x, x, x, x, x, lse, workspace=workspace)
+        assert workspace._version == 4
+        tilewise.rotary(x, *tables, out=places["rotary"])
+        tilewise.merge([x, x], [lse, lse], out=places["merge"])
+        tilewise.append(x, x, places["cache"], torch.zeros_like(x), [0])
+    assert {key: place._version for key, place in places.items()} == dict.fromkeys(places, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["nobody", "profiler", "flops", "compile"])
 def test_turned_rows_of_no_sequence_are_left_alone(name: str) -> None:
     cosine, sine = torch.randn(2, 9, 8)

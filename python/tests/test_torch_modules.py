@@ -351,3 +351,22 @@ def test_four_linears_work_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
         first = dropping(x)
         torch.manual_seed(2)
         close(dropping(x), first, 0)
+
+
+def test_modules_refuse_what_is_no_tensor() -> None:
+    attention = face.FlashMHA(16, 2)
+    x = torch.ones(1, 3, 16)
+    with pytest.raises(TypeError, match=r"^x is a ndarray; pass a torch tensor"):
+        attention(x.numpy())
+    with pytest.raises(TypeError, match=r"^key_padding_mask is a list; pass a torch tensor"):
+        attention(x, key_padding_mask=[[1, 1, 0]])
+    with pytest.raises(TypeError, match=r"^mask is a list; pass a torch tensor"):
+        face.unpad(x, [[1, 1, 0]])
+    with pytest.raises(TypeError, match=r"^embed_dim is a float; it must be an integer"):
+        face.FlashMHA(16.0, 2)
+    with pytest.raises(TypeError, match=r"^window is a int; it must be a tuple of 2 items"):
+        face.FlashMHA(16, 2, window=3)
+    slopes = torch.rand(2, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^alibi_slopes is a tensor that requires a gradient"):
+        face.FlashMHA(16, 2, alibi_slopes=slopes)
+    face.FlashMHA(16, 2, alibi_slopes=torch.nn.Parameter(slopes.detach()))(x).sum().backward()

@@ -9,7 +9,7 @@ from tilewise import _abi, _quick
 from tilewise import _arguments as check
 from tilewise._call import Call, Operands, new_seed
 from tilewise._forms import Asked
-from tilewise._frameworks import Framework, require_floats
+from tilewise._frameworks import Fill, Framework, require_floats
 
 # How a call is meant, beside its form: the extension's own flags, and the threads above them.
 HEADS_FIRST, GROUPED, DETERMINISTIC, THREADS_SHIFT = 1, 2, 4, 8
@@ -105,6 +105,32 @@ def differentiate(
     return Gradients(*found)
 
 
+def differentiate_anyhow(
+    framework: Framework,
+    operands: Operands,
+    asked: Asked,
+    read: Read,
+    wanted: int,
+    places: Places,
+) -> Gradients:
+    """By the shorter way where the caller has no places."""
+    if places.out is None and places.workspace is None:
+        return differentiate(framework, operands, asked, read, wanted)
+    return differentiate_into(framework, operands, asked, read, wanted, places)
+
+
+def weigh(framework: Framework, operands: Operands, asked: Asked, places: Places) -> Any:
+    """The softmax's numerators, which need no value."""
+    call = Call(framework, asked, operands)
+    result = places.out
+    if result is None:
+        result = call.result(call.extent(), call.wide, Fill.ZERO)
+    call.request.output = call.borrow.output("out", result)
+    call.run("tw_probabilities", _abi.Operation.PROBABILITIES, places.workspace)
+    framework.note_written(places.out, places.workspace)
+    return framework.finished(result, operands.query) if places.out is None else result
+
+
 def differentiate_into(
     framework: Framework,
     operands: Operands,
@@ -138,6 +164,7 @@ def differentiate_into(
         setattr(gradients, name, call.borrow.output(f"{name} gradient", array, rank))
     call.request.gradients = pointer(gradients)
     call.run("tw_backward", BACKWARD, places.workspace)
+    framework.note_written(places.workspace)
     if places.out is not None:
         framework.note_written(*places.out)
     else:
@@ -171,13 +198,7 @@ def _quick_gradients(operands: Operands, asked: Asked, read: Read, wanted: int, 
 
 def _gradient_results(call: Call, wanted: int, out: Gradients | None) -> dict[str, Any]:
     """The arrays that the wanted gradients go to, the caller's where there are some."""
-    if out is None:
-        out = Gradients()
-    if not isinstance(out, Gradients):
-        raise TypeError(
-            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
-            "tilewise.Gradients(query=an_array)."
-        )
+    out = places_of(out)
     blanks = call.gradient_blanks()
     results: dict[str, Any] = {}
     wanted_names = {name for bit, name in enumerate(Gradients._fields) if wanted >> bit & 1}
@@ -199,6 +220,18 @@ def _gradient_results(call: Call, wanted: int, out: Gradients | None) -> dict[st
             "array in out."
         )
     return results
+
+
+def places_of(out: Any) -> Gradients:
+    """The caller's places for gradients, none of which need be there."""
+    if out is None:
+        return Gradients()
+    if not isinstance(out, Gradients):
+        raise TypeError(
+            f"out is a {type(out).__name__}; pass tilewise.Gradients, for example "
+            "tilewise.Gradients(query=an_array)."
+        )
+    return out
 
 
 def wanted_gradients(*switches: Any) -> int:

@@ -84,18 +84,8 @@ class Call:
             self.parts.part("mask")
 
     def _check_rank(self, name: str, shape: tuple[int, ...]) -> None:
-        """Results are shaped after these ranks, so they have to be right before the library
-        looks."""
         side = "query" if name == "query" else "key"
-        is_packed = f"{side}_offsets" in self.arrays
-        wanted = 3 if is_packed else 4
-        if len(shape) != wanted:
-            packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
-            change = f"without {side}_offsets" if is_packed else f"with {side}_offsets"
-            raise ValueError(
-                f"{name} has {len(shape)} dimensions, shape {shape}; it takes "
-                f"{wanted}, {packed}. {change.capitalize()} it takes {7 - wanted}."
-            )
+        require_rank(name, shape, f"{side}_offsets" in self.arrays)
 
     def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
         """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
@@ -306,6 +296,20 @@ def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: s
     _library.call(name, byref(request), byref(execution(borrow, threads, device, request)))
 
 
+def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
+    """Results are shaped after these ranks, so they have to be right before the library looks."""
+    wanted = 3 if is_packed else 4
+    if len(shape) == wanted:
+        return
+    offsets = "query_offsets" if name == "query" else "key_offsets"
+    packed = "packed (tokens, heads, dim)" if is_packed else "(batch, length, heads, dim)"
+    change = f"Without {offsets}" if is_packed else f"With {offsets}"
+    raise ValueError(
+        f"{name} has {len(shape)} dimensions, shape {shape}; it takes "
+        f"{wanted}, {packed}. {change} it takes {7 - wanted}."
+    )
+
+
 def refuse_device(framework: Framework, device: object) -> None:
     """Only NumPy's arrays, which lie on the host, are copied to where a call runs."""
     if device != "cpu":
@@ -315,12 +319,12 @@ def refuse_device(framework: Framework, device: object) -> None:
         )
 
 
-def require_seed(asked: Asked, verb: str) -> None:
+def require_seed(dropout: float, arrays: dict[str, Any], verb: str) -> None:
     """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
-    if asked.dropout == 0 or "seed" in asked.arrays or "dropout_state" in asked.arrays:
+    if dropout == 0 or any(arrays.get(name) is not None for name in ("seed", "dropout_state")):
         return
     raise ValueError(
-        f"dropout is {asked.dropout} without a seed, so nothing says which weights attention "
+        f"dropout is {dropout} without a seed, so nothing says which weights attention "
         f"dropped, and {verb}. Pick a seed yourself, for example secrets.randbits(64), and give it "
         "to attention and here."
     )

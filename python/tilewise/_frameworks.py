@@ -37,8 +37,11 @@ class Framework(abc.ABC):
     family: ClassVar[int]
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
     # How calls are made where arrays may be more than numbers: attention, rotary, append and merge,
-    # with the arguments of the functions of those names. None where they are numbers alone.
+    # with the arguments of the functions of those names, and backward and probabilities with the
+    # parts of theirs. None where they are numbers alone.
     attention: Callable[..., Any] | None = None
+    backward: Callable[..., Any] | None = None
+    probabilities: Callable[..., Any] | None = None
     rotary: Callable[..., Any] | None = None
     append: Callable[..., Any] | None = None
     merge: Callable[..., Any] | None = None
@@ -120,13 +123,6 @@ class Framework(abc.ABC):
     def finished(self, value: Any, like: Any) -> Any:  # noqa: ARG002
         """What the caller gets for an array that `make` made and the library filled."""
         return value
-
-    def is_as_memory(self, *values: Any) -> bool:  # noqa: ARG002
-        """Whether the arrays among these are what their memory says, without a minus before it."""
-        return True
-
-    def refuse_gradients(self, function: str, **values: Any) -> None:  # noqa: B027
-        """Refuses arrays that want a gradient from a function that would give them none."""
 
     def note_written(self, *values: Any) -> None:  # noqa: B027
         """Says to the framework that the library wrote into a caller's arrays; None are none."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from tilewise import _abi, _forms
 from tilewise import _arguments as check
+from tilewise import _forms
 from tilewise._attend import (
     Gradients,
     Places,
     Read,
     attend,
-    differentiate,
-    differentiate_into,
+    differentiate_anyhow,
     wanted_gradients,
+    weigh,
 )
-from tilewise._call import Call, Operands, require_seed
-from tilewise._frameworks import Fill, Framework, framework_of, require_floats
+from tilewise._call import Operands, require_seed
+from tilewise._frameworks import Framework, framework_of, require_floats
 from tilewise.options import Array, Options, with_options
 
 if TYPE_CHECKING:
@@ -173,11 +173,8 @@ def attention_backward(
     ((1, 3, 1, 4), None)
     """
     framework = framework_of("query", query)
-    operands, asked = Operands(query, key, value), _forms.ask(options)
-    require_seed(asked, "its gradients need the same ones")
+    operands = Operands(query, key, value)
     read = Read(output_gradient, output, lse, lse_gradient)
-    given = {**operands._asdict(), **read._asdict(), **asked.arrays}
-    framework.refuse_gradients("attention_backward", **given)
     wanted = wanted_gradients(
         query_gradient,
         key_gradient,
@@ -186,11 +183,13 @@ def attention_backward(
         slopes_gradient,
         sinks_gradient,
     )
-    is_quick = framework.is_as_memory(*operands, *read, *asked.arrays.values())
-    if out is None and workspace is None and is_quick:
-        return differentiate(framework, operands, asked, read, wanted)
     places = Places(out, workspace=workspace)
-    return differentiate_into(framework, operands, asked, read, wanted, places)
+    if framework.backward is not None:
+        found: Gradients = framework.backward(operands, read, wanted, places, options)
+        return found
+    asked = _forms.ask(options)
+    require_seed(asked.dropout, asked.arrays, "its gradients need the same ones")
+    return differentiate_anyhow(framework, operands, asked, read, wanted, places)
 
 
 @with_options
@@ -216,14 +215,9 @@ def attention_probabilities(
     [[1.0, 0.0], [1.0, 1.0]]
     """
     framework = framework_of("query", query)
+    operands, places = Operands(query, key, None), Places(out, workspace=workspace)
+    if framework.probabilities is not None:
+        return framework.probabilities(operands, places, options)  # type: ignore[no-any-return]
     asked = _forms.ask(options)
-    framework.refuse_gradients("attention_probabilities", query=query, key=key, **asked.arrays)
-    require_seed(asked, "its probabilities say which ones")
-    call = Call(framework, asked, Operands(query, key, None))
-    result: Any = out
-    if result is None:
-        result = call.result(call.extent(), call.wide, Fill.ZERO)
-    call.request.output = call.borrow.output("out", result)
-    call.run("tw_probabilities", _abi.Operation.PROBABILITIES, workspace)
-    framework.note_written(out)
-    return framework.finished(result, query) if out is None else out
+    require_seed(asked.dropout, asked.arrays, "its probabilities say which ones")
+    return weigh(framework, operands, asked, places)  # type: ignore[no-any-return]

@@ -103,7 +103,9 @@ class Torch(Framework):
                 f"one call must be of one framework. Pass torch.as_tensor({name})."
             )
         try:
-            return torch.as_tensor(value, device=like.device)
+            if isinstance(value, (list, tuple)) and not value:  # torch would make floats of it
+                return torch.empty(0, dtype=torch.int64, device=like.device)
+            return _on_device(value, like)
         except (RuntimeError, TypeError, ValueError) as error:
             raise TypeError(
                 f"{name} is a {type(value).__name__}, of which torch makes no tensor ({error}); "
@@ -139,10 +141,8 @@ class Torch(Framework):
     def is_contiguous(self, value: Any) -> bool:
         return bool(value.is_contiguous())
 
-    def is_as_memory(self, *values: Any) -> bool:
-        return not any(isinstance(value, Tensor) and value.is_neg() for value in values)
-
     def refuse_gradients(self, function: str, **values: Any) -> None:
+        """Refuses tensors that want a gradient from a function that would give them none."""
         if not torch.is_grad_enabled():
             return
         for name, value in values.items():
@@ -163,6 +163,18 @@ class Torch(Framework):
 
     def numbers(self, value: Any) -> list[int] | None:
         return None if value.is_cuda else [int(number) for number in value.flatten().tolist()]
+
+
+def _on_device(value: Any, like: Tensor) -> Tensor:
+    """On a GPU by way of pinned memory, for which nobody waits. A graph that is being captured
+    would read that memory at each replay, when it is gone: there torch refuses the plain copy."""
+    is_waiting = not like.is_cuda or type(like) not in PLAIN or torch.compiler.is_compiling()
+    if is_waiting or torch.cuda.is_current_stream_capturing():
+        return torch.as_tensor(value, device=like.device)
+    here = torch.as_tensor(value, device="cpu")
+    if type(here) not in PLAIN:
+        return here.to(like.device)
+    return here.pin_memory().to(like.device, non_blocking=True)
 
 
 def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

@@ -91,8 +91,8 @@ def call(
     if is_grad_enabled() and _needs_gradient(operands, asked.arrays):
         return differentiable(operands, asked, flags, places)
     found = attend(TORCH, operands, asked, places, flags)
-    if places.out is not None:
-        TORCH.note_written(places.out)
+    if places is not NEW:
+        TORCH.note_written(places.out, places.workspace)
     return found
 
 
@@ -128,14 +128,14 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
             continue
         if not isinstance(given, Tensor):
             given = TORCH.asarray(name, given, query)
-        TORCH.check_layout(name, given)
+        _refuse_layout(name, given)
         if name not in _DIFFERENTIABLE:
             TORCH.refuse_gradients("attention", **{name: given})
         is_taken = given.dtype in (torch.float32, wide) or given.dtype is torch.bool
         arrays[name] = given if is_taken or given.is_complex() else given.to(wide)
     bias = arrays.get("bias")
     if isinstance(bias, Tensor):
-        TORCH.check_layout("bias", bias)
+        _refuse_layout("bias", bias)
         arrays["bias"] = _readable(bias)
     if dropout and "seed" not in arrays and "dropout_state" not in arrays:
         arrays["dropout_state"] = draw_state(query.device)
@@ -163,7 +163,7 @@ def differentiable(operands: Operands, asked: Asked, flags: int, places: Places)
     query, key, value = map(_readable, operands)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
-    return Attention.apply(
+    return _apply(
         query,
         key,
         value,
@@ -213,9 +213,9 @@ class Attention(torch.autograd.Function):
         if output_gradient is None and lse_gradient is None:
             return _NO_GRADIENTS
         query, key, value, output, lse, *saved = ctx.saved_tensors
-        wanted = 0
+        wanted, needs = 0, ctx.needs_input_grad
         for place in range(6):
-            wanted |= ctx.needs_input_grad[place] << place
+            wanted |= needs[place] << place
         asked = ctx.asked._replace(arrays={**ctx.numbers, **dict(zip(ctx.names, saved))})
         if output_gradient is None:
             output_gradient = torch.zeros_like(output)
@@ -226,10 +226,33 @@ class Attention(torch.autograd.Function):
         return (*found, None, None, None)
 
 
+# Without what is for transformations of torch.func, in which plain tensors are not.
+_apply = super(torch.autograd.Function, Attention).apply
+
+
 def _through_operator(
     operands: Operands, options: Any, flags: int, places: Places, output_dtype: Any
 ) -> Any:
     operands = _autocast(*operands)
+    flat, arrays = flat_of(operands, options, flags, output_dtype)
+    if not is_compiling() and is_dual():
+        refuse_tangents(*flat)
+    if places.out is not None or places.workspace is not None:
+        output, lse = _into(operands, arrays, flat, places)
+    elif is_compiling():
+        output, lse = _operators.attention_operator(*flat)
+    elif is_transformed():
+        output, lse = _operators.Functorch.apply(*flat)
+    else:
+        refuse_layouts(operands._asdict(), operands.query)
+        output, lse = _operators.attention_operator(*flat)
+    return (output, lse) if places.lse else output
+
+
+def flat_of(
+    operands: Operands, options: Any, flags: int, output_dtype: Any = None
+) -> tuple[Flat, dict[str, Any]]:
+    """The operators' arguments, and by name those options that are tensors among them."""
     query = operands.query
     arrays: dict[str, Any] = {}
     scalars: dict[str, Any] = {}
@@ -250,19 +273,7 @@ def _through_operator(
             arrays[name] = TORCH.asarray(name, value, query)
     if torch.are_deterministic_algorithms_enabled():
         scalars["deterministic"] = True
-    flat = _operators.flatten(operands, arrays, scalars, flags)
-    if places.out is not None or places.workspace is not None:
-        output, lse = _into(operands, arrays, flat, places)
-    elif is_compiling():
-        output, lse = _operators.attention_operator(*flat)
-    elif is_transformed():
-        output, lse = _operators.Functorch.apply(*flat)
-    else:
-        if is_dual():
-            refuse_tangents(*flat)
-        _refuse_layouts(operands)
-        output, lse = _operators.attention_operator(*flat)
-    return (output, lse) if places.lse else output
+    return _operators.flatten(operands, arrays, scalars, flags), arrays
 
 
 def _into(
@@ -272,22 +283,33 @@ def _into(
     if is_grad_enabled() and _needs_gradient(operands, arrays):
         _refuse_places(places)
     TORCH.refuse_gradients("attention", out=places.out)
+    refuse_transformed_places()
+    out = _operators.new_results(flat)[0] if places.out is None else places.out
+    return out, _operators.into_operator(out, places.workspace, *flat)
+
+
+def refuse_transformed_places() -> None:
+    """For calls into the caller's memory."""
     if not is_compiling() and is_transformed():
         raise ValueError(
             "out or workspace is given, but torch.func transforms the call, which writes into no "
             "memory of the caller's. Leave both away."
         )
-    out = _operators.new_results(flat)[0] if places.out is None else places.out
-    return out, _operators.into_operator(out, places.workspace, *flat)
 
 
-def _refuse_layouts(operands: Operands) -> None:
+def refuse_layouts(tensors: dict[str, Any], query: Any) -> None:
     """What torch's own sentence would be a page about."""
-    for name, tensor in operands._asdict().items():
+    for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
-            TORCH.asarray(name, tensor, operands.query)
+            TORCH.asarray(name, tensor, query)
             raise TypeError(
                 f"{name} is a {type(tensor).__name__}; pass a torch tensor, for example "
                 f"torch.as_tensor({name})."
             )
+        _refuse_layout(name, tensor)
+
+
+def _refuse_layout(name: str, tensor: Tensor) -> None:
+    """torch.compile does not trace the question inside a Function's backward, and asks itself."""
+    if not is_compiling():
         TORCH.check_layout(name, tensor)

@@ -11,9 +11,18 @@ from tilewise import _dtypes
 from tilewise._call import refuse_device
 from tilewise.cache import extend, rotate
 from tilewise.merging import join
-from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
-from tilewise.torch._operators import as_plain, library
-from tilewise.torch._plain import are_plain, is_compiling, is_grad_enabled, is_plain
+from tilewise.torch._arrays import CODES, DTYPES, TORCH, new_like
+from tilewise.torch._operators import as_plain, as_written, library
+from tilewise.torch._plain import (
+    are_plain,
+    is_compiling,
+    is_grad_enabled,
+    is_plain,
+    is_transformed,
+    no_tangents,
+    refuse_tangents,
+    refuse_wrapped,
+)
 
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _ROTARY = ("positions", "offsets", "lengths", "start")
@@ -59,6 +68,8 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     is_direct = not is_compiling() and is_plain(x, cosine, sine) and are_plain(tables_and_out)
     needs = is_grad_enabled() and x.requires_grad
     TORCH.refuse_gradients("rotary", cosine=cosine, sine=sine)
+    if not is_direct and not is_compiling():
+        refuse_tangents(x, cosine, sine)
     if is_direct and not needs:
         found = rotate(TORCH, x, cosine, sine, **given)
         TORCH.note_written(out)
@@ -68,10 +79,18 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
     tensors = [_as_tensor(name, tables[name], x) for name in _ROTARY]
     switches = (bool(given["interleaved"]), bool(given["inverse"]), bool(given["fixed"]))
     flat = (x, cosine, sine, *tensors, given["max_length"], *switches, given["threads"])
+    is_mapped = not is_compiling() and is_transformed()
+    if out is not None and is_mapped:
+        raise ValueError(
+            "out is given, but torch.func transforms the call, which writes into no memory of the "
+            "caller's. Leave it away."
+        )
     if out is not None:  # not a copy of the result: rows that nobody owns stay as they are
         TORCH.refuse_gradients("rotary", out=out)
         torch.ops.tilewise.rotary_into.default(out, *flat)
         return out
+    if is_mapped:
+        return FunctorchRotary.apply(*flat)
     return Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
 
 
@@ -80,12 +99,8 @@ def _rotate(*flat: Any) -> Tensor:
 
 
 def _rotate_into(out: Any, *flat: Any) -> None:
-    _rotate_to(_as_written(out), *flat)
-
-
-def _as_written(out: Any) -> Any:
-    """Below the dispatcher: its memory and no copy of it."""
-    return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
+    _rotate_to(as_written(out), *flat)
+    TORCH.note_written(out)
 
 
 def _rotate_to(out: Any, *flat: Any) -> Tensor:
@@ -125,11 +140,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG0
     ctx.scalars = inputs[7:]
 
 
-def _turn_back(ctx: Any, gradient: Any) -> tuple[Any, ...]:
+def _turn_back(
+    ctx: Any, gradient: Any, turn: Any = torch.ops.tilewise.rotary.default
+) -> tuple[Any, ...]:
     """The inverse rotation is also the gradient, and has one itself."""
     max_length, interleaved, inverse, fixed, threads = ctx.scalars
     scalars = (max_length, interleaved, not inverse, fixed, threads)
-    found = torch.ops.tilewise.rotary.default(gradient, *ctx.saved_tensors, *scalars)
+    found = turn(gradient, *ctx.saved_tensors, *scalars)
     return (found, *(None,) * 11)
 
 
@@ -139,6 +156,22 @@ class Rotary(torch.autograd.Function):
     forward = staticmethod(_rotate)
     setup_context = staticmethod(_keep)
     backward = staticmethod(_turn_back)
+
+
+class FunctorchRotary(torch.autograd.Function):
+    """That of torch.func, which does not take what register_autograd makes."""
+
+    generate_vmap_rule = True
+    setup_context = staticmethod(_keep)
+    jvp = staticmethod(no_tangents)
+
+    @staticmethod
+    def forward(*flat: Any) -> Any:
+        return torch.ops.tilewise.rotary.default(*flat)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return _turn_back(ctx, gradient, FunctorchRotary.apply)
 
 
 def append(
@@ -161,6 +194,10 @@ def append(
         turned = extend(TORCH, key, value, key_cache, value_cache, lengths, **given)
         TORCH.note_written(key_cache, value_cache, given["out"])
         return turned
+    if not is_compiling():
+        rows = (key, value, key_cache, *others.values())
+        refuse_tangents(*rows)
+        refuse_wrapped("append", *rows)
     rest = [_as_tensor(name, tensors[name], key) for name in _APPEND]
     longest = (given["max_key_length"], given["max_query_length"])
     switches = (bool(given["interleaved"]), bool(given["fixed_query"]))
@@ -183,10 +220,11 @@ def append(
 
 def _append(*flat: Any) -> Tensor:
     """The turned query; nothing where there is none, or where it went into `out`."""
-    key_cache, value_cache, out = map(_as_written, flat[2:5])
+    key_cache, value_cache, out = map(as_written, flat[2:5])
     key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
     given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))
     found = extend(TORCH, key, value, key_cache, value_cache, lengths, out=out, **given)
+    TORCH.note_written(key_cache, value_cache, out)
     return flat[0].new_empty(0) if found is None or out is not None else found
 
 
@@ -213,6 +251,9 @@ def merge(
         found = join(TORCH, outputs, lses, sinks, out=out, lse_out=lse_out, threads=threads)
         TORCH.note_written(out, lse_out)
         return found
+    if not is_compiling():
+        refuse_tangents(*others.values())
+        refuse_wrapped("merge", *others.values())
     sinks = _as_tensor("sinks", sinks, first)
     output, lse = torch.ops.tilewise.merge.default(list(outputs), list(lses), sinks, threads)
     return (

@@ -12,7 +12,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from tilewise.torch._backward import into_packet
 from tilewise.torch._flat import Flat
+from tilewise.torch._probabilities import probabilities_into_packet, probabilities_packet
 
 
 def _products(flat: Flat) -> tuple[int, int]:
@@ -59,11 +61,26 @@ def _backward(*arguments: Any, **_: Any) -> int:
     return 3 * of_query + 2 * of_value
 
 
+def _backward_into(*arguments: Any, **_: Any) -> int:
+    return _backward(*arguments[7:])  # behind six places for gradients and the workspace
+
+
+def _probabilities(*given: Any, **_: Any) -> int:
+    return _products(Flat(*given))[0]
+
+
+def _probabilities_into(_out: Any, _workspace: Any, *given: Any, **_: Any) -> int:
+    return _probabilities(*given)
+
+
 _operators = torch.ops.tilewise
 for _operator, _formula in (
     (_operators.attention, _forward),
     (_operators.attention_into, _into),
     (_operators.attention_backward, _backward),
+    (into_packet, _backward_into),
+    (probabilities_packet, _probabilities),
+    (probabilities_into_packet, _probabilities_into),
 ):
     register_flop_formula(_operator, get_raw=True)(_formula)
     flop_registry.setdefault(_operator, _formula)  # torch 2.4 looks for this

@@ -50,4 +50,6 @@ def _signed(number: int) -> int:
 def state_of(arrays: dict[str, Any], device: torch.device) -> Tensor:
     """A seed and an offset given as numbers, as the tensor that operators take."""
     numbers = [_signed(arrays["seed"]), _signed(arrays.get("dropout_offset", 0))]
-    return torch.tensor(numbers, dtype=torch.int64, device=device)
+    # Filled there: a copy from the host would be waited for.
+    parts = [torch.full((1,), number, dtype=torch.int64, device=device) for number in numbers]
+    return torch.cat(parts)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tilewise import _forms
 from tilewise.attention import attention
 from tilewise.options import Diagonal, Window
 from tilewise.torch._generation import Cache
@@ -79,6 +80,7 @@ class FlashMHA(nn.Module):
         self.options: dict[str, Any] = {"causal": causal, "diagonal": diagonal}
         given = {"window": window, "scale": scale, "softcap": softcap or None}
         self.options.update((name, x) for name, x in given.items() if x is not None)
+        _forms.ask(self.options)  # refuses what no call would take
         if rotary_dim > self.head_dim:
             raise ValueError(
                 f"rotary_dim is {rotary_dim}, but a head has {self.head_dim} numbers to turn."

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise import _arguments as check
 from tilewise.torch._generation import Cache
-from tilewise.torch._packing import as_mask
+from tilewise.torch._packing import as_mask, require_tensor
 
 
 def require_tensors(
@@ -20,6 +21,7 @@ def require_tensors(
     for name, tensor in (("x", x), ("x_kv", x_kv)):
         if tensor is None:
             continue
+        require_tensor(name, tensor)
         if tensor.dtype == torch.bool:
             raise TypeError(f"{name} is a bool tensor; pass a mask as key_padding_mask=.")
         if tensor.dim() != rank or tensor.shape[-1] != embed_dim:
@@ -46,6 +48,7 @@ def require_together(
         )
     if mask is None:
         return
+    require_tensor("key_padding_mask", mask)
     if tuple(mask.shape) != tuple(keys.shape[:2]):
         raise ValueError(
             f"key_padding_mask has shape {tuple(mask.shape)}; it must be (batch, keys), "
@@ -96,6 +99,9 @@ def rows_that_count(mask: Tensor) -> tuple[Tensor, Tensor]:
 def require_sizes(
     embed_dim: int, heads: int, heads_kv: int, batch_first: bool, dropout: float
 ) -> None:
+    sizes = {"embed_dim": embed_dim, "num_heads": heads, "num_heads_kv": heads_kv}
+    for name, size in sizes.items():
+        check.integer(name, size)
     if heads < 1 or embed_dim < 1 or embed_dim % heads:
         raise ValueError(
             f"embed_dim is {embed_dim} and num_heads {heads}; embed_dim must be a multiple of "

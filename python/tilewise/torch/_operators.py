@@ -17,7 +17,9 @@ from tilewise._attend import GROUPED, HEADS_FIRST, Places, Read, attend, differe
 from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
+from tilewise.torch._fakes import require_shapes
 from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
+from tilewise.torch._plain import no_tangents
 
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5)  # query, key, value, bias, slopes, sinks
 
@@ -128,6 +130,11 @@ def as_plain(item: Any) -> Any:
     return item if item.dim() == 0 or item.stride(-1) == 1 else item.contiguous()
 
 
+def as_written(out: Any) -> Any:
+    """Below the dispatcher: its memory and no copy of it."""
+    return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
+
+
 def _forward(*given: Any) -> tuple[Tensor, Tensor]:
     flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
@@ -137,7 +144,9 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor]:
 
 
 def _forward_fake(*given: Any) -> tuple[Tensor, Tensor]:
-    return new_results(Flat(*given))
+    flat = Flat(*given)
+    require_shapes(flat)
+    return new_results(flat)
 
 
 def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
@@ -145,14 +154,15 @@ def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
     flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
     lse = _new_lse(flat)
-    if type(out) not in PLAIN:
-        out = out.as_subclass(Tensor)
-    attend(TORCH, operands, asked, Places(out, lse, workspace), flags)
+    attend(TORCH, operands, asked, Places(as_written(out), lse, as_written(workspace)), flags)
+    TORCH.note_written(out, workspace)
     return lse
 
 
 def _forward_into_fake(_out: Any, _workspace: Any, *given: Any) -> Tensor:
-    return _new_lse(Flat(*given))
+    flat = Flat(*given)
+    require_shapes(flat)
+    return _new_lse(flat)
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -166,13 +176,15 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
 
 def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
     arriving, wanted, flat = arguments[0], arguments[4], Flat(*arguments[5:])
+    require_shapes(flat)
     return tuple(
-        _fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
+        fake_gradient(place, flat) if wanted >> place & 1 else arriving.new_empty(0)
         for place in _DIFFERENTIABLE
     )
 
 
-def _fake_gradient(place: int, flat: Flat) -> Tensor:
+def fake_gradient(place: int, flat: Flat) -> Tensor:
+    """As new as the real one."""
     tensor = flat[place]
     dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
     is_whole = place >= ROWS or (flat.are_queries_whole() if place == 0 else flat.are_keys_whole())
@@ -246,6 +258,7 @@ class Functorch(torch.autograd.Function):
 
     generate_vmap_rule = True
     setup_context = staticmethod(setup)
+    jvp = staticmethod(no_tangents)
 
     @staticmethod
     def forward(*flat: Any) -> Any:
@@ -256,12 +269,13 @@ class Functorch(torch.autograd.Function):
         arguments = restored(ctx, output_gradient, lse_gradient, ctx.needs_input_grad)
         if not arguments:
             return (None,) * COUNT
-        return spread(_FunctorchBackward.apply(*arguments), arguments[4])
+        return spread(FunctorchBackward.apply(*arguments), arguments[4])
 
 
-class _FunctorchBackward(torch.autograd.Function):
+class FunctorchBackward(torch.autograd.Function):
     generate_vmap_rule = True
     backward = staticmethod(no_second_order)
+    jvp = staticmethod(no_tangents)
 
     @staticmethod
     def forward(*arguments: Any) -> Any:

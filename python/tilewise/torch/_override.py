@@ -145,10 +145,10 @@ def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, An
     """On the processor torch's fused kernel gives an output that lies as query does, and so does
     tilewise. Its formulas, which it takes for dropout and some more, give a contiguous one."""
     if (
-        output.device.type != "cpu"
-        or is_compiling()
-        or not is_plain(*given[:3])
+        is_compiling()
         or output.is_contiguous()
+        or output.device.type != "cpu"
+        or not is_plain(*given[:3])
         or torch._fused_sdp_choice(*given, **named) != _FORMULAS
     ):
         return output

@@ -42,6 +42,8 @@ def unpad(x: Tensor, mask: Tensor) -> Unpadded:
 
     Gradients go back to x. On a GPU this waits for the number of tokens, once.
     """
+    require_tensor("x", x)
+    require_tensor("mask", mask)
     if x.dim() < 2 or tuple(mask.shape) != tuple(x.shape[:2]):
         raise ValueError(
             f"mask has shape {tuple(mask.shape)} and x {tuple(x.shape)}; x is (batch, length, ...) "
@@ -53,6 +55,11 @@ def unpad(x: Tensor, mask: Tensor) -> Unpadded:
     offsets = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
     longest = int(lengths.max()) if lengths.numel() else 0
     return Unpadded(x.flatten(0, 1).index_select(0, indices), indices, offsets, longest)
+
+
+def require_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}; pass a torch tensor.")
 
 
 def as_mask(name: str, mask: Tensor) -> Tensor:

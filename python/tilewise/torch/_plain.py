@@ -65,9 +65,26 @@ def refuse_tangents(*tensors: Any) -> None:
         return
     for tensor in tensors:
         if isinstance(tensor, Tensor) and _forward_ad.unpack_dual(tensor).tangent is not None:
-            raise NotImplementedError(
-                "tilewise has no forward-mode gradients; take reverse mode, torch.autograd.grad."
-            )
+            no_tangents()
+
+
+def no_tangents(*_: Any) -> Any:
+    """What a Function of torch.func has for its forward mode, whose tensors hide their tangents."""
+    raise NotImplementedError(
+        "tilewise has no forward-mode gradients; take reverse mode, torch.autograd.grad."
+    )
+
+
+def refuse_wrapped(function: str, *tensors: Any) -> None:
+    """torch.vmap and torch.func.grad of what has no rule for them."""
+    if is_transformed() and any(
+        isinstance(tensor, Tensor) and _functorch.is_functorch_wrapped_tensor(tensor)
+        for tensor in tensors
+    ):
+        raise NotImplementedError(
+            f"tilewise.{function} is no part of torch.vmap, torch.func.grad and the like; call it "
+            "outside of them, with all of a batch at once."
+        )
 
 
 def is_dual() -> bool:

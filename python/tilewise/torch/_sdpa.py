@@ -8,15 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise import _arguments as check
 from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
+from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch import _shortest
-from tilewise.torch._arrays import TORCH
-from tilewise.torch._attention import call, is_autocast_on
-from tilewise.torch._plain import is_compiling, is_plain
+from tilewise.torch._arrays import PLAIN, TORCH
+from tilewise.torch._attention import NEW, call, differentiable, is_autocast_on
+from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
 
 _ALL_DROPPED = 1 - 2.0**-17  # from here on a probability is 1 in the library's 16 bits
+_SCALES = frozenset((type(None), float, int))  # not True, which is 1 to a dict
 _asked: dict[tuple[bool, float | None], Asked] = {}
 
 
@@ -45,15 +48,59 @@ def sdpa(
     >>> tilewise.sdpa(query, key, value, is_causal=True).shape
     torch.Size([2, 4, 8, 16])
     """
-    are_bools = type(is_causal) is bool and type(enable_gqa) is bool
-    if attn_mask is None and dropout_p == 0.0 and are_bools and not is_compiling():
+    are_right = type(is_causal) is bool and type(enable_gqa) is bool and type(scale) in _SCALES
+    if dropout_p == 0.0 and are_right and not is_compiling():
         if is_plain(query, key, value) and not is_autocast_on():
             asked = _asked.get((is_causal, scale)) or _ask(is_causal, scale)
             flags = HEADS_FIRST | enable_gqa << 1
-            found = _shortest.attend(query, key, value, asked, flags)
+            try:
+                found = _quickly(query, key, value, attn_mask, asked, flags)
+            except ValueError:
+                if query.numel():
+                    raise
+                found = NotImplemented  # torch takes what has no heads
             if found is not NotImplemented:
                 return found
     return _general(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
+def _quickly(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
+) -> Any:
+    """Plain tensors of four dimensions, and of three, where the batch is missing. NotImplemented:
+    the call needs more, or is wrong, of which _general has the sentences."""
+    is_three = query.dim() == 3 and key.dim() == 3 and value.dim() == 3
+    if is_three:
+        query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+    if attn_mask is None:
+        found = _shortest.attend(query, key, value, asked, flags)
+    else:
+        found = _masked(query, key, value, attn_mask, asked, flags)
+    return found.squeeze(0) if is_three and found is not NotImplemented else found
+
+
+def _masked(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
+) -> Any:
+    """The same with a mask."""
+    is_right = type(attn_mask) in PLAIN and "causal" not in asked.scalars
+    is_right = is_right and query.dim() == key.dim() == value.dim() == 4
+    if not is_right or attn_mask.is_neg() or attn_mask.dim() > 4:
+        return NotImplemented
+    dtype = attn_mask.dtype
+    if dtype is not torch.bool and not dtype.is_floating_point:
+        return NotImplemented
+    name = "mask" if dtype is torch.bool else "bias"
+    needs = query.requires_grad or key.requires_grad or value.requires_grad
+    try:
+        if not ((needs or attn_mask.requires_grad) and is_grad_enabled()):
+            return _shortest.attend_with(name, attn_mask, query, key, value, asked, flags)
+        if attn_mask.dim() == 0 or (attn_mask.stride(-1) != 1 and name == "bias"):
+            return NotImplemented
+        asked = asked._replace(arrays={name: attn_mask})
+        return differentiable(Operands(query, key, value), asked, flags, NEW)
+    except (TypeError, ValueError):
+        return NotImplemented
 
 
 def _ask(is_causal: bool, scale: float | None) -> Asked:
@@ -98,11 +145,15 @@ def _general(
             attn_mask = None
         else:
             _check_mask(attn_mask)
+    if not is_compiling():
+        dropout_p = check.real("dropout_p", dropout_p)
     if not 0.0 <= dropout_p <= 1.0:
         raise ValueError(f"dropout_p is {dropout_p}; it must lie between 0 and 1.")
     is_all_dropped = dropout_p >= _ALL_DROPPED
     if dropout_p and not is_all_dropped:
         options["dropout"] = dropout_p
+    if query.dim() > 2 and query.shape[-3] == 0:
+        return query @ key.transpose(-1, -2) @ value  # empty, with gradients that are empty
     lead = None
     if not _fits(query, key, value, enable_gqa):
         query, key, value, lead = _in_four(query, key, value, enable_gqa)
@@ -221,7 +272,8 @@ def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
 
 
 def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """Where nothing was made one dimension out of several, it broadcasts as it is."""
+    """Where nothing was made one dimension out of several, it broadcasts as it is. Else it is
+    repeated for those leading dimensions that it does not have, where it has some of them."""
     if mask.dim() <= 2 or len(lead) <= 2:
         return mask
     if mask.dim() - 2 > len(lead):
@@ -229,4 +281,15 @@ def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
             f"attn_mask has shape {tuple(mask.shape)}; it must broadcast to the leading dimensions "
             f"{lead} and (queries, keys)."
         )
-    return _four(mask, lead)
+    missing = len(lead) + 2 - mask.dim()
+    shape: list[Any] = [*(1,) * missing, *mask.shape]
+    batch, (heads, rows, columns) = shape[:-3], shape[-3:]
+    if all(size == 1 for size in batch):
+        return mask.reshape(1, heads, rows, columns)
+    if any(size not in (1, n) for size, n in zip(batch, lead)):
+        raise ValueError(
+            f"attn_mask has shape {tuple(mask.shape)}; it must broadcast to the leading dimensions "
+            f"{lead} and (queries, keys)."
+        )
+    whole = mask.expand(*lead[:-1], heads, rows, columns)
+    return whole.reshape(math.prod(lead[:-1]), heads, rows, columns)

@@ -45,6 +45,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) 
         raise
 
 
+def attend_with(
+    name: str, option: Tensor, query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int
+) -> Any:
+    """The same with one option that is a plain tensor, and without gradients."""
+    if _quick.extension is None:
+        return NotImplemented
+    flags |= _threads() << THREADS_SHIFT
+    pairs = (_quick.PLACES[name], option)
+    return _extension.forward(asked.form, flags, query, key, value, None, None, pairs)
+
+
 class Shortest(torch.autograd.Function):
     """Its gradients. It saves query, key, value, output and lse, and keeps asked and flags."""
 

@@ -38,6 +38,11 @@ def chosen_slopes(given: Slopes, heads: int) -> Any:
     if isinstance(given, nn.Parameter):
         slopes = given
     else:
+        if isinstance(given, Tensor) and given.requires_grad:
+            raise ValueError(
+                "alibi_slopes is a tensor that requires a gradient, of which the module would keep "
+                "the numbers alone; pass an nn.Parameter, which learns, or alibi_slopes.detach()."
+            )
         slopes = standard_slopes(heads) if given is True else [float(slope) for slope in given]
     if len(slopes) != heads:
         raise ValueError(

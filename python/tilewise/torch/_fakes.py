@@ -1,0 +1,35 @@
+"""What tensors without memory are refused for, in the words of a real call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tilewise._call import require_rank
+from tilewise.torch._flat import Flat
+
+
+def require_shapes(flat: Flat) -> None:
+    """Sizes that nobody knows yet, as under torch.compile, are left to the call itself."""
+    for name in ("query", "key", "value"):
+        offsets = flat.query_offsets if name == "query" else flat.key_offsets
+        require_rank(name, tuple(getattr(flat, name).shape), offsets is not None)
+    query, key, value = flat.query, flat.key, flat.value
+    heads = 1 if flat.heads_first else -2
+    if _differ(query.shape[-1], key.shape[-1]):
+        raise ValueError(
+            f"query has head dim {query.shape[-1]} and key {key.shape[-1]}; they must be the same."
+        )
+    if any(_differ(n, m) for n, m in zip(key.shape[:-1], value.shape[:-1])):
+        raise ValueError(
+            f"key has shape {tuple(key.shape)} and value {tuple(value.shape)}; all but the last "
+            "dimension must be the same."
+        )
+    many, few = query.shape[heads], key.shape[heads]
+    if isinstance(many, int) and isinstance(few, int) and (few < 1 or many % few):
+        raise ValueError(
+            f"query has {many} heads and key {few}; query's must be a multiple of key's."
+        )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return isinstance(one, int) and isinstance(other, int) and one != other
