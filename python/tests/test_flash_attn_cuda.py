@@ -91,7 +91,8 @@ def test_transformers_takes_it_for_flash_attention_2() -> None:
     try:
         gates: Any = importlib.import_module("transformers.utils.import_utils")
         for name in ("is_flash_attn_2_available", "_package_distribution_mapping"):
-            getattr(gates, name).cache_clear()  # what they found before
+            if hasattr(gates, name):  # not every version has both
+                getattr(gates, name).cache_clear()  # what they found before
         model = cases.model_of(cases.DECODERS["Llama"]).to("cuda", torch.bfloat16)
         ids, mask = (x.cuda() for x in cases.padded("right"))
         wanted = cases.quietly(model, ids, attention_mask=mask).logits

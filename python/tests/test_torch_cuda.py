@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -48,18 +49,27 @@ def test_dropout_is_the_processors() -> None:
     close(seeded, found, 0)
 
 
+@contextlib.contextmanager
+def nobody_may_wait() -> Iterator[None]:
+    """Whoever waits for the GPU in here raises an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def test_nobody_waits_for_lists_and_seeds() -> None:
     given = on_gpu(tensors())
     options: dict[str, Any] = {"alibi_slopes": [0.1, 0.2, 0.3, 0.4], "sinks": [0.0, 1.0, 2.0, 3.0]}
     wanted = tilewise.attention(*tensors(), **options, dropout=0.5, seed=2**63 + 5)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nobody_may_wait():
         found = tilewise.attention(*given, **options, dropout=0.5, seed=2**63 + 5)
         processor = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=processor):  # through the operator
             traced = tilewise.attention(*given, **options, dropout=0.5, seed=2**63 + 5)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     close([found.cpu(), traced.cpu()], [wanted, wanted], 1e-4)
 
 
@@ -92,16 +102,9 @@ def test_nobody_waits() -> None:
     given = on_gpu(tensors(needs_grad=True))
     lengths = torch.tensor([13, 4]).cuda()
     torch.cuda.synchronize()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls this a prototype
-        torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nobody_may_wait():
         output = tilewise.attention(*given, key_lengths=lengths, dropout=0.5)
         output.sum().backward()
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_current_stream() -> None:
