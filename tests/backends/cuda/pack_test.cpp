@@ -64,6 +64,27 @@ TEST_F(PackTest, GivesTheNewestCubinThatRunsOnTheGpu) {
   EXPECT_EQ(found(gpu(8, 0), Form::kCubin, kLocalKernel), "local");
 }
 
+// Kernels for bfloat16 are said by what differs from those for float16, in whatever order they
+// come.
+TEST_F(PackTest, SqueezesKernelsForBothHalfTypesTogether) {
+  Variant narrow = kTinyKernel, wide = kTinyKernel;
+  narrow.name = "of_float16_64", wide.name = "of_bfloat16_64";
+  std::string text;
+  for (int i = 0; i < 4000; ++i) text += static_cast<char>('a' + i * i % 7 * (i % 11) % 26);
+  const std::string other = "b" + text.substr(1);
+  const Packed both[] = {item(wide, gpu(9, 0), other.c_str()),
+                         item(narrow, gpu(9, 0), text.c_str()),
+                         item(wide, gpu(8, 0), other.c_str())};
+  const auto squeezed = [&](std::size_t first, std::size_t count) {
+    return write_pack(std::span(both).subspan(first, count), 12080).size();
+  };
+  EXPECT_LT(squeezed(0, 2), squeezed(1, 1) + 400);
+  bytes_ = write_pack(both, 12080);
+  EXPECT_EQ(found(gpu(9, 0), Form::kCubin, narrow), text);
+  EXPECT_EQ(found(gpu(9, 0), Form::kCubin, wide), other);
+  EXPECT_EQ(found(gpu(8, 0), Form::kCubin, wide), other);
+}
+
 TEST_F(PackTest, GivesNoCubinOfAnotherMajor) {
   EXPECT_EQ(found(gpu(11, 0)), "nothing");
   EXPECT_EQ(found(gpu(7, 5)), "nothing");

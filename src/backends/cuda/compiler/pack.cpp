@@ -12,7 +12,7 @@ namespace {
 
 // cmake/take_pack.cmake knows this name and where the hash of the sources lies, and leaves the
 // sentence in the place of a pack of other kernels.
-constexpr char kMagic[16] = "tilewise pack 2";
+constexpr char kMagic[16] = "tilewise pack 3";
 constexpr std::string_view kOfOthers = "tilewise pack of other kernels\n";
 
 struct PackHead {
@@ -53,20 +53,50 @@ bool loads(const PackEntry& entry, int nvrtc_version, int driver_version) {
                       : nvrtc_version / 1000 <= driver_version / 1000;
 }
 
+// A kernel for bfloat16 is squeezed with that for float16 beside it, from which it differs by
+// little: the name of that one, or nothing.
+std::string twin_of(std::string name) {
+  const std::size_t place = name.find("bfloat16");
+  if (place == std::string::npos) return "";
+  return name.erase(place, 1);
+}
+
+bool are_alike(const PackEntry& a, const PackEntry& b) {
+  return a.major == b.major && a.minor == b.minor && a.arch_specific == b.arch_specific &&
+         a.is_ptx == b.is_ptx;
+}
+
+// One that is itself squeezed alone.
+const PackEntry* twin_of(std::span<const PackEntry> entries, const PackEntry& entry) {
+  const std::string name = twin_of(std::string(entry.name));
+  if (name.empty()) return nullptr;
+  for (const PackEntry& other : entries)
+    if (are_alike(other, entry) && name == other.name) return &other;
+  return nullptr;
+}
+
 }  // namespace
 
 std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_version) {
-  std::vector<std::byte> pack(sizeof(PackHead) + items.size() * sizeof(PackEntry));
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto& [variant, target, cubin] = items[i];
+  std::vector<PackEntry> entries;
+  std::vector<std::vector<std::byte>> sealed;
+  for (const auto& [variant, target, cubin] : items) {
     const Form form = cubin.is_ptx ? Form::kPtx : Form::kCubin;
-    const auto sealed = seal(cubin, key_of(program_of(*variant, target, form)));
-    PackEntry entry{};
+    sealed.push_back(seal(cubin, key_of(program_of(*variant, target, form))));
+    PackEntry& entry = entries.emplace_back();
     std::snprintf(entry.name, sizeof entry.name, "%s", variant->name);
     entry.major = target.major, entry.minor = target.minor;
     entry.arch_specific = target.arch_specific, entry.is_ptx = cubin.is_ptx;
-    const auto squeezed = squeeze(sealed);
-    entry.offset = pack.size(), entry.bytes = squeezed.size(), entry.sealed_bytes = sealed.size();
+    entry.sealed_bytes = sealed.back().size();
+  }
+  std::vector<std::byte> pack(sizeof(PackHead) + items.size() * sizeof(PackEntry));
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    PackEntry& entry = entries[i];
+    const PackEntry* twin = twin_of(entries, entry);
+    const auto squeezed =
+        twin ? squeeze(sealed[i], sealed[static_cast<std::size_t>(twin - entries.data())])
+             : squeeze(sealed[i]);
+    entry.offset = pack.size(), entry.bytes = squeezed.size();
     std::memcpy(pack.data() + sizeof(PackHead) + i * sizeof entry, &entry, sizeof entry);
     pack.insert(pack.end(), squeezed.begin(), squeezed.end());
   }
@@ -105,10 +135,17 @@ std::string Pack::why_too_new(int driver_version) const {
          ", and a driver of CUDA " + version_text(driver_version) + " cannot load that. ";
 }
 
-bool Pack::take(const Variant& variant, const PackEntry& entry, Cubin& out) const {
+bool Pack::expand_entry(const PackEntry& entry, std::vector<std::byte>& sealed) const {
   if (entry.offset > bytes_.size() || entry.bytes > bytes_.size() - entry.offset) return false;
+  std::vector<std::byte> known;
+  const PackEntry* twin = twin_of(entries_, entry);
+  if (twin && !expand_entry(*twin, known)) return false;
+  return expand(bytes_.subspan(entry.offset, entry.bytes), entry.sealed_bytes, known, sealed);
+}
+
+bool Pack::take(const Variant& variant, const PackEntry& entry, Cubin& out) const {
   std::vector<std::byte> sealed;
-  if (!expand(bytes_.subspan(entry.offset, entry.bytes), entry.sealed_bytes, sealed)) return false;
+  if (!expand_entry(entry, sealed)) return false;
   const Form form = entry.is_ptx ? Form::kPtx : Form::kCubin;
   if (!unseal(sealed, key_of(program_of(variant, entry.target(), form)), out)) return false;
   out.from = From::kPack;

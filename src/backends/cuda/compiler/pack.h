@@ -59,6 +59,7 @@ class Pack {
 
  private:
   bool take(const Variant& variant, const PackEntry& entry, Cubin& out) const;
+  bool expand_entry(const PackEntry& entry, std::vector<std::byte>& sealed) const;
 
   std::span<const std::byte> bytes_;
   std::vector<PackEntry> entries_;

@@ -12,7 +12,7 @@ namespace {
 // byte, the low ones first, and a set eighth bit where more follow.
 constexpr std::size_t kShortest = 4;  // repetition; a shorter one takes as much as it saves
 constexpr int kTries = 64;            // places looked at for the longest repetition
-constexpr std::size_t kHeads = 1U << 14;
+constexpr std::size_t kHeads = 1U << 16;
 
 void put_number(std::size_t number, std::vector<std::byte>& out) {
   for (; number >= 128; number >>= 7) out.push_back(static_cast<std::byte>(number | 128));
@@ -40,16 +40,17 @@ class Places {
   explicit Places(std::span<const std::byte> plain)
       : plain_(plain), heads_(kHeads, kNone), before_(plain.size(), kNone) {}
 
-  Repetition longest(std::size_t at) const {
+  // The longest of those tried: as far back as the one before, which is where two kernels that are
+  // nearly the same go on alike, then the latest.
+  Repetition longest(std::size_t at, std::size_t last_back) const {
     Repetition best;
+    if (last_back != 0) best = of_place(at, at - last_back);
     std::uint32_t place = at + kShortest <= plain_.size() ? heads_[head(at)] : kNone;
     for (int tries = 0; place != kNone && tries < kTries; ++tries, place = before_[place]) {
-      const auto end = std::mismatch(plain_.begin() + static_cast<std::ptrdiff_t>(at), plain_.end(),
-                                     plain_.begin() + static_cast<std::ptrdiff_t>(place));
-      const auto bytes = static_cast<std::size_t>(end.first - plain_.begin()) - at;
-      if (bytes >= kShortest && bytes > best.bytes) best = {bytes, at - place};
+      const Repetition found = of_place(at, place);
+      if (found.bytes > best.bytes) best = found;
     }
-    return best;
+    return best.bytes >= kShortest ? best : Repetition{};
   }
 
   void add(std::size_t at) {
@@ -62,10 +63,16 @@ class Places {
  private:
   static constexpr std::uint32_t kNone = 0xffffffff;
 
+  Repetition of_place(std::size_t at, std::size_t place) const {
+    const auto end = std::mismatch(plain_.begin() + static_cast<std::ptrdiff_t>(at), plain_.end(),
+                                   plain_.begin() + static_cast<std::ptrdiff_t>(place));
+    return {static_cast<std::size_t>(end.first - plain_.begin()) - at, at - place};
+  }
+
   std::size_t head(std::size_t at) const {
     std::uint32_t word = 0;
     std::memcpy(&word, plain_.data() + at, sizeof word);
-    return (word * 2654435761U) >> 18;
+    return (word * 2654435761U) >> 16;
   }
 
   std::span<const std::byte> plain_;
@@ -74,45 +81,58 @@ class Places {
 
 }  // namespace
 
-std::vector<std::byte> squeeze(std::span<const std::byte> plain) {
+std::vector<std::byte> squeeze(std::span<const std::byte> plain, std::span<const std::byte> known) {
+  std::vector<std::byte> both(known.begin(), known.end());
+  both.insert(both.end(), plain.begin(), plain.end());
+  const std::span<const std::byte> all(both);
   std::vector<std::byte> out;
-  Places places(plain);
-  std::size_t given = 0;  // up to here all is said
-  for (std::size_t at = 0; at < plain.size();) {
-    const Repetition found = places.longest(at);
+  Places places(all);
+  std::size_t at = 0;
+  while (at < known.size()) places.add(at++);
+  std::size_t given = at, last_back = known.size();  // up to here all is said
+  while (at < all.size()) {
+    const Repetition found = places.longest(at, last_back);
     if (found.bytes == 0) {
       places.add(at++);
       continue;
     }
-    const auto literal = plain.subspan(given, at - given);
+    const auto literal = all.subspan(given, at - given);
     put_number(literal.size(), out);
     out.insert(out.end(), literal.begin(), literal.end());
     put_number(found.bytes, out);
     put_number(found.back, out);
     for (const std::size_t end = at + found.bytes; at < end; ++at) places.add(at);
-    given = at;
+    given = at, last_back = found.back;
   }
-  put_number(plain.size() - given, out);
-  out.insert(out.end(), plain.begin() + static_cast<std::ptrdiff_t>(given), plain.end());
+  const auto rest = all.subspan(given);
+  put_number(rest.size(), out);
+  out.insert(out.end(), rest.begin(), rest.end());
   return out;
 }
 
-bool expand(std::span<const std::byte> squeezed, std::size_t bytes, std::vector<std::byte>& out) {
-  out.clear();
-  out.reserve(std::min(bytes, squeezed.size() * 8));
+bool expand(std::span<const std::byte> squeezed, std::size_t bytes,
+            std::span<const std::byte> known, std::vector<std::byte>& out) {
+  const auto begin = static_cast<std::ptrdiff_t>(known.size());
+  out.assign(known.begin(), known.end());
+  const std::size_t end = known.size() + bytes;
+  if (end < bytes) return false;
+  out.reserve(known.size() + std::min(bytes, squeezed.size() * 8));
   for (;;) {
     std::size_t literal = 0, repeated = 0, back = 0;
     if (!take_number(squeezed, literal) || literal > squeezed.size()) return false;
-    if (literal > bytes - out.size()) return false;
+    if (literal > end - out.size()) return false;
     out.insert(out.end(), squeezed.begin(),
                squeezed.begin() + static_cast<std::ptrdiff_t>(literal));
     squeezed = squeezed.subspan(literal);
-    if (squeezed.empty()) return out.size() == bytes;
+    if (squeezed.empty()) break;
     if (!take_number(squeezed, repeated) || !take_number(squeezed, back)) return false;
-    if (back == 0 || back > out.size() || repeated > bytes - out.size()) return false;
+    if (back == 0 || back > out.size() || repeated > end - out.size()) return false;
     // Byte by byte: a repetition may reach into itself.
     for (std::size_t i = 0; i < repeated; ++i) out.push_back(out[out.size() - back]);
   }
+  if (out.size() != end) return false;
+  out.erase(out.begin(), out.begin() + begin);
+  return true;
 }
 
 }  // namespace tilewise::cuda

@@ -8,9 +8,12 @@
 
 namespace tilewise::cuda {
 
-std::vector<std::byte> squeeze(std::span<const std::byte> plain);
+// Repetitions may reach back into `known`, which whoever expands has, too.
+std::vector<std::byte> squeeze(std::span<const std::byte> plain,
+                               std::span<const std::byte> known = {});
 
 // False for what squeezes to no such number of bytes, whatever it is.
-bool expand(std::span<const std::byte> squeezed, std::size_t bytes, std::vector<std::byte>& out);
+bool expand(std::span<const std::byte> squeezed, std::size_t bytes,
+            std::span<const std::byte> known, std::vector<std::byte>& out);
 
 }  // namespace tilewise::cuda
