@@ -113,7 +113,8 @@ struct Loader {
     const int32 skipped = share.bytes_before();
     each(tile + share.place(), share, [&](SharedAddress to, int32 i) {
       const uint8* row = row_at(share.row + i);
-      copy_or_zeros_later(to, row + skipped, row && skipped < bytes);
+      const bool exists = row && skipped < bytes;
+      copy_or_zeros_later(to, exists ? row + skipped : row, exists);
     });
   }
 
