@@ -39,6 +39,7 @@ double __wrap_log2(double x) {
 TW_OLDER(void*, dlopen, (const char*, int));
 TW_OLDER(void*, dlsym, (void*, const char*));
 TW_OLDER(char*, dlerror, ());
+TW_OLDER(int, dladdr, (const void*, Dl_info*));
 TW_OLDER(int, pthread_create, (pthread_t*, const pthread_attr_t*, void* (*)(void*), void*));
 TW_OLDER(int, pthread_join, (pthread_t, void**));
 TW_OLDER(int, pthread_detach, (pthread_t));
@@ -51,6 +52,9 @@ void* __wrap_dlsym(void* library, const char* name) {
 }
 char* __wrap_dlerror() {
   return older_dlerror();
+}
+int __wrap_dladdr(const void* address, Dl_info* about) {
+  return older_dladdr(address, about);
 }
 int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                           void* (*routine)(void*), void* argument) {
