@@ -58,7 +58,7 @@ struct Sight {
 // For each tile of keys, as sight_of(tile) says of which a warp sees something: calls
 // weigh(tile, sight) once its keys have come, and then accumulate(tile) when its values have.
 //
-// This, weighing and the kernel are long: in more parts they take more registers than there are.
+// This, weighing and the kernel are long: what stays in registers hangs on what is in one text.
 // NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity)
 template <class Traits, class SightOf, class Weigh, class Accumulate>
 TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
