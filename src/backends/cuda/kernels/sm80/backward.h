@@ -52,11 +52,13 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, 
                     first_row<Traits>(block, p.in.query, turn.g, row), left);
   constexpr int32 kPieces = kQueries / 4;
   const int32 thread = thread_index();
-  if (thread >= 2 * kPieces) return;
+  if (thread > 2 * kPieces) return;
+  const int64 first = block.padded(p.between, block.head(turn.g), row);
   const float* of = thread < kPieces ? p.between.lse : p.between.minus_delta;
-  const int64 at = block.padded(p.between, block.head(turn.g), row) + thread % kPieces * 4;
+  const void* from = of + (first + thread % kPieces * 4);
+  if (thread == 2 * kPieces) from = p.between.some_held + first / kBackwardRows * 4;
   copy_later(shared_address(&memory.rows[stage]) + thread * kPieceBytes,
-             reinterpret_cast<const uint8*>(of + at));
+             static_cast<const uint8*>(from));
 }
 
 // The warp's part of the boolean mask for a turn, in place of what it has packed.
@@ -136,9 +138,12 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
     const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
     const int32 query = now.turn.tile(block) * kTiles.queries + row;
     const auto length = static_cast<int32>(block.queries.length);
-    const Patch patch{query,
-                      block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
-                      row, reach.cover(query, Traits::kQueriesAtOnce, length)};
+    Patch patch{query,
+                block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp, row,
+                reach.cover(query, Traits::kQueriesAtOnce, length)};
+    // Rows that are held take the branch of those that see a part.
+    if (patch.cover == Cover::kAll && memory.rows[now.stage].some_held[0] != 0)
+      patch.cover = Cover::kSome;
     PatchPairs<Traits> pairs;
     if (patch.cover != Cover::kNone)
       differentiate<Traits>(p, memory, now, patch, pairs);

@@ -26,9 +26,12 @@ struct BackwardOutputs {
 // What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
 // those of the workspace: padded_rows a head.
 struct Between {
-  float* lse;          // of a row in units of log2; infinity where it sees nothing or is none
-  float* minus_delta;  // by row
-  float* held;         // of a row whose lse is held: log2 of how many keys share its weight
+  // By row. In units of log2; infinity where it sees nothing or is none; and where it is held, log2
+  // of how many keys share its weight.
+  float* lse;
+  float* minus_delta;
+  float* held;         // what it is held at, or 0
+  int32* some_held;    // by kBackwardRows rows: 4 numbers, the first not 0 where some are held
   float* query;        // by tile of queries, see SumOrder
   float* slopes;       // by (b, h, tile of keys, warp): shares
   float* sinks;        // by (b, h, tile of kBackwardRows queries): shares

@@ -49,6 +49,12 @@ struct KnownRow {
   float lse, minus_delta, of_sink;
 };
 
+// What a thread sums up of its rows.
+struct RowSums {
+  float of_sink;
+  float held;  // how many are
+};
+
 // A thread's share of a row of the sequence: a piece, of so many threads that have one each.
 struct RowShare {
   int64 row;
@@ -88,14 +94,13 @@ TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWo
   return known;
 }
 
-// All rows of the tile; the thread's share of the sink's gradient. Rows that do not exist see
-// nothing.
+// All rows of the tile. Rows that do not exist see nothing.
 template <DType type>
-TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, const RowWork& work,
+TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory, const RowWork& work,
                           int32 sharers) {
   const int32 piece = thread_index() % sharers, apart = kRowThreads / sharers;
   const int64 first = work.tile * kBackwardRows;
-  float share = 0;
+  RowSums sums{};
   TW_ROLLED
   for (int32 i = thread_index() / sharers; i < kBackwardRows; i += apart) {
     const bool exists = first + i < memory.queries.length;
@@ -106,15 +111,15 @@ TW_DEVICE float know_rows(const Backward& p, const BackwardRowsMemory& memory, c
     if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
-    p.between.lse[at] = known.lse;
+    const bool held = is_held(known.lse);
+    const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
+    p.between.lse[at] = held ? count_held<type>(p, place, known.lse < 0) : known.lse;
+    p.between.held[at] = held ? known.lse : 0.0f;
     p.between.minus_delta[at] = known.minus_delta;
-    if (is_held(known.lse)) {
-      const HeldRow held{work.b, work.h, row, memory.queries, memory.keys};
-      p.between.held[at] = count_held<type>(p, held, known.lse < 0);
-    }
-    share += known.of_sink;
+    sums.held += held ? 1.0f : 0.0f;
+    sums.of_sink += known.of_sink;
   }
-  return share;
+  return sums;
 }
 
 struct alignas(kPieceBytes) FourZeros {
@@ -174,16 +179,19 @@ TW_DEVICE void backward_rows(const Backward& p) {
       report(p.error, faults);
     }
     block_barrier();
-    float share = 0;
+    RowSums sums{};
     const bool exists = work.tile * kBackwardRows < memory.queries.length;
     if (exists) {
-      share =
+      sums =
           know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
       if (p.between.query) clear_query_sums(p, memory);
     }
     if (p.between.turns) clear_turns(p, work);
+    const float held = sum_of_block(sums.held, memory.between);
+    if (exists && thread_index() == 0)
+      p.between.some_held[memory.padded / kBackwardRows * 4] = held > 0 ? 1 : 0;
     if (!p.between.sinks) return;
-    const float total = sum_of_block(share, memory.between);
+    const float total = sum_of_block(sums.of_sink, memory.between);
     if (thread_index() == 0) p.between.sinks[task] = total;
   });
 }

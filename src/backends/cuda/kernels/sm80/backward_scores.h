@@ -112,20 +112,27 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
     share<Traits>(memory.squares[1], first_row, weights);
 }
 
-// From products to what the weights are made of.
+// Scores of a patch in whose tile some rows are held.
+template <class Traits>
+TW_DEVICE void part_held(const Backward& p, const PatchOf& of, typename Traits::Scores& scores) {
+  const bool shaped = is_shaped<Traits>(p.scoring);
+  if (!shaped) score::hold(scores, p.scoring.measure.limit);
+  const int64 row = of.block.padded(p.between, of.h, of.patch.corner().query);
+  take_apart(p.between.held + row, shaped ? 1.0f : p.scoring.factor, scores);
+}
+
+// From products to what the weights are made of. What seldom comes shares one branch.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
-                              const PatchOf& of, typename Traits::Scores& scores,
+                              int32 stage, const PatchOf& of, typename Traits::Scores& scores,
                               Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
-  if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
+  if (of.patch.cover == Cover::kSome) {
+    if (memory.rows[stage].some_held[0] != 0) part_held<Traits>(p, of, scores);
+    score::hide_band(of.block.band, of.patch.corner(), scores);
+  }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
-}
-
-// What `rows` knows of held rows, from the lane's first query on.
-TW_DEVICE const float* held_rows(const Backward& p, const PatchOf& of) {
-  return p.between.held + of.block.padded(p.between, of.h, of.patch.corner().query);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -144,14 +151,8 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
       load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
-  const bool held = any_held<Traits>(lse);
-  if (held && !is_shaped<Traits>(p.scoring)) score::hold(scores, p.scoring.measure.limit);
-  shape_and_hide<Traits>(p, memory, of, scores, shaping);
-  const float factor = is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor;
-  if (held)
-    weigh_held<Traits>(lse, held_rows(p, of), factor, scores);
-  else
-    weigh<Traits>(lse, factor, scores);
+  shape_and_hide<Traits>(p, memory, now.stage, of, scores, shaping);
+  weigh<Traits>(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);

@@ -10,15 +10,14 @@ namespace tilewise::cuda::sm80 {
 template <class Traits>
 TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
-  const int32 thread = thread_index();
+  float* first = tile + kOrder.place(part * Traits::QuerySums::kAcross, thread_index(), 0);
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    constexpr int32 kAcross = Traits::QuerySums::kAcross;
-    const int32 piece = (m * Traits::kQueryParts + part) * kAcross + n;
+    const int32 piece = m * Traits::kQueryParts * Traits::QuerySums::kAcross + n;
     if constexpr (kAddsFour) {
-      add_four_to(tile + kOrder.place(piece, thread, 0), four);
+      add_four_to(first + kOrder.place(piece, 0, 0), four);
     } else {
       TW_UNROLL
-      for (int32 i = 0; i < 4; ++i) add_to(tile + kOrder.place(piece, thread, i), four[i]);
+      for (int32 i = 0; i < 4; ++i) add_to(first + kOrder.place(piece, 0, i), four[i]);
     }
   });
 }

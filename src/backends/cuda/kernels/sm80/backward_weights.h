@@ -42,18 +42,6 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
   }
 }
 
-// Of the rows that the warp has in a patch, whether some is held.
-template <class Traits>
-TW_DEVICE bool any_held(const float* lse) {
-  bool held = false;
-  TW_UNROLL
-  for (int32 n = 0; n < Traits::kAcross; ++n) {
-    const Two two = two_at(lse + n * 8);
-    held = held || is_held(two.at[0]) || is_held(two.at[1]);
-  }
-  return warp_any(held);
-}
-
 // Weights that are far below the normal numbers count where a bias has a gradient.
 template <class Traits>
 TW_DEVICE float weight_of(float exponent) {
@@ -69,21 +57,32 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
   });
 }
 
-// The same where some row is held: all of its keys that are held share its weight alike, and the
-// others have none. `held` goes with the rows of `lse`.
-template <class Traits>
-TW_DEVICE void weigh_held(const float* lse, const float* held, float factor,
-                          typename Traits::Scores& scores) {
-  constexpr float kTold = -0x1p+107f;  // closer to the lse than this nothing is told apart
-  scores.each_piece([&](float(&four)[4], int32, int32 n) {
+// Scores of rows that are held, so that `weigh` makes the right weights of them: those that nothing
+// tells from the row's largest one become 0, the others -inf. `held`, what the rows were held at,
+// begins at the lane's first query.
+template <class Scores>
+TW_DEVICE void take_apart(const float* held, float factor, Scores& scores) {
+  constexpr float kTold = -0x1p+107f;  // closer to the largest one than this nothing is told apart
+  TW_UNROLL
+  for (int32 n = 0; n < Scores::kAcross; ++n) {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) {
-      const float of_row = lse[n * 8 + i % 2];
-      float exponent = smaller_or_nan(multiply_add(four[i], factor, -of_row), 0.0f);
-      if (is_held(of_row) && exponent > kTold) exponent = -held[n * 8 + i % 2];
-      four[i] = weight_of<Traits>(exponent);
+    for (int32 parity = 0; parity < 2; ++parity) {
+      const float of_row = held[n * 8 + parity];
+      if (of_row == 0) continue;
+      TW_UNROLL
+      for (int32 m = 0; m < Scores::kDown; ++m) {
+        TW_UNROLL
+        for (int32 i = parity; i < 4; i += 2) {
+          float& score = scores.at[m][n][i];
+          const float below = multiply_add(score, factor, -of_row);
+          if (below > kTold)
+            score = 0;
+          else if (below <= kTold)  // and no NaN
+            score::hide(score);
+        }
+      }
     }
-  });
+  }
 }
 
 template <class Traits>
