@@ -114,7 +114,7 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   between.minus_delta = arena.take<float>(s.heads * rows);
   between.held = arena.take<float>(s.heads * rows);
   between.some_held = arena.take<int32>(s.heads * rows / kBackwardRows * 4);
-  if (wanted.query) between.query = arena.take<float>(s.heads * rows * tiles.dim);
+  between.query = arena.take<float>(s.heads * rows * tiles.dim);
   if (wanted.slopes)
     between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
   if (wanted.sinks) between.sinks = arena.take<float>(heads * tiles_of(s.queries, kBackwardRows));

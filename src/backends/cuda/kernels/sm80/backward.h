@@ -25,11 +25,6 @@
 namespace tilewise::cuda::sm80 {
 
 template <class Traits>
-TW_DEVICE const uint8* first_row(const KeyBlock& block, const Rows& of, int32 g, int32 row) {
-  return of.at(block.queries.batch, block.head(g), block.queries.first + row);
-}
-
-template <class Traits>
 TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
   const KeyBlock& block = memory.block;
   const int64 first = block.keys.first + block.columns.begin;
@@ -38,55 +33,6 @@ TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
                     rows);
   load_tile<Traits>(memory.value, p.in.value,
                     p.in.value.at(block.keys.batch, block.key_head, first), rows);
-}
-
-// Queries of a turn, and what `rows` knows of them.
-template <class Traits>
-TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory, Turn turn,
-                            int32 stage) {
-  constexpr int32 kQueries = Traits::kTiles.queries;
-  const KeyBlock& block = memory.block;
-  const int32 row = turn.tile(block) * kQueries;
-  const auto left = static_cast<int32>(block.queries.length) - row;
-  load_tile<Traits>(memory.query[stage], p.in.query,
-                    first_row<Traits>(block, p.in.query, turn.g, row), left);
-  constexpr int32 kPieces = kQueries / 4;
-  const int32 thread = thread_index();
-  if (thread > 2 * kPieces) return;
-  const int64 first = block.padded(p.between, block.head(turn.g), row);
-  const float* of = thread < kPieces ? p.between.lse : p.between.minus_delta;
-  const void* from = of + (first + thread % kPieces * 4);
-  if (thread == 2 * kPieces) from = p.between.some_held + first / kBackwardRows * 4;
-  copy_later(shared_address(&memory.rows[stage]) + thread * kPieceBytes,
-             static_cast<const uint8*>(from));
-}
-
-// The warp's part of the boolean mask for a turn, in place of what it has packed.
-template <class Traits>
-TW_DEVICE void load_mask(const Backward& p, typename Traits::Memory& memory, Turn turn) {
-  constexpr BackwardShape kTiles = Traits::kTiles;
-  const KeyBlock& block = memory.block;
-  const Tensor& visible = p.scoring.mask.visible;
-  const auto thread = static_cast<uint32>(thread_index_anew());
-  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
-  const int32 query =
-      turn.tile(block) * kTiles.queries + warp % kTiles.query_warps * Traits::kQueriesOfWarp;
-  const int32 key = block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp;
-  memory.visible.at[warp].copy(
-      {visible.data + visible.offset(block.b, block.head(turn.g), query, key), visible.stride.row,
-       1, static_cast<int32>(block.queries.length) - query,
-       static_cast<int32>(block.columns.end) - key},
-      lane);
-}
-
-template <class Traits>
-TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory, Turn turn,
-                             int32 stage) {
-  const KeyBlock& block = memory.block;
-  const int32 row = turn.tile(block) * Traits::kTiles.queries;
-  load_tile<Traits>(memory.incoming[stage], p.in.incoming,
-                    first_row<Traits>(block, p.in.incoming, turn.g, row),
-                    static_cast<int32>(block.queries.length) - row);
 }
 
 // What a block sums up of its keys.
@@ -132,27 +78,22 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
   const int32 warp = warp_index();
-  const QueryReach reach = memory.reach[warp];
   TW_ROLLED
   for (int32 time = 0; time < Traits::kTimes; ++time) {
     const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
-    const int32 query = now.turn.tile(block) * kTiles.queries + row;
-    const auto length = static_cast<int32>(block.queries.length);
-    Patch patch{query,
-                block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp, row,
-                reach.cover(query, Traits::kQueriesAtOnce, length)};
-    // Rows that are held take the branch of those that see a part.
-    if (patch.cover == Cover::kAll && memory.rows[now.stage].some_held[0] != 0)
-      patch.cover = Cover::kSome;
+    const Cover cover = Traits::kTimes == 1 ? now.cover : cover_of<Traits>(memory, now.query, row);
+    if (cover == Cover::kNone) {
+      share_nothing<Traits>(memory, row);
+      continue;
+    }
+    const Patch patch{now.query + row,
+                      block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
+                      row, cover};
     PatchPairs<Traits> pairs;
-    if (patch.cover != Cover::kNone)
-      differentiate<Traits>(p, memory, now, patch, pairs);
-    else
-      share_weights<Traits, true>(memory, row, pairs.weights);
+    differentiate<Traits>(p, memory, now, patch, pairs);
     share_weights<Traits, false>(memory, row, pairs.weights);
     share<Traits>(memory.squares[0], row, pairs.at_scores);
     if constexpr (!Traits::kShares) {
-      if (patch.cover == Cover::kNone) continue;
       add_columns<Traits>(
           sums.of_value, [&](int32 m, int32 k) { return pairs.weights.operand(m, k); },
           now.incoming_down, row);
@@ -175,10 +116,8 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
                                  const SquarePlaces<Traits>& squares) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
-  if (!p.between.query) return;
   const KeyBlock& block = memory.block;
-  const int64 row =
-      block.padded(p.between, block.head(now.turn.g), now.turn.tile(block) * kTiles.queries);
+  const int64 row = block.padded(p.between, block.head(now.turn.g), now.query);
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
@@ -192,7 +131,8 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
           return load_matrices_transposed(Traits::Square::moved(squares.across, k * 16, m));
         },
         [&](int32 n, int32 k) { return columns.read(k * 16, n); });
-    add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
+    if (!Traits::kStepsApart || p.between.query)
+      add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
   }
 }
 
@@ -205,45 +145,42 @@ TW_DEVICE void wait_for_turn(const InOrder& order, KeyBlock& block) {
 
 // Behind the barrier that follows a turn.
 TW_DEVICE void pass_on(KeyBlock& block) {
-  if (!block.goes_back || thread_index() != 0 || !block.added_to) return;
+  if (thread_index() != 0 || !block.added_to) return;
   count_up(block.added_to);
   block.added_to = nullptr;
 }
 
 template <class Traits>
-TW_DEVICE void do_turn(const Backward& p, typename Traits::Memory& memory,
-                       const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
+TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
+                           const TurnPlaces<Traits>& now, const Coming& next,
+                           KeyGradients<Traits>& sums) {
   KeyBlock& block = memory.block;
   do_scores<Traits>(p, memory, now, sums);
-  if (block.goes_back) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
-  if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
+  if (p.between.turns) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
   const SquarePlaces<Traits> squares(memory);
+  if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_value,
                         rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
                         now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
     if constexpr (Traits::kShares) block_barrier();
-    if (now.next.exists(block)) load_incoming<Traits>(p, memory, now.next, 0);
+    if (next.exists) load_incoming<Traits>(p, memory, next, 0);
+  }
+  if constexpr (!Traits::kShares) {
+    const Upcoming then = upcoming<Traits>(p, memory, next.turn);
+    do_query_gradient<Traits>(p, memory, now, squares);
+    return then;
   }
   do_query_gradient<Traits>(p, memory, now, squares);
-  if constexpr (Traits::kShares)
-    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+  const Upcoming then = upcoming<Traits>(p, memory, next.turn);
+  add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+  return then;
 }
 
 // Which of the two buffers holds the queries of the next turn.
 TW_DEVICE int32 next_stage(int32 stage) {
   return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
-}
-
-// Queries, gradients and mask of a turn; a gradient that has one buffer comes later.
-template <class Traits>
-TW_DEVICE void load_turn(const Backward& p, typename Traits::Memory& memory, Turn turn,
-                         int32 stage) {
-  load_queries<Traits>(p, memory, turn, stage);
-  if constexpr (Traits::kTiles.incoming_stages == 2) load_incoming<Traits>(p, memory, turn, stage);
-  if constexpr (Traits::kBringsMask)
-    if ((p.scoring.asked & score::kVisible) != 0) load_mask<Traits>(p, memory, turn);
 }
 
 template <class Traits>
@@ -256,33 +193,36 @@ TW_DEVICE void backward(const Backward& p) {
     if (p.between.slopes) clear_slope_shares<Traits>(p, block);
   if (block.columns.empty()) return;
   load_keys<Traits>(p, memory);
-  Turn turn = first_turn<Traits>(p, block);
-  if (turn.exists(block)) {
-    load_turn<Traits>(p, memory, turn, 0);
-    if (!kTwo) load_incoming<Traits>(p, memory, turn, 0);
+  const Turn first = first_turn<Traits>(p, block);
+  Coming next = coming<Traits>(p, memory, first);
+  if (next.exists) {
+    load_turn<Traits>(p, memory, next, 0);
+    if (!kTwo) load_incoming<Traits>(p, memory, next, 0);
   }
+  AtHand now = at_hand<Traits>(p, memory, first);
+  if (now.exists) next = coming<Traits>(p, memory, after<Traits>(p, block, first));
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
-  for (int32 stage = 0; turn.exists(block); stage = next_stage(stage)) {
-    const Turn next = after<Traits>(p, block, turn);
+  for (int32 stage = 0; now.exists; stage = next_stage(stage)) {
     commit_copies();
     if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();
-    pass_on(block);
+    if (p.between.turns) pass_on(block);
     if constexpr (Traits::kBringsMask)
       if ((p.scoring.asked & score::kVisible) != 0)
         memory.visible.at[warp_index()].pack(lane_index());
-    if (next.exists(block)) load_turn<Traits>(p, memory, next, next_stage(stage));
-    do_turn<Traits>(p, memory, {lane, turn, next, stage}, sums);
-    turn = next;
+    if (next.exists) load_turn<Traits>(p, memory, next, next_stage(stage));
+    const Upcoming then = do_turn<Traits>(p, memory, {lane, now, stage}, next, sums);
+    now = then.at_hand;
+    next = then.coming;
   }
   commit_copies();
   wait_for_copies<0>();
   block_barrier();
-  pass_on(block);
+  if (p.between.turns) pass_on(block);
   store_key_gradients<Traits>(p, memory, sums.of_key, sums.of_value);
 }
 

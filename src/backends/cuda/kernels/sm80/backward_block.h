@@ -70,8 +70,11 @@ struct alignas(16) QueryReach {
   // Of `count` queries from `first` on, of which the sequence has `length`.
   TW_DEVICE Cover cover(int32 first, int32 count, int32 length) const {
     const int32 last = core::smaller(first + count, length);
-    if (first >= end || begin >= last) return Cover::kNone;
-    return whole_begin <= first && last <= whole_end ? Cover::kAll : Cover::kSome;
+    // Without branches, for products are under way.
+    const bool meets = static_cast<int32>(first < end) & static_cast<int32>(begin < last);
+    const bool is_whole =
+        static_cast<int32>(whole_begin <= first) & static_cast<int32>(last <= whole_end);
+    return !meets ? Cover::kNone : is_whole ? Cover::kAll : Cover::kSome;
   }
 };
 
@@ -85,7 +88,6 @@ struct KeyBlock {
   int32 first_tile, tiles;  // of queries
   int32 turned;             // the tile that comes first
   int64 first_row;          // of the sequence in the workspace
-  int32 goes_back;          // tiles come from the last to the first
   int32* added_to;          // thread 0's: the counter of the tile of the last turn, or null
 
   TW_DEVICE int32 head(int32 g) const { return key_head * heads + g; }
@@ -96,6 +98,11 @@ struct KeyBlock {
   }
 };
 
+// Whether tiles of queries come from the last to the first.
+TW_DEVICE bool goes_back(const Backward& p) {
+  return p.between.turns != nullptr;
+}
+
 // The g-th query head of the group and the n-th tile of its queries.
 struct Turn {
   int32 g, n;
@@ -103,8 +110,8 @@ struct Turn {
   TW_DEVICE bool exists(const KeyBlock& block) const { return g < block.heads; }
 
   // Which tile of queries.
-  TW_DEVICE int32 tile(const KeyBlock& block) const {
-    if (block.goes_back) return block.first_tile + block.tiles - 1 - n;
+  TW_DEVICE int32 tile(const Backward& p, const KeyBlock& block) const {
+    if (goes_back(p)) return block.first_tile + block.tiles - 1 - n;
     const int32 along = n + block.turned;
     return block.first_tile + (along < block.tiles ? along : along - block.tiles);
   }
@@ -151,7 +158,6 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
                           : Meeting{block.band}.query_tiles(block.columns, kTiles.queries);
   block.first_tile = static_cast<int32>(tiles.begin);
   block.tiles = static_cast<int32>(tiles.size());
-  block.goes_back = p.between.turns ? 1 : 0;
   block.added_to = nullptr;
   // Where all queries see all keys, the blocks of a head begin with different tiles, so that they
   // do not all add to the same rows.
@@ -195,7 +201,7 @@ struct InOrder {
 template <class Traits>
 TW_DEVICE InOrder order_of(const Backward& p, const KeyBlock& block, Turn turn) {
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const int32 tile = turn.tile(block);
+  const int32 tile = turn.tile(p, block);
   const int64 all = query_tiles(p.shape, kTiles);
   const Range rows = tile_range(tile, kTiles.queries, block.queries.length);
   const int64 first = Meeting{block.band}.key_tiles(rows, kTiles.keys).begin;
@@ -216,7 +222,7 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 usual_head)
 // Of the mask by blocks: whether a tile of queries may see some of the block's keys.
 template <class Traits>
 TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
-  const Range rows = tile_range(turn.tile(block), Traits::kTiles.queries, block.queries.length);
+  const Range rows = tile_range(turn.tile(p, block), Traits::kTiles.queries, block.queries.length);
   return blocks_of(p.scoring.mask, block.b, block.head(turn.g)).cover(rows, block.columns) !=
          Cover::kNone;
 }
@@ -229,7 +235,7 @@ TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
     if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) || !turn.exists(block) ||
         is_present<Traits>(p, block, turn))
       return turn;
-    if (!block.goes_back || thread_index() != 0) continue;
+    if (!goes_back(p) || thread_index() != 0) continue;
     const InOrder order = order_of<Traits>(p, block, turn);
     wait_for_count(order.count, order.before);
     count_up(order.count);

@@ -30,15 +30,15 @@ struct Between {
   // of how many keys share its weight.
   float* lse;
   float* minus_delta;
-  float* held;         // what it is held at, or 0
-  int32* some_held;    // by kBackwardRows rows: 4 numbers, the first not 0 where some are held
-  float* query;        // by tile of queries, see SumOrder
-  float* slopes;       // by (b, h, tile of keys, warp): shares
-  float* sinks;        // by (b, h, tile of kBackwardRows queries): shares
-  float* bias;         // sums, in the order of bias_stride
-  int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
-  int64 padded_rows;   // of all sequences
-  Axes bias_stride;    // of `bias`, 0 where it was broadcast
+  float* held;        // what it is held at, or 0
+  int32* some_held;   // by kBackwardRows rows: 4 numbers, the first not 0 where some are held
+  float* query;       // by tile of queries, see SumOrder; there though nobody may want it
+  float* slopes;      // by (b, h, tile of keys, warp): shares
+  float* sinks;       // by (b, h, tile of kBackwardRows queries): shares
+  float* bias;        // sums, in the order of bias_stride
+  int32* turns;       // by (b, h, tile of queries): how many tiles of keys have added to it
+  int64 padded_rows;  // of all sequences
+  Axes bias_stride;   // of `bias`, 0 where it was broadcast
 };
 
 // What gradients are multiplied by in the end: scale, and dropout's for what is kept.

@@ -96,8 +96,8 @@ TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWo
 
 // All rows of the tile. Rows that do not exist see nothing.
 template <DType type>
-TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory, const RowWork& work,
-                          int32 sharers) {
+TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
+                            const RowWork& work, int32 sharers) {
   const int32 piece = thread_index() % sharers, apart = kRowThreads / sharers;
   const int64 first = work.tile * kBackwardRows;
   RowSums sums{};
@@ -184,7 +184,7 @@ TW_DEVICE void backward_rows(const Backward& p) {
     if (exists) {
       sums =
           know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
-      if (p.between.query) clear_query_sums(p, memory);
+      clear_query_sums(p, memory);
     }
     if (p.between.turns) clear_turns(p, work);
     const float held = sum_of_block(sums.held, memory.between);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_features.h"
+#include "backends/cuda/kernels/sm80/backward_turn.h"
 
 namespace tilewise::cuda::sm80 {
 
@@ -45,19 +46,21 @@ struct SquarePlaces {
 template <class Traits>
 struct TurnPlaces {
   const LanePlaces<Traits>& lane;
-  Turn turn, next;
+  Turn turn;
+  int32 query;  // the tile's first
+  Cover cover;  // of the warp's first patch
   int32 stage;
   SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
   SharedAddress incoming_down, incoming_across;
 
-  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, Turn now, Turn then, int32 of_stage)
-      : lane(places), turn(now), next(then), stage(of_stage) {
+  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, const AtHand& now, int32 of_stage)
+      : lane(places), turn(now.turn), query(now.query), cover(now.cover), stage(of_stage) {
     constexpr int32 kBytes = Traits::QueryTile::kBytes;
-    const int32 query = Traits::kQueryAt + stage * kBytes;
+    const int32 queries = Traits::kQueryAt + stage * kBytes;
     const int32 incoming =
         Traits::kIncomingAt + (Traits::kTiles.incoming_stages == 2 ? stage * kBytes : 0);
-    query_down = lane.down + query;
-    query_across = lane.across + query;
+    query_down = lane.down + queries;
+    query_across = lane.across + queries;
     incoming_down = lane.down + incoming;
     incoming_across = lane.across + incoming;
   }
@@ -66,7 +69,7 @@ struct TurnPlaces {
 // What comes of a patch: weights, and gradients of scores, both rounded.
 template <class Traits>
 struct PatchPairs {
-  typename Traits::Pairs weights{}, at_scores{};
+  typename Traits::Pairs weights, at_scores;
 };
 
 // sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
@@ -82,26 +85,41 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
-// A warp's part of a square, for all warps.
-template <class Traits>
-TW_DEVICE void share(typename Traits::Square& square, int32 first_row,
-                     const typename Traits::Pairs& pairs) {
+// Calls body(place, m, n, half) for where a warp's pairs lie in a square, from its first row on.
+// Eights of rows change their pieces alike, so that most of a place is known at compile time.
+template <class Traits, class Body>
+TW_DEVICE void for_each_pair(typename Traits::Square& square, int32 first_row, const Body& body) {
   using Square = typename Traits::Square;
   const auto thread = static_cast<uint32>(thread_index_anew());
   const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
   const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
   TW_UNROLL
-  for (int32 m = 0; m < Traits::kDown; ++m) {
+  for (int32 n = 0; n < Traits::kAcross; ++n) {
+    uint8* first = square.bytes + (Square::place(key, first_row / 8 + n) + lane % 4 * 4);
     TW_UNROLL
-    for (int32 n = 0; n < Traits::kAcross; ++n) {
+    for (int32 m = 0; m < Traits::kDown; ++m) {
       TW_UNROLL
-      for (int32 half = 0; half < 2; ++half) {
-        const int32 place =
-            Square::place(key + m * 16 + half * 8, first_row / 8 + n) + lane % 4 * 4;
-        *reinterpret_cast<uint32*>(square.bytes + place) = pairs.at[m][n][half];
-      }
+      for (int32 half = 0; half < 2; ++half)
+        body(*reinterpret_cast<uint32*>(first + (m * 16 + half * 8) * Square::kRowBytes), m, n,
+             half);
     }
   }
+}
+
+// A warp's part of a square, for all warps.
+template <class Traits>
+TW_DEVICE void share(typename Traits::Square& square, int32 first_row,
+                     const typename Traits::Pairs& pairs) {
+  for_each_pair<Traits>(square, first_row, [&](uint32& pair, int32 m, int32 n, int32 half) {
+    pair = pairs.at[m][n][half];
+  });
+}
+
+// The same of queries that see nothing.
+template <class Traits>
+TW_DEVICE void share_nothing(typename Traits::Memory& memory, int32 first_row) {
+  for (auto& square : memory.squares)
+    for_each_pair<Traits>(square, first_row, [](uint32& pair, int32, int32, int32) { pair = 0; });
 }
 
 // Of weights, where they are shared, and this is when.
@@ -123,13 +141,14 @@ TW_DEVICE void part_held(const Backward& p, const PatchOf& of, typename Traits::
 
 // From products to what the weights are made of. What seldom comes shares one branch.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory,
-                              int32 stage, const PatchOf& of, typename Traits::Scores& scores,
+TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory, int32 stage,
+                              const PatchOf& of, typename Traits::Scores& scores,
                               Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
-  if (of.patch.cover == Cover::kSome) {
-    if (memory.rows[stage].some_held[0] != 0) part_held<Traits>(p, of, scores);
+  const bool held = memory.rows[stage].some_held[0] != 0;
+  if (held || of.patch.cover == Cover::kSome) {
+    if (held) part_held<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
