@@ -112,8 +112,8 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   between.padded_rows = rows;
   between.lse = arena.take<float>(s.heads * rows);
   between.minus_delta = arena.take<float>(s.heads * rows);
-  between.held = arena.take<float>(s.heads * rows);
-  between.some_held = arena.take<int32>(s.heads * rows / kBackwardRows * 4);
+  between.apart = arena.take<float>(s.heads * rows);
+  between.some_apart = arena.take<int32>(s.heads * rows / kBackwardRows * 4);
   between.query = arena.take<float>(s.heads * rows * tiles.dim);
   if (wanted.slopes)
     between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());

@@ -167,14 +167,10 @@ TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
     if constexpr (Traits::kShares) block_barrier();
     if (next.exists) load_incoming<Traits>(p, memory, next, 0);
   }
-  if constexpr (!Traits::kShares) {
-    const Upcoming then = upcoming<Traits>(p, memory, next.turn);
-    do_query_gradient<Traits>(p, memory, now, squares);
-    return then;
-  }
   do_query_gradient<Traits>(p, memory, now, squares);
   const Upcoming then = upcoming<Traits>(p, memory, next.turn);
-  add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+  if constexpr (Traits::kShares)
+    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
   return then;
 }
 

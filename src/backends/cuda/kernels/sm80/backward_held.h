@@ -1,6 +1,10 @@
-// Rows whose lse was held: their largest score lies beyond half of what float32 holds. Of such an
-// lse nobody can tell how many keys have that score, and so what each one's weight is; `rows`
-// counts them. These rows are rare: rows of finfo.min, and products that overflow.
+// Rows that are apart, for their lse is so large that a weight does not follow from it alone. The
+// kernel of the tiles is spared all of this but one question for each tile of queries.
+//
+// An lse may have been held: the largest score lies beyond half of what float32 holds. Nobody can
+// tell of such an lse how many keys have that score, and so what each one's weight is; `rows`
+// counts them. These rows are rare: rows of finfo.min, and products that overflow. Of others that
+// are large, rounding may take so much that a weight would be larger than 1.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
@@ -15,6 +19,13 @@ namespace tilewise::cuda::sm80 {
 // Of an lse in units of log2.
 TW_DEVICE bool is_held(float lse) {
   return core::absolute(lse) == score::kMostScore;
+}
+
+// Below this, rounding makes no weight larger than 1.002.
+inline constexpr float kApart = 0x1p+13f;
+
+TW_DEVICE bool is_apart(float lse) {
+  return core::absolute(lse) >= kApart && core::absolute(lse) <= score::kMostScore;
 }
 
 // A query of a head, in its sequence.
@@ -80,6 +91,12 @@ TW_DEVICE float count_held(const Backward& p, const HeldRow& at, bool is_lowest)
   }
   // An lse that was made elsewhere may be held by no key here.
   return core::log2(core::larger(count, 1.0f));
+}
+
+// What remains to be subtracted from scores of such a row when the tiles have taken them apart.
+template <DType type>
+TW_DEVICE float lse_of_apart(const Backward& p, const HeldRow& at, float lse) {
+  return is_held(lse) ? count_held<type>(p, at, lse < 0) : 0.0f;
 }
 
 }  // namespace tilewise::cuda::sm80

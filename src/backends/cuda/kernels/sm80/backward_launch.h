@@ -26,12 +26,12 @@ struct BackwardOutputs {
 // What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
 // those of the workspace: padded_rows a head.
 struct Between {
-  // By row. In units of log2; infinity where it sees nothing or is none; and where it is held, log2
-  // of how many keys share its weight.
+  // By row. In units of log2; infinity where it sees nothing or is none; what `rows` says of a row
+  // that is apart.
   float* lse;
   float* minus_delta;
-  float* held;        // what it is held at, or 0
-  int32* some_held;   // by kBackwardRows rows: 4 numbers, the first not 0 where some are held
+  float* apart;       // the lse of a row that is, or 0
+  int32* some_apart;  // by kBackwardRows rows: 4 numbers, the first not 0 where some are
   float* query;       // by tile of queries, see SumOrder; there though nobody may want it
   float* slopes;      // by (b, h, tile of keys, warp): shares
   float* sinks;       // by (b, h, tile of kBackwardRows queries): shares

@@ -52,7 +52,7 @@ struct KnownRow {
 // What a thread sums up of its rows.
 struct RowSums {
   float of_sink;
-  float held;  // how many are
+  float apart;  // how many are
 };
 
 // A thread's share of a row of the sequence: a piece, of so many threads that have one each.
@@ -111,12 +111,12 @@ TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
     if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
-    const bool held = is_held(known.lse);
+    const bool is_one = is_apart(known.lse);
     const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
-    p.between.lse[at] = held ? count_held<type>(p, place, known.lse < 0) : known.lse;
-    p.between.held[at] = held ? known.lse : 0.0f;
+    p.between.lse[at] = is_one ? lse_of_apart<type>(p, place, known.lse) : known.lse;
+    p.between.apart[at] = is_one ? known.lse : 0.0f;
     p.between.minus_delta[at] = known.minus_delta;
-    sums.held += held ? 1.0f : 0.0f;
+    sums.apart += is_one ? 1.0f : 0.0f;
     sums.of_sink += known.of_sink;
   }
   return sums;
@@ -187,9 +187,9 @@ TW_DEVICE void backward_rows(const Backward& p) {
       clear_query_sums(p, memory);
     }
     if (p.between.turns) clear_turns(p, work);
-    const float held = sum_of_block(sums.held, memory.between);
+    const float apart = sum_of_block(sums.apart, memory.between);
     if (exists && thread_index() == 0)
-      p.between.some_held[memory.padded / kBackwardRows * 4] = held > 0 ? 1 : 0;
+      p.between.some_apart[memory.padded / kBackwardRows * 4] = apart > 0 ? 1 : 0;
     if (!p.between.sinks) return;
     const float total = sum_of_block(sums.of_sink, memory.between);
     if (thread_index() == 0) p.between.sinks[task] = total;

@@ -130,13 +130,14 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
     share<Traits>(memory.squares[1], first_row, weights);
 }
 
-// Scores of a patch in whose tile some rows are held.
+// Of a patch in whose tile some rows are apart.
 template <class Traits>
-TW_DEVICE void part_held(const Backward& p, const PatchOf& of, typename Traits::Scores& scores) {
-  const bool shaped = is_shaped<Traits>(p.scoring);
-  if (!shaped) score::hold(scores, p.scoring.measure.limit);
+TW_DEVICE void take_apart(const Backward& p, const PatchOf& of, typename Traits::Scores& scores) {
+  score::Measure measure = p.scoring.measure;
+  // What shapes scores has held them, and left -inf of a bias as it is.
+  if (is_shaped<Traits>(p.scoring)) measure.limit = core::infinity<float>();
   const int64 row = of.block.padded(p.between, of.h, of.patch.corner().query);
-  take_apart(p.between.held + row, shaped ? 1.0f : p.scoring.factor, scores);
+  take_apart(p.between.apart + row, measure, scores);
 }
 
 // From products to what the weights are made of. What seldom comes shares one branch.
@@ -146,9 +147,9 @@ TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& 
                               Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
-  const bool held = memory.rows[stage].some_held[0] != 0;
-  if (held || of.patch.cover == Cover::kSome) {
-    if (held) part_held<Traits>(p, of, scores);
+  const bool has_apart = memory.rows[stage].some_apart[0] != 0;
+  if (has_apart || of.patch.cover == Cover::kSome) {
+    if (has_apart) take_apart<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
@@ -171,7 +172,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
   shape_and_hide<Traits>(p, memory, now.stage, of, scores, shaping);
-  weigh<Traits>(lse, is_shaped<Traits>(p.scoring) ? 1.0f : p.scoring.factor, scores);
+  weigh<Traits>(lse, p.scoring.measure.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);

@@ -11,11 +11,11 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Of the queries of a tile, for one stage; and whether some of them are held (in some_held[0]).
+// Of the queries of a tile, for one stage; and whether some are apart (in some_apart[0]).
 template <int32 queries>
 struct alignas(kPieceBytes) RowNumbers {
   float lse[queries], minus_delta[queries];
-  int32 some_held[4];
+  int32 some_apart[4];
 };
 
 // None where the count is 0.

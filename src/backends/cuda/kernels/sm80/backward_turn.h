@@ -58,7 +58,7 @@ TW_DEVICE Coming coming(const Backward& p, const typename Traits::Memory& memory
   const int64 row = block.padded(p.between, block.head(turn.g), query);
   const float* of_rows = thread < kPieces ? p.between.lse : p.between.minus_delta;
   const void* numbers = of_rows + (row + thread % kPieces * 4);
-  if (thread >= 2 * kPieces) numbers = p.between.some_held + row / kBackwardRows * 4;
+  if (thread >= 2 * kPieces) numbers = p.between.some_apart + row / kBackwardRows * 4;
   Coming coming{turn,
                 turn.exists(block),
                 query,

@@ -48,41 +48,32 @@ TW_DEVICE float weight_of(float exponent) {
   return Traits::kIsGeneral ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
 }
 
-// Scores to weights: 2^(score * factor - lse). What rounding takes from a huge lse makes no weight
-// larger than 1.
+// Scores to weights: 2^(score * factor - lse).
 template <class Traits>
 TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& scores) {
   for_each_with(lse, scores, [factor](float& score, float of_row) {
-    score = weight_of<Traits>(smaller_or_nan(multiply_add(score, factor, -of_row), 0.0f));
+    score = weight_of<Traits>(multiply_add(score, factor, -of_row));
   });
 }
 
-// Scores of rows that are held, so that `weigh` makes the right weights of them: those that nothing
-// tells from the row's largest one become 0, the others -inf. `held`, what the rows were held at,
+// Scores of rows that are apart, so that `weigh` makes the right weights of them. Of rows that are
+// held, those that nothing tells from the row's largest one become 0, the others -inf. The others
+// become what they are below their lse, and rounding makes none larger. `apart`, the rows' own lse,
 // begins at the lane's first query.
 template <class Scores>
-TW_DEVICE void take_apart(const float* held, float factor, Scores& scores) {
+TW_DEVICE void take_apart(const float* apart, score::Measure measure, Scores& scores) {
   constexpr float kTold = -0x1p+107f;  // closer to the largest one than this nothing is told apart
-  TW_UNROLL
-  for (int32 n = 0; n < Scores::kAcross; ++n) {
+  const float inverse = reciprocal_approximate(measure.factor);
+  scores.each_piece([&](float(&four)[4], int32, int32 n) {
     TW_UNROLL
-    for (int32 parity = 0; parity < 2; ++parity) {
-      const float of_row = held[n * 8 + parity];
-      if (of_row == 0) continue;
-      TW_UNROLL
-      for (int32 m = 0; m < Scores::kDown; ++m) {
-        TW_UNROLL
-        for (int32 i = parity; i < 4; i += 2) {
-          float& score = scores.at[m][n][i];
-          const float below = multiply_add(score, factor, -of_row);
-          if (below > kTold)
-            score = 0;
-          else if (below <= kTold)  // and no NaN
-            score::hide(score);
-        }
-      }
+    for (int32 i = 0; i < 4; ++i) {
+      const float of_row = apart[n * 8 + i % 2];
+      const float within = held_within(four[i], measure.limit);
+      float below = smaller_or_nan(multiply_add(within, measure.factor, -of_row), 0.0f) * inverse;
+      if (is_held(of_row) && below * measure.factor > kTold) below = 0;
+      if (of_row != 0) four[i] = below;
     }
-  }
+  });
 }
 
 template <class Traits>
