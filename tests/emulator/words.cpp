@@ -94,6 +94,21 @@ float dot(const float (&a)[16], const float (&b)[16]) {
 
 }  // namespace
 
+uint32 ballot(bool says) {
+  struct Vote {
+    bool says;
+    uint32 all;
+  } mine{says, 0};
+  Vote* lanes[kWarp];
+  if (gather("warp_ballot", mine, lanes)) {
+    uint32 all = 0;
+    for (int32 lane = 0; lane < kWarp; ++lane) all |= (lanes[lane]->says ? 1u : 0u) << lane;
+    for (Vote* vote : lanes) vote->all = all;
+  }
+  current->meet("warp_ballot");
+  return mine.all;
+}
+
 bool any(bool says) {
   struct Vote {
     bool says, any;

@@ -5,6 +5,7 @@
 #include "backends/cuda/host_tables.h"
 #include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/loaded.h"
+#include "plan/settings.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -38,7 +39,7 @@ Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
 }
 
 Gpu gpu_of(const Device* device) {
-  return device ? Gpu{device->processors(), device->block_bytes()} : Gpu{};
+  return device ? Gpu{device->processors(), device->block_bytes(), device, can_have} : Gpu{};
 }
 
 Plan plan(const Asked& asked, const Machine& machine) {
@@ -71,12 +72,12 @@ Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room
       });
 }
 
-// What a call launches, by places among packed_variants(), each once.
+// What a call launches, by index, each once.
 class Launched {
  public:
-  Launched(const Asked& asked, const Plan& plan) {
+  Launched(const Asked& asked, const KernelChoice& kernels) {
     // Nothing is refused here.
-    static_cast<void>(run_all(asked, plan.choice.get<Decided>().kernels, Room{},
+    static_cast<void>(run_all(asked, kernels, Room{},
                               [this](const auto& choice, const auto&, int64 tasks) {
                                 if (tasks > 0) add(index_of(choice));
                                 return Status{};
@@ -91,14 +92,26 @@ class Launched {
       indices_[count_++] = index;
   }
 
-  int indices_[kVariants] = {};
+  static constexpr int kMostKernels = 16;  // of a call
+  int indices_[kMostKernels] = {};
   std::size_t count_ = 0;
 };
+
+// Loads what a call launches. Where a kernel with features compiled in cannot be made after all, the
+// general one takes its place, now and later: a compiler's trouble is no reason to refuse a call.
+Status load_all(Device& device, const Asked& asked, KernelChoice& kernels) {
+  const Status status = load(device, Launched(asked, kernels).indices());
+  if (status.ok() || !kernels.has_features()) return status;
+  give_up(device, kernels.featured_index());
+  kernels = choose_kernels(asked, gpu_of(&device));
+  return load(device, Launched(asked, kernels).indices());
+}
 
 Status prepare(const Asked& asked, const Plan& plan, const Resources&) {
   Device* device = nullptr;
   TW_TRY(device_of(plan, device));
-  return load(*device, Launched(asked, plan).indices());
+  KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  return load_all(*device, asked, kernels);
 }
 
 bool all_loaded(const Device& device, std::span<const int> indices) {
@@ -108,16 +121,15 @@ bool all_loaded(const Device& device, std::span<const int> indices) {
 
 // Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
 // would compile and allocate belongs to no graph.
-Status make_ready(Device& device, const Asked& asked, const Plan& plan, Stream stream) {
-  const Launched launched(asked, plan);
-  if (all_loaded(device, launched.indices())) return {};
+Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Stream stream) {
+  if (all_loaded(device, Launched(asked, kernels).indices())) return {};
   bool captures = false;  // `run` has made the context current
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
         "the stream is captured and this call's kernels are not loaded: call tw_prepare for it "
         "before.");
-  return load(device, launched.indices());
+  return load_all(device, asked, kernels);
 }
 
 // Probabilities are one kernel, and so is forward without a merge.
@@ -135,8 +147,10 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
   // None of several kernels is launched before all are there: a refused call changes nothing.
-  const KernelChoice kernels = plan.choice.get<Decided>().kernels;
-  if (takes_several(asked, kernels)) TW_TRY(make_ready(*device, asked, plan, stream));
+  // Nor is the choice among them changed on the way.
+  KernelChoice kernels = plan.choice.get<Decided>().kernels;
+  if (takes_several(asked, kernels) || kernels.has_features())
+    TW_TRY(make_ready(*device, asked, kernels, stream));
   core::uint32* error = resources.error;
   if (!error) TW_TRY(device->find_error_word(error));
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
@@ -144,7 +158,8 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
                    const int index = index_of(choice);
-                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, plan, stream));
+                   if (!loaded(*device, index))
+                     TW_TRY(make_ready(*device, asked, kernels, stream));
                    const Variant& variant = variant_of(choice);
                    const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
                                    static_cast<unsigned>(variant.threads),
@@ -179,17 +194,34 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   return {};
 }
 
-void describe_sm80(const Problem& problem, const Sm80Forward& forward, Text& note) {
+// What would serve a call better, and why it cannot.
+void describe_missing(const Problem& problem, const Device& device, Text& note) {
+  Featured featured;
+  if (!wants_featured(problem, gpu_of(&device), featured)) return;
+  note.add(". One with %s compiled in is faster, ", feature_words(featured.features).c_str());
+  const Settings set = settings();
+  if (*set.cuda_kernels)
+    note.add("which TILEWISE_CUDA_KERNELS=%s leaves out", set.cuda_kernels);
+  else
+    note.add("and wants NVRTC, which would compile it");
+}
+
+void describe_sm80(const Problem& problem, const Sm80Forward& forward, const Device& device,
+                   Text& note) {
   const sm80::Size& size = forward.size();
   note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
            size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
   if (is_short(size.kind)) note.add("; the variant for few queries");
-  if (const char* general = why_general(problem)) note.add("; %s: the general variant", general);
+  if (forward.features != 0)
+    note.add("; %s: compiled in", feature_words(forward.features).c_str());
+  else if (const char* general = why_general(problem))
+    note.add("; %s: the general variant", general);
   if (forward.heads_in_tile > 1) note.add("; %d heads share a tile", forward.heads_in_tile);
   if (forward.splits > 1)
     note.add("; keys in %d splits, merged in their order", forward.splits);
   else if (forward.merges)
     note.add("; the output's type is another one: by way of the workspace");
+  if (forward.features == 0) describe_missing(problem, device, note);
 }
 
 void describe_sm80(const Problem& problem, const Sm80Backward& backward, Text& note) {
@@ -211,11 +243,11 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   else if (problem.operation == TW_BACKWARD)
     describe_sm80(problem, kernels.backward, note);
   else
-    describe_sm80(problem, kernels.forward, note);
+    describe_sm80(problem, kernels.forward, *device, note);
   if (kernels.why_plain && problem.operation == TW_BACKWARD)
     note.add("; each pass recomputes the scores, two products more than the least");
   note.add("\n");
-  describe_origin(*device, Launched(&problem, plan).indices(), note);
+  describe_origin(*device, Launched(&problem, kernels).indices(), note);
 }
 
 // Shared memory of one multiprocessor; that of a GPU of Hopper where there is none to ask.

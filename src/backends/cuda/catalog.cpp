@@ -1,7 +1,12 @@
 #include "backends/cuda/catalog.h"
 
+#include <fnmatch.h>
+
+#include <algorithm>
+
 #include "backends/cuda/compiler/program.h"
 #include "backends/cuda/compiler/stock.h"
+#include "backends/cuda/featured.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -21,6 +26,29 @@ struct Row {
   int shared_bytes() const { return cubin.resources.shared_bytes + variant->dynamic_shared_bytes; }
 };
 
+// Those with features compiled in that somebody has compiled before.
+void add_kept(const Selection& selection, const Stock& stock, const Target& target,
+              std::vector<Row>& rows) {
+  const auto is_asked = [&](const std::string& name) {
+    return std::any_of(
+        selection.patterns.begin(), selection.patterns.end(),
+        [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+  };
+  const auto is_listed = [&](const Variant& variant) {
+    return std::find(selection.variants.begin(), selection.variants.end(), &variant) !=
+           selection.variants.end();
+  };
+  for (const Featured& each : every_featured()) {
+    if (!is_asked(kernel_name(each))) continue;
+    Cubin cubin;
+    if (!stock.find(FeaturedText(each).variant, target, cubin)) continue;
+    const int place = place_of(each);
+    if (place < 0 || is_listed(featured_variant(place))) continue;
+    rows.push_back({&featured_variant(place), architecture(target, Form::kCubin),
+                    std::move(cubin), true});
+  }
+}
+
 std::vector<Row> rows_of(const Selection& selection, const Stock& stock) {
   std::vector<Row> rows;
   for (const Target& target : selection.targets) {
@@ -29,6 +57,7 @@ std::vector<Row> rows_of(const Selection& selection, const Stock& stock) {
       row.is_there = stock.find(*variant, target, row.cubin);
       rows.push_back(std::move(row));
     }
+    add_kept(selection, stock, target, rows);
   }
   return rows;
 }

@@ -15,6 +15,8 @@ namespace tilewise::cuda {
 // Each of these kernels for each of these targets.
 struct Selection {
   std::vector<const Variant*> variants;
+  // What of those with features compiled in is listed where it is kept: names as of a shell.
+  std::vector<std::string> patterns;
   std::vector<Target> targets;  // of one driver
   int driver_version = 0;
 };

@@ -8,10 +8,18 @@ namespace tilewise::cuda {
 
 Status check_kernels_setting() {
   const Settings wanted = settings();
-  if (!*wanted.cuda_kernels || std::strcmp(wanted.cuda_kernels, "plain") == 0) return {};
+  for (const char* known : {"", "plain", "packed"})
+    if (std::strcmp(wanted.cuda_kernels, known) == 0) return {};
   return invalid(
-      "TILEWISE_CUDA_KERNELS is '%.64s', which names no kernels: use plain, or leave it unset.",
+      "TILEWISE_CUDA_KERNELS is '%.64s', which names no kernels: use plain or packed, or leave it "
+      "unset.",
       wanted.cuda_kernels);
+}
+
+bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out) {
+  if (problem.operation != TW_FORWARD) return false;
+  const Sm80Forward forward = sm80_forward(problem, gpu.processors);
+  return sm80_featured(problem, forward, gpu.shared_bytes, out);
 }
 
 KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
@@ -21,10 +29,19 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   const bool is_backward = problem.operation == TW_BACKWARD;
   const char* lacks = is_backward ? why_not_sm80_backward(problem, gpu.shared_bytes)
                                   : why_not_sm80_forward(problem);
-  if (!lacks && *settings().cuda_kernels) lacks = "TILEWISE_CUDA_KERNELS";
+  const Settings set = settings();
+  if (!lacks && std::strcmp(set.cuda_kernels, "plain") == 0) lacks = "TILEWISE_CUDA_KERNELS";
   if (lacks) return {lacks, {}, {}};
   if (is_backward) return {nullptr, {}, sm80_backward(problem, gpu.shared_bytes)};
-  return {nullptr, sm80_forward(problem, gpu.processors), {}};
+  KernelChoice choice{nullptr, sm80_forward(problem, gpu.processors), {}};
+  Featured featured;
+  if (*set.cuda_kernels || !gpu.has || !sm80_featured(problem, choice.forward, gpu.shared_bytes, featured))
+    return choice;
+  const int index = index_of(featured);
+  if (index < 0 || !gpu.has(gpu.device, index)) return choice;
+  choice.forward.number = featured.number;
+  choice.forward.features = featured.features;
+  return choice;
 }
 
 }  // namespace tilewise::cuda

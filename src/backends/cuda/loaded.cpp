@@ -11,14 +11,18 @@
 namespace tilewise::cuda {
 namespace {
 
-std::atomic<Kernel> kernels[Device::kMost][kVariants];
+std::atomic<Kernel> kernels[Device::kMost][kAllVariants];
+
+// Of those with features compiled in.
+enum class Fate : unsigned char { kUnknown, kHad, kMissed };
+std::atomic<Fate> fates[Device::kMost][kMostFeatured];
+
+std::atomic<Fate>& fate_of(const Device& device, int index) {
+  return fates[device.index()][index - kVariants];
+}
 
 std::atomic<Kernel>& place_of_kernel(const Device& device, int index) {
   return kernels[device.index()][index];
-}
-
-const Variant& variant_at(int index) {
-  return packed_variants()[static_cast<std::size_t>(index)];
 }
 
 Target target_of(const Device& device) {
@@ -69,6 +73,29 @@ Status load(Device& device, std::span<const int> indices) {
   } catch (const std::bad_alloc&) {
     return failed("There is no memory to load kernels.");
   }
+}
+
+bool can_have(const Device* device, int index) {
+  if (!device) return false;
+  if (loaded(*device, index)) return true;
+  std::atomic<Fate>& fate = fate_of(*device, index);
+  if (fate.load() != Fate::kUnknown) return fate.load() == Fate::kHad;
+  try {
+    const Target target = target_of(*device);
+    const Stock stock(surroundings(), target.driver_version);
+    Cubin cubin;
+    const bool has = stock.find(variant_at(index), target, cubin) ||
+                     stock.why_not_compiled(target).empty();
+    Fate unknown = Fate::kUnknown;
+    fate.compare_exchange_strong(unknown, has ? Fate::kHad : Fate::kMissed);
+    return has;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+void give_up(const Device& device, int index) {
+  fate_of(device, index) = Fate::kMissed;
 }
 
 void describe_origin(const Device& device, std::span<const int> indices, Text& note) {

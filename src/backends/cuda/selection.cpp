@@ -7,6 +7,7 @@
 #include "backends/cuda/catalog.h"
 #include "backends/cuda/compiler/pack.h"
 #include "backends/cuda/driver/driver.h"
+#include "backends/cuda/featured.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -24,16 +25,23 @@ std::vector<std::string> words_of(const char* list) {
   return words;
 }
 
-// Patterns are a shell's: "*forward*".
+// Patterns are a shell's: "*forward*". They mean kernels of the list; one with features compiled in
+// is meant by its name.
 Status select_variants(const char* names, Selection& out) {
   for (const std::string& name : words_of(names)) {
     const std::size_t before = out.variants.size();
     for (const Variant& variant : packed_variants())
       if (fnmatch(name.c_str(), variant.name, 0) == 0) out.variants.push_back(&variant);
+    Featured featured;
+    const bool is_new = out.variants.size() == before && find_featured(name, featured);
+    const int place = is_new ? place_of(featured) : -1;
+    if (place >= 0) out.variants.push_back(&featured_variant(place));
+    out.patterns.push_back(name);
     if (out.variants.size() == before)
       return invalid("There is no kernel '%.80s': `tilewise kernels list` names all %zu.",
                      name.c_str(), packed_variants().size());
   }
+  if (out.variants.empty()) out.patterns.emplace_back("*");
   if (out.variants.empty())
     for (const Variant& variant : packed_variants()) out.variants.push_back(&variant);
   std::sort(out.variants.begin(), out.variants.end());

@@ -21,6 +21,12 @@ bool is_read_in_pieces(const View& view) {
   return size.column > 1 && view.stride.column == 1 && has_pieces(view, kPieceBytes);
 }
 
+// Whether each block of a block mask has whole tiles of keys, for whole warps of queries.
+bool hold_tiles(const tilewise::Mask& mask) {
+  constexpr int64 kMostRowsOfWarp = 32, kMostKeys = 64;
+  return mask.block_query % kMostRowsOfWarp == 0 && mask.block_key % kMostKeys == 0;
+}
+
 bool is_positive_and_usual(double number) {
   return number > 1e-20 && number < 1e20;
 }
@@ -89,8 +95,8 @@ const char* feature_of_general(const Problem& problem) {
     core::uint32 feature;
     const char* name;
   } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
-               {kSinks, "sinks"},     {kVisible, "boolean mask"}, {kBlocks, "block mask"},
-               {kDropout, "dropout"}, {kAnyScale, "such a scale"}};
+               {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"},
+               {kAnyScale, "such a scale"}};
   for (const auto& each : names)
     if ((asked & each.feature) != 0) return each.name;
   return problem.keys.paged() ? "pages" : nullptr;
@@ -177,6 +183,7 @@ core::uint32 asked_of(const Problem& p) {
                   {kVisible, static_cast<bool>(p.mask.visible)},
                   {kVisiblePieces, p.mask.visible && is_read_in_pieces(p.mask.visible)},
                   {kBlocks, static_cast<bool>(p.mask.blocks)},
+                  {kBlocksOfTiles, p.mask.blocks && hold_tiles(p.mask)},
                   {kDropout, p.dropout.decide.active()},
                   {kSinks, static_cast<bool>(p.scores.sinks)}};
   core::uint32 asked = 0;
@@ -235,6 +242,22 @@ Sm80Forward sm80_forward(const Problem& problem, int processors) {
           .splits = splits,
           .heads_in_tile = together,
           .merges = splits > 1 || problem.output.dtype != problem.query.dtype};
+}
+
+bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,
+                   Featured& out) {
+  const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
+  const core::uint32 set = featured_set(asked_of(problem));
+  if (set == 0 || choice.size().kind != sm80::Kind::kGeneral || problem.keys.paged() ||
+      !are_in_pieces(problem))
+    return false;
+  for (int number = sm80::kVariantsOfForward; number < sm80::kRowsOfForward; ++number) {
+    out = {FeaturedFamily::kForward, choice.is_bfloat16, number, set};
+    if (dim <= sm80::kTable[number].dim &&
+        shared_bytes_of(out) <= std::min(shared_bytes, kMostFeaturedBytes))
+      return true;
+  }
+  return false;
 }
 
 sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena) {

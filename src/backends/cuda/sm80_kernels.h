@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cuda/arguments.h"
+#include "backends/cuda/featured.h"
 #include "backends/cuda/kernels/sm80/launch.h"
 #include "plan/backend.h"
 
@@ -18,6 +19,7 @@ struct Sm80Forward {
   int splits = 1, heads_in_tile = 1;
   // Splits leave what a merge writes; so does one, where the output is of another type.
   bool merges = false;
+  core::uint32 features = 0;  // that are compiled in, where the row is one with features
 
   const sm80::Size& size() const { return sm80::kTable[number]; }
 };
@@ -45,6 +47,12 @@ const char* why_general(const Problem& problem);
 
 // Of a call that they can run. `processors`: how many multiprocessors share the tiles.
 Sm80Forward sm80_forward(const Problem& problem, int processors);
+
+// The kernel that has what the call asks compiled in, in place of `choice`, with the same splits;
+// false where there is none: nothing is asked, tiles are short, rows lie anyhow or in pages.
+// `shared_bytes`: what a block can have.
+bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,
+                   Featured& out);
 
 // What splits leave for the merge; without memory it is only counted.
 sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena);

@@ -31,9 +31,11 @@ namespace sm80 = cuda::sm80;
 // Few, so that splits of the keys are few; and enough for some.
 constexpr int kProcessors = 2;
 std::atomic<int> shared_kib = 227;
+std::atomic<bool> has_compiler = true;
 
 cuda::Gpu gpu() {
-  return {kProcessors, shared_kib * 1024};
+  return {kProcessors, shared_kib * 1024, nullptr,
+          [](const cuda::Device*, int) { return has_compiler.load(); }};
 }
 
 std::atomic<std::int64_t> launches = 0, fast_launches = 0;
@@ -98,7 +100,7 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   ++fast_launches;
   if (tasks == 0) return {};
   const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.number);
-  const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
+  const auto shared_bytes = cuda::emulated_forward_bytes(choice.number);
   emulator::run({tasks, choice.size().threads(), shared_bytes}, [&] { kernel(arguments); });
   return {};
 }
@@ -169,9 +171,14 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
   if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
-  constexpr const char* kKinds[] = {"common", "general", "short", "short general"};
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general",
+                                     "featured"};
   const sm80::Size& size = kernels.forward.size();
   note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
+  if (kernels.forward.features != 0) {
+    note.add("%s: ", size.stages == 1 ? ", one stage" : "");
+    note.add("%s", cuda::feature_words(kernels.forward.features).c_str());
+  }
   if (kernels.forward.heads_in_tile > 1) note.add(", shared");
   if (kernels.forward.splits > 1)
     note.add(", split");
@@ -205,6 +212,10 @@ EmulatedBackend::~EmulatedBackend() {
 
 std::int64_t emulated_launches() {
   return launches;
+}
+
+void set_emulated_compiler(bool is_there) {
+  has_compiler = is_there;
 }
 
 void set_emulated_shared_kib(int kib) {

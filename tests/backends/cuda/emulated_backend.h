@@ -19,6 +19,9 @@ std::int64_t emulated_launches();
 // And how many of these were of attention by tensor cores.
 std::int64_t emulated_fast_launches();
 
+// Whether kernels with features compiled in can be had; at first they can.
+void set_emulated_compiler(bool is_there);
+
 // The memory of a block, in KiB: backward takes other tiles where it is little.
 void set_emulated_shared_kib(int kib);
 

@@ -2,6 +2,7 @@
 // own text, run by the emulator. A program that finds this library as libcuda.so.1
 // and as TILEWISE_NVRTC computes on "cuda" where there is no GPU. Nobody but kernels and copies may
 // touch the device's memory: at other times it is closed, and a program that does dies.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +50,7 @@ struct Named {
   Body body;
   Sm80Function forward = nullptr;  // one of these in place of the body
   BackwardFunction backward = nullptr;
+  std::size_t shared_bytes = 0;  // that it needs at least
 
   void operator()(const void* arguments) const {
     if (forward)
@@ -199,11 +201,12 @@ Result library_kernel(Kernel* kernel, Library, const char* name) {
     return kOk;
   }
   if (const BackwardFunction function = emulated_backward(std::string(name))) {
-    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function}));
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function, 0}));
     return kOk;
   }
-  if (const Sm80Function function = emulated_sm80(name)) {
-    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, function, nullptr}));
+  std::size_t bytes = 0;
+  if (const Sm80Function function = emulated_sm80(name, bytes)) {
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, function, nullptr, bytes}));
     return kOk;
   }
   std::fprintf(stderr, "The emulator knows no kernel %s.\n", name);
@@ -225,7 +228,8 @@ Result launch(const void* kernel, unsigned blocks, unsigned, unsigned, unsigned 
               unsigned, unsigned shared_bytes, Stream, void** arguments, void**) {
   if (depth == 0) return kInvalidContext;
   const Named& run = *static_cast<const Named*>(kernel);
-  const emulator::Launch how{blocks, static_cast<std::int32_t>(threads), shared_bytes};
+  const emulator::Launch how{blocks, static_cast<std::int32_t>(threads),
+                             std::max<std::size_t>(shared_bytes, run.shared_bytes)};
   return memory().open_for([&] {
     try {
       emulator::run(how, [&] { run(arguments[0]); });

@@ -90,7 +90,7 @@ TEST(Sm80Kernels, FeaturesTakeTheGeneralVariant) {
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "short general 64, shared");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_slopes = true; }), "short general 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_bias = true; }), "short general 64");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "short general 64, shared");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "short 64, shared");
   EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "short general 64");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.mask.has_blocks = true;
@@ -157,7 +157,8 @@ TEST(Sm80Kernels, NamesOfNoKernelsAreRefused) {
   EXPECT_EQ(status.code, TW_INVALID);
   EXPECT_STREQ(
       status.sentence,
-      "TILEWISE_CUDA_KERNELS is 'fancy', which names no kernels: use plain, or leave it unset.");
+      "TILEWISE_CUDA_KERNELS is 'fancy', which names no kernels: use plain or packed, or leave it "
+      "unset.");
 }
 
 // Lengths that lie on the device and are out of range are cut, and a bit says so.

@@ -27,6 +27,7 @@ void block_barrier();
 uint64 exchange(uint64 brought, int32 lane);
 // Likewise; whether a lane says so.
 bool any(bool says);
+uint32 ballot(bool says);
 
 // The bodies of device/matrix.h. All threads of the warp have to come to the same one.
 void load_matrices(uint32 row, bool transposed, uint32 (&pairs)[4]);

@@ -54,6 +54,12 @@ TW_DEVICE SharedAddress kept(SharedAddress place) {
 #endif
   return place;
 }
+TW_DEVICE uint32 kept(uint32 number) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("" : "+r"(number));
+#endif
+  return number;
+}
 TW_DEVICE const uint8* kept(const uint8* place) {
 #if defined(TW_ON_DEVICE)
   asm volatile("" : "+l"(place));

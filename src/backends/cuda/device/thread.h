@@ -136,6 +136,15 @@ TW_DEVICE bool warp_any(bool says) {
 #endif
 }
 
+// A bit for each lane of the warp that says so: lane n's is bit n. All lanes take part.
+TW_DEVICE uint32 warp_ballot(bool says) {
+#if defined(TW_ON_DEVICE)
+  return __ballot_sync(0xFFFFFFFFu, says);
+#else
+  return emulated::ballot(says);
+#endif
+}
+
 // Of what all lanes brought; the same bits in each of them.
 template <class T>
 TW_DEVICE T warp_sum(T number) {

@@ -5,8 +5,9 @@
 
 namespace tilewise::cuda::score {
 
-// What may be asked beside a band. A kernel is compiled for some of these, and each one of them is
-// asked for or not when it runs: a branch that all threads take alike.
+// What may be asked beside a band. A kernel is compiled for some of these. Either each one of them is
+// asked for or not when it runs, by a branch that all threads take alike; or the kernel is there for
+// calls that ask for all of them and no other, and has no branch.
 enum Feature : uint32 {
   kAnyScale = 1,  // one that is not positive, or far from 1
   kSoftcap = 2,
@@ -17,11 +18,14 @@ enum Feature : uint32 {
   kDropout = 64,
   kSinks = 128,
   kBiasPieces = 256,    // the bias is of the inputs' type, its rows whole pieces of 16 bytes
-  kVisiblePieces = 512  // so are the rows of the boolean mask
+  kVisiblePieces = 512,  // so are the rows of the boolean mask
+  kBlocksOfTiles = 1024  // tiles of queries and keys lie in one block of the block mask each
 };
+// Of a set that a kernel is compiled for: it has all of them.
+inline constexpr uint32 kExactly = 1u << 15;
 // These make scores of products before the softmax sees them; otherwise it works on products.
 inline constexpr uint32 kShaping = kAnyScale | kSoftcap | kAlibi | kBias;
-inline constexpr uint32 kEveryFeature = 1023;
+inline constexpr uint32 kEveryFeature = 2047;
 
 // From what the softmax works on to scores in units of log2.
 struct Measure {
@@ -42,7 +46,8 @@ struct Scoring {
 // Of what a kernel is compiled for, and a call asks.
 template <uint32 compiled>
 TW_HD constexpr bool asks(const Scoring& p, uint32 any_of) {
-  return (compiled & any_of) != 0 && (p.asked & any_of) != 0;
+  if ((compiled & any_of) == 0) return false;
+  return (compiled & kExactly) != 0 || (p.asked & any_of) != 0;
 }
 
 // Scores in units of log2 are held within this: core's to_log2 of the largest ones.

@@ -3,6 +3,7 @@
 // only where it is used, and the warp waits.)
 #pragma once
 
+#include "backends/cuda/device/bits.h"
 #include "backends/cuda/device/copy.h"
 #include "backends/cuda/kernels/score/hide.h"
 
@@ -87,6 +88,87 @@ struct VisibleTile {
   Piece bytes[kPieces * kWarp];
   alignas(4) uint16 bits[kPieces * kWarp];
 };
+
+// What a lane holds of a tile of 64 keys for `rows` rows: a bit for each of its own scores, that of
+// register 2 n + i of piece n, and of two rows each word. None where there is no mask.
+template <int32 rows>
+struct HeldVisible {
+  uint32 word[rows / 2];
+};
+template <>
+struct HeldVisible<0> {};
+
+// The same tile by fewer instructions, for 64 keys and queries that lie down. A lane copies a piece
+// of each row that it has a part of, which are the quarter of the row; four lanes have the whole, and
+// exchange bits. They lie in shared memory until a tile has come, and in registers from then on, so
+// that the next tile may come into the same place.
+template <int32 queries>
+struct VisiblePieces {
+  static constexpr int32 kRows = queries / 8;  // of a lane
+  static_assert(kRows % 2 == 0);
+  struct alignas(16) Piece {
+    uint32 words[4];
+  };
+  Piece piece[kRows][kWarp];
+
+  TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
+    const int32 first = lane % 4 * 16, bytes = core::larger(from.keys - first, 0);
+    TW_UNROLL
+    for (int32 r = 0; r < kRows; ++r) {
+      const int32 row = r * 8 + lane / 4;
+      copy_part_later(shared_address(&piece[r][lane]), from.first + row * from.row + first,
+                      row < from.queries ? core::smaller(bytes, 16) : 0);
+    }
+  }
+
+  // When the lane's copies have landed. Nothing of it is read later than here.
+  TW_DEVICE HeldVisible<kRows> take(int32 lane) const {
+    HeldVisible<kRows> held;
+    const uint32 bytes = (lane & 2) == 0 ? 0x6240u : 0x3715u;
+    const uint32 own = (lane & 1) == 0 ? 0x0F0F0F0Fu : 0xF0F0F0F0u;
+    TW_UNROLL
+    for (int32 r = 0; r < kRows; r += 2) {
+      uint32 word = packed(piece[r][lane]) | packed(piece[r + 1][lane]) << 16;
+      // Four pieces of four groups of four bits become four groups of four pieces.
+      word = choose_bytes(word, shuffle(word, 2), bytes);
+      const uint32 other = shuffle(word, 1);
+      const uint32 moved = (lane & 1) == 0 ? other << 4 : other >> 4;
+      held.word[r / 2] = kept((word & own) | (moved & ~own));
+    }
+    return held;
+  }
+
+ private:
+  // Of 16 keys. Four bits are those of a lane, two of each piece of 8 columns, and the lanes' follow
+  // each other.
+  TW_DEVICE static uint32 packed(const Piece& from) {
+    constexpr uint32 kFirst = 0x20100201u, kSecond = 0x80400804u;
+    uint32 seen[4];  // 2^7 in each byte that is not 0
+    TW_UNROLL
+    for (int32 w = 0; w < 4; ++w) {
+      const uint32 word = from.words[unless(core::Wound::kVisibleBitsMoved, w, w ^ 1)];
+      seen[w] = (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) & 0x80808080u;
+    }
+    const uint32 low = add_byte_products(seen[2], kSecond, add_byte_products(seen[0], kFirst, 0));
+    const uint32 high = add_byte_products(seen[3], kSecond, add_byte_products(seen[1], kFirst, 0));
+    return low >> 7 | high << 1;
+  }
+};
+
+// The scores of a lane that it does not see. A tile that all lanes see whole is left alone.
+template <int32 rows, class Scores>
+TW_DEVICE void hide_unseen(const HeldVisible<rows>& held, Scores& scores) {
+  static_assert(rows == Scores::kRowsOfLane);
+  uint32 all = ~0u;
+  for (const uint32 word : held.word) all &= word;
+  if (!warp_any(all != ~0u)) return;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      const int32 place = column / 8 * 2 + column % 2 + r % 2 * 16;
+      if ((held.word[r / 2] & 1u << place) == 0) hide(score);
+    });
+  });
+}
 
 // Of a word of 32 keys, those of row r of the lane. Words that are visible whole are left alone:
 // most are, of masks for padding and documents.

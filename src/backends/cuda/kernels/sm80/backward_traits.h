@@ -18,14 +18,6 @@ struct alignas(kPieceBytes) RowNumbers {
   int32 some_apart[4];
 };
 
-// None where the count is 0.
-template <class Each, int32 count>
-struct Several {
-  Each at[count];
-};
-template <class Each>
-struct Several<Each, 0> {};
-
 template <DType type, int32 number>
 struct BackwardTraits {
   static constexpr DType kType = type;

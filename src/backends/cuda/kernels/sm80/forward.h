@@ -14,29 +14,9 @@
 
 #include "backends/cuda/kernels/sm80/finish.h"
 #include "backends/cuda/kernels/sm80/score.h"
+#include "backends/cuda/kernels/sm80/walk.h"
 
 namespace tilewise::cuda::sm80 {
-
-// Whether the block mask has nothing of a tile.
-template <class Traits>
-TW_DEVICE bool covers_none(const typename Traits::Memory& memory, int32 first) {
-  const Head& head = memory.head;
-  const int64 end = core::smaller<int64>(first + Traits::kKeys, head.keys.length);
-  return memory.extras.asked.blocks.cover(head.rows, {first, end}) == core::Cover::kNone;
-}
-
-// The tile of keys that is walked next.
-template <class Traits>
-TW_DEVICE Walked tile_before(const Forward& p, const typename Traits::Memory& memory, Walked tile) {
-  const Head& head = memory.head;
-  Walked next{tile.first - Traits::kKeys, tile.turn + 1};
-  if constexpr (Traits::kIsGeneral) {
-    if (score::asks<Traits::kFeatures>(p.scoring, score::kBlocks))
-      while (next.first >= head.first_key && covers_none<Traits>(memory, next.first))
-        next.first -= Traits::kKeys;
-  }
-  return next;
-}
 
 // Copies have landed, and everybody sees them.
 TW_DEVICE void await_copies() {
@@ -49,11 +29,6 @@ TW_DEVICE void await_values() {
   if (!wounded(core::Wound::kValueNotAwaited)) return await_copies();
   block_barrier();
 }
-
-// What a warp sees of a tile of keys.
-struct Sight {
-  bool some, all;
-};
 
 // For each tile of keys, as sight_of(tile) says of which a warp sees something: calls
 // weigh(tile, sight) once its keys have come, and then accumulate(tile) when its values have.
@@ -81,21 +56,26 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     const Walked next = tile_before<Traits>(p, memory, tile);
     const bool is_last = next.first < first_key;
     // Read before the barrier, where waiting costs nothing.
-    const Sight sight = sight_of(tile);
+    Sight<Traits> sight = sight_of(tile);
     await_copies();
+    // Before the next tile of it comes into the same place.
+    if constexpr (Traits::kHoldsVisible) {
+      if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
+        sight.visible = memory.extras.visible.at[warp_index()].take(lane_index());
+    }
     if constexpr (Traits::kStages == 1) {
       if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile, share_now());
       look_up<Traits>(p, memory, next);
       commit_copies();
       if (sight.some) weigh(tile, sight);
       await_values();
-      if (!is_last) load_key<Traits>(p, memory, next, share_now());
+      if (!is_last) load_key<Traits>(p, head, memory, next, share_now());
       commit_copies();
       if (sight.some) accumulate(tile);
     } else {
       if (!is_last) {
         const KeyShare<Traits> mine = share_now();
-        load_key<Traits>(p, memory, next, mine);
+        load_key<Traits>(p, head, memory, next, mine);
         load_value<Traits>(p, memory, next, mine);
         if (Traits::kIsGeneral && p.keys.paged())
           look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
@@ -113,11 +93,11 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
 // Scores to weights of the rows.
 template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                     bool is_whole, Rows& rows, typename Traits::Scores& scores,
+                     const Sight<Traits>& sight, Rows& rows, typename Traits::Scores& scores,
                      typename Traits::Output& output) {
-  const bool held = finish_scores<Traits>(p, memory, corner, is_whole, scores);
+  const bool held = finish_scores<Traits>(p, memory, corner, sight, scores);
   score::weigh(rows, p.scoring.measure, held, scores, output);
-  if constexpr (Traits::kIsGeneral) {
+  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,
                               [](float& weight, int32, int32, int32) { weight = 0; });
@@ -143,8 +123,12 @@ template <class Traits>
 TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   if (thread_index() == 0) {
     memory.head = head;
-    if constexpr (Traits::kIsGeneral)
+    if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
       set_asked<Traits::kFeatures>(p.scoring, head, memory.extras.asked);
+  }
+  if constexpr (Traits::kSkipsTiles) {
+    // Of no window yet.
+    if (lane_index() == 0) memory.extras.window[warp_index()].first = head.last_key + Traits::kKeys;
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
   if (lane_index() == 0) memory.reach[warp_index()] = reach;
@@ -157,7 +141,7 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
 // by a turn without a tile: the text of loading, which is long there, stands once.
 template <class Traits>
 TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits::Memory& memory) {
-  const Walked before{head.last_key + Traits::kKeys, -1};
+  const Walked before{head.last_key + Traits::kKeys, -1, true};
   if constexpr (Traits::kIsGeneral) {
     settle<Traits>(p, head, memory);
     load_query<Traits>(p, head, memory);
@@ -166,14 +150,16 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
     return before;
   }
   load_query<Traits>(p, head, memory);
+  // What the block mask says is asked by all.
+  if constexpr (Traits::kSkipsTiles) settle<Traits>(p, head, memory);
   const Walked last = tile_before<Traits>(p, memory, before);
   if (last.first >= head.first_key) {
     const auto mine = key_share<Traits>(head, memory, thread_index());
-    load_key<Traits>(p, memory, last, mine);
+    load_key<Traits>(p, head, memory, last, mine);
     if (Traits::kStages == 2) load_value<Traits>(p, memory, last, mine);
   }
   commit_copies();
-  settle<Traits>(p, head, memory);
+  if constexpr (!Traits::kSkipsTiles) settle<Traits>(p, head, memory);
   return last;
 }
 
@@ -181,7 +167,7 @@ template <class Traits>
 TW_DEVICE void forward(const Forward& p) {
   using QueryTile = typename Traits::QueryTile;
   using KeyTile = typename Traits::KeyTile;
-  auto& memory = shared_memory<typename Traits::Memory>();
+  auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
   Head known;
   set_head(p, Traits::kSize, known);
   if (known.rows.empty()) return;
@@ -204,14 +190,14 @@ TW_DEVICE void forward(const Forward& p) {
   const Reach reach_of_warp = memory.reach[warp_index()];
   for_each_key_tile<Traits>(
       p, memory, begin,
-      [&](Walked tile) -> Sight {
+      [&](Walked tile) -> Sight<Traits> {
         if (Traits::kIsGeneral && tile.turn < 0) return {};
         const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
         // By votes, for these tell the compiler that the warp stays together.
-        return {warp_any(reach.meets(tile.first, Traits::kKeys)),
-                !warp_any(!reach.covers(tile.first, Traits::kKeys))};
+        return {warp_any(tile.is_present && reach.meets(tile.first, Traits::kKeys)),
+                !warp_any(!reach.covers(tile.first, Traits::kKeys)), {}};
       },
-      [&](Walked tile, Sight sight) {
+      [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
         score<Traits>(query,
@@ -219,10 +205,10 @@ TW_DEVICE void forward(const Forward& p) {
                       scores);
         const TileCorner corner = corner_of<Traits>(head, tile);
         if constexpr (Traits::kHoldsRows) {
-          weigh<Traits>(p, memory, corner, sight.all, held, scores, output);
+          weigh<Traits>(p, memory, corner, sight, held, scores, output);
         } else {
           typename Traits::ReadRows rows(memory.rows.of_lane());
-          weigh<Traits>(p, memory, corner, sight.all, rows, scores, output);
+          weigh<Traits>(p, memory, corner, sight, rows, scores, output);
         }
         weights.set(scores);
       },

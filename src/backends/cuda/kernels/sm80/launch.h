@@ -12,8 +12,9 @@ namespace tilewise::cuda::sm80 {
 enum class Kind : int32 {
   kCommon,       // a band, and rows in whole pieces of 16 bytes
   kGeneral,      // every feature, each of which is asked for when it runs
-  kShort,        // as common, for few queries
-  kShortGeneral  // as general, likewise
+  kShort,         // as common, for few queries
+  kShortGeneral,  // as general, likewise
+  kFeatured       // as common, with a set of features compiled in
 };
 
 TW_HD constexpr bool is_general(Kind kind) {
@@ -47,8 +48,16 @@ inline constexpr Size kTable[] = {
     {Kind::kGeneral, 192, 64, 32, 4, 2, 2},     {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
     {Kind::kShort, 64, 32, 32, 1, 1, 8},        {Kind::kShort, 64, 64, 64, 2, 1, 4},
     {Kind::kShort, 128, 32, 32, 1, 1, 8},       {Kind::kShort, 128, 64, 64, 2, 1, 4},
-    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8}};
-inline constexpr int32 kVariantsOfForward = sizeof kTable / sizeof kTable[0];
+    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8},
+    {Kind::kFeatured, 32, 128, 64, 4, 2, 2},    {Kind::kFeatured, 64, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 96, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},   {Kind::kFeatured, 192, 64, 64, 4, 1, 2},
+    {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
+inline constexpr int32 kRowsOfForward = sizeof kTable / sizeof kTable[0];
+// Those behind them are no variant each, but one for each set of features.
+inline constexpr int32 kVariantsOfForward = 20;
+static_assert(kTable[kVariantsOfForward - 1].kind != Kind::kFeatured &&
+              kTable[kVariantsOfForward].kind == Kind::kFeatured);
 
 // Rows of a tensor, which begin with its first column: strides and sizes are in bytes.
 struct Rows {

@@ -5,15 +5,17 @@
 
 namespace tilewise::cuda::sm80 {
 
-// A tile of keys on the walk: its first key, and how many were walked before.
+// A tile of keys on the walk: its first key, how many were walked before, and whether the block mask
+// has it for the warp's rows.
 struct Walked {
   int32 first, turn;
+  bool is_present;
 };
 
 // Without a block mask none is left out, and where a tile lies tells its turn: one register less.
 template <class Traits>
 TW_DEVICE int32 turn_of(Walked tile) {
-  if (Traits::kIsGeneral) return tile.turn;
+  if (Traits::kIsGeneral || Traits::kSkipsTiles) return tile.turn;
   return static_cast<int32>(static_cast<uint32>(tile.first) / Traits::kKeys);
 }
 
@@ -138,23 +140,41 @@ TW_DEVICE Source bias_of(const score::Scoring& p, const Head& head, int32 first)
           static_cast<int32>(head.rows.size())};
 }
 
-// Keys of a tile, and what features ask for beside them.
+// To where the bias of a tile of keys, or the warp's part of the boolean mask, comes in pieces.
+template <class Traits, class BiasTile>
+TW_DEVICE void load_bias(const Forward& p, const Head& head, const BiasTile& to, int32 first) {
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces))
+    Loader<BiasTile, Traits::kThreads>::load(shared_address(&to),
+                                             bias_of<Traits>(p.scoring, head, first));
+}
+template <class Traits, class Visible>
+TW_DEVICE void load_visible(const Forward& p, const Head& head, Visible& to, int32 first) {
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kVisiblePieces))
+    to.copy(visible_of<Traits>(p.scoring, head, first), lane_index());
+}
+
+// What features ask for beside a tile of keys.
 template <class Traits>
-TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
-                        const KeyShare<Traits>& mine) {
-  const int32 stage = stage_of<Traits>(walked);
-  load_side<Traits>(p, memory, walked, mine, {p.key, mine.key, stage});
+TW_DEVICE void load_beside(const Forward& p, const Head& head, typename Traits::Memory& memory,
+                           Walked walked) {
+  const int32 stage = stage_of<Traits>(walked), first = walked.first;
   if constexpr (Traits::kIsGeneral) {
-    using BiasTile = typename decltype(memory.extras)::BiasTile;
-    constexpr uint32 kFeatures = Traits::kFeatures;
     auto& beside = memory.extras.stage[stage];
-    if (score::asks<kFeatures>(p.scoring, score::kBiasPieces))
-      Loader<BiasTile, Traits::kThreads>::load(
-          shared_address(&beside.bias), bias_of<Traits>(p.scoring, memory.head, walked.first));
-    if (score::asks<kFeatures>(p.scoring, score::kVisiblePieces))
-      beside.visible[warp_index()].copy(visible_of<Traits>(p.scoring, memory.head, walked.first),
-                                        lane_index());
+    load_bias<Traits>(p, head, beside.bias, first);
+    load_visible<Traits>(p, head, beside.visible[warp_index()], first);
   }
+  if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kBias) != 0)
+    load_bias<Traits>(p, head, memory.extras.bias.at[stage], first);
+  if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kVisible) != 0)
+    load_visible<Traits>(p, head, memory.extras.visible.at[warp_index()], first);
+}
+
+// Keys of a tile, and that.
+template <class Traits>
+TW_DEVICE void load_key(const Forward& p, const Head& head, typename Traits::Memory& memory,
+                        Walked walked, const KeyShare<Traits>& mine) {
+  load_side<Traits>(p, memory, walked, mine, {p.key, mine.key, stage_of<Traits>(walked)});
+  load_beside<Traits>(p, head, memory, walked);
 }
 
 }  // namespace tilewise::cuda::sm80

@@ -49,6 +49,13 @@ TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
   });
 }
 
+// What a warp sees of a tile of keys: something, all of it but for the boolean mask, and that.
+template <class Traits>
+struct Sight {
+  bool some, all;
+  typename Traits::HeldVisible visible;
+};
+
 // The warp's first row, and the tile of keys.
 struct TileCorner {
   int32 row;
@@ -65,29 +72,43 @@ TW_DEVICE TileCorner corner_of(const Head& head, Walked keys) {
   return {static_cast<int32>(head.rows.begin) + warp_index() * Traits::kRowsOfWarp, keys};
 }
 
-template <class Traits>
-TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                        typename Traits::Scores& scores) {
-  using BiasTile = typename decltype(memory.extras)::BiasTile;
-  const Head& head = memory.head;
-  auto& beside = memory.extras.stage[stage_of<Traits>(corner.keys)];
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces)) {
-    const int32 warp = unless(core::Wound::kBiasOfFirstWarp, warp_index(), 0);
-    const int32 rows_before = warp * Traits::kRowsOfWarp * BiasTile::kRowBytes;
-    const SharedAddress lane =
-        BiasTile::down(shared_address(&beside.bias), lane_index()) + rows_before;
-    return score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
-  }
+// A bias whose elements come one by one.
+template <class Traits, class Numbers>
+TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corner, Numbers& numbers,
+                             typename Traits::Scores& scores) {
   constexpr int32 kHalf = Traits::kKeys / 2;
   TW_UNROLL
   for (int32 half = 0; half < 2; ++half) {
     const int32 key = corner.keys.first + half * kHalf;
-    auto& numbers = beside.numbers[warp_index()];
     score::gather_bias({p.scoring.bias, head.b, head.h, corner.row, key,
                         static_cast<int32>(head.rows.end) - corner.row,
                         static_cast<int32>(head.keys.length) - key},
                        numbers);
     score::add_gathered(numbers, unless(core::Wound::kBiasHalfTwice, half, 0) * kHalf / 8, scores);
+  }
+}
+
+// One that lies in a tile.
+template <class Traits, class BiasTile>
+TW_DEVICE void add_bias_tile(const BiasTile& tile, typename Traits::Scores& scores) {
+  const int32 warp = unless(core::Wound::kBiasOfFirstWarp, warp_index(), 0);
+  const int32 rows_before = warp * Traits::kRowsOfWarp * BiasTile::kRowBytes;
+  const SharedAddress lane = BiasTile::down(shared_address(&tile), lane_index()) + rows_before;
+  score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
+}
+
+template <class Traits>
+TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                        typename Traits::Scores& scores) {
+  const int32 stage = stage_of<Traits>(corner.keys);
+  if constexpr (Traits::kIsFeatured) {
+    if constexpr ((Traits::kFeatures & score::kBias) != 0)
+      add_bias_tile<Traits>(memory.extras.bias.at[stage], scores);
+  } else {
+    auto& beside = memory.extras.stage[stage];
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces))
+      return add_bias_tile<Traits>(beside.bias, scores);
+    add_each_bias<Traits>(p, memory.head, corner, beside.numbers[warp_index()], scores);
   }
 }
 
@@ -173,19 +194,26 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
 // among the finite numbers by then.
 template <class Traits>
 TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                             bool is_whole, typename Traits::Scores& scores) {
+                             const Sight<Traits>& sight, typename Traits::Scores& scores) {
+  const bool is_whole = sight.all;
   bool held = false, masks = !is_whole;
-  if constexpr (Traits::kIsGeneral) {
+  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
     held = shape<Traits>(p, memory, corner, scores);
+  if constexpr (Traits::kIsGeneral)
     masks = masks || p.keys.paged() ||
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
-  }
+  if constexpr (Traits::kIsFeatured)
+    masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
   if (masks && !held) {
     score::hold(scores, p.scoring.measure);
     held = true;
   }
   if (!is_whole) hide_band<Traits>(p, memory.head.band, corner, scores);
   if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
+  if constexpr (Traits::kHoldsVisible) {
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
+      score::hide_unseen(sight.visible, scores);
+  }
   return held;
 }
 

@@ -47,6 +47,14 @@ struct Tile {
   alignas(128) uint8 bytes[kBytes];
 };
 
+// None where the count is 0.
+template <class Each, int32 count>
+struct Several {
+  Each at[count];
+};
+template <class Each>
+struct Several<Each, 0> {};
+
 // What a tile is filled from; whatever lies beyond its rows and bytes becomes zeros.
 struct Source {
   const uint8* first;

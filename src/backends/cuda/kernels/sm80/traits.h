@@ -1,4 +1,4 @@
-// What one variant of forward is made of: a row of the table, in a type.
+// What one variant of forward is made of: a row of the table, in a type, with features.
 #pragma once
 
 #include "backends/cuda/kernels/score/softmax.h"
@@ -16,10 +16,10 @@ struct KeySpot {
 // No page, as a table said that should know; or no key.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
-// What features have in shared memory. Spots are of four tiles of keys: the one in use, the one on
-// its way, and the one that is looked up meanwhile.
+// What features have in shared memory, of a kernel that has all of them. Spots are of four tiles of
+// keys: the one in use, the one on its way, and the one that is looked up meanwhile.
 template <class Traits>
-struct Extras {
+struct GeneralExtras {
   static constexpr int32 kWarps = Traits::kWarps, kRowsOfWarp = Traits::kRowsOfWarp;
   static constexpr int32 kKeys = Traits::kKeys;
   using BiasTile = Tile<Traits::kRows, kKeys>;
@@ -36,24 +36,52 @@ struct Extras {
   Stage stage[Traits::kStages];
   KeySpot spots[4][kKeys];
   Asked asked;
+  BlockWindow window[kWarps];
 };
 
-template <class Traits, bool has_extras>
+// The same where it is known which there are. A warp reads its part of the boolean mask before the
+// next one is asked for, so that one tile of it is enough.
+template <class Traits>
+struct FeaturedExtras {
+  static constexpr bool kHasBias = (Traits::kFeatures & score::kBias) != 0;
+  static constexpr bool kHasVisible = (Traits::kFeatures & score::kVisible) != 0;
+  using BiasTile = Tile<Traits::kRows, Traits::kKeys>;
+  using Visible = score::VisiblePieces<Traits::kRowsOfWarp>;
+
+  Several<BiasTile, kHasBias ? Traits::kStages : 0> bias;
+  Several<Visible, kHasVisible ? Traits::kWarps : 0> visible;
+  Asked asked;
+  BlockWindow window[Traits::kWarps];
+};
+
+template <class Traits, Kind kind>
 struct ExtrasOf {
-  using Type = Extras<Traits>;
+  struct Type {};
 };
 template <class Traits>
-struct ExtrasOf<Traits, false> {
-  struct Type {};
+struct ExtrasOf<Traits, Kind::kGeneral> {
+  using Type = GeneralExtras<Traits>;
+};
+template <class Traits>
+struct ExtrasOf<Traits, Kind::kShortGeneral> {
+  using Type = GeneralExtras<Traits>;
+};
+template <class Traits>
+struct ExtrasOf<Traits, Kind::kFeatured> {
+  using Type = FeaturedExtras<Traits>;
 };
 
 // Each warp has kRowsOfWarp rows: their scores with a tile of keys, and their output.
-template <DType type, int32 number>
+template <DType type, int32 number,
+          uint32 features = is_general(kTable[number].kind) ? score::kEveryFeature : 0>
 struct Traits {
   static constexpr DType kType = type;
   static constexpr Size kSize = kTable[number];
   static constexpr bool kIsGeneral = is_general(kSize.kind);
-  static constexpr uint32 kFeatures = kIsGeneral ? score::kEveryFeature : 0;
+  static constexpr bool kIsFeatured = kSize.kind == Kind::kFeatured;
+  static constexpr uint32 kFeatures = features;
+  // Whether tiles of keys may be left out.
+  static constexpr bool kSkipsTiles = (features & score::kBlocks) != 0;
   // Of queries, keys and values, filled up with zeros.
   static constexpr int32 kDim = kSize.dim;
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
@@ -74,6 +102,14 @@ struct Traits {
   using RunningRows = score::RunningRows<kRows, kThreads>;
   using HeldRows = score::HeldRows<Scores::kRowsOfLane>;
   using ReadRows = score::ReadRows<Scores::kRowsOfLane, kThreads>;
+  // Of the boolean mask, what a lane holds from the time a tile has come.
+  static constexpr bool kHoldsVisible = kIsFeatured && (features & score::kVisible) != 0;
+  using HeldVisible = score::HeldVisible<kHoldsVisible ? Scores::kRowsOfLane : 0>;
+
+  // Two blocks fill a multiprocessor of Hopper. What is asked when it runs is for tests alone.
+  static constexpr int32 kMostShared = !kIsFeatured                     ? kMostSharedBytes
+                                       : (features & score::kExactly) != 0 ? 113 * 1024
+                                                                           : 227 * 1024;
 
   // What is worked out from it in a tile stays in registers only where there are some to spare.
   TW_DEVICE static int32 thread() { return kHoldsRows ? thread_index() : thread_index_anew(); }
@@ -84,7 +120,7 @@ struct Traits {
     Head head;
     Reach reach[kWarps];
     RunningRows rows;
-    typename ExtrasOf<Traits, kIsGeneral>::Type extras;
+    typename ExtrasOf<Traits, kSize.kind>::Type extras;
   };
 };
 

@@ -1,0 +1,201 @@
+#include "backends/cuda/featured.h"
+
+#include <atomic>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "backends/cuda/kernels/sm80/forward.h"
+
+namespace tilewise::cuda {
+namespace {
+
+using core::uint32;
+
+constexpr struct {
+  uint32 feature;
+  uint32 with_it;  // what goes without saying
+  const char* name;
+  const char* words;
+} kFeatures[] = {{score::kAnyScale, 0, "scale", "such a scale"},
+                 {score::kSoftcap, 0, "softcap", "softcap"},
+                 {score::kAlibi, 0, "alibi", "ALiBi"},
+                 {score::kBias, score::kBiasPieces, "bias", "bias"},
+                 {score::kVisible, score::kVisiblePieces, "mask", "boolean mask"},
+                 {score::kBlocks, score::kBlocksOfTiles, "blocks", "block mask"},
+                 {score::kDropout, 0, "dropout", "dropout"}};
+constexpr int kSets = 1 << std::size(kFeatures);
+
+// Which of them a number from 0 to kSets - 1 says.
+uint32 set_of(int number) {
+  uint32 set = 0;
+  for (std::size_t i = 0; i < std::size(kFeatures); ++i)
+    if ((number >> i & 1) != 0) set |= kFeatures[i].feature | kFeatures[i].with_it;
+  return set;
+}
+
+// Only these change what lies in shared memory.
+constexpr uint32 kLying = score::kBias | score::kVisible;
+
+template <int number>
+constexpr int forward_bytes(uint32 features) {
+  using namespace sm80;
+  constexpr auto kType = DType::kFloat16;
+  const std::size_t bytes[] = {
+      sizeof(typename Traits<kType, number, score::kSoftcap>::Memory),
+      sizeof(typename Traits<kType, number, score::kBias>::Memory),
+      sizeof(typename Traits<kType, number, score::kVisible>::Memory),
+      sizeof(typename Traits<kType, number, score::kBias | score::kVisible>::Memory)};
+  const int which = ((features & score::kBias) != 0 ? 1 : 0) +
+                    ((features & score::kVisible) != 0 ? 2 : 0);
+  return static_cast<int>(bytes[which]);
+}
+
+template <int... rows>
+int bytes_of_row(int number, uint32 features, std::integer_sequence<int, rows...>) {
+  constexpr int kFirst = sm80::kVariantsOfForward;
+  constexpr int (*kBytes[])(uint32) = {forward_bytes<kFirst + rows>...};
+  return kBytes[number - kFirst](features);
+}
+
+constexpr int kForwardRows = sm80::kRowsOfForward - sm80::kVariantsOfForward;
+
+// What a family's kernels are made of.
+struct Family {
+  const char* name;        // of all of its kernels, before the type
+  const char* include;
+  const char* parameters;
+  const char* function;    // and its traits, of which these are the arguments
+  const char* traits;
+  int first_row, rows;     // of its table, those with features
+};
+constexpr Family kFamilies[] = {
+    {"tilewise_sm80_forward_", "backends/cuda/kernels/sm80/forward.h",
+     "const __grid_constant__ tilewise::cuda::sm80::Forward p", "sm80::forward", "sm80::Traits",
+     sm80::kVariantsOfForward, kForwardRows}};
+
+const Family& family_of(const Featured& featured) {
+  return kFamilies[static_cast<int>(featured.family)];
+}
+
+// What tells a row of a family's table from the others.
+std::string row_name(const Featured& featured) {
+  const sm80::Size& size = sm80::kTable[featured.number];
+  const bool is_first = featured.number == sm80::kVariantsOfForward ||
+                        sm80::kTable[featured.number - 1].dim != size.dim;
+  return std::to_string(size.dim) + (is_first ? "" : "_one_stage");
+}
+
+// A featured kernel as a number that is not 0, and back.
+uint32 number_of(const Featured& featured) {
+  const auto family = static_cast<uint32>(featured.family);
+  const auto row = static_cast<uint32>(featured.number);
+  return 1u << 31 | family << 26 | row << 18 | (featured.is_bfloat16 ? 1u : 0u) << 17 |
+         featured.features;
+}
+Featured featured_of(uint32 number) {
+  return {static_cast<FeaturedFamily>(number >> 26 & 31), (number >> 17 & 1) != 0,
+          static_cast<int>(number >> 18 & 255), number & 0xFFFF};
+}
+
+// Places are taken once and never given back, so that whoever reads needs no lock.
+std::atomic<uint32> places[kMostFeatured];
+std::atomic<const FeaturedText*> made[kMostFeatured];
+
+}  // namespace
+
+FeaturedText::FeaturedText(const Featured& from)
+    : name(kernel_name(from)),
+      body(std::string("using namespace tilewise::cuda; ") + family_of(from).function + "<" +
+           family_of(from).traits + "<DType::" + (from.is_bfloat16 ? "kBFloat16" : "kFloat16") +
+           ", " + std::to_string(from.number) + ", " +
+           std::to_string(from.features | score::kExactly) + "u>>(p);"),
+      variant{name.c_str(),
+              family_of(from).include,
+              family_of(from).parameters,
+              body.c_str(),
+              sm80::kTable[from.number].threads(),
+              sm80::kTable[from.number].blocks,
+              shared_bytes_of(from)} {}
+
+uint32 featured_set(uint32 asked) {
+  uint32 set = asked & kNamedFeatures;
+  // What shapes scores scales them anyhow.
+  if ((set & (score::kSoftcap | score::kAlibi | score::kBias)) != 0) set &= ~score::kAnyScale;
+  for (const auto& each : kFeatures) {
+    if ((set & each.feature) == 0) continue;
+    if ((asked & each.with_it) != each.with_it) return 0;
+    set |= each.with_it;
+  }
+  return set;
+}
+
+std::string feature_words(uint32 features) {
+  std::string text;
+  for (const auto& each : kFeatures)
+    if ((features & each.feature) != 0) text += (text.empty() ? "" : ", ") + std::string(each.words);
+  return text;
+}
+
+int place_of(const Featured& featured) {
+  const uint32 number = number_of(featured);
+  auto place = static_cast<int>(number * 2654435761u >> 22);  // 10 bits
+  static_assert(kMostFeatured == 1 << 10);
+  for (int tried = 0; tried < kMostFeatured; ++tried, place = (place + 1) % kMostFeatured) {
+    uint32 there = places[place].load(std::memory_order_acquire);
+    if (there == 0 && places[place].compare_exchange_strong(there, number)) return place;
+    if (there == number) return place;
+  }
+  return -1;
+}
+
+Featured featured_at(int place) {
+  return featured_of(places[place].load(std::memory_order_acquire));
+}
+
+const Variant& featured_variant(int place) {
+  const FeaturedText* known = made[place].load(std::memory_order_acquire);
+  if (known) return known->variant;
+  auto mine = std::make_unique<FeaturedText>(featured_at(place));
+  if (made[place].compare_exchange_strong(known, mine.get())) known = mine.release();
+  return known->variant;
+}
+
+int shared_bytes_of(const Featured& featured) {
+  return bytes_of_row(featured.number, featured.features & kLying,
+                      std::make_integer_sequence<int, kForwardRows>());
+}
+
+std::string kernel_name(const Featured& featured) {
+  std::string name = family_of(featured).name;
+  name += (featured.is_bfloat16 ? "bfloat16_" : "float16_") + row_name(featured);
+  for (const auto& each : kFeatures)
+    if ((featured.features & each.feature) != 0) name += std::string("_") + each.name;
+  return name;
+}
+
+bool find_featured(const std::string& name, Featured& out) {
+  for (const Featured& each : every_featured()) {
+    if (kernel_name(each) != name) continue;
+    out = each;
+    return true;
+  }
+  return false;
+}
+
+std::vector<Featured> every_featured() {
+  std::vector<Featured> all;
+  for (std::size_t family = 0; family < std::size(kFamilies); ++family)
+    for (int row = 0; row < kFamilies[family].rows; ++row)
+      for (const bool is_bfloat16 : {false, true})
+        for (int set = 1; set < kSets; ++set) {
+          const uint32 features = set_of(set);
+          if (featured_set(features) != features) continue;
+          const Featured each{static_cast<FeaturedFamily>(family), is_bfloat16,
+                              kFamilies[family].first_row + row, features};
+          if (shared_bytes_of(each) <= kMostFeaturedBytes) all.push_back(each);
+        }
+  return all;
+}
+
+}  // namespace tilewise::cuda
