@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "backends/cuda/kernels/sm80/backward.h"
 #include "backends/cuda/kernels/sm80/forward.h"
 
 namespace tilewise::cuda {
@@ -23,7 +24,9 @@ constexpr struct {
                  {score::kBias, score::kBiasPieces, "bias", "bias"},
                  {score::kVisible, score::kVisiblePieces, "mask", "boolean mask"},
                  {score::kBlocks, score::kBlocksOfTiles, "blocks", "block mask"},
-                 {score::kDropout, 0, "dropout", "dropout"}};
+                 {score::kDropout, 0, "dropout", "dropout"},
+                 {score::kBiasGradient, 0, "bias_gradient", "the bias's gradient"},
+                 {score::kSlopesGradient, 0, "alibi_gradient", "the slopes' gradient"}};
 constexpr int kSets = 1 << std::size(kFeatures);
 
 // Which of them a number from 0 to kSets - 1 says.
@@ -35,7 +38,7 @@ uint32 set_of(int number) {
 }
 
 // Only these change what lies in shared memory.
-constexpr uint32 kLying = score::kBias | score::kVisible;
+constexpr uint32 kLying = score::kBias | score::kVisible | score::kBlocks;
 
 template <int number>
 constexpr int forward_bytes(uint32 features) {
@@ -46,8 +49,8 @@ constexpr int forward_bytes(uint32 features) {
       sizeof(typename Traits<kType, number, score::kBias>::Memory),
       sizeof(typename Traits<kType, number, score::kVisible>::Memory),
       sizeof(typename Traits<kType, number, score::kBias | score::kVisible>::Memory)};
-  const int which = ((features & score::kBias) != 0 ? 1 : 0) +
-                    ((features & score::kVisible) != 0 ? 2 : 0);
+  const int which =
+      ((features & score::kBias) != 0 ? 1 : 0) + ((features & score::kVisible) != 0 ? 2 : 0);
   return static_cast<int>(bytes[which]);
 }
 
@@ -60,26 +63,72 @@ int bytes_of_row(int number, uint32 features, std::integer_sequence<int, rows...
 
 constexpr int kForwardRows = sm80::kRowsOfForward - sm80::kVariantsOfForward;
 
+template <int number, uint32 features>
+constexpr int kBackwardBytes = static_cast<int>(
+    sizeof(typename sm80::BackwardTraits<DType::kFloat16, number, features>::Memory));
+
+template <int number>
+int backward_bytes(uint32 features) {
+  using namespace score;
+  constexpr int kBytes[] = {kBackwardBytes<number, kSoftcap>,
+                            kBackwardBytes<number, kBias>,
+                            kBackwardBytes<number, kVisible>,
+                            kBackwardBytes<number, kBias | kVisible>,
+                            kBackwardBytes<number, kBlocks>,
+                            kBackwardBytes<number, kBias | kBlocks>,
+                            kBackwardBytes<number, kVisible | kBlocks>,
+                            kBackwardBytes<number, kBias | kVisible | kBlocks>};
+  return kBytes[((features & kBias) != 0 ? 1 : 0) + ((features & kVisible) != 0 ? 2 : 0) +
+                ((features & kBlocks) != 0 ? 4 : 0)];
+}
+
+template <int... rows>
+int bytes_of_backward_row(int number, uint32 features, std::integer_sequence<int, rows...>) {
+  constexpr int kFirst = sm80::kVariantsOfBackward;
+  constexpr int (*kBytes[])(uint32) = {backward_bytes<kFirst + rows>...};
+  return kBytes[number - kFirst](features);
+}
+
+constexpr int kBackwardRows = sm80::kRowsOfBackward - sm80::kVariantsOfBackward;
+
 // What a family's kernels are made of.
 struct Family {
-  const char* name;        // of all of its kernels, before the type
+  const char* name;  // of all of its kernels, before the type
   const char* include;
   const char* parameters;
-  const char* function;    // and its traits, of which these are the arguments
+  const char* function;  // and its traits, of which these are the arguments
   const char* traits;
-  int first_row, rows;     // of its table, those with features
+  int first_row, rows;  // of its table, those with features
 };
 constexpr Family kFamilies[] = {
     {"tilewise_sm80_forward_", "backends/cuda/kernels/sm80/forward.h",
      "const __grid_constant__ tilewise::cuda::sm80::Forward p", "sm80::forward", "sm80::Traits",
-     sm80::kVariantsOfForward, kForwardRows}};
+     sm80::kVariantsOfForward, kForwardRows},
+    {"tilewise_sm80_backward_", "backends/cuda/kernels/sm80/backward.h",
+     "const __grid_constant__ tilewise::cuda::sm80::Backward p", "sm80::backward",
+     "sm80::BackwardTraits", sm80::kVariantsOfBackward, kBackwardRows}};
 
 const Family& family_of(const Featured& featured) {
   return kFamilies[static_cast<int>(featured.family)];
 }
 
+bool is_backward(const Featured& featured) {
+  return featured.family == FeaturedFamily::kBackward;
+}
+
+// Threads of a block, and blocks that a multiprocessor should hold.
+int threads_of(const Featured& featured) {
+  return is_backward(featured) ? sm80::kBackwardShapes[featured.number].threads()
+                               : sm80::kTable[featured.number].threads();
+}
+int blocks_of(const Featured& featured) {
+  return is_backward(featured) ? sm80::kBackwardShapes[featured.number].blocks
+                               : sm80::kTable[featured.number].blocks;
+}
+
 // What tells a row of a family's table from the others.
 std::string row_name(const Featured& featured) {
+  if (is_backward(featured)) return std::to_string(sm80::kBackwardShapes[featured.number].dim);
   const sm80::Size& size = sm80::kTable[featured.number];
   const bool is_first = featured.number == sm80::kVariantsOfForward ||
                         sm80::kTable[featured.number - 1].dim != size.dim;
@@ -110,16 +159,20 @@ FeaturedText::FeaturedText(const Featured& from)
            family_of(from).traits + "<DType::" + (from.is_bfloat16 ? "kBFloat16" : "kFloat16") +
            ", " + std::to_string(from.number) + ", " +
            std::to_string(from.features | score::kExactly) + "u>>(p);"),
-      variant{name.c_str(),
-              family_of(from).include,
-              family_of(from).parameters,
-              body.c_str(),
-              sm80::kTable[from.number].threads(),
-              sm80::kTable[from.number].blocks,
-              shared_bytes_of(from)} {}
+      variant{name.c_str(),     family_of(from).include, family_of(from).parameters, body.c_str(),
+              threads_of(from), blocks_of(from),         shared_bytes_of(from)} {}
 
-uint32 featured_set(uint32 asked) {
+uint32 featured_set(FeaturedFamily family, uint32 asked) {
   uint32 set = asked & kNamedFeatures;
+  constexpr uint32 kGradients = score::kBiasGradient | score::kSlopesGradient;
+  if (family == FeaturedFamily::kForward) {
+    set &= ~kGradients;
+  } else if ((set & score::kAnyScale) != 0 ||
+             ((set & score::kSoftcap) != 0 && (set & kGradients) != 0) ||
+             ((set & score::kBiasGradient) != 0 && (set & score::kBias) == 0) ||
+             ((set & score::kSlopesGradient) != 0 && (set & score::kAlibi) == 0)) {
+    return 0;
+  }
   // What shapes scores scales them anyhow.
   if ((set & (score::kSoftcap | score::kAlibi | score::kBias)) != 0) set &= ~score::kAnyScale;
   for (const auto& each : kFeatures) {
@@ -133,7 +186,8 @@ uint32 featured_set(uint32 asked) {
 std::string feature_words(uint32 features) {
   std::string text;
   for (const auto& each : kFeatures)
-    if ((features & each.feature) != 0) text += (text.empty() ? "" : ", ") + std::string(each.words);
+    if ((features & each.feature) != 0)
+      text += (text.empty() ? "" : ", ") + std::string(each.words);
   return text;
 }
 
@@ -161,7 +215,14 @@ const Variant& featured_variant(int place) {
   return known->variant;
 }
 
+int most_bytes_of(FeaturedFamily family) {
+  return (family == FeaturedFamily::kForward ? 113 : 227) * 1024;
+}
+
 int shared_bytes_of(const Featured& featured) {
+  if (is_backward(featured))
+    return bytes_of_backward_row(featured.number, featured.features & kLying,
+                                 std::make_integer_sequence<int, kBackwardRows>());
   return bytes_of_row(featured.number, featured.features & kLying,
                       std::make_integer_sequence<int, kForwardRows>());
 }
@@ -190,10 +251,10 @@ std::vector<Featured> every_featured() {
       for (const bool is_bfloat16 : {false, true})
         for (int set = 1; set < kSets; ++set) {
           const uint32 features = set_of(set);
-          if (featured_set(features) != features) continue;
-          const Featured each{static_cast<FeaturedFamily>(family), is_bfloat16,
-                              kFamilies[family].first_row + row, features};
-          if (shared_bytes_of(each) <= kMostFeaturedBytes) all.push_back(each);
+          const auto of = static_cast<FeaturedFamily>(family);
+          if (featured_set(of, features) != features) continue;
+          const Featured each{of, is_bfloat16, kFamilies[family].first_row + row, features};
+          if (shared_bytes_of(each) <= most_bytes_of(of)) all.push_back(each);
         }
   return all;
 }

@@ -17,6 +17,8 @@ Status check_kernels_setting() {
 }
 
 bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out) {
+  if (problem.operation == TW_BACKWARD)
+    return sm80_featured_backward(problem, gpu.shared_bytes, out);
   if (problem.operation != TW_FORWARD) return false;
   const Sm80Forward forward = sm80_forward(problem, gpu.processors);
   return sm80_featured(problem, forward, gpu.shared_bytes, out);
@@ -32,15 +34,17 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   const Settings set = settings();
   if (!lacks && std::strcmp(set.cuda_kernels, "plain") == 0) lacks = "TILEWISE_CUDA_KERNELS";
   if (lacks) return {lacks, {}, {}};
-  if (is_backward) return {nullptr, {}, sm80_backward(problem, gpu.shared_bytes)};
-  KernelChoice choice{nullptr, sm80_forward(problem, gpu.processors), {}};
+  KernelChoice choice;
+  if (is_backward)
+    choice.backward = sm80_backward(problem, gpu.shared_bytes);
+  else
+    choice.forward = sm80_forward(problem, gpu.processors);
   Featured featured;
-  if (*set.cuda_kernels || !gpu.has || !sm80_featured(problem, choice.forward, gpu.shared_bytes, featured))
-    return choice;
+  if (*set.cuda_kernels || !gpu.has || !wants_featured(problem, gpu, featured)) return choice;
   const int index = index_of(featured);
   if (index < 0 || !gpu.has(gpu.device, index)) return choice;
-  choice.forward.number = featured.number;
-  choice.forward.features = featured.features;
+  (is_backward ? choice.backward.number : choice.forward.number) = featured.number;
+  (is_backward ? choice.backward.features : choice.forward.features) = featured.features;
   return choice;
 }
 

@@ -18,7 +18,9 @@ struct KernelChoice {
   Sm80Backward backward;  // of a backward call
 
   // Whether one of them has features compiled in, and its index.
-  bool has_features() const { return !why_plain && forward.features != 0; }
+  bool has_features() const {
+    return !why_plain && (forward.features != 0 || backward.features != 0);
+  }
   int featured_index() const;
 };
 
@@ -47,9 +49,6 @@ constexpr int index_of(const Sm80Merge&) {
   return kPlainVariants + 2 * sm80::kVariantsOfForward;
 }
 inline constexpr int kForwardVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 1;
-constexpr int index_of(const Sm80Backward& choice) {
-  return kForwardVariants + number_of(choice);
-}
 inline constexpr int kVariants = kForwardVariants + kBackwardKernels;
 
 // Behind all of them come those with features compiled in. One without a place is no choice.
@@ -60,12 +59,18 @@ inline int index_of(const Featured& featured) {
 }
 inline int index_of(const Sm80Forward& choice) {
   if (choice.features != 0)
-    return index_of(Featured{FeaturedFamily::kForward, choice.is_bfloat16, choice.number,
-                             choice.features});
+    return index_of(
+        Featured{FeaturedFamily::kForward, choice.is_bfloat16, choice.number, choice.features});
   return kPlainVariants + 2 * choice.number + (choice.is_bfloat16 ? 1 : 0);
 }
+inline int index_of(const Sm80Backward& choice) {
+  if (choice.features != 0 && choice.step == BackwardStep::kTiles)
+    return index_of(
+        Featured{FeaturedFamily::kBackward, choice.is_bfloat16, choice.number, choice.features});
+  return kForwardVariants + number_of(choice);
+}
 inline int KernelChoice::featured_index() const {
-  return index_of(forward);
+  return backward.features != 0 ? index_of(backward) : index_of(forward);
 }
 inline bool is_featured(int index) {
   return index >= kVariants;

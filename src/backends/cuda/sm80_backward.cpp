@@ -27,7 +27,7 @@ int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
                             tiles.shared_kib * 1024 <= shared_bytes;
                    });
   const auto number = static_cast<int>(found - std::begin(sm80::kBackwardShapes));
-  return number < kBackwardShapeCount ? number : -1;
+  return number < sm80::kRowsOfBackward ? number : -1;
 }
 
 // Features that common kernels do not know, by their names; first those that need the general one.
@@ -60,6 +60,20 @@ int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
         find_of_kind(p, asked == 0 ? BackwardKind::kCommon : BackwardKind::kMasked, shared_bytes);
   if (number >= 0 || (in_pieces && asked == 0)) return number;
   return find_of_kind(p, BackwardKind::kGeneral, shared_bytes);
+}
+
+// What a call asks, with the gradients that are wanted beside the usual ones.
+core::uint32 asked_of_backward(const Problem& p) {
+  core::uint32 asked = asked_of(p);
+  if (p.gradients.bias) asked |= score::kBiasGradient;
+  if (p.gradients.slopes) asked |= score::kSlopesGradient;
+  return asked;
+}
+
+score::Scoring scoring_of_backward(const Problem& p, const Attention& attention) {
+  score::Scoring scoring = scoring_of(p, attention);
+  scoring.asked = asked_of_backward(p);
+  return scoring;
 }
 
 // The boolean mask counts, too.
@@ -113,7 +127,7 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   between.lse = arena.take<float>(s.heads * rows);
   between.minus_delta = arena.take<float>(s.heads * rows);
   between.apart = arena.take<float>(s.heads * rows);
-  between.some_apart = arena.take<int32>(s.heads * rows / kBackwardRows * 4);
+  between.tiles = arena.take<sm80::TileNumbers>(s.heads * rows / kBackwardRows);
   between.query = arena.take<float>(s.heads * rows * tiles.dim);
   if (wanted.slopes)
     between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
@@ -122,7 +136,7 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
     between.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
   if (!wanted.bias) return between;
   const int64 of_row = bias.column, of_head = of_row * bias.row, of_batch = of_head * bias.head;
-  between.bias = arena.take<float>(of_batch * bias.batch);
+  between.bias = arena.take<float>(core::round_up(of_batch * bias.batch, int64{4}));
   between.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
                          bias.row > 1 ? of_row : 0, bias.column > 1 ? 1 : 0};
   return between;
@@ -179,15 +193,33 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes) {
           .number = find_shape(p, are_in_pieces(p), shared_bytes)};
 }
 
+bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
+  const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
+  const core::uint32 set = featured_set(FeaturedFamily::kBackward, asked_of_backward(p));
+  // Four columns of a bias's gradient are added at once.
+  const bool lies_anyhow =
+      p.gradients.bias && (p.gradients.bias.size.column < p.shape.keys || p.shape.keys % 4 != 0);
+  if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
+  for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
+    out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
+    if (dim <= sm80::kBackwardShapes[number].dim &&
+        shared_bytes_of(out) <= std::min(shared_bytes, most_bytes_of(out.family)))
+      return true;
+  }
+  return false;
+}
+
 int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
   int64 most = 0;
-  for (const bool in_pieces : {false, true}) {
-    const int number = find_shape(p, in_pieces, shared_bytes);
+  const auto count = [&](int number) {
     Arena arena(nullptr);
     if (number >= 0) between_of(p, sm80::kBackwardShapes[number], arena);
-    const int64 bytes = number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p);
-    most = std::max(most, bytes);
-  }
+    most = std::max(most, number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p));
+  };
+  for (const bool in_pieces : {false, true}) count(find_shape(p, in_pieces, shared_bytes));
+  // Where pointers do not let it be, it is one more that is not needed.
+  Featured featured;
+  if (sm80_featured_backward(p, shared_bytes, featured)) count(featured.number);
   return most;
 }
 
@@ -208,7 +240,7 @@ sm80::Backward sm80_backward_arguments(const Problem& p, const Sm80Backward& cho
                  .incoming_lse = gradients.lse},
           .out = outputs_of(p, gradients),
           .between = between_of(p, choice.tiles(), arena),
-          .scoring = scoring_of(p, attention),
+          .scoring = scoring_of_backward(p, attention),
           .factors = {static_cast<float>(p.scores.scale),
                       static_cast<float>(p.dropout.decide.active() ? p.dropout.decide.scale() : 1)},
           .plan = {heads_together(p, choice.tiles(), room.processors), choice.tiles()},

@@ -18,20 +18,20 @@ struct Sm80Backward {
   BackwardStep step = BackwardStep::kTiles;
   bool is_bfloat16 = false;
   int number = 0;
+  core::uint32 features = 0;  // that are compiled in, where the row is one with features
 
   const sm80::BackwardShape& tiles() const { return sm80::kBackwardShapes[number]; }
 };
 
-inline constexpr int kBackwardShapeCount = static_cast<int>(std::size(sm80::kBackwardShapes));
-
-// Of all of them: rows, finish, then the tiles of every shape, each in both types.
+// Of all of them that have no features compiled in: rows, finish, then the tiles of every shape,
+// each in both types.
 constexpr int number_of(const Sm80Backward& choice) {
   const int kernel = choice.step == BackwardStep::kRows     ? 0
                      : choice.step == BackwardStep::kFinish ? 1
                                                             : 2 + choice.number;
   return 2 * kernel + (choice.is_bfloat16 ? 1 : 0);
 }
-inline constexpr int kBackwardKernels = 2 * (2 + kBackwardShapeCount);
+inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 
 // What they lack for a backward call, in a few words; null where they can run it. `shared_bytes`:
 // what a block of the device can have.
@@ -46,6 +46,9 @@ const char* why_not_common_backward(const Problem& problem);
 
 // The tiles of a call that they can run.
 Sm80Backward sm80_backward(const Problem& problem, int shared_bytes);
+
+// The kernel of the tiles that has what the call asks compiled in; false where there is none.
+bool sm80_featured_backward(const Problem& problem, int shared_bytes, Featured& out);
 
 // Bytes of the workspace, whatever pointers decide later.
 int64 sm80_backward_workspace(const Problem& problem, int shared_bytes);
@@ -66,7 +69,7 @@ Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
                          const BackwardRoom& room, const Launch& launch) {
   const sm80::Backward p = sm80_backward_arguments(problem, choice, room);
   const auto next = [&](BackwardStep step, int64 tasks) {
-    return launch(Sm80Backward{step, choice.is_bfloat16, choice.number}, p, tasks);
+    return launch(Sm80Backward{step, choice.is_bfloat16, choice.number, choice.features}, p, tasks);
   };
   const sm80::FinishTasks finish = sm80::finish_tasks(p);
   // One block at least clears what is added to.

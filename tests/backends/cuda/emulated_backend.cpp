@@ -118,7 +118,10 @@ Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments,
   if (tasks == 0) return {};
   const cuda::Variant& variant = variant_of(choice);
   const auto kernel = cuda::emulated_backward(choice);
-  const auto shared_bytes = static_cast<std::size_t>(variant.dynamic_shared_bytes);
+  // One that plays a featured kernel has room for all features.
+  const bool is_played = choice.step == cuda::BackwardStep::kTiles && choice.features != 0;
+  const auto shared_bytes = is_played ? cuda::emulated_backward_bytes(choice.number)
+                                      : static_cast<std::size_t>(variant.dynamic_shared_bytes);
   // What is no tile takes any number of blocks, and then some take several tasks.
   const int64 blocks = choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
   emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
@@ -162,17 +165,18 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
       [&](const cuda::Tables& tables) { return cuda::run_tables(tables, launch_one); }, run);
 }
 
-void describe(const sm80::BackwardShape& tiles, Text& note) {
-  const char* const kinds[] = {"common", "masked", "general"};
+void describe(const cuda::Sm80Backward& backward, Text& note) {
+  const char* const kinds[] = {"common", "masked", "general", "featured"};
+  const sm80::BackwardShape& tiles = backward.tiles();
   note.add("%s %d", kinds[static_cast<int>(tiles.kind)], tiles.dim);
+  if (backward.features != 0) note.add(": %s", cuda::feature_words(backward.features).c_str());
 }
 
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
-  if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
-  constexpr const char* kKinds[] = {"common", "general", "short", "short general",
-                                     "featured"};
+  if (problem.operation == TW_BACKWARD) return describe(kernels.backward, note);
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general", "featured"};
   const sm80::Size& size = kernels.forward.size();
   note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.features != 0) {

@@ -10,11 +10,30 @@
 namespace tilewise::cuda {
 namespace {
 
+// All that a row may be asked for.
+template <int number>
+constexpr core::uint32 features_of() {
+  constexpr core::uint32 kGradients = score::kBiasGradient | score::kSlopesGradient;
+  const sm80::BackwardShape& tiles = sm80::kBackwardShapes[number];
+  return tiles.kind == sm80::BackwardKind::kFeatured ? score::kEveryFeature | kGradients
+                                                     : sm80::features_of(tiles);
+}
+
+template <DType type, int number>
+using TraitsOf = sm80::BackwardTraits<type, number, features_of<number>()>;
+
+constexpr std::make_integer_sequence<int, sm80::kRowsOfBackward> kNumbers;
+
 template <DType type, int... numbers>
 BackwardFunction tiles_of(int number, std::integer_sequence<int, numbers...>) {
-  constexpr BackwardFunction kFunctions[] = {
-      sm80::backward<sm80::BackwardTraits<type, numbers>>...};
+  constexpr BackwardFunction kFunctions[] = {sm80::backward<TraitsOf<type, numbers>>...};
   return kFunctions[number];
+}
+
+template <int... numbers>
+std::size_t bytes_of(int number, std::integer_sequence<int, numbers...>) {
+  constexpr std::size_t kBytes[] = {sizeof(typename TraitsOf<DType::kFloat16, numbers>::Memory)...};
+  return kBytes[number];
 }
 
 template <DType type>
@@ -27,7 +46,7 @@ BackwardFunction function_of(const Sm80Backward& choice) {
     case BackwardStep::kTiles:
       break;
   }
-  return tiles_of<type>(choice.number, std::make_integer_sequence<int, kBackwardShapeCount>());
+  return tiles_of<type>(choice.number, kNumbers);
 }
 
 }  // namespace
@@ -37,7 +56,17 @@ BackwardFunction emulated_backward(const Sm80Backward& choice) {
                             : function_of<DType::kFloat16>(choice);
 }
 
-BackwardFunction emulated_backward(const std::string& name) {
+std::size_t emulated_backward_bytes(int number) {
+  return bytes_of(number, kNumbers);
+}
+
+BackwardFunction emulated_backward(const std::string& name, std::size_t& bytes) {
+  bytes = 0;
+  Featured featured;
+  if (find_featured(name, featured) && featured.family == FeaturedFamily::kBackward) {
+    bytes = emulated_backward_bytes(featured.number);
+    return emulated_backward({BackwardStep::kTiles, featured.is_bfloat16, featured.number});
+  }
   // Of the shapes, in their order.
   const char* const names[] = {"48",
                                "64",
@@ -54,7 +83,7 @@ BackwardFunction emulated_backward(const std::string& name) {
                                "128_general",
                                "256_general_227k",
                                "256_general_163k"};
-  static_assert(std::size(names) == kBackwardShapeCount);
+  static_assert(std::size(names) == sm80::kVariantsOfBackward);
   const std::string begin = "tilewise_sm80_backward_";
   if (!name.starts_with(begin)) return nullptr;
   const std::string rest = name.substr(begin.size());

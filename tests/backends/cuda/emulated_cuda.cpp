@@ -200,11 +200,11 @@ Result library_kernel(Kernel* kernel, Library, const char* name) {
     *kernel = reinterpret_cast<Kernel>(const_cast<Named*>(&each));
     return kOk;
   }
-  if (const BackwardFunction function = emulated_backward(std::string(name))) {
-    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function, 0}));
+  std::size_t bytes = 0;
+  if (const BackwardFunction function = emulated_backward(std::string(name), bytes)) {
+    *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, nullptr, function, bytes}));
     return kOk;
   }
-  std::size_t bytes = 0;
   if (const Sm80Function function = emulated_sm80(name, bytes)) {
     *kernel = reinterpret_cast<Kernel>(keep({"", nullptr, function, nullptr, bytes}));
     return kOk;

@@ -27,8 +27,7 @@ Sm80Function forward_of(int number, std::integer_sequence<int, numbers...>) {
 
 template <int... numbers>
 std::size_t bytes_of(int number, std::integer_sequence<int, numbers...>) {
-  constexpr std::size_t kBytes[] = {
-      sizeof(typename TraitsOf<DType::kFloat16, numbers>::Memory)...};
+  constexpr std::size_t kBytes[] = {sizeof(typename TraitsOf<DType::kFloat16, numbers>::Memory)...};
   return kBytes[number];
 }
 
@@ -59,7 +58,7 @@ std::size_t emulated_forward_bytes(int number) {
 Sm80Function emulated_sm80(const std::string& name, std::size_t& bytes) {
   bytes = 0;
   Featured featured;
-  if (find_featured(name, featured)) {
+  if (find_featured(name, featured) && featured.family == FeaturedFamily::kForward) {
     bytes = emulated_forward_bytes(featured.number);
     return emulated_forward(featured.is_bfloat16, featured.number);
   }

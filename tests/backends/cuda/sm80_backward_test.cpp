@@ -43,6 +43,14 @@ struct SharedKib {
   SharedKib& operator=(const SharedKib&) = delete;
 };
 
+// Nothing compiles, for as long as this lives: kernels with features compiled in cannot be had.
+struct WithoutCompiler {
+  WithoutCompiler() { set_emulated_compiler(false); }
+  ~WithoutCompiler() { set_emulated_compiler(true); }
+  WithoutCompiler(const WithoutCompiler&) = delete;
+  WithoutCompiler& operator=(const WithoutCompiler&) = delete;
+};
+
 bool make_call(Request& request, tw_operation operation, Report& report) {
   const conformance::Outcome outcome = request.run(operation);
   if (outcome.status != TW_OK) report.fail(outcome.message);
@@ -121,6 +129,7 @@ TEST(Sm80Backward, EveryCommonShape) {
 }
 
 TEST(Sm80Backward, EveryGeneralShape) {
+  const WithoutCompiler here;
   for (const int kib : {163, 227}) {
     const SharedKib device(kib);
     for (const std::uint64_t seed : {1U, 2U}) {
@@ -144,6 +153,7 @@ TEST(Sm80Backward, EveryGeneralShape) {
 
 // A boolean mask comes in pieces of 16 bytes; one that lies anyhow is for the general variant.
 TEST(Sm80Backward, EveryMaskedShape) {
+  const WithoutCompiler here;
   for (const int kib : {163, 227}) {
     const SharedKib device(kib);
     for (const std::uint64_t seed : {1U, 2U}) {
@@ -163,6 +173,113 @@ TEST(Sm80Backward, EveryMaskedShape) {
       }
     }
   }
+}
+
+// Features alone and in pairs.
+struct Asking {
+  const char* words;
+  void (*ask)(Case&);
+};
+const Asking kAskings[] = {{"softcap", [](Case& c) { c.scores.softcap = 1.5; }},
+                           {"ALiBi", [](Case& c) { c.scores.has_slopes = true; }},
+                           {"bias",
+                            [](Case& c) {
+                              c.scores.has_bias = true;
+                              c.scores.bias_dtype = c.dtypes.input;
+                            }},
+                           {"boolean mask", [](Case& c) { c.mask.has_visible = true; }},
+                           {"block mask",
+                            [](Case& c) {
+                              c.mask.has_blocks = true;
+                              c.mask.block_query = 32;
+                              c.mask.block_key = 64;
+                            }},
+                           {"dropout", [](Case& c) { c.dropout.probability = 0.25; }}};
+
+// Several tiles of both sides, ragged ones, whose rows lie in pieces.
+Case featured_dims(std::uint64_t seed, std::int64_t dim) {
+  Case drawn = dims_case(seed, dim, dim);
+  drawn.keys = conformance::dense_side(1, 176);
+  if (seed % 2 == 0) drawn.mask.band.right = 20;
+  drawn.gradients.deterministic = seed % 3 == 0;
+  return drawn;
+}
+
+TEST(Sm80Backward, EveryFeatureCompiledIn) {
+  std::uint64_t seed = 1;
+  for (const Asking& each : kAskings) {
+    for (const std::int64_t dim : {128, 256}) {
+      Case drawn = featured_dims(seed++, dim);
+      if (dim == 256) drawn.queries = conformance::dense_side(1, 70);
+      each.ask(drawn);
+      EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) + ": " + each.words);
+      expect_good(drawn);
+    }
+  }
+}
+
+TEST(Sm80Backward, PairsOfFeaturesCompiledIn) {
+  std::uint64_t seed = 1;
+  for (const Asking& first : kAskings) {
+    for (const Asking& second : kAskings) {
+      if (&second <= &first) continue;
+      Case drawn = featured_dims(seed++, 64);
+      first.ask(drawn);
+      second.ask(drawn);
+      EXPECT_EQ(kernel_of(drawn), std::string("featured 64: ") + first.words + ", " + second.words);
+      expect_good(drawn);
+    }
+  }
+}
+
+// Of a bias with one head for all, and of one for each.
+TEST(Sm80Backward, GradientsOfBiasAndSlopesCompiledIn) {
+  for (const std::int64_t dim : {64, 128, 256}) {
+    for (const bool is_broadcast : {false, true}) {
+      if (is_broadcast && dim != 64) continue;
+      Case drawn = featured_dims(is_broadcast ? 2 : 1, dim);
+      drawn.scores.has_bias = drawn.scores.has_slopes = true;
+      drawn.scores.bias_dtype = drawn.dtypes.input;
+      drawn.scores.bias_broadcast = {false, is_broadcast, false, false};
+      drawn.gradients.bias = drawn.gradients.slopes = true;
+      EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) +
+                                      ": ALiBi, bias, the bias's gradient, the slopes' gradient");
+      expect_good(drawn);
+    }
+  }
+}
+
+TEST(Sm80Backward, CompiledInIsNotWhatLiesAnyhow) {
+  const auto kernel = [](std::int64_t keys, void (*ask)(Case&)) {
+    Case drawn = dims_case(1, 64, 64);
+    drawn.keys = conformance::dense_side(1, keys);
+    ask(drawn);
+    return kernel_of(drawn);
+  };
+  const auto with_bias = [](Case& c) {
+    c.scores.has_bias = true;
+    c.scores.bias_dtype = c.dtypes.input;
+  };
+  EXPECT_EQ(kernel(168, with_bias), "featured 64: bias");
+  EXPECT_EQ(kernel(165, with_bias), "general 64");
+  EXPECT_EQ(kernel(168,
+                   [](Case& c) {
+                     c.scores.has_bias = true;
+                     c.scores.bias_dtype = TW_FLOAT32;
+                   }),
+            "general 64");
+  EXPECT_EQ(kernel(168,
+                   [](Case& c) {
+                     c.scores.softcap = 2;
+                     c.scores.has_slopes = c.gradients.slopes = true;
+                   }),
+            "general 64");
+  EXPECT_EQ(kernel(168,
+                   [](Case& c) {
+                     c.mask.has_blocks = true;
+                     c.mask.block_query = c.mask.block_key = 48;
+                   }),
+            "masked 64");
 }
 
 // More tiles of both sides than there are stages, and heads that take turns.
@@ -189,12 +306,13 @@ TEST(Sm80Backward, AlignedCallsStayWithinTheBound) {
 // The driver finds kernels by their names, and so does the one that the tests play.
 TEST(Sm80Backward, KernelsAreKnownByTheirNames) {
   for (const bool is_bfloat16 : {false, true}) {
-    for (int number = 0; number < cuda::kBackwardShapeCount; ++number) {
+    for (int number = 0; number < cuda::sm80::kVariantsOfBackward; ++number) {
       for (const auto step :
            {cuda::BackwardStep::kRows, cuda::BackwardStep::kTiles, cuda::BackwardStep::kFinish}) {
         const cuda::Sm80Backward choice{step, is_bfloat16, number};
         const cuda::Variant& variant = cuda::variant_of(choice);
-        EXPECT_EQ(cuda::emulated_backward(std::string(variant.name)),
+        std::size_t bytes = 0;
+        EXPECT_EQ(cuda::emulated_backward(std::string(variant.name), bytes),
                   cuda::emulated_backward(choice))
             << variant.name;
         EXPECT_LE(variant.dynamic_shared_bytes, choice.tiles().shared_kib * 1024);
@@ -210,6 +328,7 @@ std::string kernel_with(void (*ask)(Case&)) {
 }
 
 TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
+  const WithoutCompiler here;
   EXPECT_EQ(kernel_with([](Case&) {}), "common 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "common 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "general 64");
@@ -242,6 +361,7 @@ TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
 }
 
 TEST(Sm80Backward, AlibiNeedsRoomForTheWideTiles) {
+  const WithoutCompiler here;
   const auto kernel_of_alibi = [](int kib) {
     const SharedKib device(kib);
     return kernel_with([](Case& c) {

@@ -185,18 +185,18 @@ TW_DEVICE void backward(const Backward& p) {
   constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
   KeyBlock& block = memory.block;
   enter<Traits>(p, memory);
-  if constexpr (Traits::kIsGeneral)
+  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
     if (p.between.slopes) clear_slope_shares<Traits>(p, block);
   if (block.columns.empty()) return;
   load_keys<Traits>(p, memory);
-  const Turn first = first_turn<Traits>(p, block);
+  const Turn first = first_turn<Traits>(p, memory);
   Coming next = coming<Traits>(p, memory, first);
   if (next.exists) {
     load_turn<Traits>(p, memory, next, 0);
     if (!kTwo) load_incoming<Traits>(p, memory, next, 0);
   }
   AtHand now = at_hand<Traits>(p, memory, first);
-  if (now.exists) next = coming<Traits>(p, memory, after<Traits>(p, block, first));
+  if (now.exists) next = coming<Traits>(p, memory, after<Traits>(p, memory, first));
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
   sums.of_key.clear();
@@ -207,7 +207,7 @@ TW_DEVICE void backward(const Backward& p) {
     if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();
     if (p.between.turns) pass_on(block);
-    if constexpr (Traits::kBringsMask)
+    if constexpr (Traits::kBringsMask && Traits::kMaskStages == 1)
       if ((p.scoring.asked & score::kVisible) != 0)
         memory.visible.at[warp_index()].pack(lane_index());
     if (next.exists) load_turn<Traits>(p, memory, next, next_stage(stage));

@@ -2,6 +2,7 @@
 // queries that see them. It lies in shared memory: registers are scarce.
 #pragma once
 
+#include "backends/cuda/device/bits.h"
 #include "backends/cuda/device/order.h"
 #include "backends/cuda/kernels/band.h"
 #include "backends/cuda/kernels/place.h"
@@ -227,26 +228,76 @@ TW_DEVICE bool is_present(const Backward& p, const KeyBlock& block, Turn turn) {
          Cover::kNone;
 }
 
-// The turn that comes next. Those that a mask by blocks leaves out are handed on at once.
+// Of 32 tiles of queries of a head, from `first` on, which the mask by blocks has. Each warp has
+// its own.
+struct PresentTiles {
+  int32 g, first;
+  uint32 tiles;
+};
+
+// Turns that are left out are handed on at once.
 template <class Traits>
-TW_DEVICE Turn after(const Backward& p, const KeyBlock& block, Turn turn) {
-  while (true) {
-    if (++turn.n >= block.tiles) turn = {turn.g + 1, 0};
-    if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) || !turn.exists(block) ||
-        is_present<Traits>(p, block, turn))
-      return turn;
-    if (!goes_back(p) || thread_index() != 0) continue;
-    const InOrder order = order_of<Traits>(p, block, turn);
+TW_DEVICE void hand_on(const Backward& p, const KeyBlock& block, Turn turn, int32 count) {
+  if (!goes_back(p) || thread_index() != 0) return;
+  for (int32 n = 0; n < count; ++n) {
+    const InOrder order = order_of<Traits>(p, block, {turn.g, turn.n + n});
     wait_for_count(order.count, order.before);
     count_up(order.count);
   }
 }
 
+// From `turn` on, the first that a mask by blocks has. A warp looks at 32 of them at once.
 template <class Traits>
-TW_DEVICE Turn first_turn(const Backward& p, const KeyBlock& block) {
+TW_DEVICE Turn present_from(const Backward& p, typename Traits::Memory& memory, Turn turn) {
+  const KeyBlock& block = memory.block;
+  PresentTiles& kept = memory.present.at[warp_index()];
+  PresentTiles known = kept;
+  while (true) {
+    if (turn.n >= block.tiles) turn = {turn.g + 1, 0};
+    if (!turn.exists(block)) return turn;
+    const int32 first = turn.n / kWarp * kWarp, end = core::smaller(first + kWarp, block.tiles);
+    if (known.g != turn.g || known.first != first) {
+      const Turn looked_at{turn.g, first + lane_index()};
+      const bool is_there = looked_at.n < end && is_present<Traits>(p, block, looked_at);
+      known = {turn.g, first, warp_ballot(is_there)};
+      warp_barrier();
+      if (lane_index() == 0) kept = known;
+      warp_barrier();
+    }
+    const uint32 left = known.tiles >> (turn.n - first);
+    const int32 skipped = left != 0 ? highest_bit(left & (0 - left)) : end - turn.n;
+    hand_on<Traits>(p, block, turn, skipped);
+    turn.n += skipped;
+    if (left != 0) return turn;
+  }
+}
+
+// The turn that comes next.
+template <class Traits>
+TW_DEVICE Turn after(const Backward& p, typename Traits::Memory& memory, Turn turn) {
+  const KeyBlock& block = memory.block;
+  if constexpr (Traits::kSkipsBlocks)
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kBlocks))
+      return present_from<Traits>(p, memory, {turn.g, turn.n + 1});
+  while (true) {
+    if (++turn.n >= block.tiles) turn = {turn.g + 1, 0};
+    if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) || !turn.exists(block) ||
+        is_present<Traits>(p, block, turn))
+      return turn;
+    hand_on<Traits>(p, block, turn, 1);
+  }
+}
+
+template <class Traits>
+TW_DEVICE Turn first_turn(const Backward& p, typename Traits::Memory& memory) {
+  const KeyBlock& block = memory.block;
+  if constexpr (Traits::kSkipsBlocks) {
+    if (lane_index() == 0) memory.present.at[warp_index()].g = -1;  // nothing is known yet
+    warp_barrier();
+  }
   if (block.tiles == 0) return {block.heads, 0};
   const bool skips = block.heads > 1 && wounded(core::Wound::kGroupLastHead);
-  return after<Traits>(p, block, {skips ? block.heads - 1 : 0, -1});
+  return after<Traits>(p, memory, {skips ? block.heads - 1 : 0, -1});
 }
 
 }  // namespace tilewise::cuda::sm80

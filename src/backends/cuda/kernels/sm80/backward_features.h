@@ -90,21 +90,86 @@ TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchOf& of, Scores
   });
 }
 
+// Whether a kernel is for calls alone that shape scores.
+template <class Traits>
+TW_DEVICE constexpr bool is_always_shaped() {
+  return (Traits::kFeatures & score::kExactly) != 0 && (Traits::kFeatures & score::kShaping) != 0;
+}
+
 template <class Traits>
 TW_DEVICE bool is_shaped(const score::Scoring& p) {
   return score::asks<Traits::kFeatures>(p, score::kShaping);
 }
 
+// A bias that has come in a tile. Rounded towards zero, sums of finite numbers are finite; where
+// they have to be held, the row is apart.
+template <class Traits>
+TW_DEVICE void add_bias_tile(const typename Traits::BiasTile& tile, const Patch& patch,
+                             typename Traits::Scores& scores) {
+  using BiasTile = typename Traits::BiasTile;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const SharedAddress first =
+      BiasTile::moved(BiasTile::across(shared_address(&tile), lane), patch.row,
+                      warp / Traits::kTiles.query_warps * Traits::kDown);
+  TW_UNROLL
+  for (int32 m = 0; m < Traits::kDown; ++m) {
+    TW_UNROLL
+    for (int32 n = 0; n < Traits::kAcross; n += 2) {
+      const Fragment f = load_matrices_transposed(BiasTile::moved(first, n * 8, m));
+      TW_UNROLL
+      for (int32 j = 0; j < 8; ++j) {
+        const int32 of = unless(core::Wound::kBiasExchanged, j / 2, 3 - j / 2);
+        float& score = scores.at[m][n + j / 4][j % 4];
+        score = multiply_add_toward_zero(score::half_of<Traits::kType>(f.pair[of], j % 2),
+                                         core::log2e<float>(), score);
+      }
+    }
+  }
+}
+
+// The same as `shape` does, by fewer instructions: products are held where one overflows, which
+// costs one question; what is added to them then makes no NaN and nothing infinite.
+template <class Traits>
+TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory, int32 stage,
+                            const PatchOf& of, typename Traits::Scores& scores,
+                            Shaping<Traits>& shaping) {
+  constexpr uint32 kFeatures = Traits::kFeatures;
+  const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
+  if (caps)
+    score::scale_and_cap<kFeatures>(p, scores, shaping.slopes);
+  else
+    score::hold(scores, score::Measure{p.factor, score::kMostScore / p.factor});
+  const float factor = caps ? 1.0f : p.factor;
+  if (score::asks<kFeatures>(p, score::kAlibi)) {
+    const float slope = memory.rows[stage].tile.slope;
+    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, scores,
+                             [&](float& score, float away) {
+                               // The same for many of the patch.
+                               const float taken = multiply_add_toward_zero(away, -slope, 0.0f);
+                               score = multiply_add_toward_zero(score, factor, taken);
+                             });
+  } else if (!caps) {
+    scores.each_piece([&](float(&four)[4], int32, int32) {
+      TW_UNROLL
+      for (float& score : four) score *= factor;
+    });
+  }
+  if constexpr (Traits::kBringsBias)
+    if (score::asks<kFeatures>(p, score::kBias))
+      add_bias_tile<Traits>(memory.bias.at[stage], of.patch, scores);
+}
+
 // Products to scores in units of log2, where something shapes them.
 template <class Traits>
-TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits::Scores& scores,
-                     Shaping<Traits>& shaping) {
+TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, int32 stage,
+                     const PatchOf& of, typename Traits::Scores& scores, Shaping<Traits>& shaping) {
+  if constexpr (Traits::kIsFeatured)
+    return shape_by_few<Traits>(p, memory, stage, of, scores, shaping);
   score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
-  if (score::asks<Traits::kFeatures>(p, score::kAlibi)) {
-    const float slope = load_wide<float>(p.slopes, p.slopes.offset(of.block.b, of.h, 0, 0));
-    score::add_alibi(of.patch.corner(), of.block.band.diagonal, score::slope_in_log2(slope),
+  if (score::asks<Traits::kFeatures>(p, score::kAlibi))
+    score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[stage].tile.slope,
                      scores);
-  }
   if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
   if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
   add_bias(shaping.bias, scores);
@@ -112,11 +177,14 @@ TW_DEVICE void shape(const score::Scoring& p, const PatchOf& of, typename Traits
 
 // By what the warp has brought.
 template <class Traits>
-TW_DEVICE void hide_by_bits(const typename Traits::Memory& memory, const Patch& patch,
+TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, int32 stage, const Patch& patch,
                             typename Traits::Scores& scores) {
   const auto thread = static_cast<uint32>(thread_index_anew());
-  const auto& tile = memory.visible.at[thread / kWarp];
+  auto& tile =
+      memory.visible
+          .at[stage % Traits::kMaskStages * Traits::kWarps + static_cast<int32>(thread / kWarp)];
   const auto lane = static_cast<int32>(thread % kWarp);
+  if constexpr (Traits::kMaskStages == 2) tile.pack(lane);
   const int32 first = patch.row % Traits::kQueriesOfWarp + 2 * (lane & 3);
   scores.each_piece([&](float(&)[4], int32 m, int32 n) {
     TW_UNROLL
@@ -126,15 +194,15 @@ TW_DEVICE void hide_by_bits(const typename Traits::Memory& memory, const Patch& 
 }
 
 template <class Traits>
-TW_DEVICE void hide_by_masks(const typename Traits::Memory& memory, const score::Scoring& p,
+TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scoring& p, int32 stage,
                              const PatchOf& of, typename Traits::Scores& scores) {
   if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
     if constexpr (Traits::kBringsMask)
-      hide_by_bits<Traits>(memory, of.patch, scores);
+      hide_by_bits<Traits>(memory, stage, of.patch, scores);
     else
       hide_by_elements(p.mask.visible, of, scores);
   }
-  if (score::asks<Traits::kFeatures>(p, score::kBlocks))
+  if (!Traits::kIsFeatured && score::asks<Traits::kFeatures>(p, score::kBlocks))
     score::hide_blocks<score::Lie::kKeysDown>(blocks_of(p.mask, of.block.b, of.h), of.block.band,
                                               of.patch.query, of.patch.key, scores);
 }
@@ -207,6 +275,81 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
                            });
   const float sum = warp_sum(share);
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
+}
+
+// The softcap's slopes are taken together with the weights, where nobody wants gradients of what
+// lies between.
+template <class Traits>
+TW_DEVICE void multiply_by_slopes(Shaping<Traits>& shaping, typename Traits::Scores& weights) {
+  if (!wounded(core::Wound::kSoftcapSlopeMissing)) multiply_each(weights, shaping.slopes.at);
+}
+
+// Of a bias whose columns follow each other: four at once, and all keys of a warp side by side.
+// What lanes have of them goes through the warp's own part of the bias's tile, which nobody reads
+// any more: as many queries at a time as it has room for.
+template <class Traits>
+struct BiasGradientWay {
+  using BiasTile = typename Traits::BiasTile;
+  static constexpr int32 kQueries = Traits::kQueriesAtOnce, kEights = kQueries / 8;
+  // A slot holds four numbers of a query. Of a slot's number, the lowest three bits say which of
+  // four pairs of queries and which half of eight keys: they decide in which banks it lies.
+  static_assert(Traits::kKeysOfWarp == 32 && Traits::kDown == 2);
+  uint8* bytes;
+  int32 row, piece;  // of the warp's part
+
+  TW_DEVICE float* slot(int32 low, int32 rest) const {
+    const int32 at = row + rest % kEights * 8 + low;
+    return reinterpret_cast<float*>(bytes + BiasTile::place(at, piece + rest / kEights));
+  }
+};
+
+template <class Traits>
+TW_DEVICE void add_bias_gradient_by_fours(const Between& to, typename Traits::BiasTile& tile,
+                                          const PatchOf& of, typename Traits::Scores& gradients) {
+  using Scores = typename Traits::Scores;
+  const Axes& stride = to.bias_stride;
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
+  const BiasGradientWay<Traits> way{tile.bytes, of.patch.row,
+                                    warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp / 8};
+  const int32 pair = lane & 3, query = of.patch.query + 2 * pair;
+  const int32 key = of.patch.key + lane / 8 * 8 + (lane & 4);
+  const int32 left = static_cast<int32>(of.block.queries.length) - query;
+  const bool has_key = key < static_cast<int32>(of.block.columns.end);
+  float* first =
+      to.bias + (of.block.b * stride.batch + of.h * stride.head + query * stride.row + key);
+  constexpr int32 kStep = BiasGradientWay<Traits>::kEights / 2;  // eights of queries at a time
+  TW_UNROLL
+  for (int32 n = 0; n < Scores::kAcross; n += kStep) {
+    warp_barrier();
+    TW_UNROLL
+    for (int32 x = 0; x < kStep * 8; ++x) {
+      const int32 eight = x / 8, parity = x % 2, m = x / 2 % 4;
+      way.slot((lane / 16) * 4 + pair, m + 4 * (parity + 2 * eight))[lane / 4 % 4] =
+          gradients.at[m / 2][n + eight][m % 2 * 2 + parity];
+    }
+    warp_barrier();
+    TW_UNROLL
+    for (int32 x = 0; x < kStep * 2; ++x) {
+      const int32 eight = x / 2, parity = x % 2, further = (n + eight) * 8 + parity;
+      const auto& four = *reinterpret_cast<const float(*)[4]>(
+          way.slot(lane & 7, lane / 8 + 4 * (parity + 2 * eight)));
+      if (has_key && further < left) add_four_to(first + further * stride.row, four);
+    }
+  }
+}
+
+// Gradients that are wanted beside the usual ones.
+template <class Traits>
+TW_DEVICE void give_wanted(const Backward& p, typename Traits::Memory& memory, int32 stage,
+                           const PatchOf& of, int32 g, typename Traits::Scores& gradients) {
+  constexpr uint32 kFeatures = Traits::kFeatures;
+  if constexpr ((kFeatures & score::kBiasGradient) != 0)
+    if (score::asks<kFeatures>(p.scoring, score::kBiasGradient))
+      add_bias_gradient_by_fours<Traits>(p.between, memory.bias.at[stage], of, gradients);
+  if constexpr ((kFeatures & score::kSlopesGradient) != 0)
+    if (score::asks<kFeatures>(p.scoring, score::kSlopesGradient))
+      add_slope_share<Traits>(p, of, g, gradients);
 }
 
 // Gradients of scores go where bias and slopes have theirs, and on to the products.

@@ -64,14 +64,51 @@ TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64
   }
 }
 
-TW_DEVICE void finish_bias(const Backward& p, int64 part) {
+inline constexpr int64 kMostInt32 = 0x7FFFFFFF;
+
+// Where numbers `first` and on of the bias's gradient belong, counted along its columns.
+TW_DEVICE int64 offset_of_bias(const Backward& p, int64 first) {
   const Axes& size = p.out.bias_size;
-  const int64 end = core::smaller((part + 1) * kBiasPart, bias_count(size));
-  for (int64 n = part * kBiasPart + thread_index(); n < end; n += kRowThreads) {
-    const int64 column = n % size.column, i = n / size.column, row = i % size.row;
-    const int64 head = i / size.row % size.head, batch = i / size.row / size.head;
-    store(p.out.bias, p.out.bias.offset(batch, head, row, column), p.between.bias[n]);
+  if (bias_count(size) <= kMostInt32) {
+    // Quotients of half as many digits are made in a quarter of the time.
+    const auto n = static_cast<uint32>(first), columns = static_cast<uint32>(size.column);
+    const auto rows = static_cast<uint32>(size.row), heads = static_cast<uint32>(size.head);
+    const uint32 i = n / columns, j = i / rows;
+    return p.out.bias.offset(j / heads, j % heads, i % rows, n % columns);
   }
+  const int64 i = first / size.column, j = i / size.row;
+  return p.out.bias.offset(j / size.head, j % size.head, i % size.row, first % size.column);
+}
+
+// Whether eight numbers of the bias's gradient that follow each other lie in one row, and make a
+// piece of it in the inputs' type.
+template <DType type>
+TW_DEVICE bool comes_in_eights(const Backward& p) {
+  const Tensor& to = p.out.bias;
+  const Axes& stride = to.stride;
+  const auto steps = static_cast<uint64>(stride.batch | stride.head | stride.row);
+  return to.dtype == type && p.out.bias_size.column % 8 == 0 && stride.column == 1 &&
+         ((steps * 2 | reinterpret_cast<uint64>(to.data)) & (kPieceBytes - 1)) == 0;
+}
+
+struct alignas(kPieceBytes) EightNumbers {
+  float at[8];
+};
+
+template <DType type>
+TW_DEVICE void finish_bias(const Backward& p, int64 part) {
+  const int64 begin = part * kBiasPart;
+  const int64 end = core::smaller(begin + kBiasPart, bias_count(p.out.bias_size));
+  if (comes_in_eights<type>(p)) {
+    for (int64 n = begin + thread_index() * 8; n < end; n += kRowThreads * 8) {
+      const EightNumbers numbers = *reinterpret_cast<const EightNumbers*>(p.between.bias + n);
+      *reinterpret_cast<EightElements*>(p.out.bias.data + offset_of_bias(p, n) * 2) =
+          rounded<type>(numbers.at, 1);
+    }
+    return;
+  }
+  for (int64 n = begin + thread_index(); n < end; n += kRowThreads)
+    store(p.out.bias, offset_of_bias(p, n), p.between.bias[n]);
 }
 
 // So many shares from `first` on, in an order that is always the same.
@@ -105,7 +142,7 @@ TW_DEVICE void backward_finish(const Backward& p) {
   for_each_task(tasks.query + tasks.bias + tasks.heads, [&](int64 task) {
     if (task < tasks.query) return finish_query<type>(p, memory, task);
     const int64 rest = task - tasks.query;
-    if (rest < tasks.bias) return finish_bias(p, rest);
+    if (rest < tasks.bias) return finish_bias<type>(p, rest);
     finish_head(p, memory, rest - tasks.bias);
   });
 }

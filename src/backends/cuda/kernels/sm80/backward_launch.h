@@ -23,6 +23,13 @@ struct BackwardOutputs {
   int64 slopes_batch;
 };
 
+// What is known of a tile of kBackwardRows rows of a head.
+struct alignas(16) TileNumbers {
+  int32 has_apart;  // whether some row is apart
+  float slope;      // of ALiBi, in units of log2
+  int32 spare[2];
+};
+
 // What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
 // those of the workspace: padded_rows a head.
 struct Between {
@@ -30,15 +37,15 @@ struct Between {
   // that is apart.
   float* lse;
   float* minus_delta;
-  float* apart;       // the lse of a row that is, or 0
-  int32* some_apart;  // by kBackwardRows rows: 4 numbers, the first not 0 where some are
-  float* query;       // by tile of queries, see SumOrder; there though nobody may want it
-  float* slopes;      // by (b, h, tile of keys, warp): shares
-  float* sinks;       // by (b, h, tile of kBackwardRows queries): shares
-  float* bias;        // sums, in the order of bias_stride
-  int32* turns;       // by (b, h, tile of queries): how many tiles of keys have added to it
-  int64 padded_rows;  // of all sequences
-  Axes bias_stride;   // of `bias`, 0 where it was broadcast
+  float* apart;        // the lse of a row that is, or 0
+  TileNumbers* tiles;  // by kBackwardRows rows
+  float* query;        // by tile of queries, see SumOrder; there though nobody may want it
+  float* slopes;       // by (b, h, tile of keys, warp): shares
+  float* sinks;        // by (b, h, tile of kBackwardRows queries): shares
+  float* bias;         // sums, in the order of bias_stride
+  int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
+  int64 padded_rows;   // of all sequences
+  Axes bias_stride;    // of `bias`, 0 where it was broadcast
 };
 
 // What gradients are multiplied by in the end: scale, and dropout's for what is kept.

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/kernels/band.h"
+#include "backends/cuda/kernels/score/shape.h"
 #include "backends/cuda/kernels/sm80/backward_block.h"
 #include "backends/cuda/kernels/sm80/backward_held.h"
 #include "backends/cuda/kernels/sm80/backward_load.h"
@@ -122,6 +123,13 @@ TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
   return sums;
 }
 
+// ALiBi's of a head, in units of log2.
+TW_DEVICE float slope_of(const Backward& p, const RowWork& work) {
+  const Tensor& slopes = p.scoring.slopes;
+  if (!slopes) return 0;
+  return score::slope_in_log2(load_wide<float>(slopes, slopes.offset(work.b, work.h, 0, 0)));
+}
+
 struct alignas(kPieceBytes) FourZeros {
   float zeros[4];
 };
@@ -143,12 +151,13 @@ TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
     p.between.turns[(work.b * p.shape.heads + work.h) * all + tile] = 0;
 }
 
-// All blocks together.
+// All blocks together. What is cleared is filled up to whole fours.
 TW_DEVICE void clear_bias(const Backward& p) {
-  const int64 count = bias_count(p.out.bias_size);
-  for (int64 n = block_index() * kRowThreads + thread_index(); n < count;
+  auto* to = reinterpret_cast<FourZeros*>(p.between.bias);
+  const int64 fours = core::ceil_div(bias_count(p.out.bias_size), int64{4});
+  for (int64 n = block_index() * kRowThreads + thread_index(); n < fours;
        n += block_count() * kRowThreads)
-    p.between.bias[n] = 0;
+    to[n] = {};
 }
 
 // The sum of what all threads brought, in thread 0.
@@ -189,7 +198,7 @@ TW_DEVICE void backward_rows(const Backward& p) {
     if (p.between.turns) clear_turns(p, work);
     const float apart = sum_of_block(sums.apart, memory.between);
     if (exists && thread_index() == 0)
-      p.between.some_apart[memory.padded / kBackwardRows * 4] = apart > 0 ? 1 : 0;
+      p.between.tiles[memory.padded / kBackwardRows] = {apart > 0 ? 1 : 0, slope_of(p, work), {}};
     if (!p.between.sinks) return;
     const float total = sum_of_block(sums.of_sink, memory.between);
     if (thread_index() == 0) p.between.sinks[task] = total;

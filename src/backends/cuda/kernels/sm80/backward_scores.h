@@ -142,17 +142,17 @@ TW_DEVICE void take_apart(const Backward& p, const PatchOf& of, typename Traits:
 
 // From products to what the weights are made of. What seldom comes shares one branch.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, const typename Traits::Memory& memory, int32 stage,
+TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, int32 stage,
                               const PatchOf& of, typename Traits::Scores& scores,
                               Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
-    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, of, scores, shaping);
-  const bool has_apart = memory.rows[stage].some_apart[0] != 0;
+    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, stage, of, scores, shaping);
+  const bool has_apart = memory.rows[stage].tile.has_apart != 0;
   if (has_apart || of.patch.cover == Cover::kSome) {
     if (has_apart) take_apart<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
-  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, stage, of, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -172,12 +172,15 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
   shape_and_hide<Traits>(p, memory, now.stage, of, scores, shaping);
-  weigh<Traits>(lse, p.scoring.measure.factor, scores);
+  weigh<Traits>(lse, is_always_shaped<Traits>() ? 1.0f : p.scoring.measure.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
   round_weights<Traits>(drops, scores, pairs.weights);
   share_weights<Traits, true>(memory, patch.row, pairs.weights);
+  if constexpr (Traits::kIsFeatured)
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
+      multiply_by_slopes<Traits>(shaping, scores);
   begin_with(minus_delta, drops, at_weights);
   add_scores<Traits>(now.lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
                      at_weights);
@@ -186,6 +189,8 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   else
     multiply_each(scores, at_weights);
   if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, shaping);
+  if constexpr (Traits::kIsFeatured)
+    give_wanted<Traits>(p, memory, now.stage, of, now.turn.g, scores);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 

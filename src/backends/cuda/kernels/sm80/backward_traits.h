@@ -11,24 +11,36 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Of the queries of a tile, for one stage; and whether some are apart (in some_apart[0]).
+// Of the queries of a tile, for one stage.
 template <int32 queries>
 struct alignas(kPieceBytes) RowNumbers {
   float lse[queries], minus_delta[queries];
-  int32 some_apart[4];
+  TileNumbers tile;
 };
 
-template <DType type, int32 number>
+// What a row of the table knows, each asked for when it runs.
+TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
+  switch (tiles.kind) {
+    case BackwardKind::kGeneral:
+      return score::kEveryFeature;
+    case BackwardKind::kMasked:
+      return score::kVisible | score::kBlocks | score::kDropout |
+             (tiles.brings_mask ? uint32{score::kAlibi} : 0);
+    default:
+      return 0;
+  }
+}
+
+// A row of the table, in a type, with features.
+template <DType type, int32 number, uint32 features = features_of(kBackwardShapes[number])>
 struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
-  // What is asked for when it runs, of score::Feature.
-  static constexpr uint32 kMaskFeatures = score::kVisible | score::kBlocks | score::kDropout |
-                                          (kTiles.brings_mask ? uint32{score::kAlibi} : 0);
+  static constexpr uint32 kFeatures = features;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
-  static constexpr uint32 kFeatures = kIsGeneral                             ? score::kEveryFeature
-                                      : kTiles.kind == BackwardKind::kMasked ? kMaskFeatures
-                                                                             : 0;
+  static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
+  // Weights that are far below the normal numbers count where a bias has a gradient.
+  static constexpr bool kToTheLast = kIsGeneral || (features & score::kBiasGradient) != 0;
   // Whether a bias is on its way while products are made: where there are registers for it.
   static constexpr bool kBiasAhead = kIsGeneral && kTiles.dim == 128;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
@@ -47,9 +59,15 @@ struct BackwardTraits {
 
   // Of the boolean mask, a warp's part in one turn.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
-  static constexpr bool kBringsMask = kTiles.brings_mask;
+  static constexpr bool kBringsMask =
+      kTiles.brings_mask || (kIsFeatured && (features & score::kVisible) != 0);
+  static constexpr bool kBringsBias = kIsFeatured && (features & score::kBias) != 0;
+  static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
+  // A mask is packed when it is used; with one tile of it, before the next comes.
+  static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
   using VisibleTile = score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>;
 
+  using BiasTile = Tile<kTiles.queries, kTiles.keys>;
   using KeyTile = Tile<kTiles.keys, kDim>;
   using QueryTile = Tile<kTiles.queries, kDim>;
   using Square = Tile<kTiles.keys, kTiles.queries>;  // of scores, a row a key
@@ -78,7 +96,9 @@ struct BackwardTraits {
     QueryTile query[2], incoming[kTiles.incoming_stages];
     Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
     RowNumbers<kTiles.queries> rows[2];
-    Several<VisibleTile, kBringsMask ? kWarps : 0> visible;
+    Several<BiasTile, kBringsBias ? 2 : 0> bias;
+    Several<VisibleTile, kBringsMask ? kMaskStages * kWarps : 0> visible;
+    Several<PresentTiles, kSkipsBlocks ? kWarps : 0> present;
     KeyBlock block;
     QueryReach reach[kWarps];
   };

@@ -42,10 +42,9 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
   }
 }
 
-// Weights that are far below the normal numbers count where a bias has a gradient.
 template <class Traits>
 TW_DEVICE float weight_of(float exponent) {
-  return Traits::kIsGeneral ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
+  return Traits::kToTheLast ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
 }
 
 // Scores to weights: 2^(score * factor - lse).
