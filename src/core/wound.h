@@ -211,6 +211,12 @@
         "Of 16 rows of the query's gradient, the upper and the lower 8 change places.")            \
   WOUND(kBiasExchanged, "bias-exchanged",                                                          \
         "Tensor cores' kernels exchange the pairs of a bias within their fragment.")               \
+  WOUND(kBiasFoursExchanged, "bias-fours-exchanged",                                               \
+        "Of a bias's gradient, neighbouring fours of keys change places.")                         \
+  WOUND(kApartTogether, "apart-together",                                                          \
+        "In backward, rows of a huge lse are weighed as all others are.")                          \
+  WOUND(kPresentOfOneHead, "present-of-one-head",                                                  \
+        "Tiles that a block mask has are looked up for one head of a group.")                      \
   WOUND(kBiasOfFirstWarp, "bias-of-first-warp",                                                    \
         "All warps of a block take the bias of the first.")                                        \
   WOUND(kBiasHalfTwice, "bias-half-twice",                                                         \

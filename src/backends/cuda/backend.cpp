@@ -229,6 +229,7 @@ void describe_sm80(const Problem& problem, const Sm80Backward& backward, const D
   const sm80::BackwardShape& tiles = backward.tiles();
   note.add("tensor cores, head dims up to %d, tiles of %d keys by %d queries, %d warps", tiles.dim,
            tiles.keys, tiles.queries, tiles.warps());
+  if (tiles.kind == sm80::BackwardKind::kFew) note.add("; the variant for few blocks");
   if (backward.features != 0)
     note.add("; %s: compiled in", feature_words(backward.features).c_str());
   else if (const char* more = why_not_common_backward(problem))

@@ -36,7 +36,7 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   if (lacks) return {lacks, {}, {}};
   KernelChoice choice;
   if (is_backward)
-    choice.backward = sm80_backward(problem, gpu.shared_bytes);
+    choice.backward = sm80_backward(problem, gpu.shared_bytes, gpu.processors);
   else
     choice.forward = sm80_forward(problem, gpu.processors);
   Featured featured;

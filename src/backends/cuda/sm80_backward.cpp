@@ -76,6 +76,18 @@ score::Scoring scoring_of_backward(const Problem& p, const Attention& attention)
   return scoring;
 }
 
+bool is_full(const Problem& p) {
+  return p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
+}
+
+// Whether so few tiles of keys share the multiprocessors that two blocks in one, of which the one
+// has more to do than the other, would leave it half empty for long.
+bool are_few(const Problem& p, const BackwardShape& tiles, int processors) {
+  const int64 blocks =
+      p.shape.batch * p.shape.key_heads * core::ceil_div(p.shape.keys, int64{tiles.keys});
+  return blocks <= (is_full(p) ? 1 : 3) * int64{processors};
+}
+
 // The boolean mask counts, too.
 bool are_in_pieces(const Problem& p) {
   const core::uint32 mask = asked_of(p) & (score::kVisible | score::kVisiblePieces);
@@ -144,9 +156,7 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
 
 // See the same of forward: here the first tiles of keys have the most to do.
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
-  const bool is_full =
-      p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
-  if (is_full) return 1;
+  if (is_full(p)) return 1;
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
   const double wanted = std::round(4 * processors / (count + 1));
   const int64 heads = p.shape.batch * p.shape.key_heads;
@@ -187,10 +197,17 @@ const char* why_not_common_backward(const Problem& p) {
   return are_in_pieces(p) ? nullptr : "rows that are no whole pieces of 16 bytes";
 }
 
-Sm80Backward sm80_backward(const Problem& p, int shared_bytes) {
-  return {.step = BackwardStep::kTiles,
-          .is_bfloat16 = p.query.dtype == DType::kBFloat16,
-          .number = find_shape(p, are_in_pieces(p), shared_bytes)};
+Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
+  Sm80Backward choice{.step = BackwardStep::kTiles,
+                      .is_bfloat16 = p.query.dtype == DType::kBFloat16,
+                      .number = find_shape(p, are_in_pieces(p), shared_bytes)};
+  // One that is as wide, so that the workspace is the same.
+  const BackwardShape& tiles = choice.tiles();
+  const int few = find_of_kind(p, BackwardKind::kFew, shared_bytes);
+  if (tiles.kind == BackwardKind::kCommon && few >= 0 &&
+      sm80::kBackwardShapes[few].dim == tiles.dim && are_few(p, tiles, processors))
+    choice.number = few;
+  return choice;
 }
 
 bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
@@ -199,7 +216,8 @@ bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   // Four columns of a bias's gradient are added at once.
   const bool lies_anyhow =
       p.gradients.bias && (p.gradients.bias.size.column < p.shape.keys || p.shape.keys % 4 != 0);
-  if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
+  if (set == 0 || lies_anyhow || !are_in_pieces(p) || p.scores.softcap > score::kMostFewCap)
+    return false;
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
     if (dim <= sm80::kBackwardShapes[number].dim &&

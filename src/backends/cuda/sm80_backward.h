@@ -44,8 +44,8 @@ extern const char* const kNoRoomForFeatures;
 // What a common variant does not know, in a word or two; null where one serves.
 const char* why_not_common_backward(const Problem& problem);
 
-// The tiles of a call that they can run.
-Sm80Backward sm80_backward(const Problem& problem, int shared_bytes);
+// The tiles of a call that they can run. `processors`: how many multiprocessors share them.
+Sm80Backward sm80_backward(const Problem& problem, int shared_bytes, int processors);
 
 // The kernel of the tiles that has what the call asks compiled in; false where there is none.
 bool sm80_featured_backward(const Problem& problem, int shared_bytes, Featured& out);

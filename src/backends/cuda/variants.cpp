@@ -132,6 +132,7 @@ constexpr Variant kAll[] = {
     TW_SM80_SHAPE(12, "128_general"),
     TW_SM80_SHAPE(13, "256_general_227k"),
     TW_SM80_SHAPE(14, "256_general_163k"),
+    TW_SM80_SHAPE(15, "64_few"),
 };
 static_assert(std::size(kAll) == kVariants);
 

@@ -82,7 +82,8 @@ BackwardFunction emulated_backward(const std::string& name, std::size_t& bytes) 
                                "64_general",
                                "128_general",
                                "256_general_227k",
-                               "256_general_163k"};
+                               "256_general_163k",
+                               "64_few"};
   static_assert(std::size(names) == sm80::kVariantsOfBackward);
   const std::string begin = "tilewise_sm80_backward_";
   if (!name.starts_with(begin)) return nullptr;

@@ -4,112 +4,22 @@
 #include <string>
 
 #include "backends/cuda/kernel_choice.h"
-#include "conformance/check.h"
-#include "conformance/compare.h"
-#include "conformance/expected.h"
 #include "conformance/series.h"
-#include "conformance/trial.h"
-#include "conformance/untouched.h"
-#include "conformance/values.h"
-#include "emulated_backend.h"
 #include "emulated_backward.h"
 #include "environment.h"
 #include "oracle/random.h"
 #include "sanitizers.h"
-#include "tilewise/tilewise.h"
+#include "sm80_backward_cases.h"
 
 namespace tilewise {
 namespace {
 
-using conformance::Case;
-using conformance::Expected;
-using conformance::PlainSizes;
-using conformance::Report;
-using conformance::Request;
-using conformance::Setup;
-using conformance::Trial;
 using oracle::Random;
 
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
 // What a sanitizer watches takes ten times as long.
 constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 1 : 8;
-
-// A device whose blocks have so much memory, for as long as this lives.
-struct SharedKib {
-  explicit SharedKib(int kib) { set_emulated_shared_kib(kib); }
-  ~SharedKib() { set_emulated_shared_kib(227); }
-  SharedKib(const SharedKib&) = delete;
-  SharedKib& operator=(const SharedKib&) = delete;
-};
-
-// Nothing compiles, for as long as this lives: kernels with features compiled in cannot be had.
-struct WithoutCompiler {
-  WithoutCompiler() { set_emulated_compiler(false); }
-  ~WithoutCompiler() { set_emulated_compiler(true); }
-  WithoutCompiler(const WithoutCompiler&) = delete;
-  WithoutCompiler& operator=(const WithoutCompiler&) = delete;
-};
-
-bool make_call(Request& request, tw_operation operation, Report& report) {
-  const conformance::Outcome outcome = request.run(operation);
-  if (outcome.status != TW_OK) report.fail(outcome.message);
-  return outcome.status == TW_OK;
-}
-
-// Forward and backward; backward by tensor cores.
-Report check_backward(const Case& drawn) {
-  Report report;
-  Setup setup = make_setup(drawn);
-  own_outputs(drawn, setup);
-  Expected expected = expect_forward(drawn, setup);
-  Request request(drawn, setup);
-  if (!make_call(request, TW_FORWARD, report)) return report;
-  const std::int64_t before = emulated_fast_launches();
-  if (!make_call(request, TW_BACKWARD, report)) return report;
-  EXPECT_GE(emulated_fast_launches(), before + 3) << drawn.describe();
-  expect_gradients(drawn, setup, expected);
-  compare_gradients(drawn, setup, expected, report);
-  check_untouched(setup.gradient_outputs(), setup, report);
-  return report;
-}
-
-void expect_good(const Case& drawn) {
-  const Report report = check_backward(drawn);
-  EXPECT_TRUE(report.ok()) << drawn.describe() << report.sentences();
-}
-
-conformance::DtypeCase dtypes_of(tw_dtype dtype) {
-  return {.input = dtype, .output = dtype, .lse = TW_FLOAT32};
-}
-
-tw_dtype dtype_of(std::uint64_t seed) {
-  return seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
-}
-
-// What explain says of a case's backward: the variant, or what all of them lack.
-std::string kernel_of(const Case& drawn) {
-  const Setup setup = make_setup(drawn);
-  Request request(drawn, setup);
-  request.request.output = setup.output.view();
-  request.request.lse = setup.lse.view();
-  request.request.gradients = &request.gradients;
-  char text[2048], message[512];
-  std::size_t needed = 0;
-  const tw_status status = tw_explain(TW_BACKWARD, &request.request, &request.execution, TW_JSON,
-                                      text, sizeof text, &needed, message, sizeof message);
-  if (status != TW_OK) return message;
-  const std::string all = text, mark = "\"note\": \"";
-  const std::size_t begin = all.find(mark) + mark.size();
-  return all.substr(begin, all.find('"', begin) - begin);
-}
-
-// Several tiles of both sides, the last ones ragged, two heads to a key head.
-Case dims_case(std::uint64_t seed, std::int64_t dim, std::int64_t value_dim) {
-  const PlainSizes sizes{
-      .queries = 131, .keys = 150, .heads = 2, .key_heads = 1, .dim = dim, .value_dim = value_dim};
-  return conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
-}
 
 TEST(Sm80Backward, EveryCommonShape) {
   for (const int kib : {99, 227}) {
@@ -121,10 +31,26 @@ TEST(Sm80Backward, EveryCommonShape) {
         drawn.gradients.deterministic = (dim == 96) == (seed == 1);
         drawn.gradients.has_lse = seed == 1;
         const std::int64_t size = dim == 192 && kib == 99 ? 256 : dim;
-        EXPECT_EQ(kernel_of(drawn), "common " + std::to_string(size));
+        const bool is_few = dim == 64;
+        EXPECT_EQ(kernel_of(drawn), (is_few ? "few " : "common ") + std::to_string(size));
         expect_good(drawn);
       }
     }
+  }
+}
+
+// The device has two multiprocessors. With a band, tiles differ in what they have to do.
+TEST(Sm80Backward, FewBlocksHaveAMultiprocessorEach) {
+  for (const std::uint64_t seed : {1U, 2U}) {
+    Case drawn = dims_case(seed, 64, 64);
+    drawn.queries = conformance::dense_side(4, 100);
+    drawn.keys = conformance::dense_side(4, 150);
+    if (seed == 1) drawn.mask.band.right = 0;
+    EXPECT_EQ(kernel_of(drawn), "common 64");
+    expect_good(drawn);
+    drawn.queries = conformance::dense_side(2, 100);
+    drawn.keys = conformance::dense_side(2, 150);
+    EXPECT_EQ(kernel_of(drawn), seed == 1 ? "few 64" : "common 64");
   }
 }
 
@@ -175,113 +101,6 @@ TEST(Sm80Backward, EveryMaskedShape) {
   }
 }
 
-// Features alone and in pairs.
-struct Asking {
-  const char* words;
-  void (*ask)(Case&);
-};
-const Asking kAskings[] = {{"softcap", [](Case& c) { c.scores.softcap = 1.5; }},
-                           {"ALiBi", [](Case& c) { c.scores.has_slopes = true; }},
-                           {"bias",
-                            [](Case& c) {
-                              c.scores.has_bias = true;
-                              c.scores.bias_dtype = c.dtypes.input;
-                            }},
-                           {"boolean mask", [](Case& c) { c.mask.has_visible = true; }},
-                           {"block mask",
-                            [](Case& c) {
-                              c.mask.has_blocks = true;
-                              c.mask.block_query = 32;
-                              c.mask.block_key = 64;
-                            }},
-                           {"dropout", [](Case& c) { c.dropout.probability = 0.25; }}};
-
-// Several tiles of both sides, ragged ones, whose rows lie in pieces.
-Case featured_dims(std::uint64_t seed, std::int64_t dim) {
-  Case drawn = dims_case(seed, dim, dim);
-  drawn.keys = conformance::dense_side(1, 176);
-  if (seed % 2 == 0) drawn.mask.band.right = 20;
-  drawn.gradients.deterministic = seed % 3 == 0;
-  return drawn;
-}
-
-TEST(Sm80Backward, EveryFeatureCompiledIn) {
-  std::uint64_t seed = 1;
-  for (const Asking& each : kAskings) {
-    for (const std::int64_t dim : {128, 256}) {
-      Case drawn = featured_dims(seed++, dim);
-      if (dim == 256) drawn.queries = conformance::dense_side(1, 70);
-      each.ask(drawn);
-      EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) + ": " + each.words);
-      expect_good(drawn);
-    }
-  }
-}
-
-TEST(Sm80Backward, PairsOfFeaturesCompiledIn) {
-  std::uint64_t seed = 1;
-  for (const Asking& first : kAskings) {
-    for (const Asking& second : kAskings) {
-      if (&second <= &first) continue;
-      Case drawn = featured_dims(seed++, 64);
-      first.ask(drawn);
-      second.ask(drawn);
-      EXPECT_EQ(kernel_of(drawn), std::string("featured 64: ") + first.words + ", " + second.words);
-      expect_good(drawn);
-    }
-  }
-}
-
-// Of a bias with one head for all, and of one for each.
-TEST(Sm80Backward, GradientsOfBiasAndSlopesCompiledIn) {
-  for (const std::int64_t dim : {64, 128, 256}) {
-    for (const bool is_broadcast : {false, true}) {
-      if (is_broadcast && dim != 64) continue;
-      Case drawn = featured_dims(is_broadcast ? 2 : 1, dim);
-      drawn.scores.has_bias = drawn.scores.has_slopes = true;
-      drawn.scores.bias_dtype = drawn.dtypes.input;
-      drawn.scores.bias_broadcast = {false, is_broadcast, false, false};
-      drawn.gradients.bias = drawn.gradients.slopes = true;
-      EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) +
-                                      ": ALiBi, bias, the bias's gradient, the slopes' gradient");
-      expect_good(drawn);
-    }
-  }
-}
-
-TEST(Sm80Backward, CompiledInIsNotWhatLiesAnyhow) {
-  const auto kernel = [](std::int64_t keys, void (*ask)(Case&)) {
-    Case drawn = dims_case(1, 64, 64);
-    drawn.keys = conformance::dense_side(1, keys);
-    ask(drawn);
-    return kernel_of(drawn);
-  };
-  const auto with_bias = [](Case& c) {
-    c.scores.has_bias = true;
-    c.scores.bias_dtype = c.dtypes.input;
-  };
-  EXPECT_EQ(kernel(168, with_bias), "featured 64: bias");
-  EXPECT_EQ(kernel(165, with_bias), "general 64");
-  EXPECT_EQ(kernel(168,
-                   [](Case& c) {
-                     c.scores.has_bias = true;
-                     c.scores.bias_dtype = TW_FLOAT32;
-                   }),
-            "general 64");
-  EXPECT_EQ(kernel(168,
-                   [](Case& c) {
-                     c.scores.softcap = 2;
-                     c.scores.has_slopes = c.gradients.slopes = true;
-                   }),
-            "general 64");
-  EXPECT_EQ(kernel(168,
-                   [](Case& c) {
-                     c.mask.has_blocks = true;
-                     c.mask.block_query = c.mask.block_key = 48;
-                   }),
-            "masked 64");
-}
-
 // More tiles of both sides than there are stages, and heads that take turns.
 TEST(Sm80Backward, ManyTiles) {
   for (const std::uint64_t seed : {3U, 4U}) {
@@ -329,8 +148,8 @@ std::string kernel_with(void (*ask)(Case&)) {
 
 TEST(Sm80Backward, FeaturesTakeTheGeneralVariant) {
   const WithoutCompiler here;
-  EXPECT_EQ(kernel_with([](Case&) {}), "common 64");
-  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "common 64");
+  EXPECT_EQ(kernel_with([](Case&) {}), "few 64");
+  EXPECT_EQ(kernel_with([](Case& c) { c.scores.has_sinks = true; }), "few 64");
   EXPECT_EQ(kernel_with([](Case& c) { c.mask.has_visible = true; }), "general 64");
   EXPECT_EQ(kernel_with([](Case& c) {
               c.mask.has_visible = true;
@@ -442,6 +261,23 @@ Case featured_case(std::uint64_t seed) {
 
 TEST(Sm80Backward, RandomFeaturesStayWithinTheBound) {
   for (std::uint64_t seed = 1; seed <= 15 * kMuch; ++seed) expect_good(featured_case(seed));
+}
+
+// Rows whose lse is so large that rounding would make weights larger than 1, and where many keys
+// have the largest score.
+TEST(Sm80Backward, RowsOfHugeScores) {
+  for (const std::int64_t dim : {48, 64, 128}) {
+    Case drawn = dims_case(1, dim, dim);
+    drawn.scores.has_scale = true;
+    drawn.scores.scale = 1;
+    if (dim == 64) drawn.mask.band.left = drawn.mask.band.right = 60;
+    expect_good(drawn, [](conformance::Setup& setup) {
+      for (std::int64_t i = 0; i < 131; i += 3)
+        for (std::int64_t h = 0; h < 2; ++h)
+          setup.query.write({0, i, h, 0}, i % 2 == 0 ? 192 : -96);
+      for (std::int64_t j = 0; j < 150; ++j) setup.key.write({0, j, 0, 0}, j % 5 == 0 ? 128 : -64);
+    });
+  }
 }
 
 // Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, and a

@@ -81,12 +81,13 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
   TW_ROLLED
   for (int32 time = 0; time < Traits::kTimes; ++time) {
     const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
-    const Cover cover = Traits::kTimes == 1 ? now.cover : cover_of<Traits>(memory, now.query, row);
+    const int32 query = now.query(p, block);
+    const Cover cover = now.cover(memory, query, row);
     if (cover == Cover::kNone) {
       share_nothing<Traits>(memory, row);
       continue;
     }
-    const Patch patch{now.query + row,
+    const Patch patch{query + row,
                       block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
                       row, cover};
     PatchPairs<Traits> pairs;
@@ -117,7 +118,7 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
-  const int64 row = block.padded(p.between, block.head(now.turn.g), now.query);
+  const int64 row = block.padded(p.between, block.head(now.turn.g), now.query(p, block));
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
@@ -196,13 +197,16 @@ TW_DEVICE void backward(const Backward& p) {
     if (!kTwo) load_incoming<Traits>(p, memory, next, 0);
   }
   AtHand now = at_hand<Traits>(p, memory, first);
-  if (now.exists) next = coming<Traits>(p, memory, after<Traits>(p, memory, first));
+  if (Traits::kKnowsPlaces && now.exists)
+    next = coming<Traits>(p, memory, after<Traits>(p, memory, first));
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
   for (int32 stage = 0; now.exists; stage = next_stage(stage)) {
+    if constexpr (!Traits::kKnowsPlaces)
+      next = coming<Traits>(p, memory, after<Traits>(p, memory, now.turn));
     commit_copies();
     if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
     block_barrier();

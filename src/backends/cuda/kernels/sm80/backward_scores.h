@@ -1,7 +1,7 @@
 // The scores of one turn: from products of keys and queries to weights, and to gradients of scores.
 #pragma once
 
-#include "backends/cuda/kernels/sm80/backward_features.h"
+#include "backends/cuda/kernels/sm80/backward_shares.h"
 #include "backends/cuda/kernels/sm80/backward_turn.h"
 
 namespace tilewise::cuda::sm80 {
@@ -47,14 +47,18 @@ template <class Traits>
 struct TurnPlaces {
   const LanePlaces<Traits>& lane;
   Turn turn;
-  int32 query;  // the tile's first
-  Cover cover;  // of the warp's first patch
+  int32 known_query;
+  Cover known_cover;
   int32 stage;
   SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
   SharedAddress incoming_down, incoming_across;
 
   TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, const AtHand& now, int32 of_stage)
-      : lane(places), turn(now.turn), query(now.query), cover(now.cover), stage(of_stage) {
+      : lane(places),
+        turn(now.turn),
+        known_query(now.query),
+        known_cover(now.cover),
+        stage(of_stage) {
     constexpr int32 kBytes = Traits::QueryTile::kBytes;
     const int32 queries = Traits::kQueryAt + stage * kBytes;
     const int32 incoming =
@@ -63,6 +67,17 @@ struct TurnPlaces {
     query_across = lane.across + queries;
     incoming_down = lane.down + incoming;
     incoming_across = lane.across + incoming;
+  }
+
+  // The tile's first query.
+  TW_DEVICE int32 query(const Backward& p, const KeyBlock& block) const {
+    return Traits::kKnowsPlaces ? known_query : turn.tile(p, block) * Traits::kTiles.queries;
+  }
+
+  // Of the warp's patch that begins at row `row` of the tile.
+  TW_DEVICE Cover cover(const typename Traits::Memory& memory, int32 first_query, int32 row) const {
+    if constexpr (Traits::kKnowsPlaces && Traits::kTimes == 1) return known_cover;
+    return cover_of<Traits>(memory, first_query, row);
   }
 };
 
@@ -147,7 +162,8 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
                               Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, stage, of, scores, shaping);
-  const bool has_apart = memory.rows[stage].tile.has_apart != 0;
+  const bool has_apart =
+      memory.rows[stage].tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
   if (has_apart || of.patch.cover == Cover::kSome) {
     if (has_apart) take_apart<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);

@@ -10,9 +10,10 @@ using core::int32;
 using core::int64;
 
 // What a kernel knows beside a band, and which each call asks for by flags: nothing; masks and
-// dropout; or every feature, and rows that begin anywhere. Featured ones have a set of features
+// dropout; or every feature, and rows that begin anywhere. For few blocks there is one as common,
+// whose blocks have a multiprocessor for themselves. Featured ones have a set of features
 // compiled in: such a row is a kernel for each set.
-enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFeatured };
+enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFew, kFeatured };
 
 // A block has `keys` keys, and meets the queries that see them in tiles of `queries`. Scores are
 // transposed: of a tile, each of key_warps x query_warps warps has 8 * query_pieces queries at a
@@ -58,13 +59,14 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {128, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 99},
     {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 227},
     {256, 64, 32, 1, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 163},
+    {64, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kFew, false, 99},
     {64, 64, 128, 4, 2, 4, 2, 1, 1, BackwardKind::kFeatured, false, 227},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kFeatured, false, 227},
     {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kFeatured, false, 227},
 };
 inline constexpr int32 kRowsOfBackward = sizeof kBackwardShapes / sizeof kBackwardShapes[0];
 // Those before the featured ones, which come last.
-inline constexpr int32 kVariantsOfBackward = 15;
+inline constexpr int32 kVariantsOfBackward = 16;
 static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFeatured &&
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;

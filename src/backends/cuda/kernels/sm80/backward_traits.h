@@ -37,8 +37,13 @@ struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   static constexpr uint32 kFeatures = features;
+  static constexpr bool kIsCommon =
+      kTiles.kind == BackwardKind::kCommon || kTiles.kind == BackwardKind::kFew;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
+  // Whether it is worked out ahead from where a thread brings its share of a turn: where there are
+  // registers for it.
+  static constexpr bool kKnowsPlaces = kIsCommon || kIsFeatured;
   // Weights that are far below the normal numbers count where a bias has a gradient.
   static constexpr bool kToTheLast = kIsGeneral || (features & score::kBiasGradient) != 0;
   // Whether a bias is on its way while products are made: where there are registers for it.
@@ -55,7 +60,7 @@ struct BackwardTraits {
   static constexpr bool kShares = kTiles.query_warps > 1;
   static_assert(kTimes == 1 || !kShares);
   // Before gradients are made, or together with them: ptxas spills the one or the other.
-  static constexpr bool kSharesEarly = kShares && kTiles.kind != BackwardKind::kCommon;
+  static constexpr bool kSharesEarly = kShares && !kIsCommon;
 
   // Of the boolean mask, a warp's part in one turn.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
@@ -76,7 +81,7 @@ struct BackwardTraits {
   static constexpr int32 kQueryParts = kTiles.gradient_parts();
   using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
   // Where sums of keys and queries together leave few registers, a branch keeps products apart.
-  static constexpr bool kStepsApart = kDim > 128 || kTiles.kind != BackwardKind::kCommon;
+  static constexpr bool kStepsApart = kDim > 128 || !kIsCommon;
   using ScoreProduct = Product<type, kDim / 16>;
   using KeyProduct = Product<type, (kShares ? kTiles.queries : kQueriesAtOnce) / 16>;
   using QueryProduct = Product<type, kTiles.keys / 16>;

@@ -3,7 +3,7 @@
 // the other, has no products to make meanwhile.
 #pragma once
 
-#include "backends/cuda/kernels/sm80/backward_traits.h"
+#include "backends/cuda/kernels/sm80/backward_order.h"
 
 namespace tilewise::cuda::sm80 {
 
@@ -11,8 +11,9 @@ namespace tilewise::cuda::sm80 {
 struct AtHand {
   Turn turn;
   bool exists;
-  int32 query;  // the tile's first
-  Cover cover;  // of the warp's first patch
+  // Where it is known before: the tile's first query, and what it is to the warp's first patch.
+  int32 query;
+  Cover cover;
 };
 
 // A turn whose queries are loaded next, and from where a thread brings its share.
@@ -50,6 +51,7 @@ template <class Traits>
 TW_DEVICE AtHand at_hand(const Backward& p, const typename Traits::Memory& memory, Turn turn) {
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
+  if constexpr (!Traits::kKnowsPlaces) return {turn, turn.exists(block), 0, Cover::kNone};
   const int32 query = turn.tile(p, block) * kTiles.queries;
   const int32 row = warp_index() % kTiles.query_warps * Traits::kQueriesAtOnce;
   AtHand now{turn, turn.exists(block), query, cover_of<Traits>(memory, query, row)};
@@ -105,11 +107,13 @@ TW_DEVICE Coming coming(const Backward& p, const typename Traits::Memory& memory
                 turn.exists(block),
                 query,
                 static_cast<int32>(block.queries.length) - query,
-                share_of_rows<Traits>(p.in.query, block, turn, query),
+                nullptr,
                 nullptr,
                 static_cast<const uint8*>(numbers),
                 nullptr,
                 nullptr};
+  if constexpr (!Traits::kKnowsPlaces) return coming;
+  coming.queries = share_of_rows<Traits>(p.in.query, block, turn, query);
   if constexpr (Traits::kTiles.incoming_stages == 2)
     coming.incoming = share_of_rows<Traits>(p.in.incoming, block, turn, query);
   if constexpr (Traits::kBringsBias)
@@ -121,7 +125,7 @@ TW_DEVICE Coming coming(const Backward& p, const typename Traits::Memory& memory
   return coming;
 }
 
-// What is known of the next turn, and of the one behind it.
+// What is known of the next turn, and where there are registers for it, of the one behind it.
 struct Upcoming {
   AtHand at_hand;
   Coming coming;
@@ -129,6 +133,7 @@ struct Upcoming {
 
 template <class Traits>
 TW_DEVICE Upcoming upcoming(const Backward& p, typename Traits::Memory& memory, Turn next) {
+  if constexpr (!Traits::kKnowsPlaces) return {at_hand<Traits>(p, memory, next), {}};
   return {at_hand<Traits>(p, memory, next),
           coming<Traits>(p, memory, after<Traits>(p, memory, next))};
 }
@@ -148,7 +153,10 @@ TW_DEVICE void load_share(typename Traits::QueryTile& tile, const Rows& from, co
 template <class Traits>
 TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory,
                             const Coming& coming, int32 stage) {
-  load_share<Traits>(memory.query[stage], p.in.query, coming.queries, coming.rows);
+  const uint8* first = coming.queries;
+  if constexpr (!Traits::kKnowsPlaces)
+    first = share_of_rows<Traits>(p.in.query, memory.block, coming.turn, coming.query);
+  load_share<Traits>(memory.query[stage], p.in.query, first, coming.rows);
   constexpr int32 kNumbers = Traits::kTiles.queries / 2 + 1;
   const int32 thread = thread_index_anew();
   if (thread < kNumbers)
@@ -160,7 +168,7 @@ template <class Traits>
 TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
                              const Coming& coming, int32 stage) {
   const uint8* first = coming.incoming;
-  if constexpr (Traits::kTiles.incoming_stages == 1)
+  if constexpr (!Traits::kKnowsPlaces || Traits::kTiles.incoming_stages == 1)
     first = share_of_rows<Traits>(p.in.incoming, memory.block, coming.turn, coming.query);
   load_share<Traits>(memory.incoming[stage], p.in.incoming, first, coming.rows);
 }
@@ -187,8 +195,11 @@ TW_DEVICE void load_mask(const Backward& p, typename Traits::Memory& memory, con
   const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
   const int32 row = warp % kTiles.query_warps * Traits::kQueriesOfWarp;
   const int32 key = warp / kTiles.query_warps * Traits::kKeysOfWarp;
+  const uint8* first = coming.visible;
+  if constexpr (!Traits::kKnowsPlaces)
+    first = warp_of_mask<Traits>(p.scoring.mask.visible, block, coming.turn, coming.query);
   memory.visible.at[stage % Traits::kMaskStages * Traits::kWarps + warp].copy(
-      {coming.visible, p.scoring.mask.visible.stride.row, 1, coming.rows - row,
+      {first, p.scoring.mask.visible.stride.row, 1, coming.rows - row,
        static_cast<int32>(block.columns.size()) - key},
       lane);
 }

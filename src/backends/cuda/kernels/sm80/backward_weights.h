@@ -50,6 +50,13 @@ TW_DEVICE float weight_of(float exponent) {
 // Scores to weights: 2^(score * factor - lse).
 template <class Traits>
 TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& scores) {
+  if constexpr (Traits::kIsFeatured && Traits::kToTheLast) {
+    // Larger by so much, they are normal numbers.
+    for_each_with(lse, scores, [factor](float& score, float of_row) {
+      score = exp2_approximate(multiply_add(score, factor, 64 - of_row)) * 0x1p-64f;
+    });
+    return;
+  }
   for_each_with(lse, scores, [factor](float& score, float of_row) {
     score = weight_of<Traits>(multiply_add(score, factor, -of_row));
   });

@@ -1,0 +1,103 @@
+// What tests of backward for tensor cores share: calls by the emulated kernels, against the oracle.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "conformance/check.h"
+#include "conformance/compare.h"
+#include "conformance/expected.h"
+#include "conformance/trial.h"
+#include "conformance/untouched.h"
+#include "conformance/values.h"
+#include "emulated_backend.h"
+#include "tilewise/tilewise.h"
+
+namespace tilewise {
+
+using conformance::Case;
+using conformance::Expected;
+using conformance::PlainSizes;
+using conformance::Report;
+using conformance::Request;
+using conformance::Setup;
+
+// A device whose blocks have so much memory, for as long as this lives.
+struct SharedKib {
+  explicit SharedKib(int kib) { set_emulated_shared_kib(kib); }
+  ~SharedKib() { set_emulated_shared_kib(227); }
+  SharedKib(const SharedKib&) = delete;
+  SharedKib& operator=(const SharedKib&) = delete;
+};
+
+// Nothing compiles, for as long as this lives: kernels with features compiled in cannot be had.
+struct WithoutCompiler {
+  WithoutCompiler() { set_emulated_compiler(false); }
+  ~WithoutCompiler() { set_emulated_compiler(true); }
+  WithoutCompiler(const WithoutCompiler&) = delete;
+  WithoutCompiler& operator=(const WithoutCompiler&) = delete;
+};
+
+inline bool make_call(Request& request, tw_operation operation, Report& report) {
+  const conformance::Outcome outcome = request.run(operation);
+  if (outcome.status != TW_OK) report.fail(outcome.message);
+  return outcome.status == TW_OK;
+}
+
+// Forward and backward, of inputs that `change` has seen; backward by tensor cores.
+inline Report check_backward(const Case& drawn, void (*change)(Setup&) = nullptr) {
+  Report report;
+  Setup setup = make_setup(drawn);
+  if (change) change(setup);
+  own_outputs(drawn, setup);
+  Expected expected = expect_forward(drawn, setup);
+  Request request(drawn, setup);
+  if (!make_call(request, TW_FORWARD, report)) return report;
+  const std::int64_t before = emulated_fast_launches();
+  if (!make_call(request, TW_BACKWARD, report)) return report;
+  EXPECT_GE(emulated_fast_launches(), before + 3) << drawn.describe();
+  expect_gradients(drawn, setup, expected);
+  compare_gradients(drawn, setup, expected, report);
+  check_untouched(setup.gradient_outputs(), setup, report);
+  return report;
+}
+
+inline void expect_good(const Case& drawn, void (*change)(Setup&) = nullptr) {
+  const Report report = check_backward(drawn, change);
+  EXPECT_TRUE(report.ok()) << drawn.describe() << report.sentences();
+}
+
+inline conformance::DtypeCase dtypes_of(tw_dtype dtype) {
+  return {.input = dtype, .output = dtype, .lse = TW_FLOAT32};
+}
+
+inline tw_dtype dtype_of(std::uint64_t seed) {
+  return seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
+}
+
+// What explain says of a case's backward: the variant, or what all of them lack.
+inline std::string kernel_of(const Case& drawn) {
+  const Setup setup = make_setup(drawn);
+  Request request(drawn, setup);
+  request.request.output = setup.output.view();
+  request.request.lse = setup.lse.view();
+  request.request.gradients = &request.gradients;
+  char text[2048], message[512];
+  std::size_t needed = 0;
+  const tw_status status = tw_explain(TW_BACKWARD, &request.request, &request.execution, TW_JSON,
+                                      text, sizeof text, &needed, message, sizeof message);
+  if (status != TW_OK) return message;
+  const std::string all = text, mark = "\"note\": \"";
+  const std::size_t begin = all.find(mark) + mark.size();
+  return all.substr(begin, all.find('"', begin) - begin);
+}
+
+// Several tiles of both sides, the last ones ragged, two heads to a key head.
+inline Case dims_case(std::uint64_t seed, std::int64_t dim, std::int64_t value_dim) {
+  const PlainSizes sizes{
+      .queries = 131, .keys = 150, .heads = 2, .key_heads = 1, .dim = dim, .value_dim = value_dim};
+  return conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
+}
+
+}  // namespace tilewise
