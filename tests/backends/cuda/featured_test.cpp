@@ -10,6 +10,7 @@
 
 #include "backends/cuda/kernel_choice.h"
 #include "conformance/check.h"
+#include "conformance/featured.h"
 #include "conformance/trial.h"
 #include "emulated_backend.h"
 #include "environment.h"
@@ -25,7 +26,7 @@ using oracle::Random;
 
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
-TEST(Featured, SetsAreWhatCallsAsk) {
+TEST(FeaturedKernels, SetsAreWhatCallsAsk) {
   using namespace score;
   EXPECT_EQ(featured_set(0), 0U);
   EXPECT_EQ(featured_set(kSinks), 0U);
@@ -39,7 +40,7 @@ TEST(Featured, SetsAreWhatCallsAsk) {
   EXPECT_EQ(featured_set(kBias | kBiasPieces | kSoftcap), kBias | kBiasPieces | kSoftcap);
 }
 
-TEST(Featured, NamesAndPlacesAreTheirOwn) {
+TEST(FeaturedKernels, NamesAndPlacesAreTheirOwn) {
   std::set<std::string> names;
   const std::vector<Featured> all = every_featured();
   EXPECT_GT(all.size(), 500U);
@@ -59,7 +60,7 @@ TEST(Featured, NamesAndPlacesAreTheirOwn) {
   EXPECT_FALSE(find_featured("tilewise_sm80_forward_bfloat16_128", found));
 }
 
-TEST(Featured, TextsSayTheSet) {
+TEST(FeaturedKernels, TextsSayTheSet) {
   const Featured featured{FeaturedFamily::kForward, true, sm80::kVariantsOfForward,
                           score::kSoftcap | score::kAlibi};
   const FeaturedText text(featured);
@@ -84,39 +85,6 @@ Case aligned_case(std::uint64_t seed, std::int64_t dim, std::int64_t queries, st
                                  {.input = dtype, .output = dtype, .lse = TW_FLOAT32});
 }
 
-// Feature `number` of those that may be compiled in.
-void ask(Case& drawn, int number, Random& random) {
-  switch (number) {
-    case 0:
-      drawn.scores.has_scale = true;
-      drawn.scores.scale = -0.2;
-      break;
-    case 1:
-      drawn.scores.softcap = random.chance(0.5) ? 0.7 : 20;
-      break;
-    case 2:
-      drawn.scores.has_slopes = true;
-      break;
-    case 3:
-      drawn.scores.has_bias = true;
-      drawn.scores.bias_dtype = drawn.dtypes.input;
-      drawn.scores.bias_broadcast = {true, random.chance(0.3), random.chance(0.3), false};
-      break;
-    case 4:
-      drawn.mask.has_visible = true;
-      drawn.mask.visible_broadcast = {true, random.chance(0.5), random.chance(0.3), false};
-      break;
-    case 5:
-      drawn.mask.has_blocks = true;
-      drawn.mask.block_query = 32 * random.integer(1, 5);
-      drawn.mask.block_key = 64 * random.integer(1, 2);
-      break;
-    default:
-      drawn.dropout.probability = 0.3;
-  }
-}
-constexpr int kFeatureCount = 7;
-
 std::string kernel_of(const Case& drawn) {
   const conformance::Setup setup = make_setup(drawn);
   Request request(drawn, setup);
@@ -138,27 +106,17 @@ void check(const Case& drawn, const char* kind) {
   EXPECT_EQ(report.refusal(), "") << drawn.describe();
 }
 
-// Alone and in pairs, over several tiles of both sides, the last of which end inside.
-TEST(Featured, EachFeatureAndEachPair) {
-  constexpr std::int64_t kDims[] = {32, 64, 96, 128, 192, 256};
-  for (int one = 0; one < kFeatureCount; ++one) {
-    for (int other = one; other < kFeatureCount; ++other) {
-      const auto seed = static_cast<std::uint64_t>(one * kFeatureCount + other + 1);
-      Random random(seed);
-      Case drawn = aligned_case(seed, kDims[seed % 6], random.integer(70, 200),
-                                16 * random.integer(5, 14));
-      ask(drawn, one, random);
-      ask(drawn, other, random);
-      if (random.chance(0.5)) drawn.mask.band.right = random.integer(-3, 5);
-      if (random.chance(0.3)) drawn.mask.band.left = random.integer(0, 100);
-      drawn.scores.has_sinks = random.chance(0.3);
-      check(drawn, "featured");
+// conformance/featured_test.cpp, which this program runs, too, has them computed.
+TEST(FeaturedKernels, TakesEachFeatureAndEachPair) {
+  for (int one = 0; one < conformance::kFeatureCount; ++one)
+    for (int other = one; other < conformance::kFeatureCount; ++other) {
+      const Case drawn = conformance::featured_case(one, other);
+      EXPECT_EQ(kernel_of(drawn).substr(0, 8), "featured") << drawn.describe();
     }
-  }
 }
 
 // Rows of the table that only little memory or much of it needs.
-TEST(Featured, LittleMemoryTakesOneStage) {
+TEST(FeaturedKernels, LittleMemoryTakesOneStage) {
   Case drawn = aligned_case(2, 128, 140, 160);
   drawn.mask.has_visible = true;
   EXPECT_EQ(kernel_of(drawn).substr(0, 13), "featured 128:");
@@ -171,9 +129,19 @@ TEST(Featured, LittleMemoryTakesOneStage) {
   check(drawn, "featured 128, one stage: bias");
 }
 
+// Rows of a mask that are all the same are copied once a warp.
+TEST(FeaturedKernels, MasksOfKeysAlone) {
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    Case drawn = aligned_case(seed, 16, 150, 16 * static_cast<std::int64_t>(8 + seed));
+    drawn.mask.has_visible = true;
+    drawn.mask.visible_broadcast = {true, true, true, false};
+    check(drawn, "featured 32: boolean mask");
+  }
+}
+
 // Many tiles of which blocks have few: windows of 32 tiles, all of them empty, and of rows that see
 // nothing at all.
-TEST(Featured, FewBlocksOfMany) {
+TEST(FeaturedKernels, FewBlocksOfMany) {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     Random random(seed);
     Case drawn = aligned_case(seed, 16, random.integer(70, 140), 64 * random.integer(70, 80) + 16);
@@ -185,7 +153,7 @@ TEST(Featured, FewBlocksOfMany) {
   }
 }
 
-TEST(Featured, TheGeneralVariantServesWithoutACompiler) {
+TEST(FeaturedKernels, TheGeneralVariantServesWithoutACompiler) {
   Case drawn = aligned_case(3, 64, 100, 96);
   drawn.scores.softcap = 5;
   set_emulated_compiler(false);
@@ -197,7 +165,7 @@ TEST(Featured, TheGeneralVariantServesWithoutACompiler) {
 }
 
 // Calls that such kernels do not take.
-TEST(Featured, WhatLiesAnyhowIsGeneral) {
+TEST(FeaturedKernels, WhatLiesAnyhowIsGeneral) {
   Case drawn = aligned_case(4, 64, 100, 100);
   drawn.mask.has_visible = true;
   EXPECT_EQ(kernel_of(drawn), "general 64");

@@ -126,20 +126,15 @@ struct VisiblePieces {
   // When the lane's copies have landed. Nothing of it is read later than here.
   TW_DEVICE HeldVisible<kRows> take(bool rows_are_alike, int32 lane) const {
     HeldVisible<kRows> held;
-    if (rows_are_alike) {
-      warp_barrier();
-      const uint32 word = packed(piece[0][lane % 4]);
-      warp_barrier();
-      held.word[0] = kept(own_bits(word | word << 16, lane));
-      TW_UNROLL
-      for (int32 r = 2; r < kRows; r += 2) held.word[r / 2] = held.word[0];
-      return held;
-    }
+    if (rows_are_alike) warp_barrier();
+    const Piece* const first = &piece[0][rows_are_alike ? lane % 4 : lane];
+    const int32 step = rows_are_alike ? 0 : kWarp;
     TW_UNROLL
     for (int32 r = 0; r < kRows; r += 2) {
-      const uint32 word = packed(piece[r][lane]) | packed(piece[r + 1][lane]) << 16;
+      const uint32 word = packed(first[r * step]) | packed(first[(r + 1) * step]) << 16;
       held.word[r / 2] = kept(own_bits(word, lane));
     }
+    if (rows_are_alike) warp_barrier();
     return held;
   }
 

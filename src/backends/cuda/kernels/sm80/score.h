@@ -216,12 +216,9 @@ TW_DEVICE score::Known finish_scores(const Forward& p, typename Traits::Memory& 
   if constexpr (Traits::kIsGeneral)
     masks = masks || p.keys.paged() ||
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
-  bool hides = false;
-  if constexpr (Traits::kHoldsVisible) {
-    hides = score::asks<Traits::kFeatures>(p.scoring, score::kVisible) &&
-            score::hides_some(sight.visible);
-    masks = masks || hides;
-  }
+  // Before it is known whether something is hidden: registers are enough for that alone.
+  if constexpr (Traits::kHoldsVisible)
+    masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
   if (masks && known == Known::kNothing) {
     score::hold(scores, p.scoring.measure);
     known = Known::kHeld;
@@ -229,7 +226,9 @@ TW_DEVICE score::Known finish_scores(const Forward& p, typename Traits::Memory& 
   if (!sight.all) hide_band<Traits>(p, memory.head.band, corner, scores);
   if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
   if constexpr (Traits::kHoldsVisible) {
-    if (hides) score::hide_unseen(sight.visible, scores);
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible) &&
+        score::hides_some(sight.visible))
+      score::hide_unseen(sight.visible, scores);
   }
   return known;
 }
