@@ -142,7 +142,7 @@ TEST(FeaturedKernels, MasksOfKeysAlone) {
 // Many tiles of which blocks have few: windows of 32 tiles, all of them empty, and of rows that see
 // nothing at all.
 TEST(FeaturedKernels, FewBlocksOfMany) {
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     Random random(seed);
     Case drawn = aligned_case(seed, 16, random.integer(70, 140), 64 * random.integer(70, 80) + 16);
     drawn.mask.has_blocks = true;

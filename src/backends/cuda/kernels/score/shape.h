@@ -71,10 +71,11 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   }
 }
 
-// The same of all of a warp's products, where nobody wants the slopes. Most scores are far below the
-// cap: where all of them are, there is neither an exponential nor a choice.
+// The same of all of a warp's products, where nobody wants the slopes; above what no score of the lane
+// lies. Most scores are far below the cap: where all of them are, there is neither an exponential nor
+// a choice.
 template <class Scores>
-TW_DEVICE void cap_all(const Scoring& p, Scores& scores) {
+TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
   const SmallCap small(p);
   float largest = 0;
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -87,12 +88,14 @@ TW_DEVICE void cap_all(const Scoring& p, Scores& scores) {
       float slopes[4];
       cap(p, small, four, slopes);
     });
-    return;
+    return core::infinity<float>();
   }
   scores.each_piece([&](float(&four)[4], int32, int32) {
     TW_UNROLL
     for (float& score : four) score = small(score * p.cap_in);
   });
+  // tanh(y) is no further from 0 than y.
+  return largest * core::absolute(p.factor) * 1.0001f;
 }
 
 // Products times the scale, in units of log2. Those that overflow are infinite.
@@ -157,12 +160,41 @@ TW_DEVICE void for_each_distance(Corner<lie> corner, int64 diagonal, Scores& sco
   });
 }
 
-// Of finite numbers the sum is finite, where it has to be; else it may overflow.
-template <Lie lie, bool is_finite, class Scores>
-TW_DEVICE void add_distances(Corner<lie> corner, int64 diagonal, float slope, Scores& scores) {
-  for_each_distance(corner, diagonal, scores, [&](float& score, float away) {
-    score = is_finite ? multiply_add_toward_zero(away, -slope, score)
-                      : multiply_add(away, -slope, score);
+// ALiBi's slope, and where a warp's scores begin.
+struct Distances {
+  float slope;
+  Corner<Lie::kQueriesDown> of_warp;
+  int64 diagonal;
+};
+
+// The same of products times `factor`. Where all keys lie on one side of the diagonal, as most do,
+// distances grow from column to column, and no sign is taken off. What overflows is infinite; where
+// `is_finite` asks for that, products are finite and stay so.
+template <bool is_finite, class Scores>
+TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
+  const auto add = [](float a, float b, float c) {
+    return is_finite ? multiply_add_toward_zero(a, b, c) : multiply_add(a, b, c);
+  };
+  const auto product = [](float away, float slope) {
+    return held_within(rounded_product(away, slope), core::largest<float>());
+  };
+  const auto corner =
+      Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
+  const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
+  const bool is_before = nearest >= 8 * Scores::kAcross - 1;
+  if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
+    for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
+      score = add(score, factor, product(away, -of.slope));
+    });
+    return;
+  }
+  const float steep = is_before ? of.slope : -of.slope;
+  const auto first = static_cast<float>(corner.query + of.diagonal - corner.key);
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    const float begin = product(first + static_cast<float>(8 * r), -steep);
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      score = add(score, factor, multiply_add(static_cast<float>(column), steep, begin));
+    });
   });
 }
 

@@ -96,8 +96,10 @@ template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                      const Sight<Traits>& sight, Rows& rows, typename Traits::Scores& scores,
                      typename Traits::Output& output) {
-  const score::Known known = finish_scores<Traits>(p, memory, corner, sight, scores);
-  score::weigh(rows, p.scoring.measure, known, scores, output);
+  // A bound of the scores is for tiles whose kernels have a softcap.
+  constexpr bool kIsBounded = Traits::kIsFeatured && (Traits::kFeatures & score::kSoftcap) != 0;
+  const score::Bounded known = finish_scores<Traits>(p, memory, corner, sight, scores);
+  score::weigh<kIsBounded>(rows, p.scoring.measure, known, scores, output);
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,

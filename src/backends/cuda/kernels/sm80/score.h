@@ -114,30 +114,34 @@ TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileC
 
 // Products to scores, where a feature asks for it; what is known of them then.
 template <class Traits>
-TW_DEVICE score::Known shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                             typename Traits::Scores& scores) {
+TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                               typename Traits::Scores& scores) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   using score::Known;
-  constexpr auto kDown = score::Lie::kQueriesDown;
   const score::Scoring& scoring = p.scoring;
-  if (!score::asks<kFeatures>(scoring, score::kShaping)) return Known::kNothing;
+  if (!score::asks<kFeatures>(scoring, score::kShaping)) return {Known::kNothing};
   const bool has_alibi = score::asks<kFeatures>(scoring, score::kAlibi);
   const bool has_bias = score::asks<kFeatures>(scoring, score::kBias);
   const bool has_cap = score::asks<kFeatures>(scoring, score::kSoftcap);
+  float most = core::infinity<float>();
   if (has_cap)
-    score::cap_all(scoring, scores);
+    most = score::cap_all(scoring, scores);
   else if (has_bias)
     score::scale_within(scoring, scores);
-  else
+  else if (!has_alibi)
     score::scale(scoring, scores);
-  const float slope = memory.extras.asked.slope;
-  const int64 diagonal = memory.head.band.diagonal;
+  const float factor = has_cap || has_bias ? 1 : scoring.factor;
+  const score::Distances distances{memory.extras.asked.slope,
+                                   {corner.row, corner.keys.first},
+                                   memory.head.band.diagonal};
   if (has_alibi && has_bias)
-    score::add_distances<kDown, true>(corner.of_lane(), diagonal, slope, scores);
+    score::add_distances<true>(distances, factor, scores);
   else if (has_alibi)
-    score::add_distances<kDown, false>(corner.of_lane(), diagonal, slope, scores);
+    score::add_distances<false>(distances, factor, scores);
   if (has_bias) add_bias<Traits>(p, memory, corner, scores);
-  return has_bias ? Known::kFinite : has_cap && !has_alibi ? Known::kHeld : Known::kNothing;
+  if (has_bias) return {Known::kFinite};
+  if (has_cap && !has_alibi) return {Known::kHeld, most};
+  return {Known::kNothing};
 }
 
 // Keys of pages that a table on the device should have named, and did not.
@@ -205,11 +209,11 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
 // Shapes and masks: the band where the warp does not see the tile whole. What is known of scores by
 // then.
 template <class Traits>
-TW_DEVICE score::Known finish_scores(const Forward& p, typename Traits::Memory& memory,
-                                     TileCorner corner, const Sight<Traits>& sight,
-                                     typename Traits::Scores& scores) {
+TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
+                                       TileCorner corner, const Sight<Traits>& sight,
+                                       typename Traits::Scores& scores) {
   using score::Known;
-  Known known = Known::kNothing;
+  score::Bounded known{Known::kNothing};
   bool masks = !sight.all;
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
     known = shape<Traits>(p, memory, corner, scores);
@@ -219,9 +223,9 @@ TW_DEVICE score::Known finish_scores(const Forward& p, typename Traits::Memory& 
   // Before it is known whether something is hidden: registers are enough for that alone.
   if constexpr (Traits::kHoldsVisible)
     masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
-  if (masks && known == Known::kNothing) {
+  if (masks && known.known == Known::kNothing) {
     score::hold(scores, p.scoring.measure);
-    known = Known::kHeld;
+    known.known = Known::kHeld;
   }
   if (!sight.all) hide_band<Traits>(p, memory.head.band, corner, scores);
   if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
