@@ -77,11 +77,11 @@ class Launched {
  public:
   Launched(const Asked& asked, const KernelChoice& kernels) {
     // Nothing is refused here.
-    static_cast<void>(run_all(asked, kernels, Room{},
-                              [this](const auto& choice, const auto&, int64 tasks) {
-                                if (tasks > 0) add(index_of(choice));
-                                return Status{};
-                              }));
+    static_cast<void>(
+        run_all(asked, kernels, Room{}, [this](const auto& choice, const auto&, int64 tasks) {
+          if (tasks > 0) add(index_of(choice));
+          return Status{};
+        }));
   }
 
   std::span<const int> indices() const { return {indices_, count_}; }
@@ -97,8 +97,9 @@ class Launched {
   std::size_t count_ = 0;
 };
 
-// Loads what a call launches. Where a kernel with features compiled in cannot be made after all, the
-// general one takes its place, now and later: a compiler's trouble is no reason to refuse a call.
+// Loads what a call launches. Where a kernel with features compiled in cannot be made after all,
+// the general one takes its place, now and later: a compiler's trouble is no reason to refuse a
+// call.
 Status load_all(Device& device, const Asked& asked, KernelChoice& kernels) {
   const Status status = load(device, Launched(asked, kernels).indices());
   if (status.ok() || !kernels.has_features()) return status;
@@ -158,8 +159,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
                    const int index = index_of(choice);
-                   if (!loaded(*device, index))
-                     TW_TRY(make_ready(*device, asked, kernels, stream));
+                   if (!loaded(*device, index)) TW_TRY(make_ready(*device, asked, kernels, stream));
                    const Variant& variant = variant_of(choice);
                    const Grid grid{{static_cast<unsigned>(std::min(tasks, kMostBlocks)), 1, 1},
                                    static_cast<unsigned>(variant.threads),

@@ -46,8 +46,8 @@ constexpr int forward_bytes(uint32 features) {
       sizeof(typename Traits<kType, number, score::kBias>::Memory),
       sizeof(typename Traits<kType, number, score::kVisible>::Memory),
       sizeof(typename Traits<kType, number, score::kBias | score::kVisible>::Memory)};
-  const int which = ((features & score::kBias) != 0 ? 1 : 0) +
-                    ((features & score::kVisible) != 0 ? 2 : 0);
+  const int which =
+      ((features & score::kBias) != 0 ? 1 : 0) + ((features & score::kVisible) != 0 ? 2 : 0);
   return static_cast<int>(bytes[which]);
 }
 
@@ -60,8 +60,8 @@ int bytes_of_row(int number, uint32 features, std::integer_sequence<int, rows...
 
 constexpr int kForwardRows = sm80::kRowsOfForward - sm80::kVariantsOfForward;
 
-// What a row of a family's table makes of a kernel: what tells it from the other rows, and the launch.
-// The second row for a head dim takes less memory.
+// What a row of a family's table makes of a kernel: what tells it from the other rows, and the
+// launch. The second row for a head dim takes less memory.
 struct Row {
   std::string name;
   int threads, blocks, shared_bytes;
@@ -128,8 +128,9 @@ std::atomic<const FeaturedText*> made[kMostFeatured];
 FeaturedText::FeaturedText(const Featured& from)
     : name(kernel_name(from)), body(body_of(from)), variant() {
   const Row row = row_of(from);
-  variant = {name.c_str(), family_of(from).include, family_of(from).parameters, body.c_str(),
-             row.threads,  row.blocks,              row.shared_bytes};
+  variant = {
+      name.c_str(), family_of(from).include, family_of(from).parameters, body.c_str(), row.threads,
+      row.blocks,   row.shared_bytes};
 }
 
 uint32 featured_set(uint32 asked) {
@@ -147,7 +148,8 @@ uint32 featured_set(uint32 asked) {
 std::string feature_words(uint32 features) {
   std::string text;
   for (const auto& each : kFeatures)
-    if ((features & each.feature) != 0) text += (text.empty() ? "" : ", ") + std::string(each.words);
+    if ((features & each.feature) != 0)
+      text += (text.empty() ? "" : ", ") + std::string(each.words);
   return text;
 }
 

@@ -1,5 +1,5 @@
-// Kernels with a set of features compiled in: more than anybody would list. Each is made of a row of
-// its family's table, a type and the set, and becomes a variant when a call first asks for it.
+// Kernels with a set of features compiled in: more than anybody would list. Each is made of a row
+// of its family's table, a type and the set, and becomes a variant when a call first asks for it.
 #pragma once
 
 #include <string>
@@ -34,7 +34,8 @@ core::uint32 featured_set(core::uint32 asked);
 // "softcap, ALiBi", as people say it.
 std::string feature_words(core::uint32 features);
 
-// How many kernels of a process may have features compiled in. Calls for more take the general ones.
+// How many kernels of a process may have features compiled in. Calls for more take the general
+// ones.
 inline constexpr int kMostFeatured = 1024;
 
 // Its place among them: the same as long as the process lives; -1: there is no room for another.
@@ -51,8 +52,8 @@ struct FeaturedText {
   Variant variant;
 };
 
-// The one of a place, for as long as the process lives. May throw where there is no memory, the first
-// time.
+// The one of a place, for as long as the process lives. May throw where there is no memory, the
+// first time.
 const Variant& featured_variant(int place);
 
 // Dynamic shared memory of a block: such kernels are made so that two blocks fit into a

@@ -35,7 +35,8 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   if (is_backward) return {nullptr, {}, sm80_backward(problem, gpu.shared_bytes)};
   KernelChoice choice{nullptr, sm80_forward(problem, gpu.processors), {}};
   Featured featured;
-  if (*set.cuda_kernels || !gpu.has || !sm80_featured(problem, choice.forward, gpu.shared_bytes, featured))
+  if (*set.cuda_kernels || !gpu.has ||
+      !sm80_featured(problem, choice.forward, gpu.shared_bytes, featured))
     return choice;
   const int index = index_of(featured);
   if (index < 0 || !gpu.has(gpu.device, index)) return choice;

@@ -60,8 +60,8 @@ inline int index_of(const Featured& featured) {
 }
 inline int index_of(const Sm80Forward& choice) {
   if (choice.features != 0)
-    return index_of(Featured{FeaturedFamily::kForward, choice.is_bfloat16, choice.number,
-                             choice.features});
+    return index_of(
+        Featured{FeaturedFamily::kForward, choice.is_bfloat16, choice.number, choice.features});
   return kPlainVariants + 2 * choice.number + (choice.is_bfloat16 ? 1 : 0);
 }
 inline int KernelChoice::featured_index() const {

@@ -94,7 +94,7 @@ const char* feature_of_general(const Problem& problem) {
   const struct {
     core::uint32 feature;
     const char* name;
-  } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
+  } names[] = {{kSoftcap, "softcap"},      {kAlibi, "ALiBi"},       {kBias, "bias"},
                {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"},
                {kAnyScale, "such a scale"}};
   for (const auto& each : names)

@@ -171,8 +171,7 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   const cuda::KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (kernels.why_plain) return note.add("%s", kernels.why_plain);
   if (problem.operation == TW_BACKWARD) return describe(kernels.backward.tiles(), note);
-  constexpr const char* kKinds[] = {"common", "general", "short", "short general",
-                                     "featured"};
+  constexpr const char* kKinds[] = {"common", "general", "short", "short general", "featured"};
   const sm80::Size& size = kernels.forward.size();
   note.add("%s %d", kKinds[static_cast<int>(size.kind)], size.dim);
   if (kernels.forward.features != 0) {

@@ -27,8 +27,7 @@ Sm80Function forward_of(int number, std::integer_sequence<int, numbers...>) {
 
 template <int... numbers>
 std::size_t bytes_of(int number, std::integer_sequence<int, numbers...>) {
-  constexpr std::size_t kBytes[] = {
-      sizeof(typename TraitsOf<DType::kFloat16, numbers>::Memory)...};
+  constexpr std::size_t kBytes[] = {sizeof(typename TraitsOf<DType::kFloat16, numbers>::Memory)...};
   return kBytes[number];
 }
 

@@ -69,7 +69,7 @@ TW_DEVICE void add_gathered(const float (&from)[rows][columns], int32 first, Sco
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i)
         add_bias_within(scores.at[m][first + n][i],
-                    from[16 * m + 8 * (i / 2) + lane / 4][8 * n + 2 * (lane & 3) + i % 2]);
+                        from[16 * m + 8 * (i / 2) + lane / 4][8 * n + 2 * (lane & 3) + i % 2]);
     }
   }
 }

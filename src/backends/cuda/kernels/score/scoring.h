@@ -5,9 +5,9 @@
 
 namespace tilewise::cuda::score {
 
-// What may be asked beside a band. A kernel is compiled for some of these. Either each one of them is
-// asked for or not when it runs, by a branch that all threads take alike; or the kernel is there for
-// calls that ask for all of them and no other, and has no branch.
+// What may be asked beside a band. A kernel is compiled for some of these. Either each one of them
+// is asked for or not when it runs, by a branch that all threads take alike; or the kernel is there
+// for calls that ask for all of them and no other, and has no branch.
 enum Feature : uint32 {
   kAnyScale = 1,  // one that is not positive, or far from 1
   kSoftcap = 2,
@@ -17,7 +17,7 @@ enum Feature : uint32 {
   kBlocks = 32,
   kDropout = 64,
   kSinks = 128,
-  kBiasPieces = 256,    // the bias is of the inputs' type, its rows whole pieces of 16 bytes
+  kBiasPieces = 256,     // the bias is of the inputs' type, its rows whole pieces of 16 bytes
   kVisiblePieces = 512,  // so are the rows of the boolean mask
   kBlocksOfTiles = 1024  // tiles of queries and keys lie in one block of the block mask each
 };

@@ -127,9 +127,9 @@ TW_DEVICE bool is_huge(float shift) {
 }
 
 // Whether the lane has something to see to: a score far above its row's reference, or a reference
-// that is huge (or that no score has set yet); or where scores are not held yet, a row of scores that
-// are all down beyond the measure or NaN. One that is beyond it upwards is far above. Of a row whose
-// keys are all hidden nothing is to be seen to.
+// that is huge (or that no score has set yet); or where scores are not held yet, a row of scores
+// that are all down beyond the measure or NaN. One that is beyond it upwards is far above. Of a row
+// whose keys are all hidden nothing is to be seen to.
 template <class Scores, class Rows>
 TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
                           const Largest<Scores>& largest) {

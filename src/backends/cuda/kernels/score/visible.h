@@ -99,9 +99,9 @@ template <>
 struct HeldVisible<0> {};
 
 // The same tile by fewer instructions, for 64 keys and queries that lie down. A lane copies a piece
-// of each row that it has a part of, which are the quarter of the row; four lanes have the whole, and
-// exchange bits. They lie in shared memory until a tile has come, and in registers from then on, so
-// that the next tile may come into the same place.
+// of each row that it has a part of, which are the quarter of the row; four lanes have the whole,
+// and exchange bits. They lie in shared memory until a tile has come, and in registers from then
+// on, so that the next tile may come into the same place.
 template <int32 queries>
 struct VisiblePieces {
   static constexpr int32 kRows = queries / 8;  // of a lane
@@ -111,9 +111,11 @@ struct VisiblePieces {
   };
   Piece piece[kRows][kWarp];
 
-  // Rows that are all the same come once, for a warp: blocks of all heads want them at the same time.
+  // Rows that are all the same come once, for a warp: blocks of all heads want them at the same
+  // time.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
-    const int32 first = lane % 4 * 16, bytes = core::smaller(core::larger(from.keys - first, 0), 16);
+    const int32 first = lane % 4 * 16,
+                bytes = core::smaller(core::larger(from.keys - first, 0), 16);
     TW_UNROLL
     for (int32 r = 0; r < kRows; ++r) {
       const int32 row = r * 8 + lane / 4;
@@ -126,6 +128,7 @@ struct VisiblePieces {
   // When the lane's copies have landed. Nothing of it is read later than here.
   TW_DEVICE HeldVisible<kRows> take(bool rows_are_alike, int32 lane) const {
     HeldVisible<kRows> held;
+    rows_are_alike = rows_are_alike || wounded(core::Wound::kVisibleRowsAlike);
     if (rows_are_alike) warp_barrier();
     const Piece* const first = &piece[0][rows_are_alike ? lane % 4 : lane];
     const int32 step = rows_are_alike ? 0 : kWarp;
@@ -148,8 +151,8 @@ struct VisiblePieces {
     return (word & own) | ((is_even ? other << 4 : other >> 4) & ~own);
   }
 
-  // Of 16 keys. Four bits are those of a lane, two of each piece of 8 columns, and the lanes' follow
-  // each other.
+  // Of 16 keys. Four bits are those of a lane, two of each piece of 8 columns, and the lanes'
+  // follow each other.
   TW_DEVICE static uint32 packed(const Piece& from) {
     constexpr uint32 kFirst = 0x20100201u, kSecond = 0x80400804u;
     uint32 seen[4];  // 2^7 in each byte that is not 0
@@ -164,8 +167,8 @@ struct VisiblePieces {
   }
 };
 
-// Whether some lane has a score that it does not see: most tiles have none, of masks for padding and
-// documents.
+// Whether some lane has a score that it does not see: most tiles have none, of masks for padding
+// and documents.
 template <int32 rows>
 TW_DEVICE bool hides_some(const HeldVisible<rows>& held) {
   uint32 all = ~0u;

@@ -198,7 +198,8 @@ TW_DEVICE void forward(const Forward& p) {
         const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
         // By votes, for these tell the compiler that the warp stays together.
         return {warp_any(tile.is_present && reach.meets(tile.first, Traits::kKeys)),
-                !warp_any(!reach.covers(tile.first, Traits::kKeys)), {}};
+                !warp_any(!reach.covers(tile.first, Traits::kKeys)),
+                {}};
       },
       [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);

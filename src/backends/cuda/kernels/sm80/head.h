@@ -63,8 +63,8 @@ struct Asked {
   float slope;  // in units of log2
 };
 
-// Of a block mask, 32 tiles of keys that follow each other, the first of which is `first`: a bit for
-// each of which it has something for the block's rows, and for those of a warp.
+// Of a block mask, 32 tiles of keys that follow each other, the first of which is `first`: a bit
+// for each of which it has something for the block's rows, and for those of a warp.
 struct BlockWindow {
   int32 first;
   uint32 of_block, of_warp;

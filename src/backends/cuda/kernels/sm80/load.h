@@ -5,8 +5,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// A tile of keys on the walk: its first key, how many were walked before, and whether the block mask
-// has it for the warp's rows.
+// A tile of keys on the walk: its first key, how many were walked before, and whether the block
+// mask has it for the warp's rows.
 struct Walked {
   int32 first, turn;
   bool is_present;

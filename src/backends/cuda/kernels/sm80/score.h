@@ -74,8 +74,8 @@ TW_DEVICE TileCorner corner_of(const Head& head, Walked keys) {
 
 // A bias whose elements come one by one.
 template <class Traits, class Numbers>
-TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corner, Numbers& numbers,
-                             typename Traits::Scores& scores) {
+TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corner,
+                             Numbers& numbers, typename Traits::Scores& scores) {
   constexpr int32 kHalf = Traits::kKeys / 2;
   TW_UNROLL
   for (int32 half = 0; half < 2; ++half) {
@@ -131,9 +131,8 @@ TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory
   else if (!has_alibi)
     score::scale(scoring, scores);
   const float factor = has_cap || has_bias ? 1 : scoring.factor;
-  const score::Distances distances{memory.extras.asked.slope,
-                                   {corner.row, corner.keys.first},
-                                   memory.head.band.diagonal};
+  const score::Distances distances{
+      memory.extras.asked.slope, {corner.row, corner.keys.first}, memory.head.band.diagonal};
   if (has_alibi && has_bias)
     score::add_distances<true>(distances, factor, scores);
   else if (has_alibi)

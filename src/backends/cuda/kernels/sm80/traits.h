@@ -107,7 +107,7 @@ struct Traits {
   using HeldVisible = score::HeldVisible<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
   // Two blocks fill a multiprocessor of Hopper. What is asked when it runs is for tests alone.
-  static constexpr int32 kMostShared = !kIsFeatured                     ? kMostSharedBytes
+  static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;
 
