@@ -46,8 +46,8 @@ Case featured_case(int one, int other) {
   const std::int64_t dim = kDims[seed % 6];
   Case drawn = plain_case(seed,
                           {.batch = 1,
-                           .queries = random.integer(70, 200),
-                           .keys = 16 * random.integer(5, 14),
+                           .queries = random.integer(70, 150),
+                           .keys = 16 * random.integer(5, 11),
                            .heads = 2,
                            .key_heads = 1,
                            .dim = dim,

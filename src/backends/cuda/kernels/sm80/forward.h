@@ -70,13 +70,13 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       commit_copies();
       if (sight.some) weigh(tile, sight);
       await_values();
-      if (!is_last) load_key<Traits>(p, head, memory, next, share_now());
+      if (!is_last) load_key<Traits>(p, memory, next, share_now());
       commit_copies();
       if (sight.some) accumulate(tile);
     } else {
       if (!is_last) {
         const KeyShare<Traits> mine = share_now();
-        load_key<Traits>(p, head, memory, next, mine);
+        load_key<Traits>(p, memory, next, mine);
         load_value<Traits>(p, memory, next, mine);
         if (Traits::kIsGeneral && p.keys.paged())
           look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
@@ -153,16 +153,15 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
     return before;
   }
   load_query<Traits>(p, head, memory);
-  // What the block mask says is asked by all.
-  if constexpr (Traits::kSkipsTiles) settle<Traits>(p, head, memory);
+  if constexpr (Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   const Walked last = tile_before<Traits>(p, memory, before);
   if (last.first >= head.first_key) {
     const auto mine = key_share<Traits>(head, memory, thread_index());
-    load_key<Traits>(p, head, memory, last, mine);
+    load_key<Traits>(p, memory, last, mine);
     if (Traits::kStages == 2) load_value<Traits>(p, memory, last, mine);
   }
   commit_copies();
-  if constexpr (!Traits::kSkipsTiles) settle<Traits>(p, head, memory);
+  if constexpr (!Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   return last;
 }
 
