@@ -36,24 +36,29 @@ grep '^empty launch' "$logs/cost.log" || true
 run unit 120 "$tests/test_backends_cuda" &
 run faces 300 sh tools/gpu_faces.sh build/release &
 run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.* &
-# Those far apart lie in memory that the device is not shown. Once with the best kernels that each
-# call allows, once with the plain ones.
+# Those far apart lie in memory that the device is not shown. Once with the best kernels of the
+# pack, once with the plain ones. Random calls ask for hundreds of sets of features, each of which
+# would be compiled; one test has each feature, and each pair.
 export TILEWISE_TEST_DEVICE=cuda
-run harness 300 "$tests/test_conformance" --gtest_filter=-Far.* &
+run featured 300 "$tests/test_conformance" --gtest_filter=Featured.* &
+run harness 300 env TILEWISE_CUDA_KERNELS=packed "$tests/test_conformance" \
+  --gtest_filter=-Far.*:Featured.* &
 run harness_plain 300 env TILEWISE_CUDA_KERNELS=plain "$tests/test_conformance" \
   --gtest_filter=-Far.* &
 # A second GPU, where there is one, gets a short list; the tests of the device tell the two apart.
 if build/release/bin/tilewise explain --case tiny --device cuda:1 >/dev/null 2>&1; then
-  run second 150 env TILEWISE_TEST_DEVICE=cuda:1 TILEWISE_TIER=smoke "$tests/test_conformance" \
-    --gtest_filter=-Far.* &
+  run second 150 env TILEWISE_TEST_DEVICE=cuda:1 TILEWISE_TIER=smoke TILEWISE_CUDA_KERNELS=packed \
+    "$tests/test_conformance" --gtest_filter=-Far.* &
 fi
 wait
 if command -v compute-sanitizer >/dev/null; then
   # What is planted in tables makes no kernel leave its buffers; children are not followed.
   run planted 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_cuda_device" \
     --gtest_filter='Tables.*-Tables.OfTheHostMayBeLarge' &
+  run compiled 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_conformance" \
+    --gtest_filter=Featured.* &
   # One family: the slowest tool takes a hundred times as long as the calls themselves.
-  export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss
+  export TILEWISE_TIER=smoke TILEWISE_CASE=random/gauss TILEWISE_CUDA_KERNELS=packed
   for tool in memcheck synccheck initcheck; do
     run "$tool" 150 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests/test_conformance" \
       --gtest_filter='Conformance.*:Aligned.*:Append.*:Merge.*:Rotary.*' &
@@ -63,6 +68,6 @@ if command -v compute-sanitizer >/dev/null; then
   run racecheck 150 compute-sanitizer --tool racecheck \
     "$tests/test_conformance" --gtest_filter='Merge.*:Aligned.EveryHeadDim' &
   wait
-  grep 'SUMMARY' "$logs"/planted.log "$logs"/*check.log || true
+  grep 'SUMMARY' "$logs"/planted.log "$logs"/compiled.log "$logs"/*check.log || true
 fi
 exec python3 tools/receipt.py write "$logs"/*.log

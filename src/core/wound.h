@@ -236,6 +236,14 @@
         "Decisions for the two halves of 16 queries are exchanged.")                               \
   WOUND(kCapOfFour, "cap-of-four",                                                                 \
         "A softcap gives the first two of each four scores the others' reciprocals.")              \
+  WOUND(kCapAllSmall, "cap-all-small", "A softcap takes all scores of a warp for small ones.")     \
+  WOUND(kDistancesOneSided, "distances-one-sided",                                                 \
+        "ALiBi takes all keys of a tile for those before the queries.")                            \
+  WOUND(kVisibleRowsAlike, "visible-rows-alike",                                                   \
+        "All rows of a warp see what a boolean mask says of the first.")                           \
+  WOUND(kBlocksOfFirstWarp, "blocks-of-first-warp",                                                \
+        "All warps of a block see the blocks that the rows of the first one see.")                 \
+  WOUND(kBlockWindowKept, "block-window-kept", "Tiles of keys are left out as the first 32 are.")  \
   WOUND(kMergeUnsunk, "merge-unsunk", "The merge of splits forgets the sink.")                     \
   SCAR(kWeightsNarrow, "weights-narrow",                                                           \
        "Weights, and in backward scores' gradients, are rounded to 16-bit inputs' type.")          \

@@ -44,8 +44,8 @@ void add_kept(const Selection& selection, const Stock& stock, const Target& targ
     if (!stock.find(FeaturedText(each).variant, target, cubin)) continue;
     const int place = place_of(each);
     if (place < 0 || is_listed(featured_variant(place))) continue;
-    rows.push_back({&featured_variant(place), architecture(target, Form::kCubin),
-                    std::move(cubin), true});
+    rows.push_back(
+        {&featured_variant(place), architecture(target, Form::kCubin), std::move(cubin), true});
   }
 }
 

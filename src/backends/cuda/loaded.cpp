@@ -84,8 +84,8 @@ bool can_have(const Device* device, int index) {
     const Target target = target_of(*device);
     const Stock stock(surroundings(), target.driver_version);
     Cubin cubin;
-    const bool has = stock.find(variant_at(index), target, cubin) ||
-                     stock.why_not_compiled(target).empty();
+    const bool has =
+        stock.find(variant_at(index), target, cubin) || stock.why_not_compiled(target).empty();
     Fate unknown = Fate::kUnknown;
     fate.compare_exchange_strong(unknown, has ? Fate::kHad : Fate::kMissed);
     return has;

@@ -14,11 +14,18 @@ int64 step(int64 size, int64 stride) {
   return size > 1 ? stride : 0;
 }
 
+// Whether rows lie so close to each other that a stride in bytes has 32 bits.
+bool is_near(const View& view) {
+  const int64 elements = std::abs(step(view.size.row, view.stride.row));
+  return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
+}
+
 // The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in
-// pieces where its columns lie side by side.
+// pieces where its columns lie side by side, and its rows not too far apart.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
-  return size.column > 1 && view.stride.column == 1 && has_pieces(view, kPieceBytes);
+  return size.column > 1 && view.stride.column == 1 && is_near(view) &&
+         has_pieces(view, kPieceBytes);
 }
 
 // Whether each block of a block mask has whole tiles of keys, for whole warps of queries.
@@ -49,12 +56,6 @@ const char* missing_feature(const Problem& p) {
   if (p.dropout.decide.active() && (base[2] % 16 != 0 || base[3] % 32 != 0))
     return "dropout that begins inside of a draw";
   return p.scaling.query || p.scaling.key || p.scaling.value ? "factors of FP8" : nullptr;
-}
-
-// Whether rows lie so close to each other that a stride in bytes has 32 bits.
-bool is_near(const View& view) {
-  const int64 elements = std::abs(step(view.size.row, view.stride.row));
-  return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
 }
 
 const char* missing_size(const Problem& p) {
@@ -94,7 +95,7 @@ const char* feature_of_general(const Problem& problem) {
   const struct {
     core::uint32 feature;
     const char* name;
-  } names[] = {{kSoftcap, "softcap"}, {kAlibi, "ALiBi"},          {kBias, "bias"},
+  } names[] = {{kSoftcap, "softcap"},      {kAlibi, "ALiBi"},       {kBias, "bias"},
                {kVisible, "boolean mask"}, {kBlocks, "block mask"}, {kDropout, "dropout"},
                {kAnyScale, "such a scale"}};
   for (const auto& each : names)

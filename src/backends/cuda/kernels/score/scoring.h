@@ -36,6 +36,13 @@ struct Measure {
   float limit;   // what lies beyond is held there, as core's to_log2 holds scores
 };
 
+// What is known of scores before the softmax sees them.
+enum class Known {
+  kNothing,  // what overflowed is infinite or NaN, and no key is hidden
+  kFinite,   // only hidden keys have -inf; others may lie beyond the measure
+  kHeld      // and none of them does
+};
+
 struct Scoring {
   Measure measure;
   float factor;           // scale * log2(e), of any sign

@@ -61,7 +61,8 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     // Before the next tile of it comes into the same place.
     if constexpr (Traits::kHoldsVisible) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
-        sight.visible = memory.extras.visible.at[warp_index()].take(lane_index());
+        sight.visible = memory.extras.visible.at[warp_index()].take(
+            p.scoring.mask.visible.stride.row == 0, lane_index());
     }
     if constexpr (Traits::kStages == 1) {
       if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile, share_now());
@@ -69,13 +70,13 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       commit_copies();
       if (sight.some) weigh(tile, sight);
       await_values();
-      if (!is_last) load_key<Traits>(p, head, memory, next, share_now());
+      if (!is_last) load_key<Traits>(p, memory, next, share_now());
       commit_copies();
       if (sight.some) accumulate(tile);
     } else {
       if (!is_last) {
         const KeyShare<Traits> mine = share_now();
-        load_key<Traits>(p, head, memory, next, mine);
+        load_key<Traits>(p, memory, next, mine);
         load_value<Traits>(p, memory, next, mine);
         if (Traits::kIsGeneral && p.keys.paged())
           look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
@@ -95,8 +96,10 @@ template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                      const Sight<Traits>& sight, Rows& rows, typename Traits::Scores& scores,
                      typename Traits::Output& output) {
-  const bool held = finish_scores<Traits>(p, memory, corner, sight, scores);
-  score::weigh(rows, p.scoring.measure, held, scores, output);
+  // A bound of the scores is for tiles whose kernels have a softcap.
+  constexpr bool kIsBounded = Traits::kIsFeatured && (Traits::kFeatures & score::kSoftcap) != 0;
+  const score::Bounded known = finish_scores<Traits>(p, memory, corner, sight, scores);
+  score::weigh<kIsBounded>(rows, p.scoring.measure, known, scores, output);
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,
@@ -150,16 +153,15 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
     return before;
   }
   load_query<Traits>(p, head, memory);
-  // What the block mask says is asked by all.
-  if constexpr (Traits::kSkipsTiles) settle<Traits>(p, head, memory);
+  if constexpr (Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   const Walked last = tile_before<Traits>(p, memory, before);
   if (last.first >= head.first_key) {
     const auto mine = key_share<Traits>(head, memory, thread_index());
-    load_key<Traits>(p, head, memory, last, mine);
+    load_key<Traits>(p, memory, last, mine);
     if (Traits::kStages == 2) load_value<Traits>(p, memory, last, mine);
   }
   commit_copies();
-  if constexpr (!Traits::kSkipsTiles) settle<Traits>(p, head, memory);
+  if constexpr (!Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   return last;
 }
 
@@ -195,7 +197,8 @@ TW_DEVICE void forward(const Forward& p) {
         const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
         // By votes, for these tell the compiler that the warp stays together.
         return {warp_any(tile.is_present && reach.meets(tile.first, Traits::kKeys)),
-                !warp_any(!reach.covers(tile.first, Traits::kKeys)), {}};
+                !warp_any(!reach.covers(tile.first, Traits::kKeys)),
+                {}};
       },
       [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);

@@ -61,10 +61,12 @@ struct Asked {
   core::BlockMask blocks;
   score::Drawing drawing;
   float slope;  // in units of log2
+  // From the tile's first query and the first key on, where they lie in pieces.
+  const uint8 *bias, *visible;
 };
 
-// Of a block mask, 32 tiles of keys that follow each other, the first of which is `first`: a bit for
-// each of which it has something for the block's rows, and for those of a warp.
+// Of a block mask, 32 tiles of keys that follow each other, the first of which is `first`: a bit
+// for each of which it has something for the block's rows, and for those of a warp.
 struct BlockWindow {
   int32 first;
   uint32 of_block, of_warp;
@@ -152,8 +154,14 @@ TW_DEVICE void set_asked(const score::Scoring& p, const Head& head, Asked& asked
   if (score::asks<features>(p, score::kBlocks))
     asked.blocks = {.present = blocks.data + blocks.offset(head.b, head.h, 0, 0),
                     .row_stride = blocks.stride.row,
-                    .rows = p.mask.block_query,
-                    .columns = p.mask.block_key};
+                    .rows = core::smaller(p.mask.block_query, kMostLength),
+                    .columns = core::smaller(p.mask.block_key, kMostLength)};
+  const Tensor &bias = p.bias, &visible = p.mask.visible;
+  const int64 row = head.rows.begin;
+  if (score::asks<features>(p, score::kBiasPieces))
+    asked.bias = place_in(bias, bias.offset(head.b, head.h, row, 0));
+  if (score::asks<features>(p, score::kVisiblePieces))
+    asked.visible = visible.data + visible.offset(head.b, head.h, row, 0);
   if (score::asks<features>(p, score::kDropout))
     asked.drawing = score::drawing_of(p.dropout, head.b, head.h);
   if (score::asks<features>(p, score::kAlibi))

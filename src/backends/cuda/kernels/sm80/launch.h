@@ -10,8 +10,8 @@
 namespace tilewise::cuda::sm80 {
 
 enum class Kind : int32 {
-  kCommon,       // a band, and rows in whole pieces of 16 bytes
-  kGeneral,      // every feature, each of which is asked for when it runs
+  kCommon,        // a band, and rows in whole pieces of 16 bytes
+  kGeneral,       // every feature, each of which is asked for when it runs
   kShort,         // as common, for few queries
   kShortGeneral,  // as general, likewise
   kFeatured       // as common, with a set of features compiled in

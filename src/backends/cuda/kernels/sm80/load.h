@@ -5,8 +5,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// A tile of keys on the walk: its first key, how many were walked before, and whether the block mask
-// has it for the warp's rows.
+// A tile of keys on the walk: its first key, how many were walked before, and whether the block
+// mask has it for the warp's rows.
 struct Walked {
   int32 first, turn;
   bool is_present;
@@ -120,61 +120,70 @@ TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Wal
                     {p.value, mine.value, Traits::kStages + stage_of<Traits>(walked)});
 }
 
-// The warp's part of the boolean mask for a tile of keys.
+// The warp's part of the boolean mask for a tile of keys, which begins at `first`: from wherever
+// its first row begins.
+template <class Traits>
+TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head& head,
+                                            const uint8* row, int32 first) {
+  const int32 before = warp_index() * Traits::kRowsOfWarp;
+  const auto& stride = p.mask.visible.stride;
+  return {row + first * stride.column, stride.row, stride.column,
+          static_cast<int32>(head.rows.end - head.rows.begin) - before,
+          static_cast<int32>(head.keys.length) - first};
+}
+
+// The same of a mask whose rows lie anyhow.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& head, int32 first) {
   const Tensor& visible = p.mask.visible;
   const int64 row = head.rows.begin + warp_index() * Traits::kRowsOfWarp;
-  return {visible.data + visible.offset(head.b, head.h, row, first), visible.stride.row,
-          visible.stride.column, static_cast<int32>(head.rows.end - row),
-          static_cast<int32>(head.keys.length) - first};
-}
-
-// The bias, from the tile's first query and the key `first` on.
-template <class Traits>
-TW_DEVICE Source bias_of(const score::Scoring& p, const Head& head, int32 first) {
-  const Tensor& bias = p.bias;
-  const int64 element = bias.offset(head.b, head.h, head.rows.begin, first);
-  const int32 keys = core::smaller(static_cast<int32>(head.keys.length) - first, Traits::kKeys);
-  return {place_in(bias, element), bias.stride.row * 2, keys * 2,
-          static_cast<int32>(head.rows.size())};
+  return visible_from<Traits>(p, head, visible.data + visible.offset(head.b, head.h, row, 0),
+                              first);
 }
 
 // To where the bias of a tile of keys, or the warp's part of the boolean mask, comes in pieces.
 template <class Traits, class BiasTile>
-TW_DEVICE void load_bias(const Forward& p, const Head& head, const BiasTile& to, int32 first) {
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces))
-    Loader<BiasTile, Traits::kThreads>::load(shared_address(&to),
-                                             bias_of<Traits>(p.scoring, head, first));
+TW_DEVICE void load_bias(const Forward& p, typename Traits::Memory& memory, const BiasTile& to,
+                         int32 first) {
+  if (!score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces)) return;
+  const Head& head = memory.head;
+  const int32 keys = core::smaller(static_cast<int32>(head.keys.length) - first, Traits::kKeys);
+  const auto stride = static_cast<int32>(p.scoring.bias.stride.row) * 2;
+  Loader<BiasTile, Traits::kThreads>::load(shared_address(&to),
+                                           {memory.extras.asked.bias + first * 2, stride, keys * 2,
+                                            static_cast<int32>(head.rows.size())});
 }
 template <class Traits, class Visible>
-TW_DEVICE void load_visible(const Forward& p, const Head& head, Visible& to, int32 first) {
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kVisiblePieces))
-    to.copy(visible_of<Traits>(p.scoring, head, first), lane_index());
+TW_DEVICE void load_visible(const Forward& p, typename Traits::Memory& memory, Visible& to,
+                            int32 first) {
+  if (!score::asks<Traits::kFeatures>(p.scoring, score::kVisiblePieces)) return;
+  const int64 before = wide_product(warp_index() * Traits::kRowsOfWarp,
+                                    static_cast<int32>(p.scoring.mask.visible.stride.row));
+  to.copy(visible_from<Traits>(p.scoring, memory.head, memory.extras.asked.visible + before, first),
+          lane_index());
 }
 
 // What features ask for beside a tile of keys.
 template <class Traits>
-TW_DEVICE void load_beside(const Forward& p, const Head& head, typename Traits::Memory& memory,
-                           Walked walked) {
+TW_DEVICE void load_beside(const Forward& p, typename Traits::Memory& memory, Walked walked) {
   const int32 stage = stage_of<Traits>(walked), first = walked.first;
   if constexpr (Traits::kIsGeneral) {
     auto& beside = memory.extras.stage[stage];
-    load_bias<Traits>(p, head, beside.bias, first);
-    load_visible<Traits>(p, head, beside.visible[warp_index()], first);
+    load_bias<Traits>(p, memory, beside.bias, first);
+    load_visible<Traits>(p, memory, beside.visible[warp_index()], first);
   }
   if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kBias) != 0)
-    load_bias<Traits>(p, head, memory.extras.bias.at[stage], first);
+    load_bias<Traits>(p, memory, memory.extras.bias.at[stage], first);
   if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kVisible) != 0)
-    load_visible<Traits>(p, head, memory.extras.visible.at[warp_index()], first);
+    load_visible<Traits>(p, memory, memory.extras.visible.at[warp_index()], first);
 }
 
 // Keys of a tile, and that.
 template <class Traits>
-TW_DEVICE void load_key(const Forward& p, const Head& head, typename Traits::Memory& memory,
-                        Walked walked, const KeyShare<Traits>& mine) {
+TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
+                        const KeyShare<Traits>& mine) {
   load_side<Traits>(p, memory, walked, mine, {p.key, mine.key, stage_of<Traits>(walked)});
-  load_beside<Traits>(p, head, memory, walked);
+  load_beside<Traits>(p, memory, walked);
 }
 
 }  // namespace tilewise::cuda::sm80

@@ -82,6 +82,9 @@ struct Traits {
   static constexpr uint32 kFeatures = features;
   // Whether tiles of keys may be left out.
   static constexpr bool kSkipsTiles = (features & score::kBlocks) != 0;
+  // Whether what the block's threads know of the features is needed for the first tile of keys.
+  static constexpr bool kSettlesFirst =
+      (features & (score::kBlocks | score::kBias | score::kVisible)) != 0;
   // Of queries, keys and values, filled up with zeros.
   static constexpr int32 kDim = kSize.dim;
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
@@ -107,7 +110,7 @@ struct Traits {
   using HeldVisible = score::HeldVisible<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
   // Two blocks fill a multiprocessor of Hopper. What is asked when it runs is for tests alone.
-  static constexpr int32 kMostShared = !kIsFeatured                     ? kMostSharedBytes
+  static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;
 
