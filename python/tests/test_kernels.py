@@ -42,7 +42,7 @@ print(tilewise.clear_kernels())
 
 
 def test_they_are_built_and_cleared(tmp_path: Path) -> None:
-    kept = tmp_path / ("a" * 64 + ".cubin")
+    kept = tmp_path / ("a" * 64 + "-12080-7.cubin")
     kept.write_text("a kernel")
     tmp_path.chmod(0o700)
     nowhere = {"TILEWISE_CACHE": str(tmp_path), "TILEWISE_NVRTC": "/nowhere/libnvrtc.so.12"}

@@ -129,7 +129,7 @@ TEST_F(Kernels, AreClearedAndNothingElse) {
   EXPECT_EQ(cleared(), "0") << "there is no folder yet";
   fs::create_directories(cache());
   chmod(cache().c_str(), 0700);
-  std::ofstream(cache() + "/" + std::string(64, 'a') + ".cubin") << "kept";
+  std::ofstream(cache() + "/" + std::string(64, 'a') + "-12080-7.cubin") << "kept";
   std::ofstream(cache() + "/mine.txt") << "the user's";
   EXPECT_EQ(cleared(), "1");
   EXPECT_TRUE(fs::exists(cache() + "/mine.txt"));

@@ -226,8 +226,7 @@ TEST_F(CatalogTest, LeavesWhatIsDumpedInItsFolder) {
 TEST_F(CatalogTest, SaysWhatBuildingLacks) {
   Told told;
   EXPECT_TRUE(has(build(told).sentence, "pip install"));
-  put_file(root_ / "libnvrtc.so.12", "this is no library");
-  put_file(root_ / "libnvrtc-builtins.so.12.8", "");
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, root_ / "libnvrtc.so.12");
   around_.places = {root_.path()};
   around_.cache = "";
   EXPECT_TRUE(has(build(told = {}).sentence, "There is no cache to compile kernels into."));

@@ -23,8 +23,12 @@ namespace fs = std::filesystem;
 
 constexpr uid_t kNobody = 65534;
 
-Digest key_named(const char* name) {
-  return Sha256().add_text(name).digest();
+CacheKey key_named(const char* name, int version = 12080) {
+  return {Sha256().add_text(name).digest(), version, 7};
+}
+
+std::string name_of(const CacheKey& key) {
+  return hexadecimal(key.program) + "-" + std::to_string(key.nvrtc_version) + "-7.cubin";
 }
 
 Cubin cubin_of(std::size_t bytes, int fill = 7) {
@@ -47,7 +51,7 @@ int in_a_child(Work&& work) {
 
 class DiskCacheTest : public testing::Test {
  protected:
-  std::string file() const { return folder_ + "/" + hexadecimal(key_) + ".cubin"; }
+  std::string file() const { return folder_ + "/" + name_of(key_); }
 
   bool loads() const {
     Cubin out;
@@ -66,7 +70,7 @@ class DiskCacheTest : public testing::Test {
 
   ScratchFolder root_;
   std::string folder_ = root_ / "cache/tilewise";
-  Digest key_ = key_named("kernel");
+  CacheKey key_ = key_named("kernel");
 };
 
 TEST_F(DiskCacheTest, GivesBackWhatItGot) {
@@ -132,7 +136,7 @@ TEST_F(DiskCacheTest, RefusesAFileWithMoreBehindIt) {
 // A whole cubin, but of another kernel.
 TEST_F(DiskCacheTest, RefusesACubinUnderTheNameOfAnother) {
   ASSERT_TRUE(DiskCache(folder_).store(key_named("another"), cubin_of(1000)));
-  fs::rename(folder_ + "/" + hexadecimal(key_named("another")) + ".cubin", file());
+  fs::rename(folder_ + "/" + name_of(key_named("another")), file());
   EXPECT_FALSE(loads());
 }
 
@@ -163,6 +167,7 @@ TEST_F(DiskCacheTest, FollowsNoLinkToAFolder) {
   fs::create_symlink(root_ / "target", folder_);
   const DiskCache cache(folder_);
   EXPECT_FALSE(cache.usable());
+  EXPECT_EQ(cache.why_not(), folder_ + " is a link: name the folder itself in TILEWISE_CACHE.");
   EXPECT_FALSE(cache.store(key_, cubin_of(10)));
   EXPECT_EQ(files_in(root_ / "target"), 0);
 }
@@ -227,7 +232,8 @@ TEST_F(DiskCacheTest, SaysThatTheDiskIsFull) {
         mount("none", folder_.c_str(), "tmpfs", 0, "size=64k,mode=700") != 0)
       return kMayNotMount;
     const DiskCache cache(folder_);
-    if (cache.why_not_kept() != folder_ + " has no room left: the disk is full.") return 1;
+    const std::string why = cache.why_not_kept();
+    if (why != "the disk of " + folder_ + " has 64 KB left, and a kernel may take 256.") return 1;
     if (cache.store(key_, cubin_of(100000))) return 2;
     return files_in(folder_) == 0 ? 0 : 3;
   });
@@ -345,6 +351,88 @@ TEST_F(DiskCacheTest, ClearsWhatIsBeingWrittenOnlyWhenItIsOld) {
   EXPECT_EQ(cache.clear(), 1);
 }
 
+// A clock that was set back has left one of next year.
+TEST_F(DiskCacheTest, ClearsWhatWasWrittenInTheFuture) {
+  const DiskCache cache(folder_);
+  const std::string file = folder_ + "/.new-0123456789abcdef";
+  put_file(file, "half");
+  fs::last_write_time(file, fs::file_time_type::clock::now() + std::chrono::hours(10000));
+  EXPECT_EQ(cache.clear(), 1);
+}
+
+TEST_F(DiskCacheTest, NamesAFolderThatLiesInTheWay) {
+  const DiskCache cache(folder_);
+  ASSERT_TRUE(cache.store(key_named("another"), cubin_of(10)));
+  fs::create_directories(file());
+  EXPECT_EQ(cache.why_not_kept(),
+            file() + " is a folder, in whose place a kernel cannot be kept: remove it.");
+  std::string why;
+  EXPECT_EQ(cache.clear(why), 1);
+  EXPECT_EQ(why, "1 of 2 files stay in " + folder_ + ": " + name_of(key_) + " is a folder.");
+}
+
+// What another one removes at the same time is gone, which is all that was asked.
+TEST_F(DiskCacheTest, IsClearedByManyProcessesAtOnce) {
+  constexpr int kProcesses = 4, kFiles = 300;
+  std::string why;
+  ASSERT_TRUE(DiskCache(folder_).usable());
+  for (int n = 0; n < kFiles; ++n)
+    put_file(folder_ + "/" + name_of(key_named(std::to_string(n).c_str())), "kept");
+  pid_t children[kProcesses];
+  for (pid_t& child : children) {
+    child = fork();
+    if (child != 0) continue;
+    DiskCache(folder_).clear(why);
+    _exit(why.empty() ? 0 : 1);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(files_in(folder_), 0);
+}
+
+TEST_F(DiskCacheTest, FindsWhatAnyNvrtcHasMadeThatTheDriverLoads) {
+  const DiskCache cache(folder_);
+  for (const int version : {12010, 12080, 13000})
+    ASSERT_TRUE(cache.store(key_named("kernel", version), cubin_of(10, version / 100)));
+  ASSERT_TRUE(cache.store(key_named("another", 12090), cubin_of(10)));
+  const auto newest = [&](int driver) {
+    Cubin out;
+    CacheKey key;
+    return cache.load_any(key_.program, driver, out, key) ? key.nvrtc_version : 0;
+  };
+  EXPECT_EQ(newest(13000), 13000);
+  EXPECT_EQ(newest(12000), 12080);
+  EXPECT_EQ(newest(11080), 0);
+  put_file(file(), "damaged");
+  chmod(file().c_str(), 0600);
+  EXPECT_EQ(newest(12000), 12010);
+}
+
+// What is promised to be made has to be possible. Root may write where others may not, but not
+// among what the kernel shows.
+TEST_F(DiskCacheTest, PromisesNoFolderThatCannotBeMade) {
+  for (const char* name : {"/proc/self/cache", "/proc/self/cache/deeper"})
+    for (const Missing missing : {Missing::kLeave, Missing::kMake}) {
+      const DiskCache cache(name, missing);
+      EXPECT_FALSE(cache.is_absent());
+      EXPECT_EQ(cache.why_not(), std::string(name) +
+                                     " cannot be made: no folder can be made in /proc/self. Name "
+                                     "another one in TILEWISE_CACHE.");
+    }
+  chmod(root_.path().c_str(), 0755);
+  const int result = in_a_child([&] {
+    if (geteuid() == 0 && setuid(kNobody) != 0) return 1;
+    return geteuid() == kNobody && DiskCache(folder_, Missing::kLeave).is_absent() ? 2 : 0;
+  });
+  EXPECT_EQ(result, 0);
+  EXPECT_TRUE(DiskCache(folder_, Missing::kLeave).is_absent());
+  for (const char* name : {"/", "//", "/tmp/.", "/tmp/.."})
+    EXPECT_NE(DiskCache(name).why_not().find("names no folder"), std::string::npos) << name;
+}
+
 TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
   const DiskCache cache(folder_);
   ASSERT_TRUE(cache.store(key_, cubin_of(10)));
@@ -359,17 +447,16 @@ TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
 TEST_F(DiskCacheTest, ClearsNothingThatOnlyLooksLikeItsOwn) {
   const DiskCache cache(folder_);
   ASSERT_TRUE(cache.store(key_, cubin_of(10)));
-  const std::string other = hexadecimal(key_named("another"));
+  const std::string other = name_of(key_named("another"));
   put_file(root_ / "elsewhere", "the user's");
   put_file(folder_ + "/kernel.cubin", "the user's");
-  put_file(folder_ + "/" + other.substr(1) + ".cubin", "a digit short");
-  put_file(folder_ + "/G" + other.substr(1) + ".cubin", "G is no digit");
+  put_file(folder_ + "/" + other.substr(1), "a digit short");
+  put_file(folder_ + "/G" + other.substr(1), "G is no digit");
   put_file(folder_ + "/.new-thoughts", "the user's");
-  put_file(folder_ + "/" + other + ".cubin.old", "the user's");
-  fs::create_symlink(root_ / "elsewhere", folder_ + "/" + other + ".cubin");
-  fs::create_directories(folder_ + "/" + hexadecimal(key_named("folder")) + ".cubin");
+  put_file(folder_ + "/" + other + ".old", "the user's");
+  fs::create_symlink(root_ / "elsewhere", folder_ + "/" + other);
   EXPECT_EQ(cache.clear(), 1);
-  EXPECT_EQ(files_in(folder_), 7);
+  EXPECT_EQ(files_in(folder_), 6);
   EXPECT_TRUE(fs::exists(root_ / "elsewhere"));
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backends/cuda/compiler/descriptor.h"
+#include "backends/cuda/compiler/program.h"
 #include "backends/cuda/compiler/sealed.h"
 
 namespace tilewise::cuda {
@@ -30,11 +31,16 @@ class DiskCache {
   // this process knows.
   std::string why_not_kept() const;
 
-  bool load(const Digest& key, Cubin& out) const;
-  bool store(const Digest& key, const Cubin& cubin) const;
+  bool load(const CacheKey& key, Cubin& out) const;
+  bool store(const CacheKey& key, const Cubin& cubin) const;
+
+  // Made of this by any NVRTC whose cubins a driver of that version loads: the newest one's, and
+  // its key. Lists the folder.
+  bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
   // Removes all that the library has put there and leaves what it has not; says how many files that
-  // was, and in a sentence what could not be removed.
+  // was, and in a sentence what could not be removed. What somebody else removes meanwhile is not
+  // left.
   int clear(std::string& why_left) const;
   int clear() const {
     std::string why_left;
@@ -44,6 +50,8 @@ class DiskCache {
  private:
   void open_own(int parent, const std::string& path, const std::string& name);
   void cannot_open(const std::string& path, const char* as_what);
+  void cannot_make(const std::string& path);
+  std::string what_is_in_the_way() const;
 
   Descriptor folder_;
   std::string path_;
