@@ -205,7 +205,7 @@ void list_kernels(const Selection& selection, const Surroundings& around, tw_for
 }
 
 Status clear_kernels(const Surroundings& around, core::int64& removed) {
-  const DiskCache cache(around.cache, Missing::kLeave);
+  const DiskCache cache(around, Missing::kLeave);
   std::string why_left;
   removed = cache.clear(why_left);
   if (!why_left.empty()) return failed("%s", why_left.c_str());

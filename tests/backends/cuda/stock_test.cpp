@@ -309,7 +309,8 @@ TEST_F(StockTest, OpensNoNvrtcThatIsCutShort) {
   around_.places = {root_ / "cut"};
   Cubin cubin;
   const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
-  EXPECT_NE(said.find(file + " is cut short or no file: install it again."), std::string::npos) << said;
+  EXPECT_NE(said.find(file + " is cut short or no file: install it again."), std::string::npos)
+      << said;
 }
 
 // The version stands in no file's name, so the library would have to tell it, and is none.

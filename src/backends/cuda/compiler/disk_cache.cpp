@@ -119,9 +119,7 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   const std::size_t slash = path.rfind('/');
   if (path.empty()) {
-    why_not_ =
-        "There is no folder for it: TILEWISE_CACHE is empty, or there is no home, or that is below "
-        "/tmp.";
+    why_not_ = "No folder is named for it.";
     return;
   }
   if (!path.starts_with('/')) {
@@ -130,7 +128,8 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
   }
   const std::string parent = path.substr(0, slash + 1), name = path.substr(slash + 1);
   if (name.empty() || name == "." || name == "..") {
-    why_not_ = "TILEWISE_CACHE is " + folder + ", which names no folder: give it a name of its own.";
+    why_not_ =
+        "TILEWISE_CACHE is " + folder + ", which names no folder: give it a name of its own.";
     return;
   }
   if (missing == Missing::kMake) make_folders(parent);
@@ -144,6 +143,11 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
   if (missing == Missing::kMake) mkdirat(above.number(), name.c_str(), 0700);
   path_ = path;
   open_own(above.number(), path, name);
+}
+
+DiskCache::DiskCache(const Surroundings& around, Missing missing)
+    : DiskCache(around.cache, missing) {
+  if (around.cache.empty() && !around.why_no_cache.empty()) why_not_ = around.why_no_cache;
 }
 
 // Unless it can be made after all, when something is to be kept.
@@ -167,8 +171,8 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
   Descriptor folder(openat(parent, name.c_str(), kFlags));
   const int why = errno;
   struct stat about {};
-  const bool is_link = fstatat(parent, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
-                       S_ISLNK(about.st_mode);
+  const bool is_link =
+      fstatat(parent, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
   errno = why;
   if (!folder.open() && is_link)
     why_not_ = path + " is a link: name the folder itself in TILEWISE_CACHE.";
@@ -244,11 +248,10 @@ bool DiskCache::load_any(const Digest& program, int driver_version, Cubin& out,
     each.program = program;
     keys.push_back(each);
   });
-  std::sort(keys.begin(), keys.end(), [](const CacheKey& a, const CacheKey& b) {
-    return a.nvrtc_version > b.nvrtc_version;
-  });
-  const auto found = std::find_if(keys.begin(), keys.end(),
-                                  [&](const CacheKey& each) { return load(each, out); });
+  std::sort(keys.begin(), keys.end(),
+            [](const CacheKey& a, const CacheKey& b) { return a.nvrtc_version > b.nvrtc_version; });
+  const auto found =
+      std::find_if(keys.begin(), keys.end(), [&](const CacheKey& each) { return load(each, out); });
   if (found == keys.end()) return false;
   key = *found;
   return true;

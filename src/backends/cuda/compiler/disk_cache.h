@@ -7,6 +7,7 @@
 #include "backends/cuda/compiler/descriptor.h"
 #include "backends/cuda/compiler/program.h"
 #include "backends/cuda/compiler/sealed.h"
+#include "backends/cuda/compiler/surroundings.h"
 
 namespace tilewise::cuda {
 
@@ -18,6 +19,9 @@ class DiskCache {
   // Opens the folder. Unusable when it is not a folder of this user's alone: others could have put
   // there what a GPU is to run.
   explicit DiskCache(const std::string& folder, Missing missing = Missing::kMake);
+
+  // That of the surroundings, which know why there is none.
+  explicit DiskCache(const Surroundings& around, Missing missing = Missing::kMake);
 
   bool usable() const { return folder_.open(); }
 

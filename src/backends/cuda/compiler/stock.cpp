@@ -1,5 +1,8 @@
 #include "backends/cuda/compiler/stock.h"
 
+#include <mutex>
+#include <set>
+
 #include "backends/cuda/compiler/program.h"
 
 namespace tilewise::cuda {
@@ -21,20 +24,28 @@ std::string counted(int count, const std::string& what) {
 Stock::Stock(const Surroundings& around, int driver_version)
     : around_(around),
       pack_(around.pack),
-      cache_(around.cache, Missing::kLeave),
+      cache_(around, Missing::kLeave),
       compilers_(around, driver_version) {}
 
-// Whether it compiles anything for the target, which one without its second library does not.
+// Whether it compiles anything for the target, which one without its second library does not. One
+// that does so once does it as long as the process lives; what fails may be mended.
 Status Stock::try_out(const Nvrtc& nvrtc, const NvrtcFile& file, const Target& target) const {
-  const std::string arch = architecture(target, Form::kCubin);
-  const auto [place, is_new] = tried_.try_emplace({file.path, arch});
-  if (!is_new) return place->second;
+  static std::mutex mutex;
+  static auto& good = *new std::set<std::pair<std::string, std::string>>;
+  const std::pair asked(file.path, architecture(target, Form::kCubin));
+  if (const auto known = failed_.find(asked); known != failed_.end()) return known->second;
+  const std::lock_guard lock(mutex);
+  if (good.contains(asked)) return {};
   Program nothing;
   nothing.name = "nothing.cu";
   nothing.options = program_of(packed_variants().front(), target).options;
   Compiled compiled;
-  Status& status = place->second = nvrtc.compile(nothing, {}, compiled);
+  Status status = nvrtc.compile(nothing, {}, compiled);
   if (!status.ok()) status.code = TW_UNSUPPORTED;
+  if (status.ok())
+    good.insert(asked);
+  else
+    failed_.emplace(asked, status);
   return status;
 }
 
@@ -72,11 +83,10 @@ Stock::Found Stock::look(const Variant& variant, const Target& target, Cubin& ou
   found.is_there = !dumps && pack_.find(variant, target, Form::kCubin, out);
   if (found.is_there) return found;
   const DiskCache none("");
-  found.why_not =
-      walk(program_of(variant, target), target, dumps ? none : cache_, out, found.stop);
-  found.is_there = found.stop.at == Stop::At::kCache ||
-                   (found.stop.at == Stop::At::kNowhere && !dumps &&
-                    pack_.find(variant, target, Form::kPtx, out));
+  found.why_not = walk(program_of(variant, target), target, dumps ? none : cache_, out, found.stop);
+  found.is_there =
+      found.stop.at == Stop::At::kCache || (found.stop.at == Stop::At::kNowhere && !dumps &&
+                                            pack_.find(variant, target, Form::kPtx, out));
   return found;
 }
 

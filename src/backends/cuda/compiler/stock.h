@@ -21,8 +21,8 @@ class Stock {
   Stock(const Surroundings& around, int driver_version);
 
   // What a call would find without compiling: a cubin of the pack or of the cache; or, where no
-  // NVRTC is of use for the GPU, PTX of the pack. False where NVRTC would be asked, or would have to
-  // be there.
+  // NVRTC is of use for the GPU, PTX of the pack. False where NVRTC would be asked, or would have
+  // to be there.
   bool find(const Variant& variant, const Target& target, Cubin& out) const;
 
   const Pack& pack() const { return pack_; }
@@ -31,7 +31,8 @@ class Stock {
   // "12.8 (/path/libnvrtc.so.12)", the one that compiles for the target; empty where none does.
   std::string nvrtc(const Target& target) const;
 
-  // Why none would compile for the target and what to install, as a sentence; empty where one would.
+  // Why none would compile for the target and what to install, as a sentence; empty where one
+  // would.
   std::string why_not_compiled(const Target& target) const;
 
   // Where a call's kernels come from, in words.
@@ -55,7 +56,7 @@ class Stock {
   Pack pack_;
   DiskCache cache_;
   Compilers compilers_;
-  mutable std::map<std::pair<std::string, std::string>, Status> tried_;  // path and architecture
+  mutable std::map<std::pair<std::string, std::string>, Status> failed_;  // path and architecture
 };
 
 }  // namespace tilewise::cuda
