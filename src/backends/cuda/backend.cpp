@@ -43,8 +43,8 @@ Gpu gpu_of(const Device* device) {
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
-  // `accepts` has found it. One that another thread could not open again after a reset since then is
-  // planned for as it was; `run` gets the driver's answer.
+  // `accepts` has found it. One that another thread could not open again after a reset since then
+  // is planned for as it was; `run` gets the driver's answer.
   decided.device = Device::found_before(machine.device.index);
   const Gpu gpu = gpu_of(decided.device);
   decided.kernels = choose_kernels(asked, gpu);

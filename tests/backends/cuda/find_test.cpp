@@ -3,6 +3,7 @@
 #include "backends/cuda/compiler/find.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -209,6 +210,32 @@ TEST_F(FindTest, SaysThatItCannotDump) {
   Cubin cubin;
   const std::string sentence = find(kTinyKernel, cubin).sentence;
   EXPECT_NE(sentence.find("TILEWISE_DUMP is " + (root_ / "file")), std::string::npos) << sentence;
+}
+
+// Its path becomes part of a text.
+TEST_F(FindTest, RefusesAFolderForDumpsWhoseNameEndsATextOrALine) {
+  for (const char* name : {"a\"b", "a\nb"}) {
+    around_.dump = root_ / name;
+    Cubin cubin;
+    const std::string sentence = find(kTinyKernel, cubin).sentence;
+    EXPECT_NE(sentence.find("has a quotation mark or the end of a line in it"), std::string::npos)
+        << sentence;
+  }
+}
+
+TEST_F(FindTest, SaysThatADumpIsLargerThanTheProcessMayWrite) {
+  around_.dump = root_ / "dump";
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{100, 100};
+    Cubin cubin;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(1);
+    const std::string sentence = find(kTinyKernel, cubin).sentence;
+    _exit(sentence.find("raise its limit (ulimit -f)") != std::string::npos ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(FindTest, TakesTheNextWhenOneCannotBeOpened) {

@@ -128,20 +128,21 @@ TEST(CudaMishaps, ForgetMemoryThatIsFreedByAnotherDevice) {
 
 // It is written, so it may lie in nothing that the call reads or writes.
 TEST(CudaMishaps, RefuseAnErrorWordInTheCallsOwnMemory) {
-  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
-              const Request request = calls.padded();
-              std::string all;
-              for (void* inside : {request.query.data, request.output.data, request.keys.used.data}) {
-                calls.where.error = static_cast<std::uint32_t*>(inside);
-                const std::string sentence = said(forward(request, calls.where));
-                if (sentence.find("execution.error lies in a tensor or table") != 0) all += sentence;
-              }
-              if (fake.launches != 0) all += "launched";
-              std::uint32_t apart = 0;
-              calls.where.error = &apart;
-              return all + said(forward(request, calls.where));
-            }),
-            "");
+  EXPECT_EQ(
+      on_fake([](FakeCuda& fake, FakeCalls& calls) {
+        const Request request = calls.padded();
+        std::string all;
+        for (void* inside : {request.query.data, request.output.data, request.keys.used.data}) {
+          calls.where.error = static_cast<std::uint32_t*>(inside);
+          const std::string sentence = said(forward(request, calls.where));
+          if (sentence.find("execution.error lies in a tensor or table") != 0) all += sentence;
+        }
+        if (fake.launches != 0) all += "launched";
+        std::uint32_t apart = 0;
+        calls.where.error = &apart;
+        return all + said(forward(request, calls.where));
+      }),
+      "");
 }
 
 TEST(CudaMishaps, SayThatAForkCameTooLate) {

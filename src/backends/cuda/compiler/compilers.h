@@ -1,5 +1,5 @@
-// The NVRTC libraries of this machine in the order in which a kernel asks them. Whoever compiles and
-// whoever says what would be compiled go the same way.
+// The NVRTC libraries of this machine in the order in which a kernel asks them. Whoever compiles
+// and whoever says what would be compiled go the same way.
 #pragma once
 
 #include <deque>

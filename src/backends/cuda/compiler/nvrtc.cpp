@@ -81,8 +81,8 @@ std::string beginning(const std::string& log) {
 }
 
 // The loader maps what the file says that it has, and the process ends where the file has less.
-// What is no such file the loader refuses by itself. It would wait for a FIFO, which is as little of
-// a library.
+// What is no such file the loader refuses by itself. It would wait for a FIFO, which is as little
+// of a library.
 bool is_cut_short(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat about {};
@@ -212,10 +212,9 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
         version_ / 1000, version_ / 10 % 100, path_.c_str(), version_ / 1000, version_ / 10 % 100);
   // A program that is wrong is so for every NVRTC. What this one cannot do another may.
   constexpr int kWrongProgram = 6;
-  Status status =
-      failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s", version_ / 1000,
-             version_ / 10 % 100, path_.c_str(), program.name.c_str(), target_of(program).c_str(),
-             result, beginning(out.log).c_str());
+  Status status = failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s",
+                         version_ / 1000, version_ / 10 % 100, path_.c_str(), program.name.c_str(),
+                         target_of(program).c_str(), result, beginning(out.log).c_str());
   if (result != kWrongProgram) status.code = TW_UNSUPPORTED;
   return status;
 }

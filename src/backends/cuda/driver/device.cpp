@@ -279,7 +279,8 @@ void Device::forget_places() const {
 }
 
 void Device::forget_places_of_all() {
-  for (int index = 0; index < kMost; ++index) all()[index].forget_places();
+  for (int index = 0; index < kMost; ++index)
+    if (all()[index].is_open_) all()[index].forget_places();
 }
 
 Status Device::take_faults(core::uint32& faults) {
@@ -291,8 +292,7 @@ Status Device::take_faults(core::uint32& faults) {
   const core::uint32 none = 0;
   TW_TRY(copy_word(reinterpret_cast<std::uintptr_t>(&found), error_address_));
   faults |= found;
-  return found == 0 ? Status{}
-                    : copy_word(error_address_, reinterpret_cast<std::uintptr_t>(&none));
+  return found == 0 ? Status{} : copy_word(error_address_, reinterpret_cast<std::uintptr_t>(&none));
 }
 
 Current::Current(const Device& device) : Current(device, nullptr) {}

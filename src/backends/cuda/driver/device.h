@@ -28,8 +28,8 @@ class Device {
 
   // The same without that question, once it is there: a device that was reset may not be noticed.
   static Status find_opened(int index, Device*& device);
-  // One that was found before in this process, even if it cannot be opened again after a reset: what
-  // it is does not change.
+  // One that was found before in this process, even if it cannot be opened again after a reset:
+  // what it is does not change.
   static Device* found_before(int index);
   // What is known of one without using it; refuses one that cannot be used.
   static Status describe(int index, tw_device_facts& facts);
@@ -110,8 +110,8 @@ class Device {
   std::atomic<Context> context_{nullptr};
   std::atomic<unsigned long long> context_id_{0};  // of a context that was reset another one
   std::atomic<Address> error_address_{0};
-  std::atomic<bool> has_own_word_{false};          // the device reads no memory of the host
-  std::mutex cold_;                                // for opening and loading
+  std::atomic<bool> has_own_word_{false};  // the device reads no memory of the host
+  std::mutex cold_;                        // for opening and loading
   static constexpr int kMostKnown = 256;
   mutable std::atomic<Address> known_[kMostKnown] = {};  // addresses that were found to be here
   // A page of our own, registered: it can be read after a reset, as the driver's own memory cannot.
