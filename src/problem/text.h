@@ -47,20 +47,26 @@ class Text {
   std::size_t needed() const { return used_ + 1; }
 
  private:
-  // Bytes of the character that begins there; 0 where none does.
+  // Bytes of the character that begins there; 0 where none does. What the second byte may be keeps
+  // out long forms, halves of pairs and what lies beyond Unicode.
   static int utf8_length(const char* text) {
-    const auto first = static_cast<unsigned char>(*text);
-    if (first < 0x80) return 1;
-    const int length = first >= 0xf0 && first < 0xf5   ? 4
-                       : first >= 0xe0 && first < 0xf0 ? 3
-                       : first >= 0xc2 && first < 0xe0 ? 2
-                                                       : 0;
-    for (int n = 1; n < length; ++n)
-      if ((static_cast<unsigned char>(text[n]) & 0xc0) != 0x80) return 0;
-    const auto second = static_cast<unsigned char>(length > 0 ? text[1] : 0);
-    const bool is_long = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-    const bool is_beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-    return is_long || is_beyond ? 0 : length;
+    constexpr struct {
+      unsigned char first, last, lowest, highest;
+      int length;
+    } kForms[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+                  {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+                  {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+                  {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    const auto byte = [text](int n) { return static_cast<unsigned char>(text[n]); };
+    if (byte(0) < 0x80) return 1;
+    for (const auto& form : kForms) {
+      if (byte(0) < form.first || byte(0) > form.last) continue;
+      if (byte(1) < form.lowest || byte(1) > form.highest) return 0;
+      for (int n = 2; n < form.length; ++n)
+        if ((byte(n) & 0xc0) != 0x80) return 0;
+      return form.length;
+    }
+    return 0;
   }
 
   char* buffer_;

@@ -112,14 +112,18 @@ std::string Stock::origin_of_missing(int missing, const Found& found, const Targ
 std::string Stock::origin(std::span<const Variant* const> variants, const Target& target) const {
   int packed = 0, as_ptx = 0, cached = 0, missing = 0;
   Found of_cached, of_missing;
+  const auto place_of = [&](const Found& found, const Cubin& cubin) -> int& {
+    if (!found.is_there) return missing;
+    if (cubin.from == From::kCache) return cached;
+    return cubin.is_ptx ? as_ptx : packed;
+  };
   for (const Variant* variant : variants) {
     Cubin cubin;
     const Found found = look(*variant, target, cubin);
-    const bool is_cached = found.is_there && cubin.from == From::kCache;
-    int& of = !found.is_there ? missing : is_cached ? cached : cubin.is_ptx ? as_ptx : packed;
-    ++of;
-    if (is_cached) of_cached = found;
-    if (!found.is_there) of_missing = found;
+    int& place = place_of(found, cubin);
+    ++place;
+    if (&place == &cached) of_cached = found;
+    if (&place == &missing) of_missing = found;
   }
   std::string text;
   for (const std::string& part :

@@ -149,10 +149,10 @@ Status Device::share_page() {
 
 // As some virtual GPUs need it. What was allocated before a reset is gone with it.
 Status Device::allocate_word() {
-  static const core::uint32 kNone = 0;
+  static const core::uint32 none = 0;
   Address address = 0;
-  TW_CUDA(*calls_, memory_allocate(&address, sizeof kNone), "allocating the error word");
-  const Status cleared = copy_word(address, reinterpret_cast<std::uintptr_t>(&kNone));
+  TW_CUDA(*calls_, memory_allocate(&address, sizeof none), "allocating the error word");
+  const Status cleared = copy_word(address, reinterpret_cast<std::uintptr_t>(&none));
   if (!cleared.ok()) {
     calls_->memory_free(address);
     return cleared;
