@@ -6,6 +6,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -117,17 +118,27 @@ SeriesResult check_series(const Series& series, const std::vector<Pick>& picks, 
   return result;
 }
 
-// Results are those of this very library on this very machine: of another build, or elsewhere, they
-// are begun anew.
+// Of the environment, what decides which kernels run.
+std::string kernels_of_environment() {
+  std::string words;
+  for (const char* name : {"TILEWISE_BACKEND", "TILEWISE_CPU_ISA", "TILEWISE_CUDA_KERNELS"}) {
+    const char* value = std::getenv(name);
+    words += fmt::format(", {}={}", name, value != nullptr ? value : "");
+  }
+  return words;
+}
+
+// Results are those of this very library on this very machine: of another build, or elsewhere, or
+// of other kernels, they are begun anew.
 std::string identity_of(const Options& options, const Device& device) {
   Dl_info library = {};
   struct stat file = {};
   const bool is_known = dladdr(reinterpret_cast<const void*>(&tw_version), &library) != 0 &&
                         stat(library.dli_fname, &file) == 0;
-  return fmt::format("{} of {} bytes made at {}, {}, {}, tier {}, {}", tw_version(),
-                     is_known ? file.st_size : 0, is_known ? file.st_mtime : 0,
-                     this_machine().processor, device.text(), options.tier,
-                     options.backend.empty() ? "any backend" : options.backend);
+  return fmt::format(
+      "{} of {} bytes made at {}, {}, {}, tier {}, {}{}", tw_version(), is_known ? file.st_size : 0,
+      is_known ? file.st_mtime : 0, this_machine().processor, device.text(), options.tier,
+      options.backend.empty() ? "any backend" : options.backend, kernels_of_environment());
 }
 
 CheckResult check_all(const Options& options, const Device& device) {
@@ -176,8 +187,7 @@ void require_kernels(const Options& options, const Device& device) {
     Runner(0, backend_named(options.backend), device.id).prepare(TW_FORWARD, call);
   } catch (const Failure& failure) {
     throw Failure(kUnsupported,
-                  fmt::format("nothing can be checked on {}: {} --device cpu checks the processor.",
-                              device.name(), failure.what()));
+                  fmt::format("nothing can be checked on {}: {}", device.name(), failure.what()));
   }
 }
 

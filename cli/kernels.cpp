@@ -76,8 +76,8 @@ struct Told {
   std::exception_ptr failure;
 };
 
-// Whatever goes wrong here must not pass through the library.
-void tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
+// Whatever goes wrong here must not pass through the library, which stops then.
+std::int32_t tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
   Told& told = *static_cast<Told*>(host);
   try {
     if (!told.progress) told.progress.emplace("kernels", static_cast<double>(total));
@@ -87,6 +87,7 @@ void tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
   }
   told.done = done;
   told.total = total;
+  return told.failure ? 0 : 1;
 }
 
 ExitStatus build(const Options& options) {

@@ -56,7 +56,14 @@ std::size_t Runner::prepare(tw_operation operation, const Call& call) {
     execution_.workspace_bytes = needed;
   }
   const tw_request request = request_for(operation, call);
-  check(tw_prepare(operation, &request, &execution_, message.data(), message.size()), message);
+  const tw_status status =
+      tw_prepare(operation, &request, &execution_, message.data(), message.size());
+  // The request is right, as was asked above: what the device lacks is kernels.
+  if (is_on_device() && (status == TW_FAILED || status == TW_UNSUPPORTED)) {
+    throw Failure(status == TW_FAILED ? kFailed : kUnsupported,
+                  std::string(message.data()) + " --device cpu takes the processor.");
+  }
+  check(status, message);
   return needed;
 }
 

@@ -4,7 +4,7 @@
 // Usage: tilewise_pack OUTPUT --keep FOLDER [--check] [--if-found] [--jobs N] [--arch sm_80,sm_90].
 //   --keep      where kernels are kept, so that the next run compiles what has changed
 //   --check     fail on a warning, on too large a pack, and on a kernel that spills, has local
-//               memory or takes more than 8 s to compile
+//               memory or takes too long to compile
 //   --if-found  where there is no NVRTC, say so and leave an empty pack
 //
 // NVRTC 12 compiles one program at a time in a process, so there is a process a job.
@@ -147,7 +147,7 @@ int work(NvrtcFile file, const Compilation& all, std::atomic<std::size_t>& next)
     Packed& item = *all.left[i];
     if (!compile(nvrtc, all.check, item)) {
       good = false;
-    } else if (!all.kept.store(key_of(program_of(item), file), item.cubin)) {
+    } else if (!all.kept.store(cache_key_of(program_of(item), file), item.cubin)) {
       std::fprintf(stderr, "%s cannot be kept.\n", item.variant->name);
       good = false;
     }
@@ -201,7 +201,7 @@ bool fill(const NvrtcFile& file, const Arguments& arguments, std::vector<Packed>
     return false;
   }
   const auto take = [&](Packed& item) {
-    return kept.load(key_of(program_of(item), file), item.cubin);
+    return kept.load(cache_key_of(program_of(item), file), item.cubin);
   };
   Compilation all{arguments.check, kept, {}};
   for (Packed& item : items)
@@ -233,7 +233,8 @@ int complaints(const std::vector<Packed>& items, std::size_t bytes) {
       complain(item, "has local memory, for which the driver would wait at its first launch:",
                takes.local_bytes, "bytes");
     if (item.cubin.seconds > kLongestCompile)
-      complain(item, "compiles for", item.cubin.seconds, "s; 3 are allowed");
+      complain(item, "compiles for", item.cubin.seconds,
+               ("s; " + std::to_string(kLongestCompile).substr(0, 3) + " are allowed").c_str());
   }
   return count;
 }

@@ -55,7 +55,8 @@ TW_API tw_status tw_synchronize(const tw_device* device, void* stream, char* mes
 
 /* The GPU's kernels. Each is compiled once for an architecture: ahead of time into the pack that
  * the library carries, or by NVRTC, the GPU's run-time compiler, into the user's disk cache, where
- * the next process finds it. Nothing here needs a GPU or a driver.
+ * the next process finds it. Nothing here needs a GPU or a driver. Where there is no NVRTC of use,
+ * what another one has compiled into the cache is found as well: a cache may be filled elsewhere.
  *
  * Which kernels: what is null or 0, and a null choice, stands for all that this machine may use. */
 typedef struct tw_kernel_choice {
@@ -74,14 +75,20 @@ TW_API tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, ch
                             size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
 
 /* Compiles into the disk cache what is neither there nor in the pack. Unless it is null, `progress`
- * is called before the first kernel and after each one, by one thread at a time. */
-typedef void (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
+ * is called before the first kernel and after each one, by one thread at a time. It says whether to
+ * go on: after a 0 no further kernel is begun, and the call fails. What is compiled stays. */
+typedef int32_t (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
 TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress, void* host,
                                   char* message, size_t message_bytes);
 
 /* Removes from the disk cache what the library has put there, and nothing else. *removed, unless it
- * is null, becomes the number of files. Where some of them cannot be removed the call fails. */
+ * is null, becomes the number of files, also where some cannot be removed and the call fails. */
 TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
+
+/* Has NVRTC searched in one more folder: of NVRTC itself, or of Python packages. Its path begins
+ * with a slash. For programs that know where their packages lie, as Python does; what a user wants
+ * stands in TILEWISE_NVRTC_PATH. It holds for this process, from the next search on. */
+TW_API tw_status tw_add_nvrtc_folder(const char* folder, char* message, size_t message_bytes);
 
 #ifdef __cplusplus
 }

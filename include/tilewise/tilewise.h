@@ -225,7 +225,8 @@ typedef enum tw_fault {
  * the workspace and dropout.state lie in the memory of `device`. Tables (offsets, lengths, starts,
  * positions, indices, page tables) of one call lie all on the host or all on the device; there
  * max_length must bound packed sequences. Tables of the host are read before the call returns; a
- * graph that captures the call keeps what they said. Only the caller clears an error word. */
+ * graph that captures the call keeps what they said. Only the caller clears an error word, which
+ * lies in no tensor, table or workspace of the call. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;

@@ -228,6 +228,10 @@ inline Status clear_kernels(std::int64_t* removed = nullptr) {
   return detail::call(tw_clear_kernels, removed);
 }
 
+inline Status add_nvrtc_folder(const char* folder) {
+  return detail::call(tw_add_nvrtc_folder, folder);
+}
+
 }  // namespace face
 }  // namespace tilewise
 

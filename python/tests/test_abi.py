@@ -114,15 +114,15 @@ def parse_structs(code: str) -> dict[str, list[tuple[str, Any]]]:
     return structs
 
 
-def callback_type(arguments: str) -> Any:
+def callback_type(result: str, arguments: str) -> Any:
     types = [ctype_of(split_declaration(part)[0]) for part in arguments.split(",")]
-    return ctypes.CFUNCTYPE(None, *types)
+    return ctypes.CFUNCTYPE(None if result == "void" else ctype_of(result), *types)
 
 
 def parse_members(declaration: str) -> list[tuple[str, Any]]:
     callback = re.match(r"\s*void \(\*(\w+)\)\((.*)\)", declaration, re.DOTALL)
     if callback:
-        return [(callback[1], callback_type(callback[2]))]
+        return [(callback[1], callback_type("void", callback[2]))]
     type_name, names = split_declaration(declaration)
     members: list[tuple[str, Any]] = []
     for name in names:
@@ -163,9 +163,9 @@ def differences(header: str) -> list[str]:
         if [spelled(*field) for field in fields] != [spelled(*field) for field in structs[name]]:
             found.append(f"struct {name}: the header has {structs[name]}, _abi has {fields}")
     for name, ours in CALLBACKS.items():
-        match = re.search(rf"typedef void \(\*{name}\)\((.*?)\);", code)
-        if not match or spelled("", callback_type(match[1])) != spelled("", ours):
-            found.append(f"type {name}: the header has {match and match[1]}, _abi has another")
+        match = re.search(rf"typedef (\w+) \(\*{name}\)\((.*?)\);", code)
+        if not match or spelled("", callback_type(*match.groups())) != spelled("", ours):
+            found.append(f"type {name}: the header has {match and match[0]}, _abi has another")
     functions = parse_functions(code)
     for name in sorted(functions.keys() | _abi.FUNCTIONS.keys()):
         if functions.get(name) != _abi.FUNCTIONS.get(name):
@@ -178,7 +178,7 @@ def differences(header: str) -> list[str]:
 def spelled(name: str, ctype: Any) -> str:
     """Function types of one signature are different objects, so they are compared by signature."""
     arguments = getattr(ctype, "_argtypes_", None)
-    return f"{name}: {arguments if arguments is not None else ctype}"
+    return f"{name}: {ctype if arguments is None else (ctype._restype_, arguments)}"
 
 
 def test_declarations_match_the_header() -> None:
@@ -198,6 +198,7 @@ def test_version_matches_the_header() -> None:
         ("tw_tensor cosine, sine;", "tw_tensor sine, cosine;", "struct tw_rotation"),
         ("int32_t workers;", "int32_t workers; int32_t spare;", "struct tw_parallel"),
         ("int32_t worker);", "int64_t worker);", "type tw_task"),
+        ("int32_t (*tw_progress)", "void (*tw_progress)", "type tw_progress"),
         ("tw_format format, ", "", "function tw_explain"),
         ("int64_t total,", "int32_t total,", "type tw_progress"),
         ("TW_API const char* tw_version(void);", "", "function tw_version"),

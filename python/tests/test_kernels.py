@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tilewise
@@ -23,12 +26,19 @@ def test_every_kernel_is_listed_for_each_architecture() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="There is no kernel 'nobody'"):
+    with pytest.raises(ValueError, match=r"no kernel 'nobody': `tilewise\.kernels\(\)` names all"):
         tilewise.kernels("nobody")
     with pytest.raises(NotImplementedError, match="sm_70 is too old"):
         tilewise.kernels(architectures="sm_70")
     with pytest.raises(TypeError, match="names is a list; it must be a str"):
         tilewise.kernels(["one"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"driver is a float; it must be a str, as '12\.4'"):
+        tilewise.kernels(driver=12.4)  # type: ignore[arg-type]
+    for driver in ("12", "12.96", "570.86.15", " 12.4"):
+        with pytest.raises(ValueError, match=r"it must be a CUDA version, as '12\.4'"):
+            tilewise.build_kernels(driver=driver)
+    with pytest.raises(ValueError, match=r"12\.0 is the oldest"):
+        tilewise.kernels(driver="11.8")
 
 
 BUILDS = """
@@ -42,7 +52,7 @@ print(tilewise.clear_kernels())
 
 
 def test_they_are_built_and_cleared(tmp_path: Path) -> None:
-    kept = tmp_path / ("a" * 64 + ".cubin")
+    kept = tmp_path / ("a" * 64 + "-12080-7.cubin")
     kept.write_text("a kernel")
     tmp_path.chmod(0o700)
     nowhere = {"TILEWISE_CACHE": str(tmp_path), "TILEWISE_NVRTC": "/nowhere/libnvrtc.so.12"}
@@ -57,6 +67,32 @@ def test_they_are_built_and_cleared(tmp_path: Path) -> None:
     assert said[0] == "1" or said[0].startswith("TILEWISE_NVRTC names /nowhere/libnvrtc.so.12")
     assert said[1] == "1"
     assert not kept.exists()
+
+
+def test_whoever_stops_a_build_waits_for_no_more_than_its_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, answers = threading.Event(), []
+
+    def builds(_name: str, _choice: object, progress: Any, _host: object) -> None:
+        begun.set()
+        for done in range(10**6):
+            answers.append(progress(None, done, 10**6, None))
+            if not answers[-1]:
+                raise RuntimeError("The caller has stopped it.")
+            time.sleep(0.01)
+
+    def interrupts(_thread: threading.Thread, _seconds: float | None = None) -> None:
+        monkeypatch.undo()
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_library, "call", builds)
+    monkeypatch.setattr(threading.Thread, "join", interrupts)
+    with pytest.raises(KeyboardInterrupt):
+        tilewise.build_kernels()
+    assert answers[-1] == 0
+    assert 1 not in answers[answers.index(0) :]
 
 
 @pytest.mark.skipif(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tilewise
 from tilewise import __main__ as program
-from tilewise import _checkup, _machine, _quick, _tensors
+from tilewise import _checkup, _machine, _quick, _tensors, planning
 
 
 def test_says_what_is_here_and_that_it_is_exact() -> None:
@@ -149,6 +149,32 @@ def test_gpus_are_checked_too(
     monkeypatch.setattr(tilewise, "attention", played(tilewise.attention))
     monkeypatch.setattr(tilewise, "attention_backward", played(tilewise.attention_backward))
     monkeypatch.setattr(tilewise, "devices", lambda: ["cpu", "cuda:0", "cuda:1"], raising=False)
+    monkeypatch.setattr(_checkup, "_why_not", lambda _device: "")
     assert program.main(["--seconds", "0"]) == 0
     assert {name: seen.count(name) for name in seen} == {"cuda:0": 20, "cuda:1": 20}
     assert "cpu, cuda:0, cuda:1" in capsys.readouterr().out
+
+
+# A machine whose GPU has no kernels is no machine whose numbers are wrong.
+def test_a_gpu_whose_calls_cannot_run_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def refuses(*_given: Any, device: str, **_options: Any) -> None:
+        asked.append(device)
+        raise RuntimeError("The library holds no kernel.")
+
+    monkeypatch.setattr(planning, "make_ready", refuses)
+    monkeypatch.setattr(tilewise, "devices", lambda: ["cpu", "cuda:0"], raising=False)
+    assert program.main(["--seconds", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 calls with their gradients" in printed
+    assert re.search(r"(?m)^not checked +cuda:0: The library holds no kernel\.$", printed), printed
+    assert asked == ["cuda:0"], "it is said once"
+
+
+def test_calls_are_made_ready_on_the_processor_too() -> None:
+    planning.make_ready((1, 4, 2, 8), (1, 4, 2, 8), (1, 4, 2, 8), operation="backward")
+    with pytest.raises(ValueError, match="heads"):
+        planning.make_ready((1, 4, 3, 8), (1, 4, 2, 8), (1, 4, 2, 8))

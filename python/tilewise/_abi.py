@@ -303,7 +303,7 @@ class KernelChoice(SizedStructure):
     ]
 
 
-Progress = ctypes.CFUNCTYPE(None, c_void_p, c_int64, c_int64, POINTER(ctypes.c_char))
+Progress = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, POINTER(ctypes.c_char))
 
 _request, _execution, _bytes = POINTER(Request), POINTER(Execution), POINTER(c_size_t)
 # C enums pass as int; the library writes into message and text, so both are buffers, not strings.
@@ -347,6 +347,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "tw_build_kernels": (c_int, (POINTER(KernelChoice), Progress, c_void_p, *_message)),
     "tw_clear_kernels": (c_int, (POINTER(c_int64), *_message)),
+    "tw_add_nvrtc_folder": (c_int, (_text, *_message)),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tilewise
+from tilewise import planning
 
 # The largest error against the largest result. A sum of a few dozen products stays far below these.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
@@ -29,11 +30,15 @@ _HEADS, _KEY_HEADS = 4, 2
 
 
 class Findings(NamedTuple):
-    """How many calls were tried, and a sentence for each that was wrong."""
+    """How many calls were tried, and a sentence for each that was wrong.
+
+    And one for each device that was left out, since its calls cannot run: that is no wrong number.
+    """
 
     calls: int
     seconds: float
     failures: list[str]
+    left_out: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """All of it in one."""
@@ -48,7 +53,8 @@ def check(seconds: float, devices: Sequence[str] = ("cpu",)) -> Findings:
     """
     begin = time.perf_counter()
     failures, calls = [], 0
-    there = [{"device": device} for device in devices if device != "cpu"]
+    refusals = {device: _why_not(device) for device in devices if device != "cpu"}
+    there = [{"device": device} for device, refusal in refusals.items() if not refusal]
     few = itertools.product(_SIZES[:1], ("float32", "float16"), _OPTIONS, there)
     here = itertools.product(_SIZES, TOLERANCES, _OPTIONS, [{}])
     for seed, (size, dtype, plain, place) in enumerate(itertools.chain(few, here)):
@@ -61,7 +67,23 @@ def check(seconds: float, devices: Sequence[str] = ("cpu",)) -> Findings:
         calls += 1
         if failure:
             failures.append(failure)
-    return Findings(calls, round(time.perf_counter() - begin, 3), failures)
+    left_out = (f"{device}: {refusal}" for device, refusal in refusals.items() if refusal)
+    return Findings(calls, round(time.perf_counter() - begin, 3), failures, tuple(left_out))
+
+
+def _why_not(device: str) -> str:
+    """Why the calls below cannot run there, as a sentence; empty where they can."""
+    queries, keys, dim = _SIZES[0]
+    shapes = (1, queries, _HEADS, dim), (1, keys, _KEY_HEADS, dim), (1, keys, _KEY_HEADS, dim)
+    for dtype, options in itertools.product(("float32", "float16"), _OPTIONS):
+        for operation in ("forward", "backward"):
+            try:
+                planning.make_ready(
+                    *shapes, dtype=dtype, operation=operation, device=device, **options
+                )
+            except (NotImplementedError, RuntimeError) as error:
+                return str(error)
+    return ""
 
 
 def _try(seed: int, size: tuple[int, int, int], dtype: str, options: dict[str, Any]) -> str | None:

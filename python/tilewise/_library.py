@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -68,6 +69,22 @@ def refuse(status: int, message: bytes) -> None:
 def function(name: str) -> Any:
     """One of the library's functions, for whoever calls it by its address."""
     return getattr(_library, name)
+
+
+def _show_packages() -> None:
+    """Tells the library of the folders where this Python's packages lie, which may bring NVRTC.
+
+    It finds those beside itself and of an environment that is activated; this Python's may be
+    others, as of an editable installation or of an environment that is used by its path.
+    """
+    for folder in map(Path, sys.path):
+        with contextlib.suppress(OSError):  # a folder that may not be looked into has nothing
+            has_any = any((folder / name).is_dir() for name in ("nvidia", "torch"))
+            if has_any and folder.is_absolute():
+                call("tw_add_nvrtc_folder", ctypes.create_string_buffer(os.fsencode(folder)))
+
+
+_show_packages()
 
 
 def version() -> str:

@@ -50,9 +50,16 @@ _NAMES = {
     "rotation.cosine": "cosine",
     "rotation.sine": "sine",
     "tw_workspace": "tilewise.workspace_bytes",
+    # Packages bring no command line.
+    "`tilewise kernels list`": "`tilewise.kernels()`",
+    "tilewise kernels clear": "tilewise.clear_kernels()",
 }
 
 
 def in_python(sentence: str) -> str:
     """`sentence` with the names of arguments instead of members."""
-    return re.sub(r"\w+\.[a-z_]+|tw_workspace", lambda name: _NAMES.get(name[0], name[0]), sentence)
+    return re.sub(
+        r"\w+\.[a-z_]+|tw_workspace|`tilewise kernels list`|tilewise kernels clear",
+        lambda name: _NAMES.get(name[0], name[0]),
+        sentence,
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import json as json_text
+import re
+import threading
 from ctypes import byref
 from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
@@ -103,42 +105,93 @@ def workspace_bytes(
     return call.workspace_bytes(number)
 
 
-def kernels(names: str | None = None, *, architectures: str | None = None) -> dict[str, Any]:
+def make_ready(
+    query: ArrayOrShape,
+    key: ArrayOrShape,
+    value: ArrayOrShape,
+    *,
+    dtype: Any = "float32",
+    operation: Operation = "forward",
+    **options: Any,
+) -> None:
+    """Does now what the first such call would do on the way: finds or compiles its kernels.
+
+    Takes what explain takes, and raises where the call could not run.
+    """
+    call, number = _planned((query, key, value), dtype, operation, cast("Options", options))
+    plan = call.plan()
+    _library.call("tw_prepare", number, byref(call.request), byref(plan))
+
+
+def kernels(
+    names: str | None = None, *, architectures: str | None = None, driver: str | None = None
+) -> dict[str, Any]:
     """The GPU's kernels: where a call would find each, and what it takes.
 
     `names` and `architectures` have commas between; names may be patterns as "*forward*". All
     kernels are listed when none is named, and for this machine's GPUs when no architecture is.
+    `driver` is the CUDA version of the driver that will load them, as "12.4"; this machine's when
+    it is not given, and where there is none, any.
 
     >>> import tilewise
     >>> [row["arch"] for row in tilewise.kernels("*plain_merge", architectures="sm_90")["kernels"]]
     ['sm_90']
     """
-    choice, _texts = _kernel_choice(names, architectures)
+    choice, _texts = _kernel_choice(names, architectures, driver)
     return cast(
         "dict[str, Any]",
         json_text.loads(_written("tw_kernels", byref(choice), int(_abi.Format.JSON))),
     )
 
 
-def build_kernels(names: str | None = None, *, architectures: str | None = None) -> int:
+def build_kernels(
+    names: str | None = None, *, architectures: str | None = None, driver: str | None = None
+) -> int:
     """Compiles the GPU's kernels into this user's cache, so that no call has to; returns how many.
 
     Takes what kernels takes. What is in the pack or the cache already counts as done. It needs
-    NVRTC, as pip install nvidia-cuda-nvrtc-cu12 brings it, and no GPU.
+    NVRTC, as pip install nvidia-cuda-nvrtc-cu12 brings it, and no GPU; the machine that has one and
+    finds this cache needs no NVRTC. Control-C stops it after the kernels that are being compiled.
 
     >>> import tilewise
     >>> tilewise.build_kernels("*plain_merge", architectures="sm_90")  # doctest: +SKIP
     1
     """
-    choice, _texts = _kernel_choice(names, architectures)
-    total = 0
+    choice, _texts = _kernel_choice(names, architectures, driver)
+    build = _Build(choice)
+    build.start()
+    try:
+        # Python looks at signals here, and not while its thread is in the library.
+        while build.is_alive():
+            build.join(0.1)
+    except BaseException:
+        build.is_wanted = False
+        build.join()
+        raise
+    if build.error is not None:
+        raise build.error
+    return build.total
 
-    def tell(_host: object, _done: int, of: int, _what: object) -> None:
-        nonlocal total
-        total = of
 
-    _library.call("tw_build_kernels", byref(choice), _abi.Progress(tell), None)
-    return total
+class _Build(threading.Thread):
+    """A build in a thread of its own, until nobody wants it any more."""
+
+    def __init__(self, choice: _abi.KernelChoice) -> None:
+        super().__init__(daemon=True)
+        self._choice = choice
+        self.is_wanted = True
+        self.total = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        def tell(_host: object, _done: int, of: int, _what: object) -> int:
+            self.total = of
+            return int(self.is_wanted)
+
+        try:
+            _library.call("tw_build_kernels", byref(self._choice), _abi.Progress(tell), None)
+        except Exception as error:  # raised by whoever has begun it
+            self.error = error
 
 
 def clear_kernels() -> int:
@@ -154,10 +207,10 @@ def clear_kernels() -> int:
 
 
 def _kernel_choice(
-    names: str | None, architectures: str | None
+    names: str | None, architectures: str | None, driver: str | None
 ) -> tuple[_abi.KernelChoice, list[Any]]:
     """The library's choice, and the texts that it points at."""
-    choice = _abi.KernelChoice()
+    choice = _abi.KernelChoice(driver_version=_driver_version(driver))
     texts = []
     for key, text in (("names", names), ("architectures", architectures)):
         if text is not None and not isinstance(text, str):
@@ -168,6 +221,18 @@ def _kernel_choice(
             texts.append(ctypes.create_string_buffer(text.encode()))
             setattr(choice, key, ctypes.cast(texts[-1], ctypes.POINTER(ctypes.c_char)))
     return choice, texts
+
+
+def _driver_version(driver: str | None) -> int:
+    """12040 of "12.4"; 0 of None."""
+    if driver is None:
+        return 0
+    if not isinstance(driver, str):
+        raise TypeError(f"driver is a {type(driver).__name__}; it must be a str, as '12.4'.")
+    match = re.fullmatch(r"([0-9]{2})\.([0-9])", driver)
+    if not match:
+        raise ValueError(f"driver is {driver!r}; it must be a CUDA version, as '12.4'.")
+    return int(match[1]) * 1000 + int(match[2]) * 10
 
 
 def _planned(

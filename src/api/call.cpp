@@ -145,17 +145,30 @@ Status check_workspace(const Call& call, const Plan& plan, const Execution& exec
   return {};
 }
 
+// A call that meets a fault writes into it, and would change what it reads or what it has written.
+Status check_error_word(const Call& call, const Plan& plan, const Execution& execution) {
+  if (!execution.error) return {};
+  if (reinterpret_cast<std::uintptr_t>(execution.error) % alignof(core::uint32) != 0)
+    return invalid("execution.error is not aligned: it must lie at a multiple of 4 bytes.");
+  const View word =
+      view_of(reinterpret_cast<std::byte*>(execution.error), sizeof(core::uint32), true);
+  TW_TRY(check_place(execution, "execution.error", word));
+  const auto at = reinterpret_cast<std::uintptr_t>(execution.error),
+             workspace = reinterpret_cast<std::uintptr_t>(execution.workspace);
+  const bool in_workspace = workspace != 0 && at + sizeof(core::uint32) > workspace &&
+                            at < workspace + static_cast<std::uintptr_t>(plan.workspace_bytes);
+  if (in_workspace || call.overlaps(word))
+    return invalid(
+        "execution.error lies in a tensor or table of the request, or in the workspace: give it "
+        "memory of its own.");
+  return {};
+}
+
 }  // namespace
 
 Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
                     const char* asker) {
-  if (execution.error) {
-    if (reinterpret_cast<std::uintptr_t>(execution.error) % alignof(core::uint32) != 0)
-      return invalid("execution.error is not aligned: it must lie at a multiple of 4 bytes.");
-    TW_TRY(check_place(
-        execution, "execution.error",
-        view_of(reinterpret_cast<std::byte*>(execution.error), sizeof(core::uint32), true)));
-  }
+  TW_TRY(check_error_word(call, plan, execution));
   return check_workspace(call, plan, execution, asker);
 }
 

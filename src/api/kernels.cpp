@@ -57,11 +57,21 @@ tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress,
   });
 }
 
+tw_status tw_add_nvrtc_folder(const char* folder, char* message, size_t message_bytes) {
+  return answer_of(message, message_bytes, [&]() -> Status {
+    if (!folder || *folder != '/')
+      return invalid("The folder is '%.200s': its path has to begin with a slash.",
+                     folder ? folder : "");
+    cuda::add_folder_of_nvrtc(folder);
+    return {};
+  });
+}
+
 tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes) {
   return answer_of(message, message_bytes, [&]() -> Status {
     core::int64 count = 0;
     const Status status = cuda::clear_kernels(cuda::surroundings(), count);
-    if (removed && status.ok()) *removed = count;
+    if (removed) *removed = count;
     return status;
   });
 }

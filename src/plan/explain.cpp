@@ -102,8 +102,8 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
   const Note note(p, plan);
   text.add("           %s\n", note.bytes);
   if (note.kernels) text.add("kernels    %s\n", note.kernels);
-  text.add("tile       %lld queries x %lld keys, %d workers\n", Integer{plan.tile.rows},
-           Integer{plan.tile.columns}, plan.workers);
+  text.add("tile       %lld queries x %lld keys, %d %s\n", Integer{plan.tile.rows},
+           Integer{plan.tile.columns}, plan.workers, plan.workers == 1 ? "worker" : "workers");
   text.add("workspace  ");
   add_bytes(static_cast<double>(plan.workspace_bytes), text);
   text.add(" (%lld bytes)\nwork       %.4g GFLOP of visible scores\ntraffic    ",

@@ -23,17 +23,22 @@ class Text {
     if (length > 0) used_ += static_cast<std::size_t>(length);
   }
 
-  // As a string of JSON, with its quotes.
+  // As a string of JSON, with its quotes. JSON is UTF-8, and paths may be anything: a byte that is
+  // not becomes the mark for that.
   void add_quoted(const char* text) {
     add("\"");
-    for (; *text; ++text) {
+    while (*text) {
       const auto byte = static_cast<unsigned char>(*text);
+      const int length = utf8_length(text);
       if (byte == '"' || byte == '\\')
         add("\\%c", *text);
       else if (byte < 0x20)
         add("\\u%04x", byte);
+      else if (length == 0)
+        add("\\ufffd");
       else
-        add("%c", *text);
+        add("%.*s", length, text);
+      text += length == 0 ? 1 : length;
     }
     add("\"");
   }
@@ -42,6 +47,28 @@ class Text {
   std::size_t needed() const { return used_ + 1; }
 
  private:
+  // Bytes of the character that begins there; 0 where none does. What the second byte may be keeps
+  // out long forms, halves of pairs and what lies beyond Unicode.
+  static int utf8_length(const char* text) {
+    constexpr struct {
+      unsigned char first, last, lowest, highest;
+      int length;
+    } kForms[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+                  {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+                  {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+                  {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    const auto byte = [text](int n) { return static_cast<unsigned char>(text[n]); };
+    if (byte(0) < 0x80) return 1;
+    for (const auto& form : kForms) {
+      if (byte(0) < form.first || byte(0) > form.last) continue;
+      if (byte(1) < form.lowest || byte(1) > form.highest) return 0;
+      for (int n = 2; n < form.length; ++n)
+        if ((byte(n) & 0xc0) != 0x80) return 0;
+      return form.length;
+    }
+    return 0;
+  }
+
   char* buffer_;
   std::size_t bytes_;
   std::size_t used_ = 0;

@@ -111,6 +111,26 @@ TEST(Call, WorkspaceOverATensorIsRefused) {
             "The workspace overlaps a tensor of the request: give it memory of its own.");
 }
 
+TEST(Call, AnErrorWordInTheCallsMemoryIsRefused) {
+  Sample sample;
+  std::size_t bytes = 0;
+  ASSERT_TRUE(workspace(TW_FORWARD, sample.request, bytes).ok());
+  std::vector<std::uint32_t> memory(bytes / sizeof(std::uint32_t) + 8);
+  Execution execution;
+  execution.workspace = memory.data();
+  execution.workspace_bytes = bytes;
+  const std::string refusal =
+      "execution.error lies in a tensor or table of the request, or in the workspace: give it "
+      "memory of its own.";
+  for (void* inside : {sample.request.key.data, sample.request.output.data, execution.workspace}) {
+    if (inside == execution.workspace && bytes == 0) continue;
+    execution.error = static_cast<std::uint32_t*>(inside);
+    EXPECT_EQ(forward(sample.request, execution).message, refusal);
+  }
+  execution.error = &memory.back();
+  EXPECT_EQ(forward(sample.request, execution).message, "");
+}
+
 TEST(Call, WorkspaceOverDropoutsStateIsRefused) {
   Sample sample;
   sample.request.dropout.probability = 0.5;

@@ -110,12 +110,31 @@ TEST_F(Kernels, AreNotBuiltWithoutACompiler) {
     std::string told;
     const auto tell = [](void* host, std::int64_t done, std::int64_t total, const char*) {
       *static_cast<std::string*>(host) += std::to_string(done) + "/" + std::to_string(total) + " ";
+      return 1;
     };
     const Status status = build_kernels({"tilewise_plain_merge", "sm_80", 12080}, tell, &told);
     return told + status.message;
   });
   // A library that carries a pack has nothing to build.
   EXPECT_TRUE(said == "0/1 1/1 " || has(said, "0/1 TILEWISE_NVRTC names /nowhere/")) << said;
+}
+
+TEST_F(Kernels, TakeOneMoreFolderThatMayHaveNvrtc) {
+  fs::create_directories(folder_ + "/site/nvidia/cuda_nvrtc/lib");
+  std::ofstream(folder_ + "/site/nvidia/cuda_nvrtc/lib/libnvrtc.so.12") << "this is no library";
+  EXPECT_EQ(in_child([&]() -> std::string {
+              unsetenv("TILEWISE_NVRTC");
+              if (add_nvrtc_folder("site").code != TW_INVALID) return "relative";
+              if (add_nvrtc_folder(nullptr).code != TW_INVALID) return "null";
+              if (!add_nvrtc_folder((folder_ + "/site").c_str()).ok()) return "refused";
+              // Without a driver anything newer may be found as well.
+              std::string text;
+              setenv("LD_LIBRARY_PATH", "", 1);
+              if (!kernels(text, {"*plain_merge", "sm_90", 12080}).ok()) return "not listed";
+              return has(text, "/site/nvidia/cuda_nvrtc/lib") || has(text, "NVRTC   12.") ? "good"
+                                                                                          : text;
+            }),
+            "good");
 }
 
 TEST_F(Kernels, AreClearedAndNothingElse) {
@@ -129,7 +148,7 @@ TEST_F(Kernels, AreClearedAndNothingElse) {
   EXPECT_EQ(cleared(), "0") << "there is no folder yet";
   fs::create_directories(cache());
   chmod(cache().c_str(), 0700);
-  std::ofstream(cache() + "/" + std::string(64, 'a') + ".cubin") << "kept";
+  std::ofstream(cache() + "/" + std::string(64, 'a') + "-12080-7.cubin") << "kept";
   std::ofstream(cache() + "/mine.txt") << "the user's";
   EXPECT_EQ(cleared(), "1");
   EXPECT_TRUE(fs::exists(cache() + "/mine.txt"));

@@ -70,6 +70,9 @@ class CheckTest(ProgramTest):
             [each["cases"] for each in first["series"]],  # type: ignore[attr-defined]
             [each["cases"] for each in second["series"]],  # type: ignore[attr-defined]
         )
+        # Other kernels than those that the journal speaks of.
+        plain = start(*SMALL, "--resume", journal, TILEWISE_CUDA_KERNELS="plain")
+        self.assert_refused(plain, 2, "no journal of this check")
         other = start("check", "--tier", "quick", "--case", "random/gauss", "--resume", journal)
         self.assert_refused(other, 2, "no journal of this check")
 

@@ -136,6 +136,13 @@ class CommandsOnPlayedGpu(OnPlayedGpu):
             result = start("check", *words, TILEWISE_NVRTC=nowhere)
             self.assert_refused(result, 3, "nothing can be checked on cuda:0: The library holds no")
             self.assertIn(f"TILEWISE_NVRTC names {nowhere}", result.stderr)
+        for words in (
+            ("demo", "--length", "64"),
+            ("bench", "--case", "tiny", "--no-peers", "--seconds", "0.01"),
+        ):
+            result = start(*words, TILEWISE_NVRTC=nowhere)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("--device cpu takes the processor.", result.stderr)
 
     def test_demo(self) -> None:
         report = json.loads(self.good("demo", "--length", "64", "--json"))

@@ -44,8 +44,9 @@ Gpu gpu_of(const Device* device) {
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
-  // As `accepts` has seen; a device that was lost since then is missed by `run`.
-  static_cast<void>(Device::find_opened(machine.device.index, decided.device));
+  // `accepts` has found it. One that another thread could not open again after a reset since then
+  // is planned for as it was; `run` gets the driver's answer.
+  decided.device = Device::found_before(machine.device.index);
   const Gpu gpu = gpu_of(decided.device);
   decided.kernels = choose_kernels(asked, gpu);
   Plan plan;
@@ -153,7 +154,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   if (takes_several(asked, kernels) || kernels.has_features())
     TW_TRY(make_ready(*device, asked, kernels, stream));
   core::uint32* error = resources.error;
-  if (!error) TW_TRY(device->find_error_word(error));
+  if (!error) error = device->error_word();
   // Grids have a limit; plain kernels with more tasks than blocks take several each.
   return run_all(asked, kernels, {resources.workspace, error, gpu_of(device)},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
@@ -187,11 +188,10 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   TW_TRY(device->is_capturing(stream, captures));
   if (captures)
     return invalid(
-        "execution.stream is captured, and what it will report is known when it has run: take the "
-        "faults after a replay.");
+        "execution.stream is captured, or is the default stream while another one is, and what "
+        "will be reported is known when it has run: take the faults after a replay.");
   TW_TRY(device->wait(stream));
-  faults = device->take_faults();
-  return {};
+  return device->take_faults(faults);
 }
 
 // What would serve a call better, and why it cannot.
@@ -242,6 +242,10 @@ void describe_sm80(const Problem& problem, const Sm80Backward& backward, const D
 
 void describe(const Problem& problem, const Plan& plan, Text& note) {
   const auto [device, kernels] = plan.choice.get<Decided>();
+  if (!device) {
+    note.add("the CUDA device is gone");
+    return;
+  }
   note.add("sm_%d, %d multiprocessors; ", device->architecture(), device->processors());
   if (kernels.why_plain)
     note.add("%s: plain kernels, without tensor cores", kernels.why_plain);

@@ -36,6 +36,7 @@ class Build {
     std::vector<Job> left;
     for (const Job& job : jobs) {
       Cubin cubin;
+      if (is_stopped_) break;
       if (!stock_.find(*job.variant, *job.target, cubin))
         left.push_back(job);
       else
@@ -86,10 +87,12 @@ class Build {
     tell((job.name() + how).c_str());
   }
 
-  void tell(const char* what) const {
-    if (progress_.call)
-      progress_.call(progress_.host, static_cast<int64_t>(done_), static_cast<int64_t>(total_),
-                     what);
+  void tell(const char* what) {
+    if (!progress_.call || is_stopped_) return;
+    is_stopped_ = progress_.call(progress_.host, static_cast<int64_t>(done_),
+                                 static_cast<int64_t>(total_), what) == 0;
+    if (is_stopped_ && said_.ok() && done_ < total_)
+      said_ = failed("The caller has stopped it: %zu of %zu kernels are ready.", done_, total_);
   }
 
   const Surroundings& around_;
@@ -97,6 +100,7 @@ class Build {
   Progress progress_;
   std::mutex mutex_;
   std::size_t done_ = 0, total_ = 0;
+  bool is_stopped_ = false;
   Status said_;
 };
 
@@ -106,7 +110,7 @@ Status check(const Surroundings& around, const Stock& stock, const std::vector<J
     if (const std::string why = stock.why_not_compiled(*job.target); !why.empty())
       return failed("%s", why.c_str());
   if (!around.dump.empty()) return {};
-  const DiskCache cache(around.cache);
+  const DiskCache cache(around);
   if (cache.usable()) return {};
   return failed("There is no cache to compile kernels into. %s", cache.why_not().c_str());
 }
@@ -122,7 +126,7 @@ Status build_kernels(const Selection& selection, const Surroundings& around,
   Build build(around, stock, progress);
   build.begin(jobs.size());
   const std::vector<Job> left = build.look(jobs);
-  if (left.empty()) return {};
+  if (left.empty() || !build.said().ok()) return build.said();
   TW_TRY(check(around, stock, left));
   at_once(left.size(), [&](std::size_t i) { build.compile(left[i]); });
   return build.said();

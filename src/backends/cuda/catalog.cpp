@@ -66,25 +66,39 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version / 10 % 100);
 }
 
-void add_text_head(const Surroundings& around, const Stock& stock, int driver_version, Text& text) {
-  const Pack& pack = stock.pack();
-  text.add("NVRTC   %s\n", stock.nvrtc().empty() ? ("none. " + stock.why_no_nvrtc()).c_str()
-                                                 : stock.nvrtc().c_str());
-  if (pack.entries().empty())
+void add_text_pack(const Surroundings& around, const Pack& pack, Text& text) {
+  if (pack.is_of_others())
+    text.add("pack    left out: it was made of other kernels; run ./dev pack and build again\n");
+  else if (pack.is_damaged())
+    text.add("pack    damaged: nothing of it is used; build the library again\n");
+  else if (pack.entries().empty())
     text.add("pack    none: the library was built without one\n");
   else
-    text.add("pack    %zu kernels in %zu bytes of the library, compiled by NVRTC %s\n",
-             pack.entries().size(), around.pack.size(), version_text(pack.nvrtc_version()).c_str());
-  if (const std::string too_new = pack.why_too_new(driver_version); !too_new.empty())
+    text.add("pack    %zu %s in %zu bytes of the library, compiled by NVRTC %s\n",
+             pack.entries().size(), pack.entries().size() == 1 ? "kernel" : "kernels",
+             around.pack.size(), version_text(pack.nvrtc_version()).c_str());
+}
+
+void add_text_head(const Surroundings& around, const Stock& stock, const Selection& selection,
+                   Text& text) {
+  const Pack& pack = stock.pack();
+  const Target& target = selection.targets.front();
+  const std::string nvrtc = stock.nvrtc(target);
+  text.add("NVRTC   %s\n",
+           nvrtc.empty() ? ("none. " + stock.why_not_compiled(target)).c_str() : nvrtc.c_str());
+  add_text_pack(around, pack, text);
+  if (const std::string too_new = pack.why_too_new(selection.driver_version); !too_new.empty())
     text.add("        %s\n", too_new.c_str());
-  if (stock.cache().usable())
+  if (!around.dump.empty())
+    text.add("cache   none: TILEWISE_DUMP is set\n");
+  else if (stock.cache().usable())
     text.add("cache   %s\n", around.cache.c_str());
   else if (stock.cache().is_absent())
     text.add("cache   %s, which the first kernel that is compiled makes\n", around.cache.c_str());
   else
     text.add("cache   none. %s\n", stock.cache().why_not().c_str());
   if (!around.dump.empty())
-    text.add("dump    %s: TILEWISE_DUMP is set, so that pack and cache are passed by\n",
+    text.add("dump    %s: where TILEWISE_DUMP leaves kernels, it passes by pack and cache\n",
              around.dump.c_str());
 }
 
@@ -115,7 +129,8 @@ int count_of(const std::vector<Row>& rows, const char* from) {
 }
 
 void write_text(const std::vector<Row>& rows, const Selection& selection, Text& text) {
-  text.add("kernels %zu variants for", selection.variants.size());
+  text.add("kernels %zu %s for", selection.variants.size(),
+           selection.variants.size() == 1 ? "variant" : "variants");
   for (const Target& target : selection.targets)
     text.add(" %s", architecture(target, Form::kCubin).c_str());
   text.add(": %d in the pack, %d in the cache, %d not compiled yet\n\n", count_of(rows, "pack"),
@@ -133,18 +148,32 @@ void add_or_null(const std::string& value, Text& text) {
     text.add_quoted(value.c_str());
 }
 
-void add_json_head(const Surroundings& around, const Stock& stock, Text& text) {
+// Why nothing of the pack is used, as a sentence; empty where something is, or there is none.
+std::string why_no_pack(const Pack& pack, int driver_version) {
+  if (pack.is_of_others())
+    return "The build left out a pack of other kernels: run ./dev pack and build again.";
+  if (pack.is_damaged()) return "The pack is damaged: build the library again.";
+  std::string too_new = pack.why_too_new(driver_version);
+  while (too_new.ends_with(' ')) too_new.pop_back();
+  return too_new;
+}
+
+void add_json_head(const Surroundings& around, const Stock& stock, const Selection& selection,
+                   Text& text) {
   const Pack& pack = stock.pack();
+  const Target& target = selection.targets.front();
   text.add("{\"nvrtc\": ");
-  add_or_null(stock.nvrtc(), text);
+  add_or_null(stock.nvrtc(target), text);
   text.add(", \"why_no_nvrtc\": ");
-  add_or_null(stock.why_no_nvrtc(), text);
+  add_or_null(stock.why_not_compiled(target), text);
   text.add(", \"pack\": ");
   if (pack.entries().empty())
     text.add("null");
   else
     text.add("{\"kernels\": %zu, \"bytes\": %zu, \"nvrtc\": \"%s\"}", pack.entries().size(),
              around.pack.size(), version_text(pack.nvrtc_version()).c_str());
+  text.add(", \"why_no_pack\": ");
+  add_or_null(why_no_pack(pack, selection.driver_version), text);
   text.add(", \"cache\": ");
   add_or_null(around.cache, text);
   const bool may_be_used = stock.cache().usable() || stock.cache().is_absent();
@@ -196,16 +225,16 @@ void list_kernels(const Selection& selection, const Surroundings& around, tw_for
   const Stock stock(around, selection.driver_version);
   const std::vector<Row> rows = rows_of(selection, stock);
   if (format == TW_JSON) {
-    add_json_head(around, stock, text);
+    add_json_head(around, stock, selection, text);
     write_json(rows, text);
   } else {
-    add_text_head(around, stock, selection.driver_version, text);
+    add_text_head(around, stock, selection, text);
     write_text(rows, selection, text);
   }
 }
 
 Status clear_kernels(const Surroundings& around, core::int64& removed) {
-  const DiskCache cache(around.cache, Missing::kLeave);
+  const DiskCache cache(around, Missing::kLeave);
   std::string why_left;
   removed = cache.clear(why_left);
   if (!why_left.empty()) return failed("%s", why_left.c_str());

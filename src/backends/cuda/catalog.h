@@ -27,7 +27,7 @@ Status select(const tw_kernel_choice& choice, Selection& out);
 void list_kernels(const Selection& selection, const Surroundings& around, tw_format format,
                   Text& text);
 
-// Called before the first and after each.
+// Called before the first and after each; 0 stops.
 struct Progress {
   tw_progress call = nullptr;
   void* host = nullptr;

@@ -105,7 +105,11 @@ void describe_origin(const Device& device, std::span<const int> indices, Text& n
     if (there > 0) note.add("%zu loaded%s", there, variants.empty() ? "" : "; ");
     if (variants.empty()) return;
     const Target target = target_of(device);
-    note.add("%s", Stock(surroundings(), target.driver_version).origin(variants, target).c_str());
+    std::string origin = Stock(surroundings(), target.driver_version).origin(variants, target);
+    // A line is what explain shows, whatever folders are called.
+    for (char& each : origin)
+      if (static_cast<unsigned char>(each) < ' ') each = '?';
+    note.add("%s", origin.c_str());
   } catch (const std::bad_alloc&) {
     note.add("no memory to look for them");
   }

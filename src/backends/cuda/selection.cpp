@@ -62,7 +62,7 @@ void add_target(int architecture, Selection& out) {
 
 Status select_architecture(const std::string& name, Selection& out) {
   const std::string digits = name.starts_with("sm_") ? name.substr(3) : "";
-  const bool is_number = (digits.size() == 2 || digits.size() == 3) &&
+  const bool is_number = (digits.size() == 2 || digits.size() == 3) && digits[0] != '0' &&
                          digits.find_first_not_of("0123456789") == std::string::npos;
   if (!is_number)
     return invalid("'%.40s' is no architecture: give it as sm_80, sm_90 or sm_120.", name.c_str());

@@ -18,6 +18,14 @@ TEST(AtOnce, DoesEachOnce) {
   }
 }
 
+TEST(AtOnce, DoesNoMoreThanMemoryHasRoomFor) {
+  EXPECT_EQ(most_at_once(1), 1U);
+  EXPECT_EQ(most_at_once(799e6), 1U);
+  EXPECT_EQ(most_at_once(801e6), 2U);
+  EXPECT_EQ(most_at_once(64e9), 160U);
+  EXPECT_GT(most_at_once(0), 1000U) << "nothing is known";
+}
+
 TEST(AtOnce, DoesSeveralAtTheSameTime) {
   if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "There is one processor.";
   std::atomic<int> begun{0};

@@ -285,8 +285,8 @@ TEST(CudaCalls, LeaveFaultsThatAreTakenOnce) {
               status = take_faults(faults, calls.where);
               return refused + std::to_string(first) + std::to_string(faults);
             }),
-            "execution.stream is captured, and what it will report is known when it has run: take "
-            "the faults after a replay.30");
+            "execution.stream is captured, or is the default stream while another one is, and what "
+            "will be reported is known when it has run: take the faults after a replay.30");
 }
 
 TEST(CudaCalls, LeaveNoFaultsOnTheProcessor) {

@@ -54,7 +54,7 @@ TEST(Select, TakesAllVariantsAndWhatIsNamed) {
 
 TEST(Select, SaysWhatCannotBe) {
   EXPECT_NE(refusal(choice("no_such", "sm_90")).find("'no_such'"), std::string::npos);
-  for (const char* name : {"90", "sm_9", "sm_9x", "sm_1200", "compute_90", "sm_90a"}) {
+  for (const char* name : {"90", "sm_9", "sm_9x", "sm_080", "sm_1200", "compute_90", "sm_90a"}) {
     const std::string sentence = refusal(choice(nullptr, name));
     EXPECT_NE(sentence.find(std::string("'") + name + "' is no architecture"), std::string::npos)
         << sentence;
@@ -124,6 +124,7 @@ class CatalogTest : public testing::Test {
     std::vector<std::string> what;
     std::int64_t last = -1;
     std::int64_t total = 0;
+    std::int64_t stop_at = -1;
   };
   Status build(Told& told) const {
     const auto tell = [](void* host, std::int64_t done, std::int64_t total, const char* what) {
@@ -132,6 +133,7 @@ class CatalogTest : public testing::Test {
       into.last = done;
       into.total = total;
       into.what.emplace_back(what);
+      return static_cast<std::int32_t>(done != into.stop_at);
     };
     return build_kernels(selection_, around_, {tell, &told});
   }
@@ -181,6 +183,13 @@ TEST_F(CatalogTest, QuotesPathsInJson) {
   EXPECT_TRUE(has(listed(TW_JSON), "a\\\"b\\\\c\\u000ad\"")) << listed(TW_JSON);
 }
 
+// A path may hold any bytes; what is no UTF-8 would make the whole text unreadable.
+TEST_F(CatalogTest, WritesJsonWhateverPathsAreCalled) {
+  around_.cache = root_ / "\xff-\xc3\xa9-\xe2\x82-\xed\xa0\x80";
+  EXPECT_TRUE(has(listed(TW_JSON), "/\\ufffd-\xc3\xa9-\\ufffd\\ufffd-\\ufffd\\ufffd\\ufffd\""))
+      << listed(TW_JSON);
+}
+
 TEST_F(CatalogTest, BuildsIntoTheCacheAndClearsIt) {
   find_nvrtc_of_machine();
   if (IsSkipped() || HasFatalFailure()) return;
@@ -226,11 +235,51 @@ TEST_F(CatalogTest, LeavesWhatIsDumpedInItsFolder) {
 TEST_F(CatalogTest, SaysWhatBuildingLacks) {
   Told told;
   EXPECT_TRUE(has(build(told).sentence, "pip install"));
-  put_file(root_ / "libnvrtc.so.12", "this is no library");
-  put_file(root_ / "libnvrtc-builtins.so.12.8", "");
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, root_ / "libnvrtc.so.12");
   around_.places = {root_.path()};
   around_.cache = "";
   EXPECT_TRUE(has(build(told = {}).sentence, "There is no cache to compile kernels into."));
+}
+
+// Whoever looks on may say so; what is compiled stays.
+TEST_F(CatalogTest, StopsWhenItIsTold) {
+  std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, root_ / "libnvrtc.so.12");
+  around_.places = {root_.path()};
+  for (const int wanted : {0, 1}) {
+    Told told;
+    told.stop_at = wanted;
+    // Others may be at their last by then.
+    const Variant* const all[] = {&kTinyKernel};
+    selection_.variants.assign(all, all + 1);
+    for (int major : {9, 10, 12}) selection_.targets.push_back({major, 0, false, kAnyDriver});
+    const Status status = build(told);
+    EXPECT_EQ(status.code, TW_FAILED);
+    const std::string sentence = "The caller has stopped it: " + std::to_string(wanted) + " of ";
+    EXPECT_TRUE(has(status.sentence, sentence)) << status.sentence;
+    EXPECT_EQ(told.last, wanted);
+    selection_.targets.resize(1);
+  }
+  EXPECT_GE(files_in(around_.cache), 1);
+}
+
+TEST_F(CatalogTest, ListsAPackThatIsOfNoUse) {
+  std::vector<std::byte> pack(200, std::byte{7});
+  around_.pack = pack;
+  EXPECT_TRUE(has(listed(TW_TEXT), "pack    damaged: nothing of it is used")) << listed(TW_TEXT);
+  EXPECT_TRUE(has(listed(TW_JSON), "\"why_no_pack\": \"The pack is damaged")) << listed(TW_JSON);
+  const std::string line = "tilewise pack of other kernels\n";
+  around_.pack = std::as_bytes(std::span(line));
+  EXPECT_TRUE(has(listed(TW_TEXT), "pack    left out: it was made of other kernels"));
+  Packed item{&kTinyKernel, {.major = 8}, {}};
+  item.cubin.bytes.assign(10, std::byte{1});
+  pack = write_pack(std::span(&item, 1), 13000);
+  around_.pack = pack;
+  selection_.driver_version = 12080;
+  EXPECT_TRUE(has(listed(TW_JSON),
+                  "\"why_no_pack\": \"The pack was compiled by NVRTC 13.0, and a "
+                  "driver of CUDA 12.8 cannot load that.\""))
+      << listed(TW_JSON);
+  EXPECT_TRUE(has(listed(TW_TEXT), "pack    1 kernel in ")) << listed(TW_TEXT);
 }
 
 TEST_F(CatalogTest, ClearsNoFolderThatIsNotTheUsersOwn) {

@@ -2,72 +2,20 @@
 #include "backends/cuda/compiler/disk_cache.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <string>
 
-#include "scratch_folder.h"
+#include "kept_cubins.h"
 
 namespace tilewise::cuda {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr uid_t kNobody = 65534;
-
-Digest key_named(const char* name) {
-  return Sha256().add_text(name).digest();
-}
-
-Cubin cubin_of(std::size_t bytes, int fill = 7) {
-  Cubin cubin;
-  cubin.bytes.assign(bytes, static_cast<std::byte>(fill));
-  cubin.resources = {.registers = 42, .spill_bytes = 0, .local_bytes = 8, .shared_bytes = 256};
-  cubin.seconds = 0.25;
-  return cubin;
-}
-
-// What `work` returns in a process of its own.
-template <class Work>
-int in_a_child(Work&& work) {
-  const pid_t child = fork();
-  if (child == 0) _exit(work());
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-class DiskCacheTest : public testing::Test {
- protected:
-  std::string file() const { return folder_ + "/" + hexadecimal(key_) + ".cubin"; }
-
-  bool loads() const {
-    Cubin out;
-    return DiskCache(folder_).load(key_, out);
-  }
-
-  // Stores, then changes the file's bytes.
-  template <class Change>
-  void damage(Change&& change) {
-    ASSERT_TRUE(DiskCache(folder_).store(key_, cubin_of(1000)));
-    ASSERT_TRUE(loads());
-    std::string text = file_text(file());
-    change(text);
-    put_file(file(), text);
-  }
-
-  ScratchFolder root_;
-  std::string folder_ = root_ / "cache/tilewise";
-  Digest key_ = key_named("kernel");
-};
 
 TEST_F(DiskCacheTest, GivesBackWhatItGot) {
   const DiskCache cache(folder_);
@@ -83,10 +31,6 @@ TEST_F(DiskCacheTest, GivesBackWhatItGot) {
   EXPECT_DOUBLE_EQ(out.seconds, 0.25);
   EXPECT_FALSE(cache.load(key_named("another"), out));
   EXPECT_EQ(files_in(folder_), 1) << "what was written under another name stayed";
-}
-
-TEST_F(DiskCacheTest, SaysNothingWhereThingsAreKept) {
-  EXPECT_EQ(DiskCache(folder_).why_not_kept(), "");
 }
 
 TEST_F(DiskCacheTest, MakesItsFolderForTheUserAlone) {
@@ -132,7 +76,7 @@ TEST_F(DiskCacheTest, RefusesAFileWithMoreBehindIt) {
 // A whole cubin, but of another kernel.
 TEST_F(DiskCacheTest, RefusesACubinUnderTheNameOfAnother) {
   ASSERT_TRUE(DiskCache(folder_).store(key_named("another"), cubin_of(1000)));
-  fs::rename(folder_ + "/" + hexadecimal(key_named("another")) + ".cubin", file());
+  fs::rename(folder_ + "/" + name_of(key_named("another")), file());
   EXPECT_FALSE(loads());
 }
 
@@ -163,6 +107,7 @@ TEST_F(DiskCacheTest, FollowsNoLinkToAFolder) {
   fs::create_symlink(root_ / "target", folder_);
   const DiskCache cache(folder_);
   EXPECT_FALSE(cache.usable());
+  EXPECT_EQ(cache.why_not(), folder_ + " is a link: name the folder itself in TILEWISE_CACHE.");
   EXPECT_FALSE(cache.store(key_, cubin_of(10)));
   EXPECT_EQ(files_in(root_ / "target"), 0);
 }
@@ -212,42 +157,6 @@ TEST_F(DiskCacheTest, ReadsAFolderThatMayNotBeWritten) {
     if (!cache.usable() || !cache.load(key_, out)) return 2;
     if (cache.why_not_kept().find(folder_ + " may be read and not written: ") != 0) return 4;
     return cache.store(key_named("another"), cubin_of(10)) ? 3 : 0;
-  });
-  chmod(folder_.c_str(), 0700);
-  EXPECT_EQ(result, 0);
-}
-
-// A small disk of its own, which a process may have where it may mount one.
-TEST_F(DiskCacheTest, SaysThatTheDiskIsFull) {
-  fs::create_directories(folder_);
-  constexpr int kMayNotMount = 77;
-  const int result = in_a_child([&] {
-    if (unshare(CLONE_NEWNS) != 0 ||
-        mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        mount("none", folder_.c_str(), "tmpfs", 0, "size=64k,mode=700") != 0)
-      return kMayNotMount;
-    const DiskCache cache(folder_);
-    if (cache.why_not_kept() != folder_ + " has no room left: the disk is full.") return 1;
-    if (cache.store(key_, cubin_of(100000))) return 2;
-    return files_in(folder_) == 0 ? 0 : 3;
-  });
-  if (result == kMayNotMount) GTEST_SKIP() << "No disk may be mounted here.";
-  EXPECT_EQ(result, 0);
-}
-
-TEST_F(DiskCacheTest, SaysWhatItCannotClear) {
-  damage([](std::string&) {});
-  chmod(folder_.c_str(), 0500);
-  if (geteuid() == 0) {
-    chmod(root_.path().c_str(), 0755);
-    for (const std::string& path : {root_ / "cache", folder_, file()})
-      ASSERT_EQ(chown(path.c_str(), kNobody, kNobody), 0);
-  }
-  const int result = in_a_child([&] {
-    if (geteuid() == 0 && setuid(kNobody) != 0) return 1;
-    std::string why;
-    if (DiskCache(folder_).clear(why) != 0) return 2;
-    return why == "1 of 1 files stay in " + folder_ + ": Permission denied." ? 0 : 3;
   });
   chmod(folder_.c_str(), 0700);
   EXPECT_EQ(result, 0);
@@ -333,66 +242,6 @@ TEST_F(DiskCacheTest, TakesNoFileFromAnotherWhoWritesIt) {
   EXPECT_TRUE(cache.store(key_, cubin_of(10)));
   EXPECT_TRUE(loads());
   EXPECT_EQ(files_in(folder_), 701);
-}
-
-TEST_F(DiskCacheTest, ClearsWhatIsBeingWrittenOnlyWhenItIsOld) {
-  const DiskCache cache(folder_);
-  const std::string file = folder_ + "/.new-0123456789abcdef";
-  put_file(file, "half");
-  EXPECT_EQ(cache.clear(), 0);
-  EXPECT_TRUE(fs::exists(file));
-  fs::last_write_time(file, fs::file_time_type::clock::now() - std::chrono::hours(1));
-  EXPECT_EQ(cache.clear(), 1);
-}
-
-TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
-  const DiskCache cache(folder_);
-  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
-  ASSERT_TRUE(cache.store(key_named("another"), cubin_of(10)));
-  put_file(folder_ + "/mine.txt", "the user's");
-  EXPECT_EQ(cache.clear(), 2);
-  EXPECT_EQ(files_in(folder_), 1);
-  EXPECT_EQ(cache.clear(), 0);
-}
-
-// By their names they might be the cache's own.
-TEST_F(DiskCacheTest, ClearsNothingThatOnlyLooksLikeItsOwn) {
-  const DiskCache cache(folder_);
-  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
-  const std::string other = hexadecimal(key_named("another"));
-  put_file(root_ / "elsewhere", "the user's");
-  put_file(folder_ + "/kernel.cubin", "the user's");
-  put_file(folder_ + "/" + other.substr(1) + ".cubin", "a digit short");
-  put_file(folder_ + "/G" + other.substr(1) + ".cubin", "G is no digit");
-  put_file(folder_ + "/.new-thoughts", "the user's");
-  put_file(folder_ + "/" + other + ".cubin.old", "the user's");
-  fs::create_symlink(root_ / "elsewhere", folder_ + "/" + other + ".cubin");
-  fs::create_directories(folder_ + "/" + hexadecimal(key_named("folder")) + ".cubin");
-  EXPECT_EQ(cache.clear(), 1);
-  EXPECT_EQ(files_in(folder_), 7);
-  EXPECT_TRUE(fs::exists(root_ / "elsewhere"));
-}
-
-TEST_F(DiskCacheTest, ClearsNoFileOfAnotherUser) {
-  if (geteuid() != 0) GTEST_SKIP() << "Only root can give a file to another user.";
-  const DiskCache cache(folder_);
-  ASSERT_TRUE(cache.store(key_, cubin_of(10)));
-  ASSERT_EQ(chown(file().c_str(), kNobody, kNobody), 0);
-  EXPECT_EQ(cache.clear(), 0);
-  EXPECT_EQ(files_in(folder_), 1);
-}
-
-TEST_F(DiskCacheTest, MakesNothingWhereItIsOnlyLookedAt) {
-  const DiskCache cache(folder_, Missing::kLeave);
-  EXPECT_FALSE(cache.usable());
-  EXPECT_TRUE(cache.is_absent());
-  EXPECT_FALSE(fs::exists(root_ / "cache"));
-  EXPECT_EQ(cache.clear(), 0);
-  ASSERT_TRUE(DiskCache(folder_).store(key_, cubin_of(10)));
-  Cubin out;
-  EXPECT_TRUE(DiskCache(folder_, Missing::kLeave).load(key_, out));
-  put_file(root_ / "file", "");
-  EXPECT_FALSE(DiskCache(root_ / "file", Missing::kLeave).is_absent());
 }
 
 }  // namespace

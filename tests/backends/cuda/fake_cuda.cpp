@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 using tilewise::cuda::FakeCuda;
 
@@ -65,7 +66,8 @@ int device_name(char* name, int bytes, int) {
 int primary_retain(void** context, int device) {
   ++fake.opened;
   *context = handle(device, 0);
-  const int result = counted();
+  int result = counted();
+  if (fake.retain_result != 0) result = fake.retain_result;
   fake.retained += result == 0;
   return result;
 }
@@ -97,6 +99,7 @@ int context_pop(void** context) {
 int context_id(void* context, unsigned long long* id) {
   *id = reinterpret_cast<std::uintptr_t>(context) +
         100000 * __atomic_load_n(&fake.reset, __ATOMIC_RELAXED);
+  if (auto* call = std::exchange(fake.on_context_id, nullptr)) call(fake);
   return counted();
 }
 // A stream's device is in its handle.
@@ -213,7 +216,8 @@ int device_bytes(std::size_t* bytes, int) {
 int memory_allocate(std::uint64_t* address, std::size_t bytes) {
   const int result = counted();
   if (result != 0) return result;
-  *address = reinterpret_cast<std::uintptr_t>(std::malloc(bytes));
+  fake.allocated = std::malloc(bytes);
+  *address = reinterpret_cast<std::uintptr_t>(fake.allocated);
   ++fake.allocations;
   fake.relaxed += mode == 2;
   return 0;

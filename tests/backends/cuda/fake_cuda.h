@@ -23,6 +23,9 @@ struct FakeCuda {
   bool captures = false;      // every stream
   bool refuses_push = false;  // of a context
   int register_result = 0;    // of cuMemHostRegister
+  int retain_result = 0;      // of cuDevicePrimaryCtxRetain
+  // Called once in the middle of the next cuCtxGetId.
+  void (*on_context_id)(FakeCuda&) = nullptr;
   int poison = 0;  // what a kernel that failed has left: every later use of a stream gets it
   // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
   struct Range {
@@ -50,6 +53,7 @@ struct FakeCuda {
   int waits = 0;                                    // of cuStreamSynchronize
   const void *stream = nullptr, *waited = nullptr;  // of the last launch, of the last wait
   std::uint32_t* page = nullptr;                    // that was registered last
+  void* allocated = nullptr;                        // last
   // Names of kernels, by their handles; and of the launches, one after another.
   static constexpr int kMostNames = 32, kMostLaunches = 64;
   char names[kMostNames][64] = {};

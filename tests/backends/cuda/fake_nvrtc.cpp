@@ -1,6 +1,6 @@
 // An NVRTC that compiles nothing: what it gives for a cubin is good enough for a driver that drives
-// nothing. A copy in a folder that is called `thirteen` is of that version, and one in a folder
-// that is called `alone` does not find its second library.
+// nothing. A copy in a folder that is called `thirteen` is of that version, one in a folder that is
+// called `alone` does not find its second library, and one in `unwilling` fails by itself.
 #include <dlfcn.h>
 
 #include <cstddef>
@@ -33,7 +33,8 @@ int nvrtcCreateProgram(void** handle, const char*, const char*, int, const char*
 }
 
 int nvrtcCompileProgram(void*, int, const char* const*) {
-  constexpr int kNoBuiltins = 7;
+  constexpr int kNoBuiltins = 7, kInternalError = 11;
+  if (lies_in("/unwilling/")) return kInternalError;
   return lies_in("/alone/") ? kNoBuiltins : 0;
 }
 

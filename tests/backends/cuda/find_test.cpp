@@ -3,6 +3,7 @@
 #include "backends/cuda/compiler/find.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -211,6 +212,32 @@ TEST_F(FindTest, SaysThatItCannotDump) {
   EXPECT_NE(sentence.find("TILEWISE_DUMP is " + (root_ / "file")), std::string::npos) << sentence;
 }
 
+// Its path becomes part of a text.
+TEST_F(FindTest, RefusesAFolderForDumpsWhoseNameEndsATextOrALine) {
+  for (const char* name : {"a\"b", "a\nb"}) {
+    around_.dump = root_ / name;
+    Cubin cubin;
+    const std::string sentence = find(kTinyKernel, cubin).sentence;
+    EXPECT_NE(sentence.find("has a quotation mark or the end of a line in it"), std::string::npos)
+        << sentence;
+  }
+}
+
+TEST_F(FindTest, SaysThatADumpIsLargerThanTheProcessMayWrite) {
+  around_.dump = root_ / "dump";
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{100, 100};
+    Cubin cubin;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(1);
+    const std::string sentence = find(kTinyKernel, cubin).sentence;
+    _exit(sentence.find("raise its limit (ulimit -f)") != std::string::npos ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(FindTest, TakesTheNextWhenOneCannotBeOpened) {
   put_file(root_ / "broken/libnvrtc.so.98", "this is no library");
   put_file(root_ / "broken/libnvrtc.so.19", "this is no library");
@@ -222,6 +249,7 @@ TEST_F(FindTest, TakesTheNextWhenOneCannotBeOpened) {
   around_.places = {root_ / "broken"};
   around_.nvrtc = "";
   around_.by_name = false;
+  around_.cache = "";  // which has it
   Cubin cubin;
   const std::string sentence = find(kTinyKernel, cubin).sentence;
   EXPECT_NE(sentence.find("NVRTC cannot be opened: " + (root_ / "broken")), std::string::npos)

@@ -2,8 +2,12 @@
 // context, forks, resets, and every single call of the driver.
 #include <gtest/gtest.h>
 
+#include <string>
+#include <thread>
+
 #include "backends/cuda/compiler/pack.h"
 #include "backends/cuda/driver/calls.h"
+#include "backends/cuda/driver/device.h"
 #include "fake_calls.h"
 
 namespace tilewise::cuda {
@@ -59,19 +63,86 @@ TEST(CudaMishaps, WorkInNoOtherContextThanTheDevices) {
       "");
 }
 
-// Some virtual GPUs read no memory of the host: then the caller's error word is the only one.
-TEST(CudaMishaps, DoWithoutAnErrorWordOfTheLibrary) {
+// Some virtual GPUs read no memory of the host: then the library's error word is the device's.
+TEST(CudaMishaps, KeepTheErrorWordOnADeviceThatSharesNoMemory) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               fake.register_result = kNotSupported;
-              const Request request = calls.attention();
-              const std::string refused = said(forward(request, calls.where));
-              std::uint32_t word = 0;
-              calls.where.error = &word;
-              const std::string went = said(forward(request, calls.where));
-              return refused + "|" + went + "|" + std::to_string(fake.launches);
+              std::string all = said(forward(calls.attention(), calls.where));
+              if (fake.launches != 1 || fake.allocations != 1) return all + "no word";
+              std::uint32_t faults = 9;
+              for (const std::uint32_t found : {0U, std::uint32_t{TW_FAULT_LENGTH}, 0U}) {
+                if (found != 0) *static_cast<std::uint32_t*>(fake.allocated) = found;
+                all += said(take_faults(faults, calls.where));
+                all += std::to_string(faults) + " ";
+              }
+              ++fake.reset;
+              all += said(forward(calls.attention(), calls.where));
+              return all + std::to_string(fake.allocations);
             }),
-            "CUDA device 0 cannot share memory of the host, where the library's error word lies: "
-            "give execution.error, a word of the device's.||1");
+            "0 " + std::to_string(TW_FAULT_LENGTH) + " 0 2");
+}
+
+// Another thread notices a reset, and cannot open the device again, while this one explains.
+TEST(CudaMishaps, ExplainADeviceThatAnotherThreadHasLost) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              if (const auto status = forward(request, calls.where); !status.ok())
+                return said(status);
+              fake.on_context_id = [](FakeCuda& driver) {
+                ++driver.reset;
+                driver.retain_result = kOutOfMemory;
+                std::thread([] {
+                  Device* device = nullptr;
+                  static_cast<void>(Device::find(0, device));
+                }).join();
+              };
+              std::string text;
+              const auto status = explain(TW_FORWARD, request, text, calls.where);
+              if (fake.on_context_id) return std::string("it was not asked");
+              fake.retain_result = 0;
+              return said(status) + (text.find("sm_90, 132 multiprocessors") != std::string::npos
+                                         ? said(forward(request, calls.where))
+                                         : text);
+            }),
+            "");
+}
+
+// Of both devices, whichever frees it: the driver goes by the address.
+TEST(CudaMishaps, ForgetMemoryThatIsFreedByAnotherDevice) {
+  EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
+              const Request request = calls.attention();
+              float* query = static_cast<float*>(request.query.data);
+              fake.memory[0] = {query, query + 16, kDeviceMemory, 0, 0};
+              std::string all = said(forward(request, calls.where));
+              fake.memory[0].device = 1;
+              all += said(forward(request, calls.where)) + "|";  // it is known
+              const tw_device other{TW_CUDA, 1};
+              void* memory = nullptr;
+              char text[256] = "";
+              tw_allocate(&other, 8, &memory, text, sizeof text);
+              tw_free(&other, memory, text, sizeof text);
+              return all + said(forward(request, calls.where));
+            }),
+            "|query lies on CUDA device 1 and the call runs on 0: copy it there.");
+}
+
+// It is written, so it may lie in nothing that the call reads or writes.
+TEST(CudaMishaps, RefuseAnErrorWordInTheCallsOwnMemory) {
+  EXPECT_EQ(
+      on_fake([](FakeCuda& fake, FakeCalls& calls) {
+        const Request request = calls.padded();
+        std::string all;
+        for (void* inside : {request.query.data, request.output.data, request.keys.used.data}) {
+          calls.where.error = static_cast<std::uint32_t*>(inside);
+          const std::string sentence = said(forward(request, calls.where));
+          if (sentence.find("execution.error lies in a tensor or table") != 0) all += sentence;
+        }
+        if (fake.launches != 0) all += "launched";
+        std::uint32_t apart = 0;
+        calls.where.error = &apart;
+        return all + said(forward(request, calls.where));
+      }),
+      "");
 }
 
 TEST(CudaMishaps, SayThatAForkCameTooLate) {

@@ -1,8 +1,9 @@
-// What there is of the kernels, and how it is told, by files that only look like NVRTC: nothing is
-// compiled here.
+// What there is of the kernels, and how it is told, by an NVRTC that compiles nothing: what is told
+// is what a call does.
 #include "backends/cuda/compiler/stock.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <string>
@@ -25,17 +26,35 @@ class StockTest : public testing::Test {
     around_.cache = root_ / "cache";
   }
 
-  void install_nvrtc() {
-    put_file(root_ / "libnvrtc.so.12", "this is no library");
-    put_file(root_ / "libnvrtc-builtins.so.12.8", "");
-    around_.places = {root_.path()};
+  void install_nvrtc() { install("", "12.8"); }
+
+  // Into a folder of its own, with the second library of that version. See fake_nvrtc.cpp for what
+  // the folder's name means.
+  std::string install(const std::string& folder, const char* builtins,
+                      const char* from = TILEWISE_FAKE_NVRTC) {
+    const std::string place = folder.empty() ? root_.path() : root_ / folder;
+    std::filesystem::create_directories(place);
+    std::filesystem::copy_file(from, place + "/libnvrtc.so.12");
+    if (*builtins) put_file(place + "/libnvrtc-builtins.so." + builtins, "");
+    around_.places.push_back(place);
+    return place + "/libnvrtc.so.12";
+  }
+
+  // Installed as the one above, and no library.
+  void install_rubbish(const std::string& folder, const char* builtins) {
+    put_file(root_ / "rubbish", "this is no library");
+    install(folder, builtins, (root_ / "rubbish").c_str());
+  }
+
+  Status find(const Variant& variant, Cubin& cubin) const {
+    return find_cubin(variant, kHopper, around_, cubin);
   }
 
   // As if it had been compiled by that NVRTC.
   void keep(const Variant& variant) {
     std::vector<NvrtcFile> files;
     ASSERT_TRUE(find_nvrtc(around_, 12080, files).ok());
-    const Digest key = key_of(program_of(variant, kHopper), files.front());
+    const CacheKey key = cache_key_of(program_of(variant, kHopper), files.front());
     ASSERT_TRUE(DiskCache(around_.cache).store(key, some_cubin()));
   }
 
@@ -52,6 +71,10 @@ class StockTest : public testing::Test {
     return cubin;
   }
 
+  std::string only_file() const {
+    return std::filesystem::directory_iterator(around_.cache)->path().filename();
+  }
+
   std::string origin() const { return Stock(around_, 12080).origin(kBoth, kHopper); }
 
   ScratchFolder root_;
@@ -63,8 +86,8 @@ TEST_F(StockTest, SaysThatThereIsNothingAndWhatToInstall) {
   const Stock stock(around_, 12080);
   Cubin cubin;
   EXPECT_FALSE(stock.find(kTinyKernel, kHopper, cubin));
-  EXPECT_EQ(stock.nvrtc(), "");
-  EXPECT_NE(stock.why_no_nvrtc().find("pip install"), std::string::npos);
+  EXPECT_EQ(stock.nvrtc(kHopper), "");
+  EXPECT_NE(stock.why_not_compiled(kHopper).find("pip install"), std::string::npos);
   const std::string text = origin();
   EXPECT_EQ(text.find("2 cannot be had, so that the call fails. NVRTC, "), 0U) << text;
   EXPECT_NE(text.find("pip install nvidia-cuda-nvrtc-cu12"), std::string::npos) << text;
@@ -82,7 +105,7 @@ TEST_F(StockTest, SaysThatTheBuildLeftOutAPack) {
 TEST_F(StockTest, NamesNvrtcByVersionAndPath) {
   install_nvrtc();
   const std::string nvrtc = "12.8 (" + (root_ / "libnvrtc.so.12") + ")";
-  EXPECT_EQ(Stock(around_, 12080).nvrtc(), nvrtc);
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), nvrtc);
   EXPECT_EQ(origin(), "2 that NVRTC " + nvrtc + " compiles at the first call, to be kept in " +
                           around_.cache);
   around_.cache = "";
@@ -176,24 +199,105 @@ TEST_F(StockTest, TakesNoUnnamedVersionThatIsNewerThanTheDriver) {
   const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
   EXPECT_NE(said.find(why), std::string::npos) << said;
   const Stock stock(around_, 12080);
-  EXPECT_EQ(stock.why_no_nvrtc().find(why), 0U) << stock.why_no_nvrtc();
+  EXPECT_EQ(stock.why_not_compiled(kHopper).find(why), 0U) << stock.why_not_compiled(kHopper);
 }
 
 // Such a one opens as any other does.
 TEST_F(StockTest, TakesTheNextWhereTheSecondLibraryIsMissing) {
-  for (const char* folder : {"alone", "whole"}) {
-    const std::string file = root_ / (std::string(folder) + "/libnvrtc.so.12");
-    std::filesystem::create_directories(root_ / folder);
-    std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, file);
-    around_.places.push_back(root_ / folder);
-  }
+  install("alone", "");
+  const std::string whole = install("whole", "");
   Cubin cubin;
-  const Status status = find_cubin(kTinyKernel, kHopper, around_, cubin);
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), "12.8 (" + whole + ")");
+  const Status status = find(kTinyKernel, cubin);
   EXPECT_TRUE(status.ok()) << status.sentence;
   around_.places.pop_back();
-  const std::string said = find_cubin(kLocalKernel, kHopper, around_, cubin).sentence;
-  EXPECT_NE(said.find("compiles nothing without libnvrtc-builtins.so.12.8"), std::string::npos)
-      << said;
+  const std::string why = "compiles nothing without libnvrtc-builtins.so.12.8";
+  const std::string said = find(kLocalKernel, cubin).sentence;
+  EXPECT_NE(said.find(why), std::string::npos) << said;
+  const std::string told = origin();
+  EXPECT_NE(told.find("1 cannot be had, so that the call fails. NVRTC 12.8 ("), std::string::npos)
+      << told;
+  EXPECT_NE(told.find(why), std::string::npos) << told;
+  // Then PTX is what a call takes, and what is told.
+  pack(kLocalKernel, true);
+  ASSERT_TRUE(Stock(around_, 12080).find(kLocalKernel, kHopper, cubin));
+  EXPECT_TRUE(cubin.is_ptx);
+}
+
+TEST_F(StockTest, TakesTheNextWhereOneFailsForItsOwnReasons) {
+  install("unwilling", "12.8");
+  Cubin cubin;
+  EXPECT_NE(std::string(find(kTinyKernel, cubin).sentence).find("(error 11)"), std::string::npos);
+  const std::string willing = install("willing", "12.8");
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), "12.8 (" + willing + ")");
+  const Status status = find(kTinyKernel, cubin);
+  EXPECT_TRUE(status.ok()) << status.sentence;
+}
+
+// Each is looked at for itself, whatever the one before it was.
+TEST_F(StockTest, ForgetsWhatWasWrongWithTheOneBefore) {
+  install_rubbish("first", "");
+  const std::string good = install("second", "");
+  const std::string nvrtc = "12.8 (" + good + ")";
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), nvrtc);
+  EXPECT_EQ(Stock(around_, 12080).why_not_compiled(kHopper), "");
+  EXPECT_EQ(origin().find("2 that NVRTC " + nvrtc + " compiles"), 0U) << origin();
+}
+
+// By its name it is the newest. Then the cache has what the next one compiled.
+TEST_F(StockTest, CountsNoneThatDoesNotOpen) {
+  install_rubbish("newest", "12.9");
+  const std::string nvrtc = "12.8 (" + install("next", "12.8") + ")";
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), nvrtc);
+  Cubin cubin;
+  for (const From from : {From::kNvrtc, From::kCache}) {
+    ASSERT_TRUE(find(kTinyKernel, cubin).ok());
+    EXPECT_EQ(cubin.from, from);
+    ASSERT_TRUE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+    EXPECT_EQ(cubin.from, From::kCache);
+  }
+  EXPECT_EQ(origin().find("1 in the cache " + around_.cache + ", compiled by NVRTC " + nvrtc), 0U)
+      << origin();
+}
+
+// The second library of another release lies beside it.
+TEST_F(StockTest, AsksTheLibraryItselfForItsVersion) {
+  const std::string file = install("mixed", "12.9");
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), "12.8 (" + file + ")");
+  Cubin cubin;
+  ASSERT_TRUE(find(kTinyKernel, cubin).ok());
+  EXPECT_EQ(file_text(around_.cache + "/" + only_file()).empty(), false);
+  EXPECT_NE(only_file().find("-12080-"), std::string::npos) << only_file();
+  ASSERT_TRUE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
+}
+
+// Compiled on another machine, or by a package that is gone.
+TEST_F(StockTest, TakesFromTheCacheWhatNoNvrtcHereHasCompiled) {
+  install_nvrtc();
+  Cubin cubin;
+  ASSERT_TRUE(find(kTinyKernel, cubin).ok());
+  around_.places.clear();
+  pack(kTinyKernel, true);
+  ASSERT_TRUE(Stock(around_, 13000).find(kTinyKernel, kHopper, cubin));
+  EXPECT_EQ(cubin.from, From::kCache);
+  const Status status = find(kTinyKernel, cubin);
+  ASSERT_TRUE(status.ok()) << status.sentence;
+  EXPECT_EQ(cubin.from, From::kCache);
+  EXPECT_EQ(origin().find("1 in the cache " + around_.cache +
+                          ", compiled by NVRTC 12.8, which is not here; 1 cannot be had"),
+            0U)
+      << origin();
+  // A driver that cannot load it does not get it.
+  Target older = kHopper;
+  older.driver_version = 11080;
+  EXPECT_FALSE(find_cubin(kTinyKernel, older, around_, cubin).ok());
+}
+
+// It would wait for somebody to write.
+TEST_F(StockTest, OpensNoPipe) {
+  const std::string file = install("piped", "");
+  ASSERT_EQ(mkfifo((root_ / "piped/libnvrtc-builtins.so.12.8").c_str(), 0600), 0);
+  EXPECT_EQ(Stock(around_, 12080).nvrtc(kHopper), "12.8 (" + file + ")");
 }
 
 // An interrupted installation leaves such files, and the loader would end the process.
@@ -205,7 +309,8 @@ TEST_F(StockTest, OpensNoNvrtcThatIsCutShort) {
   around_.places = {root_ / "cut"};
   Cubin cubin;
   const std::string said = find_cubin(kTinyKernel, kHopper, around_, cubin).sentence;
-  EXPECT_NE(said.find(file + " is cut short: install it again."), std::string::npos) << said;
+  EXPECT_NE(said.find(file + " is cut short or no file: install it again."), std::string::npos)
+      << said;
 }
 
 // The version stands in no file's name, so the library would have to tell it, and is none.
@@ -213,8 +318,8 @@ TEST_F(StockTest, PassesByWhatCannotBeOpened) {
   put_file(root_ / "libnvrtc.so.12", "this is no library");
   around_.places = {root_.path()};
   const Stock stock(around_, 12080);
-  EXPECT_EQ(stock.nvrtc(), "");
-  EXPECT_NE(stock.why_no_nvrtc().find("cannot be opened"), std::string::npos);
+  EXPECT_EQ(stock.nvrtc(kHopper), "");
+  EXPECT_NE(stock.why_not_compiled(kHopper).find("cannot be opened"), std::string::npos);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "../../environment.h"
@@ -23,8 +24,26 @@ TEST(CacheFolder, IsTheFirstThatTheEnvironmentNames) {
   EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
   shared.set(nullptr);
   EXPECT_EQ(surroundings_of_environment().cache, "/home/someone/.cache/tilewise");
+  EXPECT_EQ(surroundings_of_environment().why_no_cache, "");
   home.set(nullptr);
   EXPECT_EQ(surroundings_of_environment().cache, "");
+  EXPECT_EQ(surroundings_of_environment().why_no_cache,
+            "HOME names no folder: name one in TILEWISE_CACHE.");
+  named.set("");
+  EXPECT_EQ(surroundings_of_environment().why_no_cache, "TILEWISE_CACHE is set and empty.");
+}
+
+// By a program that knows its packages, before the first search or after it; and once.
+TEST(Folders, OfNvrtcAreAdded) {
+  const auto count = [](const char* place) {
+    const auto& places = surroundings().places;
+    return std::count(places.begin(), places.end(), place);
+  };
+  const std::string cache = surroundings().cache;
+  for (int round = 0; round < 2; ++round) add_folder_of_nvrtc("/no/such/site[1]-packages");
+  EXPECT_EQ(count("/no/such/site\\[1\\]-packages"), 1);
+  EXPECT_EQ(count("/no/such/site\\[1\\]-packages/nvidia/cuda_nvrtc/lib"), 1);
+  EXPECT_EQ(surroundings().cache, cache);
 }
 
 TEST(CacheFolder, IsNoneThatEverybodyWritesTo) {
@@ -33,6 +52,9 @@ TEST(CacheFolder, IsNoneThatEverybodyWritesTo) {
   for (const char* folder : {"/tmp", "/tmp/home", "/var/tmp/x", "/dev/shm"}) {
     const Variable home("HOME", folder);
     EXPECT_EQ(surroundings_of_environment().cache, "") << folder;
+    EXPECT_EQ(surroundings_of_environment().why_no_cache,
+              std::string(folder) +
+                  "/.cache lies where everybody may write: name another folder in TILEWISE_CACHE.");
   }
   const Variable home("HOME", "/tmpfs/home");
   EXPECT_EQ(surroundings_of_environment().cache, "/tmpfs/home/.cache/tilewise");

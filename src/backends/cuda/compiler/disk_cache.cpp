@@ -4,13 +4,18 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <string_view>
 
 namespace tilewise::cuda {
@@ -19,7 +24,9 @@ namespace {
 constexpr off_t kLargestFile = off_t{64} << 20;
 constexpr const char* kSuffix = ".cubin";
 
-// Why the last cubin of this process was not kept, by errno; 0: it was.
+// Why the last cubin was not kept, by errno; 0: it was. Of this thread, and of the process, some
+// other thread of which may have compiled it.
+thread_local int own_failure = 0;
 std::atomic<int> last_failure{0};
 
 // Makes what is missing of a path, for this user alone, as the XDG rules say.
@@ -30,8 +37,10 @@ void make_folders(const std::string& path) {
   }
 }
 
-std::string name_of(const Digest& key) {
-  return hexadecimal(key) + kSuffix;
+// "…64 digits…-12080-104487248.cubin": whoever has no NVRTC finds by it what another has compiled.
+std::string name_of(const CacheKey& key) {
+  return hexadecimal(key.program) + "-" + std::to_string(key.nvrtc_version) + "-" +
+         std::to_string(key.nvrtc_bytes) + kSuffix;
 }
 
 bool is_number(std::string_view text, std::size_t digits) {
@@ -39,18 +48,59 @@ bool is_number(std::string_view text, std::size_t digits) {
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-// Has a file of the library this name: a key's, or that of one which is being written?
-bool is_ours(std::string_view name, bool& is_unfinished) {
-  is_unfinished = name.starts_with(kUnfinished);
-  if (is_unfinished) return is_number(name.substr(std::strlen(kUnfinished)), 16);
-  return name.ends_with(kSuffix) &&
-         is_number(name.substr(0, name.size() - std::strlen(kSuffix)), 2 * sizeof(Digest));
+// The compiler in the name of a file that is kept; false where it is no such name.
+bool read_name(const std::string& name, CacheKey& key) {
+  constexpr std::size_t kDigits = 2 * sizeof(Digest);
+  key = {};
+  if (name.size() < kDigits || !is_number(std::string_view(name).substr(0, kDigits), kDigits) ||
+      std::sscanf(name.c_str() + kDigits, "-%d-%lld", &key.nvrtc_version, &key.nvrtc_bytes) != 2)
+    return false;
+  return name == name.substr(0, kDigits) + name_of(key).substr(kDigits);
 }
 
-// A process that is alive may still write it.
+// Has a file of the library this name: a key's, or that of one which is being written?
+bool is_ours(const std::string& name, bool& is_unfinished) {
+  is_unfinished = name.starts_with(kUnfinished);
+  if (is_unfinished) return is_number(name.substr(std::strlen(kUnfinished)), 16);
+  CacheKey key;
+  return read_name(name, key);
+}
+
+// A process that is alive may still write it. A clock that went wrong has dated it years ahead.
 bool is_fresh(const struct stat& about) {
   constexpr std::time_t kLongestWrite = 600;  // seconds
-  return about.st_mtime > std::time(nullptr) - kLongestWrite;
+  return std::abs(std::time(nullptr) - about.st_mtime) < kLongestWrite;
+}
+
+// use(name) of each in the folder. The stream takes a descriptor of its own, with a place of its
+// own in the folder. False, by errno, where it cannot be listed.
+template <class Use>
+bool for_each_name(int folder, const Use& use) {
+  const auto close_listing = [](DIR* listing) { closedir(listing); };
+  const std::unique_ptr<DIR, decltype(close_listing)> listing(
+      fdopendir(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), close_listing);
+  if (!listing) return false;
+  while (const dirent* entry = readdir(listing.get())) use(std::string(entry->d_name));
+  return true;
+}
+
+// Shown by the kernel and kept nowhere: folders there look as if root could make more.
+bool is_of_the_kernel(const std::string& folder) {
+  constexpr long kProc = 0x9fa0, kSys = 0x62656572, kGroups = 0x63677270;
+  struct statfs about {};
+  if (statfs(folder.c_str(), &about) != 0) return false;
+  const auto kind = static_cast<long>(about.f_type);
+  return kind == kProc || kind == kSys || kind == kGroups;
+}
+
+// What there is already of the way to `path`, which is not there.
+std::string nearest_folder(std::string path) {
+  struct stat about {};
+  do {
+    path.resize(std::max<std::size_t>(path.rfind('/'), 1));
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+  } while (path.size() > 1 && stat(path.c_str(), &about) != 0);
+  return path;
 }
 
 // A file that another user could not have put or changed here. A FIFO would make the opening wait.
@@ -69,9 +119,7 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   const std::size_t slash = path.rfind('/');
   if (path.empty()) {
-    why_not_ =
-        "There is no folder for it: TILEWISE_CACHE is empty, or there is no home, or that is below "
-        "/tmp.";
+    why_not_ = "No folder is named for it.";
     return;
   }
   if (!path.starts_with('/')) {
@@ -79,16 +127,37 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
     return;
   }
   const std::string parent = path.substr(0, slash + 1), name = path.substr(slash + 1);
+  if (name.empty() || name == "." || name == "..") {
+    why_not_ =
+        "TILEWISE_CACHE is " + folder + ", which names no folder: give it a name of its own.";
+    return;
+  }
   if (missing == Missing::kMake) make_folders(parent);
   // The parents may be links of the user's own; what is opened in the end is checked.
   const Descriptor above(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!above.open()) {
     cannot_open(parent, "");
+    if (is_absent_) cannot_make(path);
     return;
   }
   if (missing == Missing::kMake) mkdirat(above.number(), name.c_str(), 0700);
   path_ = path;
   open_own(above.number(), path, name);
+}
+
+DiskCache::DiskCache(const Surroundings& around, Missing missing)
+    : DiskCache(around.cache, missing) {
+  if (around.cache.empty() && !around.why_no_cache.empty()) why_not_ = around.why_no_cache;
+}
+
+// Unless it can be made after all, when something is to be kept.
+void DiskCache::cannot_make(const std::string& path) {
+  const std::string nearest = nearest_folder(path);
+  const bool may = faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+  if (may && !is_of_the_kernel(nearest)) return;
+  is_absent_ = false;
+  why_not_ = path + " cannot be made: no folder can be made in " + nearest + "." +
+             " Name another one in TILEWISE_CACHE.";
 }
 
 // By what errno says.
@@ -100,8 +169,14 @@ void DiskCache::cannot_open(const std::string& path, const char* as_what) {
 void DiskCache::open_own(int parent, const std::string& path, const std::string& name) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   Descriptor folder(openat(parent, name.c_str(), kFlags));
+  const int why = errno;
   struct stat about {};
-  if (!folder.open())
+  const bool is_link =
+      fstatat(parent, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
+  errno = why;
+  if (!folder.open() && is_link)
+    why_not_ = path + " is a link: name the folder itself in TILEWISE_CACHE.";
+  else if (!folder.open())
     cannot_open(path, " as a folder");
   else if (fstat(folder.number(), &about) != 0)
     why_not_ = path + " cannot be looked at: " + std::strerror(errno) + ".";
@@ -111,70 +186,114 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
     why_not_ = path + " is open to other users: chmod 700 closes it to them.";
   else
     folder_ = std::move(folder);
+  if (is_absent_) cannot_make(path);
+}
+
+// A file can be written over; what else has the name of one cannot.
+std::string DiskCache::what_is_in_the_way() const {
+  std::string in_the_way;
+  for_each_name(folder_.number(), [&](const std::string& name) {
+    CacheKey key;
+    struct stat about {};
+    if (in_the_way.empty() && read_name(name, key) &&
+        fstatat(folder_.number(), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(about.st_mode))
+      in_the_way = path_ + "/" + name;
+  });
+  return in_the_way;
 }
 
 std::string DiskCache::why_not_kept() const {
   if (faccessat(folder_.number(), ".", W_OK, AT_EACCESS) != 0)
     return path_ + " may be read and not written: " + std::strerror(errno) + ".";
+  if (const std::string folder = what_is_in_the_way(); !folder.empty())
+    return folder + " is a folder, in whose place a kernel cannot be kept: remove it.";
   // A file system that does not say what it has has room.
   constexpr std::uint64_t kRoom = 1 << 18;  // bytes of a large cubin
   struct statvfs about {};
   if (fstatvfs(folder_.number(), &about) == 0 && about.f_blocks > 0 &&
       std::uint64_t{about.f_bavail} * about.f_frsize < kRoom)
-    return path_ + " has no room left: the disk is full.";
-  const int failed = last_failure;
+    return "the disk of " + path_ + " has " +
+           std::to_string(std::uint64_t{about.f_bavail} * about.f_frsize / 1024) +
+           " KB left, and a kernel may take 256.";
+  const int failed = own_failure != 0 ? own_failure : last_failure.load();
   return failed == 0
              ? ""
              : "the last one could not be written to " + path_ + ": " + std::strerror(failed) + ".";
 }
 
-bool DiskCache::load(const Digest& key, Cubin& out) const {
+bool DiskCache::load(const CacheKey& key, Cubin& out) const {
   if (!usable()) return false;
   constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   const Descriptor file(openat(folder_.number(), name_of(key).c_str(), kFlags));
   off_t bytes = 0;
   std::vector<std::byte> sealed;
   if (!file.open() || !own_file(file.number(), bytes) ||
-      !file.read_all(static_cast<std::size_t>(bytes), sealed) || !unseal(sealed, key, out))
+      !file.read_all(static_cast<std::size_t>(bytes), sealed) || !unseal(sealed, key.digest(), out))
     return false;
   out.from = From::kCache;
   return true;
 }
 
-bool DiskCache::store(const Digest& key, const Cubin& cubin) const {
+bool DiskCache::load_any(const Digest& program, int driver_version, Cubin& out,
+                         CacheKey& key) const {
   if (!usable()) return false;
-  const bool is_kept = write_file(folder_.number(), name_of(key), seal(cubin, key));
-  last_failure = is_kept ? 0 : errno;
+  const std::string begin = hexadecimal(program);
+  std::vector<CacheKey> keys;
+  for_each_name(folder_.number(), [&](const std::string& name) {
+    CacheKey each;
+    if (!name.starts_with(begin) || !read_name(name, each) ||
+        each.nvrtc_version / 1000 > driver_version / 1000)
+      return;
+    each.program = program;
+    keys.push_back(each);
+  });
+  std::sort(keys.begin(), keys.end(),
+            [](const CacheKey& a, const CacheKey& b) { return a.nvrtc_version > b.nvrtc_version; });
+  const auto found =
+      std::find_if(keys.begin(), keys.end(), [&](const CacheKey& each) { return load(each, out); });
+  if (found == keys.end()) return false;
+  key = *found;
+  return true;
+}
+
+bool DiskCache::store(const CacheKey& key, const Cubin& cubin) const {
+  if (!usable()) return false;
+  const bool is_kept = write_file(folder_.number(), name_of(key), seal(cubin, key.digest()));
+  own_failure = is_kept ? 0 : errno;
+  last_failure = own_failure;
   return is_kept;
 }
 
 int DiskCache::clear(std::string& why_left) const {
   why_left.clear();
   if (!usable()) return 0;
-  // The stream takes a descriptor of its own, with a place of its own in the folder.
-  DIR* listing = fdopendir(openat(folder_.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!listing) return 0;
-  int removed = 0, left = 0, why = 0;
-  while (const dirent* entry = readdir(listing)) {
+  int removed = 0, left = 0;
+  std::string why;
+  const auto leave = [&](const std::string& because) {
+    ++left;
+    why = because;
+  };
+  const bool is_listed = for_each_name(folder_.number(), [&](const std::string& name) {
     struct stat about {};
     bool is_unfinished = false;
-    if (!is_ours(entry->d_name, is_unfinished) ||
-        fstatat(folder_.number(), entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
-      continue;
-    // A link, a folder or another user's file was not put there by this library.
-    if (!S_ISREG(about.st_mode) || about.st_uid != geteuid()) continue;
-    if (is_unfinished && is_fresh(about)) continue;
-    if (unlinkat(folder_.number(), entry->d_name, 0) == 0) {
+    if (!is_ours(name, is_unfinished) ||
+        fstatat(folder_.number(), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0)
+      return;
+    if (S_ISDIR(about.st_mode)) return leave(name + " is a folder");
+    // A link or another user's file was not put there by this library.
+    if (!S_ISREG(about.st_mode) || about.st_uid != geteuid()) return;
+    if (is_unfinished && is_fresh(about)) return;
+    if (unlinkat(folder_.number(), name.c_str(), 0) == 0)
       ++removed;
-    } else {
-      ++left;
-      why = errno;
-    }
-  }
-  closedir(listing);
-  if (left > 0)
+    else if (errno != ENOENT)
+      leave(std::strerror(errno));
+  });
+  if (!is_listed)
+    why_left = path_ + " cannot be listed: " + std::strerror(errno) + ".";
+  else if (left > 0)
     why_left = std::to_string(left) + " of " + std::to_string(left + removed) + " files stay in " +
-               path_ + ": " + std::strerror(why) + ".";
+               path_ + ": " + why + ".";
   return removed;
 }
 

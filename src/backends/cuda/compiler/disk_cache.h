@@ -5,7 +5,9 @@
 #include <string>
 
 #include "backends/cuda/compiler/descriptor.h"
+#include "backends/cuda/compiler/program.h"
 #include "backends/cuda/compiler/sealed.h"
+#include "backends/cuda/compiler/surroundings.h"
 
 namespace tilewise::cuda {
 
@@ -17,6 +19,9 @@ class DiskCache {
   // Opens the folder. Unusable when it is not a folder of this user's alone: others could have put
   // there what a GPU is to run.
   explicit DiskCache(const std::string& folder, Missing missing = Missing::kMake);
+
+  // That of the surroundings, which know why there is none.
+  explicit DiskCache(const Surroundings& around, Missing missing = Missing::kMake);
 
   bool usable() const { return folder_.open(); }
 
@@ -30,11 +35,16 @@ class DiskCache {
   // this process knows.
   std::string why_not_kept() const;
 
-  bool load(const Digest& key, Cubin& out) const;
-  bool store(const Digest& key, const Cubin& cubin) const;
+  bool load(const CacheKey& key, Cubin& out) const;
+  bool store(const CacheKey& key, const Cubin& cubin) const;
+
+  // Made of this by any NVRTC whose cubins a driver of that version loads: the newest one's, and
+  // its key. Lists the folder.
+  bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
   // Removes all that the library has put there and leaves what it has not; says how many files that
-  // was, and in a sentence what could not be removed.
+  // was, and in a sentence what could not be removed. What somebody else removes meanwhile is not
+  // left.
   int clear(std::string& why_left) const;
   int clear() const {
     std::string why_left;
@@ -44,6 +54,8 @@ class DiskCache {
  private:
   void open_own(int parent, const std::string& path, const std::string& name);
   void cannot_open(const std::string& path, const char* as_what);
+  void cannot_make(const std::string& path);
+  std::string what_is_in_the_way() const;
 
   Descriptor folder_;
   std::string path_;

@@ -32,9 +32,19 @@ bool write_in(int folder, const std::string& name, std::span<const std::byte> by
   return inner.open() && write_file(inner.number(), name.substr(slash + 1), bytes);
 }
 
-Status cannot_write(const std::string& folder) {
+Status cannot_write(const std::string& folder, int why) {
+  if (why == EFBIG)
+    return failed(
+        "TILEWISE_DUMP is %s, for which a file is larger than this process may write: raise its "
+        "limit (ulimit -f), or unset TILEWISE_DUMP.",
+        folder.c_str());
   return failed("TILEWISE_DUMP is %s, where nothing can be written: %s. Name a folder of your own.",
-                folder.c_str(), std::strerror(errno));
+                folder.c_str(), std::strerror(why));
+}
+
+// The path stands in the text of what is compiled, where these end it.
+bool has_ends(const std::string& path) {
+  return path.find_first_of("\"\n\r") != std::string::npos;
 }
 
 bool write_sources(int folder, const Program& program) {
@@ -51,10 +61,16 @@ Status compile_in(const std::string& folder, const Nvrtc& nvrtc, const Program& 
                   const std::string& arch, Compiled& out) {
   mkdir(folder.c_str(), 0777);
   const Descriptor opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened.open()) return cannot_write(folder, errno);
   char* real = realpath(folder.c_str(), nullptr);
   const std::string path = real ? real : folder;
   std::free(real);
-  if (!opened.open() || !write_sources(opened.number(), program)) return cannot_write(folder);
+  if (has_ends(path))
+    return failed(
+        "TILEWISE_DUMP is a folder whose path has a quotation mark or the end of a line in it: "
+        "name "
+        "one that has none.");
+  if (!write_sources(opened.number(), program)) return cannot_write(folder, errno);
   Program from_files = program;
   from_files.name = path + "/" + program.name;
   from_files.options.push_back("--include-path=" + path);
@@ -64,7 +80,7 @@ Status compile_in(const std::string& folder, const Nvrtc& nvrtc, const Program& 
   const std::string stem = program.name.substr(0, program.name.rfind('.')) + "." + arch;
   if (!write_in(opened.number(), stem + ".ptx", bytes_of(out.ptx)) ||
       !write_in(opened.number(), stem + ".cubin", out.cubin))
-    return cannot_write(folder);
+    return cannot_write(folder, errno);
   return {};
 }
 

@@ -81,12 +81,14 @@ std::string beginning(const std::string& log) {
 }
 
 // The loader maps what the file says that it has, and the process ends where the file has less.
-// What is no such file the loader refuses by itself.
+// What is no such file the loader refuses by itself. It would wait for a FIFO, which is as little
+// of a library.
 bool is_cut_short(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat about {};
   Elf64_Ehdr head;
   if (!file.open() || fstat(file.number(), &about) != 0) return false;
+  if (!S_ISREG(about.st_mode)) return true;
   if (pread(file.number(), &head, sizeof head, 0) != sizeof head) return false;
   if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_phentsize != sizeof(Elf64_Phdr))
     return false;
@@ -140,7 +142,7 @@ Status Nvrtc::find_calls(void* library, const char* path, Calls& calls) {
 Status Nvrtc::open(NvrtcFile& file, Nvrtc& out) {
   for (const std::string& path : {file.path, file.builtins})
     if (path.find('/') != std::string::npos && is_cut_short(path))
-      return failed("%s is cut short: install it again.", path.c_str());
+      return failed("%s is cut short or no file: install it again.", path.c_str());
   // NVRTC opens this one by its bare name when it compiles. That of CUDA 13.0 finds it only where
   // the loader looks; once open, it is found by all.
   if (!file.builtins.empty()) dlopen(file.builtins.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -173,7 +175,7 @@ Status Nvrtc::compile(const Program& program, std::span<const Source> headers,
   Handle handle = nullptr;
   const int result = calls_.create(&handle, program.text.c_str(), program.name.c_str(),
                                    static_cast<int>(headers.size()), texts.data(), names.data());
-  if (result != 0) return failed("NVRTC (%s) failed with error %d.", path_.c_str(), result);
+  if (result != 0) return unsupported("NVRTC (%s) failed with error %d.", path_.c_str(), result);
   const Status status = run(handle, program, out);
   calls_.destroy(&handle);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -208,9 +210,13 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
         "NVRTC %d.%d (%s) compiles nothing without libnvrtc-builtins.so.%d.%d, which it does not "
         "find: install it beside.",
         version_ / 1000, version_ / 10 % 100, path_.c_str(), version_ / 1000, version_ / 10 % 100);
-  return failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s", version_ / 1000,
-                version_ / 10 % 100, path_.c_str(), program.name.c_str(),
-                target_of(program).c_str(), result, beginning(out.log).c_str());
+  // A program that is wrong is so for every NVRTC. What this one cannot do another may.
+  constexpr int kWrongProgram = 6;
+  Status status = failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s",
+                         version_ / 1000, version_ / 10 % 100, path_.c_str(), program.name.c_str(),
+                         target_of(program).c_str(), result, beginning(out.log).c_str());
+  if (result != kWrongProgram) status.code = TW_UNSUPPORTED;
+  return status;
 }
 
 }  // namespace tilewise::cuda

@@ -39,7 +39,8 @@ class Nvrtc {
   static Status open(NvrtcFile& file, Nvrtc& out);
 
   // `headers` by the names that the text includes them by. A failure holds the first lines of what
-  // the compiler said. TW_UNSUPPORTED: this NVRTC can compile nothing at all.
+  // the compiler said. TW_UNSUPPORTED: it is for a reason of this NVRTC's own, and another one may
+  // compile it.
   Status compile(const Program& program, std::span<const Source> headers, Compiled& out) const;
 
  private:

@@ -49,25 +49,30 @@ int version_in(const std::string& path, bool& exact) {
   return major * 1000 + minor * 10;
 }
 
-// NVRTC's own name gives its major; that of the second library beside it the minor as well.
+bool is_regular(const std::string& path) {
+  struct stat about {};
+  return stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode);
+}
+
+// NVRTC's own name gives its major, and may give its minor. That of the second library beside it
+// makes the minor likely, for it may be another release's.
 void read_version(NvrtcFile& file) {
   const std::string real = real_path(file.path);
   file.version = version_in(real, file.exact);
-  const int major = file.version / 1000;
+  if (file.version == 0) file.version = version_in(file.path, file.exact);
   int newest = 0;
   for (const std::string& folder : {folder_of(real), folder_of(file.path)}) {
     for (const std::string& path : matches(pattern_of(folder) + "libnvrtc-builtins.so.*.*")) {
       bool exact = false;
       const int version = version_in(path, exact);
-      if (!exact || (major != 0 && version / 1000 != major) || version <= newest) continue;
+      const bool is_likely = file.version == 0 || version / 1000 == file.version / 1000;
+      if (!exact || !is_likely || version <= newest || !is_regular(path)) continue;
       if (file.exact && version != file.version) continue;
       newest = version;
       file.builtins = path;
     }
   }
-  if (newest == 0) return;
-  file.version = newest;
-  file.exact = true;
+  if (newest != 0 && file.version != 0) file.version = newest;
 }
 
 bool describe_file(const std::string& path, NvrtcFile& file) {

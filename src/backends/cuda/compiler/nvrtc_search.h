@@ -14,8 +14,8 @@ namespace tilewise::cuda {
 struct NvrtcFile {
   std::string path;      // or a bare name, for the loader to find
   std::string builtins;  // the library that NVRTC opens when it compiles; empty: not found
-  int version = 0;       // 12080 is 12.8
-  bool exact = false;    // else the version is that of the major alone
+  int version = 0;       // 12080 is 12.8; 0: unknown before it is open
+  bool exact = false;    // else the major is right and the minor a guess
   long long bytes = 0;   // tells two releases of one version apart
 };
 

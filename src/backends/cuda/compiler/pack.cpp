@@ -116,11 +116,13 @@ Pack::Pack(std::span<const std::byte> bytes) : bytes_(bytes) {
   PackHead head;
   is_of_others_ = bytes.size() == kOfOthers.size() &&
                   std::memcmp(bytes.data(), kOfOthers.data(), bytes.size()) == 0;
+  is_damaged_ = !bytes.empty() && !is_of_others_;
   if (bytes.size() < sizeof head) return;
   std::memcpy(&head, bytes.data(), sizeof head);
   if (std::memcmp(head.magic, kMagic, sizeof kMagic) != 0 || head.bytes != bytes.size()) return;
   if (head.entries > (bytes.size() - sizeof head) / sizeof(PackEntry)) return;
   if (head.digest != digest_of(bytes.data(), head.entries)) return;
+  is_damaged_ = false;
   is_of_others_ = std::memcmp(head.sources, packed_hash(), sizeof head.sources) != 0;
   if (is_of_others_) return;
   nvrtc_version_ = head.nvrtc_version;

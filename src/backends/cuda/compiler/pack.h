@@ -49,6 +49,9 @@ class Pack {
   // It was made of other kernels than this library's. The build has left it out.
   bool is_of_others() const { return is_of_others_; }
 
+  // It is neither that nor whole, so that nothing of it is used.
+  bool is_damaged() const { return is_damaged_; }
+
   // "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. "; empty
   // where it can.
   std::string why_too_new(int driver_version) const;
@@ -64,7 +67,7 @@ class Pack {
   std::span<const std::byte> bytes_;
   std::vector<PackEntry> entries_;
   int nvrtc_version_ = 0;
-  bool is_of_others_ = false;
+  bool is_of_others_ = false, is_damaged_ = false;
 };
 
 // Empty when the library was built without one.

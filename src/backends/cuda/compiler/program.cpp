@@ -42,9 +42,13 @@ Digest key_of(const Program& program) {
   return inputs_of(program).digest();
 }
 
-Digest key_of(const Program& program, const NvrtcFile& nvrtc) {
-  const long long compiler[] = {nvrtc.version, nvrtc.bytes};
-  return inputs_of(program).add(compiler, sizeof compiler).digest();
+CacheKey cache_key_of(const Program& program, const NvrtcFile& nvrtc) {
+  return {key_of(program), nvrtc.version, nvrtc.bytes};
+}
+
+Digest CacheKey::digest() const {
+  const long long compiler[] = {nvrtc_version, nvrtc_bytes};
+  return Sha256().add(program.data(), program.size()).add(compiler, sizeof compiler).digest();
 }
 
 }  // namespace tilewise::cuda

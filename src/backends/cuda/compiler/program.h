@@ -22,7 +22,17 @@ std::string architecture(const Target& target, Form form);
 // library's version. It is the key of the pack.
 Digest key_of(const Program& program);
 
-// The same with the compiler: the key of the disk cache.
-Digest key_of(const Program& program, const NvrtcFile& nvrtc);
+// The same with the compiler, apart: the key of the disk cache, whose file names say both.
+struct CacheKey {
+  Digest program{};
+  int nvrtc_version = 0;
+  long long nvrtc_bytes = 0;  // tells two releases of one version apart
+
+  bool operator==(const CacheKey&) const = default;
+
+  // Of all three.
+  Digest digest() const;
+};
+CacheKey cache_key_of(const Program& program, const NvrtcFile& nvrtc);
 
 }  // namespace tilewise::cuda

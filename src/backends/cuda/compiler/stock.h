@@ -1,11 +1,13 @@
 // What there is already of the kernels: the pack, the disk cache, and which NVRTC would make the
-// rest. It is looked at and nothing is compiled.
+// rest. It is looked at, and of NVRTC nothing more is asked than an empty program. For one thread.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "backends/cuda/compiler/compilers.h"
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/pack.h"
 #include "backends/cuda/compiler/surroundings.h"
@@ -19,33 +21,42 @@ class Stock {
   Stock(const Surroundings& around, int driver_version);
 
   // What a call would find without compiling: a cubin of the pack or of the cache; or, where no
-  // NVRTC knows the GPU, PTX of the pack. False where NVRTC would be asked, or would have to be
-  // there.
+  // NVRTC is of use for the GPU, PTX of the pack. False where NVRTC would be asked, or would have
+  // to be there.
   bool find(const Variant& variant, const Target& target, Cubin& out) const;
 
   const Pack& pack() const { return pack_; }
   const DiskCache& cache() const { return cache_; }
 
-  // "12.8 (/path/libnvrtc.so.12)"; empty where there is none, and then a sentence says why not and
-  // what to install.
-  const std::string& nvrtc() const { return nvrtc_; }
-  const std::string& why_no_nvrtc() const { return why_no_nvrtc_; }
+  // "12.8 (/path/libnvrtc.so.12)", the one that compiles for the target; empty where none does.
+  std::string nvrtc(const Target& target) const;
 
-  // Why none would compile for the target, as a sentence; empty where one would.
+  // Why none would compile for the target and what to install, as a sentence; empty where one
+  // would.
   std::string why_not_compiled(const Target& target) const;
 
   // Where a call's kernels come from, in words.
   std::string origin(std::span<const Variant* const> variants, const Target& target) const;
 
  private:
-  const NvrtcFile* nvrtc_for(const Target& target) const;
-  std::string origin_of_missing(int missing, const Target& target) const;
+  struct Found {
+    bool is_there = false;
+    Stop stop;
+    Status why_not;  // where there is neither a cubin nor an NVRTC of use
+  };
+
+  Found look(const Variant& variant, const Target& target, Cubin& out) const;
+  Status choose(const Target& target, NvrtcFile& file) const;
+  Status walk(const Program& program, const Target& target, const DiskCache& cache, Cubin& kept,
+              Stop& stop) const;
+  Status try_out(const Nvrtc& nvrtc, const NvrtcFile& file, const Target& target) const;
+  std::string origin_of_missing(int missing, const Found& found, const Target& target) const;
 
   const Surroundings& around_;
   Pack pack_;
   DiskCache cache_;
-  std::vector<NvrtcFile> files_;  // the best first
-  std::string nvrtc_, why_no_nvrtc_;
+  Compilers compilers_;
+  mutable std::map<std::pair<std::string, std::string>, Status> failed_;  // path and architecture
 };
 
 }  // namespace tilewise::cuda

@@ -3,8 +3,11 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "backends/cuda/compiler/pack.h"
@@ -29,6 +32,11 @@ bool absolute(const std::string& path) {
 void add_packages(const std::string& folder, std::vector<std::string>& places) {
   for (const char* package : {"/nvidia/cuda_nvrtc/lib", "/nvidia/cu1[2-9]/lib", "/torch/lib"})
     places.push_back(folder + package);
+}
+
+void add_folder(const std::string& folder, std::vector<std::string>& places) {
+  places.push_back(pattern_of(folder));
+  add_packages(pattern_of(folder), places);
 }
 
 // The absolute ones of a list with colons between.
@@ -65,8 +73,7 @@ std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
   // Folders of NVRTC itself, or of Python packages.
   for (const std::string& folder : folders_of(variable("TILEWISE_NVRTC_PATH"))) {
-    places.push_back(pattern_of(folder));
-    add_packages(pattern_of(folder), places);
+    add_folder(folder, places);
   }
   if (const std::string own = own_packages(); !own.empty()) add_packages(pattern_of(own), places);
   const std::string home = variable("HOME"), conda = variable("CONDA_PREFIX");
@@ -98,15 +105,32 @@ bool below_shared_folder(const std::string& path) {
 
 // What the user names, be it nothing; else a folder of the user's, but none that everybody writes
 // to, which a home may be in a container.
-std::string cache_folder() {
-  if (const char* named = secure_getenv("TILEWISE_CACHE")) return named;
+std::string cache_folder(std::string& why_not) {
+  if (const char* named = secure_getenv("TILEWISE_CACHE")) {
+    why_not = *named ? "" : "TILEWISE_CACHE is set and empty.";
+    return named;
+  }
   std::string folder = variable("XDG_CACHE_HOME");
   if (!absolute(folder)) {
     folder = variable("HOME");
+    why_not = "HOME names no folder: name one in TILEWISE_CACHE.";
     if (!absolute(folder)) return "";
     folder += "/.cache";
   }
-  return below_shared_folder(folder) ? "" : folder + "/tilewise";
+  why_not = folder + " lies where everybody may write: name another folder in TILEWISE_CACHE.";
+  if (below_shared_folder(folder)) return "";
+  why_not.clear();
+  return folder + "/tilewise";
+}
+
+// Surroundings are never changed and never destroyed: another thread may read those from before,
+// and may still call while the process ends.
+std::atomic<const Surroundings*> kept{nullptr};
+std::mutex adding;
+
+std::vector<std::string>& added_folders() {
+  static std::vector<std::string>& folders = *new std::vector<std::string>;
+  return folders;
 }
 
 }  // namespace
@@ -133,16 +157,32 @@ Surroundings surroundings_of_environment() {
   Surroundings read;
   read.nvrtc = variable("TILEWISE_NVRTC");
   read.places = places_of_nvrtc();
-  read.cache = cache_folder();
+  read.cache = cache_folder(read.why_no_cache);
   read.dump = variable("TILEWISE_DUMP");
   read.pack = built_in_pack();
   return read;
 }
 
-// Never destroyed: another thread may still call while the process ends.
 const Surroundings& surroundings() {
-  static const Surroundings& kept = *new Surroundings(surroundings_of_environment());
-  return kept;
+  if (const Surroundings* now = kept.load(std::memory_order_acquire)) return *now;
+  const std::lock_guard lock(adding);
+  if (!kept) {
+    auto read = std::make_unique<Surroundings>(surroundings_of_environment());
+    for (const std::string& folder : added_folders()) add_folder(folder, read->places);
+    kept.store(read.release(), std::memory_order_release);
+  }
+  return *kept;
+}
+
+void add_folder_of_nvrtc(const std::string& folder) {
+  const std::lock_guard lock(adding);
+  std::vector<std::string>& all = added_folders();
+  if (std::find(all.begin(), all.end(), folder) != all.end()) return;
+  all.push_back(folder);
+  if (!kept) return;
+  auto more = std::make_unique<Surroundings>(*kept);
+  add_folder(folder, more->places);
+  kept.store(more.release(), std::memory_order_release);
 }
 
 }  // namespace tilewise::cuda

@@ -14,6 +14,7 @@ struct Surroundings {
   std::vector<std::string> places;  // folders to search, as patterns of glob
   bool by_name = true;              // also where the loader looks by itself
   std::string cache;                // the folder of the disk cache; empty: none
+  std::string why_no_cache;         // then, as a sentence
   std::string dump;                 // TILEWISE_DUMP: the folder where what is made is left
   std::span<const std::byte> pack;  // cubins that were made ahead of time
 };
@@ -27,5 +28,8 @@ Surroundings surroundings_of_environment();
 
 // The same, read by the first call of the process and then kept.
 const Surroundings& surroundings();
+
+// Of NVRTC itself or of Python packages: one more that surroundings() has from then on.
+void add_folder_of_nvrtc(const std::string& folder);
 
 }  // namespace tilewise::cuda

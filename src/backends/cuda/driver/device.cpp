@@ -35,13 +35,22 @@ Status Device::find(int index, Device*& device) {
   return device->is_stale() ? open_once(device->calls_, device->index_, device) : Status{};
 }
 
-Status Device::find_opened(int index, Device*& device) {
+Device* Device::all() {
   static Device devices[kMost];
+  return devices;
+}
+
+Device* Device::found_before(int index) {
+  Device* device = index >= 0 && index < kMost ? all() + index : nullptr;
+  return device && device->is_known_ ? device : nullptr;
+}
+
+Status Device::find_opened(int index, Device*& device) {
   device = nullptr;
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
   if (index < 0 || index >= kMost) return check_index(*calls, index);
-  device = &devices[index];
+  device = all() + index;
   if (device->is_open_.load(std::memory_order_acquire)) return {};
   return open_once(calls, index, device);
 }
@@ -129,14 +138,35 @@ Status Device::share_page() {
   void* page = const_cast<core::uint32*>(page_);
   const Result shared = calls_->host_register(page, sizeof page_, kPortable | kMapped);
   Address address = 0;
-  error_address_ = 0;
-  // Then calls need an error word of their caller's.
-  if (shared == kNotSupported) return {};
+  if (shared == kNotSupported) return allocate_word();
   if (shared != kOk && shared != kAlreadyRegistered)
     return driver_failure(*calls_, shared, "sharing the error word with the device");
   TW_CUDA(*calls_, host_address(&address, page, 0), "sharing the error word with the device");
   error_address_ = address;
+  has_own_word_ = false;
   return {};
+}
+
+// As some virtual GPUs need it. What was allocated before a reset is gone with it.
+Status Device::allocate_word() {
+  static const core::uint32 none = 0;
+  Address address = 0;
+  TW_CUDA(*calls_, memory_allocate(&address, sizeof none), "allocating the error word");
+  const Status cleared = copy_word(address, reinterpret_cast<std::uintptr_t>(&none));
+  if (!cleared.ok()) {
+    calls_->memory_free(address);
+    return cleared;
+  }
+  error_address_ = address;
+  has_own_word_ = true;
+  return {};
+}
+
+// By the calling thread's own stream, which waits for no other and spoils no capture.
+Status Device::copy_word(Address to, Address from) const {
+  const auto stream = reinterpret_cast<Stream>(std::uintptr_t{2});
+  TW_CUDA(*calls_, memory_copy(to, from, sizeof(core::uint32), stream), "copying the error word");
+  return wait(stream);
 }
 
 bool Device::is_stale() const {
@@ -240,21 +270,29 @@ Status Device::launch_with(Kernel kernel, const Grid& grid, Stream stream, void*
   return {};
 }
 
-Status Device::find_error_word(core::uint32*& word) const {
-  word = reinterpret_cast<core::uint32*>(error_address_.load());
-  if (word) return {};
-  return unsupported(
-      "CUDA device %d cannot share memory of the host, where the library's error word lies: give "
-      "execution.error, a word of the device's.",
-      index_);
+core::uint32* Device::error_word() const {
+  return reinterpret_cast<core::uint32*>(error_address_.load());
 }
 
 void Device::forget_places() const {
   for (std::atomic<Address>& known : known_) known.store(0, std::memory_order_relaxed);
 }
 
-core::uint32 Device::take_faults() {
-  return __atomic_exchange_n(page_, 0U, __ATOMIC_ACQ_REL);
+void Device::forget_places_of_all() {
+  for (int index = 0; index < kMost; ++index)
+    if (all()[index].is_open_) all()[index].forget_places();
+}
+
+Status Device::take_faults(core::uint32& faults) {
+  faults = __atomic_exchange_n(page_, 0U, __ATOMIC_ACQ_REL);
+  if (!has_own_word_) return {};
+  const Current current(*this);
+  TW_TRY(current.status());
+  core::uint32 found = 0;
+  const core::uint32 none = 0;
+  TW_TRY(copy_word(reinterpret_cast<std::uintptr_t>(&found), error_address_));
+  faults |= found;
+  return found == 0 ? Status{} : copy_word(error_address_, reinterpret_cast<std::uintptr_t>(&none));
 }
 
 Current::Current(const Device& device) : Current(device, nullptr) {}

@@ -28,6 +28,9 @@ class Device {
 
   // The same without that question, once it is there: a device that was reset may not be noticed.
   static Status find_opened(int index, Device*& device);
+  // One that was found before in this process, even if it cannot be opened again after a reset:
+  // what it is does not change.
+  static Device* found_before(int index);
   // What is known of one without using it; refuses one that cannot be used.
   static Status describe(int index, tw_device_facts& facts);
 
@@ -67,18 +70,22 @@ class Device {
     return launch_with(kernel, grid, stream, const_cast<void**>(pointers));
   }
 
-  // After memory was given back, whose addresses may be anybody's now.
-  void forget_places() const;
+  // After memory was given back, whose addresses may be anybody's now: on every device, for the
+  // driver frees by an address alone.
+  static void forget_places_of_all();
 
   // The library's own error word, which gets bits of tw_fault. The host reads it in a nanosecond,
-  // and takes them out: a bit that a kernel sets meanwhile may come twice, but none is lost.
-  Status find_error_word(core::uint32*& word) const;
-  core::uint32 take_faults();
+  // and takes them out: a bit that a kernel sets meanwhile may come twice, but none is lost. Where
+  // the device reads no memory of the host the word is the device's: then it is copied, and a bit
+  // that another stream sets in this moment may be lost.
+  core::uint32* error_word() const;
+  Status take_faults(core::uint32& faults);
 
  private:
   friend class Current;
   static constexpr std::size_t kPageBytes = 4096;
 
+  static Device* all();
   // By the first of several threads, for all of them.
   static Status open_once(const Calls* calls, int index, Device*& device);
   Status open(const Calls& calls, int index);
@@ -87,6 +94,9 @@ class Device {
   Status share_with(Context context);
   Status ask_place(const char* name, Address address, bool on_device, int& kind) const;
   Status share_page();
+  Status allocate_word();
+  Status copy_word(Address to, Address from) const;
+  void forget_places() const;
   bool is_stale() const;
   Status launch_with(Kernel kernel, const Grid& grid, Stream stream, void** arguments) const;
 
@@ -99,8 +109,9 @@ class Device {
   // One thread notices a reset while others call.
   std::atomic<Context> context_{nullptr};
   std::atomic<unsigned long long> context_id_{0};  // of a context that was reset another one
-  std::atomic<Address> error_address_{0};          // 0: the device reads no memory of the host
-  std::mutex cold_;                                // for opening and loading
+  std::atomic<Address> error_address_{0};
+  std::atomic<bool> has_own_word_{false};  // the device reads no memory of the host
+  std::mutex cold_;                        // for opening and loading
   static constexpr int kMostKnown = 256;
   mutable std::atomic<Address> known_[kMostKnown] = {};  // addresses that were found to be here
   // A page of our own, registered: it can be read after a reset, as the driver's own memory cannot.

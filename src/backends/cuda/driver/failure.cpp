@@ -39,7 +39,7 @@ constexpr Known kAll[] = {
     {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE",
      "the kernel's cubin is damaged: tilewise kernels clear, or install the library again."},
     {kInvalidContext, "CUDA_ERROR_INVALID_CONTEXT",
-     "the stream is not of this device, or was destroyed."},
+     "a context or a stream of this process was destroyed, or is another device's."},
     {kNoBinaryForGpu, "CUDA_ERROR_NO_BINARY_FOR_GPU", "the kernel was compiled for another GPU."},
     {kUncorrectable, "CUDA_ERROR_ECC_UNCORRECTABLE", kBroken},
     {kInvalidPtx, "CUDA_ERROR_INVALID_PTX",

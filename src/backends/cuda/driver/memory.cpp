@@ -63,7 +63,7 @@ Status release(int index, void* memory) {
   TW_TRY(current.status());
   const Relaxed relaxed(device->calls());
   TW_CUDA(device->calls(), memory_free(address_of(memory)), "freeing memory of the device");
-  device->forget_places();
+  Device::forget_places_of_all();
   return {};
 }
 
