@@ -181,10 +181,9 @@ bool Call::fits(long flags, PyObject* const* rows) {
   const tw_tensor &query = bundle_.request.query, &key = bundle_.request.key,
                   &value = bundle_.request.value;
   const int64_t key_heads = key.shape[2];
-  return is_shaped() && device_.kind == TW_CPU && query.dtype == key.dtype &&
-         key.dtype == value.dtype && item_bytes(query.dtype) > 1 &&
-         query.shape[3] == key.shape[3] && key.shape[1] == value.shape[1] && key_heads > 0 &&
-         query.shape[2] % key_heads == 0;
+  return is_shaped() && query.dtype == key.dtype && key.dtype == value.dtype &&
+         item_bytes(query.dtype) > 1 && query.shape[3] == key.shape[3] &&
+         key.shape[1] == value.shape[1] && key_heads > 0 && query.shape[2] % key_heads == 0;
 }
 
 Reference Call::make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const {

@@ -96,7 +96,7 @@ PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t coun
   return PyTuple_Pack(5, found[0].get(), found[1].get(), found[2].get(), Py_None, Py_None);
 }
 
-// fits(flags, query, key, value) -> whether attention takes them as they lie, on the processor
+// fits(flags, query, key, value) -> whether attention takes them as they lie
 PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 4, "fits")) return nullptr;
   Call call;

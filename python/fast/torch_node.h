@@ -1,5 +1,5 @@
-// Attention and its gradients as kernels of two operators that torch has for GPUs alone, which
-// makes torch's own node of C++ the way of gradients on the processor: no Python in it.
+// Attention and its gradients as kernels of operators of torch, which makes torch's own node of C++
+// the way of gradients: no Python in it.
 #pragma once
 #include "python/fast/python.h"
 

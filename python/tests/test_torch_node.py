@@ -152,3 +152,74 @@ def test_the_way_around_takes_what_does_not_fit() -> None:
     spread = tilewise.sdpa(query, key[:1], value[:1])  # one batch for all
     assert type(spread.grad_fn).__name__ != NAME
     assert torch.autograd.grad(spread.sum(), key)[0].shape == key.shape
+
+
+@needs_node
+@pytest.mark.parametrize("size", SIZES)
+def test_the_operator_that_devices_share(size: tuple[int, ...]) -> None:
+    """Its kernels are the same on the processor and on CUDA but for stream and scratch."""
+    given = tensors(size)
+    output, lse, *others = _node._on_device(*given, None, 0.0, True, False, scale=0.2)
+    wanted = functional.scaled_dot_product_attention(
+        *given, is_causal=True, scale=0.2, enable_gqa=True
+    )
+    torch.testing.assert_close(output, wanted)
+    batch, heads, _, queries, keys, _, _ = size
+    assert lse.shape == (batch, heads, queries)
+    assert others == [None, None, queries, keys, None, None, None]
+    arriving = torch.randn_like(output)
+    for one, other in zip(
+        torch.autograd.grad(output, given, arriving), torch.autograd.grad(wanted, given, arriving)
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@needs_node
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_on_a_gpu(dtype: Any, is_causal: bool) -> None:
+    """On a stream of its own, several in flight: scratch goes back in that stream's order."""
+    given = [
+        x.detach().cuda().requires_grad_() for x in tensors((2, 4, 2, 100, 130, 64, 64), dtype)
+    ]
+    wide = [x.detach().double().cpu().requires_grad_() for x in given]
+    options: dict[str, Any] = {"is_causal": is_causal, "enable_gqa": True}
+    exact = functional.scaled_dot_product_attention(*wide, **options)
+    slack = 8 * torch.finfo(dtype).eps if dtype == torch.bfloat16 else 1e-4
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        outputs = [tilewise.sdpa(*given, **options) for _ in range(4)]
+        found = [torch.autograd.grad(output.sum(), given) for output in outputs]
+    stream.synchronize()
+    assert all(type(output.grad_fn).__name__ != "ShortestBackward" for output in outputs)
+    wanted = [exact, *torch.autograd.grad(exact.sum(), wide)]
+    for output, slopes in zip(outputs, found):
+        for one, other in zip((output, *slopes), wanted):
+            assert one.is_cuda
+            torch.testing.assert_close(one.double().cpu(), other, atol=10 * slack, rtol=10 * slack)
+
+
+@needs_node
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+def test_a_captured_graph_on_a_gpu() -> None:
+    shape = (1, 4, 64, 64)
+    given = [torch.randn(shape, device="cuda", dtype=torch.float16).requires_grad_() for _ in "qkv"]
+
+    def step() -> tuple[Any, ...]:
+        return torch.autograd.grad(tilewise.sdpa(*given, is_causal=True).sum(), given)
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step()
+    with torch.no_grad():
+        given[0].copy_(torch.randn(shape))
+    graph.replay()
+    for one, other in zip(found, step()):
+        torch.testing.assert_close(one, other)
