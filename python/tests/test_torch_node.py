@@ -20,7 +20,7 @@ needs_node = pytest.mark.skipif(not _node.IS_THERE, reason="this torch takes no 
 SIZES = [(1, 8, 8, 1, 1, 64, 64), (2, 4, 2, 5, 7, 24, 40), (1, 3, 1, 33, 70, 80, 16)]
 
 
-def tensors(size: tuple[int, ...], dtype: Any = torch.float64) -> list[Any]:
+def tensors(size: tuple[int, ...], dtype: Any = torch.float64) -> Any:
     """Query by rows of heads, key by heads of rows, and value a view with gaps."""
     batch, heads, key_heads, queries, keys, dim, value_dim = size
     torch.manual_seed(3)
@@ -61,7 +61,7 @@ def test_gradients(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_types(dtype: Any) -> None:
     given = tensors(SIZES[1], dtype)
-    wide = [x.detach().double().requires_grad_() for x in given]
+    wide: Any = [x.detach().double().requires_grad_() for x in given]
     output = tilewise.sdpa(*given, enable_gqa=True)
     exact = functional.scaled_dot_product_attention(*wide, enable_gqa=True)
     assert output.dtype == dtype
@@ -183,7 +183,7 @@ def test_on_a_gpu(dtype: Any, is_causal: bool) -> None:
     given = [
         x.detach().cuda().requires_grad_() for x in tensors((2, 4, 2, 100, 130, 64, 64), dtype)
     ]
-    wide = [x.detach().double().cpu().requires_grad_() for x in given]
+    wide: Any = [x.detach().double().cpu().requires_grad_() for x in given]
     options: dict[str, Any] = {"is_causal": is_causal, "enable_gqa": True}
     exact = functional.scaled_dot_product_attention(*wide, **options)
     slack = 8 * torch.finfo(dtype).eps if dtype == torch.bfloat16 else 1e-4
@@ -205,9 +205,10 @@ def test_on_a_gpu(dtype: Any, is_causal: bool) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 def test_a_captured_graph_on_a_gpu() -> None:
     shape = (1, 4, 64, 64)
-    given = [torch.randn(shape, device="cuda", dtype=torch.float16).requires_grad_() for _ in "qkv"]
+    place: dict[str, Any] = {"device": "cuda", "dtype": torch.float16}
+    given: Any = [torch.randn(shape, **place).requires_grad_() for _ in range(3)]
 
-    def step() -> tuple[Any, ...]:
+    def step() -> Any:
         return torch.autograd.grad(tilewise.sdpa(*given, is_causal=True).sum(), given)
 
     side = torch.cuda.Stream()

@@ -3,7 +3,7 @@ does.
 
 torch has operators that are attention with gradients, and kernels for one of them on GPUs alone,
 and for the other nowhere: that one is there for others to implement. The extension gives both of
-them kernels. torch's own functions never choose them where these are; torch from 2.10 on takes them.
+them kernels, where torch's own functions never choose them; torch from 2.10 on takes them.
 """
 
 from __future__ import annotations
