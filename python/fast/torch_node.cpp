@@ -1,113 +1,19 @@
 #include "python/fast/torch_node.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "python/fast/host.h"
 #include "python/fast/library.h"
-#include "python/fast/reading.h"
-#include "python/fast/torch_abi.h"
+#include "python/fast/torch_tensor.h"
 
 namespace tilewise::fast {
 namespace {
 
-using torch_abi::Handle;
 using torch_abi::Value;
-
-torch_abi::Functions torch = {};
 
 // An exception of torch, which passes through here: nothing may be held when this is called.
 void refuse(const char* sentence) {
   torch.check(false, "tilewise", __FILE__, __LINE__, sentence);
-}
-
-// A tensor that this holds.
-class Held {
- public:
-  Held() = default;
-  explicit Held(Value value) : handle_(reinterpret_cast<Handle>(value)) {}
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  ~Held() {
-    if (handle_ != nullptr) torch.release(handle_);
-  }
-  Handle get() const { return handle_; }
-  Handle* place() { return &handle_; }
-  Value given() { return reinterpret_cast<Value>(std::exchange(handle_, nullptr)); }
-
- private:
-  Handle handle_ = nullptr;
-};
-
-int32_t dtype_of(int32_t type) {
-  switch (type) {
-    case torch_abi::kHalf:
-      return TW_FLOAT16;
-    case torch_abi::kFloat:
-      return TW_FLOAT32;
-    case torch_abi::kDouble:
-      return TW_FLOAT64;
-    default:
-      return type == torch_abi::kBfloat ? TW_BFLOAT16 : 0;
-  }
-}
-
-// What a tensor says of itself; of four dimensions, or of three for the lse.
-bool look(const Held& tensor, tw_tensor& to) {
-  const Handle handle = tensor.get();
-  int64_t rank = 0, *sizes = nullptr, *strides = nullptr, held = 0, offset = 0;
-  int32_t type = 0;
-  to = {};
-  if (torch.rank(handle, &rank) != 0 || rank < 3 || rank > 4) return false;
-  if (torch.sizes(handle, &sizes) != 0 || torch.strides(handle, &strides) != 0) return false;
-  if (torch.dtype(handle, &type) != 0 || torch.data(handle, &to.data) != 0) return false;
-  to.dtype = dtype_of(type);
-  to.rank = static_cast<int32_t>(rank);
-  std::copy_n(sizes, rank, to.shape);
-  std::copy_n(strides, rank, to.stride);
-  if (to.dtype == 0 || !measure(to)) return false;
-  if (torch.storage_bytes(handle, &held) != 0) return false;
-  if (torch.storage_offset(handle, &offset) != 0) return false;
-  return offset * item_bytes(to.dtype) + to.byte_size <= held;
-}
-
-// Heads come before rows here.
-bool look_at_rows(const Held& tensor, tw_tensor& to) {
-  if (!look(tensor, to) || to.rank != 4) return false;
-  std::swap(to.shape[1], to.shape[2]);
-  std::swap(to.stride[1], to.stride[2]);
-  return true;
-}
-
-struct Place {
-  int32_t type = torch_abi::kCpu, index = 0;
-};
-
-bool find_place(const Held& tensor, Place& place) {
-  if (torch.device(tensor.get(), &place.type) != 0) return false;
-  return place.type == torch_abi::kCpu ||
-         (place.type == torch_abi::kCuda && torch.device_index(tensor.get(), &place.index) == 0);
-}
-
-// A new tensor without gaps, in the order of `like`'s strides.
-bool make(const Held& like, const Place& place, int64_t columns, Held& made) {
-  int64_t rank = 0, *sizes = nullptr, *strides = nullptr, shape[4] = {}, stride[4] = {};
-  int32_t type = 0;
-  const Handle handle = like.get();
-  if (torch.rank(handle, &rank) != 0 || rank != 4 || torch.dtype(handle, &type) != 0) return false;
-  if (torch.sizes(handle, &sizes) != 0 || torch.strides(handle, &strides) != 0) return false;
-  std::copy_n(sizes, 4, shape);
-  shape[3] = columns;
-  int order[] = {2, 1, 0};  // the last dimension is the nearest
-  for (const int i : {0, 1, 0})
-    if (strides[order[i]] > strides[order[i + 1]]) std::swap(order[i], order[i + 1]);
-  stride[3] = 1;
-  int64_t next = std::max<int64_t>(columns, 1);
-  for (const int i : order) {
-    stride[i] = next;
-    next *= std::max<int64_t>(shape[i], 1);
-  }
-  return torch.empty_strided(4, shape, stride, type, place.type, place.index, made.place()) == 0;
 }
 
 // What an optional argument holds, whose own memory goes back; 0 where it is none.

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
-import tilewise  # noqa: E402
-import tilewise.torch  # noqa: E402
-from tilewise import _quick  # noqa: E402
-from tilewise.torch import _node, _sdpa  # noqa: E402
-from torch.nn import functional  # noqa: E402
+from tilewise import _quick
+from tilewise.torch import _node, _sdpa
+from torch_cases import functional, tilewise, torch
 
 NAME = "ScaledDotProductEfficientAttentionBackward0"
 needs_node = pytest.mark.skipif(not _node.IS_THERE, reason="this torch takes no kernels in C")
