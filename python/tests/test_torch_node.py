@@ -219,3 +219,17 @@ def test_a_captured_graph_on_a_gpu() -> None:
     graph.replay()
     for one, other in zip(found, step()):
         torch.testing.assert_close(one, other)
+
+
+@needs_node
+def test_what_the_library_refuses_goes_the_longer_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says what is wrong, or copies."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(_node, "_on_cpu", refuse)
+    given = tensors(SIZES[0])
+    output = tilewise.sdpa(*given)
+    assert type(output.grad_fn).__name__ == "ShortestBackward"
+    torch.autograd.grad(output.sum(), given)

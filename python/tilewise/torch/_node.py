@@ -31,10 +31,13 @@ def attend(
     """The output of tilewise.sdpa, with gradients. NotImplemented: the call needs more."""
     if not IS_THERE or _is_deterministic() or not _extension.fits(flags, query, key, value):
         return NotImplemented
-    if query.is_cpu:
-        return _on_cpu(query, key, value, None, True, 0.0, is_causal, scale=scale)[0]
-    if IS_ON_CUDA:
-        return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
+    try:
+        if query.is_cpu:
+            return _on_cpu(query, key, value, None, True, 0.0, is_causal, scale=scale)[0]
+        if IS_ON_CUDA:
+            return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
+    except RuntimeError:  # the longer way raises what it means
+        pass
     return NotImplemented
 
 
