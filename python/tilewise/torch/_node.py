@@ -64,7 +64,19 @@ def _implement() -> tuple[bool, bool]:
         _extension.implement(*addresses)
     except (AttributeError, OSError, RuntimeError):  # torch is older, or built otherwise
         return False, False
-    return True, addresses[-1] != 0
+    return _works(_HERE, None, True, 0.0), addresses[-1] != 0 and _works(_ANYWHERE, None, 0.0)
+
+
+def _works(name: str, *rest: Any) -> bool:
+    """Whether this torch hands over an operator's arguments and results as the kernels expect."""
+    with torch.enable_grad():
+        values = torch.ones((3, 1, 1, 1, 1), device="cpu", requires_grad=True)
+        try:
+            output = getattr(torch.ops.aten, name).default(*values, *rest, True, scale=0.5)[0]
+            (gradient,) = torch.autograd.grad(2 * output.sum(), values)
+        except RuntimeError:
+            return False
+    return output.tolist() == [[[[1.0]]]] and gradient.flatten().tolist() == [0.0, 0.0, 2.0]
 
 
 _ENDS = ("", "_backward")
