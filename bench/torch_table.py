@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Prints the table of docs/pytorch.md: tilewise on torch's tensors beside SDPA and the formula.
 
-    bench/torch_table.py [--lengths 512,1024,2048,4096] [--heads 8] [--dim 64] [--dtype float32]
-                         [--device cpu] [--rounds 5] [--milliseconds 20]
+    bench/torch_table.py [--device cpu] [--lengths 512,1024,2048,4096] [--heads 8] [--dim 64]
+                         [--dtype float32] [--rounds 5] [--milliseconds 20]
+
+Unless --dtype says otherwise, numbers are of float32 on the processor, and of bfloat16 on a GPU.
 
 A row is causal attention of one batch, forward and backward. The three take turns in one process.
 In its turn each makes as many calls, one behind the other, as fill the milliseconds, after a round
 that warms up and counts; a time is the fastest of the rounds, which another program's load disturbs
 least. On a GPU events of its stream tell the time, so that nothing waits within a turn, and a GPU
-that the host cannot keep busy shows the host's time. Memory is measured in a process of its own for
-each: by how much it grows beyond tensors and code (which Linux says), or on a GPU by the most that
-torch's allocator gave out.
+that the host cannot keep busy shows the host's time. Memory is what a training step grows by beyond
+its inputs: on a GPU the most that torch's allocator gave out meanwhile, and on the processor what
+Linux says of a process of its own for each.
 """
 
 from __future__ import annotations
@@ -93,7 +95,8 @@ def times(length: int, options: argparse.Namespace) -> dict[str, Times]:
 
 
 def peak(options: argparse.Namespace, begin: bool = False) -> int:
-    """The most bytes that this process has had since it was last asked with begin=True."""
+    """The most bytes that this process has had since it was last asked with begin=True, which asks
+    for what it has."""
     if options.device != "cpu":
         if begin:
             torch.cuda.reset_peak_memory_stats()
@@ -105,7 +108,8 @@ def peak(options: argparse.Namespace, begin: bool = False) -> int:
 
 
 def grown(name: str, length: int, options: argparse.Namespace) -> int:
-    """Bytes that training needs beyond its inputs; in this process, which did nothing before."""
+    """Bytes that training needs beyond its inputs; on the processor in a process that did nothing
+    before."""
     calls_of(name, tensors(64, options))["both"]()
     given = tensors(length, options)
     before = peak(options, begin=True)
@@ -113,8 +117,11 @@ def grown(name: str, length: int, options: argparse.Namespace) -> int:
     return peak(options) - before
 
 
-def memory(name: str, length: int, arguments: list[str]) -> int:
-    """The same, in a new process."""
+def memory(name: str, length: int, arguments: list[str], options: argparse.Namespace) -> int:
+    """The same. An allocator says it of this process, too; to start others and to wake the GPU in
+    each would take longer than all the rest."""
+    if options.device != "cpu":
+        return grown(name, length, options)
     command = [sys.executable, __file__, *arguments, "--memory", name, "--lengths", str(length)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -126,7 +133,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--lengths", default="512,1024,2048,4096")
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtype")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--milliseconds", type=float, default=20.0)
@@ -134,6 +141,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     lengths = [int(length) for length in options.lengths.split(",")]
     is_here = options.device == "cpu"
+    options.dtype = options.dtype or ("float32" if is_here else "bfloat16")
     if not is_here:
         torch.cuda.set_device(torch.device(options.device).index or 0)
     if options.memory:
@@ -150,7 +158,7 @@ def main(arguments: list[str]) -> None:
     digits = 1 if is_here else 3
     for length in lengths:
         for name, found in times(length, options).items():
-            size = memory(name, length, arguments) / 2**20
+            size = memory(name, length, arguments, options) / 2**20
             shown = f"{length:,}" if name == "tilewise" else ""
             print(
                 f"| {shown} | {'SDPA' if name == 'sdpa' else name} "

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "python/fast/host.h"
 #include "python/fast/library.h"
 
 namespace tilewise::fast {
@@ -172,6 +173,19 @@ bool Call::is_shaped() const {
   return (flags_ & kGrouped) != 0 || key.shape[2] == 1 || query.shape[2] == key.shape[2];
 }
 
+bool Call::fits(long flags, PyObject* const* rows) {
+  flags_ = flags | kHeadsFirst;
+  // Whether their memory is still theirs is asked by whoever reads it.
+  for (int i = 0; i < 3; ++i)
+    if (!put(kQuery + i, rows[i], true)) return false;
+  const tw_tensor &query = bundle_.request.query, &key = bundle_.request.key,
+                  &value = bundle_.request.value;
+  const int64_t key_heads = key.shape[2];
+  return is_shaped() && query.dtype == key.dtype && key.dtype == value.dtype &&
+         item_bytes(query.dtype) > 1 && query.shape[3] == key.shape[3] &&
+         key.shape[1] == value.shape[1] && key_heads > 0 && query.shape[2] % key_heads == 0;
+}
+
 Reference Call::make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const {
   const Reference code = PyLong_FromLong(dtype);
   const Reference filled = PyLong_FromLong(static_cast<long>(fill));
@@ -314,27 +328,12 @@ bool Call::run_append() {
 }
 
 bool Call::run_on_host(tw_operation operation, tw_execution& execution) {
-  const Function function = operation == TW_FORWARD ? library().forward : library().backward;
-  const auto* request = &bundle_.request;
-  char message[2048] = "";
-  Workspace workspace;
-  workspace.take_kept(execution);
-  tw_status status = TW_OK;
+  Answer answer;
   Py_BEGIN_ALLOW_THREADS;
-  status = function(request, &execution, message, sizeof message);
+  fast::run_on_host(operation, bundle_.request, execution, answer);
   Py_END_ALLOW_THREADS;
-  // A refused call changes nothing, so it can be made again. To ask for the size each time would
-  // cost most calls more than this costs a few.
-  size_t bytes = 0;
-  if (status == TW_INVALID &&
-      library().workspace(operation, request, &execution, &bytes, nullptr, 0) == TW_OK &&
-      bytes > execution.workspace_bytes) {
-    if (!workspace.take_on_host(bytes, execution)) return false;
-    Py_BEGIN_ALLOW_THREADS;
-    status = function(request, &execution, message, sizeof message);
-    Py_END_ALLOW_THREADS;
-  }
-  return ended(status, message);
+  if (answer.is_out_of_memory) return PyErr_NoMemory() != nullptr;
+  return ended(answer.status, answer.message);
 }
 
 bool Call::run_on_device(tw_operation operation, tw_execution& execution, PyObject* query) {

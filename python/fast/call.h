@@ -29,6 +29,8 @@ class Call {
   bool put_all(PyObject* pairs);
   // Whether rows that are given heads first have the ranks and sizes that this needs.
   bool is_shaped() const;
+  // Whether query, key and value, given heads first, are what attention takes.
+  bool fits(long flags, PyObject* const* rows);
 
   // New arrays for results. Null: as above.
   Reference make_output(PyObject* query);

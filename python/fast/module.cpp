@@ -3,6 +3,7 @@
 // slower way then copies, or says what is wrong.
 #include "python/fast/attention.h"
 #include "python/fast/library.h"
+#include "python/fast/torch_node.h"
 
 namespace tilewise::fast {
 namespace {
@@ -95,6 +96,15 @@ PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t coun
   return PyTuple_Pack(5, found[0].get(), found[1].get(), found[2].get(), Py_None, Py_None);
 }
 
+// fits(flags, query, key, value) -> whether attention takes them as they lie
+PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  if (!has(count, 4, "fits")) return nullptr;
+  Call call;
+  const bool fitting = call.fits(PyLong_AsLong(given[0]), given + 1);
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  return share(fitting ? Py_True : Py_False).release();
+}
+
 // rotary(form, flags, x, cosine, sine, out | None, pairs | None) -> out
 PyObject* rotary(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 7, "rotary")) return nullptr;
@@ -145,6 +155,8 @@ PyMethodDef methods[] = {{"forward", fast(forward), METH_FASTCALL, nullptr},
                          {"append", fast(append), METH_FASTCALL, nullptr},
                          {"adopt", adopt, METH_VARARGS, nullptr},
                          {"connect", connect, METH_VARARGS, nullptr},
+                         {"fits", fast(fits), METH_FASTCALL, nullptr},
+                         {"implement", implement, METH_VARARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_fast", nullptr, -1, methods, nullptr, nullptr, nullptr, nullptr};
@@ -194,5 +206,6 @@ PyMODINIT_FUNC PyInit__fast() {
   using namespace tilewise::fast;
   if (!intern_names()) return nullptr;
   Reference module = PyModule_Create(&definition);
-  return module && describe(module.get()) ? module.release() : nullptr;
+  return module && describe(module.get()) && describe_torch(module.get()) ? module.release()
+                                                                          : nullptr;
 }

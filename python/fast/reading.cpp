@@ -131,10 +131,33 @@ void look_contiguous(tw_tensor& tensor) {
   }
 }
 
-// The buffer that the array spans, for the library checks what it touches. False for an array that
-// has elements and no memory, as fake, meta and zero tensors have, and where the last dimension is
-// not contiguous.
-bool measure(tw_tensor& tensor, int64_t item) {
+bool describe(const Framework& framework, PyObject* array, View& view) {
+  switch (framework.protocol) {
+    case Protocol::kExchange:
+      return read_exchange(framework, array, view);
+    case Protocol::kArrayStruct:
+      return read_array_struct(framework, array, view);
+    default:
+      return read_attributes(framework, array, view);
+  }
+}
+
+// An array that does not let itself be read is Python's to judge. An interrupt, or memory that ran
+// out, is nobody's judgement and stays.
+void forget_error() {
+  if (PyErr_Occurred() == nullptr || PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
+  if (PyErr_ExceptionMatches(PyExc_MemoryError) == 0) PyErr_Clear();
+}
+
+}  // namespace
+
+int64_t item_bytes(int32_t dtype) {
+  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: what is_pair is
+  return kBytes[dtype];
+}
+
+bool measure(tw_tensor& tensor) {
+  const int64_t item = item_bytes(tensor.dtype);
   int64_t low = 0, high = item;
   bool is_empty = false;
   for (int i = 0; i < tensor.rank; ++i) {
@@ -154,31 +177,6 @@ bool measure(tw_tensor& tensor, int64_t item) {
   return true;
 }
 
-bool describe(const Framework& framework, PyObject* array, View& view) {
-  switch (framework.protocol) {
-    case Protocol::kExchange:
-      return read_exchange(framework, array, view);
-    case Protocol::kArrayStruct:
-      return read_array_struct(framework, array, view);
-    default:
-      return read_attributes(framework, array, view);
-  }
-}
-
-int64_t item_bytes(const View& view) {
-  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: what is_pair is
-  return kBytes[view.tensor.dtype];
-}
-
-// An array that does not let itself be read is Python's to judge. An interrupt, or memory that ran
-// out, is nobody's judgement and stays.
-void forget_error() {
-  if (PyErr_Occurred() == nullptr || PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
-  if (PyErr_ExceptionMatches(PyExc_MemoryError) == 0) PyErr_Clear();
-}
-
-}  // namespace
-
 bool read(const Framework& framework, PyObject* array, View& view) {
   view = {};
   if (!describe(framework, array, view)) {
@@ -186,7 +184,7 @@ bool read(const Framework& framework, PyObject* array, View& view) {
     return false;
   }
   if (view.tensor.dtype == 0 && !view.is_pair) return false;
-  return measure(view.tensor, item_bytes(view));
+  return measure(view.tensor);
 }
 
 bool is_held(const Framework& framework, PyObject* array, const View& view) {
@@ -204,7 +202,7 @@ bool is_held(const Framework& framework, PyObject* array, const View& view) {
     return false;
   }
   const tw_tensor& tensor = view.tensor;  // its strides are not negative, so it begins at `first`
-  return first * item_bytes(view) + tensor.byte_size <= held;
+  return first * item_bytes(view.tensor.dtype) + tensor.byte_size <= held;
 }
 
 }  // namespace tilewise::fast

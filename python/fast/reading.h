@@ -23,4 +23,12 @@ bool read(const Framework& framework, PyObject* array, View& view);
 // its views.
 bool is_held(const Framework& framework, PyObject* array, const View& view);
 
+// The bytes of an element, by tw_dtype.
+int64_t item_bytes(int32_t dtype);
+
+// The buffer that a tensor spans, for the library checks what it touches. False for one that has
+// elements and no memory, as fake, meta and zero tensors have, and where the last dimension is not
+// contiguous.
+bool measure(tw_tensor& tensor);
+
 }  // namespace tilewise::fast

@@ -50,12 +50,12 @@ void Workspace::take_kept(tw_execution& execution) {
 
 bool Workspace::take_on_host(size_t bytes, tw_execution& execution) {
   if (bytes <= kMostKept) {
-    if (kept_block.bytes < bytes && !grow(bytes)) return PyErr_NoMemory() != nullptr;
+    if (kept_block.bytes < bytes && !grow(bytes)) return false;
     take_kept(execution);
     return true;
   }
   large_ = allocate(bytes);
-  if (large_ == nullptr) return PyErr_NoMemory() != nullptr;
+  if (large_ == nullptr) return false;
   execution.workspace = large_;
   execution.workspace_bytes = bytes;
   return true;

@@ -17,7 +17,7 @@ class Workspace {
 
   // The block of this thread, whatever its size: most calls fit.
   void take_kept(tw_execution& execution);
-  // At least `bytes` on the processor. False: an exception is set.
+  // At least `bytes` on the processor. False, without an exception: there are not so many.
   bool take_on_host(size_t bytes, tw_execution& execution);
   // `bytes` where `like` lies. False: an exception is set.
   bool take_on_device(const Framework& framework, PyObject* like, size_t bytes,

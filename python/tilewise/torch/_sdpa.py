@@ -13,7 +13,7 @@ from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise._call import Operands
 from tilewise._forms import Asked
-from tilewise.torch import _shortest
+from tilewise.torch import _node, _shortest
 from tilewise.torch._arrays import PLAIN, TORCH
 from tilewise.torch._attention import NEW, call, differentiable, is_autocast_on
 from tilewise.torch._plain import is_compiling, is_grad_enabled, is_plain
@@ -73,7 +73,12 @@ def _quickly(
     if is_three:
         query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
     if attn_mask is None:
-        found = _shortest.attend(query, key, value, asked, flags)
+        found = NotImplemented
+        if (query.requires_grad or key.requires_grad or value.requires_grad) and is_grad_enabled():
+            get = asked.scalars.get
+            found = _node.attend(query, key, value, "causal" in asked.scalars, get("scale"), flags)
+        if found is NotImplemented:
+            found = _shortest.attend(query, key, value, asked, flags)
     else:
         found = _masked(query, key, value, attn_mask, asked, flags)
     return found.squeeze(0) if is_three and found is not NotImplemented else found

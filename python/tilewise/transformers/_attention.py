@@ -11,6 +11,7 @@ from torch import Tensor
 from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise.torch._attention import call
 from tilewise.torch._sdpa import sdpa
+from tilewise.transformers._masks import BandMask
 
 NAME = "tilewise"
 
@@ -51,7 +52,9 @@ def attention_forward(
             return output.transpose(1, 2).contiguous(), None
     options: dict[str, Any] = {}
     bias = position_bias
-    if attention_mask is not None:
+    if type(attention_mask) is BandMask and attention_mask.shape[2:] == (queries, keys):
+        options.update(attention_mask.options())
+    elif attention_mask is not None:
         if attention_mask.dim() == 2:
             attention_mask = attention_mask[:, None, None, :].to(torch.bool)
         attention_mask = attention_mask[..., :keys]

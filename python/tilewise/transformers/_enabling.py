@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import sdpa_mask
 
 from tilewise.transformers._attention import NAME, attention_forward
+from tilewise.transformers._masks import mask_of
 
 _OLD_SWITCHES = ("flash_attn_2", "use_flash_attention_2")
 _METHODS = ("from_pretrained", "_from_config")
@@ -30,8 +30,7 @@ def enable() -> None:
     'tilewise'
     """
     AttentionInterface.register(NAME, attention_forward)
-    # Boolean masks, or none where causality alone says it.
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionMaskInterface.register(NAME, mask_of)
     if _before:
         return
     for name in _METHODS:

@@ -4,6 +4,8 @@
 // rows.
 #pragma once
 
+#include <bit>
+
 #include "backends/cpu/backward_passes.h"
 #include "backends/cpu/cut.h"
 #include "backends/cpu/differentiate.h"
@@ -115,6 +117,9 @@ class FewPass {
 
   void begin(const QueryTile& tile, int64 key_head, Scratch& s) const {
     s.group.place(p_, kernels_, tile, 0);
+    // Products take as many rows as the next power of two, and vectors are whole.
+    const auto padded = static_cast<int64>(std::bit_ceil(static_cast<uint64>(tile.lanes())));
+    const int64 lanes = s.group.vectors * kernels_.lanes;
     const auto args = [&](const View& rows, const View& scaling, FewSide<T>& side, T* scores) {
       const int64 dim = rows.size.column;
       side.args = {{nullptr, 0, dim, rows.dtype},
@@ -129,14 +134,14 @@ class FewPass {
     };
     const auto load = [&](const View& view, const View& scaling, FewSide<T>& side) {
       load_lanes(kernels_, s.list.of_lanes(p_, view, {tile, 0, tile.lanes()}, view.size.column),
-                 factor_of<T>(scaling, tile.b, key_head), {side.rows, side.pitch}, kernels_.lanes);
+                 factor_of<T>(scaling, tile.b, key_head), {side.rows, side.pitch}, padded);
       kernels_.pack_few(side.args, side.rows);
     };
     args(p_.key, p_.scaling.key, s.query, s.weights);
     args(p_.value, p_.scaling.value, s.output, s.gradient);
     load(p_.query, p_.scaling.query, s.query);
     load(p_.gradients.output, p_.scaling.output_gradient, s.output);
-    for (int64 lane = 0; lane < kernels_.pitch; ++lane) {
+    for (int64 lane = 0; lane < lanes; ++lane) {
       const bool held = lane < tile.lanes();
       const int64 row = held ? row_at(tile, lane) : 0;
       s.max[lane] = held ? sums_.max[row] : core::infinity<T>();
@@ -144,7 +149,7 @@ class FewPass {
       s.delta[lane] = held ? sums_.delta[row] : T(0);
       s.slope[lane] = 0;
     }
-    for (int64 n = 0; n < kernels_.lanes * s.query.pitch; ++n) s.query_gradient[n] = 0;
+    std::fill(s.query_gradient, s.query_gradient + tile.lanes() * s.query.pitch, T(0));
   }
 
   int64 row_at(const QueryTile& tile, int64 lane) const {
@@ -174,7 +179,7 @@ class FewPass {
     sums.columns = s.sums;
     sums.scores = s.raw;
     sums.ahead = {};
-    for (int64 lane = 0; lane < kernels_.pitch; ++lane) s.factor[lane] = 1;
+    std::fill(s.factor, s.factor + tile.lanes(), T(1));
     kernels_.accumulate_few(sums, s.factor, s.query_gradient);
   }
 

@@ -1,0 +1,273 @@
+#include "python/fast/torch_node.h"
+
+#include <cstring>
+
+#include "python/fast/host.h"
+#include "python/fast/library.h"
+#include "python/fast/torch_tensor.h"
+
+namespace tilewise::fast {
+namespace {
+
+using torch_abi::Value;
+
+// An exception of torch, which passes through here: nothing may be held when this is called.
+void refuse(const char* sentence) {
+  torch.check(false, "tilewise", __FILE__, __LINE__, sentence);
+}
+
+// What an optional argument holds, whose own memory goes back; 0 where it is none.
+Value held_by(Value optional) {
+  auto* given = reinterpret_cast<Value*>(optional);
+  const Value held = given != nullptr ? *given : 0;
+  ::operator delete(given);
+  return held;
+}
+
+// The options of a call, as tilewise.sdpa means them.
+struct Meant {
+  tw_options options = {};
+  tw_mask mask = {};
+  tw_scores scores = {};
+  Meant(bool is_causal, Value scale) {
+    options.size = sizeof options;
+    if (is_causal) {
+      mask.size = sizeof mask;
+      mask.has_right = 1;
+      mask.diagonal = TW_TOP_LEFT;
+      options.mask = &mask;
+    }
+    if (scale == 0) return;  // none was given
+    auto* given = reinterpret_cast<Value*>(scale);
+    scores.size = sizeof scores;
+    scores.has_scale = 1;
+    std::memcpy(&scores.scale, given, sizeof scores.scale);
+    options.scores = &scores;
+    ::operator delete(given);
+  }
+  Meant(const Meant&) = delete;
+  Meant& operator=(const Meant&) = delete;
+};
+
+constexpr char kUnreadable[] =
+    "A tensor of this attention has no memory, as one has whose storage was freed or shrunk, or is "
+    "none of four dimensions and of float16, bfloat16, float32 or float64 whose last dimension is "
+    "contiguous.";
+
+constexpr char kUnsupported[] =
+    "This operator, which tilewise implements here, has no bias and no dropout.";
+
+bool say(const char* sentence, Answer& answer) {
+  std::strncpy(answer.message, sentence, sizeof answer.message - 1);
+  return false;
+}
+
+bool run_on_host(tw_operation operation, const tw_request& request, Answer& answer) {
+  tw_execution execution = {};
+  execution.size = sizeof execution;
+  std::uint32_t threads = 0;
+  torch.threads(&threads);
+  execution.threads = static_cast<int32_t>(threads);
+  fast::run_on_host(operation, request, execution, answer);
+  return answer.status == TW_OK;
+}
+
+// On torch's stream, by scratch memory that goes back in the order of that stream.
+bool run_on_device(tw_operation operation, const tw_request& request, const Place& place,
+                   Answer& answer) {
+  const Function function = operation == TW_FORWARD ? library().forward : library().backward;
+  tw_execution execution = {};
+  execution.size = sizeof execution;
+  execution.device = {TW_CUDA, place.index};
+  execution.device_tables = 1;
+  Held scratch;
+  if (torch.stream == nullptr || torch.stream(place.index, &execution.stream) != 0) return false;
+  answer.status = library().workspace(operation, &request, &execution, &execution.workspace_bytes,
+                                      answer.message, sizeof answer.message);
+  if (answer.status != TW_OK) return false;
+  const int64_t step = 1, bytes = static_cast<int64_t>(execution.workspace_bytes);
+  if (bytes > 0 && (torch.empty_strided(1, &bytes, &step, torch_abi::kByte, place.type, place.index,
+                                        scratch.place()) != 0 ||
+                    torch.data(scratch.get(), &execution.workspace) != 0))
+    return false;
+  answer.status = function(&request, &execution, answer.message, sizeof answer.message);
+  return answer.status == TW_OK;
+}
+
+bool run(tw_operation operation, const tw_request& request, const Place& place, Answer& answer) {
+  return place.type == torch_abi::kCpu ? run_on_host(operation, request, answer)
+                                       : run_on_device(operation, request, place, answer);
+}
+
+// An operator of torch: where its arguments and results are that tell something.
+struct Efficient {
+  static constexpr const char* kForward = "_scaled_dot_product_efficient_attention";
+  static constexpr const char* kBackward = "_scaled_dot_product_efficient_attention_backward";
+  static constexpr int kDropout = 5, kCausal = 6, kScale = 7;
+  static constexpr int kResults = 4, kLengths = kResults;  // of these it has none
+  struct Of {
+    static constexpr int kOutput = 5, kLse = 6, kWanted = 10, kCausal = 11, kScale = 12;
+    static constexpr int kOthers[] = {4, 7, 8};  // tensors
+  };
+};
+struct Overrideable {
+  static constexpr const char* kForward = "_scaled_dot_product_fused_attention_overrideable";
+  static constexpr const char* kBackward =
+      "_scaled_dot_product_fused_attention_overrideable_backward";
+  static constexpr int kDropout = 4, kCausal = 5, kScale = 7;
+  static constexpr int kResults = 9, kLengths = 4;
+  struct Of {
+    static constexpr int kOutput = 6, kLse = 7, kWanted = 5, kCausal = 13, kScale = 16;
+    static constexpr int kOthers[] = {4, 8, 9, 14, 15};
+  };
+};
+
+template <class Operator>
+bool attend(Value* stack, Answer& answer) {
+  const Held query(stack[0]), key(stack[1]), value(stack[2]), bias(held_by(stack[3]));
+  const Meant meant((stack[Operator::kCausal] & 1) != 0, stack[Operator::kScale]);
+  if (bias.get() != nullptr || stack[Operator::kDropout] != 0) return say(kUnsupported, answer);
+  tw_request request = {};
+  request.size = sizeof request;
+  request.options = &meant.options;
+  Place place;
+  Held results[Operator::kResults];
+  if (!find_place(query, place) || !look_at_rows(query, request.query) ||
+      !look_at_rows(key, request.key) || !look_at_rows(value, request.value) ||
+      !make(query, place, request.value.shape[3], results[0]) ||
+      !look_at_rows(results[0], request.output))
+    return false;
+  const tw_tensor& rows = request.query;
+  const int64_t shape[] = {rows.shape[0], rows.shape[2], rows.shape[1]};
+  const int64_t stride[] = {shape[1] * shape[2], shape[2], 1};
+  const int32_t wide = rows.dtype == TW_FLOAT64 ? torch_abi::kDouble : torch_abi::kFloat;
+  if (torch.empty_strided(3, shape, stride, wide, place.type, place.index, results[1].place()) !=
+          0 ||
+      !look(results[1], request.lse) || !run(TW_FORWARD, request, place, answer))
+    return false;
+  for (int i = 2; i < Operator::kResults; ++i)
+    if (torch.nothing(results[i].place()) != 0) return false;
+  for (int i = 0; i < Operator::kResults; ++i) stack[i] = results[i].given();
+  if constexpr (Operator::kLengths < Operator::kResults) {
+    for (int i = 0; i < 2; ++i) {
+      const Held number(stack[Operator::kLengths + i]);  // a tensor in the place of one
+      const tw_tensor& side = i == 0 ? request.query : request.key;
+      stack[Operator::kLengths + i] = static_cast<Value>(side.shape[1]);
+    }
+  }
+  return true;
+}
+
+// The gradient that arrives, copied where its rows do not lie as the library reads them: sum's has
+// strides of zero.
+bool look_at_arriving(Held& arriving, const Held& output, const Place& place, tw_tensor& to) {
+  if (look_at_rows(arriving, to)) return true;
+  Held copy;
+  if (to.rank != 4 || to.stride[3] == 1 || !make(output, place, to.shape[3], copy)) return false;
+  if (torch.copy(copy.get(), arriving.get(), 0) != 0) return false;
+  std::swap(*arriving.place(), *copy.place());
+  return look_at_rows(arriving, to);
+}
+
+// Which gradients are wanted; the list is deleted.
+bool read_wanted(Value given, bool (&wanted)[4]) {
+  auto* list = reinterpret_cast<torch_abi::List>(given);
+  bool is_read = true;
+  for (std::size_t i = 0; i < 4; ++i) {
+    Value item = 0;
+    is_read = is_read && torch.list_item(list, i, &item) == 0;
+    wanted[i] = (item & 1) != 0;
+  }
+  torch.list_release(list);
+  return is_read;
+}
+
+template <class Operator>
+bool differentiate(Value* stack, Answer& answer) {
+  using Of = typename Operator::Of;
+  Held arriving(stack[0]);
+  const Held query(stack[1]), key(stack[2]), value(stack[3]), output(stack[Of::kOutput]),
+      lse(stack[Of::kLse]);
+  for (const int other : Of::kOthers) const Held released(stack[other]);
+  const Meant meant((stack[Of::kCausal] & 1) != 0, stack[Of::kScale]);
+  bool wanted[4] = {};
+  tw_request request = {};
+  tw_gradients gradients = {};
+  request.size = sizeof request;
+  gradients.size = sizeof gradients;
+  request.options = &meant.options;
+  request.gradients = &gradients;
+  Place place;
+  if (!read_wanted(stack[Of::kWanted], wanted) || !find_place(query, place) ||
+      !look_at_rows(query, request.query) || !look_at_rows(key, request.key) ||
+      !look_at_rows(value, request.value) || !look_at_rows(output, request.output) ||
+      !look(lse, request.lse) || !look_at_arriving(arriving, output, place, gradients.output))
+    return false;
+  const Held* of[] = {&query, &key, &value};
+  tw_tensor* to[] = {&gradients.query, &gradients.key, &gradients.value};
+  Held found[4];
+  for (int i = 0; i < 4; ++i) {
+    if (i == 3 || !wanted[i]) {
+      if (torch.nothing(found[i].place()) != 0) return false;
+      continue;
+    }
+    const tw_tensor& rows = i == 0 ? request.query : i == 1 ? request.key : request.value;
+    if (!make(*of[i], place, rows.shape[3], found[i]) || !look_at_rows(found[i], *to[i]))
+      return false;
+  }
+  if (!run(TW_BACKWARD, request, place, answer)) return false;
+  for (int i = 0; i < 4; ++i) stack[i] = found[i].given();
+  return true;
+}
+
+// The kernels. What they hold is gone before they refuse.
+template <bool (*work)(Value*, Answer&)>
+void kernel(Value* stack, std::uint64_t, std::uint64_t) {
+  Answer answer;
+  if (work(stack, answer)) return;
+  refuse(answer.message[0] != '\0' ? answer.message : kUnreadable);
+}
+
+template <class Operator>
+bool implement_on(const char* key) {
+  void* kernels = nullptr;  // stays
+  return torch.library("aten", key, __FILE__, __LINE__, &kernels) == 0 &&
+         torch.implement(kernels, Operator::kForward, kernel<attend<Operator>>,
+                         torch_abi::kVersion) == 0 &&
+         torch.implement(kernels, Operator::kBackward, kernel<differentiate<Operator>>,
+                         torch_abi::kVersion) == 0;
+}
+
+}  // namespace
+
+PyObject* implement(PyObject*, PyObject* addresses) {
+  void* found[torch_abi::kCount] = {};
+  static_assert(sizeof found == sizeof torch);
+  if (PyTuple_Check(addresses) == 0 || PyTuple_Size(addresses) != torch_abi::kCount) {
+    PyErr_SetString(PyExc_TypeError, "implement takes the addresses of TORCH_FUNCTIONS.");
+    return nullptr;
+  }
+  for (int i = 0; i < torch_abi::kCount; ++i)
+    found[i] = PyLong_AsVoidPtr(PyTuple_GetItem(addresses, i));
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  std::memcpy(&torch, found, sizeof torch);
+  if (!implement_on<Efficient>("CPU") || !implement_on<Overrideable>("CPU") ||
+      (torch.stream != nullptr && !implement_on<Overrideable>("CUDA"))) {
+    PyErr_SetString(PyExc_RuntimeError, "torch does not take the kernels.");
+    return nullptr;
+  }
+  return share(Py_None).release();
+}
+
+bool describe_torch(PyObject* module) {
+  Reference all = PyTuple_New(torch_abi::kCount);
+  for (int i = 0; all && i < torch_abi::kCount; ++i) {
+    PyObject* name = PyUnicode_FromString(torch_abi::kNames[i]);
+    if (name == nullptr || PyTuple_SetItem(all.get(), i, name) != 0) return false;
+  }
+  if (!all || PyModule_AddObject(module, "TORCH_FUNCTIONS", all.get()) != 0) return false;
+  all.release();
+  return true;
+}
+
+}  // namespace tilewise::fast

@@ -1,0 +1,164 @@
+"""Masks that are a band and padding, without the matrix of them.
+
+Transformers asks a mask function for a tensor of bools, (batch, 1, queries, keys). Most of these
+are causal, perhaps by a window, or in both directions, and hide padding: what tilewise takes as two
+numbers and one row of bools a sequence. A BandMask is that, and becomes the tensor for whoever does
+anything with it but hand it on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import masking_utils
+
+from tilewise.torch._plain import is_compiling, is_watched
+
+
+class Band(NamedTuple):
+    """Query i sees key j where -left <= j - i - shift <= right; None: that side has no limit."""
+
+    left: int | None
+    right: int | None
+    shift: int
+
+
+_QUESTIONS = frozenset(
+    (
+        Tensor.dim,
+        Tensor.size,
+        Tensor.is_floating_point,
+        *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "requires_grad")),
+    )
+)
+
+
+_WHOLE = ("causal_mask_function", "bidirectional_mask_function")
+
+
+class BandMask(Tensor):
+    """A tensor of bools, (batch, 1, queries, keys), that is made when something is done with it."""
+
+    band: Band
+    padding: Tensor | None  # (batch, keys); True: this key counts
+    place: torch.device
+
+    @staticmethod
+    def of(shape: tuple[int, int, int], band: Band, padding: Tensor | None, place: Any) -> BandMask:
+        """One of (batch, queries, keys)."""
+        batch, queries, keys = shape
+        # Has no memory, so that code below Python that would read it cannot.
+        blank = torch.empty((batch, 1, queries, keys), dtype=torch.bool, device="meta")
+        made: BandMask = blank.as_subclass(BandMask)
+        made.band, made.padding, made.place = band, padding, torch.device(place)
+        return made
+
+    def full(self) -> Tensor:
+        """The tensor."""
+        batch, _, queries, keys = self.shape
+        left, right, shift = self.band
+        distance = torch.arange(keys, device=self.place)
+        distance = distance - torch.arange(shift, shift + queries, device=self.place)[:, None]
+        seen = torch.ones((queries, keys), dtype=torch.bool, device=self.place)
+        if left is not None:
+            seen = seen & (distance >= -left)
+        if right is not None:
+            seen = seen & (distance <= right)
+        if self.padding is None:
+            return seen.expand(batch, 1, queries, keys)
+        return seen & self.padding[:, None, None, :]
+
+    def options(self) -> dict[str, Any]:
+        """The same for tilewise.attention."""
+        left, right, shift = self.band
+        options: dict[str, Any] = {}
+        if left is not None or right is not None:
+            options = {"window": (left, right), "diagonal": shift}
+        if self.padding is not None:
+            options["mask"] = self.padding[:, None, None, :]
+        return options
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Questions are answered; for all else the tensor is made."""
+        given = kwargs or {}
+        if func is Tensor.device.__get__:
+            return args[0].place
+        with torch._C.DisableTorchFunctionSubclass():
+            if func in _QUESTIONS:
+                return func(*args, **given)
+        made = torch.utils._pytree.tree_map_only(BandMask, BandMask.full, (args, given))
+        return func(*made[0], **made[1])
+
+
+def mask_of(*given: Any, **named: Any) -> Tensor | None:
+    """The mask function of tilewise, with the arguments of transformers.masking_utils.sdpa_mask.
+
+    None where causality alone, beginning at the first query and key, or nothing at all says it; a
+    BandMask where a band and padding do; and otherwise what sdpa_mask makes.
+    """
+    is_known = not given and type(named.get("q_length")) is int and named["q_length"] > 1
+    sides = _sides_of(named.get("mask_function")) if is_known else None
+    offsets = named.get("q_offset", 0), named.get("kv_offset", 0)
+    padding = named.get("attention_mask")
+    if (
+        sides is None
+        or any(type(offset) is not int for offset in offsets)  # a static cache has tensors
+        or not (padding is None or type(padding) is Tensor)
+        or is_compiling()
+        or is_watched()
+    ):
+        made: Tensor | None = masking_utils.sdpa_mask(*given, **named)
+        return made
+    queries, keys, place = named["q_length"], named["kv_length"], named.get("device", "cpu")
+    left, right = sides
+    shift, first = offsets[0] - offsets[1], offsets[1]
+    if left is not None and left >= shift + queries - 1:
+        left = None  # longer than any distance
+    if padding is not None:
+        padding = padding[:, first : first + keys].to(torch.bool)
+        padding = torch.nn.functional.pad(padding, (0, keys - padding.shape[1]))
+        padding = None if bool(padding.all()) else padding
+    if padding is None and left is None:
+        if right == 0 and shift == 0 and named.get("allow_is_causal_skip", True):
+            return None
+        if right is None and named.get("allow_is_bidirectional_skip", False):
+            return None
+    band = Band(left, right, shift)
+    return BandMask.of((named["batch_size"], queries, keys), band, padding, place)
+
+
+def _sides_of(mask_function: Any) -> tuple[int | None, int | None] | None:
+    """How far a query sees to either side by this function of Transformers; None: not so simple."""
+    causal, around = (getattr(masking_utils, name, None) for name in _WHOLE)
+    if mask_function is None:
+        return None
+    if mask_function is causal:
+        return None, 0
+    if mask_function is around:
+        return None, None
+    parts = _held(mask_function, "and_masks", "mask_functions")
+    if not isinstance(parts, tuple) or len(parts) != 2:
+        return None
+    overlay, rest = parts
+    window = _held(overlay, "sliding_window_overlay", "sliding_window")
+    if rest is causal and type(window) is int:
+        return window - 1, 0
+    window = _held(overlay, "sliding_window_bidirectional_overlay", "sliding_window")
+    if rest is around and type(window) is int:
+        return window, window
+    return None
+
+
+def _held(function: Any, maker: str, name: str) -> Any:
+    """What a function that `maker` made holds under this name; None when another made it."""
+    code = getattr(function, "__code__", None)
+    made_by = getattr(getattr(masking_utils, maker, None), "__code__", None)
+    if code is None or not any(code is constant for constant in getattr(made_by, "co_consts", ())):
+        return None
+    cells = dict(zip(code.co_freevars, function.__closure__ or ()))
+    return cells[name].cell_contents if name in cells else None
