@@ -7,16 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from tilewise.jax._call import GRADIENT, Asked, Call, labels
 from tilewise.jax._mapped import run
 from tilewise.jax._shards import axes_of, spec_of
 from tilewise.jax._varying import type_of, vary, varying_axes
-
-try:
-    from jax.custom_derivatives import SymbolicZero
-except ImportError:
-    from jax.interpreters.ad import SymbolicZero
 
 Operands = dict[str, Any]  # by name, as request.cpp has them
 _FORWARD = ("output", "lse")
@@ -42,17 +38,22 @@ def _explicit_axes(mesh: Any) -> frozenset[str]:
 
 def _attend_sharded(asked: Asked, operands: Operands, sharding: Any, axes: Any) -> tuple[Any, Any]:
     """On a mesh with explicit axes: each device attends to its batch and heads."""
+    if not hasattr(jax.sharding, "reshard"):
+        raise NotImplementedError(
+            "Arrays of a mesh with explicit axes need jax 0.7 or newer; update jax, or make the "
+            "mesh with axis_types=(AxisType.Auto, ...)."
+        )
     call = Call("forward", asked, tuple(operands), _FORWARD)
     shapes = {name: tuple(x.shape) for name, x in operands.items()}
     letters = labels(call, shapes)
-    shared = axes_of(call, shapes, sharding.spec, dict(sharding.mesh.shape))
+    shared = axes_of(shapes, sharding.spec, dict(sharding.mesh.shape))
     specs = {name: spec_of(letters[name], shared) for name in (*operands, *_FORWARD)}
     mesh = sharding.mesh
     moved = {
         name: jax.sharding.reshard(x, jax.sharding.NamedSharding(mesh, specs[name]))
         for name, x in operands.items()
     }
-    return jax.shard_map(  # type: ignore[no-any-return]
+    return jax.shard_map(
         functools.partial(_attend_here, asked),
         mesh=mesh,
         in_specs=({name: specs[name] for name in operands},),
@@ -93,7 +94,7 @@ def _forward(asked: Asked, operands: Any) -> Any:
 def _backward(asked: Asked, kept: Any, arriving: Any) -> Any:
     given, output, lse, wanted = kept
     gradient, lse_gradient = arriving
-    found: dict[str, Any] = dict.fromkeys(given)
+    found = {name: zero_from_primal(x, symbolic_zeros=True) for name, x in given.items()}
     results = tuple(f"{name}{GRADIENT}" for name in wanted)
     if (_is_zero(gradient) and _is_zero(lse_gradient)) or not results:
         return (found,)

@@ -5,7 +5,7 @@ An operand has one name from here down to C++, where request.cpp lists them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import jax
 import jax.ffi
@@ -20,9 +20,9 @@ class Asked(NamedTuple):
 
     scale: float
     softcap: float = 0.0
-    left: Optional[int] = None
-    right: Optional[int] = None
-    diagonal: Optional[int] = None  # None: from the bottom right
+    left: int | None = None
+    right: int | None = None
+    diagonal: int | None = None  # None: from the bottom right
     deterministic: bool = False
 
 
@@ -86,9 +86,7 @@ def invoke(call: Call, *operands: Any) -> tuple[Any, ...]:
     """The call itself, on operands whole or of one shard."""
     given = dict(zip(call.operands, operands))
     varying = varying_kind(given["query"])
-    results = tuple(
-        jax.ShapeDtypeStruct(*_result(name, given), **varying) for name in call.results
-    )
+    results = tuple(jax.ShapeDtypeStruct(*_result(name, given), **varying) for name in call.results)
     attributes: dict[str, Any] = {
         "operands": " ".join(call.operands),
         "results": " ".join(call.results),

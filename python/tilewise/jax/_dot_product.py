@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import Any, Literal, overload
 
@@ -11,9 +10,9 @@ import jax.numpy as jnp
 
 from tilewise.jax._attend import attend
 from tilewise.jax._call import Asked
+from tilewise.jax._operands import lengths_of, operands_of, scaled
 
 Window = Any  # an integer, or two of them
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @overload
@@ -105,116 +104,25 @@ def dot_product_attention(
             **options,
         )
     rank = jnp.ndim(query)
-    query, key, value = rows = _rows(query, key, value)
-    if scale is not None and not _is_number(scale):
-        query = (query * jnp.asarray(scale)).astype(query.dtype)
-        scale = 1.0
-    operands = {"query": query, "key": key, "value": value}
-    sizes = (*query.shape[:1], query.shape[2], query.shape[1], key.shape[1])
-    if bias is not None:
-        bias = _grid("bias", bias, sizes)
-        is_float = jnp.issubdtype(bias.dtype, jnp.floating) and bias.dtype.name in _FLOATS
-        operands["bias"] = bias if is_float else bias.astype(jnp.float32)
-    if mask is not None:
-        operands["mask"] = _grid("mask", mask, sizes)
-        if operands["mask"].dtype != jnp.bool_:
-            raise ValueError(
-                f"mask is {operands['mask'].dtype}, but a mask must be bool, True where a key is "
-                "visible; give numbers to add to the scores as bias."
-            )
-    for name, lengths, size in (
-        ("query", query_seq_lengths, query.shape[1]),
-        ("key", key_value_seq_lengths, key.shape[1]),
+    operands = operands_of(query, key, value, bias, mask)
+    batch, queries = operands["query"].shape[:2]
+    for name, argument, lengths, size in (
+        ("query", "query_seq_lengths", query_seq_lengths, queries),
+        ("key", "key_value_seq_lengths", key_value_seq_lengths, operands["key"].shape[1]),
     ):
         if lengths is not None:
-            operands[f"{name}_lengths"] = _lengths(name, lengths, query.shape[0], size)
+            operands[f"{name}_lengths"] = lengths_of(argument, lengths, batch, size)
     left, right = _window(local_window_size)
     if is_causal:
         right = 0 if right is None else min(right, 0)
-    dim = rows[0].shape[3]
-    asked = Asked(
-        scale=1 / math.sqrt(max(dim, 1)) if scale is None else float(scale),
-        left=left,
-        right=right,
-        diagonal=0,
-    )
+    asked = Asked(scaled(operands, scale), left=left, right=right, diagonal=0)
     output, lse = attend(asked, operands)
     if rank == 3:
         output, lse = output[0], lse[0]
     if not return_residual:
         return output
-    residual = jnp.swapaxes(lse, -1, -2).astype(key.dtype)
+    residual = jnp.swapaxes(lse, -1, -2).astype(output.dtype)
     return output, jax.lax.stop_gradient(residual)
-
-
-def _is_number(scale: Any) -> bool:
-    return not isinstance(scale, jax.Array) or (
-        scale.ndim == 0 and not isinstance(scale, jax.core.Tracer)
-    )
-
-
-def _rows(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
-    """The three as four-dimensional arrays that go together."""
-    given = {"query": query, "key": key, "value": value}
-    made = {}
-    for name, x in given.items():
-        x = jnp.asarray(x)
-        if x.ndim not in (3, 4):
-            raise ValueError(
-                f"{name} has {x.ndim} dimensions; give (batch, length, heads, dim) or "
-                "(length, heads, dim)."
-            )
-        if x.dtype.name not in _FLOATS:
-            raise ValueError(f"{name} is {x.dtype}; give one of {', '.join(_FLOATS)}.")
-        made[name] = x if x.ndim == 4 else x[None]
-    query, key, value = made.values()
-    for name in ("key", "value"):
-        if made[name].dtype != query.dtype:
-            raise ValueError(
-                f"{name} is {made[name].dtype} but query is {query.dtype}; give one type for all."
-            )
-        if made[name].shape[0] != query.shape[0]:
-            raise ValueError(
-                f"{name} has a batch of {made[name].shape[0]} but query has {query.shape[0]}."
-            )
-    if value.shape[1:3] != key.shape[1:3]:
-        raise ValueError(
-            f"value has (length, heads) {value.shape[1:3]} but key has {key.shape[1:3]}; "
-            "they must be equal."
-        )
-    if key.shape[3] != query.shape[3]:
-        raise ValueError(f"key has dim {key.shape[3]} but query has {query.shape[3]}.")
-    if key.shape[2] == 0 or query.shape[2] % key.shape[2] != 0:
-        raise ValueError(
-            f"query has {query.shape[2]} heads but key has {key.shape[2]}; query heads must be a "
-            "multiple of key heads."
-        )
-    return query, key, value
-
-
-def _grid(name: str, x: Any, sizes: tuple[int, ...]) -> Any:
-    """A bias or mask with four dimensions, each 1 or whole."""
-    x = jnp.asarray(x)
-    if x.ndim > 4:
-        raise ValueError(f"{name} has {x.ndim} dimensions; it may have four at most.")
-    x = x.reshape((1,) * (4 - x.ndim) + x.shape)
-    if any(size not in (1, whole) for size, whole in zip(x.shape, sizes)):
-        raise ValueError(
-            f"{name} has the shape {x.shape}, which does not broadcast to (batch, heads, queries, "
-            f"keys) = {sizes}."
-        )
-    return x
-
-
-def _lengths(name: str, lengths: Any, batch: int, size: int) -> Any:
-    argument = "query_seq_lengths" if name == "query" else "key_value_seq_lengths"
-    lengths = jnp.asarray(lengths)
-    if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(
-            f"{argument} is {lengths.dtype} of the shape {lengths.shape}; give an integer for each "
-            f"of the {batch} sequences, of the shape ({batch},)."
-        )
-    return jnp.clip(lengths, 0, size).astype(jnp.int32)
 
 
 def _window(window: Window) -> tuple[int | None, int | None]:

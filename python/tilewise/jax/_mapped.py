@@ -21,13 +21,14 @@ def run(call: Call, *operands: Any) -> tuple[Any, ...]:
     return tuple(mapped(*operands))
 
 
-@run.defjvp
-def _refuse(call: Call, *_: Any) -> Any:
-    what = "second-order gradients" if call.operation == "backward" else "forward-mode derivatives"
+def _refuse(*_: Any) -> Any:
     raise NotImplementedError(
-        f"tilewise.jax has no {what}; use jax.grad or jax.vjp once, or give "
-        'implementation="xla" to this call.'
+        "tilewise.jax has first-order gradients alone, of reverse mode; for gradients of gradients "
+        'give implementation="xla" to dot_product_attention.'
     )
+
+
+run.defjvp(_refuse)
 
 
 def _folded(call: Call, size: int, is_batched: Any, *operands: Any) -> tuple[Any, Any]:
@@ -37,9 +38,7 @@ def _folded(call: Call, size: int, is_batched: Any, *operands: Any) -> tuple[Any
     everywhere = (True,) * len(call.results)
     if is_new.get("sinks") or "sinks_gradient" in call.results:
         return _one_by_one(call, is_batched, operands), everywhere
-    shapes = {
-        name: x.shape[1:] if is_new[name] else x.shape for name, x in given.items()
-    }
+    shapes = {name: x.shape[1:] if is_new[name] else x.shape for name, x in given.items()}
     batch = shapes["query"][0]
     whole = labels(call, shapes)
     made = {}
@@ -78,8 +77,6 @@ def _one_by_one(call: Call, is_batched: Any, operands: Any) -> tuple[Any, ...]:
 
     def one(parts: Any) -> tuple[Any, ...]:
         rest = iter(parts)
-        return run(
-            call, *(next(rest) if is_new else x for x, is_new in zip(operands, is_batched))
-        )
+        return run(call, *(next(rest) if is_new else x for x, is_new in zip(operands, is_batched)))
 
     return tuple(jax.lax.map(one, mapped))

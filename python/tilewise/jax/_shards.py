@@ -29,10 +29,10 @@ def partitioned(call: Call) -> Callable[..., Any]:
         infer_sharding_from_operands=functools.partial(_infer, call),
         sharding_rule=functools.partial(_rule, call),
     )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
-def axes_of(call: Call, shapes: dict[str, Any], spec: Any, sizes: Any) -> dict[str, _Axes]:
+def axes_of(shapes: dict[str, Any], spec: Any, sizes: Any) -> dict[str, _Axes]:
     """By letter of a dimension the axes of the mesh that share it out, given query's."""
     entries = (*spec, None, None, None, None)[:4]
     batch, heads = (_as_tuple(entries[i]) for i in (0, 2))
@@ -72,7 +72,7 @@ def _placed(call: Call, mesh: Any, arguments: Any) -> tuple[dict[str, Any], dict
     shapes = _shapes(call, arguments)
     query = arguments[call.operands.index("query")].sharding
     spec = getattr(query, "spec", PartitionSpec())
-    return labels(call, shapes), axes_of(call, shapes, spec, dict(mesh.shape))
+    return labels(call, shapes), axes_of(shapes, spec, dict(mesh.shape))
 
 
 def _partition(call: Call, mesh: Any, arguments: Any, _: Any) -> Any:
@@ -106,7 +106,7 @@ def _infer(call: Call, mesh: Any, arguments: Any, _: Any) -> Any:
     return tuple(NamedSharding(mesh, spec_of(letters[name], axes)) for name in call.results)
 
 
-def _rule(call: Call, _: Any, operands: Any, results: Any) -> Any:
+def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
     """The same in the words of Shardy: which dimensions go together, and which may be shared."""
     shapes = {name: tuple(x.shape) for name, x in zip(call.operands, operands)}
     letters = labels(call, shapes)
