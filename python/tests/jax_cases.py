@@ -12,6 +12,7 @@ jax: Any = pytest.importorskip("jax", reason="jax is not installed")
 jnp: Any = jax.numpy
 # Before JAX has looked for devices: the processor, eight times.
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_default_matmul_precision", "float32")  # where a GPU would take less
 jax.config.update("jax_disable_most_optimizations", True)
 face: Any = pytest.importorskip("tilewise.jax", exc_type=ImportError)
 

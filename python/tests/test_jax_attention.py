@@ -35,7 +35,7 @@ def test_results_and_gradients(options: dict[str, Any]) -> None:
 
     found, (output, lse) = jax.jit(jax.grad(loss, has_aux=True))({**given, **more})
     query, key, value = (np.asarray(x) for x in given.values())
-    plain = {name: np.asarray(x) if name in more else x for name, x in options.items()}
+    plain: Any = {name: np.asarray(x) if name in more else x for name, x in options.items()}
     wanted = tilewise.attention(query, key, value, return_lse=True, **plain)
     close(output, wanted[0])
     close(jnp.exp(lse), np.exp(wanted[1]))

@@ -46,7 +46,8 @@ def test_short_types(dtype: str) -> None:
     def wide(*given: Any) -> Any:  # JAX's own has no float16 on the processor
         return theirs(*(x.astype("float32") for x in given)).astype(dtype)
 
-    both_with_gradients(mine, wide, *rows(dtype=dtype), grid(2, 1, 9, 13).astype(dtype), dtype=dtype)
+    bias = grid(2, 1, 9, 13).astype(dtype)
+    both_with_gradients(mine, wide, *rows(dtype=dtype), bias, dtype=dtype)
 
 
 def test_doubles() -> None:
@@ -115,7 +116,8 @@ def test_hidden_rows_are_zero() -> None:
 
 @pytest.mark.parametrize("empty", ["batch", "queries", "keys"])
 def test_nothing_to_do(empty: str) -> None:
-    query, key, value = rows(**{empty: 0})
+    sizes: dict[str, Any] = {empty: 0}
+    query, key, value = rows(**sizes)
     found = jax.grad(lambda *x: mine(*x).sum(), (0, 1, 2))(query, key, value)
     assert [x.shape for x in found] == [query.shape, key.shape, value.shape]
     assert not any(x.any() for x in found)

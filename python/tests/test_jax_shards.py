@@ -73,7 +73,10 @@ def test_each_device_has_its_own(
     assert gradients[0].sharding.is_equivalent_to(placed[0].sharding, 4)
 
 
-@pytest.mark.parametrize("lies", [P("x"), P(None, "x"), P(None, None, "x"), P(None, None, None, "y")])
+LIES = [P("x"), P(None, "x"), P(None, None, "x"), P(None, None, None, "y")]
+
+
+@pytest.mark.parametrize("lies", LIES)
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_what_cannot_be_shared_out_is_whole(kind: str, lies: Any) -> None:
     # A batch of 4, 8 queries, 4 heads of which 2 are keys' on 4 devices, and a dim of 16 on 2.

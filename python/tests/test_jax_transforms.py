@@ -77,7 +77,6 @@ def test_gradients_that_nobody_wants_are_not_made() -> None:
     query, key, value = rows()
     bias = grid(1, 4, 9, 13)
 
-
     def lowered(*wanted: int) -> Any:
         gradients = jax.jit(jax.grad(lambda *x: mine(*x).sum(), wanted))
         return gradients.lower(query, key, value, bias).as_text()
@@ -108,7 +107,7 @@ def test_what_has_no_derivative() -> None:
     def loss(query: Any) -> Any:
         return mine(query, key, value).sum()
 
-    with pytest.raises(NotImplementedError, match="^tilewise.jax has first-order gradients alone"):
+    with pytest.raises(NotImplementedError, match=r"^tilewise.jax has first-order gradients alone"):
         jax.grad(lambda x: jax.grad(loss)(x).sum())(query)
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(loss, (query,), (query,))

@@ -22,7 +22,7 @@ def facts() -> dict[str, Any]:
         "tilewise": f"{_distribution('tilewise') or tilewise.__version__}",
         "library": f"{tilewise.__version__}, {_library.library_path()}",
         "called by": "_fast, the extension" if _quick.extension is not None else "ctypes",
-        "tilewise.jax": "can be used with jax" if _handlers.path().exists() else "not in this build",
+        "tilewise.jax": "is in this build" if _handlers.path().exists() else "not in this build",
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
         "NumPy": np.__version__,

@@ -13,6 +13,7 @@ from tilewise.jax._call import GRADIENT, Asked, Call, labels
 from tilewise.jax._mapped import run
 from tilewise.jax._shards import axes_of, spec_of
 from tilewise.jax._varying import type_of, vary, varying_axes
+from tilewise.planning import workspace_bytes
 
 Operands = dict[str, Any]  # by name, as request.cpp has them
 _FORWARD = ("output", "lse")
@@ -22,11 +23,27 @@ _DIFFERENTIABLE = ("query", "key", "value", "bias", "slopes", "sinks")
 @functools.partial(jax.jit, static_argnums=0)
 def attend(asked: Asked, operands: Operands) -> tuple[Any, Any]:
     """output (batch, queries, heads, value dim) and lse (batch, heads, queries)."""
+    _check(asked, operands)
     sharding = getattr(type_of(operands["query"]), "sharding", None)
     explicit = _explicit_axes(getattr(sharding, "mesh", None))
     if not explicit:
         return _attend_here(asked, operands)
     return _attend_sharded(asked, operands, sharding, explicit)
+
+
+def _check(asked: Asked, operands: Operands) -> None:
+    """Refuses while JAX traces what the library would refuse when it runs."""
+    query, key, value = (operands[name] for name in ("query", "key", "value"))
+    workspace_bytes(
+        query.shape,
+        key.shape,
+        value.shape,
+        dtype=query.dtype.name,
+        scale=asked.scale,
+        softcap=asked.softcap,
+        window=(asked.left, asked.right),
+        diagonal="bottom_right" if asked.diagonal is None else asked.diagonal,
+    )
 
 
 def _explicit_axes(mesh: Any) -> frozenset[str]:
