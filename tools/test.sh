@@ -118,7 +118,7 @@ torch_tests() {
   install_wheel $venv
   $venv/bin/pytest -q --junit-xml="$results/pytest.xml" python/tests/test_torch_*.py \
     python/tests/test_flash_attn_*.py python/tests/test_transformers_*.py \
-    python/tests/test_jax.py python/tests/test_fast.py
+    python/tests/test_jax*.py python/tests/test_fast.py
 }
 
 # What the pages show must compile, run and print what they say.

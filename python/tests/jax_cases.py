@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ jnp: Any = jax.numpy
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "float32")  # where a GPU would take less
 jax.config.update("jax_disable_most_optimizations", True)
-face: Any = pytest.importorskip("tilewise.jax", exc_type=ImportError)
+face: Any = importlib.import_module("tilewise.jax")
 
 # The largest error against the largest number wanted, where the formula is taken in float64.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}

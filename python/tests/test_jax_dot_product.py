@@ -142,6 +142,14 @@ def test_implementations() -> None:
         mine(query, key, value, implementation="best")
 
 
+def test_in_the_place_of_jaxs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = rows()
+    wanted = theirs(query, key, value)
+    monkeypatch.setattr(jax.nn, "dot_product_attention", mine)
+    for implementation in (None, "xla"):
+        close(mine(query, key, value, implementation=implementation), wanted)
+
+
 def test_the_arguments_are_those_of_jax() -> None:
     found, wanted = (
         inspect.signature(function).parameters.values()
