@@ -91,6 +91,14 @@ struct CreateError {
   const char* message;
   int code;
 };
+// Since 0.4 with the code, before without; a struct that is longer than needed is fine with either.
+struct AskError {
+  std::size_t size;
+  Extension* extension;
+  Error* error;
+  const char* message;  // out
+  int code;             // out
+};
 struct DestroyError {
   std::size_t size;
   Extension* extension;
@@ -130,7 +138,7 @@ struct Api {
   Version version;
   const void* internal;
   Error* (*create_error)(CreateError*);
-  void* error_message;
+  void (*ask_error)(AskError*);
   void (*destroy_error)(DestroyError*);
   void* register_handler;
   Error* (*stream)(GetStream*);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "python/xla/failure.h"
 #include "python/xla/ffi.h"
 #include "python/xla/request.h"
 #include "python/xla/scratch.h"
@@ -28,16 +29,6 @@ struct Message {
   char text[kMessageBytes] = {};
 };
 
-ffi::Error* fail(const ffi::CallFrame& frame, int code, const char* message) {
-  ffi::CreateError error = {sizeof error, nullptr, message, code};
-  return frame.api->create_error(&error);
-}
-
-int code_of(tw_status status) {
-  if (status == TW_INVALID) return ffi::kInvalidArgument;
-  return status == TW_UNSUPPORTED ? ffi::kUnimplemented : ffi::kInternal;
-}
-
 // XLA asks a handler for this when it is registered. It refuses versions that are too old or new
 // for it. What is used here is the same in all, so the answer is the runtime's own version, or 0.1
 // for those that do not say theirs.
@@ -52,16 +43,20 @@ bool answers_metadata(const ffi::CallFrame& frame) {
   return true;
 }
 
-bool find_device(const ffi::CallFrame& frame, tw_execution& execution) {
+ffi::Error* find_device(const ffi::CallFrame& frame, tw_execution& execution) {
   const ffi::Api& api = *frame.api;
-  if (api.size < offsetof(ffi::Api, device) + sizeof api.device) return false;
+  if (api.size < offsetof(ffi::Api, device) + sizeof api.device)
+    return fail(frame, ffi::kUnimplemented,
+                "This jaxlib does not say on which GPU a call runs; update jax to 0.6 or newer.");
   ffi::GetDevice device = {sizeof device, nullptr, frame.context, 0};
   ffi::GetStream stream = {sizeof stream, nullptr, frame.context, nullptr};
-  if (!is_done(api, api.device(&device)) || !is_done(api, api.stream(&stream))) return false;
+  ffi::Error* error = api.device(&device);
+  if (error == nullptr) error = api.stream(&stream);
+  if (error != nullptr) return fail_with(frame, error, "The GPU of a call is not known.");
   execution.device = {TW_CUDA, device.ordinal};
   execution.stream = stream.stream;
   execution.device_tables = 1;
-  return true;
+  return nullptr;
 }
 
 ffi::Error* run(const ffi::CallFrame& frame, tw_operation operation, tw_device_kind kind) {
@@ -72,21 +67,19 @@ ffi::Error* run(const ffi::CallFrame& frame, tw_operation operation, tw_device_k
     return fail(frame, ffi::kInvalidArgument, message.text);
   tw_execution execution = {};
   execution.size = sizeof execution;
-  if (kind == TW_CUDA && !find_device(frame, execution))
-    return fail(frame, ffi::kUnimplemented,
-                "This jaxlib does not say on which GPU and stream a call runs; update jax.");
+  if (kind == TW_CUDA)
+    if (ffi::Error* error = find_device(frame, execution)) return error;
   std::size_t bytes = 0;
   tw_status status =
       library.workspace(operation, &request.get(), &execution, &bytes, message.text, kMessageBytes);
-  if (status != TW_OK) return fail(frame, code_of(status), message.text);
+  if (status != TW_OK) return fail(frame, status, message.text);
   Scratch scratch(frame);
-  const bool has_room = kind == TW_CUDA ? scratch.take_on_device(bytes, execution)
-                                        : scratch.take_on_host(bytes, execution);
-  if (!has_room)
-    return fail(frame, ffi::kResourceExhausted, "There is no memory for attention's workspace.");
+  ffi::Error* error = kind == TW_CUDA ? scratch.take_on_device(bytes, execution)
+                                      : scratch.take_on_host(bytes, execution);
+  if (error != nullptr) return error;
   const Function function = operation == TW_FORWARD ? library.forward : library.backward;
   status = function(&request.get(), &execution, message.text, kMessageBytes);
-  return status == TW_OK ? nullptr : fail(frame, code_of(status), message.text);
+  return status == TW_OK ? nullptr : fail(frame, status, message.text);
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 #include "python/xla/scratch.h"
 
+#include <cstdint>
 #include <cstdlib>
+
+#include "python/xla/failure.h"
 
 namespace tilewise::xla {
 namespace {
@@ -24,44 +27,44 @@ void* allocate(std::size_t bytes) {
 
 }  // namespace
 
-bool is_done(const ffi::Api& api, ffi::Error* error) {
-  if (error == nullptr) return true;
-  ffi::DestroyError destroy = {sizeof destroy, nullptr, error};
-  api.destroy_error(&destroy);
-  return false;
-}
-
 Scratch::~Scratch() {
   std::free(large_);
   if (device_ == nullptr) return;
   ffi::Free release = {sizeof release, nullptr, frame_.context, device_bytes_, device_};
-  is_done(*frame_.api, frame_.api->free(&release));
+  forget(frame_, frame_.api->free(&release));
 }
 
-bool Scratch::take_on_host(std::size_t bytes, tw_execution& execution) {
+ffi::Error* Scratch::take_on_host(std::size_t bytes, tw_execution& execution) {
   execution.workspace_bytes = bytes;
-  if (bytes == 0) return true;
+  if (bytes == 0) return nullptr;
   if (bytes > kMostKept) {
     execution.workspace = large_ = allocate(bytes);
-    return large_ != nullptr;
+  } else {
+    if (kept_block.bytes < bytes) {
+      std::free(kept_block.data);
+      kept_block.data = allocate(bytes);
+      kept_block.bytes = kept_block.data != nullptr ? bytes : 0;
+    }
+    execution.workspace = kept_block.data;
   }
-  if (kept_block.bytes < bytes) {
-    std::free(kept_block.data);
-    kept_block.data = allocate(bytes);
-    kept_block.bytes = kept_block.data != nullptr ? bytes : 0;
-  }
-  execution.workspace = kept_block.data;
-  return kept_block.data != nullptr;
+  if (execution.workspace != nullptr) return nullptr;
+  return fail(frame_, ffi::kResourceExhausted, "There is no memory for attention's workspace.");
 }
 
-bool Scratch::take_on_device(std::size_t bytes, tw_execution& execution) {
+ffi::Error* Scratch::take_on_device(std::size_t bytes, tw_execution& execution) {
   execution.workspace_bytes = bytes;
-  if (bytes == 0) return true;
-  ffi::Allocate wanted = {sizeof wanted, nullptr, frame_.context, bytes, kLine, nullptr};
-  if (!is_done(*frame_.api, frame_.api->allocate(&wanted)) || wanted.data == nullptr) return false;
-  execution.workspace = device_ = wanted.data;
-  device_bytes_ = bytes;
-  return true;
+  if (bytes == 0) return nullptr;
+  // XLA refuses to promise more than 16 bytes of alignment, though its blocks have 256.
+  constexpr std::size_t kMostAlignment = 16;
+  const std::size_t whole = bytes + kLine;
+  ffi::Allocate wanted = {sizeof wanted, nullptr, frame_.context, whole, kMostAlignment, nullptr};
+  if (ffi::Error* error = frame_.api->allocate(&wanted))
+    return fail_with(frame_, error, "There is no memory for attention's workspace on the GPU.");
+  device_ = wanted.data;
+  device_bytes_ = whole;
+  const auto address = reinterpret_cast<std::uintptr_t>(device_);
+  execution.workspace = static_cast<char*>(device_) + (kLine - address % kLine) % kLine;
+  return nullptr;
 }
 
 }  // namespace tilewise::xla

@@ -13,10 +13,10 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch();
 
-  // False: there is no such memory. On a device it may be used again by what is enqueued later on
-  // the same stream, and so it goes back as soon as the call is enqueued.
-  bool take_on_host(std::size_t bytes, tw_execution& execution);
-  bool take_on_device(std::size_t bytes, tw_execution& execution);
+  // An error when there is no such memory. On a device it may be used again by what is enqueued
+  // later on the same stream, and so it goes back as soon as the call is enqueued.
+  ffi::Error* take_on_host(std::size_t bytes, tw_execution& execution);
+  ffi::Error* take_on_device(std::size_t bytes, tw_execution& execution);
 
  private:
   const ffi::CallFrame& frame_;
@@ -24,8 +24,5 @@ class Scratch {
   void* device_ = nullptr;
   std::size_t device_bytes_ = 0;
 };
-
-// Errors that XLA answers with belong to whoever asked.
-bool is_done(const ffi::Api& api, ffi::Error* error);
 
 }  // namespace tilewise::xla

@@ -63,7 +63,8 @@ def _attend_sharded(asked: Asked, operands: Operands, sharding: Any, axes: Any) 
     call = Call("forward", asked, tuple(operands), _FORWARD)
     shapes = {name: tuple(x.shape) for name, x in operands.items()}
     letters = labels(call, shapes)
-    shared = axes_of(shapes, sharding.spec, dict(sharding.mesh.shape))
+    key = type_of(operands["key"]).sharding.spec
+    shared = axes_of(shapes, (sharding.spec, key), dict(sharding.mesh.shape))
     specs = {name: spec_of(letters[name], shared) for name in (*operands, *_FORWARD)}
     mesh = sharding.mesh
     moved = {

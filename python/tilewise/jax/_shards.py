@@ -32,10 +32,11 @@ def partitioned(call: Call) -> Callable[..., Any]:
     return function
 
 
-def axes_of(shapes: dict[str, Any], spec: Any, sizes: Any) -> dict[str, _Axes]:
-    """By letter of a dimension the axes of the mesh that share it out, given query's."""
-    entries = (*spec, None, None, None, None)[:4]
-    batch, heads = (_as_tuple(entries[i]) for i in (0, 2))
+def axes_of(shapes: dict[str, Any], specs: tuple[Any, Any], sizes: Any) -> dict[str, _Axes]:
+    """By letter of a dimension the axes of the mesh that share it out: query's, or else key's."""
+    query, key = ((*spec, None, None, None)[:3] for spec in specs)
+    batch, heads = (_as_tuple(query[i]) or _as_tuple(key[i]) for i in (0, 2))
+    heads = tuple(axis for axis in heads if axis not in batch)
     key_heads = shapes["key"][2]
     if shapes["query"][0] % _product(batch, sizes) != 0:
         batch = ()
@@ -70,9 +71,9 @@ def _shapes(call: Call, arguments: Any) -> dict[str, tuple[int, ...]]:
 def _placed(call: Call, mesh: Any, arguments: Any) -> tuple[dict[str, Any], dict[str, _Axes]]:
     """Letters, and axes of letters. Without a mesh nothing is shared out."""
     shapes = _shapes(call, arguments)
-    query = arguments[call.operands.index("query")].sharding
-    spec = getattr(query, "spec", PartitionSpec())
-    return labels(call, shapes), axes_of(shapes, spec, dict(mesh.shape))
+    shardings = (arguments[call.operands.index(name)].sharding for name in ("query", "key"))
+    query, key = (getattr(x, "spec", PartitionSpec()) for x in shardings)
+    return labels(call, shapes), axes_of(shapes, (query, key), dict(mesh.shape))
 
 
 def _partition(call: Call, mesh: Any, arguments: Any, _: Any) -> Any:
@@ -110,18 +111,10 @@ def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
     """The same in the words of Shardy: which dimensions go together, and which may be shared."""
     shapes = {name: tuple(x.shape) for name, x in zip(call.operands, operands)}
     letters = labels(call, shapes)
-    heads, key_heads = shapes["query"][2], shapes["key"][2]
-    factors: dict[str, Any] = {}
     whole = {letter for text in letters.values() for letter in text if letter in "tsde"}
-    if heads == key_heads:
-        words = {"n": "n", "k": "n"}
-    elif key_heads == 1:
-        words = {"n": "n", "k": "k"}
-        whole.add("k")
-    else:
-        words = {"n": "(n g)", "k": "n"}
-        factors = {"g": heads // key_heads}
-        whole.add("g")
+    # One factor, where heads and key heads are one number. Otherwise each has its own, as one of both
+    # would be shared out by parts of an axis; _partition brings them together.
+    words = {"k": "n"} if shapes["query"][2] == shapes["key"][2] else {}
     ones = iter(range(1000))
 
     def side(names: tuple[str, ...]) -> str:
@@ -132,5 +125,5 @@ def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
 
     text = f"{side(call.operands)} -> {side(call.results)}"
     # In the order in which they come first, as Shardy wants them.
-    factors["need_replication_factors"] = tuple(sorted(whole, key=re.findall(r"\w+", text).index))
-    return text, factors
+    replicated = tuple(sorted(whole, key=re.findall(r"\w+", text).index))
+    return text, {"need_replication_factors": replicated}
