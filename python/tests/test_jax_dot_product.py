@@ -85,7 +85,7 @@ def test_the_residual_has_no_gradient() -> None:
     assert not np.asarray(found).any()
 
 
-def test_scale_may_be_traced() -> None:
+def test_scale_may_be_an_array() -> None:
     query, key, value = rows()
 
     def scaled(function: Any) -> Any:

@@ -101,6 +101,14 @@ def test_exported() -> None:
     close(exported.call(query, key, value), theirs(query, key, value))
 
 
+def test_without_compiling_and_without_running() -> None:
+    query, key, value = rows()
+    shape = jax.eval_shape(jax.grad(lambda *x: mine(*x).sum()), query, key, value)
+    assert (shape.shape, shape.dtype) == (query.shape, query.dtype)
+    with jax.disable_jit():
+        close(mine(query, key, value), theirs(query, key, value))
+
+
 def test_what_has_no_derivative() -> None:
     query, key, value = rows()
 

@@ -87,7 +87,7 @@ def attention(
     The options are those of tilewise.Options, by the same names. query, key, value, bias,
     alibi_slopes and sinks have gradients, through the output and through the lse, which is
     (batch, heads, queries). Numbers that are no arrays must be known while JAX traces; scale alone
-    may be an array, which then multiplies query.
+    may be a JAX array, which then multiplies query.
 
     >>> import jax.numpy as jnp, tilewise.jax
     >>> query = key = jnp.zeros((1, 3, 2, 4))

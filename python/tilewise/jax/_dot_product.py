@@ -76,8 +76,8 @@ def dot_product_attention(
     integer window counts to both sides. The lengths say how many queries and keys of each sequence
     are there; rows beyond are 0.
 
-    query, key, value and bias have gradients. scale may be an array, with a gradient, which then
-    multiplies query. implementation is None or "tilewise"; "xla" and "cudnn" ask for JAX's own.
+    query, key, value and bias have gradients. scale may be a JAX array, with a gradient, which
+    then multiplies query. implementation is None or "tilewise"; "xla" and "cudnn" ask for JAX's own.
     With return_residual also the lse as (batch, queries, heads), in key's type, without a gradient.
 
     A query that sees no key gets 0.

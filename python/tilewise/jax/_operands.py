@@ -29,13 +29,13 @@ def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[
 
 
 def scaled(operands: dict[str, Any], scale: Any) -> float:
-    """The scale as a number. One that is not known yet multiplies query, and has a gradient."""
+    """The scale as a number that is compiled in. One of JAX's multiplies query, with a gradient."""
     query = operands["query"]
     if scale is None:
         return float(max(query.shape[3], 1) ** -0.5)
-    if isinstance(scale, jax.core.Tracer) or getattr(scale, "ndim", 0) != 0:
-        if jnp.ndim(scale) != 0:
-            raise ValueError(f"scale has the shape {jnp.shape(scale)}; give one number.")
+    if jnp.ndim(scale) != 0:
+        raise ValueError(f"scale has the shape {jnp.shape(scale)}; give one number.")
+    if isinstance(scale, jax.Array):
         operands["query"] = (query * scale).astype(query.dtype)
         return 1.0
     return float(scale)
