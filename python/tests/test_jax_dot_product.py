@@ -69,6 +69,12 @@ def test_heads_and_biases(heads: tuple[int, int], bias: tuple[int, ...]) -> None
     both({}, *rows(heads=heads), grid(*bias))
 
 
+def test_a_window_that_ends_before_the_diagonal() -> None:
+    found = mine(*rows(), is_causal=True, local_window_size=(5, -1))
+    np.testing.assert_array_equal(found, mine(*rows(), local_window_size=(5, -1)))
+    assert not found[:, 0].any()
+
+
 def test_three_dimensions() -> None:
     query, key, value = (x[0] for x in rows())
     both({"is_causal": True}, query, key, value)

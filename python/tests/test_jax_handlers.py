@@ -274,6 +274,24 @@ def test_on_the_processor(runtime: Runtime) -> None:
     assert runtime.alignments == []
 
 
+@pytest.mark.parametrize("shape", [(2, 40, 4, 8), (256, 16, 12, 128)])
+def test_workspaces_of_the_processor(runtime: Runtime, shape: tuple[int, ...]) -> None:
+    # The small one is kept, the large one is not.
+    random = np.random.default_rng(1)
+    query, key, value = random.random((3, *shape), "float32")
+    output, lse = tilewise.attention(query, key, value, return_lse=True)
+    given = {"query": query, "key": key, "value": value, "output": output, "lse": lse}
+    results = {f"{name}_gradient": np.zeros(shape, "float32") for name in ("query", "value")}
+    call = Call(runtime, {**given, "output_gradient": output}, results)
+    wanted = tilewise.attention_backward(output, *given.values(), deterministic=True)
+    for _ in range(2):
+        assert handler("backward_cpu")(call.frame()) is None
+    np.testing.assert_allclose(results["query_gradient"], wanted.query, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(results["value_gradient"], wanted.value, rtol=1e-4, atol=1e-5)
+    least = tilewise.workspace_bytes(query, key, value, operation="backward")
+    assert (least > 2**24) == (shape[0] == 256)
+
+
 def test_other_stages_do_nothing(runtime: Runtime) -> None:
     call = Call(runtime, *given())
     frame = call.frame()

@@ -77,8 +77,9 @@ def dot_product_attention(
     are there; rows beyond are 0.
 
     query, key, value and bias have gradients. scale may be a JAX array, with a gradient, which
-    then multiplies query. implementation is None or "tilewise"; "xla" and "cudnn" ask for JAX's own.
-    With return_residual also the lse as (batch, queries, heads), in key's type, without a gradient.
+    then multiplies query. implementation is None or "tilewise"; "xla" and "cudnn" ask for JAX's
+    own. With return_residual also the lse as (batch, queries, heads), in key's type, without a
+    gradient.
 
     A query that sees no key gets 0.
 
