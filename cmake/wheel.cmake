@@ -17,6 +17,15 @@ else()
   message(STATUS "Python has no headers here: the wheel goes without tilewise/_fast.abi3.so.")
 endif()
 
+# What XLA calls for tilewise.jax. It needs nothing of jaxlib, nor Python's headers.
+file(GLOB xla_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/xla/*.cpp)
+add_library(_xla MODULE ${xla_sources})
+tilewise_compile_options(_xla)
+target_include_directories(_xla PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+set_target_properties(_xla PROPERTIES PREFIX "" SUFFIX .so)
+target_compile_options(_xla PRIVATE -fno-exceptions -fno-rtti)
+install(TARGETS _xla LIBRARY DESTINATION tilewise)
+
 # A wheel runs on systems that are older than this one: they have no newer libstdc++, and their C
 # library lacks what newer ones added. 2.28 is what manylinux_2_28 promises, and a test of Python's
 # reads it off the files.
@@ -31,9 +40,11 @@ if(TILEWISE_HAS_GLIBC AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|aarch64
   # Before 2.34 two of the C library's parts were libraries of their own.
   target_link_options(tilewise PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL ${wrapped}
                       -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2)
-  if(TARGET _fast)
-    target_link_options(_fast PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL,-s)
-  endif()
+  foreach(extension _fast _xla)
+    if(TARGET ${extension})
+      target_link_options(${extension} PRIVATE -static-libstdc++ -Wl,--exclude-libs,ALL,-s)
+    endif()
+  endforeach()
 endif()
 install(TARGETS tilewise LIBRARY DESTINATION tilewise)
 # With TILEWISE_FLASH_ATTN=1 in the environment this makes `import flash_attn` mean tilewise's.

@@ -122,7 +122,7 @@ torch_tests() {
   install_wheel $venv
   $venv/bin/pytest -q --junit-xml="$results/pytest.xml" python/tests/test_torch_*.py \
     python/tests/test_flash_attn_*.py python/tests/test_transformers_*.py \
-    python/tests/test_jax.py python/tests/test_fast.py
+    python/tests/test_jax*.py python/tests/test_fast.py
 }
 
 # What the pages show must compile, run and print what they say.
@@ -137,7 +137,7 @@ python_on_a_played_gpu() {
   played=$PWD/build/release/emulated_cuda
   LD_LIBRARY_PATH="$played" TILEWISE_NVRTC="$played/libcuda.so.1" TILEWISE_CACHE="" \
     TILEWISE_NEEDS_GPU=1 build/venv/bin/pytest -q -p no:cacheprovider \
-    python/tests/test_device.py python/tests/test_there.py
+    python/tests/test_device.py python/tests/test_there.py python/tests/test_jax_handlers.py
 }
 
 # Every case of the list; stopped half-way, it goes on from there the next time, unless what it

@@ -164,7 +164,7 @@ def promised() -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else (2, 28)
 
 
-@pytest.mark.parametrize("name", ["libtilewise.so", "_fast.abi3.so"])
+@pytest.mark.parametrize("name", ["libtilewise.so", "_fast.abi3.so", "_xla.so"])
 def test_a_wheel_runs_on_older_systems(name: str) -> None:
     path = Path(tilewise.__path__[0]) / name
     if not path.exists() or _library.library_path().parent != path.parent:

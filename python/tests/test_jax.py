@@ -32,7 +32,7 @@ def test_arrays_come_back_as_they_came() -> None:
 
 def test_what_jax_cannot_have() -> None:
     query, key, value = given()
-    with pytest.raises(TypeError, match=r"^query is traced by a transformation of JAX"):
+    with pytest.raises(TypeError, match=r"^query is traced by .* call tilewise\.jax\.attention"):
         jax.jit(tilewise.attention)(query, key, value)
     with pytest.raises(TypeError, match=r"^key is a ndarray; pass a JAX array"):
         tilewise.attention(query, np.asarray(key), value)

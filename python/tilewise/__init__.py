@@ -5,9 +5,9 @@ append and rotary serve caches, explain and workspace_bytes say what a call woul
 there is of the GPU's, which build_kernels compiles ahead and clear_kernels forgets. Results are
 arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
 sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
-what else there is for torch. Importing this imports none of the frameworks but NumPy.
-With device="cuda" a call on NumPy's arrays runs on a GPU: they are copied there, and the results
-back.
+what else there is for torch, and tilewise.jax is attention for JAX, traced and differentiated.
+Importing this imports none of the frameworks but NumPy. With device="cuda" a call on NumPy's arrays
+runs on a GPU: they are copied there, and the results back.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path
@@ -68,7 +68,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch, when it is first asked for."""
+    """What needs torch or JAX, when it is first asked for."""
+    if name == "jax":
+        import importlib
+
+        try:
+            return importlib.import_module("tilewise.jax")
+        except ImportError as error:
+            raise AttributeError(f"tilewise.jax cannot be used: {error}") from error
     if name in ("sdpa", "torch"):
         import importlib
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import tilewise
-from tilewise import _device, _library, _quick
+from tilewise import _device, _handlers, _library, _quick
 
 # By the names of their distributions. They are looked up and not imported, which takes seconds.
 FRAMEWORKS = ("torch", "jax", "jaxlib", "cupy", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
@@ -22,6 +22,7 @@ def facts() -> dict[str, Any]:
         "tilewise": f"{_distribution('tilewise') or tilewise.__version__}",
         "library": f"{tilewise.__version__}, {_library.library_path()}",
         "called by": "_fast, the extension" if _quick.extension is not None else "ctypes",
+        "tilewise.jax": "is in this build" if _handlers.path().exists() else "not in this build",
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
         "NumPy": np.__version__,

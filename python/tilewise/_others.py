@@ -23,8 +23,8 @@ class Jax(Numpy):
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
         if isinstance(value, imported("jax", "core.Tracer")):
             raise TypeError(
-                f"{name} is traced by a transformation of JAX, which has no memory to read. Call "
-                "tilewise outside jit, grad and vmap."
+                f"{name} is traced by a transformation of JAX, which has no memory to read. Inside "
+                "of jit, grad and vmap call tilewise.jax.attention."
             )
         if is_written and self.is_array(value):
             raise ValueError(f"{name} is a JAX array, which cannot be written; take the result.")

@@ -1,0 +1,36 @@
+"""Finds and opens what XLA calls for tilewise.jax. JAX itself is not imported here."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from tilewise import _abi, _library
+
+
+def path() -> Path:
+    """Where they lie: beside this file."""
+    return Path(__file__).parent / "_xla.so"
+
+
+def load() -> ctypes.CDLL:
+    """Opens them and hands them the functions of the library that is loaded."""
+    try:
+        handlers = ctypes.CDLL(str(path()))
+        version: int = handlers.tilewise_xla_version()
+    except (OSError, AttributeError) as error:
+        raise ImportError(
+            f"This build of tilewise has no part for JAX: {error}. Install a wheel of tilewise, or "
+            "build one by `pip install .` in its sources. Without it tilewise.attention takes "
+            "JAX's arrays, forward and outside of jit."
+        ) from error
+    if version != 1000 * _abi.ABI[0] + _abi.ABI[1]:
+        raise ImportError(
+            f"{path()} belongs to tilewise {version // 1000}.{version % 1000}, but this package is "
+            f"version {_abi.ABI[0]}.{_abi.ABI[1]}. Install both from one release."
+        )
+    names = ("tw_forward", "tw_backward", "tw_workspace")
+    handlers.tilewise_xla_connect(
+        *(ctypes.cast(_library.function(name), ctypes.c_void_p) for name in names)
+    )
+    return handlers

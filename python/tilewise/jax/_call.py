@@ -1,0 +1,104 @@
+"""One call of the library from XLA: what it is asked, and what its operands and results are.
+
+An operand has one name from here down to C++, where request.cpp lists them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.ffi
+import numpy as np
+
+from tilewise.jax import _targets as _targets  # registers what is called here
+from tilewise.jax._varying import varying_kind
+
+
+class Asked(NamedTuple):
+    """What is asked of attention besides arrays. It has a hash, as what is compiled goes by it."""
+
+    scale: float
+    softcap: float = 0.0
+    left: int | None = None
+    right: int | None = None
+    diagonal: int | None = None  # None: from the bottom right
+    deterministic: bool = False
+
+
+class Call(NamedTuple):
+    """An operation, and the names of its operands and results in their order."""
+
+    operation: str
+    asked: Asked
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+GRADIENT = "_gradient"
+_ROWS = {
+    "query": "btnd",
+    "key": "bskd",
+    "value": "bske",
+    "output": "btne",
+    "lse": "bnt",
+    "query_lengths": "b",
+    "key_lengths": "b",
+    "sinks": "n",
+}
+
+
+def labels(call: Call, shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
+    """By name of each operand and result a letter for each dimension.
+
+    b batch, n query heads, k key heads, t queries, s keys, d head dim, e value dim; 1 where a size
+    of 1 goes with all of them.
+    """
+    batch, queries, heads, _ = shapes["query"]
+    sizes = {"b": batch, "n": heads, "t": queries, "s": shapes["key"][1]}
+    found = {}
+    for name in (*call.operands, *call.results):
+        base = name.removesuffix(GRADIENT)
+        if base in _ROWS:
+            found[name] = _ROWS[base]
+            continue
+        letters = "bnts" if base in ("bias", "mask") else "bn"[-len(shapes[base]) :]
+        found[name] = "".join(
+            letter if size == sizes[letter] else "1" for letter, size in zip(letters, shapes[base])
+        )
+    return found
+
+
+def _result(name: str, given: dict[str, Any]) -> tuple[tuple[int, ...], Any]:
+    """Its shape and type."""
+    query = given["query"]
+    if name == "output":
+        return (*query.shape[:3], given["value"].shape[3]), query.dtype
+    if name == "lse":
+        batch, queries, heads, _ = query.shape
+        wide = np.float64 if query.dtype == np.float64 else np.float32
+        return (batch, heads, queries), np.dtype(wide)
+    like = given[name.removesuffix(GRADIENT)]
+    return like.shape, like.dtype
+
+
+def invoke(call: Call, *operands: Any) -> tuple[Any, ...]:
+    """The call itself, on operands whole or of one shard."""
+    given = dict(zip(call.operands, operands))
+    varying = varying_kind(given["query"])
+    results = tuple(jax.ShapeDtypeStruct(*_result(name, given), **varying) for name in call.results)
+    attributes: dict[str, Any] = {
+        "operands": " ".join(call.operands),
+        "results": " ".join(call.results),
+        "scale": np.float64(call.asked.scale),
+    }
+    asked = call.asked
+    if asked.softcap:
+        attributes["softcap"] = np.float64(asked.softcap)
+    for name, value in (("left", asked.left), ("right", asked.right), ("shift", asked.diagonal)):
+        if value is not None:
+            attributes[name] = np.int64(value)
+    if asked.deterministic:
+        attributes["deterministic"] = np.int32(1)
+    target = jax.ffi.ffi_call(f"tilewise_{call.operation}", results, vmap_method="sequential")
+    return tuple(target(*operands, **attributes))

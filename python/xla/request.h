@@ -1,0 +1,36 @@
+// A call of XLA's as a request of tilewise's.
+#pragma once
+#include <tilewise/tilewise.h>
+
+#include "python/xla/ffi.h"
+
+namespace tilewise::xla {
+
+// All structs of a request, in one piece, so that a place in any of them is one number. It points
+// into itself: it is neither copied nor moved.
+class Request {
+ public:
+  Request();
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+
+  // The attributes "operands" and "results" name the buffers in their order, with blanks between
+  // the names; each other one is an option. False: `message` has the sentence.
+  bool read(const ffi::CallFrame& frame, char* message, std::size_t message_bytes);
+
+  const tw_request& get() const { return parts_.request; }
+
+  struct Parts {
+    tw_request request;
+    tw_options options;
+    tw_mask mask;
+    tw_scores scores;
+    tw_sequences queries, keys;
+    tw_gradients gradients;
+  };
+
+ private:
+  Parts parts_ = {};
+};
+
+}  // namespace tilewise::xla

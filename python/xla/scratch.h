@@ -1,0 +1,28 @@
+// The workspace of one call: kept from call to call on the processor, XLA's own on a GPU.
+#pragma once
+#include <tilewise/tilewise.h>
+
+#include "python/xla/ffi.h"
+
+namespace tilewise::xla {
+
+class Scratch {
+ public:
+  explicit Scratch(const ffi::CallFrame& frame) : frame_(frame) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch();
+
+  // An error when there is no such memory. On a device it may be used again by what is enqueued
+  // later on the same stream, and so it goes back as soon as the call is enqueued.
+  ffi::Error* take_on_host(std::size_t bytes, tw_execution& execution);
+  ffi::Error* take_on_device(std::size_t bytes, tw_execution& execution);
+
+ private:
+  const ffi::CallFrame& frame_;
+  void* large_ = nullptr;
+  void* device_ = nullptr;
+  std::size_t device_bytes_ = 0;
+};
+
+}  // namespace tilewise::xla
