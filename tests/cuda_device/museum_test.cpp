@@ -2,6 +2,7 @@
 // repeat memory, more tiles and heads than a grid's second dimension has, and graphs that are
 // replayed with other lengths. The same numbers in another place, or a part of them alone, must
 // give the same bits.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -244,8 +245,8 @@ TEST_F(Museum, AGraphIsReplayedWithOtherLengths) {
     for (const Tensor& each : results) blank(each);
     must(driver().launch_graph(running, stream.get()), "to launch the graph");
     must(driver().wait(stream.get()), "to wait");
-    std::vector<Bytes> replayed;
-    for (const Tensor& each : results) replayed.push_back(read(each));
+    std::vector<Bytes> replayed(results.size());
+    std::transform(results.begin(), results.end(), replayed.begin(), read);
     EXPECT_NE(replayed, before) << "a replay that saw the lengths before";
     before = replayed;
     for (const Tensor& each : results) blank(each);

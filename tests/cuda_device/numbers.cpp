@@ -106,23 +106,22 @@ Tensor part_of(const Tensor& tensor, int axis, std::int64_t first, std::int64_t 
 }
 
 Attention::Attention(const Sizes& sizes, Part part) {
-  const auto [batch, queries, keys, heads, key_heads, dim] = sizes;
   std::uint32_t seed = 0;
-  const auto rows = [&](std::int64_t count, std::int64_t heads_there, bool is_drawn) {
-    const Tensor tensor = more(TW_BFLOAT16, {batch, count, heads_there, dim});
+  const auto rows = [&](std::int64_t count, std::int64_t heads, bool is_drawn) {
+    const Tensor tensor = more(TW_BFLOAT16, {sizes.batch, count, heads, sizes.dim});
     if (is_drawn) draw(tensor, ++seed);
     return tensor;
   };
-  request.query = rows(queries, heads, true);
-  request.key = rows(keys, key_heads, true);
-  request.value = rows(keys, key_heads, true);
-  request.output = rows(queries, heads, false);
-  request.lse = more(TW_FLOAT32, {batch, heads, queries});
+  request.query = rows(sizes.queries, sizes.heads, true);
+  request.key = rows(sizes.keys, sizes.key_heads, true);
+  request.value = rows(sizes.keys, sizes.key_heads, true);
+  request.output = rows(sizes.queries, sizes.heads, false);
+  request.lse = more(TW_FLOAT32, {sizes.batch, sizes.heads, sizes.queries});
   if (part == Part::kForward) return;
-  gradients.output = rows(queries, heads, true);
-  gradients.query = rows(queries, heads, false);
-  gradients.key = rows(keys, key_heads, false);
-  gradients.value = rows(keys, key_heads, false);
+  gradients.output = rows(sizes.queries, sizes.heads, true);
+  gradients.query = rows(sizes.queries, sizes.heads, false);
+  gradients.key = rows(sizes.keys, sizes.key_heads, false);
+  gradients.value = rows(sizes.keys, sizes.key_heads, false);
 }
 
 Tensor Attention::more(tw_dtype dtype, std::initializer_list<std::int64_t> shape) {

@@ -1,4 +1,5 @@
 // A thousand runs of a call give the same bits, whatever else the GPU does meanwhile.
+#include <algorithm>
 #include <memory>
 
 #include "cuda_device/numbers.h"
@@ -49,18 +50,17 @@ class Load {
 
 class Repeats : public GpuTest {
  protected:
-  // What it gives the first time, and each other time, into results that were wiped before.
-  static void expect_same_bits(tw_operation operation, const Request& request) {
-    ASSERT_EQ(run(operation, request), "");
+  // Empty where each run gives what the first gave, into results that were wiped before.
+  static std::string difference_of_runs(tw_operation operation, const Request& request) {
+    std::string said = run(operation, request);
+    if (!said.empty()) return said;
     const std::vector<Tensor> results = Attention::results(request, operation);
-    std::vector<Bytes> first;
-    for (const Tensor& each : results) {
-      first.push_back(read(each));
-      EXPECT_NE(first.back(), Bytes(first.back().size(), 0xFF)) << "nothing was written";
-    }
+    const std::vector<Bytes> first = all_of(results);
+    for (const Bytes& each : first)
+      if (each == Bytes(each.size(), 0xFF)) return "Nothing was written.";
     const Stream stream;
     Execution where = on_device(stream.get());
-    ASSERT_TRUE(workspace(operation, request, where.workspace_bytes, where).ok());
+    must(workspace(operation, request, where.workspace_bytes, where).code, "a question");
     const Block room(where.workspace_bytes + 1);
     where.workspace = room.at(0);
     Load load;
@@ -69,11 +69,21 @@ class Repeats : public GpuTest {
       load.change(turn);
       const Status status =
           operation == TW_BACKWARD ? backward(request, where) : forward(request, where);
-      ASSERT_TRUE(status.ok()) << status.message;
       must(driver().wait(stream.get()), "to wait");
-      for (std::size_t n = 0; n < results.size(); ++n)
-        ASSERT_EQ(read(results[n]) == first[n], true) << "run " << turn << ", result " << n;
+      if (!status.ok()) return status.message;
+      if (all_of(results) != first) return "Run " + std::to_string(turn) + " differs.";
     }
+    return "";
+  }
+
+  static void expect_same_bits(tw_operation operation, const Request& request) {
+    EXPECT_EQ(difference_of_runs(operation, request), "");
+  }
+
+  static std::vector<Bytes> all_of(const std::vector<Tensor>& results) {
+    std::vector<Bytes> all(results.size());
+    std::transform(results.begin(), results.end(), all.begin(), read);
+    return all;
   }
 
   // The backward call of what forward left.
