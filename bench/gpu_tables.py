@@ -256,21 +256,22 @@ class Tables:
         return Cell(tokens, 128, True, tokens=tokens, options=options, share=share)
 
     def _all_peers(self) -> list[Peer]:
-        """Those that are here, the ones that compile last; says why one is not."""
-        peers = [FLASH, CUDNN, EFFICIENT, MATH, Unfused()]
+        """Those that are here, the slow ones last; says why one is not."""
+        peers: list[Peer] = [FLASH, CUDNN]
         for kind in (FlashAttention4, Flex):
             try:
                 peers.append(attempt(kind))
             except DeclinedError as reason:
                 print(f"{kind.name} is not here: {reason}")
-        return peers
+        return [*peers, EFFICIENT, Unfused(), MATH]
 
     def peers(self) -> None:
-        """All that compute the same, at 4096 and 16384."""
+        """All that compute the same, at 4096 and 16384; what keeps the scores, at d 128 alone."""
         for peer in self._all_peers():
+            keeps_scores = peer.name in ("unfused", MATH.name)
             for backward in (False, True):
                 found = []
-                for dim in (128, 64, 256):
+                for dim in (128,) if keeps_scores else (128, 64, 256):
                     for length in (4096, 16384):
                         for causal in (False, True):
                             words = f"d{dim} {length}{' causal' if causal else ''}"
