@@ -106,7 +106,7 @@ class Tables:
         given = draw(cell, self.device)
         direction = "backward" if backward else "forward"
         place: dict[str, Any] = {"table": table, "cell": name, "direction": direction}
-        place["peer"] = peer.name if peer else None
+        place["beside"] = peer.name if peer else None
         try:
             found = self._contest(cell, given, backward, peer)
         except DeclinedError as reason:
