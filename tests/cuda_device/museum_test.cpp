@@ -148,16 +148,16 @@ TEST_F(Museum, ManySequences) {
 }
 
 TEST_F(Museum, ManyHeads) {
-  const Attention whole({1, 9, 11, kMany, kMany, 64});
-  Attention own({1, 9, 11, 100, 100, 64});
+  const Attention whole({1, 9, 11, kMany, kMany, 32});
+  Attention own({1, 9, 11, 100, 100, 32});
   for (const tw_operation operation : {TW_FORWARD, TW_BACKWARD})
     expect_last_part(whole, own, operation, kMany - 100, 2);
 }
 
 TEST_F(Museum, ManyTilesOfQueries) {
   constexpr std::int64_t kFirst = (kLong / 128 - 4) * 128;
-  const Attention whole({1, kLong, 16, 1, 1, 16}, Attention::Part::kForward);
-  Attention own({1, kLong - kFirst, 16, 1, 1, 16}, Attention::Part::kForward);
+  const Attention whole({1, kLong, 16, 1, 1, 8}, Attention::Part::kForward);
+  Attention own({1, kLong - kFirst, 16, 1, 1, 8}, Attention::Part::kForward);
   ASSERT_EQ(run(TW_FORWARD, whole.request), "");
   Request part = own.request;
   part.query = part_of(whole.request.query, 1, kFirst, kLong - kFirst);
@@ -171,8 +171,8 @@ TEST_F(Museum, ManyTilesOfQueries) {
 // A key's gradients depend on no other key, once lse and output are given.
 TEST_F(Museum, ManyTilesOfKeys) {
   constexpr std::int64_t kFirst = (kLong / 128 - 4) * 128, kCount = kLong - kFirst;
-  const Attention whole({1, 16, kLong, 1, 1, 16});
-  Attention own({1, 16, kCount, 1, 1, 16});
+  const Attention whole({1, 16, kLong, 1, 1, 8});
+  Attention own({1, 16, kCount, 1, 1, 8});
   Request request = whole.request;
   draw(request.output, 9);
   write(request.lse, Bytes(bytes_of(request.lse), 0));
