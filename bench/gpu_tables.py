@@ -1,196 +1,118 @@
 #!/usr/bin/env python3
-"""Prints the tables of the GPU's pages: tilewise beside PyTorch on one GPU, cell by cell.
+"""Prints the tables of the GPU's pages: tilewise beside its peers on one GPU, cell by cell.
 
-    bench/gpu_tables.py [--table NAME ...] [--match REGEX] [--pairs 9] [--json FILE]
+    bench/gpu_tables.py [--table NAME ...] [--match REGEX] [--pairs 9] [--seconds S] [--json FILE]
 
 In a cell the two take turns: a pair is a batch of runs of ours and one of the peer's, each between
 two CUDA events. A cell shows both medians, and the mean of the pairs' ratios (above 1 we are
 faster) with the limits between which it lies at 95 %. Rates count visible pairs of query and key: 4
 operations a pair and dimension forward, 10 backward. Inputs are drawn from a normal distribution.
-Backward is timed alone, by autograd from a graph that is kept.
+Backward is timed alone, by autograd from a graph that is kept. Before a peer is timed forward, its
+output is compared with ours: what computes something else is not timed.
+
+FlexAttention and FlashAttention-4 compile for some seconds before a cell. With --seconds a table
+begins no cell after so many, and says how many it has left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import math
 import re
 import statistics
 import subprocess
-from dataclasses import dataclass, field
+import time
 from pathlib import Path
 from typing import Any, Callable
 
 import tilewise
-import tilewise.torch
 import torch
+from gpu_cells import (
+    TOKENS,
+    WIDTH,
+    Cell,
+    Found,
+    attention,
+    contest,
+    directed,
+    draw,
+    features,
+    log_normal,
+    ours,
+)
+from gpu_flex import Flex
+from gpu_peers import DeclinedError, FlashAttention4, Peer, Unfused, attempt, sdpa_ways
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-TOKENS = 16384
-WIDTH = 2048  # heads * dim
-BATCH_SECONDS = 0.006
-TWO_SIDED_95 = {3: 3.18, 5: 2.57, 7: 2.36, 9: 2.26, 11: 2.2, 15: 2.13}  # Student's t of n pairs
-Run = Callable[[], Any]
+FLASH, CUDNN, EFFICIENT, MATH = sdpa_ways()
+FAR = 0.02  # of the root mean square: several times what bfloat16 makes of one output
 
 
-@dataclass
-class Cell:
-    """One problem, in one direction."""
-
-    length: int
-    dim: int
-    causal: bool = False
-    dtype: str = "bfloat16"
-    tokens: int = TOKENS
-    heads: int = 0  # 0: as many as make WIDTH
-    key_heads: int = 0
-    keys: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-    share: float = 1.0  # of the pairs, where options hide some
-
-    def operations(self, backward: bool) -> float:
-        """What counts, in operations."""
-        keys = self.keys or self.length
-        pairs = self.batch * self.head_count * self.length * keys * self.share
-        if self.causal:
-            pairs *= (keys - (self.length - 1) / 2) / keys
-        return pairs * self.dim * (10 if backward else 4)
-
-    @property
-    def batch(self) -> int:
-        return max(1, self.tokens // self.length)
-
-    @property
-    def head_count(self) -> int:
-        return self.heads or max(1, WIDTH // self.dim)
-
-
-def draw(cell: Cell) -> list[Tensor]:
-    """Query, key and value: (batch, length, heads, dim)."""
-    kind: dict[str, Any] = {"dtype": getattr(torch, cell.dtype), "device": "cuda"}
-    key_heads = cell.key_heads or cell.head_count
-    keys = cell.keys or cell.length
-    shapes = [(cell.length, cell.head_count), (keys, key_heads), (keys, key_heads)]
-    return [
-        torch.randn((cell.batch, rows, heads, cell.dim), **kind).requires_grad_()
-        for rows, heads in shapes
-    ]
-
-
-def directed(forward: Callable[[], Tensor], given: list[Tensor], backward: bool) -> Run:
-    """What is timed: the call in inference, or the gradients from a graph that is kept."""
-    if not backward:
-
-        def alone() -> None:
-            with torch.no_grad():
-                forward()
-
-        return alone
-    output = forward()
-    gradient = torch.randn_like(output)
-    return lambda: torch.autograd.grad(output, given, gradient, retain_graph=True)
-
-
-def ours(cell: Cell, given: list[Tensor], backward: bool) -> Run:
-    """Tilewise's call of a cell."""
-    options = dict(cell.options)
-    wanted = given + [x for x in options.values() if isinstance(x, Tensor) and x.requires_grad]
-
-    def forward() -> Tensor:
-        return tilewise.attention(*given, causal=cell.causal, **options)
-
-    return directed(forward, wanted, backward)
-
-
-def sdpa(cell: Cell, given: list[Tensor], backward: bool) -> Run:
-    """The same by torch's function."""
-    turned = [x.detach().transpose(1, 2).contiguous().requires_grad_() for x in given]
-    bias = cell.options.get("bias", cell.options.get("mask"))
-    if bias is not None:
-        bias = bias.detach().requires_grad_(bias.requires_grad)
-
-    def forward() -> Tensor:
-        return functional.scaled_dot_product_attention(
-            turned[0],
-            turned[1],
-            turned[2],
-            attn_mask=bias,
-            is_causal=cell.causal,
-            enable_gqa=cell.key_heads not in (0, cell.head_count),
-        )
-
-    wanted = turned + ([bias] if bias is not None and bias.requires_grad else [])
-    return directed(forward, wanted, backward)
-
-
-def milliseconds(run: Run, runs: int) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(runs):
-        run()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / runs
-
-
-@dataclass
-class Found:
-    """What one contestant, or a pair of them, took."""
-
-    ours: float
-    peer: float | None = None
-    ratio: float | None = None
-    limits: tuple[float, float] | None = None
-
-
-def contest(first: Run, second: Run | None, pairs: int) -> Found:
-    """Both in turns; times in milliseconds."""
-    contestants = [first] if second is None else [first, second]
-    counts = []
-    for run in contestants:
-        for _ in range(2):
-            run()
-        torch.cuda.synchronize()
-        counts.append(max(1, min(200, int(BATCH_SECONDS * 1e3 / max(milliseconds(run, 2), 1e-3)))))
-    times: list[list[float]] = [[] for _ in contestants]
-    for _ in range(pairs):
-        for run, count, into in zip(contestants, counts, times):
-            into.append(milliseconds(run, count))
-    if second is None:
-        return Found(statistics.median(times[0]))
-    logs = [math.log(peer / own) for own, peer in zip(*times)]
-    mean = statistics.fmean(logs)
-    reach = TWO_SIDED_95.get(pairs, 2.0) * statistics.stdev(logs) / math.sqrt(pairs)
-    limits = (math.exp(mean - reach), math.exp(mean + reach))
-    return Found(statistics.median(times[0]), statistics.median(times[1]), math.exp(mean), limits)
+def far(cell: Cell, given: list[Tensor], theirs: Tensor) -> float:
+    """How far a peer's output lies from ours, over the root mean square of ours."""
+    with torch.no_grad():
+        own = attention(cell, given).float()
+        return float(((theirs.float() - own).norm() / own.norm()).item())
 
 
 class Tables:
     """Each method without an underscore in front is a table."""
 
-    def __init__(self, pairs: int, match: str) -> None:
-        self.pairs, self.match = pairs, match
+    def __init__(self, pairs: int, match: str, seconds: float = 0, device: str = "cuda") -> None:
+        self.pairs, self.match, self.device = pairs, match, device
+        self.seconds, self.end, self.left_out = seconds, float("inf"), 0
         self.lines: list[dict[str, Any]] = []
 
+    def _run(self, name: str) -> None:
+        """One table, within its seconds."""
+        print(f"\n{name}: {getattr(Tables, name).__doc__}")
+        self.end = time.monotonic() + self.seconds if self.seconds else float("inf")
+        self.left_out = 0
+        getattr(self, name)()
+        if self.left_out:
+            print(f"{self.left_out} cells left out: the {self.seconds:.0f} s of the table are over")
+
+    def _contest(self, cell: Cell, given: list[Tensor], backward: bool, peer: Peer | None) -> Found:
+        """Both in turns; a peer that does not do the cell raises DeclinedError."""
+        if peer is None:
+            return contest(ours(cell, given, backward), None, self.pairs)
+
+        def ready() -> Callable[[], Any]:
+            prepared = peer.prepare(cell, given)
+            if not backward and "dropout" not in cell.options:
+                apart = far(cell, given, prepared.rows())
+                if not apart < FAR:
+                    raise DeclinedError(f"computes something else: {apart:.2g} apart")
+            run = directed(prepared.forward, prepared.wanted, backward)
+            run()
+            return run
+
+        with peer.held():
+            theirs = attempt(ready)
+            return contest(ours(cell, given, backward), theirs, self.pairs)
+
     def _cell(
-        self, table: str, name: str, cell: Cell, backward: bool, peer: SDPBackend | None
+        self, table: str, name: str, cell: Cell, backward: bool, peer: Peer | None
     ) -> Found | None:
         """Times and prints one cell; None where it is not asked for, or does not run."""
         if not re.search(self.match, name):
             return None
+        if time.monotonic() > self.end:
+            self.left_out += 1
+            return None
         torch.manual_seed(0)
         torch.cuda.empty_cache()
-        given = draw(cell)
+        given = draw(cell, self.device)
         direction = "backward" if backward else "forward"
+        place: dict[str, Any] = {"table": table, "cell": name, "direction": direction}
+        place["beside"] = peer.name if peer else None
         try:
-            with contextlib.nullcontext() if peer is None else sdpa_kernel(peer):
-                second = None if peer is None else sdpa(cell, given, backward)
-                found = contest(ours(cell, given, backward), second, self.pairs)
+            found = self._contest(cell, given, backward, peer)
+        except DeclinedError as reason:
+            print(f"| {name} | {direction} | {peer.name if peer else ''}: {reason} |", flush=True)
+            self.lines.append({**place, "declines": str(reason)})
+            return None
         except (RuntimeError, ValueError, MemoryError) as error:
             print(f"| {name} | {direction} | does not run: {str(error).splitlines()[0][:90]} |")
             return None
@@ -201,8 +123,7 @@ class Tables:
             low, high = found.limits
             text += f" {theirs:.0f} | {found.ratio:.3f} | {low:.3f} to {high:.3f} |"
         print(text, flush=True)
-        place = {"table": table, "cell": name, "direction": direction, "tflops": rate}
-        self.lines.append({**place, **dataclasses.asdict(found)})
+        self.lines.append({**place, "tflops": rate, **dataclasses.asdict(found)})
         return found
 
     def _mean(self, name: str, found: list[Found | None]) -> None:
@@ -223,9 +144,7 @@ class Tables:
                 for length in (512, 1024, 2048, 4096, 8192, 16384):
                     name = f"{dtype} d{dim} {length}{' causal' if causal else ''}"
                     cell = Cell(length, dim, causal, dtype)
-                    of_dim.append(
-                        self._cell(table, name, cell, backward, SDPBackend.FLASH_ATTENTION)
-                    )
+                    of_dim.append(self._cell(table, name, cell, backward, FLASH))
             self._mean(f"{table} d{dim}", of_dim)
             found += of_dim
         self._mean(table, found)
@@ -242,27 +161,15 @@ class Tables:
         """Head dims between those that have kernels of their own, and float16."""
         for backward in (False, True):
             for dim in (40, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256):
-                peer = SDPBackend.FLASH_ATTENTION if dim % 8 == 0 else None
+                peer = FLASH if dim % 8 == 0 else None
                 self._cell("dims", f"d{dim} 4096 causal", Cell(4096, dim, True), backward, peer)
             cell = Cell(4096, 128, True, "float16")
-            self._cell("dims", "float16 d128", cell, backward, SDPBackend.FLASH_ATTENTION)
+            self._cell("dims", "float16 d128", cell, backward, FLASH)
 
     def features(self) -> None:
         """What each feature costs at 4096, d 128, causal."""
         length, heads = 4096, WIDTH // 128
-        cuda: dict[str, Any] = {"device": "cuda"}
-        bias = torch.randn(1, heads, length, length, dtype=torch.bfloat16, **cuda)
-        many: dict[str, dict[str, Any]] = {
-            "none": {},
-            "softcap": {"softcap": 30.0},
-            "ALiBi": {"alibi_slopes": torch.rand(heads, **cuda) / 8},
-            "bias": {"bias": bias},
-            "bias with gradient": {"bias": bias.clone().requires_grad_()},
-            "random mask": {"mask": torch.rand(1, 1, length, length, **cuda) < 0.8},
-            "padding mask": {"mask": (torch.arange(length, **cuda) < length)[None, None, None]},
-            "dropout": {"dropout": 0.1, "seed": 7},
-            "sinks": {"sinks": torch.randn(heads, **cuda)},
-        }
+        many = features(length, heads, self.device)
         for backward in (False, True):
             plain = None
             for name, options in many.items():
@@ -274,9 +181,10 @@ class Tables:
                 if found and plain:
                     print(f"  {plain.ours / found.ours:.2f} of plain")
         for backward in (False, True):
-            cell = Cell(length, 128, options={"bias": bias.clone().requires_grad_(backward)})
-            peer = SDPBackend.EFFICIENT_ATTENTION
-            self._cell("features", "bias beside efficient", cell, backward, peer)
+            cell = Cell(
+                length, 128, options={"bias": many["bias"]["bias"].clone().requires_grad_(backward)}
+            )
+            self._cell("features", "bias beside efficient", cell, backward, EFFICIENT)
 
     def deterministic(self) -> None:
         """Backward with the same bits every time, against the usual and against torch's."""
@@ -286,8 +194,7 @@ class Tables:
                 usual = self._cell("deterministic", name, Cell(length, dim, causal), True, None)
                 torch.use_deterministic_algorithms(True)
                 cell = Cell(length, dim, causal, options={"deterministic": True})
-                way = SDPBackend.FLASH_ATTENTION
-                found = self._cell("deterministic", name + " in order", cell, True, way)
+                found = self._cell("deterministic", name + " in order", cell, True, FLASH)
                 torch.use_deterministic_algorithms(False)
                 if usual and found:
                     print(f"  {usual.ours / found.ours:.2f} of the usual")
@@ -295,11 +202,14 @@ class Tables:
     def short(self) -> None:
         """Short sequences that fill the chip, against SDPA's FlashAttention-2 and unfused."""
         for backward in (False, True):
-            for way in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+            for peer in (FLASH, Unfused()):
+                found = []
                 for dim in (64, 128):
                     for length in (16, 32, 64, 128, 256):
-                        name = f"d{dim} {length} beside {way.name.lower()}"
-                        self._cell("short", name, Cell(length, dim), backward, way)
+                        name = f"d{dim} {length} beside {peer.name}"
+                        cell = Cell(length, dim)
+                        found.append(self._cell("short", name, cell, backward, peer))
+                self._mean(f"beside {peer.name}", found)
 
     def window(self) -> None:
         """A window of 1024 at 16384, and a quarter of the blocks: time against all keys."""
@@ -313,7 +223,7 @@ class Tables:
             found = self._cell("window", "window of 1024", cell, backward, None)
             if found and half:
                 print(f"  {half.ours / found.ours * share * 2:.2f} of causal's rate")
-            blocks = torch.rand(1, 1, length // 128, length // 128, device="cuda") < 0.25
+            blocks = torch.rand(1, 1, length // 128, length // 128, device=self.device) < 0.25
             options = {"block_mask": blocks, "block_size": (128, 128)}
             cell = Cell(length, 128, options=options, share=0.25)
             found = self._cell("window", "a quarter of the blocks", cell, backward, None)
@@ -322,36 +232,75 @@ class Tables:
 
     def packed(self) -> None:
         """Sequences of log-normal lengths from 128 to 8192, against dense ones of as much work."""
-        torch.manual_seed(1)
-        lengths: list[int] = []
-        while sum(lengths) < TOKENS * 2:
-            drawn = int(torch.empty(1).log_normal_(6.8, 0.9).clamp(128, 8192).item())
-            lengths.append(drawn)
-        offsets = torch.tensor([0, *lengths], dtype=torch.int32, device="cuda").cumsum(0).int()
+        lengths, options = log_normal(TOKENS * 2, self.device)
         tokens = sum(lengths)
-        kind: dict[str, Any] = {"dtype": torch.bfloat16, "device": "cuda"}
-        given = [torch.randn(tokens, 16, 128, **kind).requires_grad_() for _ in range(3)]
-        longest = max(lengths)
-        options: dict[str, Any] = {
-            "query_offsets": offsets,
-            "key_offsets": offsets,
-            "max_query_length": longest,
-            "max_key_length": longest,
-        }
         work = sum(length * length for length in lengths) / tokens
         dense = 128 * round(work / 128)
         for backward in (False, True):
-            run = directed(
-                lambda: tilewise.attention(*given, causal=True, **options), given, backward
-            )
-            time = contest(run, None, self.pairs).ours
-            pairs = 16 * sum(length * (length + 1) / 2 for length in lengths)
-            rate = pairs * 128 * (10 if backward else 4) / time / 1e9
-            print(f"| {len(lengths)} packed sequences | {time:.3f} ms | {rate:.0f} TFLOP/s |")
-            cell = Cell(dense, 128, True, tokens=tokens)
-            found = self._cell("packed", f"dense {dense}", cell, backward, None)
-            if found:
-                print(f"  {rate / (cell.operations(backward) / found.ours / 1e9):.2f} of dense")
+            cell = self._packed(lengths, options)
+            name = f"{len(lengths)} packed sequences"
+            apart = self._cell("packed", name, cell, backward, None)
+            whole = Cell(dense, 128, True, tokens=tokens)
+            found = self._cell("packed", f"dense {dense}", whole, backward, None)
+            if found and apart:
+                rates = [
+                    x.operations(backward) / y.ours for x, y in zip((cell, whole), (apart, found))
+                ]
+                print(f"  {rates[0] / rates[1]:.2f} of dense")
+
+    @staticmethod
+    def _packed(lengths: list[int], options: dict[str, Any]) -> Cell:
+        """Causal sequences behind each other as one long one, of which they see a share."""
+        tokens = sum(lengths)
+        share = sum(length * (length + 1) for length in lengths) / (tokens * (tokens + 1))
+        return Cell(tokens, 128, True, tokens=tokens, options=options, share=share)
+
+    def _all_peers(self) -> list[Peer]:
+        """Those that are here, the slow ones last; says why one is not."""
+        peers: list[Peer] = [FLASH, CUDNN]
+        for kind in (FlashAttention4, Flex):
+            try:
+                peers.append(attempt(kind))
+            except DeclinedError as reason:
+                print(f"{kind.name} is not here: {reason}")
+        return [*peers, EFFICIENT, Unfused(), MATH]
+
+    def peers(self) -> None:
+        """All that compute the same, at 4096 and 16384; what keeps the scores, at d 128 alone."""
+        for peer in self._all_peers():
+            keeps_scores = peer.name in ("unfused", MATH.name)
+            for backward in (False, True):
+                found = []
+                for dim in (128,) if keeps_scores else (128, 64, 256):
+                    for length in (4096, 16384):
+                        for causal in (False, True):
+                            words = f"d{dim} {length}{' causal' if causal else ''}"
+                            cell, name = Cell(length, dim, causal), f"{words} beside {peer.name}"
+                            found.append(self._cell("peers", name, cell, backward, peer))
+                self._mean(f"beside {peer.name} {'backward' if backward else 'forward'}", found)
+
+    def feature_peers(self) -> None:
+        """Who else has a feature, at 4096 and d 128: causal, and SDPA's masks over all keys."""
+        many = features(4096, WIDTH // 128, self.device)
+        length = 16384
+        blocks = torch.rand(1, 1, length // 128, length // 128, device=self.device) < 0.25
+        quarter = {"block_mask": blocks, "block_size": (128, 128)}
+        lengths, packed = log_normal(TOKENS * 2, self.device)
+        share = (1024 * length - 1024 * 1023 / 2) / (length * length)
+        window = {"window": (1023, 0)}
+        cells = {name: Cell(4096, 128, True, options=options) for name, options in many.items()}
+        for name in ("bias", "bias with gradient", "random mask"):
+            cells[f"{name}, not causal"] = Cell(4096, 128, options=many[name])
+        cells["window of 1024 at 16384"] = Cell(length, 128, options=window, share=share)
+        cells["a quarter of the blocks"] = Cell(length, 128, options=quarter, share=0.25)
+        cells["packed sequences"] = self._packed(lengths, packed)
+        for peer in self._all_peers():
+            for name, cell in cells.items():
+                if set(cell.options) - peer.takes or not cell.options:
+                    continue
+                for backward in (False, True):
+                    words = f"{name} beside {peer.name}"
+                    self._cell("feature_peers", words, cell, backward, peer)
 
     def decode(self) -> None:
         """64 sequences with 4096 keys, 32 query heads on 8: share of the rate of a copy."""
@@ -372,6 +321,7 @@ def main() -> None:
     parser.add_argument("--table", action="append", choices=names)
     parser.add_argument("--match", default="", help="only cells whose names this regex finds")
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0, help="of a table; 0 is no limit")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     driver = subprocess.run(
@@ -382,10 +332,9 @@ def main() -> None:
     ).stdout.strip()
     device = torch.cuda.get_device_name()
     print(f"{device}, driver {driver}, torch {torch.__version__}, tilewise {tilewise.__version__}")
-    tables = Tables(asked.pairs, asked.match)
+    tables = Tables(asked.pairs, asked.match, asked.seconds)
     for name in asked.table or names:
-        print(f"\n{name}: {getattr(Tables, name).__doc__}")
-        getattr(tables, name)()
+        tables._run(name)
     if asked.json:
         with asked.json.open("w") as file:
             head = {"gpu": device, "driver": driver, "torch": torch.__version__}

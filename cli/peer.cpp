@@ -3,13 +3,12 @@
 namespace tilewise::cli {
 namespace {
 
-// What there is to say of a peer that is not there, or the peer.
+// What there is to say of a peer that is not there, or the peer, which may not be ready yet.
 template <class Find>
 NamedPeer found(const std::string& name, const Find& find) {
   NamedPeer named{name, "", "", nullptr};
   try {
     named.peer = find();
-    named.version = named.peer->version();
   } catch (const PeerLost& lost) {
     named.lose(lost.what());
   }
@@ -36,6 +35,16 @@ std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation) {
   return PeerCase{&shape, operation, true};
 }
 
+void NamedPeer::meet() {
+  if (!peer) return;
+  try {
+    peer->meet();
+    version = peer->version();
+  } catch (const PeerLost& lost) {
+    lose(lost.what());
+  }
+}
+
 void NamedPeer::lose(const std::string& why) {
   peer.reset();
   absent = why;
@@ -51,6 +60,7 @@ std::vector<NamedPeer> find_peers(int threads, const Device& device) {
   }
   if (!device.is_gpu())
     peers.push_back(found("openblas", [&] { return open_openblas_peer(threads); }));
+  for (NamedPeer& peer : peers) peer.meet();
   return peers;
 }
 

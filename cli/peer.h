@@ -35,6 +35,8 @@ class Peer {
   Peer& operator=(const Peer&) = delete;
   virtual ~Peer() = default;
 
+  // Waits until it is ready, while others get ready too. PeerLost: it is not there after all.
+  virtual void meet() {}
   [[nodiscard]] virtual std::string version() const = 0;
   // Makes a case ready: seconds of one run, or nullopt where the peer does not do this case.
   [[nodiscard]] virtual std::optional<double> prepare(const PeerCase& wanted) = 0;
@@ -48,11 +50,12 @@ struct NamedPeer {
   std::unique_ptr<Peer> peer;
 
   [[nodiscard]] bool is_there() const { return peer != nullptr; }
+  void meet();
   void lose(const std::string& why);
 };
 
-// Looks for each of them; takes as long as Python takes to import them. On a GPU they are torch's
-// ways to compute attention there, each one by itself.
+// Looks for each of them; takes as long as the slowest takes to be imported. On a GPU they are
+// torch's ways to compute attention there, each one by itself.
 [[nodiscard]] std::vector<NamedPeer> find_peers(int threads, const Device& device);
 
 // Throws PeerLost when it is not there. TILEWISE_PYTHON says through which Python.

@@ -46,10 +46,12 @@ std::string described(const PeerCase& wanted) {
 class PythonPeer : public Peer {
  public:
   PythonPeer(const std::string& name, int threads, const Device& device)
-      : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads), device.name()}) {
+      : child_({python(), "-c", kEmbeddedPeers, name, std::to_string(threads), device.name()}) {}
+
+  void meet() override {
     const Json hello = hear(0);
-    if (hello.contains("missing")) throw PeerLost(hello.at("missing").get<std::string>());
-    version_ = hello.at("version").get<std::string>();
+    if (hello.contains("missing")) throw PeerLost(read<std::string>(hello, "missing"));
+    version_ = read<std::string>(hello, "version");
   }
 
   [[nodiscard]] std::string version() const override { return version_; }
@@ -112,8 +114,6 @@ std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads,
     return std::make_unique<PythonPeer>(name, threads, device);
   } catch (const ChildLost& lost) {
     throw PeerLost(lost.what());
-  } catch (const JsonError&) {
-    throw PeerLost("did not say its version");
   }
 }
 

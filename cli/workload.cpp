@@ -40,7 +40,7 @@ void fill_slopes(tw_tensor& slopes) {
 }
 
 // Drawing takes longer than computing: what is larger than this many elements begins anew there.
-constexpr std::int64_t kMostDrawn = std::int64_t{1} << 23;
+constexpr std::int64_t kMostDrawn = std::int64_t{1} << 20;
 
 void fill_normal(Normal& normal, tw_tensor& tensor) {
   const std::int64_t count = element_count(tensor), drawn = std::min(count, kMostDrawn);

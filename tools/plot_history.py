@@ -70,6 +70,7 @@ class Group(NamedTuple):
     heads: int
     is_causal: bool
     direction: str
+    tokens: int = 0  # of the whole batch, where lengths share as many; 0: one sequence
 
     def slug(self) -> str:
         """The group's part of a file name."""
@@ -79,7 +80,26 @@ class Group(NamedTuple):
     def words(self) -> str:
         """The group in a title."""
         mask = "causal" if self.is_causal else "full"
-        return f"{self.direction}, {mask}, {self.dtype}, {self.heads} heads of {self.dim}"
+        words = f"{self.direction}, {mask}, {self.dtype}, {self.heads} heads of {self.dim}"
+        return words + (f", {self.tokens} tokens" if self.tokens else "")
+
+    def batch(self, length: int) -> int:
+        """How many sequences of this length a case has."""
+        return self.tokens // length if self.tokens else 1
+
+
+def group_of(machine: str, case: dict[str, Any], is_gpu: bool) -> Group | None:
+    """Where a case belongs; None where it is none of square attention.
+
+    On a GPU a batch shares a number of tokens: the longer a sequence, the fewer of them.
+    """
+    if "refused" in case or case["heads"] != case["key_heads"] or case["queries"] != case["keys"]:
+        return None
+    if not is_gpu and case["batch"] != 1:
+        return None
+    tokens = case["batch"] * case["queries"] if is_gpu else 0
+    shape = case["dtype"], case["dim"], case["heads"], case["causal"]
+    return Group(machine, *shape, case["direction"], tokens)
 
 
 Cases = dict[int, dict[str, dict[str, Any]]]  # by length, by backend
@@ -90,18 +110,11 @@ def read_history(folder: Path) -> dict[Group, Cases]:
     groups: dict[Group, Cases] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
-            for case in json.loads(line)["cases"]:
-                is_plain = case["heads"] == case["key_heads"] and case["batch"] == 1
-                if "refused" in case or not is_plain or case["queries"] != case["keys"]:
+            record = json.loads(line)
+            for case in record["cases"]:
+                group = group_of(path.stem, case, record.get("device") is not None)
+                if group is None:
                     continue
-                group = Group(
-                    path.stem,
-                    case["dtype"],
-                    case["dim"],
-                    case["heads"],
-                    case["causal"],
-                    case["direction"],
-                )
                 lengths = groups.setdefault(group, {})
                 lengths.setdefault(case["queries"], {})[case["backend"]] = case
     return {group: cases for group, cases in groups.items() if len(cases) >= LEAST_LENGTHS}
@@ -135,20 +148,30 @@ def _peer_figure(peer: str, case: dict[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
+def divided(points: dict[int, float], by: float) -> dict[int, float]:
+    """The same points in a larger unit."""
+    return {length: value / by for length, value in points.items()}
+
+
 def speed_picture(group: Group, cases: Cases) -> Picture:
-    """GFLOP/s of ours and of the peers, and the processor's peak."""
+    """GFLOP/s of ours and of the peers, and the processor's peak; of a GPU TFLOP/s."""
     backends, peers = _names(cases)
     series = [_own(cases, backend, "gflops") for backend in backends]
     series += [_curve(peer, cases, partial(_peer_figure, peer)) for peer in peers]
     peak = _curve("peak", cases, lambda case: float(case["peak_gflops"]))
     series.append(peak._replace(is_bound=True))
-    return Picture(f"{group.slug()}-speed.svg", f"Speed: {group.words()}", "GFLOP/s", False, series)
+    unit = "GFLOP/s"
+    if group.tokens:
+        unit = "TFLOP/s"
+        series = [each._replace(points=divided(each.points, 1000)) for each in series]
+    return Picture(f"{group.slug()}-speed.svg", f"Speed: {group.words()}", unit, False, series)
 
 
 def memory_picture(group: Group, cases: Cases) -> Picture:
     """Memory beside the operands, and what the scores would take, were they kept."""
     series = [_own(cases, backend, "workspace_bytes") for backend in _names(cases)[0]]
-    scores = {length: 4.0 * group.heads * length * length for length in sorted(cases)}
+    pairs = {length: group.batch(length) * length * length for length in sorted(cases)}
+    scores = {length: 4.0 * group.heads * count for length, count in pairs.items()}
     series.append(Series("scores, if kept", scores, is_bound=True))
     return Picture(f"{group.slug()}-memory.svg", f"Memory: {group.words()}", "bytes", True, series)
 

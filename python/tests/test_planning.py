@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +33,22 @@ def test_backends() -> None:
     assert names
     assert len(set(names)) == len(names)
     assert names[-1] == "plain"
+
+
+def test_names_of_types_need_no_package() -> None:
+    """NumPy knows bfloat16 once ml_dtypes is imported, but here are no arrays of it."""
+    program = (
+        "import sys, tilewise; shape = (1, 8, 2, 16); name = sys.argv[1];"
+        "plan = tilewise.explain(shape, shape, shape, dtype=name, json=True);"
+        "back = tilewise.explain(shape, shape, shape, dtype=name, operation='backward', json=True);"
+        "assert 'ml_dtypes' not in sys.modules;"
+        "print(plan['dtype'], tilewise.workspace_bytes(shape, shape, shape, dtype=name) >= 0)"
+    )
+    for name in ("bfloat16", "float16", "float64"):
+        said = subprocess.run(
+            [sys.executable, "-c", program, name], capture_output=True, text=True, check=False
+        )
+        assert (said.stdout, said.stderr) == (f"{name} True\n", "")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

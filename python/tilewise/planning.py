@@ -9,7 +9,7 @@ import threading
 from ctypes import byref
 from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
-from tilewise import _abi, _forms, _library
+from tilewise import _abi, _dtypes, _forms, _library
 from tilewise import _arguments as check
 from tilewise._borrower import Blank
 from tilewise._call import Call, Operands
@@ -252,12 +252,19 @@ def _planned(
             operands.append(item)
             continue
         shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in item)
-        blank_code = blank_code or framework.dtype_code("dtype", dtype)
+        blank_code = blank_code or _code_of(framework, dtype)
         operands.append(Blank(shape, blank_code))
     call = Call(framework, _forms.ask(options), Operands(*operands))
     number = _OPERATIONS[operation]
     call.blank_results(number)
     return call, number
+
+
+def _code_of(framework: Framework, dtype: Any) -> int:
+    """The number of a type; a name needs no framework, which may not know the type itself."""
+    if isinstance(dtype, str) and dtype in _dtypes.FLOATS:
+        return int(_dtypes.CODES[dtype])
+    return framework.dtype_code("dtype", dtype)
 
 
 def _framework_of(given: tuple[Any, ...], dtype: Any, options: Any) -> Framework:

@@ -45,10 +45,13 @@ class Plots(unittest.TestCase):
         self.plots = Path(temporary.name) / "plots"
         self.history.mkdir()
 
-    def add(self, *cases: dict[str, Any]) -> None:
-        """One more run of one machine."""
-        with (self.history / "box-2.jsonl").open("a") as file:
-            file.write(json.dumps({"cases": list(cases)}) + "\n")
+    def add(self, *cases: dict[str, Any], gpu: str = "") -> None:
+        """One more run of one machine, or of its GPU."""
+        record: dict[str, Any] = {"cases": list(cases)}
+        if gpu:
+            record["device"] = {"name": gpu}
+        with (self.history / f"{gpu or 'box-2'}.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
 
     def test_no_history_draws_nothing(self) -> None:
         """Nor does one with too few lengths for a curve."""
@@ -94,6 +97,24 @@ class Plots(unittest.TestCase):
         for group, cases in groups.items():
             ours = plot_history.speed_picture(group, cases).series[0]
             self.assertEqual(ours.points[1024], 10 if group.direction == "forward" else 5)
+
+    def test_a_gpus_batches_share_their_tokens(self) -> None:
+        """Its curves have batches of as many tokens, in larger units; a processor's have none."""
+        sizes = {"backend": "cuda", "peak_gflops": 1071000.0}
+        self.add(
+            *(case(length, 3e5, batch=4096 // length, **sizes) for length in LENGTHS),
+            case(1024, 1e5, batch=2, **sizes),
+            gpu="h200",
+        )
+        self.add(*(case(length, 10, batch=2) for length in LENGTHS))
+        ((group, cases),) = plot_history.read_history(self.history).items()
+        self.assertEqual((group.machine, group.tokens, set(cases)), ("h200", 4096, set(LENGTHS)))
+        picture = plot_history.speed_picture(group, cases)
+        self.assertEqual((picture.unit, picture.series[0].points[1024]), ("TFLOP/s", 300))
+        scores = plot_history.memory_picture(group, cases).series[-1]
+        self.assertEqual(scores.points[256], 4 * 8 * 16 * 256 * 256)
+        self.assertIn("4096 tokens", picture.title)
+        self.assertEqual(plot_history.draw(self.history, self.plots), 2)
 
     def test_old_pictures_go(self) -> None:
         """A picture whose figures have gone must not stay."""
