@@ -41,7 +41,7 @@ OUTSIDE = (
     ("compilation_count", "rotary_kernel", "there is no kernel of Triton's to count"),
     ("invalid_head_dim", "DID NOT RAISE", "any head dim is taken"),
     ("_mla_", "gather_kv_indices is given", "gather_kv_indices is refused"),
-    ("separates_broadcast_layouts", "compile_cache", "there is no cache of CuTe's kernels"),
+    ("", "attribute 'compile_cache'", "there is no cache of CuTe's kernels"),
     ("cumsum_metadata_paths", "assert None is not None", "metadata are empty"),
     ("seqlen_k_per_split", "did not reach the kernel", "how keys are split changes no bit"),
     ("mask_check_fastpath", "is not true", "enable() switches the fast path off"),

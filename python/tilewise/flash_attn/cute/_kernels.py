@@ -73,6 +73,7 @@ def _flash_attn_fwd(
         window_size=(window_size_left, window_size_right),
         softcap=softcap or 0.0,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     factors = Factors(q_descale, k_descale, v_descale)
@@ -129,6 +130,7 @@ def _flash_attn_bwd(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     options.update(Layout(*lengths).options(q, k))

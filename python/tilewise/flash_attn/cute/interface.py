@@ -77,6 +77,7 @@ def flash_attn_func(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     out, lse = attend_later((q, k, v), options, Layout(), qv)
     return out, (lse if return_lse else None)
@@ -138,6 +139,7 @@ def flash_attn_varlen_func(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     out, lse = attend_later((q, k, v), options, Layout(*lengths, page_table), qv)
