@@ -237,6 +237,36 @@ def test_four() -> None:
     all_close(lse, wanted_lse, (q, k, sinks))
 
 
+@pytest.mark.parametrize(
+    ("window", "causal", "left", "right"),
+    [
+        ((None, -3), False, None, -3),
+        ((-2, None), False, -2, None),  # the last queries see nothing
+        ((6, -1), False, 6, -1),
+        ((-1, 3), False, -1, 3),
+        ((4, -6), False, None, None),  # no key is left, which is no limit there
+        ((-1, -1), False, None, None),
+        ((-1, -1), True, None, 0),
+        ((3, -1), True, 3, 0),
+    ],
+    ids=str,
+)
+def test_four_with_a_window_below_nothing(
+    window: Any, causal: bool, left: int | None, right: int | None
+) -> None:
+    """A number below 0 is a limit as well: None is no limit."""
+    q, k, v = inputs = dense()
+    away = torch.arange(k.shape[1]) - torch.arange(q.shape[1])[:, None] - k.shape[1] + q.shape[1]
+    seen = (away >= -(99 if left is None else left)) & (away <= (99 if right is None else right))
+    wanted, lse = formula(*inputs, seen=seen)
+    given = {"window_size": window, "causal": causal, "return_lse": True}
+    found, found_lse = four.flash_attn_func(q, k, v, **given)
+    all_close(found, wanted, inputs)
+    close(found_lse.double(), torch.where(lse == INFINITY, -INFINITY, lse).detach())
+    sides = {"window_size_left": window[0], "window_size_right": window[1], "causal": causal}
+    close(four._flash_attn_fwd(*(x.detach() for x in inputs), **sides)[0], found.detach())
+
+
 def test_four_varlen() -> None:
     q, offsets = packed((5, 1, 7), 4, 16, 1)
     k, offsets_k = packed((8, 3, 4), 2, 16, 2)

@@ -162,9 +162,10 @@ SIGNATURES = {
             " sm_margin=0, s_aux=None"
         ),
         "_flash_attn_backward": (
-            f"{_READ}, cu_seqlens_q, cu_seqlens_k, sequed_q, sequed_k, max_seqlen_q, max_seqlen_k,"
-            " dq, dk, dv, softmax_scale, is_causal, window_size_left=-1, window_size_right=-1,"
-            " softcap=0.0, deterministic=False, sm_margin=0"
+            f"{_READ}, cu_seqlens_q=None, cu_seqlens_k=None, sequed_q=None, sequed_k=None,"
+            " max_seqlen_q=None, max_seqlen_k=None, dq=None, dk=None, dv=None, softmax_scale=None,"
+            " is_causal=False, window_size_left=-1, window_size_right=-1, softcap=0.0,"
+            " deterministic=False, sm_margin=0"
         ),
     },
     "flash_attn.cute.interface": {
@@ -184,6 +185,23 @@ SIGNATURES = {
         "flash_attn_combine": (
             "out_partial, lse_partial, out=None, out_dtype=None, cu_seqlens=None, seqused=None,"
             " virtual_batch_idx=None, return_lse=True"
+        ),
+        "get_scheduler_metadata": (
+            "max_seqlen_q, max_seqlen_k, nheads, nheads_kv, headdim, num_splits, headdim_v=None,"
+            " pack_gqa=None, causal=False, window_size_left=None, window_size_right=None,"
+            " seqlen_k_new=0, cu_seqlens_q=None, cu_seqlens_k=None, cu_seqlens_k_new=None,"
+            " seqused_q=None, seqused_k=None, leftpad_k=None, seqlen_k_per_split=None"
+        ),
+        "_flash_attn_fwd": (
+            "q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, seqused_q=None,"
+            " seqused_k=None, max_seqlen_q=None, max_seqlen_k=None, min_seqlen_k=None,"
+            " page_table=None, softmax_scale=None, causal=False, softcap=None,"
+            " window_size_left=None, window_size_right=None, learnable_sink=None, tile_mn=None,"
+            " mma_pv_is_rs=None, intra_wg_overlap=None, num_threads=384, num_splits=1,"
+            " pack_gqa=None, _arch=None, score_mod=None, mask_mod=None, block_sparse_tensors=None,"
+            " return_lse=False, out=None, lse=None, aux_tensors=None, aux_scalars=None,"
+            " q_descale=None, k_descale=None, v_descale=None, gather_kv_indices=None,"
+            " scheduler_metadata=None, seqlen_k_per_split=None, disable_scheduler_metadata=False"
         ),
     },
 }

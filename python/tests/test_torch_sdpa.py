@@ -329,6 +329,25 @@ def test_what_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     close(found, torch.func.grad(lambda x: original(x, *given[1:]).sum())(given[0]))
 
 
+def test_formulas_of_torch_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There flash is the only kernel beside the formulas: what a GPU has as well says nothing."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    seen = calls(monkeypatch)
+    given = heads_first()
+    torch.manual_seed(4)
+    with sdpa_kernel([SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION]):
+        wanted = original(*given, dropout_p=0.4)
+    with face.enable():
+        torch.manual_seed(4)
+        with sdpa_kernel([SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION]):
+            assert torch.equal(original(*given, dropout_p=0.4), wanted)  # the same are dropped
+        assert not seen
+        with sdpa_kernel([SDPBackend.MATH, SDPBackend.FLASH_ATTENTION]):
+            original(*given)
+        assert len(seen) == 1
+
+
 def test_enable_and_disable_count() -> None:
     outer = face.enable()
     with face.enable():

@@ -48,6 +48,17 @@ def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, An
     return left, right
 
 
+def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
+    """The same for version 4, where None is no limit and a number below 0 is one: it moves that end
+    past the diagonal. Two numbers that leave no key are no limits."""
+    left, right = (side if side is None else int(side) for side in window_size)
+    if causal:
+        right = 0
+    if left is not None and right is not None and left + right < 0:
+        return None, (0 if causal else None)
+    return left, right
+
+
 def options_of(
     *,
     softmax_scale: Any = None,
@@ -59,12 +70,13 @@ def options_of(
     deterministic: bool = False,
     sinks: Tensor | None = None,
     chunk: int = 0,
+    has_signed_window: bool = False,
 ) -> dict[str, Any]:
     """The options of tilewise.attention for these arguments, without what is off."""
     options: dict[str, Any] = {}
     if softmax_scale is not None:
         options["scale"] = float(softmax_scale)
-    window = window_of(window_size, causal)
+    window = (signed_window_of if has_signed_window else window_of)(window_size, causal)
     if window == (None, 0):
         options["causal"] = True
     elif window != (None, None):

@@ -162,16 +162,18 @@ def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and key.dtype == dtype == value.dtype
         and not is_transformed()
         and not is_dual()
-        and not _is_math_alone()
+        and not _is_math_alone(query.device.type)
     )
 
 
-def _is_math_alone() -> bool:
-    """Whether sdpa_kernel([SDPBackend.MATH]) asks for torch's own formulas."""
+def _is_math_alone(device: str) -> bool:
+    """Whether sdpa_kernel([SDPBackend.MATH]) or its like asks for torch's own formulas."""
     cuda = torch.backends.cuda
-    return not (
-        cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled() or cuda.cudnn_sdp_enabled()
-    )
+    if cuda.flash_sdp_enabled():
+        return False
+    if device == "cpu":  # it has no other kernel than flash
+        return bool(cuda.math_sdp_enabled())
+    return not (cuda.mem_efficient_sdp_enabled() or cuda.cudnn_sdp_enabled())
 
 
 def _by_torch(key: str, keys: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:

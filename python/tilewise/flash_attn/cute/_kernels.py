@@ -32,8 +32,13 @@ def _flash_attn_fwd(
     window_size_left: int | None = None,
     window_size_right: int | None = None,
     learnable_sink: Tensor | None = None,
+    tile_mn: tuple[int, int] | None = None,
+    mma_pv_is_rs: bool | None = None,
+    intra_wg_overlap: bool | None = None,
+    num_threads: int = 384,
     num_splits: int = 1,
     pack_gqa: bool | None = None,
+    _arch: int | None = None,
     score_mod: Any = None,
     mask_mod: Any = None,
     block_sparse_tensors: Any = None,
@@ -41,12 +46,22 @@ def _flash_attn_fwd(
     out: Tensor | None = None,
     lse: Tensor | None = None,
     aux_tensors: Any = None,
+    aux_scalars: Any = None,
     q_descale: Tensor | None = None,
     k_descale: Tensor | None = None,
     v_descale: Tensor | None = None,
+    gather_kv_indices: Tensor | None = None,
+    scheduler_metadata: Any = None,
+    seqlen_k_per_split: int | None = None,
+    disable_scheduler_metadata: bool = False,
 ) -> tuple[Tensor, Tensor | None, None, None, None]:
-    """(output, lse, and three absent ones), without gradients; in `out` and `lse` where given."""
+    """(output, lse, and three absent ones), without gradients; in `out` and `lse` where given.
+
+    What tunes their kernels, tile_mn and the like, changes nothing.
+    """
     refuse(
+        gather_kv_indices=gather_kv_indices,
+        aux_scalars=aux_scalars,
         score_mod=score_mod,
         mask_mod=mask_mod,
         block_sparse_tensors=block_sparse_tensors,
@@ -58,6 +73,7 @@ def _flash_attn_fwd(
         window_size=(window_size_left, window_size_right),
         softcap=softcap or 0.0,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     factors = Factors(q_descale, k_descale, v_descale)
@@ -114,6 +130,7 @@ def _flash_attn_bwd(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     options.update(Layout(*lengths).options(q, k))

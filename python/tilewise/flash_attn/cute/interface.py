@@ -7,7 +7,7 @@ pack_gqa, scheduler_metadata and the like) changes nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ __all__ = [
     "flash_attn_combine",
     "flash_attn_func",
     "flash_attn_varlen_func",
+    "get_scheduler_metadata",
 ]
 
 
@@ -76,6 +77,7 @@ def flash_attn_func(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     out, lse = attend_later((q, k, v), options, Layout(), qv)
     return out, (lse if return_lse else None)
@@ -137,6 +139,7 @@ def flash_attn_varlen_func(
         softcap=softcap,
         deterministic=deterministic,
         sinks=learnable_sink,
+        has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     out, lse = attend_later((q, k, v), options, Layout(*lengths, page_table), qv)
@@ -159,3 +162,38 @@ def flash_attn_combine(
     dtype = out.dtype if out is not None else out_dtype
     found, lse = combine(out_partial, lse_partial, dtype)
     return (found if out is None else out.copy_(found)), (lse if return_lse else None)
+
+
+class SchedulerMetadataTensorsTorch(NamedTuple):
+    """What get_scheduler_metadata returns. Tilewise shares out its work by itself: all are None."""
+
+    num_splits_dynamic_ptr: Tensor | None = None
+    num_nheads_in_l2_ptr: Tensor | None = None
+    tile_count_semaphore: Tensor | None = None
+    cu_total_m_blocks: Tensor | None = None
+    cu_total_splits_m_blocks: Tensor | None = None
+
+
+def get_scheduler_metadata(
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    nheads: int,
+    nheads_kv: int,
+    headdim: int,
+    num_splits: int,
+    headdim_v: int | None = None,
+    pack_gqa: int | None = None,
+    causal: bool = False,
+    window_size_left: int | None = None,
+    window_size_right: int | None = None,
+    seqlen_k_new: int = 0,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    cu_seqlens_k_new: Tensor | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    leftpad_k: Tensor | None = None,
+    seqlen_k_per_split: int | None = None,
+) -> SchedulerMetadataTensorsTorch:
+    """What to pass back as scheduler_metadata, which changes nothing."""
+    return SchedulerMetadataTensorsTorch()

@@ -1,0 +1,222 @@
+"""Runs the tests of other packages through tilewise, and says what passed.
+
+    python tools/peer_suites.py --flash-attention FOLDER --pytorch FOLDER [--device cuda]
+
+The folders are checkouts of those packages, or the parts of them that SUITES names. Nothing in them
+changes: what is needed is copied to --work, and for the processor the copies say "cpu" where the
+originals say "cuda". Each suite runs in a process of its own, in which `import flash_attn` means
+tilewise.flash_attn, or torch's scaled_dot_product_attention means tilewise.sdpa. Their tests are
+many thousands, so of each function some cases are drawn by chance, with lengths that are scaled
+down to --longest.
+
+It takes a Python with tilewise, torch, pytest, einops, transformers and expecttest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TOOLS = Path(__file__).resolve().parent
+
+
+class Suite(NamedTuple):
+    """The tests that one process runs: files of a checkout, those of tests and those beside."""
+
+    checkout: str
+    tests: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+
+
+# Cases that ask for what docs/drop-in.md and docs/pytorch.md say is not here: a part of the name, a
+# part of what the case says, and why.
+OUTSIDE = (
+    ("paged_kv_num_splits", "DID NOT RAISE", "num_splits changes nothing, so 2 is taken as well"),
+    ("compilation_count", "rotary_kernel", "there is no kernel of Triton's to count"),
+    ("invalid_head_dim", "DID NOT RAISE", "any head dim is taken"),
+    ("_mla_", "gather_kv_indices is given", "gather_kv_indices is refused"),
+    ("", "attribute 'compile_cache'", "there is no cache of CuTe's kernels"),
+    ("", "((2 * 0.0) + 0.0)", "a query that sees one key must have no gradient at all"),
+    ("varlen_output", "DataDependentOutput", "a window that is a tensor cannot be traced"),
+    ("cumsum_metadata_paths", "assert None is not None", "metadata are empty"),
+    ("seqlen_k_per_split", "did not reach the kernel", "how keys are split changes no bit"),
+    ("mask_check_fastpath", "is not true", "enable() switches the fast path off"),
+    ("two_masks_fast_path_mock", "is not true", "enable() switches the fast path off"),
+    ("nested_tensor_outside_fast_path", "get_fastpa", "enable() switches the fast path off"),
+    # What torch's kernels refuse, of which a GPU has several.
+    ("invalid_fused_inputs", "not ", "tilewise takes it"),
+    ("invalid_sequence_lengths", "not ", "tilewise takes it"),
+    ("invalid_last_dim_stride", "not ", "tilewise takes it"),
+    ("unaligned_tensors", "not ", "tilewise takes it"),
+    ("flash_fail_fp32", "not ", "tilewise takes it"),
+    ("flash_backward_failure", "not ", "tilewise takes it"),
+    ("flash_attention_fail_with_non_square", "not ", "tilewise takes it"),
+)
+
+SUITES = {
+    "flash_attn": Suite(
+        "flash_attention",
+        ("tests/test_flash_attn.py", "tests/test_rotary.py"),
+    ),
+    "flash_attn_3": Suite(
+        "flash_attention",
+        (
+            "hopper/test_flash_attn.py",
+            "hopper/test_torch_compile_and_export.py",
+        ),
+        ("hopper/test_util.py", "hopper/padding.py"),
+    ),
+    "flash_attn_4": Suite(
+        "flash_attention",
+        (
+            "tests/cute/test_flash_attn.py",
+            "tests/cute/test_flash_attn_varlen.py",
+            "tests/cute/test_flash_attn_combine.py",
+        ),
+        ("flash_attn/cute/testing.py",),
+    ),
+    "sdpa": Suite("pytorch", ("test/test_transformers.py", "test/nn/test_multihead_attention.py")),
+    "operators": Suite(
+        "pytorch",
+        (
+            "test/test_ops.py",
+            "test/test_ops_gradients.py",
+            "test/test_ops_fwd_gradients.py",
+            "test/test_modules.py",
+        ),
+    ),
+}
+
+
+def prepare(suite: Suite, checkout: Path, folder: Path, device: str) -> list[str]:
+    """Copies the files to `folder`, with names that differ, and returns those of the tests. What a
+    checkout of another version does not have is left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tests = []
+    for path in (*suite.tests, *suite.beside):
+        if not (checkout / path).exists():
+            print(f"{checkout} has no {path}: it is left out.")
+            continue
+        text = (checkout / path).read_text()
+        if device == "cpu" and suite.checkout == "flash_attention":
+            text = on_the_processor(text)
+        name = Path(path).name
+        if path in suite.tests:
+            name = path.replace("/", "_")
+            tests.append(name)
+        (folder / name).write_text(text)
+    return tests
+
+
+def on_the_processor(text: str) -> str:
+    """The same tests for tensors of the processor."""
+    text = re.sub(r"""(["'])cuda\1""", r"\1cpu\1", text)
+    return text.replace(".cuda()", ".cpu()")
+
+
+def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Runs one suite in a process of its own; what it counted."""
+    result, seconds = folder / "result.json", asked["seconds"]
+    result.unlink(missing_ok=True)
+    # One thread is the faster way on a machine that others use as well.
+    environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    command = [sys.executable, str(TOOLS / "peer_cases.py"), json.dumps(asked)]
+    status: int | str
+    with (folder / "log.txt").open("w") as log:
+        try:
+            where: dict[str, Any] = {"cwd": folder, "env": environment, "stdout": log}
+            status = subprocess.call(command, timeout=2 * seconds + 60, stderr=log, **where)
+        except subprocess.TimeoutExpired:
+            status = "a case that does not end"
+    if not result.exists():
+        print(f"It ended with {status}, before a case ran: {folder / 'log.txt'} says why.")
+        return {"rows": {}, "failures": {}, "notes": []}
+    found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
+    """Runs what failed once more with torch's own function. What fails there as well, because torch
+    has changed since the test was written or because it wants another machine, is outside."""
+    failures = found["failures"]
+    failed = [case for case, why in failures.items() if not why.startswith("(outside")]
+    if not failed or asked["own"]:
+        return
+    there = folder / "own"
+    there.mkdir(exist_ok=True)
+    for test in asked["tests"]:
+        (there / test).write_text((folder / test).read_text())
+    again = run(
+        asked | {"own": True, "cases_named": failed, "result": str(there / "result.json")}, there
+    )
+    for case in set(failed) & set(again["failures"]):
+        row = found["rows"][found["row_of"][case]]
+        row["failed"] -= 1
+        row["outside"] = row.get("outside", 0) + 1
+        failures[case] = "(outside: torch's own function fails it as well)"
+
+
+def show(name: str, found: dict[str, Any], folder: Path) -> int:
+    """Prints a table of one suite and what failed in it; how many did."""
+    print(f"\n| {name} | passed | skipped | outside | failed |\n|---|---|---|---|---|")
+    sums = [0, 0, 0, 0]
+    outcomes = ("passed", "skipped", "outside", "failed")
+    for test, row in sorted(found["rows"].items()):
+        counts = [row.get(outcome, 0) for outcome in outcomes]
+        sums = [a + b for a, b in zip(sums, counts, strict=True)]
+        print(f"| {test} | {' | '.join(map(str, counts))} |")
+    print(f"| all | {' | '.join(map(str, sums))} |\n")
+    for note in found["notes"]:
+        print(note)
+    for case, why in found["failures"].items():
+        print(f"FAILED {case}\n    {why}")
+    print(f"{folder / 'log.txt'} has all that was said.", flush=True)
+    return sums[-1]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the suites that the command line names; 1 when a case failed or nothing ran."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--flash-attention", type=Path, metavar="FOLDER")
+    parser.add_argument("--pytorch", type=Path, metavar="FOLDER")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--work", type=Path, default=Path("build/peer_suites"), metavar="FOLDER")
+    parser.add_argument("--seconds", type=float, default=600, help="for each suite")
+    parser.add_argument("--cases", type=int, default=30, help="of each function of tests")
+    parser.add_argument("--longest", type=int, default=400, help="lengths above it are scaled down")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--only", default="", help="a part of the names of what runs")
+    parser.add_argument("--own", action="store_true", help="torch's own function, to compare")
+    given = parser.parse_args(arguments)
+    unknown = set(given.suites) - set(SUITES)
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: it takes {', '.join(SUITES)}.")
+    failed = ran = 0
+    for name, suite in SUITES.items():
+        checkout = getattr(given, suite.checkout)
+        if checkout is None or (given.suites and name not in given.suites):
+            continue
+        folder = given.work.resolve() / name
+        tests = prepare(suite, checkout.resolve(), folder, given.device)
+        wanted = ("device", "seconds", "cases", "longest", "seed", "only", "own")
+        asked = {option: getattr(given, option) for option in wanted}
+        asked |= {"suite": name, "tests": tests, "result": str(folder / "result.json")}
+        asked |= {"outside": OUTSIDE, "cases_named": []}
+        found = run(asked, folder)
+        if suite.checkout == "pytorch":
+            without_torchs(asked, found, folder)
+        failed += show(name, found, folder)
+        ran += len(found["rows"])
+    return 1 if failed or not ran else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

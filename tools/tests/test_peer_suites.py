@@ -1,0 +1,66 @@
+"""Tests of peer_suites.py: what it copies, and how it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import unittest
+from pathlib import Path
+
+import peer_suites
+
+
+class Copies(unittest.TestCase):
+    """The files of a suite, as the process that runs it finds them."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.suite = peer_suites.Suite("flash_attention", ("tests/a/test_x.py",), ("b/padding.py",))
+        for path in (*self.suite.tests, *self.suite.beside):
+            (self.folder / path).parent.mkdir(parents=True)
+            (self.folder / path).write_text("device = \"cuda\"\nx.cuda()\ntorch.cuda.f('cuda')\n")
+
+    def test_names_differ_and_devices_are_the_processors(self) -> None:
+        tests = peer_suites.prepare(self.suite, self.folder, self.folder / "work", "cpu")
+        self.assertEqual(tests, ["tests_a_test_x.py"])
+        wanted = "device = \"cpu\"\nx.cpu()\ntorch.cuda.f('cpu')\n"
+        for name in ("tests_a_test_x.py", "padding.py"):
+            self.assertEqual((self.folder / "work" / name).read_text(), wanted)
+
+    def test_a_gpu_gets_them_as_they_are(self) -> None:
+        peer_suites.prepare(self.suite, self.folder, self.folder / "work", "cuda")
+        copy = (self.folder / "work" / "padding.py").read_text()
+        self.assertEqual(copy, (self.folder / "b/padding.py").read_text())
+
+    def test_what_a_checkout_lacks_is_said(self) -> None:
+        (self.folder / "tests/a/test_x.py").unlink()
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            tests = peer_suites.prepare(self.suite, self.folder, self.folder / "work", "cpu")
+        self.assertEqual(tests, [])
+        self.assertIn("has no tests/a/test_x.py", said.getvalue())
+
+
+class Counts(unittest.TestCase):
+    """The table of a suite."""
+
+    def test_sums_and_failures(self) -> None:
+        found = {
+            "rows": {"b test_two": {"failed": 1, "outside": 2}, "a test_one": {"passed": 3}},
+            "failures": {"b::test_two[1]": "E   assert 1 == 2"},
+            "notes": ["5 cases were drawn."],
+        }
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            failed = peer_suites.show("name", found, Path("folder"))
+        self.assertEqual(failed, 1)
+        lines = said.getvalue().splitlines()
+        self.assertLess(lines.index("| a test_one | 3 | 0 | 0 | 0 |"), len(lines) - 1)
+        self.assertIn("| b test_two | 0 | 0 | 2 | 1 |", lines)
+        self.assertIn("| all | 3 | 0 | 2 | 1 |", lines)
+        self.assertIn("FAILED b::test_two[1]", lines)
+
+
+if __name__ == "__main__":
+    unittest.main()
