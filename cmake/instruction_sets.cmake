@@ -31,6 +31,22 @@ function(tilewise_left_out flags result)
   set(${result} ${left_out} PARENT_SCOPE)
 endfunction()
 
+# Sets `result` to the best one in the library that this machine has; to none where that is unknown.
+function(tilewise_best_set result)
+  set(best)
+  if(NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)
+    file(STRINGS /proc/cpuinfo flags REGEX "^flags" LIMIT_COUNT 1)
+    tilewise_left_out("${flags}" lacking)
+    # From the narrowest to the widest.
+    foreach(name ${tilewise_instruction_sets})
+      if(NOT name IN_LIST lacking)
+        set(best ${name})
+      endif()
+    endforeach()
+  endif()
+  set(${result} ${best} PARENT_SCOPE)
+endfunction()
+
 set(tilewise_left_out)
 if(TILEWISE_INSTRUCTION_SETS STREQUAL widest AND CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64
    AND NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)

@@ -1,47 +1,76 @@
 #!/bin/sh
-# What `./dev lint [full]` runs: everything about the sources that needs no test. Stops at the first
-# check that fails. Expects the packages and build/venv that `./dev lint` provides.
+# What `./dev lint [full]` runs: everything about the sources that needs no test. A check that fails
+# stops no other; the last line says whether one did. Expects the packages and build/venv that
+# `./dev lint` provides.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
 extent=${1-usual}
 jobs=${TILEWISE_JOBS-$(nproc)}
+failed=0
+
+# run COMMAND...: names what failed, and goes on.
+run() {
+  "$@" && return
+  echo "lint: this failed: $*"
+  failed=$((failed + 1))
+}
+
+formatted() {
+  find . -path ./build -prune -o \
+    \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.c' \) -print | sort |
+    xargs clang-format-14 --dry-run -Werror
+}
+
+# Without precompiled headers, behind which an include may be missing.
+headers_alone() {
+  { cmake --preset clang -B build/tidy -D CMAKE_DISABLE_PRECOMPILE_HEADERS=ON &&
+    cmake --build build/tidy -j "$jobs" --target all_verify_interface_header_sets -- -k 0; } \
+    >build/lint.log 2>&1 || { tail -n 40 build/lint.log && false; }
+}
+
+# In the folder that the headers were compiled in. A broken .clang-tidy is only a remark to
+# clang-tidy, which then checks something else.
+tidy() {
+  if clang-tidy-14 --dump-config 2>&1 | grep '\.clang-tidy'; then return 1; fi
+  all=
+  if [ "$extent" = full ]; then all=--all; fi
+  python3 tools/changed_sources.py $all build/tidy/compile_commands.json >build/tidy/files || return
+  if ! xargs -r -n 1 -P "$jobs" clang-tidy-14 --quiet -p build/tidy <build/tidy/files \
+    2>build/tidy.log; then
+    # What it found it has said; where it ended itself, the reason is here.
+    grep -v ' warnings\{0,1\} generated' build/tidy.log | tail -n 20
+    return 1
+  fi
+}
 
 echo "-- the checks themselves"
-python3 -m unittest discover -q -b -s tools/tests -t tools
-python3 tools/check_layers.py
-python3 tools/check_shape.py
-python3 tools/check_words.py
-python3 tools/check_links.py
-python3 tools/receipt.py check
+run python3 -m unittest discover -q -b -s tools/tests -t tools
+run python3 tools/check_layers.py
+run python3 tools/check_shape.py
+run python3 tools/check_words.py
+run python3 tools/check_links.py
+run python3 tools/receipt.py check
 
 echo "-- shell"
-shellcheck dev tools/*.sh tests/consumers/*.sh .ci/run
+run shellcheck dev tools/*.sh tests/consumers/*.sh .ci/run
 
 echo "-- Python"
-build/venv/bin/ruff check -q .
-build/venv/bin/ruff format --check .
-build/venv/bin/mypy --no-error-summary
+run build/venv/bin/ruff check -q .
+run build/venv/bin/ruff format --check .
+run build/venv/bin/mypy --no-error-summary
 
 echo "-- clang-format"
-find . -path ./build -prune -o \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.c' \) \
-  -print | sort | xargs clang-format-14 --dry-run -Werror
+run formatted
 
 echo "-- headers, each alone"
-# Without precompiled headers, behind which an include may be missing.
-cmake --preset clang -B build/tidy -D CMAKE_DISABLE_PRECOMPILE_HEADERS=ON >build/lint.log
-if ! cmake --build build/tidy -j "$jobs" --target all_verify_interface_header_sets \
-  >>build/lint.log; then
-  tail -n 40 build/lint.log
-  exit 1
-fi
+run headers_alone
 
 echo "-- clang-tidy"
-# A broken .clang-tidy is only a remark to clang-tidy, which then checks something else.
-if clang-tidy-14 --dump-config 2>&1 | grep '\.clang-tidy'; then exit 1; fi
-all=
-if [ "$extent" = full ]; then all=--all; fi
-python3 tools/changed_sources.py $all build/tidy/compile_commands.json >build/tidy/files
-xargs -r -n 1 -P "$jobs" clang-tidy-14 --quiet -p build/tidy <build/tidy/files 2>build/tidy.log
+run tidy
 
+if [ "$failed" != 0 ]; then
+  echo "lint: $failed checks failed"
+  exit 1
+fi
 echo "lint: all passed"

@@ -111,7 +111,19 @@ Status compile_timed(const Nvrtc& nvrtc, const Program& program, Compiled& compi
   return {};
 }
 
-bool compile(const Nvrtc& nvrtc, bool check, Packed& item) {
+// NVRTC makes the PTX of a target on the way to its cubin.
+bool gives_ptx(const Packed& item) {
+  return !item.cubin.is_ptx &&
+         architecture(item.target, Form::kPtx) == architecture(kPackedPtx, Form::kPtx);
+}
+
+void set_ptx(const Compiled& compiled, Packed& item) {
+  const auto* text = reinterpret_cast<const std::byte*>(compiled.ptx.c_str());
+  item.cubin.bytes.assign(text, text + compiled.ptx.size() + 1);
+}
+
+// The item, and with it the PTX where it gives that.
+bool compile(const Nvrtc& nvrtc, bool check, Packed& item, Packed& ptx) {
   Compiled compiled;
   const Status status = compile_timed(nvrtc, program_of(item), compiled);
   if (!status.ok()) {
@@ -124,13 +136,22 @@ bool compile(const Nvrtc& nvrtc, bool check, Packed& item) {
   }
   item.cubin.resources = compiled.resources;
   item.cubin.seconds = compiled.seconds;
-  if (!item.cubin.is_ptx) {
-    item.cubin.bytes = std::move(compiled.cubin);
+  if (item.cubin.is_ptx) {
+    set_ptx(compiled, item);
     return true;
   }
-  const auto* text = reinterpret_cast<const std::byte*>(compiled.ptx.c_str());
-  item.cubin.bytes.assign(text, text + compiled.ptx.size() + 1);
+  item.cubin.bytes = std::move(compiled.cubin);
+  if (!gives_ptx(item)) return true;
+  ptx = {item.variant, kPackedPtx, {}};
+  ptx.cubin.is_ptx = true;
+  set_ptx(compiled, ptx);
   return true;
+}
+
+bool keep(const DiskCache& kept, const NvrtcFile& file, const Packed& item) {
+  if (kept.store(cache_key_of(program_of(item), file), item.cubin)) return true;
+  std::fprintf(stderr, "%s cannot be kept.\n", item.variant->name);
+  return false;
 }
 
 // In a process of its own: compiles the items that it takes from `next`, and keeps them. The exit
@@ -145,12 +166,9 @@ int work(NvrtcFile file, const Compilation& all, std::atomic<std::size_t>& next)
   bool good = true;
   for (std::size_t i = next++; i < all.left.size(); i = next++) {
     Packed& item = *all.left[i];
-    if (!compile(nvrtc, all.check, item)) {
-      good = false;
-    } else if (!all.kept.store(cache_key_of(program_of(item), file), item.cubin)) {
-      std::fprintf(stderr, "%s cannot be kept.\n", item.variant->name);
-      good = false;
-    }
+    Packed ptx;
+    good = compile(nvrtc, all.check, item, ptx) && keep(all.kept, file, item) &&
+           (!ptx.variant || keep(all.kept, file, ptx)) && good;
   }
   return good ? 0 : 1;
 }
@@ -203,14 +221,22 @@ bool fill(const NvrtcFile& file, const Arguments& arguments, std::vector<Packed>
   const auto take = [&](Packed& item) {
     return kept.load(cache_key_of(program_of(item), file), item.cubin);
   };
-  Compilation all{arguments.check, kept, {}};
+  std::vector<Packed*> missing;
   for (Packed& item : items)
-    if (!take(item) || item.cubin.seconds > kLongestCompile) all.left.push_back(&item);
+    if (!take(item) || item.cubin.seconds > kLongestCompile) missing.push_back(&item);
+  Compilation all{arguments.check, kept, {}};
+  const auto is_given = [&](const Packed& item) {
+    return item.cubin.is_ptx && std::any_of(missing.begin(), missing.end(), [&](Packed* other) {
+             return other->variant == item.variant && gives_ptx(*other);
+           });
+  };
+  for (Packed* item : missing)
+    if (!is_given(*item)) all.left.push_back(item);
   std::printf("pack: %zu kernels, %zu of them to compile by NVRTC %d.%d\n", items.size(),
               all.left.size(), file.version / 1000, file.version / 10 % 100);
   std::fflush(stdout);
   return compile_all(file, all, arguments.jobs) &&
-         std::all_of(all.left.begin(), all.left.end(), [&](Packed* item) { return take(*item); });
+         std::all_of(missing.begin(), missing.end(), [&](Packed* item) { return take(*item); });
 }
 
 // One sentence for each kernel that must not be as it is.

@@ -55,10 +55,21 @@ AFTER = {
     "analysis": {"lint"},
 }
 SIDE_BY_SIDE = 2
-# torch is gigabytes from the package index, which is most of what this part's budget is for. So a
-# person's usual run takes it only where it is.
-HAS_TORCH = "CI" in os.environ or (ROOT / "build/torch-venv").exists()
-HAS_EMULATOR = platform.machine() == "x86_64"  # ./dev installs the one of 64-bit ARM there
+# With this exit status one of these parts says that this machine lacks what it needs; the last line
+# of what it printed is the reason.
+LACKS, MAY_LACK = 77, {"torch"}
+
+
+def left_out(extent: str) -> dict[str, str]:
+    """The parts of an extent that are not begun here, and why."""
+    reasons = {}
+    # torch is gigabytes from the package index, which is most of what this part's budget is for. So
+    # a person's usual run takes it only where it is.
+    if extent == "usual" and "CI" not in os.environ and not (ROOT / "build/torch-venv").exists():
+        reasons["torch"] = "there is no build/torch-venv; .ci/run, or CI=1, installs it (gigabytes)"
+    if platform.machine() != "x86_64":
+        reasons["neon"] = f"./dev has no emulator of 64-bit ARM for {platform.machine()}"
+    return {part: reason for part, reason in reasons.items() if part in EXTENTS[extent]}
 
 
 class Running(NamedTuple):
@@ -75,8 +86,8 @@ class Runner:
     def __init__(self, command: list[str], results: Path, extent: str) -> None:
         """Empties the folder of results."""
         self.command, self.results, self.extent = command, results, extent
-        has = {"neon": HAS_EMULATOR, "torch": HAS_TORCH or extent == "full"}
-        self.waiting = [part for part in EXTENTS[extent] if has.get(part, True)]
+        self.left_out = left_out(extent)
+        self.waiting = [part for part in EXTENTS[extent] if part not in self.left_out]
         self.running: dict[str, Running] = {}
         self.ended: list[Ended] = []
         processors = len(os.sched_getaffinity(0))
@@ -134,8 +145,12 @@ class Runner:
             del self.running[name]
             seconds = time.monotonic() - running.begin
             budget = None if self.extent == "full" else BUDGETS[name]
-            if running.output:
-                print(running.output.read_text(errors="replace"), end="")
+            said = running.output.read_text(errors="replace") if running.output else ""
+            print(said, end="")
+            if status == LACKS and name in MAY_LACK:
+                self.left_out[name] = (said.strip() or "it printed above why").splitlines()[-1]
+                print(f"== {name} was not run", flush=True)
+                continue
             print(
                 f"== {name} {'took' if status == 0 else 'FAILED after'} {seconds:.0f} s", flush=True
             )
@@ -152,9 +167,11 @@ def main(arguments: list[str]) -> int:
     begin = time.monotonic()
     # SIGTERM as Ctrl-C: the parts must not outlive this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    ended = Runner(["sh", str(ROOT / "tools/test.sh")], RESULTS, extent).run()
-    bar = BAR_WITH_TORCH if HAS_TORCH else BAR
-    return show(RESULTS, ended, time.monotonic() - begin, bar if extent == "usual" else None)
+    runner = Runner(["sh", str(ROOT / "tools/test.sh")], RESULTS, extent)
+    ended = runner.run()
+    usual_bar = BAR if "torch" in runner.left_out else BAR_WITH_TORCH
+    bar = usual_bar if extent == "usual" else None
+    return show(RESULTS, ended, time.monotonic() - begin, bar, runner.left_out)
 
 
 if __name__ == "__main__":

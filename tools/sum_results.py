@@ -7,6 +7,7 @@ program of ctest that counts its cases itself.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,8 +89,17 @@ def _row(name: str, seconds: float, budget: int | None, counts: str, remark: str
     return f"{name:10}{seconds:9.0f}{allowed:>9}{counts}{remark}"
 
 
-def show(folder: Path, parts: list[Ended], elapsed: float, bar: int | None) -> int:
-    """Prints the table, then the sum alone on a line; 1 when something failed or nothing passed."""
+def show(
+    folder: Path,
+    parts: list[Ended],
+    elapsed: float,
+    bar: int | None,
+    left_out: Mapping[str, str] | None = None,
+) -> int:
+    """Prints the table, then the sum alone on a line; 1 when something failed or nothing passed.
+
+    `left_out` says of each part that did not run why not.
+    """
     total = NOTHING
     print(f"\n{'part':10}{'seconds':>9}{'budget':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for part in parts:
@@ -100,6 +110,8 @@ def show(folder: Path, parts: list[Ended], elapsed: float, bar: int | None) -> i
         cells = "".join(f"{count:9}" for count in counts)
         remark = "  took longer than its budget" if part.is_late else ""
         print(_row(part.name, part.seconds, part.budget, cells, remark))
+    for name, reason in (left_out or {}).items():
+        print(f"{name:10}  NOT RUN: {reason}")
     budgets = sum(part.budget or 0 for part in parts)
     print(_row("sum", sum(part.seconds for part in parts), budgets or None, ""))
     late = "  longer than the bar" if bar is not None and elapsed > bar else ""

@@ -30,11 +30,17 @@ struct Heads {
 };
 constexpr Heads kHeads[] = {{1, 1}, {28, 4}, {12, 12}, {8, 1}, {7, 1}, {2, 1}};
 
+// What one head has. Lengths of zero have no score, and elements all the same.
+struct Sizes {
+  std::int64_t scores, elements;
+};
+
 // Heads and dims grow a case's cost without adding to what its lengths show; long ones get few.
-Heads heads_for(std::uint64_t number, std::int64_t scores) {
-  constexpr std::int64_t kMostScores = 60000;
+Heads heads_for(std::uint64_t number, const Sizes& sizes) {
+  constexpr std::int64_t kMostScores = 60000, kMostElements = 400000;
   const Heads wanted = kHeads[number % std::size(kHeads)];
-  if (wanted.query * scores <= kMostScores) return wanted;
+  if (wanted.query * sizes.scores <= kMostScores && wanted.query * sizes.elements <= kMostElements)
+    return wanted;
   return number % 2 == 0 ? Heads{1, 1} : Heads{2, 1};
 }
 
@@ -50,12 +56,12 @@ Case draw_museum_case(std::uint64_t number) {
   const std::int64_t keys = kLengths[pair / kLengths.size()];
   Random random(number * 2 + 0x3A7);
   Case drawn = draw_case(number);
-  const Heads heads =
-      heads_for(static_cast<std::uint64_t>(random.integer(0, 1000)), queries * keys);
-  drawn.heads = heads.query;
-  drawn.key_heads = heads.key;
   // Each pair meets another dim in each round.
   const Dims dims = kDims[(number / kMuseumPairs * 5 + number) % kDimCount];
+  const Heads heads = heads_for(static_cast<std::uint64_t>(random.integer(0, 1000)),
+                                {queries * keys, (queries + keys) * (dims.dim + dims.value_dim)});
+  drawn.heads = heads.query;
+  drawn.key_heads = heads.key;
   drawn.dim = dims.dim;
   drawn.value_dim = dims.value_dim;
   // Alone, or in a batch with an empty sequence and one of a single row.

@@ -23,6 +23,7 @@ class Faults(unittest.TestCase):
             "later.cpp": "// TO" + "DO: make it fast\n",
             "later.py": "# FIX" + "ME\n",
             "dead.cpp": "#if " + "0\nint x;\n#endif\n",
+            "reserved.h": "int row__of; // as a__b is\n",
             "many.h": "template <class A, int B, class C, bool D, class... E>\nstruct Many {};\n",
             "nested.h": "template <class A, class B = P<A, int>, class C, class D, int E>\n",
         }.items():

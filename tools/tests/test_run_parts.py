@@ -27,7 +27,9 @@ while not (results / f"{partner}-began").exists():
     if time.monotonic() > patience:
         sys.exit(4)
     time.sleep(0.01)
-sys.exit(3 if name == "bad" else 0)
+if name == "poor":
+    print("There is no gold here.")
+sys.exit({"bad": 3, "poor": 77}.get(name, 0))
 """
 
 
@@ -66,6 +68,37 @@ class Parts(unittest.TestCase):
         self.assertRegex(said, r"== bad FAILED after \d+ s")
         names = [each.name for each in ended]
         self.assertLess(names.index("bad"), names.index("b"))
+
+    def test_what_a_part_lacks_is_its_reason(self) -> None:
+        """It counts neither as passed nor as failed, where a part may lack something."""
+        with (
+            mock.patch.object(run_parts, "MAY_LACK", {"poor"}),
+            mock.patch.dict(run_parts.EXTENTS, {"some": ["poor", "a"]}),
+            mock.patch.dict(run_parts.BUDGETS, {"poor": 60, "a": 60}),
+            mock.patch.object(os, "sched_getaffinity", return_value=range(4)),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            runner = run_parts.Runner(self.command, self.results, "some")
+            ended = runner.run()
+        self.assertEqual([each.name for each in ended], ["a"])
+        self.assertEqual(runner.left_out, {"poor": "There is no gold here."})
+        statuses = {each.name: each.status for each in self.run_all(["a", "poor"], {})[0]}
+        self.assertEqual(statuses, {"a": 0, "poor": 77})
+
+    def test_torch_is_left_out_only_where_nobody_asks_for_it(self) -> None:
+        """Where it is, in CI and in the full extent it runs."""
+        with mock.patch.object(run_parts, "ROOT", self.folder):
+            for variables, extent, is_left_out in [
+                ({}, "usual", True),
+                ({}, "full", False),
+                ({"CI": "1"}, "usual", False),
+            ]:
+                with mock.patch.dict(os.environ, variables, clear=True):
+                    self.assertEqual("torch" in run_parts.left_out(extent), is_left_out)
+            (self.folder / "build/torch-venv").mkdir(parents=True)
+            with mock.patch.dict(os.environ, {}, clear=True):
+                self.assertNotIn("torch", run_parts.left_out("usual"))
+        self.assertNotIn("torch", run_parts.left_out("quick"))
 
     def test_what_parts_say_is_not_mixed(self) -> None:
         """It is shown when a part ends; one alone says it at once."""

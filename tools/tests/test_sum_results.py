@@ -102,6 +102,16 @@ class Results(unittest.TestCase):
         )
         self.assertIn("elapsed         100       99  longer than the bar", self.show(bar=99)[0])
 
+    def test_what_did_not_run_is_told(self) -> None:
+        """With its reason, between those that ran and their sums."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            reasons = {"torch": "it cannot be had"}
+            sum_results.show(self.folder, [Ended("lint", 0, 61.2, 90)], 100.4, 120, reasons)
+        lines = said.getvalue().splitlines()
+        self.assertEqual(lines[3], "torch       NOT RUN: it cannot be had")
+        self.assertEqual(lines[-1], "1 passed, 0 failed, 0 skipped")
+
 
 if __name__ == "__main__":
     unittest.main()
