@@ -25,8 +25,8 @@ constexpr struct {
                  {score::kVisible, score::kVisiblePieces, "mask", "boolean mask"},
                  {score::kBlocks, score::kBlocksOfTiles, "blocks", "block mask"},
                  {score::kDropout, 0, "dropout", "dropout"},
-                 {score::kBiasGradient, 0, "bias_gradient", "the bias's gradient"},
-                 {score::kSlopesGradient, 0, "alibi_gradient", "the slopes' gradient"}};
+                 {score::kBiasGradient, 0, "dbias", "the bias's gradient"},
+                 {score::kSlopesGradient, 0, "dalibi", "the slopes' gradient"}};
 constexpr int kSets = 1 << std::size(kFeatures);
 
 // Which of them a number from 0 to kSets - 1 says.
@@ -91,48 +91,61 @@ int bytes_of_backward_row(int number, uint32 features, std::integer_sequence<int
 
 constexpr int kBackwardRows = sm80::kRowsOfBackward - sm80::kVariantsOfBackward;
 
+// What a row of a family's table makes of a kernel: what tells it from the other rows, and the
+// launch. The second row for a head dim takes less memory.
+struct Row {
+  std::string name;
+  int threads, blocks, shared_bytes;
+};
+
+Row forward_row(int number, uint32 features) {
+  const sm80::Size& size = sm80::kTable[number];
+  const bool is_first =
+      number == sm80::kVariantsOfForward || sm80::kTable[number - 1].dim != size.dim;
+  return {std::to_string(size.dim) + (is_first ? "" : "_lean"), size.threads(), size.blocks,
+          bytes_of_row(number, features & kLying, std::make_integer_sequence<int, kForwardRows>())};
+}
+
+Row backward_row(int number, uint32 features) {
+  const sm80::BackwardShape& tiles = sm80::kBackwardShapes[number];
+  return {std::to_string(tiles.dim), tiles.threads(), tiles.blocks,
+          bytes_of_backward_row(number, features & kLying,
+                                std::make_integer_sequence<int, kBackwardRows>())};
+}
+
 // What a family's kernels are made of.
 struct Family {
   const char* name;  // of all of its kernels, before the type
   const char* include;
   const char* parameters;
-  const char* function;  // and its traits, of which these are the arguments
+  const char* function;  // a template of its traits, as these are of type, row and set
   const char* traits;
   int first_row, rows;  // of its table, those with features
+  Row (*row)(int number, uint32 features);
 };
+// In the order of FeaturedFamily.
 constexpr Family kFamilies[] = {
     {"tilewise_sm80_forward_", "backends/cuda/kernels/sm80/forward.h",
      "const __grid_constant__ tilewise::cuda::sm80::Forward p", "sm80::forward", "sm80::Traits",
-     sm80::kVariantsOfForward, kForwardRows},
+     sm80::kVariantsOfForward, kForwardRows, forward_row},
     {"tilewise_sm80_backward_", "backends/cuda/kernels/sm80/backward.h",
      "const __grid_constant__ tilewise::cuda::sm80::Backward p", "sm80::backward",
-     "sm80::BackwardTraits", sm80::kVariantsOfBackward, kBackwardRows}};
+     "sm80::BackwardTraits", sm80::kVariantsOfBackward, kBackwardRows, backward_row}};
 
 const Family& family_of(const Featured& featured) {
   return kFamilies[static_cast<int>(featured.family)];
 }
 
-bool is_backward(const Featured& featured) {
-  return featured.family == FeaturedFamily::kBackward;
+Row row_of(const Featured& featured) {
+  return family_of(featured).row(featured.number, featured.features);
 }
 
-// Threads of a block, and blocks that a multiprocessor should hold.
-int threads_of(const Featured& featured) {
-  return is_backward(featured) ? sm80::kBackwardShapes[featured.number].threads()
-                               : sm80::kTable[featured.number].threads();
-}
-int blocks_of(const Featured& featured) {
-  return is_backward(featured) ? sm80::kBackwardShapes[featured.number].blocks
-                               : sm80::kTable[featured.number].blocks;
-}
-
-// What tells a row of a family's table from the others.
-std::string row_name(const Featured& featured) {
-  if (is_backward(featured)) return std::to_string(sm80::kBackwardShapes[featured.number].dim);
-  const sm80::Size& size = sm80::kTable[featured.number];
-  const bool is_first = featured.number == sm80::kVariantsOfForward ||
-                        sm80::kTable[featured.number - 1].dim != size.dim;
-  return std::to_string(size.dim) + (is_first ? "" : "_one_stage");
+std::string body_of(const Featured& of) {
+  const Family& family = family_of(of);
+  const std::string type = of.is_bfloat16 ? "kBFloat16" : "kFloat16";
+  return std::string("using namespace tilewise::cuda; ") + family.function + "<" + family.traits +
+         "<DType::" + type + ", " + std::to_string(of.number) + ", " +
+         std::to_string(of.features | score::kExactly) + "u>>(p);";
 }
 
 // A featured kernel as a number that is not 0, and back.
@@ -154,15 +167,14 @@ std::atomic<const FeaturedText*> made[kMostFeatured];
 }  // namespace
 
 FeaturedText::FeaturedText(const Featured& from)
-    : name(kernel_name(from)),
-      body(std::string("using namespace tilewise::cuda; ") + family_of(from).function + "<" +
-           family_of(from).traits + "<DType::" + (from.is_bfloat16 ? "kBFloat16" : "kFloat16") +
-           ", " + std::to_string(from.number) + ", " +
-           std::to_string(from.features | score::kExactly) + "u>>(p);"),
-      variant{name.c_str(),     family_of(from).include, family_of(from).parameters, body.c_str(),
-              threads_of(from), blocks_of(from),         shared_bytes_of(from)} {}
+    : name(kernel_name(from)), body(body_of(from)), variant() {
+  const Row row = row_of(from);
+  variant = {
+      name.c_str(), family_of(from).include, family_of(from).parameters, body.c_str(), row.threads,
+      row.blocks,   row.shared_bytes};
+}
 
-uint32 featured_set(FeaturedFamily family, uint32 asked) {
+uint32 featured_set(uint32 asked, FeaturedFamily family) {
   uint32 set = asked & kNamedFeatures;
   constexpr uint32 kGradients = score::kBiasGradient | score::kSlopesGradient;
   if (family == FeaturedFamily::kForward) {
@@ -216,20 +228,16 @@ const Variant& featured_variant(int place) {
 }
 
 int most_bytes_of(FeaturedFamily family) {
-  return (family == FeaturedFamily::kForward ? 113 : 227) * 1024;
+  return family == FeaturedFamily::kForward ? kMostFeaturedBytes : 227 * 1024;
 }
 
 int shared_bytes_of(const Featured& featured) {
-  if (is_backward(featured))
-    return bytes_of_backward_row(featured.number, featured.features & kLying,
-                                 std::make_integer_sequence<int, kBackwardRows>());
-  return bytes_of_row(featured.number, featured.features & kLying,
-                      std::make_integer_sequence<int, kForwardRows>());
+  return row_of(featured).shared_bytes;
 }
 
 std::string kernel_name(const Featured& featured) {
   std::string name = family_of(featured).name;
-  name += (featured.is_bfloat16 ? "bfloat16_" : "float16_") + row_name(featured);
+  name += (featured.is_bfloat16 ? "bfloat16_" : "float16_") + row_of(featured).name;
   for (const auto& each : kFeatures)
     if ((featured.features & each.feature) != 0) name += std::string("_") + each.name;
   return name;
@@ -252,7 +260,7 @@ std::vector<Featured> every_featured() {
         for (int set = 1; set < kSets; ++set) {
           const uint32 features = set_of(set);
           const auto of = static_cast<FeaturedFamily>(family);
-          if (featured_set(of, features) != features) continue;
+          if (featured_set(features, of) != features) continue;
           const Featured each{of, is_bfloat16, kFamilies[family].first_row + row, features};
           if (shared_bytes_of(each) <= most_bytes_of(of)) all.push_back(each);
         }

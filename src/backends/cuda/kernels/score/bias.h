@@ -28,7 +28,7 @@ TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
                              : load_matrices_transposed(Tile::moved(lane, n * 8, m));
       TW_UNROLL
       for (int32 j = 0; j < 8; ++j)
-        add_bias_to(
+        add_bias_within(
             scores.at[m][n + j / 4][j % 4],
             half_of<type>(f.pair[unless(core::Wound::kBiasExchanged, j / 2, 3 - j / 2)], j % 2));
     }
@@ -68,7 +68,7 @@ TW_DEVICE void add_gathered(const float (&from)[rows][columns], int32 first, Sco
     for (int32 n = 0; n < columns / 8; ++n) {
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i)
-        add_bias_to(scores.at[m][first + n][i],
+        add_bias_within(scores.at[m][first + n][i],
                     from[16 * m + 8 * (i / 2) + lane / 4][8 * n + 2 * (lane & 3) + i % 2]);
     }
   }

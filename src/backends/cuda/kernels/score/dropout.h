@@ -30,10 +30,11 @@ TW_DEVICE Drawing drawing_of(const Dropout& dropout, int64 b, int64 h) {
           drawn.threshold() + (wounded(core::Wound::kDropoutThresholdMore) ? 1 : 0)};
 }
 
-// Decisions 2 n and 2 n + 1 are the halves of word n.
+// Decisions 2 n and 2 n + 1 are the halves of word n. Each is compared where it stands above 16 bits
+// that do not count. The threshold is above 0.
 TW_DEVICE bool keeps(const core::Counter& drawn, int32 decision, int32 threshold) {
   const uint32 word = drawn.word[decision / 2];
-  return static_cast<int32>((decision % 2 ? word >> 16 : word) & 0xFFFF) >= threshold;
+  return (decision % 2 ? word : word << 16) > (static_cast<uint32>(threshold) << 16) - 1;
 }
 
 // The draw of a query and a key, and of all others that share it.

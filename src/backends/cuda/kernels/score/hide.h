@@ -36,6 +36,16 @@ TW_DEVICE void hold(Scores& scores, Measure measure) {
   if (warp_any(!(core::absolute(sum) <= core::largest<float>()))) hold(scores, measure.limit);
 }
 
+// Of scores that are finite where they are not hidden: hidden ones stay so.
+template <class Scores>
+TW_DEVICE void hold_seen(Scores& scores, float limit) {
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (float& score : four)
+      if (score != -core::infinity<float>()) score = held_within(score, limit);
+  });
+}
+
 // What the band does not let see, and keys behind the last one. Where so many heads share a tile of
 // queries, rows count them too.
 template <Lie lie, class Scores>

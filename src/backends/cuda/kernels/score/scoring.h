@@ -36,6 +36,13 @@ struct Measure {
   float limit;   // what lies beyond is held there, as core's to_log2 holds scores
 };
 
+// What is known of scores before the softmax sees them.
+enum class Known {
+  kNothing,  // what overflowed is infinite or NaN, and no key is hidden
+  kFinite,   // only hidden keys have -inf; others may lie beyond the measure
+  kHeld      // and none of them does
+};
+
 struct Scoring {
   Measure measure;
   float factor;           // scale * log2(e), of any sign
@@ -52,9 +59,6 @@ TW_HD constexpr bool asks(const Scoring& p, uint32 any_of) {
   if ((compiled & any_of) == 0) return false;
   return (compiled & kExactly) != 0 || (p.asked & any_of) != 0;
 }
-
-// A softcap up to this may be made by few instructions.
-inline constexpr double kMostFewCap = 64;
 
 // Scores in units of log2 are held within this: core's to_log2 of the largest ones.
 inline constexpr float kMostScore = core::largest<float>() / 2 * core::log2e<float>();

@@ -5,6 +5,7 @@
 
 #include "backends/cuda/device/float.h"
 #include "backends/cuda/device/matrix.h"
+#include "backends/cuda/kernels/score/hide.h"
 #include "backends/cuda/kernels/score/scoring.h"
 #include "backends/cuda/kernels/score/sums.h"
 
@@ -26,19 +27,28 @@ struct NoSlopes {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
-// tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself.
-TW_DEVICE float tanh_of_small(float exponent) {
-  const float square = exponent * exponent;
-  float slope = multiply_add(square, -2.945651e-05f, 6.648683e-04f);
-  slope = multiply_add(square, slope, -1.3875668e-02f);
-  return exponent * multiply_add(square, slope, 3.4657358e-01f);
-}
+// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial, whose
+// factors have that of the cap in them.
+struct SmallCap {
+  float factors[4];
+
+  TW_DEVICE explicit SmallCap(const Scoring& p)
+      : factors{3.4657358e-01f * p.cap_out, -1.3875668e-02f * p.cap_out, 6.648683e-04f * p.cap_out,
+                -2.945651e-05f * p.cap_out} {}
+
+  TW_DEVICE float operator()(float exponent) const {
+    const float square = exponent * exponent;
+    float slope = multiply_add(square, factors[3], factors[2]);
+    slope = multiply_add(square, slope, factors[1]);
+    return exponent * multiply_add(square, slope, factors[0]);
+  }
+};
 
 // cap * tanh(score / cap) of four products. tanh(y) = 1 - 2 / (1 + e^2y), and one reciprocal serves
 // all four: the unit that makes it makes the exponentials, too. Beyond 2^30 tanh is 1 in float32,
 // so the product of four such numbers stays finite. Near 0 that leaves few digits of the score,
 // and a polynomial serves. `slopes` get 1 - tanh^2.
-TW_DEVICE void cap(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
+TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], float (&slopes)[4]) {
   float exponent[4], grown[4];
   TW_UNROLL
   for (int32 i = 0; i < 4; ++i) {
@@ -56,40 +66,99 @@ TW_DEVICE void cap(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
   for (int32 i = 0; i < 4; ++i) {
     const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
     const bool is_small = core::absolute(exponent[from]) < 1;
-    const float small = p.cap_out * tanh_of_small(exponent[from]);
-    four[i] = is_small ? small : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
+    four[i] = is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }
 
-// The same of a cap that is at most kMostFewCap, by fewer instructions: scores are off by at most
-// 2^-21 of the cap, which a weight does not feel then.
-TW_DEVICE void cap_by_few(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
-  float grown[4];
-  TW_UNROLL
-  for (int32 i = 0; i < 4; ++i)
-    grown[i] = 1 + exp2_approximate(smaller_or_nan(four[i] * p.cap_in, 30.0f));
-  const float low = grown[0] * grown[1], high = grown[2] * grown[3];
-  const float all = reciprocal_approximate(low * high), of_low = high * all, of_high = low * all;
-  float inverse[4] = {of_low * grown[1], of_low * grown[0], of_high * grown[3], of_high * grown[2]};
-  if (all != all) {  // a NaN, which is of one of them alone
+// The same of all of a warp's products, where nobody wants the slopes; above what no score of the lane
+// lies. Most scores are far below the cap: where all of them are, there is neither an exponential nor
+// a choice.
+template <class Scores>
+TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
+  const SmallCap small(p);
+  float largest = 0;
+  scores.each_piece([&](float(&four)[4], int32, int32) {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) inverse[i] = reciprocal_approximate(grown[i]);
+    for (const float score : four) largest = larger_number(largest, magnitude(score));
+  });
+  // A little less than 1, for the product of each is rounded by itself.
+  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+    scores.each_piece([&](float(&four)[4], int32, int32) {
+      float slopes[4];
+      cap(p, small, four, slopes);
+    });
+    return core::infinity<float>();
   }
-  TW_UNROLL
-  for (int32 i = 0; i < 4; ++i) {
-    const float from = inverse[unless(core::Wound::kCapOfFour, i, i | 2)];
-    four[i] = multiply_add(from, -2 * p.cap_out, p.cap_out);
-    slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (float& score : four) score = small(score * p.cap_in);
+  });
+  // tanh(y) is no further from 0 than y.
+  return largest * core::absolute(p.factor) * 1.0001f;
+}
+
+// The same with the slopes.
+template <class Scores, class Slopes>
+TW_DEVICE void cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
+  const SmallCap small(p);
+  float largest = 0;
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (const float score : four) largest = larger_number(largest, magnitude(score));
+  });
+  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+    scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+      float slopes[4];
+      cap(p, small, four, slopes);
+      kept.keep(slopes, m, n);
+    });
+    return;
   }
+  const float inverse = reciprocal_approximate(p.cap_out);
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    float slopes[4];
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      four[i] = small(four[i] * p.cap_in);
+      const float tanh = four[i] * inverse;
+      slopes[i] = multiply_add(-tanh, tanh, 1);
+    }
+    kept.keep(slopes, m, n);
+  });
+}
+
+// Products times the scale, in units of log2. Those that overflow are infinite.
+template <class Scores>
+TW_DEVICE void scale(const Scoring& p, Scores& scores) {
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (float& score : four) score *= p.factor;
+  });
+}
+
+// The same where they are finite afterwards. To add each to a sum that is finite while all of them
+// are costs less than to hold each.
+template <class Scores>
+TW_DEVICE void scale_within(const Scoring& p, Scores& scores) {
+  float sums[4] = {};
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) sums[i] = multiply_add(four[i], p.factor, sums[i]);
+  });
+  const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const bool overflows = warp_any(!(core::absolute(sum) <= core::largest<float>()));
+  scale(p, scores);
+  if (overflows) hold(scores, kMostScore);
 }
 
 template <uint32 compiled, class Scores, class Slopes>
 TW_DEVICE void scale_and_cap(const Scoring& p, Scores& scores, Slopes& kept) {
   if (asks<compiled>(p, kSoftcap)) {
+    const SmallCap small(p);
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
-      cap(p, four, slopes);
+      cap(p, small, four, slopes);
       kept.keep(slopes, m, n);
     });
     return;
@@ -121,6 +190,44 @@ TW_DEVICE void for_each_distance(Corner<lie> corner, int64 diagonal, Scores& sco
   });
 }
 
+// ALiBi's slope, and where a warp's scores begin.
+struct Distances {
+  float slope;
+  Corner<Lie::kQueriesDown> of_warp;
+  int64 diagonal;
+};
+
+// The same of products times `factor`. Where all keys lie on one side of the diagonal, as most do,
+// distances grow from column to column, and no sign is taken off. What overflows is infinite; where
+// `is_finite` asks for that, products are finite and stay so.
+template <bool is_finite, class Scores>
+TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
+  const auto add = [](float a, float b, float c) {
+    return is_finite ? multiply_add_toward_zero(a, b, c) : multiply_add(a, b, c);
+  };
+  const auto product = [](float away, float slope) {
+    return held_within(rounded_product(away, slope), core::largest<float>());
+  };
+  const auto corner =
+      Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
+  const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
+  const bool is_before = nearest >= 8 * Scores::kAcross - 1;
+  if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
+    for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
+      score = add(score, factor, product(away, -of.slope));
+    });
+    return;
+  }
+  const float steep = is_before ? of.slope : -of.slope;
+  const auto first = static_cast<float>(corner.query + of.diagonal - corner.key);
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    const float begin = product(first + static_cast<float>(8 * r), -steep);
+    scores.each_of_row(r, [&](float& score, int32 column) {
+      score = add(score, factor, multiply_add(static_cast<float>(column), steep, begin));
+    });
+  });
+}
+
 template <Lie lie, class Scores>
 TW_DEVICE void add_alibi(Corner<lie> corner, int64 diagonal, float slope, Scores& scores) {
   for_each_distance(corner, diagonal, scores, [&](float& score, float away) {
@@ -129,6 +236,11 @@ TW_DEVICE void add_alibi(Corner<lie> corner, int64 diagonal, float slope, Scores
 }
 
 // One element of a bias. Of finite numbers the sum is finite; -inf hides the key.
+TW_DEVICE void add_bias_within(float& score, float bias) {
+  score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
+}
+
+// The same, held. Of finite numbers the sum is finite; -inf hides the key.
 TW_DEVICE void add_bias_to(float& score, float bias) {
   score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
   if (score != -core::infinity<float>()) score = held_within(score, kMostScore);

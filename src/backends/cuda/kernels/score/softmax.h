@@ -98,6 +98,7 @@ struct RunningRows {
 // The largest number that the lane has in each of its rows.
 template <class Scores>
 struct Largest {
+  Largest() = default;
   TW_DEVICE explicit Largest(Scores& scores) {
     for_each_row_of_lane<Scores>([&](int32 r) {
       of_lane[r] = -core::infinity<float>();
@@ -126,19 +127,21 @@ TW_DEVICE bool is_huge(float shift) {
 }
 
 // Whether the lane has something to see to: a score far above its row's reference, or a reference
-// that is huge (or that no score has set yet); or where scores are not `held` yet, a row of
-// products that are all down beyond the measure or NaN. One that is beyond it upwards is far above.
+// that is huge (or that no score has set yet); or where scores are not held yet, a row of scores that
+// are all down beyond the measure or NaN. One that is beyond it upwards is far above. Of a row whose
+// keys are all hidden nothing is to be seen to.
 template <class Scores, class Rows>
-TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, bool held,
+TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
                           const Largest<Scores>& largest) {
-  const float least = held ? -core::infinity<float>() : -measure.limit;
+  const float least = known == Known::kHeld ? -core::infinity<float>() : -measure.limit;
   bool unusual = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
     const float score = largest.of_lane[r], reference = rows.reference[r];
     // Without branches.
     unusual |= score * measure.factor > reference + kSlack;
     unusual |= is_huge(reference);
-    unusual |= !(score >= least);
+    const bool is_hidden = known == Known::kFinite && score == -core::infinity<float>();
+    unusual |= !(score >= least) && !is_hidden;
   });
   return unusual;
 }
@@ -206,14 +209,40 @@ TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOf
   });
 }
 
+// What is known of scores: nothing above `most` is among the lane's own, which costs less to know
+// than each row's largest.
+struct Bounded {
+  Known known;
+  float most = core::infinity<float>();
+};
+
+// Whether a row may have a score far above its reference, or a reference that is huge.
+template <class Scores, class Rows>
+TW_DEVICE bool may_be_unusual(const Rows& rows, float most) {
+  bool unusual = false;
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    unusual |= !(most <= rows.reference[r] + kSlack);
+    unusual |= is_huge(rows.reference[r]);
+  });
+  return unusual;
+}
+
 // Scores to weights, after the rows' references have risen where scores ask for it.
-template <class Scores, class Output, class Rows>
-TW_DEVICE void weigh(Rows& rows, Measure measure, bool held, Scores& scores, Output& output) {
-  Largest<Scores> largest(scores);
-  const bool unusual = warp_any(is_unusual(rows, measure, held, largest));
+template <bool is_bounded, class Scores, class Output, class Rows>
+TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& scores, Output& output) {
+  const Known known = bounded.known;
+  bool unusual = false;
+  Largest<Scores> largest;
+  if (!is_bounded || warp_any(may_be_unusual<Scores>(rows, bounded.most))) {
+    largest = Largest<Scores>(scores);
+    unusual = warp_any(is_unusual(rows, measure, known, largest));
+  }
   if (unusual) {
-    if (!held && warp_any(is_far(rows, measure, largest))) {
-      hold(scores, measure.limit);
+    if (known != Known::kHeld && warp_any(is_far(rows, measure, largest))) {
+      if (known == Known::kFinite)
+        hold_seen(scores, measure.limit);
+      else
+        hold(scores, measure.limit);
       largest = Largest<Scores>(scores);
     }
     raise_rows(rows, measure, largest, output);

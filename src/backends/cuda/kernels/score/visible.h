@@ -111,34 +111,43 @@ struct VisiblePieces {
   };
   Piece piece[kRows][kWarp];
 
+  // Rows that are all the same come once, for a warp: blocks of all heads want them at the same time.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
-    const int32 first = lane % 4 * 16, bytes = core::larger(from.keys - first, 0);
+    const int32 first = lane % 4 * 16, bytes = core::smaller(core::larger(from.keys - first, 0), 16);
     TW_UNROLL
     for (int32 r = 0; r < kRows; ++r) {
       const int32 row = r * 8 + lane / 4;
+      if (from.row == 0 && (r > 0 || lane >= 4)) return;
       copy_part_later(shared_address(&piece[r][lane]), from.first + row * from.row + first,
-                      row < from.queries ? core::smaller(bytes, 16) : 0);
+                      row < from.queries ? bytes : 0);
     }
   }
 
   // When the lane's copies have landed. Nothing of it is read later than here.
-  TW_DEVICE HeldVisible<kRows> take(int32 lane) const {
+  TW_DEVICE HeldVisible<kRows> take(bool rows_are_alike, int32 lane) const {
     HeldVisible<kRows> held;
-    const uint32 bytes = (lane & 2) == 0 ? 0x6240u : 0x3715u;
-    const uint32 own = (lane & 1) == 0 ? 0x0F0F0F0Fu : 0xF0F0F0F0u;
+    if (rows_are_alike) warp_barrier();
+    const Piece* const first = &piece[0][rows_are_alike ? lane % 4 : lane];
+    const int32 step = rows_are_alike ? 0 : kWarp;
     TW_UNROLL
     for (int32 r = 0; r < kRows; r += 2) {
-      uint32 word = packed(piece[r][lane]) | packed(piece[r + 1][lane]) << 16;
-      // Four pieces of four groups of four bits become four groups of four pieces.
-      word = choose_bytes(word, shuffle(word, 2), bytes);
-      const uint32 other = shuffle(word, 1);
-      const uint32 moved = (lane & 1) == 0 ? other << 4 : other >> 4;
-      held.word[r / 2] = kept((word & own) | (moved & ~own));
+      const uint32 word = packed(first[r * step]) | packed(first[(r + 1) * step]) << 16;
+      held.word[r / 2] = kept(own_bits(word, lane));
     }
+    if (rows_are_alike) warp_barrier();
     return held;
   }
 
  private:
+  // Four pieces of four groups of four bits become four groups of four pieces, of two rows.
+  TW_DEVICE static uint32 own_bits(uint32 word, int32 lane) {
+    word = choose_bytes(word, shuffle(word, 2), (lane & 2) == 0 ? 0x6240u : 0x3715u);
+    const uint32 other = shuffle(word, 1);
+    const bool is_even = (lane & 1) == 0;
+    const uint32 own = is_even ? 0x0F0F0F0Fu : 0xF0F0F0F0u;
+    return (word & own) | ((is_even ? other << 4 : other >> 4) & ~own);
+  }
+
   // Of 16 keys. Four bits are those of a lane, two of each piece of 8 columns, and the lanes' follow
   // each other.
   TW_DEVICE static uint32 packed(const Piece& from) {
@@ -155,13 +164,20 @@ struct VisiblePieces {
   }
 };
 
-// The scores of a lane that it does not see. A tile that all lanes see whole is left alone.
+// Whether some lane has a score that it does not see: most tiles have none, of masks for padding and
+// documents.
+template <int32 rows>
+TW_DEVICE bool hides_some(const HeldVisible<rows>& held) {
+  uint32 all = ~0u;
+  TW_UNROLL
+  for (const uint32 word : held.word) all &= word;
+  return warp_any(all != ~0u);
+}
+
+// The scores of a lane that it does not see.
 template <int32 rows, class Scores>
 TW_DEVICE void hide_unseen(const HeldVisible<rows>& held, Scores& scores) {
   static_assert(rows == Scores::kRowsOfLane);
-  uint32 all = ~0u;
-  for (const uint32 word : held.word) all &= word;
-  if (!warp_any(all != ~0u)) return;
   for_each_row_of_lane<Scores>([&](int32 r) {
     scores.each_of_row(r, [&](float& score, int32 column) {
       const int32 place = column / 8 * 2 + column % 2 + r % 2 * 16;

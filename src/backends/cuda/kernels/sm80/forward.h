@@ -61,7 +61,8 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     // Before the next tile of it comes into the same place.
     if constexpr (Traits::kHoldsVisible) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
-        sight.visible = memory.extras.visible.at[warp_index()].take(lane_index());
+        sight.visible = memory.extras.visible.at[warp_index()].take(
+            p.scoring.mask.visible.stride.row == 0, lane_index());
     }
     if constexpr (Traits::kStages == 1) {
       if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile, share_now());
@@ -95,8 +96,10 @@ template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                      const Sight<Traits>& sight, Rows& rows, typename Traits::Scores& scores,
                      typename Traits::Output& output) {
-  const bool held = finish_scores<Traits>(p, memory, corner, sight, scores);
-  score::weigh(rows, p.scoring.measure, held, scores, output);
+  // A bound of the scores is for tiles whose kernels have a softcap.
+  constexpr bool kIsBounded = Traits::kIsFeatured && (Traits::kFeatures & score::kSoftcap) != 0;
+  const score::Bounded known = finish_scores<Traits>(p, memory, corner, sight, scores);
+  score::weigh<kIsBounded>(rows, p.scoring.measure, known, scores, output);
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured) {
     if (score::asks<Traits::kFeatures>(p.scoring, score::kDropout))
       score::for_each_dropped(memory.extras.asked.drawing, corner.of_lane(), scores,

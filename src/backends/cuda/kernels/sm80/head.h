@@ -152,8 +152,8 @@ TW_DEVICE void set_asked(const score::Scoring& p, const Head& head, Asked& asked
   if (score::asks<features>(p, score::kBlocks))
     asked.blocks = {.present = blocks.data + blocks.offset(head.b, head.h, 0, 0),
                     .row_stride = blocks.stride.row,
-                    .rows = p.mask.block_query,
-                    .columns = p.mask.block_key};
+                    .rows = core::smaller(p.mask.block_query, kMostLength),
+                    .columns = core::smaller(p.mask.block_key, kMostLength)};
   if (score::asks<features>(p, score::kDropout))
     asked.drawing = score::drawing_of(p.dropout, head.b, head.h);
   if (score::asks<features>(p, score::kAlibi))

@@ -112,20 +112,36 @@ TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileC
   }
 }
 
-// Products to scores, where a feature asks for it; whether one does.
+// Products to scores, where a feature asks for it; what is known of them then.
 template <class Traits>
-TW_DEVICE bool shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                     typename Traits::Scores& scores) {
+TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
+                               typename Traits::Scores& scores) {
   constexpr uint32 kFeatures = Traits::kFeatures;
+  using score::Known;
   const score::Scoring& scoring = p.scoring;
-  if (!score::asks<kFeatures>(scoring, score::kShaping)) return false;
-  score::NoSlopes none;
-  score::scale_and_cap<kFeatures>(scoring, scores, none);
-  if (score::asks<kFeatures>(scoring, score::kAlibi))
-    score::add_alibi(corner.of_lane(), memory.head.band.diagonal, memory.extras.asked.slope,
-                     scores);
-  if (score::asks<kFeatures>(scoring, score::kBias)) add_bias<Traits>(p, memory, corner, scores);
-  return true;
+  if (!score::asks<kFeatures>(scoring, score::kShaping)) return {Known::kNothing};
+  const bool has_alibi = score::asks<kFeatures>(scoring, score::kAlibi);
+  const bool has_bias = score::asks<kFeatures>(scoring, score::kBias);
+  const bool has_cap = score::asks<kFeatures>(scoring, score::kSoftcap);
+  float most = core::infinity<float>();
+  if (has_cap)
+    most = score::cap_all(scoring, scores);
+  else if (has_bias)
+    score::scale_within(scoring, scores);
+  else if (!has_alibi)
+    score::scale(scoring, scores);
+  const float factor = has_cap || has_bias ? 1 : scoring.factor;
+  const score::Distances distances{memory.extras.asked.slope,
+                                   {corner.row, corner.keys.first},
+                                   memory.head.band.diagonal};
+  if (has_alibi && has_bias)
+    score::add_distances<true>(distances, factor, scores);
+  else if (has_alibi)
+    score::add_distances<false>(distances, factor, scores);
+  if (has_bias) add_bias<Traits>(p, memory, corner, scores);
+  if (has_bias) return {Known::kFinite};
+  if (has_cap && !has_alibi) return {Known::kHeld, most};
+  return {Known::kNothing};
 }
 
 // Keys of pages that a table on the device should have named, and did not.
@@ -190,31 +206,35 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
   });
 }
 
-// Shapes and masks: the band where the warp does not see the tile whole. Whether scores are held
-// among the finite numbers by then.
+// Shapes and masks: the band where the warp does not see the tile whole. What is known of scores by
+// then.
 template <class Traits>
-TW_DEVICE bool finish_scores(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
-                             const Sight<Traits>& sight, typename Traits::Scores& scores) {
-  const bool is_whole = sight.all;
-  bool held = false, masks = !is_whole;
+TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
+                                       TileCorner corner, const Sight<Traits>& sight,
+                                       typename Traits::Scores& scores) {
+  using score::Known;
+  score::Bounded known{Known::kNothing};
+  bool masks = !sight.all;
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
-    held = shape<Traits>(p, memory, corner, scores);
+    known = shape<Traits>(p, memory, corner, scores);
   if constexpr (Traits::kIsGeneral)
     masks = masks || p.keys.paged() ||
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
-  if constexpr (Traits::kIsFeatured)
+  // Before it is known whether something is hidden: registers are enough for that alone.
+  if constexpr (Traits::kHoldsVisible)
     masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
-  if (masks && !held) {
+  if (masks && known.known == Known::kNothing) {
     score::hold(scores, p.scoring.measure);
-    held = true;
+    known.known = Known::kHeld;
   }
-  if (!is_whole) hide_band<Traits>(p, memory.head.band, corner, scores);
+  if (!sight.all) hide_band<Traits>(p, memory.head.band, corner, scores);
   if constexpr (Traits::kIsGeneral) hide<Traits>(p, memory, corner, scores);
   if constexpr (Traits::kHoldsVisible) {
-    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible) &&
+        score::hides_some(sight.visible))
       score::hide_unseen(sight.visible, scores);
   }
-  return held;
+  return known;
 }
 
 }  // namespace tilewise::cuda::sm80

@@ -9,11 +9,6 @@ namespace tilewise::cuda::sm80 {
 
 inline constexpr int32 kTilesOfWindow = 32;
 
-// What the block mask has of a tile of keys for rows of the tile of queries.
-TW_DEVICE bool has_some(const core::BlockMask& blocks, Range rows, Range keys) {
-  return !rows.empty() && !keys.empty() && blocks.cover(rows, keys) != core::Cover::kNone;
-}
-
 // Looks at 32 tiles of keys at once, each lane at one of them: those around the one that begins at
 // `first`. By a warp, for itself: what all warps need of it is the same for each.
 template <class Traits>
@@ -21,11 +16,30 @@ TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& bl
   constexpr int32 kKeysOfWindow = kTilesOfWindow * Traits::kKeys;
   const int32 begin = first / kKeysOfWindow * kKeysOfWindow;
   const int32 key = begin + lane_index() * Traits::kKeys;
-  const Range keys{key, core::smaller<int64>(key + Traits::kKeys, head.keys.length)};
-  const int64 row = head.rows.begin + warp_index() * Traits::kRowsOfWarp;
-  const Range rows{row, core::smaller(row + Traits::kRowsOfWarp, head.rows.end)};
-  return {begin, warp_ballot(has_some(blocks, head.rows, keys)),
-          warp_ballot(has_some(blocks, rows, keys))};
+  const auto length = static_cast<int32>(head.keys.length);
+  const auto place = [](int32 a, int64 by) {
+    return static_cast<int32>(static_cast<uint32>(a) / static_cast<uint32>(by));
+  };
+  const int32 end = core::smaller(key + Traits::kKeys, length) - 1;
+  const int32 first_column = place(key, blocks.columns), last_column = place(end, blocks.columns);
+  const int32 first_row = static_cast<int32>(head.rows.begin);
+  const int32 row = first_row + warp_index() * Traits::kRowsOfWarp;
+  bool of_block = false, of_warp = false;
+  if (key < length) {
+    const int32 last = place(static_cast<int32>(head.rows.end) - 1, blocks.rows);
+    const int32 first_own = place(row, blocks.rows);
+    const int32 last_own = place(row + Traits::kRowsOfWarp - 1, blocks.rows);
+    TW_ROLLED
+    for (int32 i = place(first_row, blocks.rows); i <= last; ++i) {
+      TW_ROLLED
+      for (int32 j = first_column; j <= last_column; ++j) {
+        const bool here = blocks.present[i * blocks.row_stride + j] != 0;
+        of_block = of_block || here;
+        of_warp = of_warp || (here && first_own <= i && i <= last_own);
+      }
+    }
+  }
+  return {begin, warp_ballot(of_block), warp_ballot(of_warp)};
 }
 
 // The tile of keys that is walked next. Where a window was left, the warp looks at another.
