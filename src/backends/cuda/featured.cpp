@@ -25,8 +25,8 @@ constexpr struct {
                  {score::kVisible, score::kVisiblePieces, "mask", "boolean mask"},
                  {score::kBlocks, score::kBlocksOfTiles, "blocks", "block mask"},
                  {score::kDropout, 0, "dropout", "dropout"},
-                 {score::kBiasGradient, 0, "bias_gradient", "the bias's gradient"},
-                 {score::kSlopesGradient, 0, "alibi_gradient", "the slopes' gradient"}};
+                 {score::kBiasGradient, 0, "dbias", "the bias's gradient"},
+                 {score::kSlopesGradient, 0, "dalibi", "the slopes' gradient"}};
 constexpr int kSets = 1 << std::size(kFeatures);
 
 // Which of them a number from 0 to kSets - 1 says.
@@ -107,8 +107,8 @@ Row forward_row(int number, uint32 features) {
 }
 
 Row backward_row(int number, uint32 features) {
-  const sm80::BackwardShape& shape = sm80::kBackwardShapes[number];
-  return {std::to_string(shape.dim), shape.threads(), shape.blocks,
+  const sm80::BackwardShape& tiles = sm80::kBackwardShapes[number];
+  return {std::to_string(tiles.dim), tiles.threads(), tiles.blocks,
           bytes_of_backward_row(number, features & kLying,
                                 std::make_integer_sequence<int, kBackwardRows>())};
 }
@@ -124,14 +124,13 @@ struct Family {
   Row (*row)(int number, uint32 features);
 };
 // In the order of FeaturedFamily.
-constexpr Family kFamilies[] = {{"tilewise_sm80_forward_", "backends/cuda/kernels/sm80/forward.h",
-                                 "const __grid_constant__ tilewise::cuda::sm80::Forward p",
-                                 "sm80::forward", "sm80::Traits", sm80::kVariantsOfForward,
-                                 kForwardRows, forward_row},
-                                {"tilewise_sm80_backward_", "backends/cuda/kernels/sm80/backward.h",
-                                 "const __grid_constant__ tilewise::cuda::sm80::Backward p",
-                                 "sm80::backward", "sm80::BackwardTraits",
-                                 sm80::kVariantsOfBackward, kBackwardRows, backward_row}};
+constexpr Family kFamilies[] = {
+    {"tilewise_sm80_forward_", "backends/cuda/kernels/sm80/forward.h",
+     "const __grid_constant__ tilewise::cuda::sm80::Forward p", "sm80::forward", "sm80::Traits",
+     sm80::kVariantsOfForward, kForwardRows, forward_row},
+    {"tilewise_sm80_backward_", "backends/cuda/kernels/sm80/backward.h",
+     "const __grid_constant__ tilewise::cuda::sm80::Backward p", "sm80::backward",
+     "sm80::BackwardTraits", sm80::kVariantsOfBackward, kBackwardRows, backward_row}};
 
 const Family& family_of(const Featured& featured) {
   return kFamilies[static_cast<int>(featured.family)];
@@ -175,7 +174,7 @@ FeaturedText::FeaturedText(const Featured& from)
       row.blocks,   row.shared_bytes};
 }
 
-uint32 featured_set(FeaturedFamily family, uint32 asked) {
+uint32 featured_set(uint32 asked, FeaturedFamily family) {
   uint32 set = asked & kNamedFeatures;
   constexpr uint32 kGradients = score::kBiasGradient | score::kSlopesGradient;
   if (family == FeaturedFamily::kForward) {
@@ -229,7 +228,7 @@ const Variant& featured_variant(int place) {
 }
 
 int most_bytes_of(FeaturedFamily family) {
-  return (family == FeaturedFamily::kForward ? 113 : 227) * 1024;
+  return family == FeaturedFamily::kForward ? kMostFeaturedBytes : 227 * 1024;
 }
 
 int shared_bytes_of(const Featured& featured) {
@@ -261,7 +260,7 @@ std::vector<Featured> every_featured() {
         for (int set = 1; set < kSets; ++set) {
           const uint32 features = set_of(set);
           const auto of = static_cast<FeaturedFamily>(family);
-          if (featured_set(of, features) != features) continue;
+          if (featured_set(features, of) != features) continue;
           const Featured each{of, is_bfloat16, kFamilies[family].first_row + row, features};
           if (shared_bytes_of(each) <= most_bytes_of(of)) all.push_back(each);
         }

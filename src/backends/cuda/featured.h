@@ -29,7 +29,7 @@ inline constexpr core::uint32 kNamedFeatures =
 
 // What a call asks, as a set to compile in; 0 where there is none: nothing is asked, or a bias, a
 // mask or blocks that lie in another way than such kernels know, or what backward's do not take.
-core::uint32 featured_set(FeaturedFamily family, core::uint32 asked);
+core::uint32 featured_set(core::uint32 asked, FeaturedFamily family = FeaturedFamily::kForward);
 
 // "softcap, ALiBi", as people say it.
 std::string feature_words(core::uint32 features);
@@ -58,6 +58,7 @@ const Variant& featured_variant(int place);
 
 // Dynamic shared memory of a block, and what it may be: two blocks of forward fit into a
 // multiprocessor of Hopper, and one of backward.
+inline constexpr int kMostFeaturedBytes = 113 * 1024;
 int shared_bytes_of(const Featured& featured);
 int most_bytes_of(FeaturedFamily family);
 

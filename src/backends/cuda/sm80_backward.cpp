@@ -212,12 +212,11 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
 
 bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
-  const core::uint32 set = featured_set(FeaturedFamily::kBackward, asked_of_backward(p));
+  const core::uint32 set = featured_set(asked_of_backward(p), FeaturedFamily::kBackward);
   // Four columns of a bias's gradient are added at once.
   const bool lies_anyhow =
       p.gradients.bias && (p.gradients.bias.size.column < p.shape.keys || p.shape.keys % 4 != 0);
-  if (set == 0 || lies_anyhow || !are_in_pieces(p) || p.scores.softcap > score::kMostFewCap)
-    return false;
+  if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
     if (dim <= sm80::kBackwardShapes[number].dim &&

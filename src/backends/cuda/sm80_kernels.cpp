@@ -248,14 +248,14 @@ Sm80Forward sm80_forward(const Problem& problem, int processors) {
 bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,
                    Featured& out) {
   const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
-  const core::uint32 set = featured_set(FeaturedFamily::kForward, asked_of(problem));
+  const core::uint32 set = featured_set(asked_of(problem));
   if (set == 0 || choice.size().kind != sm80::Kind::kGeneral || problem.keys.paged() ||
       !are_in_pieces(problem))
     return false;
   for (int number = sm80::kVariantsOfForward; number < sm80::kRowsOfForward; ++number) {
     out = {FeaturedFamily::kForward, choice.is_bfloat16, number, set};
     if (dim <= sm80::kTable[number].dim &&
-        shared_bytes_of(out) <= std::min(shared_bytes, most_bytes_of(out.family)))
+        shared_bytes_of(out) <= std::min(shared_bytes, kMostFeaturedBytes))
       return true;
   }
   return false;

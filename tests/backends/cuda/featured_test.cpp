@@ -47,7 +47,7 @@ TEST(FeaturedKernels, NamesAndPlacesAreTheirOwn) {
   for (const Featured& each : all) {
     EXPECT_TRUE(names.insert(kernel_name(each)).second) << kernel_name(each);
     EXPECT_LT(kernel_name(each).size(), 80U);  // a name in a pack
-    EXPECT_LE(shared_bytes_of(each), kMostFeaturedBytes);
+    EXPECT_LE(shared_bytes_of(each), most_bytes_of(each.family));
   }
   const Featured one = all[17], other = all[18];
   EXPECT_EQ(place_of(one), place_of(one));

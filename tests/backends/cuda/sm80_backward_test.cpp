@@ -42,14 +42,14 @@ TEST(Sm80Backward, EveryCommonShape) {
 // The device has two multiprocessors. With a band, tiles differ in what they have to do.
 TEST(Sm80Backward, FewBlocksHaveAMultiprocessorEach) {
   for (const std::uint64_t seed : {1U, 2U}) {
-    Case drawn = dims_case(seed, 64, 64);
-    drawn.queries = conformance::dense_side(4, 100);
-    drawn.keys = conformance::dense_side(4, 150);
+    PlainSizes sizes{.batch = 4, .queries = 100, .keys = 150, .dim = 64, .value_dim = 64};
+    Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
     if (seed == 1) drawn.mask.band.right = 0;
     EXPECT_EQ(kernel_of(drawn), "common 64");
     expect_good(drawn);
-    drawn.queries = conformance::dense_side(2, 100);
-    drawn.keys = conformance::dense_side(2, 150);
+    sizes.batch = 2;
+    drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
+    if (seed == 1) drawn.mask.band.right = 0;
     EXPECT_EQ(kernel_of(drawn), seed == 1 ? "few 64" : "common 64");
   }
 }

@@ -71,6 +71,15 @@ TW_DEVICE float multiply_add_toward_zero(float a, float b, float c) {
 #endif
 }
 
+// |x|, which costs nothing as an operand.
+TW_DEVICE float magnitude(float x) {
+#if defined(TW_ON_DEVICE)
+  return ::fabsf(x);
+#else
+  return __builtin_fabsf(x);
+#endif
+}
+
 // The larger one. Where one is NaN, the other.
 TW_DEVICE float larger_number(float a, float b) {
 #if defined(TW_ON_DEVICE)

@@ -60,9 +60,6 @@ TW_HD constexpr bool asks(const Scoring& p, uint32 any_of) {
   return (compiled & kExactly) != 0 || (p.asked & any_of) != 0;
 }
 
-// A softcap up to this may be made by few instructions.
-inline constexpr double kMostFewCap = 64;
-
 // Scores in units of log2 are held within this: core's to_log2 of the largest ones.
 inline constexpr float kMostScore = core::largest<float>() / 2 * core::log2e<float>();
 

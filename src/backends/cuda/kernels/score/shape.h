@@ -27,8 +27,8 @@ struct NoSlopes {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
-// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial,
-// whose factors have that of the cap in them.
+// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial, whose
+// factors have that of the cap in them.
 struct SmallCap {
   float factors[4];
 
@@ -66,48 +66,24 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   for (int32 i = 0; i < 4; ++i) {
     const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
     const bool is_small = core::absolute(exponent[from]) < 1;
-    four[i] =
-        is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
+    four[i] = is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }
 
-// The same of a cap that is at most kMostFewCap, by fewer instructions: scores are off by at most
-// 2^-21 of the cap, which a weight does not feel then.
-TW_DEVICE void cap_by_few(const Scoring& p, float (&four)[4], float (&slopes)[4]) {
-  float grown[4];
-  TW_UNROLL
-  for (int32 i = 0; i < 4; ++i)
-    grown[i] = 1 + exp2_approximate(smaller_or_nan(four[i] * p.cap_in, 30.0f));
-  const float low = grown[0] * grown[1], high = grown[2] * grown[3];
-  const float all = reciprocal_approximate(low * high), of_low = high * all, of_high = low * all;
-  float inverse[4] = {of_low * grown[1], of_low * grown[0], of_high * grown[3], of_high * grown[2]};
-  if (all != all) {  // a NaN, which is of one of them alone
-    TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) inverse[i] = reciprocal_approximate(grown[i]);
-  }
-  TW_UNROLL
-  for (int32 i = 0; i < 4; ++i) {
-    const float from = inverse[unless(core::Wound::kCapOfFour, i, i | 2)];
-    four[i] = multiply_add(from, -2 * p.cap_out, p.cap_out);
-    slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
-  }
-}
-
-// The same of all of a warp's products, where nobody wants the slopes; above what no score of the
-// lane lies. Most scores are far below the cap: where all of them are, there is neither an
-// exponential nor a choice.
+// The same of all of a warp's products, where nobody wants the slopes; above what no score of the lane
+// lies. Most scores are far below the cap: where all of them are, there is neither an exponential nor
+// a choice.
 template <class Scores>
 TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
   const SmallCap small(p);
   float largest = 0;
   scores.each_piece([&](float(&four)[4], int32, int32) {
     TW_UNROLL
-    for (const float score : four) largest = larger_number(largest, core::absolute(score));
+    for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
   // A little less than 1, for the product of each is rounded by itself.
-  if (!wounded(core::Wound::kCapAllSmall) &&
-      warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32, int32) {
       float slopes[4];
       cap(p, small, four, slopes);
@@ -120,6 +96,36 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
   });
   // tanh(y) is no further from 0 than y.
   return largest * core::absolute(p.factor) * 1.0001f;
+}
+
+// The same with the slopes.
+template <class Scores, class Slopes>
+TW_DEVICE void cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
+  const SmallCap small(p);
+  float largest = 0;
+  scores.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (const float score : four) largest = larger_number(largest, magnitude(score));
+  });
+  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+    scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+      float slopes[4];
+      cap(p, small, four, slopes);
+      kept.keep(slopes, m, n);
+    });
+    return;
+  }
+  const float inverse = reciprocal_approximate(p.cap_out);
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    float slopes[4];
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      four[i] = small(four[i] * p.cap_in);
+      const float tanh = four[i] * inverse;
+      slopes[i] = multiply_add(-tanh, tanh, 1);
+    }
+    kept.keep(slopes, m, n);
+  });
 }
 
 // Products times the scale, in units of log2. Those that overflow are infinite.
@@ -202,10 +208,10 @@ TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) 
   const auto product = [](float away, float slope) {
     return held_within(rounded_product(away, slope), core::largest<float>());
   };
-  const auto corner = Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
+  const auto corner =
+      Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
   const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
-  const bool is_before =
-      wounded(core::Wound::kDistancesOneSided) || nearest >= 8 * Scores::kAcross - 1;
+  const bool is_before = nearest >= 8 * Scores::kAcross - 1;
   if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
     for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
       score = add(score, factor, product(away, -of.slope));

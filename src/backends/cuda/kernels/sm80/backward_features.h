@@ -135,11 +135,7 @@ TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& me
   constexpr uint32 kFeatures = Traits::kFeatures;
   const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
   if (caps)
-    scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
-      float slopes[4];
-      score::cap_by_few(p, four, slopes);
-      shaping.slopes.keep(slopes, m, n);
-    });
+    score::cap_all(p, scores, shaping.slopes);
   else
     score::hold(scores, score::Measure{p.factor, score::kMostScore / p.factor});
   const float factor = caps ? 1.0f : p.factor;
