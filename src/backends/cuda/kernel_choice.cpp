@@ -18,7 +18,7 @@ Status check_kernels_setting() {
 
 bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out) {
   if (problem.operation != TW_FORWARD) return false;
-  const Sm80Forward forward = sm80_forward(problem, gpu.processors);
+  const Sm80Forward forward = sm80_forward(problem, gpu.processors, gpu.architecture);
   return sm80_featured(problem, forward, gpu.shared_bytes, out);
 }
 
@@ -33,7 +33,7 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   if (!lacks && std::strcmp(set.cuda_kernels, "plain") == 0) lacks = "TILEWISE_CUDA_KERNELS";
   if (lacks) return {lacks, {}, {}};
   if (is_backward) return {nullptr, {}, sm80_backward(problem, gpu.shared_bytes)};
-  KernelChoice choice{nullptr, sm80_forward(problem, gpu.processors), {}};
+  KernelChoice choice{nullptr, sm80_forward(problem, gpu.processors, gpu.architecture), {}};
   Featured featured;
   if (*set.cuda_kernels || !gpu.has ||
       !sm80_featured(problem, choice.forward, gpu.shared_bytes, featured))
