@@ -39,7 +39,9 @@ Tile tile_of(const Problem& problem, const KernelChoice& kernels) {
 }
 
 Gpu gpu_of(const Device* device) {
-  return device ? Gpu{device->processors(), device->block_bytes(), device, can_have} : Gpu{};
+  return device ? Gpu{device->processors(), device->block_bytes(), device->architecture(), device,
+                      can_have}
+                : Gpu{};
 }
 
 Plan plan(const Asked& asked, const Machine& machine) {
@@ -220,7 +222,9 @@ void describe_sm80(const Problem& problem, const Sm80Forward& forward, const Dev
   if (forward.splits > 1)
     note.add("; keys in %d splits, merged in their order", forward.splits);
   else if (forward.merges)
-    note.add("; the output's type is another one: by way of the workspace");
+    note.add(problem.output.dtype != problem.query.dtype
+                 ? "; the output's type is another one: by way of the workspace"
+                 : "; sinks: by way of the workspace");
   if (forward.features == 0) describe_missing(problem, device, note);
 }
 

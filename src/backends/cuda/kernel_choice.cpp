@@ -20,7 +20,7 @@ bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out) {
   if (problem.operation == TW_BACKWARD)
     return sm80_featured_backward(problem, gpu.shared_bytes, out);
   if (problem.operation != TW_FORWARD) return false;
-  const Sm80Forward forward = sm80_forward(problem, gpu.processors);
+  const Sm80Forward forward = sm80_forward(problem, gpu.processors, gpu.architecture);
   return sm80_featured(problem, forward, gpu.shared_bytes, out);
 }
 
@@ -38,7 +38,7 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   if (is_backward)
     choice.backward = sm80_backward(problem, gpu.shared_bytes, gpu.processors);
   else
-    choice.forward = sm80_forward(problem, gpu.processors);
+    choice.forward = sm80_forward(problem, gpu.processors, gpu.architecture);
   Featured featured;
   if (*set.cuda_kernels || !gpu.has || !wants_featured(problem, gpu, featured)) return choice;
   const int index = index_of(featured);

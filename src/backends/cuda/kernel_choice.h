@@ -28,6 +28,7 @@ struct KernelChoice {
 struct Gpu {
   int processors = 1;            // multiprocessors that share the work
   int shared_bytes = 99 * 1024;  // that a block can have
+  int architecture = 90;         // for 9.0
   const Device* device = nullptr;
   // Whether a kernel with features compiled in can be had there, by its index. Null: none can.
   bool (*has)(const Device* device, int index) = nullptr;

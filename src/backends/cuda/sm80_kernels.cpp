@@ -234,15 +234,18 @@ const char* why_general(const Problem& problem) {
   return are_in_pieces(problem) ? nullptr : "rows that are no whole pieces of 16 bytes";
 }
 
-Sm80Forward sm80_forward(const Problem& problem, int processors) {
+Sm80Forward sm80_forward(const Problem& problem, int processors, int architecture) {
   const int together = heads_in_tile(problem);
   const int64 rows = problem.shape.queries * together;
   const int splits = splits_for(problem, together, processors);
+  const bool is_general = why_general(problem) != nullptr;
+  const bool leaves_sinks =
+      problem.scores.sinks && !is_general && architecture >= sm80::kSinksMerged;
   return {.is_bfloat16 = problem.query.dtype == DType::kBFloat16,
-          .number = number_for(problem, why_general(problem) != nullptr, rows),
+          .number = number_for(problem, is_general, rows),
           .splits = splits,
           .heads_in_tile = together,
-          .merges = splits > 1 || problem.output.dtype != problem.query.dtype};
+          .merges = splits > 1 || leaves_sinks || problem.output.dtype != problem.query.dtype};
 }
 
 bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,

@@ -45,8 +45,9 @@ const char* why_not_sm80_forward(const Problem& problem);
 // What needs the general variant, in a word or two; null where the common one serves.
 const char* why_general(const Problem& problem);
 
-// Of a call that they can run. `processors`: how many multiprocessors share the tiles.
-Sm80Forward sm80_forward(const Problem& problem, int processors);
+// Of a call that they can run. `processors`: how many multiprocessors share the tiles. The
+// architecture is 90 for 9.0.
+Sm80Forward sm80_forward(const Problem& problem, int processors, int architecture);
 
 // The kernel that has what the call asks compiled in, in place of `choice`, with the same splits;
 // false where there is none: nothing is asked, tiles are short, rows lie anyhow or in pages.

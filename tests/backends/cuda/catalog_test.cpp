@@ -190,6 +190,35 @@ TEST_F(CatalogTest, WritesJsonWhateverPathsAreCalled) {
       << listed(TW_JSON);
 }
 
+TEST(Select, KernelsWithFeaturesAreMeantByTheirNames) {
+  Selection selection;
+  ASSERT_TRUE(
+      select(choice("tilewise_sm80_forward_float16_128_softcap_alibi", "sm_90"), selection).ok());
+  ASSERT_EQ(selection.variants.size(), 1U);
+  EXPECT_STREQ(selection.variants.front()->name, "tilewise_sm80_forward_float16_128_softcap_alibi");
+  // Patterns mean those of the list.
+  EXPECT_NE(refusal(choice("*_softcap", "sm_90")).find("There is no kernel '*_softcap'"),
+            std::string::npos);
+}
+
+// Nobody lists those with features that nobody has compiled.
+TEST_F(CatalogTest, ListsKernelsWithFeaturesThatAreKept) {
+  find_nvrtc_of_machine();
+  if (IsSkipped() || HasFatalFailure()) return;
+  const std::string name = "tilewise_sm80_forward_float16_32_dropout";
+  selection_.patterns = {"*"};
+  EXPECT_FALSE(has(listed(TW_TEXT), name));
+  const Selection before = selection_;
+  ASSERT_TRUE(select(choice(name.c_str(), "sm_80", kAnyDriver), selection_).ok());
+  Told told;
+  ASSERT_TRUE(build(told).ok());
+  selection_ = before;
+  EXPECT_TRUE(has(listed(TW_JSON), "\"" + name + "\", \"arch\": \"sm_80\", \"from\": \"cache\""))
+      << listed(TW_JSON);
+  selection_.patterns = {"*_alibi"};
+  EXPECT_FALSE(has(listed(TW_TEXT), name));
+}
+
 TEST_F(CatalogTest, BuildsIntoTheCacheAndClearsIt) {
   find_nvrtc_of_machine();
   if (IsSkipped() || HasFatalFailure()) return;

@@ -34,7 +34,7 @@ std::atomic<int> shared_kib = 227;
 std::atomic<bool> has_compiler = true;
 
 cuda::Gpu gpu() {
-  return {kProcessors, shared_kib * 1024, nullptr,
+  return {kProcessors, shared_kib * 1024, 90, nullptr,
           [](const cuda::Device*, int) { return has_compiler.load(); }};
 }
 

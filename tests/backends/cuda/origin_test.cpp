@@ -12,6 +12,7 @@
 #include "backends/cuda/compiler/pack.h"
 #include "in_child.h"
 #include "plan/backend.h"
+#include "plan/settings.h"
 #include "scratch_folder.h"
 #include "tilewise/tilewise.hpp"
 
@@ -66,6 +67,53 @@ TEST(Origin, IsExplained) {
       << explained(root / "cache", TW_TEXT);
   EXPECT_TRUE(has(explained(root / "cache", TW_JSON), ", \"kernels\": \"" + wanted))
       << explained(root / "cache", TW_JSON);
+}
+
+// A call for a kernel with a softcap compiled in.
+face::Request capped_shape() {
+  face::Request request;
+  for (Tensor* tensor : {&request.query, &request.key, &request.value, &request.output})
+    *tensor = dense(nullptr, TW_BFLOAT16, {1, 640, 2, 64});
+  request.lse = dense(nullptr, TW_FLOAT32, {1, 2, 640});
+  request.scores.softcap = 30;
+  return request;
+}
+
+std::string explained_capped(const std::function<void()>& set) {
+  return on_gpu([&](FakeCuda&) {
+    set();
+    std::string text;
+    const face::Status status = explain(TW_FORWARD, capped_shape(), text, on_device(), TW_TEXT);
+    return status.ok() ? text : status.message;
+  });
+}
+
+TEST(Origin, OfAKernelWithFeaturesIsSaidWhereItIsMissed) {
+  const std::string without =
+      explained_capped([] { setenv("TILEWISE_NVRTC", "/nowhere/libnvrtc.so.12", 1); });
+  EXPECT_TRUE(has(without,
+                  "softcap: the general variant. One with softcap compiled in is faster, and wants "
+                  "NVRTC"))
+      << without;
+  const std::string packed = explained_capped([] {
+    setenv("TILEWISE_CUDA_KERNELS", "packed", 1);
+    forget_settings();
+  });
+  EXPECT_TRUE(has(packed, "which TILEWISE_CUDA_KERNELS=packed leaves out")) << packed;
+}
+
+TEST(Origin, OfAKernelWithFeaturesIsNvrtc) {
+#if TW_THREAD_SANITIZER
+  GTEST_SKIP() << "The thread sanitizer does not see what NVRTC does.";
+#endif
+  std::vector<NvrtcFile> found;
+  if (!find_nvrtc(surroundings_of_environment(), 13000, found).ok())
+    GTEST_SKIP() << "There is no NVRTC.";
+  const ScratchFolder root;
+  const std::string with =
+      explained_capped([&] { setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1); });
+  EXPECT_TRUE(has(with, "softcap: compiled in")) << with;
+  EXPECT_TRUE(has(with, "1 that NVRTC ")) << with;
 }
 
 TEST(Origin, IsNoMatterOnTheProcessor) {

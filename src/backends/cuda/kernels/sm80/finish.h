@@ -132,12 +132,14 @@ template <class Traits>
 TW_DEVICE Divided divide(const Forward& p, const core::Row<float>& seen, const LaneRow& of) {
   const score::Measure measure = p.scoring.measure;
   const bool saw_nothing = seen.sum == 0;
-  if ((p.scoring.asked & score::kSinks) != 0 && of.exists) {
-    const float sink = sink_of(p, of.at.h);
-    const core::Row<float> row = core::merge(seen, core::row_of(sink));
-    const float share = core::exp2(seen.max - core::shift(row.max)) / row.sum;
-    // To the bit, where the sink is all there is.
-    return {saw_nothing ? 0.0f : share, saw_nothing ? sink : score::lse_of(row, measure)};
+  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured || kArchitecture < kSinksMerged) {
+    if ((p.scoring.asked & score::kSinks) != 0 && of.exists) {
+      const float sink = sink_of(p, of.at.h);
+      const core::Row<float> row = core::merge(seen, core::row_of(sink));
+      const float share = core::exp2(seen.max - core::shift(row.max)) / row.sum;
+      // To the bit, where the sink is all there is.
+      return {saw_nothing ? 0.0f : share, saw_nothing ? sink : score::lse_of(row, measure)};
+    }
   }
   return {saw_nothing ? 0.0f : 1 / seen.sum, score::lse_of(seen, measure)};
 }

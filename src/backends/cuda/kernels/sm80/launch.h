@@ -95,6 +95,10 @@ struct Forward {
   uint32* error;         // gets bits of tw_fault
 };
 
+// From this architecture on, common variants have no registers left for sinks at their end, and
+// leave them to the merge.
+inline constexpr int32 kSinksMerged = 120;
+
 // Of a forward whose tiles have `rows` rows.
 TW_HD inline int64 query_tiles(const Forward& p, int32 rows) {
   return core::ceil_div(p.shape.queries * p.heads_in_tile, rows);
