@@ -327,7 +327,7 @@ bool Call::run_append() {
   return run_plain(library().append, request);
 }
 
-bool Call::run_on_host(tw_operation operation, tw_execution& execution) {
+bool Call::run_on_host(tw_operation operation, tw_execution& execution) const {
   Answer answer;
   Py_BEGIN_ALLOW_THREADS;
   fast::run_on_host(operation, bundle_.request, execution, answer);

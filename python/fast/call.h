@@ -55,7 +55,7 @@ class Call {
   template <class Request>
   bool run_plain(tw_status (*function)(const Request*, const tw_execution*, char*, size_t),
                  const Request& request);
-  bool run_on_host(tw_operation operation, tw_execution& execution);
+  bool run_on_host(tw_operation operation, tw_execution& execution) const;
   bool run_on_device(tw_operation operation, tw_execution& execution, PyObject* query);
 
   Bundle bundle_{};

@@ -7,7 +7,7 @@ namespace tilewise::fast {
 
 // implement(address of each of torch_abi's functions, ...) -> None: gives torch the kernels, for
 // good.
-PyObject* implement(PyObject* module, PyObject* arguments);
+PyObject* implement(PyObject* module, PyObject* addresses);
 
 // TORCH_FUNCTIONS: the names of these functions, in order. False: an exception is set.
 bool describe_torch(PyObject* module);

@@ -47,7 +47,10 @@ def _address(name: str) -> int:
     library = "libtorch_cuda.so" if name == _STREAM else "libtorch_cpu.so"
     if name == _STREAM and torch.version.cuda is None:
         return 0
-    function = getattr(ctypes.CDLL(str(folder / library)), name)
+    loaded = ctypes.CDLL(str(folder / library))
+    if name == _STREAM and not hasattr(loaded, name):
+        return 0
+    function = getattr(loaded, name)
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
