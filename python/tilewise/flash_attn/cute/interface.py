@@ -14,7 +14,7 @@ from torch import Tensor
 from tilewise.flash_attn._later import Layout, attend_later, combine
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd
-from tilewise.flash_attn.cute._refusals import refuse, require_int
+from tilewise.flash_attn.cute._refusals import refuse
 
 __all__ = [
     "_flash_attn_bwd",
@@ -119,7 +119,10 @@ def flash_attn_varlen_func(
     gather_bwd_recompute_p: bool = False,
     gather_bwd_token_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages."""
+    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages.
+
+    max_seqlen may be tensors of one number.
+    """
     refuse(
         gather_kv_indices=gather_kv_indices,
         score_mod=score_mod,
@@ -130,8 +133,6 @@ def flash_attn_varlen_func(
         block_sparse_tensors=block_sparse_tensors,
         block_sparse_tensors_bwd=block_sparse_tensors_bwd,
     )
-    require_int("max_seqlen_q", max_seqlen_q)
-    require_int("max_seqlen_k", max_seqlen_k)
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,
