@@ -1,8 +1,8 @@
 """The functions of FlashAttention-4's flash_attn.cute.interface, computed by tilewise.
 
-They return (output, lse) always, lse being None unless asked for. It has a gradient, and so has
-learnable_sink. Windows have None for no limit. What shares out or tunes the work (num_splits,
-pack_gqa, scheduler_metadata and the like) changes nothing.
+They return (output, lse) always. lse is None unless it is asked for, when it has a gradient, or
+something else needs one. learnable_sink has one, too. Windows have None for no limit. What shares
+out or tunes the work (num_splits, pack_gqa, scheduler_metadata and the like) changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tilewise.flash_attn._later import Layout, attend_later, combine
 from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd
+from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of
 from tilewise.flash_attn.cute._refusals import refuse
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
 
 
 def flash_attn_func(
-    q: Tensor,
-    k: Tensor,
+    q: Tensor | None,
+    k: Tensor | None,
     v: Tensor,
     qv: Tensor | None = None,
     gather_kv_indices: Tensor | None = None,
@@ -79,13 +79,14 @@ def flash_attn_func(
         sinks=learnable_sink,
         has_signed_window=True,
     )
-    out, lse = attend_later((q, k, v), options, Layout(), qv)
-    return out, (lse if return_lse else None)
+    operands, qv = operands_of(q, k, v, qv)
+    out, lse = attend_later(operands, options, Layout(), qv)
+    return out, _wanted(lse, return_lse)
 
 
 def flash_attn_varlen_func(
-    q: Tensor,
-    k: Tensor,
+    q: Tensor | None,
+    k: Tensor | None,
     v: Tensor,
     qv: Tensor | None = None,
     cu_seqlens_q: Tensor | None = None,
@@ -143,8 +144,16 @@ def flash_attn_varlen_func(
         has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
-    out, lse = attend_later((q, k, v), options, Layout(*lengths, page_table), qv)
-    return out, (lse if return_lse else None)
+    operands, qv = operands_of(q, k, v, qv)
+    out, lse = attend_later(operands, options, Layout(*lengths, page_table), qv)
+    return out, _wanted(lse, return_lse)
+
+
+def _wanted(lse: Tensor, is_asked: bool) -> Tensor | None:
+    """Where it is not asked for it is there for the backward pass alone, without a gradient."""
+    if is_asked:
+        return lse
+    return lse.detach() if lse.requires_grad else None
 
 
 def flash_attn_combine(
