@@ -78,6 +78,7 @@ SUITES = {
             "tests/cute/test_flash_attn.py",
             "tests/cute/test_flash_attn_varlen.py",
             "tests/cute/test_flash_attn_combine.py",
+            "tests/cute/test_flash_attn_fast.py",
         ),
         ("flash_attn/cute/testing.py",),
     ),

@@ -230,8 +230,10 @@ def test_four() -> None:
     sinks = torch.tensor([0.5, -1.0, 2.0, 0.0], requires_grad=True)
     wanted, wanted_lse = formula(*inputs, window=(3, 2), sinks=sinks, softcap=2.0)
     given = {"window_size": (3, 2), "learnable_sink": sinks, "softcap": 2.0}
-    found, none = four.flash_attn_func(q, k, v, **given)
-    assert none is None
+    found, lse = four.flash_attn_func(q, k, v, **given)
+    assert not lse.requires_grad
+    with torch.no_grad():
+        assert four.flash_attn_func(q, k, v, **given)[1] is None
     all_close(found, wanted, (*inputs, sinks))
     _, lse = four.flash_attn_func(q, k, v, return_lse=True, **given)
     all_close(lse, wanted_lse, (q, k, sinks))
@@ -267,13 +269,27 @@ def test_four_with_a_window_below_nothing(
     close(four._flash_attn_fwd(*(x.detach() for x in inputs), **sides)[0], found.detach())
 
 
+def test_four_with_a_query_for_values_alone() -> None:
+    v, qv = made(2, 13, 1, 24, seed=3), made(2, 9, 4, 24, seed=4)
+    wanted, _ = formula(qv, v, v, causal=True)
+    found, _ = four.flash_attn_func(None, None, v, qv=qv, causal=True)
+    all_close(found, wanted, (v, qv))
+    pages, table = v.detach(), torch.tensor([[1], [0]], dtype=torch.int32)
+    given = {"page_table": table, "causal": True}
+    close(four.flash_attn_varlen_func(None, None, pages, qv=qv.flip(0), **given)[0].flip(0), found)
+    close(four._flash_attn_fwd(None, None, v, qv, causal=True)[0], found)
+    for q, k in ((qv, None), (None, v)):
+        with pytest.raises(ValueError, match="pass q and k, or qv, or all"):
+            four.flash_attn_func(q, k, v)
+
+
 def test_four_varlen() -> None:
     q, offsets = packed((5, 1, 7), 4, 16, 1)
     k, offsets_k = packed((8, 3, 4), 2, 16, 2)
     v, _ = packed((8, 3, 4), 2, 16, 3)
     lengths = (offsets, offsets_k, 7, 8)
     wanted = flash.flash_attn_varlen_func(q, k, v, *lengths, causal=True, window_size=(4, -1))
-    for longest in ((7, 8), (None, None)):
+    for longest in ((7, 8), (None, None), (torch.tensor(7), torch.tensor(8))):
         given = {"causal": True, "window_size": (4, None), "return_lse": True}
         found, lse = four.flash_attn_varlen_func(q, k, v, None, *lengths[:2], *longest, **given)
         close(found, wanted)
@@ -325,8 +341,6 @@ def test_four_refuses(name: str, sentence: str) -> None:
     for function in (four.flash_attn_func, four.flash_attn_varlen_func):
         with pytest.raises(NotImplementedError, match=sentence):
             function(*dense(), **{name: object()})
-    with pytest.raises(ValueError, match="must be an int"):
-        four.flash_attn_varlen_func(*dense(), max_seqlen_q=torch.tensor(3))
 
 
 @pytest.mark.filterwarnings("ignore")

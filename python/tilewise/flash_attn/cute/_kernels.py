@@ -10,12 +10,27 @@ from torch import Tensor
 from tilewise.flash_attn._kernels import gradients_into
 from tilewise.flash_attn._later import Factors, Layout, attend_later
 from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._refusal import RefusedError
 from tilewise.flash_attn.cute._refusals import refuse
 
 
+def operands_of(
+    q: Tensor | None, k: Tensor | None, v: Tensor, qv: Tensor | None
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+    """((q, k, v), qv). Where q and k are None the scores are qv.v alone."""
+    if q is not None and k is not None:
+        return (q, k, v), qv
+    if q is not None or k is not None or qv is None:
+        given = [name for name, x in (("q", q), ("k", k), ("qv", qv)) if x is not None]
+        raise RefusedError(
+            f"Of q, k and qv there is {' and '.join(given) or 'none'}; pass q and k, or qv, or all."
+        )
+    return (qv, v, v), None
+
+
 def _flash_attn_fwd(
-    q: Tensor,
-    k: Tensor,
+    q: Tensor | None,
+    k: Tensor | None,
     v: Tensor,
     qv: Tensor | None = None,
     cu_seqlens_q: Tensor | None = None,
@@ -78,7 +93,8 @@ def _flash_attn_fwd(
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     factors = Factors(q_descale, k_descale, v_descale)
     with torch.no_grad():
-        found = attend_later((q, k, v), options, Layout(*lengths, page_table), qv, factors)
+        operands, qv = operands_of(q, k, v, qv)
+        found = attend_later(operands, options, Layout(*lengths, page_table), qv, factors)
         output = found[0] if out is None else out.copy_(found[0])
         row = found[1] if lse is None else lse.copy_(found[1])
     return output, (row if return_lse or lse is not None else None), None, None, None

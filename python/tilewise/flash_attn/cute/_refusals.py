@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tilewise.flash_attn._refusal import RefusedError
-
 _INSTEAD = {
     "score_mod": (
         "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has "
@@ -31,9 +29,3 @@ def refuse(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise NotImplementedError(f"{name} is given, but {_INSTEAD[name]}.")
-
-
-def require_int(name: str, longest: Any) -> None:
-    """As FlashAttention-4 does, whose kernels are made for a number."""
-    if longest is not None and not isinstance(longest, int):
-        raise RefusedError(f"{name} is a {type(longest).__name__}; it must be an int, or None.")

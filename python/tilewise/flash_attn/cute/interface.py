@@ -1,8 +1,8 @@
 """The functions of FlashAttention-4's flash_attn.cute.interface, computed by tilewise.
 
-They return (output, lse) always, lse being None unless asked for. It has a gradient, and so has
-learnable_sink. Windows have None for no limit. What shares out or tunes the work (num_splits,
-pack_gqa, scheduler_metadata and the like) changes nothing.
+They return (output, lse) always. lse is None unless it is asked for, when it has a gradient, or
+something else needs one. learnable_sink has one, too. Windows have None for no limit. What shares
+out or tunes the work (num_splits, pack_gqa, scheduler_metadata and the like) changes nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tilewise.flash_attn._later import Layout, attend_later, combine
 from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd
-from tilewise.flash_attn.cute._refusals import refuse, require_int
+from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of
+from tilewise.flash_attn.cute._refusals import refuse
 
 __all__ = [
     "_flash_attn_bwd",
@@ -27,8 +27,8 @@ __all__ = [
 
 
 def flash_attn_func(
-    q: Tensor,
-    k: Tensor,
+    q: Tensor | None,
+    k: Tensor | None,
     v: Tensor,
     qv: Tensor | None = None,
     gather_kv_indices: Tensor | None = None,
@@ -79,13 +79,14 @@ def flash_attn_func(
         sinks=learnable_sink,
         has_signed_window=True,
     )
-    out, lse = attend_later((q, k, v), options, Layout(), qv)
-    return out, (lse if return_lse else None)
+    operands, qv = operands_of(q, k, v, qv)
+    out, lse = attend_later(operands, options, Layout(), qv)
+    return out, _wanted(lse, return_lse)
 
 
 def flash_attn_varlen_func(
-    q: Tensor,
-    k: Tensor,
+    q: Tensor | None,
+    k: Tensor | None,
     v: Tensor,
     qv: Tensor | None = None,
     cu_seqlens_q: Tensor | None = None,
@@ -119,7 +120,10 @@ def flash_attn_varlen_func(
     gather_bwd_recompute_p: bool = False,
     gather_bwd_token_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages."""
+    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages.
+
+    max_seqlen may be tensors of one number.
+    """
     refuse(
         gather_kv_indices=gather_kv_indices,
         score_mod=score_mod,
@@ -130,8 +134,6 @@ def flash_attn_varlen_func(
         block_sparse_tensors=block_sparse_tensors,
         block_sparse_tensors_bwd=block_sparse_tensors_bwd,
     )
-    require_int("max_seqlen_q", max_seqlen_q)
-    require_int("max_seqlen_k", max_seqlen_k)
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,
@@ -142,8 +144,16 @@ def flash_attn_varlen_func(
         has_signed_window=True,
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
-    out, lse = attend_later((q, k, v), options, Layout(*lengths, page_table), qv)
-    return out, (lse if return_lse else None)
+    operands, qv = operands_of(q, k, v, qv)
+    out, lse = attend_later(operands, options, Layout(*lengths, page_table), qv)
+    return out, _wanted(lse, return_lse)
+
+
+def _wanted(lse: Tensor, is_asked: bool) -> Tensor | None:
+    """Where it is not asked for it is there for the backward pass alone, without a gradient."""
+    if is_asked:
+        return lse
+    return lse.detach() if lse.requires_grad else None
 
 
 def flash_attn_combine(
