@@ -116,6 +116,18 @@ TEST(Origin, OfAKernelWithFeaturesIsNvrtc) {
   EXPECT_TRUE(has(with, "1 that NVRTC ")) << with;
 }
 
+// Whatever folders are called.
+TEST(Origin, IsOneLine) {
+  if (!built_in_pack().empty()) GTEST_SKIP() << "The library carries a pack.";
+  const std::string said = on_gpu([](FakeCuda&) {
+    setenv("TILEWISE_NVRTC", "/no\nwhere", 1);
+    std::string text;
+    const face::Status status = explain(TW_FORWARD, shape(), text, on_device(), TW_TEXT);
+    return status.ok() ? text : status.message;
+  });
+  EXPECT_TRUE(has(said, "TILEWISE_NVRTC names /no?where, which is no file")) << said;
+}
+
 TEST(Origin, IsNoMatterOnTheProcessor) {
   std::string text;
   ASSERT_TRUE(explain(TW_FORWARD, shape(), text).ok());

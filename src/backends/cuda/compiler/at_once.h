@@ -7,9 +7,9 @@
 
 namespace tilewise::cuda {
 
-// How many have room in so much free memory, one at least: 400 MB are counted for each, to be on the
-// safe side of the 150 that one of the largest kernels took NVRTC 12.8. 0 bytes: nothing is known,
-// and nothing bounds them.
+// How many have room in so much free memory, one at least: 400 MB are counted for each, well above
+// the 150 that one of the largest kernels took NVRTC 12.8. 0 bytes: nothing is known, and nothing
+// bounds them.
 std::size_t most_at_once(double bytes);
 
 // Calls body(i), which must not throw, for each i below `count`, in as many threads as there are
