@@ -180,49 +180,55 @@ TW_DEVICE int32 next_stage(int32 stage) {
   return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
 }
 
+// Loads the block's keys and the first turn.
 template <class Traits>
-TW_DEVICE void backward(const Backward& p) {
-  auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
-  constexpr bool kTwo = Traits::kTiles.incoming_stages == 2;
-  KeyBlock& block = memory.block;
-  enter<Traits>(p, memory);
-  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
-    if (p.between.slopes) clear_slope_shares<Traits>(p, block);
-  if (block.columns.empty()) return;
+TW_DEVICE Upcoming begin_turns(const Backward& p, typename Traits::Memory& memory) {
   load_keys<Traits>(p, memory);
   const Turn first = first_turn<Traits>(p, memory);
   Coming next = coming<Traits>(p, memory, first);
   if (next.exists) {
     load_turn<Traits>(p, memory, next, 0);
-    if (!kTwo) load_incoming<Traits>(p, memory, next, 0);
+    if (Traits::kTiles.incoming_stages == 1) load_incoming<Traits>(p, memory, next, 0);
   }
-  AtHand now = at_hand<Traits>(p, memory, first);
+  const AtHand now = at_hand<Traits>(p, memory, first);
   if (Traits::kKnowsPlaces && now.exists)
     next = coming<Traits>(p, memory, after<Traits>(p, memory, first));
+  return {now, next};
+}
+
+// What was loaded last is there for all, and what was added before for whoever waits for it.
+template <class Traits>
+TW_DEVICE void await_turn(const Backward& p, typename Traits::Memory& memory) {
+  commit_copies();
+  if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
+  block_barrier();
+  if (p.between.turns) pass_on(memory.block);
+}
+
+template <class Traits>
+TW_DEVICE void backward(const Backward& p) {
+  auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
+  enter<Traits>(p, memory);
+  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
+    if (p.between.slopes) clear_slope_shares<Traits>(p, memory.block);
+  if (memory.block.columns.empty()) return;
+  Upcoming known = begin_turns<Traits>(p, memory);
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
-  for (int32 stage = 0; now.exists; stage = next_stage(stage)) {
+  for (int32 stage = 0; known.at_hand.exists; stage = next_stage(stage)) {
     if constexpr (!Traits::kKnowsPlaces)
-      next = coming<Traits>(p, memory, after<Traits>(p, memory, now.turn));
-    commit_copies();
-    if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
-    block_barrier();
-    if (p.between.turns) pass_on(block);
+      known.coming = coming<Traits>(p, memory, after<Traits>(p, memory, known.at_hand.turn));
+    await_turn<Traits>(p, memory);
     if constexpr (Traits::kBringsMask && Traits::kMaskStages == 1)
       if ((p.scoring.asked & score::kVisible) != 0)
         memory.visible.at[warp_index()].pack(lane_index());
-    if (next.exists) load_turn<Traits>(p, memory, next, next_stage(stage));
-    const Upcoming then = do_turn<Traits>(p, memory, {lane, now, stage}, next, sums);
-    now = then.at_hand;
-    next = then.coming;
+    if (known.coming.exists) load_turn<Traits>(p, memory, known.coming, next_stage(stage));
+    known = do_turn<Traits>(p, memory, {lane, known.at_hand, stage}, known.coming, sums);
   }
-  commit_copies();
-  wait_for_copies<0>();
-  block_barrier();
-  if (p.between.turns) pass_on(block);
+  await_turn<Traits>(p, memory);
   store_key_gradients<Traits>(p, memory, sums.of_key, sums.of_value);
 }
 

@@ -22,7 +22,7 @@ struct PatchOf {
   using Corner = score::Corner<score::Lie::kKeysDown>;
   const KeyBlock& block;
   const Patch& patch;
-  int32 h;
+  int32 h, stage;
 
   // Of a tensor by queries and keys, the element of the lane's first number.
   TW_DEVICE int64 first_of(const Tensor& tensor) const {
@@ -129,7 +129,7 @@ TW_DEVICE void add_bias_tile(const typename Traits::BiasTile& tile, const Patch&
 // The same as `shape` does, by fewer instructions: products are held where one overflows, which
 // costs one question; what is added to them then makes no NaN and nothing infinite.
 template <class Traits>
-TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory, int32 stage,
+TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory,
                             const PatchOf& of, typename Traits::Scores& scores,
                             Shaping<Traits>& shaping) {
   constexpr uint32 kFeatures = Traits::kFeatures;
@@ -140,7 +140,7 @@ TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& me
     score::hold(scores, score::Measure{p.factor, score::kMostScore / p.factor});
   const float factor = caps ? 1.0f : p.factor;
   if (score::asks<kFeatures>(p, score::kAlibi)) {
-    const float slope = memory.rows[stage].tile.slope;
+    const float slope = memory.rows[of.stage].tile.slope;
     score::for_each_distance(of.patch.corner(), of.block.band.diagonal, scores,
                              [&](float& score, float away) {
                                // The same for many of the patch.
@@ -155,18 +155,17 @@ TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& me
   }
   if constexpr (Traits::kBringsBias)
     if (score::asks<kFeatures>(p, score::kBias))
-      add_bias_tile<Traits>(memory.bias.at[stage], of.patch, scores);
+      add_bias_tile<Traits>(memory.bias.at[of.stage], of.patch, scores);
 }
 
 // Products to scores in units of log2, where something shapes them.
 template <class Traits>
-TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, int32 stage,
-                     const PatchOf& of, typename Traits::Scores& scores, Shaping<Traits>& shaping) {
-  if constexpr (Traits::kIsFeatured)
-    return shape_by_few<Traits>(p, memory, stage, of, scores, shaping);
+TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, const PatchOf& of,
+                     typename Traits::Scores& scores, Shaping<Traits>& shaping) {
+  if constexpr (Traits::kIsFeatured) return shape_by_few<Traits>(p, memory, of, scores, shaping);
   score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi))
-    score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[stage].tile.slope,
+    score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[of.stage].tile.slope,
                      scores);
   if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
   if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
@@ -192,11 +191,11 @@ TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, int32 stage, const 
 }
 
 template <class Traits>
-TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scoring& p, int32 stage,
+TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scoring& p,
                              const PatchOf& of, typename Traits::Scores& scores) {
   if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
     if constexpr (Traits::kBringsMask)
-      hide_by_bits<Traits>(memory, stage, of.patch, scores);
+      hide_by_bits<Traits>(memory, of.stage, of.patch, scores);
     else
       hide_by_elements(p.mask.visible, of, scores);
   }

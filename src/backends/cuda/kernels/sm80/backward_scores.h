@@ -157,18 +157,17 @@ TW_DEVICE void take_apart(const Backward& p, const PatchOf& of, typename Traits:
 
 // From products to what the weights are made of. What seldom comes shares one branch.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, int32 stage,
-                              const PatchOf& of, typename Traits::Scores& scores,
-                              Shaping<Traits>& shaping) {
+TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
+                              typename Traits::Scores& scores, Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
-    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, stage, of, scores, shaping);
+    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, of, scores, shaping);
   const bool has_apart =
-      memory.rows[stage].tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
+      memory.rows[of.stage].tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
   if (has_apart || of.patch.cover == Cover::kSome) {
     if (has_apart) take_apart<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
-  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, stage, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -178,7 +177,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
                              PatchPairs<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
   Shaping<Traits> shaping;
-  const PatchOf of{memory.block, patch, memory.block.head(now.turn.g)};
+  const PatchOf of{memory.block, patch, memory.block.head(now.turn.g), now.stage};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   const float* lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
@@ -187,7 +186,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
       load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();
   add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
-  shape_and_hide<Traits>(p, memory, now.stage, of, scores, shaping);
+  shape_and_hide<Traits>(p, memory, of, scores, shaping);
   weigh<Traits>(lse, is_always_shaped<Traits>() ? 1.0f : p.scoring.measure.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
@@ -205,8 +204,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   else
     multiply_each(scores, at_weights);
   if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, shaping);
-  if constexpr (Traits::kIsFeatured)
-    give_wanted<Traits>(p, memory, now.stage, of, now.turn.g, scores);
+  if constexpr (Traits::kIsFeatured) give_wanted<Traits>(p, memory, of, now.turn.g, scores);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 

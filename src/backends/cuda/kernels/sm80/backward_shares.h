@@ -105,12 +105,12 @@ TW_DEVICE void add_bias_gradient_by_fours(const Between& to, typename Traits::Bi
 
 // Gradients that are wanted beside the usual ones.
 template <class Traits>
-TW_DEVICE void give_wanted(const Backward& p, typename Traits::Memory& memory, int32 stage,
-                           const PatchOf& of, int32 g, typename Traits::Scores& gradients) {
+TW_DEVICE void give_wanted(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
+                           int32 g, typename Traits::Scores& gradients) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   if constexpr ((kFeatures & score::kBiasGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kBiasGradient))
-      add_bias_gradient_by_fours<Traits>(p.between, memory.bias.at[stage], of, gradients);
+      add_bias_gradient_by_fours<Traits>(p.between, memory.bias.at[of.stage], of, gradients);
   if constexpr ((kFeatures & score::kSlopesGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kSlopesGradient))
       add_slope_share<Traits>(p, of, g, gradients);
