@@ -40,7 +40,8 @@ void ask(Case& drawn, int feature, oracle::Random& random) {
 
 Case featured_case(int one, int other) {
   constexpr std::int64_t kDims[] = {32, 64, 96, 128, 192, 256};
-  const auto seed = static_cast<std::uint64_t>(one * kFeatureCount + other + 1);
+  const int pair = one * kFeatureCount + other;
+  const auto seed = static_cast<std::uint64_t>(pair) + 1;
   oracle::Random random(seed);
   const tw_dtype dtype = seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
   const std::int64_t dim = kDims[seed % 6];

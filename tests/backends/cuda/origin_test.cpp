@@ -91,10 +91,8 @@ std::string explained_capped(const std::function<void()>& set) {
 TEST(Origin, OfAKernelWithFeaturesIsSaidWhereItIsMissed) {
   const std::string without =
       explained_capped([] { setenv("TILEWISE_NVRTC", "/nowhere/libnvrtc.so.12", 1); });
-  EXPECT_TRUE(has(without,
-                  "softcap: the general variant. One with softcap compiled in is faster, and wants "
-                  "NVRTC"))
-      << without;
+  EXPECT_TRUE(has(without, "softcap: the general variant")) << without;
+  EXPECT_TRUE(has(without, "One with softcap compiled in is faster, and wants NVRTC")) << without;
   const std::string packed = explained_capped([] {
     setenv("TILEWISE_CUDA_KERNELS", "packed", 1);
     forget_settings();
@@ -113,7 +111,7 @@ TEST(Origin, OfAKernelWithFeaturesIsNvrtc) {
   const std::string with =
       explained_capped([&] { setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1); });
   EXPECT_TRUE(has(with, "softcap: compiled in")) << with;
-  EXPECT_TRUE(has(with, "1 that NVRTC ")) << with;
+  EXPECT_TRUE(has(with, " that NVRTC ")) << with;
 }
 
 // Whatever folders are called.
