@@ -132,6 +132,8 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     # One thread is the faster way on a machine that others use as well.
     environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
     environment.setdefault("OMP_NUM_THREADS", "1")
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)  # they run in another folder
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in given if path)
     command = [sys.executable, str(TOOLS / "peer_cases.py"), json.dumps(asked)]
     status: int | str
     with (folder / "log.txt").open("w") as log:
