@@ -69,7 +69,7 @@ class Cases:
         """The same with lengths that are not above the longest, in their proportions."""
         places = [i for i, name in enumerate(names) if "seqlen" in name]
         lengths = [values[i] for i in places if type(values[i]) is int]
-        factor = self.asked["longest"] / max(1, *lengths, 1)
+        factor = self.asked["longest"] / max([1, *lengths])
         if factor >= 1 or len(lengths) < len(places):
             return values
         return [
@@ -129,7 +129,9 @@ class Cases:
         lines = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
         said = " ".join(lines)[:400] or report.longreprtext[-400:]
         known = (
-            why for name, part, why in self.asked["outside"] if name in function and part in said
+            why
+            for name, pattern, why in self.asked["outside"]
+            if name in function and re.search(pattern, said)
         )
         row["failed" if (why := next(known, None)) is None else "outside"] += 1
         self.row_of[report.nodeid] = self._row(report.nodeid, function)

@@ -35,14 +35,18 @@ class Suite(NamedTuple):
 
 
 # Cases that ask for what docs/drop-in.md and docs/pytorch.md say is not here: a part of the name, a
-# part of what the case says, and why.
+# pattern of what the case says, and why.
 OUTSIDE = (
     ("paged_kv_num_splits", "DID NOT RAISE", "num_splits changes nothing, so 2 is taken as well"),
     ("compilation_count", "rotary_kernel", "there is no kernel of Triton's to count"),
     ("invalid_head_dim", "DID NOT RAISE", "any head dim is taken"),
     ("_mla_", "gather_kv_indices is given", "gather_kv_indices is refused"),
     ("", "attribute 'compile_cache'", "there is no cache of CuTe's kernels"),
-    ("", "((2 * 0.0) + 0.0)", "a query that sees one key must have no gradient at all"),
+    (
+        "",
+        r"assert \d\.\d+e-0[5-9] <= \(\(2 \* 0\.0\) ",
+        "a query that sees one key must have no gradient at all",
+    ),
     ("varlen_output", "DataDependentOutput", "a window that is a tensor cannot be traced"),
     ("cumsum_metadata_paths", "assert None is not None", "metadata are empty"),
     ("seqlen_k_per_split", "did not reach the kernel", "how keys are split changes no bit"),
@@ -128,6 +132,8 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     # One thread is the faster way on a machine that others use as well.
     environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
     environment.setdefault("OMP_NUM_THREADS", "1")
+    given = environment.get("PYTHONPATH", "").split(os.pathsep)  # they run in another folder
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in given if path)
     command = [sys.executable, str(TOOLS / "peer_cases.py"), json.dumps(asked)]
     status: int | str
     with (folder / "log.txt").open("w") as log:
@@ -154,9 +160,8 @@ def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -
     there.mkdir(exist_ok=True)
     for test in asked["tests"]:
         (there / test).write_text((folder / test).read_text())
-    again = run(
-        asked | {"own": True, "cases_named": failed, "result": str(there / "result.json")}, there
-    )
+    more = {"own": True, "cases_named": failed, "result": str(there / "result.json")}
+    again = run(asked | more | {"seconds": max(60, asked["seconds"])}, there)
     for case in set(failed) & set(again["failures"]):
         row = found["rows"][found["row_of"][case]]
         row["failed"] -= 1
