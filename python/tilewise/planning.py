@@ -161,12 +161,13 @@ def build_kernels(
     build = _Build(choice)
     build.start()
     try:
-        # Python looks at signals here, and not while its thread is in the library.
-        while build.is_alive():
-            build.join(0.1)
+        # Python looks at signals here, and not while its thread is in the library. An interrupted
+        # join would take the thread for one that has ended.
+        while not build.is_over.wait(0.1):
+            pass
     except BaseException:
         build.is_wanted = False
-        build.join()
+        build.is_over.wait()
         raise
     if build.error is not None:
         raise build.error
@@ -180,6 +181,7 @@ class _Build(threading.Thread):
         super().__init__(daemon=True)
         self._choice = choice
         self.is_wanted = True
+        self.is_over = threading.Event()
         self.total = 0
         self.error: Exception | None = None
 
@@ -192,6 +194,8 @@ class _Build(threading.Thread):
             _library.call("tw_build_kernels", byref(self._choice), _abi.Progress(tell), None)
         except Exception as error:  # raised by whoever has begun it
             self.error = error
+        finally:
+            self.is_over.set()
 
 
 def clear_kernels() -> int:

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <utility>
 
 #include "backends/cuda/compiler/pack.h"
 
@@ -133,6 +134,12 @@ std::vector<std::string>& added_folders() {
   return folders;
 }
 
+void keep(std::unique_ptr<const Surroundings> newest) {
+  static auto& all = *new std::vector<std::unique_ptr<const Surroundings>>;
+  all.push_back(std::move(newest));
+  kept.store(all.back().get(), std::memory_order_release);
+}
+
 }  // namespace
 
 std::string pattern_of(const std::string& path) {
@@ -169,7 +176,7 @@ const Surroundings& surroundings() {
   if (!kept) {
     auto read = std::make_unique<Surroundings>(surroundings_of_environment());
     for (const std::string& folder : added_folders()) add_folder(folder, read->places);
-    kept.store(read.release(), std::memory_order_release);
+    keep(std::move(read));
   }
   return *kept;
 }
@@ -182,7 +189,7 @@ void add_folder_of_nvrtc(const std::string& folder) {
   if (!kept) return;
   auto more = std::make_unique<Surroundings>(*kept);
   add_folder(folder, more->places);
-  kept.store(more.release(), std::memory_order_release);
+  keep(std::move(more));
 }
 
 }  // namespace tilewise::cuda
