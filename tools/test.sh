@@ -112,14 +112,13 @@ take_pack() {
     -DOUTPUT="$results/taken.pack" -P cmake/take_pack.cmake
 }
 
-# The same wheel beside torch and JAX, on the processor. Their packages are taken once. Python
-# compiles what is imported, which is a tenth of them.
+# The same wheel beside torch and JAX, on the processor. Their packages are taken once.
 torch_tests() {
   venv=build/torch-venv
   if ! cmp -s tools/torch_requirements.txt $venv/requirements.txt; then
     rm -rf $venv
     python3 -m venv $venv
-    if ! $venv/bin/pip install -q --disable-pip-version-check --no-compile \
+    if ! $venv/bin/pip install -q --disable-pip-version-check \
       -r tools/torch_requirements.txt; then
       rm -rf $venv
       echo "pip cannot install tools/torch_requirements.txt; it says above why"
