@@ -81,7 +81,9 @@ face::Request capped_shape() {
 
 std::string explained_capped(const std::function<void()>& set) {
   return on_gpu([&](FakeCuda&) {
+    unsetenv("TILEWISE_CUDA_KERNELS");
     set();
+    forget_settings();
     std::string text;
     const face::Status status = explain(TW_FORWARD, capped_shape(), text, on_device(), TW_TEXT);
     return status.ok() ? text : status.message;
@@ -89,13 +91,16 @@ std::string explained_capped(const std::function<void()>& set) {
 }
 
 TEST(Origin, OfAKernelWithFeaturesIsSaidWhereItIsMissed) {
-  const std::string without =
-      explained_capped([] { setenv("TILEWISE_NVRTC", "/nowhere/libnvrtc.so.12", 1); });
+  const ScratchFolder root;
+  const std::string without = explained_capped([&] {
+    setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1);
+    setenv("TILEWISE_NVRTC", "/nowhere/libnvrtc.so.12", 1);
+  });
   EXPECT_TRUE(has(without, "softcap: the general variant")) << without;
   EXPECT_TRUE(has(without, "One with softcap compiled in is faster, and wants NVRTC")) << without;
-  const std::string packed = explained_capped([] {
+  const std::string packed = explained_capped([&] {
+    setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1);
     setenv("TILEWISE_CUDA_KERNELS", "packed", 1);
-    forget_settings();
   });
   EXPECT_TRUE(has(packed, "which TILEWISE_CUDA_KERNELS=packed leaves out")) << packed;
 }
