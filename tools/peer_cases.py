@@ -33,7 +33,6 @@ class Cases:
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self.asked = asked
-        self.random = random.Random(asked["seed"])
         self.rows: dict[str, Counter[str]] = defaultdict(Counter)
         self.failures: dict[str, str] = {}
         self.row_of: dict[str, str] = {}
@@ -41,6 +40,11 @@ class Cases:
         self.names: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
         self.end = time.monotonic() + asked["seconds"]
+
+    def draw(self, name: str, cases: Any) -> list[Any]:
+        """Some of the cases of a function, in any order: the same whatever ran before."""
+        source = random.Random(f"{self.asked['seed']} {name}")
+        return source.sample(cases, min(len(cases), self.asked["cases"]))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: Any) -> None:
@@ -55,7 +59,7 @@ class Cases:
         pairs = list(zip(names, (mark.args[1] for mark in marks), strict=True))
         values = [[self._shorter(n, _values(v, len(n))) for v in given] for n, given in pairs]
         number = prod(len(of_mark) for of_mark in values)
-        chosen = sorted(self.random.sample(range(number), min(number, self.asked["cases"])))
+        chosen = self.draw(metafunc.function.__name__, range(number))
         cases = []
         for index in chosen:
             case: list[Any] = []
@@ -88,8 +92,7 @@ class Cases:
             if self.asked["only"] in item.nodeid and not any(x in item.nodeid for x in left_out):
                 by_function[self._function_of(item)].append(item)
         for name, cases in by_function.items():
-            self.random.shuffle(cases)
-            by_function[name] = cases[: self.asked["cases"]]
+            by_function[name] = self.draw(name, cases)
         longest = max(map(len, by_function.values()), default=0)
         items[:] = [c[i] for i in range(longest) for c in by_function.values() if i < len(c)]
 
@@ -105,15 +108,15 @@ class Cases:
             if name.startswith("test_"):
                 self.functions.add(name)
                 if hasattr(test, "parametrize_fn"):
-                    test.parametrize_fn = self._drawn(test.parametrize_fn)
+                    test.parametrize_fn = self._drawn(name, test.parametrize_fn)
 
-    def _drawn(self, write_out: Any) -> Any:
+    def _drawn(self, name: str, write_out: Any) -> Any:
         def drawn(*given: Any) -> Any:
             try:
                 cases = list(write_out(*given))
             except ValueError:  # of the operators that it is for none is of attention
                 cases = []
-            return iter(self.random.sample(cases, min(len(cases), self.asked["cases"])))
+            return iter(self.draw(name, cases))
 
         return drawn
 
