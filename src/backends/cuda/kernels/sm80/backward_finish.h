@@ -1,6 +1,7 @@
 // The kernel after backward's tiles: sums of the workspace, rounded to where they are wanted.
 #pragma once
 
+#include "backends/cuda/device/order.h"
 #include "backends/cuda/kernels/sm80/backward_rows.h"
 
 namespace tilewise::cuda::sm80 {
