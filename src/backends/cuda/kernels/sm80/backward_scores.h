@@ -10,16 +10,27 @@ namespace tilewise::cuda::sm80 {
 template <class Traits>
 struct LanePlaces {
   using KeyTile = typename Traits::KeyTile;
-  SharedAddress down, across;    // of the first tile of keys
-  SharedAddress down_from_keys;  // the warp's own
+  SharedAddress down, across;  // of the first tile of keys
+  SharedAddress known_from_keys;
 
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
     const SharedAddress begin = shared_address(&memory);
-    const int32 lane = lane_index();
-    const int32 first_key = warp_index() / Traits::kTiles.query_warps * Traits::kKeysOfWarp;
+    const bool is_new = Traits::kIsTight && kArchitecture == 100;
+    const int32 lane = is_new ? thread_index_anew() % kWarp : lane_index();
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);
-    down_from_keys = down + first_key * KeyTile::kRowBytes;
+    known_from_keys = from_keys(warp_index());
+  }
+
+  // From the warp's own keys on.
+  TW_DEVICE SharedAddress down_from_keys() const {
+    if constexpr (Traits::kIsTight) return from_keys(thread_index_anew() / kWarp);
+    return known_from_keys;
+  }
+
+ private:
+  TW_DEVICE SharedAddress from_keys(int32 warp) const {
+    return down + warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp * KeyTile::kRowBytes;
   }
 };
 
@@ -71,7 +82,7 @@ struct TurnPlaces {
 
   // The tile's first query.
   TW_DEVICE int32 query(const Backward& p, const KeyBlock& block) const {
-    return Traits::kKnowsPlaces ? known_query : turn.tile(p, block) * Traits::kTiles.queries;
+    return Traits::kKeepsQuery ? known_query : turn.tile(p, block) * Traits::kTiles.queries;
   }
 
   // Of the warp's patch that begins at row `row` of the tile.
@@ -185,7 +196,8 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
       load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();
-  add_scores<Traits>(now.lane.down_from_keys, now.query_across, patch.row, scores);
+  const SharedAddress keys = now.lane.down_from_keys();
+  add_scores<Traits>(keys, now.query_across, patch.row, scores);
   shape_and_hide<Traits>(p, memory, of, scores, shaping);
   weigh<Traits>(lse, is_always_shaped<Traits>() ? 1.0f : p.scoring.measure.factor, scores);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
@@ -197,8 +209,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
     if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
       multiply_by_slopes<Traits>(shaping, scores);
   begin_with(minus_delta, drops, at_weights);
-  add_scores<Traits>(now.lane.down_from_keys + Traits::kValueAt, now.incoming_across, patch.row,
-                     at_weights);
+  add_scores<Traits>(keys + Traits::kValueAt, now.incoming_across, patch.row, at_weights);
   if (drops)
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else

@@ -44,6 +44,11 @@ struct BackwardTraits {
   // Whether it is worked out ahead from where a thread brings its share of a turn: where there are
   // registers for it.
   static constexpr bool kKnowsPlaces = kIsCommon || kIsFeatured;
+  // Where ptxas would spill, a lane's place and a turn's first query are worked out again and
+  // again.
+  static constexpr bool kIsTight =
+      kTiles.query_warps == 1 && (kArchitecture == 80 || kArchitecture == 100);
+  static constexpr bool kKeepsQuery = kKnowsPlaces && (kArchitecture != 100 || kTiles.dim != 128);
   // Weights that are far below the normal numbers count where a bias has a gradient.
   static constexpr bool kToTheLast = kIsGeneral || (features & score::kBiasGradient) != 0;
   // Whether a bias is on its way while products are made: where there are registers for it.
