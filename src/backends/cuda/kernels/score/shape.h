@@ -27,8 +27,8 @@ struct NoSlopes {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
-// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial, whose
-// factors have that of the cap in them.
+// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial,
+// whose factors have that of the cap in them.
 struct SmallCap {
   float factors[4];
 
@@ -66,14 +66,15 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   for (int32 i = 0; i < 4; ++i) {
     const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
     const bool is_small = core::absolute(exponent[from]) < 1;
-    four[i] = is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
+    four[i] =
+        is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }
 
-// The same of all of a warp's products, where nobody wants the slopes; above what no score of the lane
-// lies. Most scores are far below the cap: where all of them are, there is neither an exponential nor
-// a choice.
+// The same of all of a warp's products, where nobody wants the slopes; above what no score of the
+// lane lies. Most scores are far below the cap: where all of them are, there is neither an
+// exponential nor a choice.
 template <class Scores>
 TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
   const SmallCap small(p);
@@ -83,7 +84,8 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
     for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
   // A little less than 1, for the product of each is rounded by itself.
-  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+  if (!wounded(core::Wound::kCapAllSmall) &&
+      warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32, int32) {
       float slopes[4];
       cap(p, small, four, slopes);
@@ -107,7 +109,8 @@ TW_DEVICE void cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     TW_UNROLL
     for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
-  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+  if (!wounded(core::Wound::kCapAllSmall) &&
+      warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
       cap(p, small, four, slopes);
@@ -208,10 +211,10 @@ TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) 
   const auto product = [](float away, float slope) {
     return held_within(rounded_product(away, slope), core::largest<float>());
   };
-  const auto corner =
-      Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
+  const auto corner = Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
   const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
-  const bool is_before = nearest >= 8 * Scores::kAcross - 1;
+  const bool is_before =
+      wounded(core::Wound::kDistancesOneSided) || nearest >= 8 * Scores::kAcross - 1;
   if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
     for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
       score = add(score, factor, product(away, -of.slope));

@@ -2,6 +2,7 @@
 // where blocks add.
 #pragma once
 
+#include "backends/cuda/device/order.h"
 #include "backends/cuda/kernels/sm80/backward_traits.h"
 
 namespace tilewise::cuda::sm80 {
