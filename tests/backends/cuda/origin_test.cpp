@@ -35,8 +35,10 @@ face::Execution on_device() {
 }
 
 // In a child that has the library's own backends, of which this program has others, and a driver.
+// Nothing is kept there, whatever the tests' own surroundings keep.
 std::string on_gpu(const std::function<std::string(FakeCuda&)>& body) {
   return in_child([&](FakeCuda& fake) {
+    setenv("TILEWISE_CACHE", "", 1);
     replace_backends({});
     return body(fake);
   });
