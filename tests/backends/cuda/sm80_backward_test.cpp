@@ -280,13 +280,15 @@ TEST(Sm80Backward, RowsOfHugeScores) {
   }
 }
 
-// Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, and a
-// softcap's slope that was rounded.
+// Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, a
+// softcap's slope that was rounded, and keys near the diagonal under a steep slope.
 TEST(Sm80Backward, CallsThatOnceWentWrong) {
   const struct {
     const char* series;
     std::uint64_t seed;
-  } calls[] = {{"random/outlier/bfloat16", 1600061}, {"random/small/float16", 4500009}};
+  } calls[] = {{"random/outlier/bfloat16", 1600061},
+               {"random/small/float16", 4500009},
+               {"random/large/bfloat16", 4000065}};
   for (const auto& call : calls) {
     const auto found = conformance::series_named(call.series);
     ASSERT_EQ(found.size(), 1U);

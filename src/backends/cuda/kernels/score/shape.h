@@ -201,8 +201,9 @@ struct Distances {
 };
 
 // The same of products times `factor`. Where all keys lie on one side of the diagonal, as most do,
-// distances grow from column to column, and no sign is taken off. What overflows is infinite; where
-// `is_finite` asks for that, products are finite and stay so.
+// distances grow from column to column, and no sign is taken off; towards the diagonal they shrink,
+// so that keys near it would be left with the digits of a far one. What overflows is infinite;
+// where `is_finite` asks for that, products are finite and stay so.
 template <bool is_finite, class Scores>
 TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
   const auto add = [](float a, float b, float c) {
@@ -214,7 +215,7 @@ TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) 
   const auto corner = Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
   const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
   const bool is_before =
-      wounded(core::Wound::kDistancesOneSided) || nearest >= 8 * Scores::kAcross - 1;
+      wounded(core::Wound::kDistancesOneSided) || nearest >= 2 * 8 * Scores::kAcross;
   if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
     for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
       score = add(score, factor, product(away, -of.slope));
