@@ -57,7 +57,7 @@ def test_many_calls_in_flight() -> None:
 
     def layers(x: Any, key: Any, value: Any) -> Any:
         def layer(x: Any, _: Any) -> Any:
-            return x / 2 + mine(x, key, x * value, is_causal=True), None
+            return x / 2 + mine(x, key, value, is_causal=True), None
 
         return jax.lax.scan(layer, x, None, length=40)[0]
 
