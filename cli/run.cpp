@@ -59,6 +59,9 @@ void check_usage(const Options& options) {
   if (!options.paths.at("--blocks").empty() && options.block_size.empty()) {
     throw Failure(kUsage, "--blocks needs --block-size QUERIES,KEYS, as in 64,64");
   }
+  if (options.paths.at("--blocks").empty() && !options.block_size.empty()) {
+    throw Failure(kUsage, "--block-size is given, but no --blocks to have that size");
+  }
 }
 
 void set_block_size(const std::string& text, tw_mask& mask) {

@@ -80,7 +80,8 @@ pack_tests() {
     --keep build/pack/kept --arch "$packed"
   # Where there is no NVRTC, a build goes on and says what it leaves out.
   TILEWISE_NVRTC=/nowhere build/release/bin/tilewise_pack "$results/none.pack" --if-found \
-    --keep build/pack/kept | grep -q WITHOUT
+    --keep build/pack/kept >"$results/none.txt"
+  grep -q WITHOUT "$results/none.txt"
   [ ! -s "$results/none.pack" ]
   taking_packs
 }
@@ -98,11 +99,13 @@ taking_packs() {
   sed '1s/packs: ......../packs: 00000000/' "$own" >"$results/others.cpp"
   take_pack "$own" ON
   cmp "$results/tilewise.pack" "$results/taken.pack"
-  take_pack "$results/others.cpp" OFF 2>&1 | grep -q 'LEFT OUT'
+  take_pack "$results/others.cpp" OFF >"$results/others.txt" 2>&1
+  grep -q 'LEFT OUT' "$results/others.txt"
   grep -q '^tilewise pack of other kernels$' "$results/taken.pack"
   if take_pack "$results/others.cpp" ON 2>/dev/null; then return 1; fi
   head -c 100000 "$results/tilewise.pack" >"$results/short.pack"
-  take_pack "$own" OFF short 2>&1 | grep -q 'is damaged.* LEFT OUT'
+  take_pack "$own" OFF short >"$results/short.txt" 2>&1
+  grep -q 'is damaged.* LEFT OUT' "$results/short.txt"
   if take_pack "$own" ON short 2>/dev/null; then return 1; fi
 }
 
@@ -120,8 +123,12 @@ torch_tests() {
     python3 -m venv $venv
     if ! $venv/bin/pip install -q --disable-pip-version-check \
       -r tools/torch_requirements.txt; then
+      # Where the index answers, what is wanted of it is wrong.
+      if $venv/bin/pip download -q --disable-pip-version-check --no-deps -d "$results" pip; then
+        return 1
+      fi
       rm -rf $venv
-      echo "pip cannot install tools/torch_requirements.txt; it says above why"
+      echo "pip reaches no package index; it says above why"
       exit 77 # as run_parts.py has it: this machine lacks it
     fi
     cp tools/torch_requirements.txt $venv/requirements.txt
@@ -129,7 +136,7 @@ torch_tests() {
   install_wheel $venv
   $venv/bin/pytest -q --junit-xml="$results/pytest.xml" python/tests/test_torch_*.py \
     python/tests/test_flash_attn_*.py python/tests/test_transformers_*.py \
-    python/tests/test_jax*.py python/tests/test_fast.py
+    python/tests/test_jax*.py python/tests/test_fast.py python/tests/test_report.py
 }
 
 # What the pages show must compile, run and print what they say.

@@ -170,12 +170,14 @@ TEST_F(Device, IsAskedAboutWithoutBeingRun) {
 
 TEST_F(Device, RunsUnderCaptureWhatWasPreparedAndNothingElse) {
   fake.capture();
-  const auto expect_once_prepared = [](const auto& make_ready, const auto& run) {
+  const auto expect_once_prepared = [&](const auto& make_ready, const auto& run) {
     const Status refused = run();
     EXPECT_EQ(refused.code, TW_INVALID);
     EXPECT_EQ(refused.message,
               "The stream is captured and this call is not prepared: prepare it before.");
+    fake.forget();
     expect_ok(make_ready());
+    expect_as_given();
     expect_ok(run());
   };
   const Request request = attention();

@@ -93,6 +93,10 @@ void FakeDevice::capture() {
   state.captures = true;
 }
 
+void FakeDevice::forget() {
+  state.seen = {};
+}
+
 const FakeDevice::Seen& FakeDevice::seen() const {
   return state.seen;
 }

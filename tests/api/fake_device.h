@@ -28,6 +28,7 @@ class FakeDevice {
     std::int64_t queries = 0, keys = 0;
   };
   const Seen& seen() const;
+  void forget();  // what was seen
   int runs() const;
 };
 

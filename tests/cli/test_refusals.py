@@ -112,7 +112,11 @@ class RunRefusalTest(ProgramTest):
             (("--window", "3"), "--window takes LEFT,RIGHT"),
             (("--diagonal", "middle"), "--diagonal takes"),
             (("--blocks", self.path("q")), "--blocks needs --block-size"),
-            (("--block-size", "16"), "--block-size takes QUERIES,KEYS"),
+            (("--block-size", "16,16"), "no --blocks to have that size"),
+            (
+                ("--blocks", self.path("q"), "--block-size", "16"),
+                "--block-size takes QUERIES,KEYS",
+            ),
             (("--dropout", "1.5"), "dropout"),
             (("--softcap", "-1"), "softcap"),
             (("--output-dtype", "float31"), "did you mean 'float32'"),

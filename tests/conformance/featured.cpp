@@ -47,7 +47,7 @@ Case featured_case(int one, int other) {
   const std::int64_t dim = kDims[seed % 6];
   Case drawn = plain_case(seed,
                           {.batch = 1,
-                           .queries = random.integer(70, 150),
+                           .queries = random.integer(dim <= 128 ? 130 : 70, 150),
                            .keys = 16 * random.integer(5, 11),
                            .heads = 2,
                            .key_heads = 1,

@@ -9,7 +9,7 @@ namespace tilewise::conformance {
 inline constexpr int kFeatureCount = 7;
 
 // A call with one of these or with two, in a 16-bit type: several tiles on both sides, the last of
-// which end inside, and all rows in pieces of 16 bytes.
+// which mostly end inside, and all rows in pieces of 16 bytes.
 Case featured_case(int one, int other);
 
 }  // namespace tilewise::conformance

@@ -53,6 +53,12 @@ class Results(unittest.TestCase):
         self.write("ctest", FAILED.format("test_core"))
         self.assertEqual(sum_results.count_part(self.folder, 8), Counts(1, 1, 0))
 
+    def test_a_program_whose_filter_met_nothing(self) -> None:
+        """It ends well, and is a failure all the same."""
+        self.write("test_core")
+        self.write("ctest", PASSED.format("test_core"))
+        self.assertEqual(sum_results.count_part(self.folder, 0), Counts(0, 1, 0))
+
     def test_parts_without_cases(self) -> None:
         """A part that counts nothing is one case; one that failed has at least one failure."""
         self.assertEqual(sum_results.count_part(self.folder, 0), Counts(1, 0, 0))
