@@ -33,7 +33,7 @@ include(CheckCXXSymbolExists)
 check_cxx_symbol_exists(__GLIBC__ features.h TILEWISE_HAS_GLIBC)
 if(TILEWISE_HAS_GLIBC AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|aarch64|arm64)$")
   set(wrapped exp2 log2 dlopen dlsym dlerror dladdr pthread_create pthread_join pthread_detach
-              pthread_once stat fstat fstatat lstat arc4random __libc_single_threaded)
+              pthread_once stat fstat fstat64 fstatat lstat arc4random __libc_single_threaded)
   list(TRANSFORM wrapped PREPEND -Wl,--wrap=)
   target_sources(tilewise PRIVATE ${CMAKE_CURRENT_LIST_DIR}/wheel/older_symbols.cpp)
   tilewise_compile_options(tilewise)

@@ -83,6 +83,10 @@ int __wrap_fstatat(int folder, const char* path, struct stat* about, int flags) 
 int __wrap_fstat(int descriptor, struct stat* about) {
   return static_cast<int>(syscall(SYS_fstat, descriptor, about));
 }
+// The C++ library's files ask by this name.
+int __wrap_fstat64(int descriptor, struct stat64* about) {
+  return static_cast<int>(syscall(SYS_fstat, descriptor, about));
+}
 
 // Of 2.36; the C++ library's random_device may take it.
 unsigned __wrap_arc4random() {
