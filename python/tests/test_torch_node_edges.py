@@ -95,13 +95,23 @@ def test_results_lie_as_torch_declares(shapes: Any, layout: str) -> None:
 
 
 def test_freed_memory_is_not_copied() -> None:
-    """Neither an arriving gradient with strides of zero, nor a query that is spread."""
+    """All ways from sdpa, whose arriving gradient has strides of zero, and one spread query."""
     query, key, value = tensors()
-    output = tilewise.sdpa(query, key, value)
-    with pytest.raises(RuntimeError, match="has no memory"):
-        output.backward(freed(output.shape, 0, 0, 0, 0))
-    with pytest.raises(RuntimeError, match="has no memory"):
-        efficient(freed((1, 2, 4, 8), 32, 16, 1, 4), key, value, None, True)
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    for output in (
+        tilewise.sdpa(query, key, value),
+        tilewise.attention(query, key, value),
+        tilewise.sdpa(query, key, value, mask),
+    ):
+        for create_graph in (False, True):
+            with pytest.raises((RuntimeError, ValueError), match="has no memory"):
+                output.backward(
+                    freed(output.shape, 0, 0, 0, 0), retain_graph=True, create_graph=create_graph
+                )
+    spread = freed((1, 2, 4, 8), 32, 16, 1, 4)
+    for call in (tilewise.sdpa, lambda *x: efficient(*x, None, True)):
+        with pytest.raises((RuntimeError, ValueError), match="has no memory"):
+            call(spread, key, value)
 
 
 def test_spread_rows_are_copied() -> None:

@@ -125,11 +125,7 @@ class Torch(Framework):
         return new_like(value, value.shape, value.dtype)
 
     def swapped(self, value: Any) -> Any:
-        if not _is_held(value, tuple(value.shape), value.stride()):
-            raise ValueError(
-                "query, key, value or an output has no memory: it is empty of data, as a tensor is "
-                "whose storage was freed or shrunk. Pass one that holds its elements."
-            )
+        require_held(value)
         return value.swapaxes(1, 2)
 
     def strides(self, value: Any) -> Any:
@@ -183,6 +179,29 @@ def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) ->
         return True
     last = value.storage_offset() + sum((n - 1) * step for n, step in zip(shape, strides))
     return (last + 1) * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def require_held(value: Tensor) -> None:
+    """Refuses what must not be copied: torch would read past the end of the storage."""
+    if not _is_held(value, tuple(value.shape), value.stride()):
+        raise ValueError(
+            "A tensor of this attention has no memory: it is empty of data, as one is whose "
+            "storage was freed or shrunk. Pass one that holds its elements."
+        )
+
+
+def readable(value: Tensor) -> Tensor:
+    """The library reads a last dimension that is contiguous, and nothing negated."""
+    if not (_is_spread(value) or value.is_neg()):
+        return value
+    if type(value) in PLAIN and not torch._C._functorch.is_functorch_wrapped_tensor(value):
+        require_held(value)
+    value = value.resolve_neg()
+    return value.contiguous() if _is_spread(value) else value
+
+
+def _is_spread(value: Tensor) -> bool:
+    return value.dim() > 0 and value.shape[-1] > 1 and value.stride(-1) != 1
 
 
 def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
