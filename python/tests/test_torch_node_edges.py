@@ -121,8 +121,17 @@ def test_spread_rows_are_copied() -> None:
     wanted = functional.scaled_dot_product_attention(query, key, value)
     torch.testing.assert_close(efficient(spread, key, value, None, True)[0], wanted)
     zero = torch._efficientzerotensor(query.shape)
-    found = efficient(zero, key, value, None, True)[0]
-    torch.testing.assert_close(found, value.mean(2, keepdim=True).expand_as(found))
+    mean = value.mean(2, keepdim=True).expand_as(value)
+    for found in (
+        efficient(zero, key, value, None, True)[0],
+        tilewise.sdpa(zero, key, value),
+        tilewise.sdpa(zero, key, value.requires_grad_()),
+    ):
+        torch.testing.assert_close(found.detach(), mean)
+    for call in (tilewise.sdpa, tilewise.attention):
+        output = call(query, key, value)
+        (gradient,) = torch.autograd.grad(output, value, torch._efficientzerotensor(output.shape))
+        assert not gradient.any()
 
 
 def differentiate(**changed: Any) -> Any:
