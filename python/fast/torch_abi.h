@@ -22,6 +22,8 @@ enum : std::int32_t { kByte = 0, kHalf = 5, kFloat = 6, kDouble = 7, kBfloat = 1
 
 // TW_TORCH(member, name in torch, result, arguments), in the order in which addresses are given.
 #define TW_TORCH_FUNCTIONS                                                                      \
+  TW_TORCH(is_defined, aoti_torch_is_defined, Error, Handle, bool*)                             \
+  TW_TORCH(elements, aoti_torch_get_numel, Error, Handle, std::int64_t*)                        \
   TW_TORCH(data, aoti_torch_get_data_ptr, Error, Handle, void**)                                \
   TW_TORCH(rank, aoti_torch_get_dim, Error, Handle, std::int64_t*)                              \
   TW_TORCH(sizes, aoti_torch_get_sizes, Error, Handle, std::int64_t**)                          \
@@ -36,6 +38,7 @@ enum : std::int32_t { kByte = 0, kHalf = 5, kFloat = 6, kDouble = 7, kBfloat = 1
   TW_TORCH(copy, aoti_torch_copy_, Error, Handle, Handle, std::int32_t)                         \
   TW_TORCH(nothing, aoti_torch_new_uninitialized_tensor, Error, Handle*)                        \
   TW_TORCH(release, aoti_torch_delete_tensor_object, Error, Handle)                             \
+  TW_TORCH(list_size, torch_list_size, Error, List, std::size_t*)                               \
   TW_TORCH(list_item, torch_list_get_item, Error, List, std::size_t, Value*)                    \
   TW_TORCH(list_release, torch_delete_list, Error, List)                                        \
   TW_TORCH(threads, torch_get_num_threads, Error, std::uint32_t*)                               \

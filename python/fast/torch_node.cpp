@@ -49,17 +49,47 @@ struct Meant {
   Meant& operator=(const Meant&) = delete;
 };
 
-constexpr char kUnreadable[] =
-    "A tensor of this attention has no memory, as one has whose storage was freed or shrunk, or is "
-    "none of four dimensions and of float16, bfloat16, float32 or float64 whose last dimension is "
-    "contiguous.";
-
 constexpr char kUnsupported[] =
     "This operator, which tilewise implements here, has no bias and no dropout.";
+constexpr char kNoMemory[] =
+    "There is not enough memory for the results or the scratch of this attention.";
+constexpr char kFailed[] = "torch refused tilewise a step of this attention.";
+
+const char* sentence_of(Seen seen) {
+  switch (seen) {
+    case Seen::kUndefined:
+      return "A tensor of this attention is undefined; pass one for each that it reads.";
+    case Seen::kOfWrongRank:
+      return "This attention takes query, key, value, output and its gradient of four dimensions, "
+             "and an lse of three.";
+    case Seen::kOfWrongType:
+      return "The tensors of this attention must be of float16, bfloat16, float32 or float64.";
+    case Seen::kWithoutMemory:
+      return "A tensor of this attention has no memory, as one has whose storage was freed or "
+             "shrunk. Pass one that holds its elements.";
+    case Seen::kSpread:
+      return "The last dimension of this attention's lse must be contiguous.";
+    case Seen::kElsewhere:
+      return "The tensors of this attention must lie on one device, the processor or an NVIDIA "
+             "GPU.";
+    default:
+      return kNoMemory;
+  }
+}
 
 bool say(const char* sentence, Answer& answer) {
   std::strncpy(answer.message, sentence, sizeof answer.message - 1);
   return false;
+}
+
+bool is_fine(Seen seen, Answer& answer) {
+  return seen == Seen::kFine || say(sentence_of(seen), answer);
+}
+
+bool is_zero(Value number) {
+  double read = 0;
+  std::memcpy(&read, &number, sizeof read);
+  return read == 0;
 }
 
 bool run_on_host(tw_operation operation, const tw_request& request, Answer& answer) {
@@ -69,6 +99,7 @@ bool run_on_host(tw_operation operation, const tw_request& request, Answer& answ
   torch.threads(&threads);
   execution.threads = static_cast<int32_t>(threads);
   fast::run_on_host(operation, request, execution, answer);
+  if (answer.is_out_of_memory) return say(kNoMemory, answer);
   return answer.status == TW_OK;
 }
 
@@ -89,7 +120,7 @@ bool run_on_device(tw_operation operation, const tw_request& request, const Plac
   if (bytes > 0 && (torch.empty_strided(1, &bytes, &step, torch_abi::kByte, place.type, place.index,
                                         scratch.place()) != 0 ||
                     torch.data(scratch.get(), &execution.workspace) != 0))
-    return false;
+    return say(kNoMemory, answer);
   answer.status = function(&request, &execution, answer.message, sizeof answer.message);
   return answer.status == TW_OK;
 }
@@ -105,9 +136,11 @@ struct Efficient {
   static constexpr const char* kBackward = "_scaled_dot_product_efficient_attention_backward";
   static constexpr int kDropout = 5, kCausal = 6, kScale = 7;
   static constexpr int kResults = 4, kLengths = kResults;  // of these it has none
+  static constexpr Layout kLayout = lay_rows_first;
   struct Of {
-    static constexpr int kOutput = 5, kLse = 6, kWanted = 10, kCausal = 11, kScale = 12;
-    static constexpr int kOthers[] = {4, 7, 8};  // tensors
+    static constexpr int kOutput = 5, kLse = 6, kDropout = 9, kWanted = 10, kCausal = 11,
+                         kScale = 12;
+    static constexpr int kOthers[] = {7, 8};  // tensors
   };
 };
 struct Overrideable {
@@ -116,34 +149,48 @@ struct Overrideable {
       "_scaled_dot_product_fused_attention_overrideable_backward";
   static constexpr int kDropout = 4, kCausal = 5, kScale = 7;
   static constexpr int kResults = 9, kLengths = 4;
+  static constexpr Layout kLayout = lay_alike;
   struct Of {
-    static constexpr int kOutput = 6, kLse = 7, kWanted = 5, kCausal = 13, kScale = 16;
-    static constexpr int kOthers[] = {4, 8, 9, 14, 15};
+    static constexpr int kOutput = 6, kLse = 7, kDropout = 12, kWanted = 5, kCausal = 13,
+                         kScale = 16;
+    static constexpr int kOthers[] = {8, 9, 14, 15};
   };
 };
 
+bool look_at(Held* rows, const Place& place, tw_request& request, Answer& answer) {
+  tw_tensor* const to[] = {&request.query, &request.key, &request.value};
+  for (int i = 0; i < 3; ++i)
+    if (!is_fine(look_at_rows(rows[i], place, *to[i]), answer)) return false;
+  return true;
+}
+
+bool make_lse(const Place& place, tw_request& request, Held& made, Answer& answer) {
+  const tw_tensor& rows = request.query;
+  const int64_t shape[] = {rows.shape[0], rows.shape[2], rows.shape[1]};
+  const int64_t stride[] = {shape[1] * shape[2], shape[2], 1};
+  const int32_t wide = rows.dtype == TW_FLOAT64 ? torch_abi::kDouble : torch_abi::kFloat;
+  const bool is_made =
+      torch.empty_strided(3, shape, stride, wide, place.type, place.index, made.place()) == 0;
+  return is_fine(is_made ? look(made, request.lse) : Seen::kUnmade, answer);
+}
+
 template <class Operator>
 bool attend(Value* stack, Answer& answer) {
-  const Held query(stack[0]), key(stack[1]), value(stack[2]), bias(held_by(stack[3]));
+  Held rows[] = {Held(stack[0]), Held(stack[1]), Held(stack[2])};
+  const Held bias(held_by(stack[3]));
   const Meant meant((stack[Operator::kCausal] & 1) != 0, stack[Operator::kScale]);
-  if (bias.get() != nullptr || stack[Operator::kDropout] != 0) return say(kUnsupported, answer);
+  if (bias.get() != nullptr || !is_zero(stack[Operator::kDropout]))
+    return say(kUnsupported, answer);
   tw_request request = {};
   request.size = sizeof request;
   request.options = &meant.options;
   Place place;
   Held results[Operator::kResults];
-  if (!find_place(query, place) || !look_at_rows(query, request.query) ||
-      !look_at_rows(key, request.key) || !look_at_rows(value, request.value) ||
-      !make(query, place, request.value.shape[3], results[0]) ||
-      !look_at_rows(results[0], request.output))
-    return false;
-  const tw_tensor& rows = request.query;
-  const int64_t shape[] = {rows.shape[0], rows.shape[2], rows.shape[1]};
-  const int64_t stride[] = {shape[1] * shape[2], shape[2], 1};
-  const int32_t wide = rows.dtype == TW_FLOAT64 ? torch_abi::kDouble : torch_abi::kFloat;
-  if (torch.empty_strided(3, shape, stride, wide, place.type, place.index, results[1].place()) !=
-          0 ||
-      !look(results[1], request.lse) || !run(TW_FORWARD, request, place, answer))
+  if (!is_fine(find_place(rows[0], place), answer) || !look_at(rows, place, request, answer) ||
+      !is_fine(make(rows[0], place, {request.value.shape[3], Operator::kLayout}, results[0],
+                    request.output),
+               answer) ||
+      !make_lse(place, request, results[1], answer) || !run(TW_FORWARD, request, place, answer))
     return false;
   for (int i = 2; i < Operator::kResults; ++i)
     if (torch.nothing(results[i].place()) != 0) return false;
@@ -158,39 +205,44 @@ bool attend(Value* stack, Answer& answer) {
   return true;
 }
 
-// The gradient that arrives, copied where its rows do not lie as the library reads them: sum's has
-// strides of zero.
-bool look_at_arriving(Held& arriving, const Held& output, const Place& place, tw_tensor& to) {
-  if (look_at_rows(arriving, to)) return true;
-  Held copy;
-  if (to.rank != 4 || to.stride[3] == 1 || !make(output, place, to.shape[3], copy)) return false;
-  if (torch.copy(copy.get(), arriving.get(), 0) != 0) return false;
-  std::swap(*arriving.place(), *copy.place());
-  return look_at_rows(arriving, to);
-}
-
 // Which gradients are wanted; the list is deleted.
-bool read_wanted(Value given, bool (&wanted)[4]) {
+bool read_wanted(Value given, bool (&wanted)[4], Answer& answer) {
   auto* list = reinterpret_cast<torch_abi::List>(given);
-  bool is_read = true;
-  for (std::size_t i = 0; i < 4; ++i) {
+  std::size_t size = 0;
+  bool is_read = torch.list_size(list, &size) == 0 && size == 4;
+  for (std::size_t i = 0; i < 4 && is_read; ++i) {
     Value item = 0;
-    is_read = is_read && torch.list_item(list, i, &item) == 0;
+    is_read = torch.list_item(list, i, &item) == 0;
     wanted[i] = (item & 1) != 0;
   }
   torch.list_release(list);
-  return is_read;
+  return is_read || say("The list of wanted gradients must have four entries: for query, key, "
+                        "value and bias.",
+                        answer);
+}
+
+// The gradients where none arrives: none, as torch has it.
+bool give_nothing(Value* stack) {
+  Held found[4];
+  for (Held& gradient : found)
+    if (torch.nothing(gradient.place()) != 0) return false;
+  for (int i = 0; i < 4; ++i) stack[i] = found[i].given();
+  return true;
 }
 
 template <class Operator>
 bool differentiate(Value* stack, Answer& answer) {
   using Of = typename Operator::Of;
-  Held arriving(stack[0]);
-  const Held query(stack[1]), key(stack[2]), value(stack[3]), output(stack[Of::kOutput]),
-      lse(stack[Of::kLse]);
+  Held arriving(stack[0]), output(stack[Of::kOutput]);
+  Held rows[] = {Held(stack[1]), Held(stack[2]), Held(stack[3])};
+  const Held bias(stack[4]), lse(stack[Of::kLse]);
   for (const int other : Of::kOthers) const Held released(stack[other]);
   const Meant meant((stack[Of::kCausal] & 1) != 0, stack[Of::kScale]);
   bool wanted[4] = {};
+  if (!read_wanted(stack[Of::kWanted], wanted, answer)) return false;
+  // A bias without elements stands for none, for it is no optional argument.
+  if (has_elements(bias) || !is_zero(stack[Of::kDropout])) return say(kUnsupported, answer);
+  if (!is_defined(arriving)) return give_nothing(stack);
   tw_request request = {};
   tw_gradients gradients = {};
   request.size = sizeof request;
@@ -198,22 +250,22 @@ bool differentiate(Value* stack, Answer& answer) {
   request.options = &meant.options;
   request.gradients = &gradients;
   Place place;
-  if (!read_wanted(stack[Of::kWanted], wanted) || !find_place(query, place) ||
-      !look_at_rows(query, request.query) || !look_at_rows(key, request.key) ||
-      !look_at_rows(value, request.value) || !look_at_rows(output, request.output) ||
-      !look(lse, request.lse) || !look_at_arriving(arriving, output, place, gradients.output))
+  if (!is_fine(find_place(rows[0], place), answer) || !look_at(rows, place, request, answer) ||
+      !is_fine(look_at_rows(output, place, request.output), answer) ||
+      !is_fine(look_at_lse(lse, place, request.lse), answer) ||
+      !is_fine(look_at_rows(arriving, place, gradients.output), answer))
     return false;
-  const Held* of[] = {&query, &key, &value};
-  tw_tensor* to[] = {&gradients.query, &gradients.key, &gradients.value};
+  const tw_tensor* const of[] = {&request.query, &request.key, &request.value};
+  tw_tensor* const to[] = {&gradients.query, &gradients.key, &gradients.value};
   Held found[4];
   for (int i = 0; i < 4; ++i) {
     if (i == 3 || !wanted[i]) {
       if (torch.nothing(found[i].place()) != 0) return false;
-      continue;
-    }
-    const tw_tensor& rows = i == 0 ? request.query : i == 1 ? request.key : request.value;
-    if (!make(*of[i], place, rows.shape[3], found[i]) || !look_at_rows(found[i], *to[i]))
+    } else if (!is_fine(
+                   make(rows[i], place, {of[i]->shape[3], Operator::kLayout}, found[i], *to[i]),
+                   answer)) {
       return false;
+    }
   }
   if (!run(TW_BACKWARD, request, place, answer)) return false;
   for (int i = 0; i < 4; ++i) stack[i] = found[i].given();
@@ -225,7 +277,7 @@ template <bool (*work)(Value*, Answer&)>
 void kernel(Value* stack, std::uint64_t, std::uint64_t) {
   Answer answer;
   if (work(stack, answer)) return;
-  refuse(answer.message[0] != '\0' ? answer.message : kUnreadable);
+  refuse(answer.message[0] != '\0' ? answer.message : kFailed);
 }
 
 template <class Operator>

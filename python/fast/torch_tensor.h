@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "python/fast/torch_abi.h"
+#include "python/fast/torch_layout.h"
 
 namespace tilewise::fast {
 
@@ -35,17 +36,38 @@ struct Place {
   int32_t type = torch_abi::kCpu, index = 0;
 };
 
-// What a tensor says of itself; of four dimensions, or of three for the lse. False: it has no
-// memory, or lies as the library does not read it.
-bool look(const Held& tensor, tw_tensor& to);
+// What a tensor turned out to be.
+enum class Seen {
+  kFine,
+  kUndefined,
+  kOfWrongRank,
+  kOfWrongType,
+  kWithoutMemory,  // as one whose storage was freed or shrunk
+  kSpread,         // its last dimension is not contiguous; all else is fine
+  kElsewhere,      // on no device of tilewise's, or not where the query is
+  kUnmade,         // there is no memory for a new one
+};
 
-// The same of rows, whose heads come before them in torch.
-bool look_at_rows(const Held& tensor, tw_tensor& to);
+// What a tensor says of itself; of four dimensions, or of three for the lse.
+Seen look(const Held& tensor, tw_tensor& to);
 
-// False: on no device of tilewise's.
-bool find_place(const Held& tensor, Place& place);
+// The same of rows, whose heads come before them in torch. Those that are spread are copied, as
+// sum's gradient is, whose strides are zero.
+Seen look_at_rows(Held& tensor, const Place& place, tw_tensor& to);
 
-// A new tensor without gaps, in the order of `like`'s strides. False: torch makes none.
-bool make(const Held& like, const Place& place, int64_t columns, Held& made);
+Seen look_at_lse(const Held& tensor, const Place& place, tw_tensor& to);
+
+Seen find_place(const Held& tensor, Place& place);
+
+// Whether there is a tensor, and anything in it.
+bool is_defined(const Held& tensor);
+bool has_elements(const Held& tensor);
+
+// A new tensor as `like`, but of so many columns and laid so; and as rows.
+struct New {
+  int64_t columns;
+  Layout layout;
+};
+Seen make(const Held& like, const Place& place, New asked, Held& made, tw_tensor& rows);
 
 }  // namespace tilewise::fast

@@ -12,6 +12,7 @@ from tilewise._frameworks import CPU, CUDA, Fill, Framework, View
 
 # The exact types whose memory is all that they are.
 PLAIN = frozenset((Tensor, torch.nn.Parameter))
+_is_of_functorch = torch._C._functorch.is_functorch_wrapped_tensor
 
 CODES: dict[torch.dtype, int] = {
     getattr(torch, name): code for name, code in _dtypes.CODES.items() if hasattr(torch, name)
@@ -86,12 +87,16 @@ class Torch(Framework):
         if not _is_held(value, shape, strides):
             return View(0, shape, strides)
         is_contiguous = not shape or shape[-1] <= 1 or strides[-1] == 1
-        if value.is_neg() or value.is_conj() or not (is_contiguous or value.numel() == 0):
+        if value.is_neg() or value.is_conj() or value._is_zerotensor():
+            return None
+        if not (is_contiguous or value.numel() == 0):
             return None
         return View(value.data_ptr(), shape, strides)
 
     def copied(self, value: Any, code: int = 0) -> Any:
         value = value.detach().resolve_neg().contiguous()
+        if value._is_zerotensor():  # has no memory, and stands for zeros
+            value = torch.zeros(value.shape, dtype=value.dtype, device=value.device)
         return value.to(DTYPES[code]) if code else value
 
     def asarray(self, name: str, value: Any, like: Any) -> Any:
@@ -125,11 +130,7 @@ class Torch(Framework):
         return new_like(value, value.shape, value.dtype)
 
     def swapped(self, value: Any) -> Any:
-        if not _is_held(value, tuple(value.shape), value.stride()):
-            raise ValueError(
-                "query, key, value or an output has no memory: it is empty of data, as a tensor is "
-                "whose storage was freed or shrunk. Pass one that holds its elements."
-            )
+        require_held(value)
         return value.swapaxes(1, 2)
 
     def strides(self, value: Any) -> Any:
@@ -183,6 +184,33 @@ def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) ->
         return True
     last = value.storage_offset() + sum((n - 1) * step for n, step in zip(shape, strides))
     return (last + 1) * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def require_held(value: Tensor) -> None:
+    """Refuses what must not be copied: torch would read past the end of the storage."""
+    if not _is_held(value, tuple(value.shape), value.stride()):
+        raise ValueError(
+            "A tensor of this attention has no memory: it is empty of data, as one is whose "
+            "storage was freed or shrunk. Pass one that holds its elements."
+        )
+
+
+def readable(value: Tensor) -> Tensor:
+    """The library reads a last dimension that is contiguous, and nothing negated."""
+    if not torch.compiler.is_compiling() and not _is_wrapped(value):
+        if _is_spread(value) or value.is_neg():
+            require_held(value)
+    value = value.resolve_neg()
+    return value.contiguous() if _is_spread(value) else value
+
+
+def _is_wrapped(value: Tensor) -> bool:
+    """Whether there is more to it than memory: what is in it is judged further down."""
+    return type(value) not in PLAIN or _is_of_functorch(value)
+
+
+def _is_spread(value: Tensor) -> bool:
+    return value.dim() > 0 and value.shape[-1] > 1 and value.stride(-1) != 1
 
 
 def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:

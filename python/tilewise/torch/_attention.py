@@ -16,7 +16,7 @@ from tilewise._forms import Asked
 from tilewise._frameworks import require
 from tilewise._slots import SLOTS
 from tilewise.torch import _gradients, _operators, _shortest
-from tilewise.torch._arrays import CODES, DTYPES, TORCH
+from tilewise.torch._arrays import CODES, DTYPES, TORCH, readable
 from tilewise.torch._flat import Flat
 from tilewise.torch._plain import (
     are_plain,
@@ -136,7 +136,7 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
     bias = arrays.get("bias")
     if isinstance(bias, Tensor):
         _refuse_layout("bias", bias)
-        arrays["bias"] = _readable(bias)
+        arrays["bias"] = readable(bias)
     if dropout and "seed" not in arrays and "dropout_state" not in arrays:
         arrays["dropout_state"] = draw_state(query.device)
 
@@ -147,20 +147,12 @@ def draw_state(device: torch.device) -> Tensor:
     return torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
 
 
-def _readable(tensor: Tensor) -> Tensor:
-    """The library reads a last dimension that is contiguous."""
-    tensor = tensor.resolve_neg()
-    if tensor.dim() == 0 or tensor.shape[-1] <= 1 or tensor.stride(-1) == 1:
-        return tensor
-    return tensor.contiguous()
-
-
 def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
     _refuse_places(places)
     arrays = asked.arrays
     for name, tensor in operands._asdict().items():
         TORCH.check(name, tensor)
-    query, key, value = map(_readable, operands)
+    query, key, value = map(readable, operands)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
     return _apply(
@@ -220,7 +212,7 @@ class Attention(torch.autograd.Function):
         if output_gradient is None:
             output_gradient = torch.zeros_like(output)
         if lse_gradient is not None:
-            lse_gradient = _readable(lse_gradient)
+            lse_gradient = readable(lse_gradient)
         read = Read(output_gradient, output, lse, lse_gradient)
         found = _gradients.of(Operands(query, key, value), asked, read, wanted, ctx.flags)
         return (*found, None, None, None)

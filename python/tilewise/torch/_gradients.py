@@ -11,7 +11,7 @@ from tilewise._attend import Read, differentiate
 from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch import _operators
-from tilewise.torch._arrays import TORCH
+from tilewise.torch._arrays import TORCH, readable
 from tilewise.torch._plain import is_batched, is_grad_enabled, is_plain
 
 
@@ -23,7 +23,7 @@ def of(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) ->
     if is_grad_enabled() or is_many or not is_plain(read.output_gradient, query, key):
         return _by_operator(operands, asked, read, wanted, flags)
     if read.output_gradient.stride(-1) != 1:  # sum().backward() sends strides of zero
-        read = read._replace(output_gradient=read.output_gradient.contiguous())
+        read = read._replace(output_gradient=readable(read.output_gradient))
     return differentiate(TORCH, operands, asked, read, wanted, flags)
 
 

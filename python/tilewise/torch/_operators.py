@@ -16,7 +16,7 @@ from tilewise import _dtypes, _forms
 from tilewise._attend import GROUPED, HEADS_FIRST, Places, Read, attend, differentiate
 from tilewise._call import Operands
 from tilewise._forms import Asked
-from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like
+from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like, require_held
 from tilewise.torch._fakes import require_shapes
 from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
 from tilewise.torch._plain import no_tangents
@@ -127,7 +127,10 @@ def as_plain(item: Any) -> Any:
         return item
     if type(item) not in PLAIN:
         item = item.as_subclass(Tensor)
-    return item if item.dim() == 0 or item.stride(-1) == 1 else item.contiguous()
+    if item.dim() == 0 or item.stride(-1) == 1:
+        return item
+    require_held(item)
+    return item.contiguous()
 
 
 def as_written(out: Any) -> Any:
