@@ -17,7 +17,7 @@ from tilewise._frameworks import require
 from tilewise._slots import SLOTS
 from tilewise.torch import _gradients, _operators, _shortest
 from tilewise.torch._arrays import CODES, DTYPES, TORCH
-from tilewise.torch._flat import Flat
+from tilewise.torch._flat import TENSORS, Flat
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
@@ -197,10 +197,10 @@ class Attention(torch.autograd.Function):
         output, lse = attend(TORCH, operands, asked, _WITH_LSE, flags)
         arrays = asked.arrays
         # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
-        ctx.names = [name for name, x in arrays.items() if isinstance(x, Tensor)]
+        ctx.names = [name for name in TENSORS if isinstance(arrays.get(name), Tensor)]
         ctx.numbers = {name: x for name, x in arrays.items() if not isinstance(x, Tensor)}
         saved = (arrays[name] for name in ctx.names)
-        ctx.save_for_backward(query, key, value, output, lse, *saved)
+        ctx.save_for_backward(key, query, value, lse, output, *saved)
         ctx.asked = asked._replace(arrays={})
         ctx.flags = flags
         if not has_lse:
@@ -212,7 +212,7 @@ class Attention(torch.autograd.Function):
     def backward(ctx: Any, output_gradient: Any, lse_gradient: Any = None) -> Any:
         if output_gradient is None and lse_gradient is None:
             return _NO_GRADIENTS
-        query, key, value, output, lse, *saved = ctx.saved_tensors
+        key, query, value, lse, output, *saved = ctx.saved_tensors
         wanted, needs = 0, ctx.needs_input_grad
         for place in range(6):
             wanted |= needs[place] << place
