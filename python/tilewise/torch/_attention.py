@@ -21,6 +21,7 @@ from tilewise.torch._flat import TENSORS, Flat
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
+    is_differentiated,
     is_dual,
     is_grad_enabled,
     is_plain,
@@ -241,7 +242,7 @@ def _through_operator(
         output, lse = _into(operands, arrays, flat, places)
     elif is_compiling():
         output, lse = _operators.attention_operator(*flat)
-    elif is_transformed():
+    elif is_transformed() and is_differentiated("attention"):
         output, lse = _operators.Functorch.apply(*flat)
     else:
         refuse_layouts(operands._asdict(), operands.query)
