@@ -107,6 +107,18 @@ def test_saved_tensors_are_unpacked_once(way: str, monkeypatch: pytest.MonkeyPat
     assert key.data_ptr() == given[1].data_ptr()
 
 
+@pytest.mark.skipif(not _node.IS_THERE, reason="this torch takes no kernels in C")
+def test_the_operator_of_gpus_saves_the_same() -> None:
+    """On the processor it has the same kernels, and everywhere the same node."""
+    shapes: list[Any] = []
+    given = tensors()
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: shapes.append(x.shape), lambda x: x):
+        tilewise.sdpa(*given)
+        _node._on_device(*given, None, 0.0, False, False)
+    assert len(shapes) == 10
+    assert shapes[:5] == shapes[5:]
+
+
 def test_what_a_hook_raises_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not a reason to call again by another way."""
     calls = []
