@@ -51,8 +51,9 @@ PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 // attend_saving(ctx, query, key, value, asked, flags) -> output; asked is a tuple, the form first
-// The forward of an autograd.Function, whose backward is differentiate_saved. Where it hands back
-// NotImplemented, ctx has nothing in it.
+// The forward of an autograd.Function, whose backward is differentiate_saved. It saves key, query,
+// value, lse and output in the order of torch's own node. Where it hands back NotImplemented, ctx
+// has nothing in it.
 PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 6, "attend_saving")) return nullptr;
   PyObject* form = PyTuple_GetItem(given[4], 0);  // borrowed
@@ -61,14 +62,14 @@ PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   const Reference found = attend(asked, Py_None, Py_True);
   if (!found) return not_implemented();
   PyObject *output = PyTuple_GetItem(found.get(), 0), *lse = PyTuple_GetItem(found.get(), 1);
-  const Reference saved = PyObject_CallMethodObjArgs(given[0], names().save_for_backward, given[1],
-                                                     given[2], given[3], output, lse, nullptr);
+  const Reference saved = PyObject_CallMethodObjArgs(given[0], names().save_for_backward, given[2],
+                                                     given[1], given[3], lse, output, nullptr);
   const Reference call = saved ? PyTuple_Pack(2, given[4], given[5]) : nullptr;
   if (!call || PyObject_SetAttr(given[0], names().call, call.get()) != 0) return nullptr;
   return share(output).release();
 }
 
-// differentiate_saved(ctx, output gradient, threads)
+// differentiate_saved(ctx or what was read of it, output gradient, threads)
 //   -> the gradients of attend_saving's arguments after ctx
 PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 3, "differentiate_saved")) return nullptr;
@@ -85,13 +86,13 @@ PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t coun
   const long threads = PyLong_AsLong(given[2]);
   const Asked asked = {PyTuple_GetItem(part(call, 0), 0),
                        flags | threads << kThreadsShift,
-                       part(saved, 0),
                        part(saved, 1),
+                       part(saved, 0),
                        part(saved, 2),
                        Py_None};
   if (PyErr_Occurred() != nullptr) return nullptr;
   Gradients found;
-  if (!differentiate(asked, {given[1], part(saved, 3), part(saved, 4)}, {wanted, Py_None}, found))
+  if (!differentiate(asked, {given[1], part(saved, 4), part(saved, 3)}, {wanted, Py_None}, found))
     return not_implemented();
   return PyTuple_Pack(5, found[0].get(), found[1].get(), found[2].get(), Py_None, Py_None);
 }

@@ -130,3 +130,37 @@ def test_what_has_no_rule_says_so() -> None:
         return tilewise.sdpa(x, *given[1:]).sum() * part.sum()
 
     assert torch.func.grad(with_constants)(given[0]).shape == given[0].shape
+
+
+FUNCTIONAL: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "sdpa": (heads_first()[0], lambda x: tilewise.sdpa(x, x, x, is_causal=True)),
+    "attention": (QUERY, lambda x: tilewise.attention(x, KEY, VALUE, softcap=3.0)),
+    "rotary": (QUERY, lambda x: tilewise.rotary(x, *TABLES)),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONAL)
+def test_functionalize(function: str) -> None:
+    given, call = FUNCTIONAL[function]
+    functional = torch.func.functionalize(call)
+    x = given.clone().requires_grad_()
+    close(functional(x), call(x))
+    found, wanted = (torch.autograd.grad(each(x).sin().sum(), x)[0] for each in (functional, call))
+    close(found, wanted)
+    many = torch.stack([given, -given])
+    close(torch.func.functionalize(torch.vmap(call))(many), torch.stack([*map(call, many)]))
+    for both in (
+        torch.func.functionalize(torch.func.grad(lambda x: call(x).sum())),
+        torch.func.grad(lambda x: functional(x).sum()),
+    ):
+        with pytest.raises(NotImplementedError, match=r"functionalize and torch.func.grad"):
+            both(given)
+
+
+def test_functionalize_of_backward() -> None:
+    output, lse = tilewise.attention(QUERY, KEY, VALUE, return_lse=True)
+
+    def call(arriving: Any) -> Any:
+        return tilewise.attention_backward(arriving, QUERY, KEY, VALUE, output, lse).query
+
+    close(torch.func.functionalize(call)(output), call(output))

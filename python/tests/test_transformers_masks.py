@@ -69,6 +69,54 @@ def test_it_is_the_mask_of_sdpa(kind: str, place: tuple[int, int, int, int], pad
     close(output, face.attention_forward(module, query, key, value, wanted)[0])
 
 
+def hide_first(mask: Any) -> None:
+    mask[..., 0] = False
+
+
+def show_all(mask: Any) -> None:
+    mask |= torch.ones_like(mask)
+
+
+def turn(mask: Any) -> None:
+    torch.logical_not(mask.clone(), out=mask)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        hide_first,
+        show_all,
+        turn,
+        lambda mask: mask.masked_fill_(torch.ones(5, dtype=torch.bool), False),
+        lambda mask: mask[:, :, 2].logical_not_(),
+    ],
+)
+def test_what_is_written_to_it_stays(edit: Any) -> None:
+    given = asked("causal", PLACES[0], "left")
+    found, wanted = masks.mask_of(**given), theirs.sdpa_mask(**given)
+    query, key, value = torch.randn(3, 2, 2, 5, 8)
+    module = torch.nn.Module()
+    before = face.attention_forward(module, query, key, value, found)[0]
+    edit(found)
+    edit(wanted)
+    assert type(found) is masks.BandMask
+    assert (found.shape, found.dtype, found.device) == (wanted.shape, wanted.dtype, wanted.device)
+    assert torch.equal(found & True, wanted)
+    after = face.attention_forward(module, query, key, value, found)[0]
+    assert not torch.equal(after, before)
+    close(after, face.attention_forward(module, query, key, value, wanted)[0])
+
+
+def test_what_a_mode_makes_of_it_does_not_outlive_the_mode() -> None:
+    found = masks.mask_of(**asked("causal", PLACES[0], "left"))
+    wanted = found._make()
+    with pytest.importorskip("torch._subclasses").FakeTensorMode(allow_non_fake_inputs=True):
+        assert type(found.full()) is not torch.Tensor
+    torch.func.vmap(lambda x: x + found.sum())(torch.ones(2))
+    assert type(found.full()) is torch.Tensor
+    assert torch.equal(found & True, wanted)
+
+
 @pytest.mark.parametrize("kind", ["causal", "wide", "window"])
 @pytest.mark.parametrize("place", PLACES)
 def test_none_is_what_sdpa_would_leave_away(kind: str, place: tuple[int, int, int, int]) -> None:

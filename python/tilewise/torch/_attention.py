@@ -17,10 +17,11 @@ from tilewise._frameworks import require
 from tilewise._slots import SLOTS
 from tilewise.torch import _gradients, _operators, _shortest
 from tilewise.torch._arrays import CODES, DTYPES, TORCH, readable
-from tilewise.torch._flat import Flat
+from tilewise.torch._flat import TENSORS, Flat
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
+    is_differentiated,
     is_dual,
     is_grad_enabled,
     is_plain,
@@ -189,10 +190,10 @@ class Attention(torch.autograd.Function):
         output, lse = attend(TORCH, operands, asked, _WITH_LSE, flags)
         arrays = asked.arrays
         # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
-        ctx.names = [name for name, x in arrays.items() if isinstance(x, Tensor)]
+        ctx.names = [name for name in TENSORS if isinstance(arrays.get(name), Tensor)]
         ctx.numbers = {name: x for name, x in arrays.items() if not isinstance(x, Tensor)}
         saved = (arrays[name] for name in ctx.names)
-        ctx.save_for_backward(query, key, value, output, lse, *saved)
+        ctx.save_for_backward(key, query, value, lse, output, *saved)
         ctx.asked = asked._replace(arrays={})
         ctx.flags = flags
         if not has_lse:
@@ -204,7 +205,7 @@ class Attention(torch.autograd.Function):
     def backward(ctx: Any, output_gradient: Any, lse_gradient: Any = None) -> Any:
         if output_gradient is None and lse_gradient is None:
             return _NO_GRADIENTS
-        query, key, value, output, lse, *saved = ctx.saved_tensors
+        key, query, value, lse, output, *saved = ctx.saved_tensors
         wanted, needs = 0, ctx.needs_input_grad
         for place in range(6):
             wanted |= needs[place] << place
@@ -233,7 +234,7 @@ def _through_operator(
         output, lse = _into(operands, arrays, flat, places)
     elif is_compiling():
         output, lse = _operators.attention_operator(*flat)
-    elif is_transformed():
+    elif is_transformed() and is_differentiated("attention"):
         output, lse = _operators.Functorch.apply(*flat)
     else:
         refuse_layouts(operands._asdict(), operands.query)

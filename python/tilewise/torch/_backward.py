@@ -25,6 +25,7 @@ from tilewise.torch._operators import as_plain, as_written, library
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
+    is_differentiated,
     is_dual,
     is_plain,
     is_transformed,
@@ -74,7 +75,7 @@ def attention_backward(
         return _into(outs, places.workspace, arguments, wanted, flat)
     if not wanted:
         raise ValueError("Every gradient is switched off; leave at least one of them on.")
-    if not is_compiling() and is_transformed():
+    if not is_compiling() and is_transformed() and is_differentiated("attention_backward"):
         found = _operators.FunctorchBackward.apply(*arguments, wanted, *flat)
     else:
         found = _operators.backward_operator(*arguments, wanted, *flat)

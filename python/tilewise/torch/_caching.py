@@ -16,6 +16,7 @@ from tilewise.torch._operators import as_plain, as_written, library
 from tilewise.torch._plain import (
     are_plain,
     is_compiling,
+    is_differentiated,
     is_grad_enabled,
     is_plain,
     is_transformed,
@@ -89,7 +90,7 @@ def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
         TORCH.refuse_gradients("rotary", out=out)
         torch.ops.tilewise.rotary_into.default(out, *flat)
         return out
-    if is_mapped:
+    if is_mapped and is_differentiated("rotary"):
         return FunctorchRotary.apply(*flat)
     return Rotary.apply(*flat) if is_direct else torch.ops.tilewise.rotary.default(*flat)
 

@@ -9,6 +9,7 @@ them kernels, where torch's own functions never choose them; torch from 2.10 on 
 from __future__ import annotations
 
 import ctypes
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from tilewise import _quick
 
 _HERE = "_scaled_dot_product_efficient_attention"  # has a face in Python that costs less
 _ANYWHERE = "_scaled_dot_product_fused_attention_overrideable"
+_ENDS = ("", "_backward")
+_KEPT = "taken_by_torch"  # what was found, on the extension
 _STREAM = "aoti_torch_get_current_cuda_stream"  # in a library of its own
+_OutOfMemory: Any = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)  # from 2.5 on
 _extension = _quick.extension
 _on_cpu: Any = getattr(torch._C._VariableFunctions, _HERE, None)
 _is_deterministic = torch.are_deterministic_algorithms_enabled
@@ -36,8 +40,12 @@ def attend(
             return _on_cpu(query, key, value, None, True, 0.0, is_causal, scale=scale)[0]
         if IS_ON_CUDA:
             return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
-    except RuntimeError:  # the longer way raises what it means
-        pass
+    except RuntimeError as error:
+        # What the kernels refuse the longer way takes, or says what is wrong. What a hook on saved
+        # tensors raised, which has a frame in Python, and a lack of memory are the caller's.
+        trace = error.__traceback__
+        if isinstance(error, _OutOfMemory) or (trace is not None and trace.tb_next is not None):
+            raise
     return NotImplemented
 
 
@@ -56,11 +64,11 @@ def _address(name: str) -> int:
 
 def _implement() -> tuple[bool, bool]:
     """Gives torch the kernels; whether it took them, and those for CUDA."""
+    if _on_cpu is None:
+        return False, False
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     taken = (("CPU", _HERE), ("CPU", _ANYWHERE), ("CUDA", _ANYWHERE))
     try:
-        if _extension is None or _on_cpu is None:
-            return False, False
         if any(has_kernel(f"aten::{name}{end}", key) for key, name in taken for end in _ENDS):
             return False, False
         addresses = [_address(name) for name in _extension.TORCH_FUNCTIONS]
@@ -72,18 +80,38 @@ def _implement() -> tuple[bool, bool]:
 
 def _works(name: str, *rest: Any) -> bool:
     """Whether this torch hands over an operator's arguments and results as the kernels expect."""
-    with torch.enable_grad():
-        values = torch.ones((3, 1, 1, 1, 1), device="cpu", requires_grad=True)
+    try:
+        values = torch.ones((3, 1, 1, 1, 1), dtype=torch.float32, device="cpu", requires_grad=True)
+        output = getattr(torch.ops.aten, name).default(*values, *rest, True, scale=0.5)[0]
+        (gradient,) = torch.autograd.grad(2 * output.sum(), values)
+        found = output.flatten().tolist() + gradient.flatten().tolist()
+    except (RuntimeError, TypeError):
+        return False
+    return bool(found == [1.0, 0.0, 0.0, 2.0])
+
+
+def _implement_once() -> tuple[bool, bool]:
+    """The same, where it was not done before: torch keeps the kernels when an import fails later.
+
+    In a thread of its own, for the first call of all may be inside of anything: modes, hooks on
+    saved tensors, traces, inference mode. All of these are a thread's own.
+    """
+    if _extension is None:
+        return False, False
+    if not hasattr(_extension, _KEPT):
+        found: list[tuple[bool, bool]] = []
+        thread = threading.Thread(target=lambda: found.append(_implement()))
         try:
-            output = getattr(torch.ops.aten, name).default(*values, *rest, True, scale=0.5)[0]
-            (gradient,) = torch.autograd.grad(2 * output.sum(), values)
-        except RuntimeError:
-            return False
-    return output.tolist() == [[[[1.0]]]] and gradient.flatten().tolist() == [0.0, 0.0, 2.0]
+            thread.start()
+        except RuntimeError:  # the process ends, or may have no more threads
+            return False, False
+        thread.join()
+        setattr(_extension, _KEPT, found[0] if found else (False, False))
+    kept: tuple[bool, bool] = getattr(_extension, _KEPT)
+    return kept
 
 
-_ENDS = ("", "_backward")
-IS_THERE, IS_ON_CUDA = _implement()
+IS_THERE, IS_ON_CUDA = _implement_once()
 # Its function in C: what OpOverload does besides is to call this.
 _operator: Any = getattr(torch.ops.aten, _ANYWHERE).default if IS_THERE else None
 _on_device: Any = getattr(_operator, "_op", _operator)

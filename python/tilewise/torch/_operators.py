@@ -205,19 +205,22 @@ torch.library.register_fake("tilewise::attention_into", _forward_into_fake, lib=
 
 
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    """Keeps what backward reads. Both outputs may get a gradient."""
-    tensors = inputs[: ROWS + len(TENSORS)]
+    """Keeps what backward reads, in the order of _shortest. Both outputs may get a gradient."""
+    query, key, value = inputs[:ROWS]
+    tensors = inputs[ROWS : ROWS + len(TENSORS)]
     ctx.present = [tensor is not None for tensor in tensors]
-    ctx.save_for_backward(*output, *(tensor for tensor in tensors if tensor is not None))
+    options = (tensor for tensor in tensors if tensor is not None)
+    ctx.save_for_backward(key, query, value, output[1], output[0], *options)
     ctx.scalars = inputs[ROWS + len(TENSORS) :]
     ctx.set_materialize_grads(False)
 
 
 def restored(ctx: Any, output_gradient: Any, lse_gradient: Any, needs: Any) -> tuple[Any, ...]:
     """The backward operator's arguments; without any when nothing is wanted."""
-    output, lse, *saved = ctx.saved_tensors
+    key, query, value, lse, output, *saved = ctx.saved_tensors
     rest = iter(saved)
-    tensors = [next(rest) if is_there else None for is_there in ctx.present]
+    options = (next(rest) if is_there else None for is_there in ctx.present)
+    tensors = [query, key, value, *options]
     wanted = 0
     for place in _DIFFERENTIABLE:
         if needs[place] and tensors[place] is not None:

@@ -15,6 +15,7 @@ _tracing = torch._C._get_tracing_state
 _forward_ad = torch.autograd.forward_ad
 _profiler = torch.autograd.profiler
 _functorch = torch._C._functorch
+_kind = _functorch.TransformType
 _is_legacy_batched = getattr(_functorch, "is_legacy_batchedtensor", lambda _: False)
 is_transformed = torch._C._are_functorch_transforms_active
 is_grad_enabled = torch.is_grad_enabled
@@ -44,6 +45,24 @@ def is_watched() -> bool:
         or _forward_ad._current_level >= 0  # dual tensors carry a tangent
         or _profiler._is_profiler_enabled  # so that the call has a name in it
     )
+
+
+def is_differentiated(function: str) -> bool:
+    """Of a call that torch.func transforms: whether its gradients are torch.func's to ask for.
+
+    torch.func.functionalize has no rule for Functions with such gradients. Alone, or with vmap, it
+    takes the operator; with torch.func.grad nothing goes.
+    """
+    kinds = [level.key() for level in _functorch.get_interpreter_stack() or ()]
+    if _kind.Functionalize not in kinds:
+        return True
+    if _kind.Grad in kinds or _kind.Jvp in kinds:
+        raise NotImplementedError(
+            f"tilewise.{function} is called in torch.func.functionalize and torch.func.grad (or "
+            "vjp, jvp) at once, for which torch has no rule. Functionalise what takes no such "
+            "gradient, and call backward() or torch.autograd.grad outside of it."
+        )
+    return False
 
 
 def are_plain(arrays: dict[str, Any]) -> bool:

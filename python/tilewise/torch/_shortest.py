@@ -6,7 +6,7 @@ of an autograd.Function, too.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,24 +56,36 @@ def attend_with(
     return _extension.forward(asked.form, flags, query, key, value, None, None, pairs)
 
 
+class _Kept(NamedTuple):
+    """What the forward of Shortest left for its backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    call: tuple[Asked, int]
+    needs_input_grad: tuple[bool, ...]
+
+
 class Shortest(torch.autograd.Function):
-    """Its gradients. It saves query, key, value, output and lse, and keeps asked and flags."""
+    """Its gradients. It saves key, query, value, lse and output, and keeps asked and flags.
+
+    In the order in which torch's node saves them, and so do all the ways of a call: a checkpoint
+    compares what forward saved with what it saves again, perhaps under a profiler.
+    """
 
     forward = staticmethod(getattr(_extension, "attend_saving", None))  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, arriving: Any) -> Any:
-        is_plain = type(arriving) in PLAIN and not arriving.is_neg()
-        if is_plain and not is_grad_enabled() and not is_watched():
-            found = _extension.differentiate_saved(ctx, arriving, _threads())
-            if found is not NotImplemented:
-                return found
         if arriving is None:
             return None, None, None, None, None
-        query, key, value, output, lse = ctx.saved_tensors
-        asked, flags = ctx.call
+        # Once: a checkpoint hands out saved tensors a single time.
+        kept = _Kept(ctx.saved_tensors, ctx.call, ctx.needs_input_grad)
+        is_plain = type(arriving) in PLAIN and not arriving.is_neg()
+        if is_plain and not is_grad_enabled() and not is_watched():
+            found = _extension.differentiate_saved(kept, arriving, _threads())
+            if found is not NotImplemented:
+                return found
+        (key, query, value, lse, output), (asked, flags), needs = kept
         flags &= (1 << THREADS_SHIFT) - 1
-        needs = ctx.needs_input_grad
         wanted = needs[0] | needs[1] << 1 | needs[2] << 2
         read = Read(arriving, output, lse)
         found = _gradients.of(Operands(query, key, value), asked, read, wanted, flags)

@@ -52,6 +52,8 @@ def attention_forward(
             return output.transpose(1, 2).contiguous(), None
     options: dict[str, Any] = {}
     bias = position_bias
+    if type(attention_mask) is BandMask and attention_mask.made is not None:
+        attention_mask = attention_mask.made
     if type(attention_mask) is BandMask and attention_mask.shape[2:] == (queries, keys):
         options.update(attention_mask.options())
     elif attention_mask is not None:

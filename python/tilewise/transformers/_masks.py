@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import masking_utils
 
-from tilewise.torch._plain import is_compiling, is_watched
+from tilewise.torch._plain import is_compiling, is_transformed, is_watched
 
 
 class Band(NamedTuple):
@@ -25,6 +25,7 @@ class Band(NamedTuple):
     shift: int
 
 
+is_dynamo_compiling = torch.compiler.is_dynamo_compiling
 _QUESTIONS = frozenset(
     (
         Tensor.dim,
@@ -39,11 +40,15 @@ _WHOLE = ("causal_mask_function", "bidirectional_mask_function")
 
 
 class BandMask(Tensor):
-    """A tensor of bools, (batch, 1, queries, keys), that is made when something is done with it."""
+    """A tensor of bools, (batch, 1, queries, keys), that is made when something is done with it.
+
+    From then on it is the tensor that was made, which may have been written to.
+    """
 
     band: Band
     padding: Tensor | None  # (batch, keys); True: this key counts
     place: torch.device
+    made: Tensor | None
 
     @staticmethod
     def of(shape: tuple[int, int, int], band: Band, padding: Tensor | None, place: Any) -> BandMask:
@@ -51,12 +56,22 @@ class BandMask(Tensor):
         batch, queries, keys = shape
         # Has no memory, so that code below Python that would read it cannot.
         blank = torch.empty((batch, 1, queries, keys), dtype=torch.bool, device="meta")
-        made: BandMask = blank.as_subclass(BandMask)
-        made.band, made.padding, made.place = band, padding, torch.device(place)
-        return made
+        mask: BandMask = blank.as_subclass(BandMask)
+        mask.band, mask.padding, mask.place = band, padding, torch.device(place)
+        mask.made = None
+        return mask
 
     def full(self) -> Tensor:
-        """The tensor."""
+        """The tensor, the same each time."""
+        if self.made is not None:
+            return self.made
+        made = self._make()
+        # One of a mode or of torch.func would outlive what it belongs to.
+        if is_dynamo_compiling() or (type(made) is Tensor and not is_transformed()):
+            self.made = made
+        return made
+
+    def _make(self) -> Tensor:
         batch, _, queries, keys = self.shape
         left, right, shift = self.band
         distance = torch.arange(keys, device=self.place)
@@ -86,11 +101,12 @@ class BandMask(Tensor):
     ) -> Any:
         """Questions are answered; for all else the tensor is made."""
         given = kwargs or {}
-        if func is Tensor.device.__get__:
-            return args[0].place
-        with torch._C.DisableTorchFunctionSubclass():
+        if args and type(args[0]) is BandMask and args[0].made is None:
+            if func is Tensor.device.__get__:
+                return args[0].place
             if func in _QUESTIONS:
-                return func(*args, **given)
+                with torch._C.DisableTorchFunctionSubclass():
+                    return func(*args, **given)
         made = torch.utils._pytree.tree_map_only(BandMask, BandMask.full, (args, given))
         return func(*made[0], **made[1])
 
