@@ -136,7 +136,8 @@ struct Efficient {
   static constexpr const char* kBackward = "_scaled_dot_product_efficient_attention_backward";
   static constexpr int kDropout = 5, kCausal = 6, kScale = 7;
   static constexpr int kResults = 4, kLengths = kResults;  // of these it has none
-  static constexpr Layout kLayout = lay_rows_first;
+  // Its output lies as that of torch's own attention on the processor does: like the query.
+  static constexpr Layout kOutput = lay_alike, kGradients = lay_rows_first;
   struct Of {
     static constexpr int kOutput = 5, kLse = 6, kDropout = 9, kWanted = 10, kCausal = 11,
                          kScale = 12;
@@ -149,7 +150,7 @@ struct Overrideable {
       "_scaled_dot_product_fused_attention_overrideable_backward";
   static constexpr int kDropout = 4, kCausal = 5, kScale = 7;
   static constexpr int kResults = 9, kLengths = 4;
-  static constexpr Layout kLayout = lay_alike;
+  static constexpr Layout kOutput = lay_alike, kGradients = lay_alike;
   struct Of {
     static constexpr int kOutput = 6, kLse = 7, kDropout = 12, kWanted = 5, kCausal = 13,
                          kScale = 16;
@@ -187,7 +188,7 @@ bool attend(Value* stack, Answer& answer) {
   Place place;
   Held results[Operator::kResults];
   if (!is_fine(find_place(rows[0], place), answer) || !look_at(rows, place, request, answer) ||
-      !is_fine(make(rows[0], place, {request.value.shape[3], Operator::kLayout}, results[0],
+      !is_fine(make(rows[0], place, {request.value.shape[3], Operator::kOutput}, results[0],
                     request.output),
                answer) ||
       !make_lse(place, request, results[1], answer) || !run(TW_FORWARD, request, place, answer))
@@ -262,7 +263,7 @@ bool differentiate(Value* stack, Answer& answer) {
     if (i == 3 || !wanted[i]) {
       if (torch.nothing(found[i].place()) != 0) return false;
     } else if (!is_fine(
-                   make(rows[i], place, {of[i]->shape[3], Operator::kLayout}, found[i], *to[i]),
+                   make(rows[i], place, {of[i]->shape[3], Operator::kGradients}, found[i], *to[i]),
                    answer)) {
       return false;
     }
