@@ -72,11 +72,10 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   }
 }
 
-// The same of all of a warp's products, where nobody wants the slopes; above what no score of the
-// lane lies. Most scores are far below the cap: where all of them are, there is neither an
-// exponential nor a choice.
-template <class Scores>
-TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
+// The same of all of a warp's products; above what no score of the lane lies. Most scores are far
+// below the cap: where all of them are, there is neither an exponential nor a choice.
+template <class Scores, class Slopes>
+TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
   const SmallCap small(p);
   float largest = 0;
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -86,37 +85,12 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores) {
   // A little less than 1, for the product of each is rounded by itself.
   if (!wounded(core::Wound::kCapAllSmall) &&
       warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
-    scores.each_piece([&](float(&four)[4], int32, int32) {
-      float slopes[4];
-      cap(p, small, four, slopes);
-    });
-    return core::infinity<float>();
-  }
-  scores.each_piece([&](float(&four)[4], int32, int32) {
-    TW_UNROLL
-    for (float& score : four) score = small(score * p.cap_in);
-  });
-  // tanh(y) is no further from 0 than y.
-  return largest * core::absolute(p.factor) * 1.0001f;
-}
-
-// The same with the slopes.
-template <class Scores, class Slopes>
-TW_DEVICE void cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
-  const SmallCap small(p);
-  float largest = 0;
-  scores.each_piece([&](float(&four)[4], int32, int32) {
-    TW_UNROLL
-    for (const float score : four) largest = larger_number(largest, magnitude(score));
-  });
-  if (!wounded(core::Wound::kCapAllSmall) &&
-      warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
       cap(p, small, four, slopes);
       kept.keep(slopes, m, n);
     });
-    return;
+    return core::infinity<float>();
   }
   const float inverse = reciprocal_approximate(p.cap_out);
   scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -129,6 +103,8 @@ TW_DEVICE void cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     }
     kept.keep(slopes, m, n);
   });
+  // tanh(y) is no further from 0 than y.
+  return largest * core::absolute(p.factor) * 1.0001f;
 }
 
 // Products times the scale, in units of log2. Those that overflow are infinite.
