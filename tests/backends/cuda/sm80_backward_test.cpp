@@ -19,7 +19,7 @@ using oracle::Random;
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
 // What a sanitizer watches takes ten times as long.
-constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 1 : 8;
+constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 8;
 
 TEST(Sm80Backward, EveryCommonShape) {
   for (const int kib : {99, 227}) {
