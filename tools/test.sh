@@ -94,8 +94,8 @@ install_wheel() {
     build/wheel/tilewise-*.whl
 }
 
-# A build takes a pack of its own kernels. One of others, or one that is cut short, it leaves out
-# with a line, or stops where it was named.
+# A build takes a pack of its own kernels. One of others, or one that is cut short or changed, it
+# leaves out with a line, or stops where it was named.
 taking_packs() {
   own=build/release/embedded/cuda_sources.cpp
   sed '1s/packs: ......../packs: 00000000/' "$own" >"$results/others.cpp"
@@ -109,6 +109,11 @@ taking_packs() {
   take_pack "$own" OFF short >"$results/short.txt" 2>&1
   grep -q 'is damaged.* LEFT OUT' "$results/short.txt"
   if take_pack "$own" ON short 2>/dev/null; then return 1; fi
+  # In the name of the first kernel.
+  cp "$results/tilewise.pack" "$results/changed.pack"
+  printf '?' | dd of="$results/changed.pack" bs=1 seek=130 conv=notrunc status=none
+  take_pack "$own" OFF changed >"$results/changed.txt" 2>&1
+  grep -q 'another hash.* LEFT OUT' "$results/changed.txt"
 }
 
 # take_pack SOURCES IS_NAMED [NAME]
