@@ -50,8 +50,8 @@ thread_tests() {
     tested tsan --tests-regex "^($(echo "$programs" | tr ' ' '|'))\$"
 }
 
-# The kernels and what judges them: as clang optimises them, for asan has clang compile all else, or
-# for another processor, on the machine that QEMU makes of this one.
+# The kernels and what judges them: optimised by clang, which in asan compiles all but optimises
+# little; or for another processor, which QEMU plays.
 kernel_tests() {
   built "$part" test_backends_cpu test_conformance
   tested "$part"
