@@ -177,18 +177,15 @@ sm80::BackwardOutputs outputs_of(const Problem& p, const Gradients& gradients) {
 
 }  // namespace
 
-const char* const kNoRoomForFeatures =
-    "a head dim above 128 with features, in what memory a block of this GPU has";
-
-const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
-  if (const char* lacks = why_no_tensor_cores(p)) return lacks;
-  if (const char* type = missing_gradient_type(p)) return type;
-  if (p.keys.paged()) return "backward with pages";
+BackwardLack why_not_sm80_backward(const Problem& p, int shared_bytes) {
+  if (const char* lacks = why_no_tensor_cores(p)) return {lacks};
+  if (const char* type = missing_gradient_type(p)) return {type};
+  if (p.keys.paged()) return {"backward with pages"};
   if (p.deterministic && p.gradients.bias && is_broadcast(p.gradients.bias, p.shape))
-    return "a bias's gradient that is summed, always in the same order";
-  if (!has_few_blocks(p)) return "so many rows";
-  if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return nullptr;
-  return kNoRoomForFeatures;
+    return {"a bias's gradient that is summed, always in the same order"};
+  if (!has_few_blocks(p)) return {"so many rows"};
+  if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return {};
+  return {"a head dim above 128 with features, in what memory a block of this GPU has", true};
 }
 
 const char* why_not_common_backward(const Problem& p) {

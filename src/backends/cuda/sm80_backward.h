@@ -33,13 +33,16 @@ constexpr int number_of(const Sm80Backward& choice) {
 }
 inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 
-// What they lack for a backward call, in a few words; null where they can run it. `shared_bytes`:
-// what a block of the device can have.
-const char* why_not_sm80_backward(const Problem& problem, int shared_bytes);
+// What they lack for a backward call.
+struct BackwardLack {
+  const char* what = nullptr;  // in a few words; null: nothing, they can run it
+  // Pointers have decided: the same call without data may lack nothing. Both need the workspace
+  // that `sm80_backward_workspace` says.
+  bool is_of_rows = false;
+};
 
-// One answer of it that pointers may decide: the same call without data may get another. Both need
-// the workspace that `sm80_backward_workspace` says.
-extern const char* const kNoRoomForFeatures;
+// `shared_bytes`: what a block of the device can have.
+BackwardLack why_not_sm80_backward(const Problem& problem, int shared_bytes);
 
 // What a common variant does not know, in a word or two; null where one serves.
 const char* why_not_common_backward(const Problem& problem);
