@@ -1,7 +1,7 @@
 // The passes over a problem that this backend knows, in float or double, on any instruction set.
 #pragma once
 
-#include "backends/cpu/cut.h"
+#include "backends/cpu/forward/task_grid.h"
 #include "plan/backend.h"
 
 namespace tilewise::cpu {

@@ -1,6 +1,6 @@
 // What is added to a tile's scores, against a loop: bias, boolean mask and blocks, each alone and
 // all together, whole or broadcast.
-#include "backends/cpu/bias.h"
+#include "backends/cpu/scoring/bias.h"
 
 #include <algorithm>
 #include <limits>

@@ -3,12 +3,12 @@
 #pragma once
 
 #include "backends/cpu/kernel/backward.h"
+#include "backends/cpu/kernel/cache_ops.h"
+#include "backends/cpu/kernel/decode_gradient.h"
+#include "backends/cpu/kernel/decode_one.h"
+#include "backends/cpu/kernel/decode_values.h"
 #include "backends/cpu/kernel/dropout.h"
-#include "backends/cpu/kernel/few_gradient.h"
-#include "backends/cpu/kernel/few_values.h"
 #include "backends/cpu/kernel/memory.h"
-#include "backends/cpu/kernel/one.h"
-#include "backends/cpu/kernel/rows.h"
 
 namespace tilewise::cpu {
 

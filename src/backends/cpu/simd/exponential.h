@@ -1,7 +1,7 @@
 // 2^x and tanh, lane by lane.
 #pragma once
 
-#include "backends/cpu/simd/stair.h"
+#include "backends/cpu/simd/exp2_table.h"
 
 namespace tilewise::cpu {
 

@@ -2,8 +2,8 @@
 // scores' gradients.
 #pragma once
 
-#include "backends/cpu/row_sums.h"
-#include "backends/cpu/scores.h"
+#include "backends/cpu/backward/row_sums.h"
+#include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
 

@@ -1,8 +1,8 @@
 // Backward's first pass, by queries: denominators, and delta. Its tasks own rows.
 #include <initializer_list>
 
-#include "backends/cpu/backward_passes.h"
-#include "backends/cpu/scores.h"
+#include "backends/cpu/backward/passes.h"
+#include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "backends/cpu/bias.h"
+#include "backends/cpu/scoring/bias.h"
 
 namespace tilewise::cpu {
 

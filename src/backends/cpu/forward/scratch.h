@@ -3,8 +3,8 @@
 
 #include <bit>
 
-#include "backends/cpu/cut.h"
-#include "backends/cpu/keys.h"
+#include "backends/cpu/forward/task_grid.h"
+#include "backends/cpu/rows.h"
 
 namespace tilewise::cpu {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backends/cpu/keys.h"
+#include "backends/cpu/rows.h"
 
 namespace tilewise::cpu {
 
@@ -123,7 +123,7 @@ class Bias {
       body(core::intersect(all, {n * block, (n + 1) * block}));
   }
 
-  // Where there are blocks a tile is of one head (cut.h).
+  // Where there are blocks a tile is of one head (task_grid.h).
   core::BlockMask blocks_of(const LaneSpan& span) const {
     return tilewise::blocks_of(p_, span.tile.b, span.tile.first_head);
   }

@@ -1,7 +1,7 @@
 // How a forward pass is cut into tasks.
 #pragma once
 
-#include "backends/cpu/scores.h"
+#include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
 

@@ -1,11 +1,10 @@
 // Rotary embedding, appends and merges, in vectors. Float8 results are too rare for kernels of
 // their own and go element by element.
-#include "host/turns.h"
-
 #include <cstring>
 
 #include "backends/cpu/passes.h"
 #include "host/merging.h"
+#include "host/turns.h"
 
 namespace tilewise::cpu {
 namespace {

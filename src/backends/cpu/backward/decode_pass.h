@@ -6,9 +6,9 @@
 
 #include <bit>
 
-#include "backends/cpu/backward_passes.h"
-#include "backends/cpu/cut.h"
-#include "backends/cpu/differentiate.h"
+#include "backends/cpu/backward/differentiate.h"
+#include "backends/cpu/backward/passes.h"
+#include "backends/cpu/forward/task_grid.h"
 
 namespace tilewise::cpu {
 

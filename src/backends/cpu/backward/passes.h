@@ -1,8 +1,8 @@
 // The passes of backward, each with what a worker needs of scratch memory.
 #pragma once
 
+#include "backends/cpu/backward/row_sums.h"
 #include "backends/cpu/passes.h"
-#include "backends/cpu/row_sums.h"
 
 namespace tilewise::cpu {
 

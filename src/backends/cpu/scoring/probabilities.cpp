@@ -1,7 +1,7 @@
 // The weights themselves, for people who look at them: exp(score - the row's largest), negative
 // where dropout drops. Two walks over the keys of a tile of rows: the largest score first.
 #include "backends/cpu/passes.h"
-#include "backends/cpu/scores.h"
+#include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
 namespace {

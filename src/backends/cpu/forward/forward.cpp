@@ -1,7 +1,7 @@
 // The forward pass. A task takes a tile of queries and walks its keys, tile by tile: score, mask,
 // raise, accumulate. With few queries and many keys, as in decoding, the keys are split over
 // several tasks, and what those found is merged in their order.
-#include "backends/cpu/forward_scratch.h"
+#include "backends/cpu/forward/scratch.h"
 #include "backends/cpu/passes.h"
 
 namespace tilewise::cpu {

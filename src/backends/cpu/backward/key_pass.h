@@ -8,8 +8,8 @@
 #include <atomic>
 #include <thread>
 
-#include "backends/cpu/backward_passes.h"
-#include "backends/cpu/backward_scratch.h"
+#include "backends/cpu/backward/key_scratch.h"
+#include "backends/cpu/backward/passes.h"
 
 namespace tilewise::cpu {
 

@@ -1,5 +1,5 @@
 // Scores of a few queries, as a decoder has them, and what the product with values has in common
-// with that (few_values.h): lanes are columns, and rows of keys and values are read once for all
+// with that (decode_values.h): lanes are columns, and rows of keys and values are read once for all
 // queries that share them. What bounds this is memory, and what keeps memory busy is how far the
 // processor sees ahead: rows are read one after the other, in few instructions, values come nearer
 // while keys are read, and the next keys while values are.

@@ -1,7 +1,7 @@
 // Gradients, pass by pass: what is known of each row, then the keys and with them the queries, then
 // what is asked for beside them.
-#include "backends/cpu/backward_few.h"
-#include "backends/cpu/backward_keys.h"
+#include "backends/cpu/backward/decode_pass.h"
+#include "backends/cpu/backward/key_pass.h"
 
 namespace tilewise::cpu {
 namespace {

@@ -3,8 +3,8 @@
 // two products more.
 #include <initializer_list>
 
-#include "backends/cpu/backward_passes.h"
-#include "backends/cpu/differentiate.h"
+#include "backends/cpu/backward/differentiate.h"
+#include "backends/cpu/backward/passes.h"
 
 namespace tilewise::cpu {
 namespace {

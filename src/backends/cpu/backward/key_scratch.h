@@ -1,7 +1,7 @@
 // What a task of backward's pass over keys has in scratch memory.
 #pragma once
 
-#include "backends/cpu/differentiate.h"
+#include "backends/cpu/backward/differentiate.h"
 
 namespace tilewise::cpu {
 

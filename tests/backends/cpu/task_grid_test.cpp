@@ -1,6 +1,6 @@
 // How a forward pass is cut: whatever the shape and the number of workers, every row of every head
 // belongs to one tile, every key to one split, and what tasks take together lies side by side.
-#include "backends/cpu/cut.h"
+#include "backends/cpu/forward/task_grid.h"
 
 #include <array>
 #include <set>

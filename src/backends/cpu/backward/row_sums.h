@@ -1,7 +1,7 @@
 // What backward knows of each query row before any tile, and where rows' gradients gather.
 #pragma once
 
-#include "backends/cpu/keys.h"
+#include "backends/cpu/rows.h"
 
 namespace tilewise::cpu {
 

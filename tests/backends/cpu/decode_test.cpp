@@ -3,7 +3,7 @@
 #include <limits>
 #include <string_view>
 
-#include "backends/cpu/cut.h"
+#include "backends/cpu/forward/task_grid.h"
 #include "backends/cpu/passes.h"
 #include "elements.h"
 #include "every_isa.h"

@@ -1,7 +1,7 @@
 // The product of a few queries' weights with values.
 #pragma once
 
-#include "backends/cpu/kernel/few.h"
+#include "backends/cpu/kernel/decode.h"
 
 namespace tilewise::cpu {
 
