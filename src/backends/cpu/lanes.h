@@ -1,6 +1,7 @@
-// Queries in lanes. A tile of queries is cut into groups as wide as a tile of scores; a lane holds
-// one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a decoder
-// has, put all heads that share keys side by side, so that keys and values are read once for all.
+// Queries in lanes. A tile of queries is cut into bundles of lanes as wide as a tile of scores; a
+// lane holds one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a
+// decoder has, put all heads that share keys side by side, so that keys and values are read once
+// for all.
 #pragma once
 
 #include <initializer_list>
@@ -53,9 +54,9 @@ struct QueryTile {
 
 // Lanes first .. first + count - 1 of a tile, and what is known of each before any key.
 template <class T>
-struct Group {
-  Group() = default;
-  Group(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+struct Bundle {
+  Bundle() = default;
+  Bundle(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : begin(arena.take<int64>(kernels.pitch)),
         end(arena.take<int64>(kernels.pitch)),
         last(arena.take<int64>(kernels.pitch / kernels.lanes)) {
@@ -128,5 +129,16 @@ struct Group {
       to[lane] = of(core::smaller(first + lane, tile.lanes() - 1));
   }
 };
+
+// So many bundles in scratch memory.
+template <class T>
+Bundle<T>* take_bundles(const Problem& p, const Kernels<T>& kernels, int64 count, Arena& arena) {
+  Bundle<T>* bundles = arena.take<Bundle<T>>(count);
+  for (int64 n = 0; n < count; ++n) {
+    const Bundle<T> bundle(p, kernels, arena);
+    if (bundles) bundles[n] = bundle;
+  }
+  return bundles;
+}
 
 }  // namespace tilewise::cpu

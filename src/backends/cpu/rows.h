@@ -56,7 +56,7 @@ T factor_of(const View& scaling, int64 b, int64 key_head) {
 template <class T>
 void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
   const bool wide = sizeof(T) == sizeof(double);
-  if (wide == (rows.dtype == DType::kFloat64)) return kernels.widen_rows(rows, factor, to, padded);
+  if (wide == (rows.dtype == DType::kFloat64)) return kernels.rows.widen(rows, factor, to, padded);
   for (int64 r = 0; r < padded; ++r) {
     for (int64 c = 0; c < to.pitch; ++c)
       to.data[r * to.pitch + c] =
@@ -86,18 +86,27 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
   return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }
 
+// Whether decoding must copy rows of `dim` numbers, which it would rather use where they lie.
+template <class T>
+bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T>& kernels) {
+  const bool small = rows.dtype == DType::kBFloat16 || rows.dtype == DType::kFloat16;
+  const bool read = sizeof(T) == sizeof(double) ? rows.dtype == DType::kFloat64
+                                                : small || rows.dtype == DType::kFloat32;
+  return !read || scaling || dim % kernels.lanes != 0;
+}
+
 // Rows as `score` takes them, into scratch.
 template <class T>
 void load_operand(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to,
                   int64 padded) {
-  return kernels.pairs() ? kernels.load_rows(rows, factor, to, padded)
+  return kernels.pairs() ? kernels.rows.load(rows, factor, to, padded)
                          : load_lanes(kernels, rows, factor, to, padded);
 }
 
 // Rows as the right side of add_product, into scratch.
 template <class T>
 void load_right(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
-  return kernels.pairs() ? kernels.load_right(rows, factor, to, padded)
+  return kernels.pairs() ? kernels.rows.load_right(rows, factor, to, padded)
                          : load_lanes(kernels, rows, factor, to, padded);
 }
 
@@ -110,7 +119,7 @@ void store_lanes(const Kernels<T>& kernels, const Rows& rows, const T* factor,
   if (wide ? rows.dtype == DType::kFloat64
            : rows.dtype == DType::kFloat32 || rows.dtype == DType::kFloat16 ||
                  rows.dtype == DType::kBFloat16)
-    return kernels.store_rows(rows, factor, from);
+    return kernels.rows.store(rows, factor, from);
   const int64 bytes = core::bytes_of(rows.dtype);
   for (int64 r = 0; r < rows.count; ++r)
     for (int64 c = 0; c < rows.dim; ++c)

@@ -33,7 +33,7 @@ class Backward {
   }
 
   // Of one worker: passes run one after another and share it.
-  static int64 share(const Shape& shape) {
+  static int64 worker_bytes(const Shape& shape) {
     return core::larger(
         scratch_bytes<QueryScratch<T>>(shape),
         core::larger(scratch_bytes<KeyScratch<T>>(shape), scratch_bytes<BiasScratch<T>>(shape)));
@@ -42,7 +42,7 @@ class Backward {
  private:
   template <class Scratch>
   Scratch scratch(int32 worker) const {
-    Arena arena(scratch_ + worker * share(p_.shape));
+    Arena arena(scratch_ + worker * worker_bytes(p_.shape));
     return Scratch(p_.shape, arena);
   }
 
@@ -80,15 +80,15 @@ class Backward {
     });
   }
 
-  // Adds the shares of all row tiles, in their order, into a gradient by head or (batch, head).
-  void add_up(const View& to, const T* shares) const {
+  // Adds the parts of all row tiles, in their order, into a gradient by head or (batch, head).
+  void add_up(const View& to, const T* parts) const {
     const int64 batch = p_.shape.batch, heads = p_.shape.heads;
     for (int64 own = 0; own < to.size.batch; ++own) {
       const Range served = to.size.batch == 1 ? Range{0, batch} : Range{own, own + 1};
       for (int64 h = 0; h < heads; ++h) {
         T sum = 0;
         for (int64 b = served.begin; sums_.tiles > 0 && b < served.end; ++b)
-          for (int64 t = 0; t < sums_.tiles; ++t) sum += shares[(b * heads + h) * sums_.tiles + t];
+          for (int64 t = 0; t < sums_.tiles; ++t) sum += parts[(b * heads + h) * sums_.tiles + t];
         store(to, to.offset(own, h, 0, 0), sum);
       }
     }
@@ -107,7 +107,7 @@ template <class T>
 int64 backward_workspace(const Problem& problem, int workers) {
   Arena arena(nullptr);
   const RowSums<T> counted(problem, arena);
-  return kAlignmentRoom + arena.used() + workers * Backward<T>::share(problem.shape);
+  return kAlignmentRoom + arena.used() + workers * Backward<T>::worker_bytes(problem.shape);
 }
 
 template <class T>

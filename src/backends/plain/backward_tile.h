@@ -28,7 +28,7 @@ struct RowSums {
 
   T* delta;
   core::Row<T>* denominator;
-  T* slopes = nullptr;  // each row tile's share of the gradient, summed in order at the end
+  T* slopes = nullptr;  // each row tile's part of the gradient, summed in order at the end
   T* sinks = nullptr;
   int64 tiles;
 };

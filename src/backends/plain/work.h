@@ -37,7 +37,7 @@ template <class T, class Scratch, class Body>
 void for_each_query_tile(const Problem& problem, const Resources& resources, Body body) {
   const Shape& shape = problem.shape;
   const int64 tiles = core::ceil_div(shape.queries, kTileRows);
-  const int64 share = scratch_bytes<Scratch>(shape);
+  const int64 bytes = scratch_bytes<Scratch>(shape);
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
     const bool late = worker > 0 && task > 0 && wounded(Wound::kTaskTakenTwice);
@@ -45,7 +45,7 @@ void for_each_query_tile(const Problem& problem, const Resources& resources, Bod
     const Head<T> head(problem, work.b, work.h);
     const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
     if (rows.empty()) return;
-    Arena arena(workspace + worker * share);
+    Arena arena(workspace + worker * bytes);
     Scratch scratch(shape, arena);
     body(head, rows, scratch);
   });

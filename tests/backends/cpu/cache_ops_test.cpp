@@ -1,4 +1,4 @@
-// Rows that are turned, converted and added up beside attention: rounded once, from double.
+// Rows that are rotated, converted and added up beside attention: rounded once, from double.
 #include <array>
 #include <bit>
 #include <cmath>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr DType kFloats[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16};
 
-class CpuRows : public EveryIsa {
+class CpuCacheOps : public EveryIsa {
  protected:
   // Holds each result against core's, which rounds once.
   void expect_written(DType dtype, std::vector<double> numbers) const {
@@ -21,7 +21,7 @@ class CpuRows : public EveryIsa {
     const int64 bytes = core::bytes_of(dtype);
     std::vector<std::byte> to(static_cast<std::size_t>(count * bytes));
     numbers.resize(numbers.size() + 64);
-    isa().of_numbers.rows.write(numbers.data(), {to.data(), dtype}, count);
+    isa().of_numbers.cache.write(numbers.data(), {to.data(), dtype}, count);
     int wrong = 0;
     for (int64 n = 0; n < count && wrong < 5; ++n) {
       const double number = numbers[static_cast<std::size_t>(n)];
@@ -37,9 +37,9 @@ class CpuRows : public EveryIsa {
     }
   }
 };
-TW_ON_EVERY_ISA(CpuRows);
+TW_ON_EVERY_ISA(CpuCacheOps);
 
-TEST_P(CpuRows, RoundsDoublesOnce) {
+TEST_P(CpuCacheOps, RoundsDoublesOnce) {
   std::mt19937_64 random(11);
   for (const DType dtype : kFloats) {
     std::vector<double> numbers;
@@ -63,7 +63,7 @@ TEST_P(CpuRows, RoundsDoublesOnce) {
   }
 }
 
-TEST_P(CpuRows, ConvertsBetweenAllTypes) {
+TEST_P(CpuCacheOps, ConvertsBetweenAllTypes) {
   for (const DType from : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16,
                            DType::kFloat8E4M3, DType::kFloat8E5M2}) {
     for (const DType to : kFloats) {
@@ -72,7 +72,7 @@ TEST_P(CpuRows, ConvertsBetweenAllTypes) {
         std::vector<std::byte> output(static_cast<std::size_t>(count * core::bytes_of(to)));
         for (int64 n = 0; n < count; ++n)
           store(from, input.data() + n * core::bytes_of(from), double(n) / 3 - 5);
-        isa().of_numbers.rows.convert({input.data(), from}, {output.data(), to}, count);
+        isa().of_numbers.cache.convert({input.data(), from}, {output.data(), to}, count);
         for (int64 n = 0; n < count; ++n) {
           std::byte want[8] = {};
           store(to, want, load<double>(from, input.data() + n * core::bytes_of(from)));
@@ -85,20 +85,20 @@ TEST_P(CpuRows, ConvertsBetweenAllTypes) {
   }
 }
 
-TEST_P(CpuRows, AddsShares) {
+TEST_P(CpuCacheOps, AddsWeighted) {
   for (int64 count = 1; count <= 131; ++count) {
     std::vector<float> part(static_cast<std::size_t>(count));
     std::vector<double> sum(part.size() + 64, 2.0);
     for (std::size_t n = 0; n < part.size(); ++n) part[n] = static_cast<float>(n) - 7;
-    isa().of_numbers.rows.add_share({reinterpret_cast<std::byte*>(part.data()), DType::kFloat32},
-                                    0.25, count, sum.data());
+    isa().of_numbers.cache.add_weighted(
+        {reinterpret_cast<std::byte*>(part.data()), DType::kFloat32}, 0.25, count, sum.data());
     for (std::size_t n = 0; n < part.size(); ++n) ASSERT_EQ(sum[n], 2.0 + part[n] / 4.0);
   }
 }
 
 // Angles whose products are exact show which element meets which; the conformance tests have the
 // others.
-TEST_P(CpuRows, TurnsPairsOfEveryHead) {
+TEST_P(CpuCacheOps, RotatesPairsOfEveryHead) {
   constexpr int64 kHeads = 3;
   for (const int64 pairs : {1, 2, 7, 32, 33, 64, 65, 130}) {
     for (const bool interleaved : {false, true}) {
@@ -115,8 +115,9 @@ TEST_P(CpuRows, TurnsPairsOfEveryHead) {
           return Numbers{reinterpret_cast<std::byte*>(all.data()), DType::kFloat32};
         };
         const auto bytes = next * static_cast<int64>(sizeof(float));
-        isa().of_numbers.rows.turn({numbers(from), numbers(to), bytes, bytes, kHeads,
-                                    numbers(cosine), numbers(sine), pairs, interleaved, inverse});
+        isa().of_numbers.cache.rotate({numbers(from), numbers(to), bytes, bytes, kHeads,
+                                       numbers(cosine), numbers(sine), pairs, interleaved,
+                                       inverse});
         std::vector<float> want(row, -99);
         for (int64 h = 0; h < kHeads; ++h) {
           for (int64 c = 0; c < pairs; ++c) {

@@ -9,17 +9,17 @@
 namespace tilewise::cpu {
 namespace {
 
-class CpuOne : public EveryIsa {
+class CpuDecodeOne : public EveryIsa {
  protected:
   // body(kernels) in float and in double, where there are kernels for one query.
   template <class Body>
   void in_each(const Body& body) const {
     in_both([&](const auto& kernels) {
-      if (kernels.raise_one) body(kernels);
+      if (kernels.decode.raise_one) body(kernels);
     });
   }
 };
-TW_ON_EVERY_ISA(CpuOne);
+TW_ON_EVERY_ISA(CpuDecodeOne);
 
 template <class T>
 constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
@@ -35,12 +35,12 @@ struct Tile {
   }
 
   void raise(const Kernels<T>& kernels) {
-    kernels.raise_one({scores.data(),
-                       keys,
-                       static_cast<T>(kUnit),
-                       kLimit<T>,
-                       static_cast<T>(kScale),
-                       {&max, &sum, &factor}});
+    kernels.decode.raise_one({scores.data(),
+                              keys,
+                              static_cast<T>(kUnit),
+                              kLimit<T>,
+                              static_cast<T>(kScale),
+                              {&max, &sum, &factor}});
   }
 
   int64 keys;
@@ -75,7 +75,7 @@ void expect_weights(const Kernels<T>& k, int64 keys) {
   EXPECT_NEAR(tile.sum, sum, near * sum);
 }
 
-TEST_P(CpuOne, WeighsEveryKeyAndNoneBehind) {
+TEST_P(CpuDecodeOne, WeighsEveryKeyAndNoneBehind) {
   in_each([](const auto& kernels) {
     for (const int64 keys : sizes(kernels)) {
       SCOPED_TRACE(testing::Message() << keys << " keys");
@@ -100,7 +100,7 @@ void expect_shrunk(const Kernels<T>& k) {
   }
 }
 
-TEST_P(CpuOne, ShrinksWhatWasSeenBefore) {
+TEST_P(CpuDecodeOne, ShrinksWhatWasSeenBefore) {
   in_each([](const auto& kernels) { expect_shrunk(kernels); });
 }
 
@@ -117,7 +117,7 @@ void expect_nan(const Kernels<T>& k) {
   }
 }
 
-TEST_P(CpuOne, KeepsNan) {
+TEST_P(CpuDecodeOne, KeepsNan) {
   in_each([](const auto& kernels) { expect_nan(kernels); });
 }
 
@@ -140,7 +140,7 @@ void expect_held(const Kernels<T>& k) {
   }
 }
 
-TEST_P(CpuOne, HoldsInfiniteScores) {
+TEST_P(CpuDecodeOne, HoldsInfiniteScores) {
   in_each([](const auto& kernels) { expect_held(kernels); });
 }
 
@@ -157,12 +157,13 @@ void expect_scaled(const Kernels<T>& k) {
   EXPECT_EQ(tile.scores[9], 0);
 }
 
-TEST_P(CpuOne, ScalesLargeScoresOneByOne) {
+TEST_P(CpuDecodeOne, ScalesLargeScoresOneByOne) {
   in_each([](const auto& kernels) { expect_scaled(kernels); });
 }
 
-TEST_P(CpuOne, IsThereForFewQueries) {
-  in_both([](const auto& k) { EXPECT_EQ(k.raise_one != nullptr, k.score_few != nullptr); });
+TEST_P(CpuDecodeOne, IsThereForFewQueries) {
+  in_both(
+      [](const auto& k) { EXPECT_EQ(k.decode.raise_one != nullptr, k.decode.score != nullptr); });
 }
 
 }  // namespace

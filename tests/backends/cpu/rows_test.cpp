@@ -9,8 +9,8 @@
 namespace tilewise::cpu {
 namespace {
 
-class CpuKeys : public EveryIsa {};
-TW_ON_EVERY_ISA(CpuKeys);
+class CpuRows : public EveryIsa {};
+TW_ON_EVERY_ISA(CpuRows);
 
 constexpr int64 kLength = 300, kHeads = 3, kDim = 64;
 
@@ -47,32 +47,32 @@ void expect_places(const Kernels<T>& kernels, DType dtype) {
   EXPECT_NE(lies_at(usual, kernels, {200, last}).data, nullptr);
   EXPECT_EQ(lies_at(usual, kernels, {200, last + 1}).data, nullptr);
 
-  Problem odd = usual;
-  odd.key.data = at + core::bytes_of(dtype) / 2;
-  EXPECT_EQ(lies_at(odd, kernels).data, nullptr) << "between two elements";
-  odd = usual;
-  odd.shape.dim = kDim - 1;
-  EXPECT_EQ(lies_at(odd, kernels).data, nullptr) << "no whole vectors";
-  odd = usual;
-  odd.key.stride.row = kDim + 1;
-  EXPECT_EQ(lies_at(odd, kernels).data == nullptr, packed == 2) << "half a pair from row to row";
-  odd = usual;
-  odd.key.dtype = DType::kFloat8E5M2;
-  EXPECT_EQ(lies_at(odd, kernels).data, nullptr) << "another type";
-  odd = usual;
-  odd.scaling.key = usual.key;
-  EXPECT_EQ(lies_at(odd, kernels).data, nullptr) << "scaled";
-  odd = usual;
-  odd.keys.page_table = usual.key;
-  EXPECT_EQ(lies_at(odd, kernels).data, nullptr) << "in pages";
+  Problem other = usual;
+  other.key.data = at + core::bytes_of(dtype) / 2;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "between two elements";
+  other = usual;
+  other.shape.dim = kDim - 1;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "no whole vectors";
+  other = usual;
+  other.key.stride.row = kDim + 1;
+  EXPECT_EQ(lies_at(other, kernels).data == nullptr, packed == 2) << "half a pair from row to row";
+  other = usual;
+  other.key.dtype = DType::kFloat8E5M2;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "another type";
+  other = usual;
+  other.scaling.key = usual.key;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "scaled";
+  other = usual;
+  other.keys.page_table = usual.key;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "in pages";
 }
 
-TEST_P(CpuKeys, AreUsedInPlaceWhereThatIsTheSame) {
+TEST_P(CpuRows, AreUsedInPlaceWhereThatIsTheSame) {
   expect_places(isa().of_numbers.in_float, DType::kFloat32);
   expect_places(isa().of_numbers.in_double, DType::kFloat64);
 }
 
-TEST_P(CpuKeys, AreUsedInPlaceAsPairs) {
+TEST_P(CpuRows, AreUsedInPlaceAsPairs) {
   if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
   expect_places(isa().of_bfloat16, DType::kBFloat16);
 }

@@ -15,19 +15,19 @@ class Backward {
         arena_(workspace),
         sums_(p, kernels_, arena_),
         keys_(p, kernels_, sums_, arena_, decided.task_tiles),
-        few_(p, kernels_, sums_),
-        is_few_(decided.few),
+        decode_(p, kernels_, sums_),
+        decodes_(decided.decodes),
         scratch_bytes_(decided.scratch),
         scratch_(workspace + decided.common) {}
 
-  Tile tile() const { return is_few_ ? few_.tile() : keys_.tile(); }
+  Tile tile() const { return decodes_ ? decode_.tile() : keys_.tile(); }
   int64 common_bytes() const { return arena_.used(); }
 
   // What the passes need of one worker, one after the other.
   int64 most_scratch_bytes() const {
-    const int64 keys = is_few_ ? few_.share() : keys_.share();
-    const int64 bias = p_.gradients.bias ? bias_pass_share(p_, kernels_) : 0;
-    return core::larger(core::larger(keys, row_pass_share(p_, kernels_)), bias);
+    const int64 keys = decodes_ ? decode_.scratch_bytes() : keys_.scratch_bytes();
+    const int64 bias = p_.gradients.bias ? bias_pass_scratch_bytes(p_, kernels_) : 0;
+    return core::larger(core::larger(keys, row_pass_scratch_bytes(p_, kernels_)), bias);
   }
 
   void run(const Parallel& parallel) const {
@@ -35,9 +35,9 @@ class Backward {
     const Gradients& wanted = p_.gradients;
     find_row_sums(p_, kernels_, sums_, workers);
     const bool by_row = p_.shape.queries > 0 && (wanted.query || wanted.slopes);
-    if (by_row || wanted.key || wanted.value) is_few_ ? few_.run(workers) : keys_.run(workers);
+    if (by_row || wanted.key || wanted.value) decodes_ ? decode_.run(workers) : keys_.run(workers);
     if (wanted.bias) find_bias_gradient(p_, kernels_, sums_, workers);
-    if (wanted.query && !is_few_) store_queries(workers);
+    if (wanted.query && !decodes_) store_queries(workers);
     if (wanted.slopes) add_up(wanted.slopes, sums_.slope);
     if (wanted.sinks) add_up(wanted.sinks, sums_.sink);
   }
@@ -85,8 +85,8 @@ class Backward {
   Arena arena_;
   RowSums<T> sums_;
   KeyPass<T> keys_;
-  FewPass<T> few_;
-  bool is_few_;
+  DecodePass<T> decode_;
+  bool decodes_;
   int64 scratch_bytes_;  // of each worker
   std::byte* scratch_;
 };
@@ -97,9 +97,10 @@ template <class T>
 Planned backward_plan(const Problem& problem, int workers, Decided& decided) {
   // Few queries may have the kernels of another instruction set.
   for (const Isa* isa : {decided.isa, decided.isa->decoder}) {
-    if (!isa || decided.few || !is_few_backward(problem, kernels_for<T>(problem, *isa))) continue;
+    if (!isa || decided.decodes || !decodes_backward(problem, kernels_for<T>(problem, *isa)))
+      continue;
     decided.isa = isa;
-    decided.few = true;
+    decided.decodes = true;
   }
   decided.task_tiles = task_tiles_of<T>(problem.shape, workers);
   const Backward<T> pass(problem, decided, nullptr);

@@ -5,6 +5,7 @@
 
 #include "backends/cpu/backward/differentiate.h"
 #include "backends/cpu/backward/passes.h"
+#include "backends/cpu/policy.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -27,7 +28,7 @@ struct Scratch {
 
   int64 pitch, value_pitch;
   ScoreScratch<T> scores;
-  GroupRows<T> rows;
+  BundleRows<T> rows;
   RowList list;
   T *key, *value;                     // [key][dim]
   T *query, *output;                  // [lane][dim]
@@ -145,7 +146,7 @@ class BiasPass {
 }  // namespace
 
 template <class T>
-int64 bias_pass_share(const Problem& p, const Kernels<T>& kernels) {
+int64 bias_pass_scratch_bytes(const Problem& p, const Kernels<T>& kernels) {
   Arena counting(nullptr);
   const Scratch<T> counted(p, kernels, counting);
   return counting.used();
@@ -162,8 +163,8 @@ void find_bias_gradient(const Problem& p, const Kernels<T>& kernels, const RowSu
   });
 }
 
-template int64 bias_pass_share<float>(const Problem&, const Kernels<float>&);
-template int64 bias_pass_share<double>(const Problem&, const Kernels<double>&);
+template int64 bias_pass_scratch_bytes<float>(const Problem&, const Kernels<float>&);
+template int64 bias_pass_scratch_bytes<double>(const Problem&, const Kernels<double>&);
 template void find_bias_gradient<float>(const Problem&, const Kernels<float>&,
                                         const RowSums<float>&, const Workers&);
 template void find_bias_gradient<double>(const Problem&, const Kernels<double>&,

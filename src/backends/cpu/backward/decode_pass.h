@@ -8,25 +8,22 @@
 
 #include "backends/cpu/backward/differentiate.h"
 #include "backends/cpu/backward/passes.h"
-#include "backends/cpu/forward/task_grid.h"
+#include "backends/cpu/policy.h"
 
 namespace tilewise::cpu {
 
-// Keys of a head, at most: more are shared out in ranges, by the pass that takes turns.
-inline constexpr int64 kFewKeys = 1024;
-
 template <class T>
-bool is_few_backward(const Problem& p, const Kernels<T>& kernels) {
+bool decodes_backward(const Problem& p, const Kernels<T>& kernels) {
   const Shape& s = p.shape;
-  const int64 most = core::smaller(kMostFew, kernels.lanes);
-  return kernels.store_few && !p.mask.blocks && s.keys <= kFewKeys && s.queries <= most &&
-         s.batch * s.heads > 0 && s.group() * s.queries <= most;
+  const int64 most = core::smaller(kDecode.queries, kernels.lanes);
+  return kernels.decode.store_gradient && !p.mask.blocks && s.keys <= kDecode.backward_keys &&
+         s.queries <= most && s.batch * s.heads > 0 && s.group() * s.queries <= most;
 }
 
 // One side of the products: queries with keys, or gradients of output with values.
 template <class T>
-struct FewSide {
-  FewSide(const Kernels<T>& kernels, int64 dim, Arena& arena)
+struct DecodeSide {
+  DecodeSide(const Kernels<T>& kernels, int64 dim, Arena& arena)
       : pitch(core::round_up(dim, kernels.lanes)) {
     list.at = arena.take<std::byte*>(kernels.keys);
     rows = arena.take<T>(kernels.lanes * pitch);
@@ -37,19 +34,19 @@ struct FewSide {
   RowList list;  // of keys or values
   T* rows;       // [lane][pitch]
   T* packed;     // the same as the products take them
-  FewArgs<T> args;
+  DecodeArgs<T> args;
 };
 
 template <class T>
-struct FewGradientScratch {
-  FewGradientScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+struct DecodePassScratch {
+  DecodePassScratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : scores(p, kernels, arena),
-        group(p, kernels, arena),
+        bundle(p, kernels, arena),
         query(kernels, p.shape.dim, arena),
         output(kernels, p.shape.value_dim, arena) {
     const int64 tile = kernels.keys * kernels.pitch;
     const int64 widest = core::larger(query.pitch, output.pitch);
-    for (T** lanes : {&max, &share, &delta, &slope}) *lanes = arena.take<T>(kernels.pitch);
+    for (T** lanes : {&max, &inverse_sum, &delta, &slope}) *lanes = arena.take<T>(kernels.pitch);
     weights = arena.take<T>(tile);
     gradient = arena.take<T>(tile);
     raw = p.scores.softcap > 0 ? arena.take<T>(tile) : gradient;
@@ -63,28 +60,28 @@ struct FewGradientScratch {
   }
 
   ScoreScratch<T> scores;
-  Group<T> group;
-  FewSide<T> query, output;
-  T *max, *share, *delta, *slope;  // [lane]
-  T *weights, *gradient, *raw;     // [key][lane]
-  T *copies, *sums;                // see FewArgs
-  T* query_gradient;               // [lane][dim]
-  T* room;                         // [key][dim]: gradients on their way out
+  Bundle<T> bundle;
+  DecodeSide<T> query, output;
+  T *max, *inverse_sum, *delta, *slope;  // [lane]
+  T *weights, *gradient, *raw;           // [key][lane]
+  T *copies, *sums;                      // see DecodeArgs
+  T* query_gradient;                     // [lane][dim]
+  T* room;                               // [key][dim]: gradients on their way out
   T* factor;
   RowList list, room_list;
 };
 
 template <class T>
-class FewPass {
+class DecodePass {
  public:
-  FewPass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums)
+  DecodePass(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums)
       : p_(p), kernels_(kernels), sums_(sums) {}
 
   Tile tile() const { return {core::larger(int64{1}, p_.shape.queries), kernels_.keys}; }
 
-  int64 share() const {
+  int64 scratch_bytes() const {
     Arena counting(nullptr);
-    const FewGradientScratch<T> counted(p_, kernels_, counting);
+    const DecodePassScratch<T> counted(p_, kernels_, counting);
     return counting.used();
   }
 
@@ -92,13 +89,13 @@ class FewPass {
     const int64 heads = p_.shape.key_heads;
     workers.parallel(p_.shape.batch * heads, [&](int64 task, int32 worker) {
       Arena arena(workers.scratch(worker));
-      FewGradientScratch<T> scratch(p_, kernels_, arena);
+      DecodePassScratch<T> scratch(p_, kernels_, arena);
       run_head(task / heads, task % heads, scratch);
     });
   }
 
  private:
-  using Scratch = FewGradientScratch<T>;
+  using Scratch = DecodePassScratch<T>;
 
   void run_head(int64 b, int64 key_head, Scratch& s) const {
     const int64 group = p_.shape.group();
@@ -116,11 +113,11 @@ class FewPass {
   }
 
   void begin(const QueryTile& tile, int64 key_head, Scratch& s) const {
-    s.group.place(p_, kernels_, tile, 0);
+    s.bundle.place(p_, kernels_, tile, 0);
     // Products take as many rows as the next power of two, and vectors are whole.
     const auto padded = static_cast<int64>(std::bit_ceil(static_cast<uint64>(tile.lanes())));
-    const int64 lanes = s.group.vectors * kernels_.lanes;
-    const auto args = [&](const View& rows, const View& scaling, FewSide<T>& side, T* scores) {
+    const int64 lanes = s.bundle.vectors * kernels_.lanes;
+    const auto args = [&](const View& rows, const View& scaling, DecodeSide<T>& side, T* scores) {
       const int64 dim = rows.size.column;
       side.args = {{nullptr, 0, dim, rows.dtype},
                    factor_of<T>(scaling, tile.b, key_head),
@@ -132,10 +129,10 @@ class FewPass {
                    kernels_.pitch,
                    s.copies};
     };
-    const auto load = [&](const View& view, const View& scaling, FewSide<T>& side) {
+    const auto load = [&](const View& view, const View& scaling, DecodeSide<T>& side) {
       load_lanes(kernels_, s.list.of_lanes(p_, view, {tile, 0, tile.lanes()}, view.size.column),
                  factor_of<T>(scaling, tile.b, key_head), {side.rows, side.pitch}, padded);
-      kernels_.pack_few(side.args, side.rows);
+      kernels_.decode.pack(side.args, side.rows);
     };
     args(p_.key, p_.scaling.key, s.query, s.weights);
     args(p_.value, p_.scaling.value, s.output, s.gradient);
@@ -145,7 +142,7 @@ class FewPass {
       const bool held = lane < tile.lanes();
       const int64 row = held ? row_at(tile, lane) : 0;
       s.max[lane] = held ? sums_.max[row] : core::infinity<T>();
-      s.share[lane] = held ? sums_.share[row] : T(0);
+      s.inverse_sum[lane] = held ? sums_.inverse_sum[row] : T(0);
       s.delta[lane] = held ? sums_.delta[row] : T(0);
       s.slope[lane] = 0;
     }
@@ -160,39 +157,41 @@ class FewPass {
   void take(const QueryTile& tile, const KeyHead& keys, Range columns, Scratch& s) const {
     s.query.args.rows = s.query.list.of_keys(p_.key, keys, columns, p_.shape.dim);
     s.output.args.rows = s.output.list.of_keys(p_.value, keys, columns, p_.shape.value_dim);
-    s.query.args.ahead = {s.output.args.rows.at, columns.size(),
-                          p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
+    s.query.args.prefetch = {s.output.args.rows.at, columns.size(),
+                             p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     const Scorer<T> scorer(p_, kernels_, s.scores);
-    const ScoreTile<T> weights{s.weights, columns.size(), s.group.vectors};
-    kernels_.score_few({&s.query.args, 1});
-    const T* unit = scorer.score_few(tile, s.group, columns, s.weights);
-    kernels_.weigh({weights, s.max, s.share, unit});
-    kernels_.score_few({&s.output.args, 1});
-    kernels_.differentiate(
-        {weights, s.gradient, s.raw, scorer.keep(tile, s.group, columns), s.scores.slant, s.delta});
+    const ScoreTile<T> weights{s.weights, columns.size(), s.bundle.vectors};
+    kernels_.decode.score({&s.query.args, 1});
+    const T* unit = scorer.score_decoded(tile, s.bundle, columns, s.weights);
+    kernels_.backward.weigh({weights, s.max, s.inverse_sum, unit});
+    kernels_.decode.score({&s.output.args, 1});
+    kernels_.backward.differentiate({weights, s.gradient, s.raw,
+                                     scorer.keep(tile, s.bundle, columns),
+                                     s.scores.softcap_derivative, s.delta});
     if (sums_.slope)
-      kernels_.add_slopes({{s.gradient, columns.size(), s.group.vectors},
-                           scorer.find_positions(tile, s.group, columns),
-                           s.slope});
+      kernels_.backward.add_slopes({{s.gradient, columns.size(), s.bundle.vectors},
+                                    scorer.find_positions(tile, s.bundle, columns),
+                                    s.slope});
     if (!p_.gradients.query) return;
-    FewArgs<T> sums = s.query.args;
+    DecodeArgs<T> sums = s.query.args;
     sums.columns = s.sums;
     sums.scores = s.raw;
-    sums.ahead = {};
+    sums.prefetch = {};
     std::fill(s.factor, s.factor + tile.lanes(), T(1));
-    kernels_.accumulate_few(sums, s.factor, s.query_gradient);
+    kernels_.decode.accumulate(sums, s.factor, s.query_gradient);
   }
 
   // Gradients of keys and values, of which `lanes` queries have weights.
   void store_keys(const KeyHead& keys, Range columns, int64 lanes, Scratch& s) const {
-    const auto put = [&](const View& to, const T* tile, const FewSide<T>& side, T factor) {
+    const auto put = [&](const View& to, const T* tile, const DecodeSide<T>& side, T factor) {
       if (!to) return;
       Rows rows = s.list.of_keys(to, keys, columns, to.size.column);
       const bool is_written = to.dtype == DType::kFloat32 || to.dtype == DType::kBFloat16 ||
                               to.dtype == DType::kFloat16;
       std::byte* const* at = rows.at;
       if (!is_written) rows = in_room(rows, side.pitch, s);
-      kernels_.store_few({rows, factor, tile, kernels_.pitch, lanes, {side.rows, side.pitch}});
+      kernels_.decode.store_gradient(
+          {rows, factor, tile, kernels_.pitch, lanes, {side.rows, side.pitch}});
       if (is_written) return;
       std::fill(s.factor, s.factor + columns.size(), T(1));
       store_lanes(kernels_, {at, rows.count, rows.dim, to.dtype}, s.factor, {s.room, side.pitch});

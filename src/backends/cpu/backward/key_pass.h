@@ -19,10 +19,13 @@ template <class T>
 int64 task_tiles_of(const Shape& s, int workers) {
   const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
   const int64 tiles = core::ceil_div(s.keys, kKeys);
-  const auto shared = [&](int64 most, int64 tasks_per_worker) {
-    return core::smaller(most, tiles / core::ceil_div(tasks_per_worker * workers, heads));
+  const int64 tile_bytes = 2 * kKeys * (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
+  const auto tiles_of = [&](int64 most, int64 tasks) {
+    return core::smaller(most, tiles / core::ceil_div(tasks * workers, heads));
   };
-  return core::larger(int64{1}, core::larger(shared(kEnoughTiles, 4), shared(most_tiles<T>(s), 8)));
+  const int64 enough = tiles_of(kKeyTasks.enough, kKeyTasks.tasks);
+  const int64 more = tiles_of(kKeyTasks.most_of(tile_bytes), kKeyTasks.larger_tasks);
+  return core::larger(int64{1}, core::larger(enough, more));
 }
 
 template <class T>
@@ -36,13 +39,13 @@ class KeyPass {
     // Sequences without rows can be more than there is memory for their turns.
     turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;
     turns_ = arena.take<int64>(turn_count_ + 1);
-    query_tile_ = core::larger(int64{1}, kQueryLanes / kernels.pitch) * kernels.pitch;
+    query_tile_ = core::larger(int64{1}, kBackwardTile.query_lanes / kernels.pitch) * kernels.pitch;
   }
 
   int64 task_keys() const { return task_tiles_ * kKeys; }
   Tile tile() const { return {query_tile_, kKeys}; }
 
-  int64 share() const {
+  int64 scratch_bytes() const {
     Arena counting(nullptr);
     const KeyScratch<T> counted(p_, kernels_, task_keys(), counting);
     return counting.used();
@@ -126,7 +129,8 @@ class KeyPass {
   }
 
   // The rows that the next tile, the one before, will read.
-  Ahead next_rows(const View& view, const QueryTile& tile, int64 dim, const RowList& list) const {
+  Prefetch next_rows(const View& view, const QueryTile& tile, int64 dim,
+                     const RowList& list) const {
     const Range rows{core::larger(tile.rows.begin - query_tile_, int64{0}), tile.rows.begin};
     if (rows.empty()) return {};
     const QueryTile next{tile.b, tile.first_head, 1, rows};
@@ -134,7 +138,7 @@ class KeyPass {
     return {of.at, of.count, dim * core::bytes_of(view.dtype)};
   }
 
-  int64 groups_of(const QueryTile& tile) const {
+  int64 bundles_of(const QueryTile& tile) const {
     return core::ceil_div(tile.lanes(), kernels_.pitch);
   }
 
@@ -151,28 +155,28 @@ class KeyPass {
 
   // All of a tile of queries but its own gradient.
   void take(const Head<T>& head, const QueryTile& tile, Range columns, KeyScratch<T>& s) const {
-    const int64 groups = groups_of(tile), lanes = kernels_.pitch;
+    const int64 bundles = bundles_of(tile), lanes = kernels_.pitch;
     const int64 depth = lanes / kernels_.packed();
-    for (int64 g = 0; g < groups; ++g)
-      s.rows[g].load({p_, kernels_, sums_}, tile, g * lanes,
+    for (int64 m = 0; m < bundles; ++m)
+      s.rows[m].load({p_, kernels_, sums_}, tile, m * lanes,
                      {s.list,
-                      {s.query + g * depth * s.pitch, s.pitch},
-                      {s.output + g * depth * s.value_pitch, s.value_pitch}});
-    Ahead fetched = next_rows(p_.query, tile, p_.shape.dim, s.ahead_query);
-    Ahead also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.ahead_output);
+                      {s.query + m * depth * s.pitch, s.pitch},
+                      {s.output + m * depth * s.value_pitch, s.value_pitch}});
+    Prefetch fetched = next_rows(p_.query, tile, p_.shape.dim, s.next_query);
+    Prefetch also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.next_output);
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
       const KeyTile at{columns, keys, n};
       bool whole = true;
-      for (int64 g = 0; g < groups; ++g) {
-        take_group(at, g, fetched, s);
+      for (int64 m = 0; m < bundles; ++m) {
+        take_bundle(at, m, fetched, s);
         // All vectors end with the tile if the first does.
-        whole = whole && s.seen[n * s.groups + g] == keys && *ends_of(n, g, s) == keys.size();
+        whole = whole && s.seen[n * s.bundles + m] == keys && *ends_of(n, m, s) == keys.size();
         fetched = also;
         also = {};
       }
-      // Where groups see different keys, each adds its own.
-      const int64 turns = whole || wounded(Wound::kKeysOfFirstGroup) ? 1 : groups;
-      for (int64 g = 0; g < turns; ++g) add_to_keys(at, g, whole ? groups : 1, s);
+      // Where bundles see different keys, each adds its own.
+      const int64 steps = whole || wounded(Wound::kKeysOfFirstGroup) ? 1 : bundles;
+      for (int64 m = 0; m < steps; ++m) add_to_keys(at, m, whole ? bundles : 1, s);
     });
   }
 
@@ -182,38 +186,38 @@ class KeyPass {
     int64 n;
   };
 
-  int64* ends_of(int64 n, int64 g, const KeyScratch<T>& s) const {
-    return s.ends + (n * s.groups + g) * (kernels_.pitch / kernels_.lanes);
+  int64* ends_of(int64 n, int64 m, const KeyScratch<T>& s) const {
+    return s.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
   }
 
-  // What `count` groups from g on add to the gradients of the keys that group g sees: to each
+  // What `count` bundles from m on add to the gradients of the keys that bundle m sees: to each
   // stretch of keys the vectors that have not ended before.
-  void add_to_keys(const KeyTile& at, int64 g, int64 count, KeyScratch<T>& s) const {
-    const Range seen = s.seen[at.n * s.groups + g];
-    const int64* ends = ends_of(at.n, g, s);
+  void add_to_keys(const KeyTile& at, int64 m, int64 count, KeyScratch<T>& s) const {
+    const Range seen = s.seen[at.n * s.bundles + m];
+    const int64* ends = ends_of(at.n, m, s);
     int64 done = 0;
-    for (int64 j = 0; j < s.rows[g].group.vectors; ++j) {
+    for (int64 j = 0; j < s.rows[m].bundle.vectors; ++j) {
       if (done == ends[j]) continue;
       add_to_stretch(at, {seen.begin + done, seen.begin + ends[j]},
-                     {g, count, j * kernels_.lanes / kernels_.packed()}, s);
+                     {m, count, j * kernels_.lanes / kernels_.packed()}, s);
       done = ends[j];
     }
   }
 
-  // `count` groups from group g on, and of each the elements of a row from `first` on.
+  // `count` bundles from bundle m on, and of each the elements of a row from `first` on.
   struct LanesOf {
-    int64 g, count, first;
+    int64 m, count, first;
   };
 
   void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
     const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
-    // Of one group no more than has been written; several lie one behind the other.
-    const Group<T>& group = s.rows[of.g].group;
-    const int64 used = of.count > 1 ? row : group.vectors * kernels_.lanes / kernels_.packed();
-    const int64 element = of.g * row + (wounded(Wound::kLanesOfFirstVector) ? 0 : of.first);
+    // Of one bundle no more than has been written; several lie one behind the other.
+    const Bundle<T>& bundle = s.rows[of.m].bundle;
+    const int64 used = of.count > 1 ? row : bundle.vectors * kernels_.lanes / kernels_.packed();
+    const int64 element = of.m * row + (wounded(Wound::kLanesOfFirstVector) ? 0 : of.first);
     const auto left = [&](const T* tile) {
-      return LeftSide<T>{tile + (of.g * kKeys + from) * lanes + of.first,
+      return LeftSide<T>{tile + (of.m * kKeys + from) * lanes + of.first,
                          lanes,
                          1,
                          used - of.first,
@@ -221,93 +225,94 @@ class KeyPass {
                          kKeys * lanes};
     };
     if (p_.gradients.value)
-      kernels_.add_product({left(s.weights),
-                            {s.output + element * s.value_pitch, s.value_pitch},
-                            {s.value_gradient + to * s.value_pitch, s.value_pitch},
-                            keys.size(),
-                            s.value_columns});
+      kernels_.backward.add_product({left(s.weights),
+                                     {s.output + element * s.value_pitch, s.value_pitch},
+                                     {s.value_gradient + to * s.value_pitch, s.value_pitch},
+                                     keys.size(),
+                                     s.value_columns});
     if (p_.gradients.key)
-      kernels_.add_product({left(gradients_by_key(at.n, s)),
-                            {s.query + element * s.pitch, s.pitch},
-                            {s.key_gradient + to * s.pitch, s.pitch},
-                            keys.size(),
-                            s.columns});
+      kernels_.backward.add_product({left(gradients_by_key(at.n, s)),
+                                     {s.query + element * s.pitch, s.pitch},
+                                     {s.key_gradient + to * s.pitch, s.pitch},
+                                     keys.size(),
+                                     s.columns});
   }
 
-  void take_group(const KeyTile& at, int64 g, const Ahead& ahead, KeyScratch<T>& s) const {
-    const GroupRows<T>& rows = s.rows[g];
+  void take_bundle(const KeyTile& at, int64 m, const Prefetch& prefetch, KeyScratch<T>& s) const {
+    const BundleRows<T>& rows = s.rows[m];
     const Range keys = at.keys;
     const int64 lanes = kernels_.pitch, n = at.n;
-    T* weights = s.weights + g * kKeys * lanes;
-    T* raw = gradients_by_key(n, s) + g * kKeys * lanes;
-    Range seen = core::intersect(keys, rows.group.seen);
+    T* weights = s.weights + m * kKeys * lanes;
+    T* raw = gradients_by_key(n, s) + m * kKeys * lanes;
+    Range seen = core::intersect(keys, rows.bundle.seen);
     if (seen.empty()) seen = {keys.begin, keys.begin};
     seen.begin = keys.begin + (seen.begin - keys.begin) / kRowStep * kRowStep;
-    s.seen[n * s.groups + g] = seen;
-    int64* ends = ends_of(n, g, s);
-    rows.group.find_ends(kernels_, seen, ends);
+    s.seen[n * s.bundles + m] = seen;
+    int64* ends = ends_of(n, m, s);
+    rows.bundle.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
-    // Products go over all lanes, also those that hold no row, but of a single group of numbers.
-    const bool kept = groups_of(rows.tile) == 1 && !kernels_.pairs();
-    if (rows.group.vectors * kernels_.lanes < lanes && !kept && !wounded(Wound::kIdleLanesKept)) {
+    // Products go over all lanes, also those that hold no row, but of a single bundle of numbers.
+    const bool kept = bundles_of(rows.tile) == 1 && !kernels_.pairs();
+    if (rows.bundle.vectors * kernels_.lanes < lanes && !kept && !wounded(Wound::kIdleLanesKept)) {
       for (T* numbers : {weights, raw})
         for (int64 i = 0; i < seen.size() * lanes; ++i) numbers[first + i] = 0;
     }
-    T* slope = s.slope ? s.slope + (n * s.groups + g) * lanes : nullptr;
+    T* slope = s.slope ? s.slope + (n * s.bundles + m) * lanes : nullptr;
     for (int64 lane = 0; slope && lane < lanes; ++lane) slope[lane] = 0;
     if (seen.empty()) return;
     const int64 skipped = seen.begin - at.task.begin;
     const GradientTile<T> to{weights + first, s.gradient ? s.gradient : raw + first, raw + first};
     differentiate<T>({p_, kernels_, sums_}, s.scores, rows,
-                     {{seen, {s.key + skipped * s.pitch, s.pitch}, ahead, ends},
+                     {{seen, {s.key + skipped * s.pitch, s.pitch}, prefetch, ends},
                       {s.value + skipped * s.value_pitch, s.value_pitch}},
                      to);
     if (slope)
-      kernels_.add_slopes(
-          {{to.gradient, seen.size(), rows.group.vectors, ends},
-           Scorer<T>(p_, kernels_, s.scores).find_positions(rows.tile, rows.group, seen),
+      kernels_.backward.add_slopes(
+          {{to.gradient, seen.size(), rows.bundle.vectors, ends},
+           Scorer<T>(p_, kernels_, s.scores).find_positions(rows.tile, rows.bundle, seen),
            slope});
     if (kernels_.pairs())
-      kernels_.pack({seen.size(), to.weights, to.raw,
-                     gradients_by_query(n, g, s) + first / kernels_.packed()});
+      kernels_.backward.pack({seen.size(), to.weights, to.raw,
+                              gradients_by_query(n, m, s) + first / kernels_.packed()});
   }
 
-  // Of tile n of the keys, [group][key][lane], as the keys' gradient takes them.
+  // Of tile n of the keys, [bundle][key][lane], as the keys' gradient takes them.
   T* gradients_by_key(int64 n, const KeyScratch<T>& s) const {
     return s.by_key ? s.by_key : gradients_by_query(n, 0, s);
   }
 
-  // And of one group, as the queries' does.
-  T* gradients_by_query(int64 n, int64 g, const KeyScratch<T>& s) const {
-    return s.by_query + (n * s.groups + g) * kKeys * kernels_.pitch / kernels_.packed();
+  // And of one bundle, as the queries' does.
+  T* gradients_by_query(int64 n, int64 m, const KeyScratch<T>& s) const {
+    return s.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
   }
 
-  // The tile's share of its own rows' gradients, tile of keys by tile of keys.
+  // What the tile adds to its own rows' gradients, tile of keys by tile of keys.
   void add_to_rows(const Head<T>& head, const QueryTile& tile, Range columns,
                    KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, packed = kernels_.packed();
     const int64 row = sums_.first(tile.b, tile.first_head) + tile.rows.begin;
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
-      for (int64 g = 0; g < groups_of(tile); ++g) {
-        const Group<T>& group = s.rows[g].group;
-        const Range seen = s.seen[n * s.groups + g];
+      for (int64 m = 0; m < bundles_of(tile); ++m) {
+        const Bundle<T>& bundle = s.rows[m].bundle;
+        const Range seen = s.seen[n * s.bundles + m];
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
-        const int64* ends = ends_of(n, g, s);
+        const int64* ends = ends_of(n, m, s);
         // Vectors that end together are taken together.
-        for (int64 j = 0, next = 0; sums_.query && j < group.vectors; j = next) {
-          while (next < group.vectors && ends[next] == ends[j]) ++next;
+        for (int64 j = 0, next = 0; sums_.query && j < bundle.vectors; j = next) {
+          while (next < bundle.vectors && ends[next] == ends[j]) ++next;
           const int64 lane = j * kernels_.lanes;
-          const int64 count = core::smaller(next * kernels_.lanes, group.count) - lane;
-          kernels_.add_product({{gradients_by_query(n, g, s) + first / packed * lanes + lane, 1,
-                                 lanes, core::ceil_div(ends[j], packed), 1, 0},
-                                {s.key_right + skipped / packed * s.pitch, s.pitch},
-                                {sums_.query + (row + g * lanes + lane) * sums_.pitch, sums_.pitch},
-                                count,
-                                s.columns});
+          const int64 count = core::smaller(next * kernels_.lanes, bundle.count) - lane;
+          kernels_.backward.add_product(
+              {{gradients_by_query(n, m, s) + first / packed * lanes + lane, 1, lanes,
+                core::ceil_div(ends[j], packed), 1, 0},
+               {s.key_right + skipped / packed * s.pitch, s.pitch},
+               {sums_.query + (row + m * lanes + lane) * sums_.pitch, sums_.pitch},
+               count,
+               s.columns});
         }
-        for (int64 lane = 0; sums_.slope && lane < group.count; ++lane)
-          sums_.slope[row + g * lanes + lane] += s.slope[(n * s.groups + g) * lanes + lane];
+        for (int64 lane = 0; sums_.slope && lane < bundle.count; ++lane)
+          sums_.slope[row + m * lanes + lane] += s.slope[(n * s.bundles + m) * lanes + lane];
       }
     });
   }

@@ -2,6 +2,7 @@
 #include <initializer_list>
 
 #include "backends/cpu/backward/passes.h"
+#include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
@@ -11,7 +12,7 @@ template <class T>
 struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : scores(p, kernels, arena),
-        group(p, kernels, arena),
+        bundle(p, kernels, arena),
         pitch(core::round_up(p.shape.dim, kernels.lanes)),
         value_pitch(core::round_up(p.shape.value_dim, kernels.lanes)) {
     const int64 lanes = kernels.pitch;
@@ -25,7 +26,7 @@ struct Scratch {
   }
 
   ScoreScratch<T> scores;
-  Group<T> group;
+  Bundle<T> bundle;
   int64 pitch, value_pitch;
   RowList rows;
   T *output, *gradient;   // [lane][value_dim]
@@ -47,7 +48,7 @@ class RowPass {
       : p_(p), kernels_(kernels), sums_(sums) {}
 
   void run(const QueryTile& tile, Scratch<T>& s) const {
-    s.group.place(p_, kernels_, tile, 0);
+    s.bundle.place(p_, kernels_, tile, 0);
     find_denominators(tile, s);
     find_delta(tile, s);
     const int64 h = tile.first_head;
@@ -67,7 +68,7 @@ class RowPass {
     const int64 n = sums_.first(head.b, head.h) + i;
     // A row that saw nothing has no weights, whatever its scores: next to infinity all are small.
     sums_.max[n] = row.sum == 0 ? core::infinity<T>() : row.max;
-    sums_.share[n] = row.sum == 0 ? T(0) : 1 / row.sum;
+    sums_.inverse_sum[n] = row.sum == 0 ? T(0) : 1 / row.sum;
   }
 
   // Denominators come from lse. A coarse one has lost them: of 40 keys that all score -1e9, log 40
@@ -96,11 +97,11 @@ class RowPass {
   // Running rows as their own keys make them.
   void sum_rows(const Head<T>& head, const QueryTile& tile, Scratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
-    const Group<T>& group = s.group;
-    load_operand(kernels_, s.rows.of_lanes(p_, p_.query, {tile, 0, group.count}, p_.shape.dim),
+    const Bundle<T>& bundle = s.bundle;
+    load_operand(kernels_, s.rows.of_lanes(p_, p_.query, {tile, 0, bundle.count}, p_.shape.dim),
                  head.factor(p_.scaling.query), {s.gradient, s.pitch},
-                 group.vectors * kernels_.lanes);
-    kernels_.to_lanes({s.gradient, s.pitch}, s.pitch, group.vectors, s.query);
+                 bundle.vectors * kernels_.lanes);
+    kernels_.rows.to_lanes({s.gradient, s.pitch}, s.pitch, bundle.vectors, s.query);
     for (int64 lane = 0; lane < kernels_.pitch; ++lane) {
       s.max[lane] = -core::infinity<T>();
       s.sum[lane] = 0;
@@ -110,11 +111,11 @@ class RowPass {
           kernels_,
           s.rows.of_keys(p_.key, {p_.keys, head.keys, head.key_head}, columns, p_.shape.dim),
           head.factor(p_.scaling.key), {s.key, s.pitch}, columns.size() + kKeysBeyond);
-      const T* unit = scorer.score(tile, group, s.query, {columns, {s.key, s.pitch}}, s.weights);
-      kernels_.raise({{s.weights, columns.size(), group.vectors},
-                      s.scores.largest,
-                      unit,
-                      {s.max, s.sum, s.factor}});
+      const T* unit = scorer.score(tile, bundle, s.query, {columns, {s.key, s.pitch}}, s.weights);
+      kernels_.forward.raise({{s.weights, columns.size(), bundle.vectors},
+                              s.scores.largest,
+                              unit,
+                              {s.max, s.sum, s.factor}});
     });
   }
 
@@ -125,7 +126,8 @@ class RowPass {
     load_rows_of(p_.output, tile, T(1), s.output, s);
     load_rows_of(p_.gradients.output, tile, head.factor(p_.scaling.output_gradient), s.gradient, s);
     T* delta = sums_.delta + sums_.first(tile.b, tile.first_head) + tile.rows.begin;
-    kernels_.dot_rows({s.output, s.value_pitch}, {s.gradient, s.value_pitch}, count, delta);
+    kernels_.backward.dot_rows({s.output, s.value_pitch}, {s.gradient, s.value_pitch}, count,
+                               delta);
     const core::Row<T> sink = core::row_of(head.sink());
     for (int64 lane = 0; lane < count; ++lane) {
       const int64 i = tile.row(lane), n = sums_.first(tile.b, tile.first_head) + i;
@@ -133,7 +135,8 @@ class RowPass {
         delta[lane] -=
             load<T>(through_lse, row_of(p_.queries, through_lse, head.queries, head.h, i));
       if (!sums_.sink) continue;
-      const T weight = sink.sum == 0 ? T(0) : core::exp2(sink.max - sums_.max[n]) * sums_.share[n];
+      const T weight =
+          sink.sum == 0 ? T(0) : core::exp2(sink.max - sums_.max[n]) * sums_.inverse_sum[n];
       sums_.sink[n] = -weight * delta[lane];
     }
   }
@@ -152,7 +155,7 @@ class RowPass {
 }  // namespace
 
 template <class T>
-int64 row_pass_share(const Problem& p, const Kernels<T>& kernels) {
+int64 row_pass_scratch_bytes(const Problem& p, const Kernels<T>& kernels) {
   Arena counting(nullptr);
   const Scratch<T> counted(p, kernels, counting);
   return counting.used();
@@ -173,8 +176,8 @@ void find_row_sums(const Problem& p, const Kernels<T>& kernels, const RowSums<T>
   });
 }
 
-template int64 row_pass_share<float>(const Problem&, const Kernels<float>&);
-template int64 row_pass_share<double>(const Problem&, const Kernels<double>&);
+template int64 row_pass_scratch_bytes<float>(const Problem&, const Kernels<float>&);
+template int64 row_pass_scratch_bytes<double>(const Problem&, const Kernels<double>&);
 template void find_row_sums<float>(const Problem&, const Kernels<float>&, const RowSums<float>&,
                                    const Workers&);
 template void find_row_sums<double>(const Problem&, const Kernels<double>&, const RowSums<double>&,

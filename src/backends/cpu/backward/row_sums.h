@@ -14,7 +14,7 @@ struct RowSums {
         pitch(core::round_up(p.shape.dim, kernels.lanes)) {
     const int64 rows = p.shape.batch * heads * queries;
     max = arena.take<T>(rows);
-    share = arena.take<T>(rows);
+    inverse_sum = arena.take<T>(rows);
     delta = arena.take<T>(rows);
     if (p.gradients.query) query = arena.take<T>(rows * pitch);
     if (p.gradients.slopes) slope = arena.take<T>(rows);
@@ -24,7 +24,7 @@ struct RowSums {
   int64 first(int64 b, int64 h) const { return (b * heads + h) * queries; }
 
   int64 heads, queries, pitch;
-  T *max, *share;      // of the row's denominator: weight = 2^(score - max) * share
+  T *max, *inverse_sum;  // weight = 2^(score - max) * inverse_sum
   T* delta;            // sum(dO * O) - dlse: the part of a score's gradient through the denominator
   T* query = nullptr;  // [row][pitch]: the query gradient before the scale
   T *slope = nullptr, *sink = nullptr;  // each row's part of these gradients

@@ -1,35 +1,25 @@
 // How a forward pass is cut into tasks.
 #pragma once
 
+#include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
-
-// Queries of a task that are worth loading keys and values for.
-inline constexpr int64 kEnoughLanes = 384;
-
-// Queries of a task, at most: while keys go by, their rows of query and output should stay in the
-// second cache. Where blocks are absent, more than enough would seldom agree on one.
-template <class T>
-int64 most_lanes(const Problem& p) {
-  constexpr int64 kNearBytes = 768 << 10, kMost = 1536;
-  const int64 row_bytes = (p.shape.dim + p.shape.value_dim) * static_cast<int64>(sizeof(T));
-  if (p.mask.blocks) return kEnoughLanes;
-  return core::larger(kEnoughLanes, core::smaller(kMost, kNearBytes / row_bytes));
-}
 
 // Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
 // queries are cut changes no bit of a result, for lanes know nothing of each other (but a weight of
 // 0 makes NaN of an infinite value), so it may depend on the number of workers; how keys are split
 // does, so that does not.
-struct Cut {
+struct TaskGrid {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
   int64 half_rows = 0;  // of the last two row tiles, if they are shorter and taken last
-  int64 groups = 1;     // of lanes, in a task
+  int64 bundles = 1;    // of lanes, in a task
   int64 together = 1;   // tiles of a task, of neighbouring key heads
-  int64 splits = 1, split_keys = core::kUnlimited;
+  struct {
+    int64 count = 1, keys = core::kUnlimited;
+  } split;  // of the keys
   bool longest_first = false;
 
   int64 lanes() const { return rows * heads; }
@@ -44,7 +34,7 @@ struct Cut {
             rows_of(row_tile, place_of(p.queries, b).length)};
   }
 
-  int64 tasks() const { return tiles() / together * splits; }
+  int64 tasks() const { return tiles() / together * split.count; }
 
   // Whether the last tasks are the smallest, so that whoever is done early takes them.
   bool in_order() const { return (longest_first && row_tiles > 1) || halves() > 0; }
@@ -71,36 +61,27 @@ struct Cut {
     return {begin, core::smaller(length, begin + half_rows)};
   }
 
-  Range keys_of_split(int64 split) const {
-    return {split * split_keys, core::smaller(core::kUnlimited, (split + 1) * split_keys)};
+  Range keys_of_split(int64 n) const {
+    return {n * split.keys, core::smaller(core::kUnlimited, (n + 1) * split.keys)};
   }
 };
 
 // Whether a tile has so few queries that keys and values are used where they lie.
 template <class T>
-bool is_few(const Cut& cut, const Kernels<T>& kernels) {
-  return kernels.score_few && cut.lanes() <= core::smaller(kMostFew, kernels.lanes);
+bool decodes(const TaskGrid& grid, const Kernels<T>& kernels) {
+  return kernels.decode.score && grid.lanes() <= core::smaller(kDecode.queries, kernels.lanes);
 }
 
 // Whether that is one query, of which no key is hidden but by the band, and whose scores are the
 // product and no more: they lie side by side then.
 template <class T>
-bool is_one(const Problem& p, const Cut& cut, const Kernels<T>& kernels) {
+bool decodes_one(const Problem& p, const TaskGrid& grid, const Kernels<T>& kernels) {
   const bool plain = !is_mapped(p) && !p.mask.visible && !p.mask.blocks;
-  return is_few(cut, kernels) && cut.lanes() == 1 && plain && !p.dropout.decide.active();
-}
-
-// Whether rows of `dim` numbers must be copied for that.
-template <class T>
-bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T>& kernels) {
-  const bool small = rows.dtype == DType::kBFloat16 || rows.dtype == DType::kFloat16;
-  const bool read = sizeof(T) == sizeof(double) ? rows.dtype == DType::kFloat64
-                                                : small || rows.dtype == DType::kFloat32;
-  return !read || scaling || dim % kernels.lanes != 0;
+  return decodes(grid, kernels) && grid.lanes() == 1 && plain && !p.dropout.decide.active();
 }
 
 inline int64 largest_divisor(int64 key_heads) {
-  int64 divisor = kMostTogether;
+  int64 divisor = kDecode.key_heads;
   while (key_heads % divisor != 0) --divisor;
   return divisor;
 }
@@ -108,66 +89,68 @@ inline int64 largest_divisor(int64 key_heads) {
 // With few tiles a worker, those who are done early would wait long for the last one: of each
 // head's tiles the last becomes two.
 template <class T>
-void halve_last(Cut& cut, const Kernels<T>& kernels, int64 queries, int workers) {
-  constexpr int64 kMany = 8;
-  const bool few = workers > 1 && cut.tiles() < kMany * workers;
-  const int64 left = queries - (cut.row_tiles - 1) * cut.rows;
-  if (cut.longest_first || !few || cut.row_tiles < 2 || left <= kernels.pitch) return;
-  cut.half_rows = core::round_up(core::ceil_div(left, 2), kernels.lanes);
-  ++cut.row_tiles;
+void halve_last(TaskGrid& grid, const Kernels<T>& kernels, int64 queries, int workers) {
+  const bool few = workers > 1 && grid.tiles() < kTilesToHalve * workers;
+  const int64 left = queries - (grid.row_tiles - 1) * grid.rows;
+  if (grid.longest_first || !few || grid.row_tiles < 2 || left <= kernels.pitch) return;
+  grid.half_rows = core::round_up(core::ceil_div(left, 2), kernels.lanes);
+  ++grid.row_tiles;
 }
 
 template <class T>
-Cut cut_of(const Problem& p, const Kernels<T>& kernels, int workers) {
+TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) {
   const Shape& s = p.shape;
-  Cut cut;
-  cut.batch = s.batch;
-  cut.key_heads = s.key_heads;
-  cut.longest_first = p.mask.right < core::kUnlimited;
+  TaskGrid grid;
+  grid.batch = s.batch;
+  grid.key_heads = s.key_heads;
+  grid.longest_first = p.mask.right < core::kUnlimited;
   const int64 heads = s.batch * s.key_heads;
   // Without heads there is no group of them either.
-  if (s.queries == 0 || heads == 0) return cut;
-  cut.group = s.group();
+  if (s.queries == 0 || heads == 0) return grid;
+  grid.group = s.group();
 
   // A few tiles a worker, so that nobody waits long for the last one. Where there are more than a
-  // few, they are larger.
-  const auto shared = [&](int64 most, int64 tiles_per_worker) {
+  // few, they are larger; but where blocks are absent, more than enough queries would seldom agree
+  // on one.
+  const TaskSize& size = grid.longest_first ? kCausalQueryTasks : kQueryTasks;
+  const int64 row_bytes = (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
+  const int64 most = p.mask.blocks ? size.enough : size.most_of(row_bytes);
+  const auto bundles_of = [&](int64 queries, int64 tasks) {
     const int64 all = heads * s.group() * s.queries;
-    return core::smaller(most, all / (tiles_per_worker * workers)) / kernels.pitch;
+    return core::smaller(queries, all / (tasks * workers)) / kernels.pitch;
   };
-  const int64 groups =
-      core::larger(shared(kEnoughLanes, cut.longest_first ? 5 : 2), shared(most_lanes<T>(p), 6));
-  const int64 lanes = core::larger(int64{1}, groups) * kernels.pitch;
+  const int64 bundles =
+      core::larger(bundles_of(size.enough, size.tasks), bundles_of(most, size.larger_tasks));
+  const int64 lanes = core::larger(int64{1}, bundles) * kernels.pitch;
   // Absent blocks are skipped by what one head sees.
   if (!p.mask.blocks && 2 * s.queries <= lanes)
-    cut.heads = core::smaller(s.group(), lanes / s.queries);
-  cut.head_tiles = core::ceil_div(s.group(), cut.heads);
-  cut.heads = core::ceil_div(s.group(), cut.head_tiles);
-  cut.row_tiles = core::ceil_div(s.queries, core::smaller(s.queries, lanes / cut.heads));
-  cut.rows = core::smaller(s.queries,
-                           core::round_up(core::ceil_div(s.queries, cut.row_tiles), kernels.lanes));
-  cut.row_tiles = core::ceil_div(s.queries, cut.rows);
-  cut.groups = core::ceil_div(cut.rows * cut.heads, kernels.pitch);
-  halve_last(cut, kernels, s.queries, workers);
+    grid.heads = core::smaller(s.group(), lanes / s.queries);
+  grid.head_tiles = core::ceil_div(s.group(), grid.heads);
+  grid.heads = core::ceil_div(s.group(), grid.head_tiles);
+  grid.row_tiles = core::ceil_div(s.queries, core::smaller(s.queries, lanes / grid.heads));
+  grid.rows = core::smaller(
+      s.queries, core::round_up(core::ceil_div(s.queries, grid.row_tiles), kernels.lanes));
+  grid.row_tiles = core::ceil_div(s.queries, grid.rows);
+  grid.bundles = core::ceil_div(grid.rows * grid.heads, kernels.pitch);
+  halve_last(grid, kernels, s.queries, workers);
 
   // Tiles of neighbouring key heads follow each other where a head has one.
-  const bool one = cut.row_tiles == 1 && cut.head_tiles == 1;
-  if (one && is_few(cut, kernels) && !p.mask.blocks) cut.together = largest_divisor(s.key_heads);
+  const bool one = grid.row_tiles == 1 && grid.head_tiles == 1;
+  if (one && decodes(grid, kernels) && !p.mask.blocks) grid.together = largest_divisor(s.key_heads);
 
   // Splits are worth their merging only where there is little else to share out. They change bits,
   // so they look at no strides, and at `together` before strides change it.
-  constexpr int64 kFewTiles = 32, kWantedTasks = 64, kLeastKeys = 512;
   const int64 least_tiles =
-      heads / cut.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
-  if (least_tiles < kFewTiles && s.keys >= 2 * kLeastKeys) {
+      heads / grid.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
+  if (least_tiles < kSplits.fewer_tiles && s.keys >= 2 * kSplits.least_keys) {
     const int64 wanted =
-        core::smaller(core::ceil_div(kWantedTasks, least_tiles), s.keys / kLeastKeys);
-    cut.split_keys = core::round_up(core::ceil_div(s.keys, wanted), kernels.keys);
-    cut.splits = core::ceil_div(s.keys, cut.split_keys);
+        core::smaller(core::ceil_div(kSplits.tasks, least_tiles), s.keys / kSplits.least_keys);
+    grid.split.keys = core::round_up(core::ceil_div(s.keys, wanted), kernels.keys);
+    grid.split.count = core::ceil_div(s.keys, grid.split.keys);
   }
   // Where heads lie apart each is read in its own order.
-  if (p.key.stride.head > p.key.stride.row) cut.together = 1;
-  return cut;
+  if (p.key.stride.head > p.key.stride.row) grid.together = 1;
+  return grid;
 }
 
 }  // namespace tilewise::cpu

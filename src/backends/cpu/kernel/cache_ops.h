@@ -1,4 +1,4 @@
-// Rows that are turned, converted or added up beside attention. All numbers go through double, and
+// Rows that are rotated, converted or added up beside attention. All numbers go through double, and
 // are rounded once, to the type of the result.
 #pragma once
 
@@ -8,7 +8,7 @@
 namespace tilewise::cpu {
 
 template <class Isa>
-struct RowSteps {
+struct CacheOps {
   static constexpr int kLanes = Isa::kBytes / static_cast<int>(sizeof(double));
   using V = typename VectorOf<double, Isa::kBytes>::Type;
   using I = typename VectorOf<int64, Isa::kBytes>::Type;
@@ -130,8 +130,8 @@ struct RowSteps {
     int64 begin, count;
   };
 
-  TW_INLINE static void turn_halves(const TurnArgs& a, const Angles& angles, Numbers from,
-                                    Numbers to) {
+  TW_INLINE static void rotate_halves(const RotateArgs& a, const Angles& angles, Numbers from,
+                                      Numbers to) {
     alignas(64) double x[kChunk], y[kChunk];
     read(skip(from, angles.begin), angles.count, x);
     read(skip(from, angles.begin + a.pairs), angles.count, y);
@@ -145,7 +145,7 @@ struct RowSteps {
     put(y, angles.count, skip(to, angles.begin + a.pairs));
   }
 
-  TW_INLINE static void turn_neighbours(const Angles& angles, Numbers from, Numbers to) {
+  TW_INLINE static void rotate_neighbours(const Angles& angles, Numbers from, Numbers to) {
     alignas(64) double pairs[2 * kChunk];
     const int64 half = 2 * angles.count < kChunk ? 2 * angles.count : kChunk;
     const int64 rest = 2 * angles.count - half;
@@ -160,7 +160,7 @@ struct RowSteps {
     if (rest > 0) put(pairs + half, rest, skip(to, 2 * angles.begin + half));
   }
 
-  static void turn(const TurnArgs& a) {
+  static void rotate(const RotateArgs& a) {
     Angles angles;
     for (angles.begin = 0; angles.begin < a.pairs; angles.begin += kChunk) {
       angles.count = chunk(angles.begin, a.pairs);
@@ -171,9 +171,9 @@ struct RowSteps {
         const Numbers from{a.from.at + h * a.from_next, a.from.dtype};
         const Numbers to{a.to.at + h * a.to_next, a.to.dtype};
         if (a.interleaved)
-          turn_neighbours(angles, from, to);
+          rotate_neighbours(angles, from, to);
         else
-          turn_halves(a, angles, from, to);
+          rotate_halves(a, angles, from, to);
       }
     }
   }
@@ -187,13 +187,13 @@ struct RowSteps {
   }
 
   // `sum` has whole vectors.
-  static void add_share(Numbers from, double share, int64 count, double* sum) {
+  static void add_weighted(Numbers from, double weight, int64 count, double* sum) {
     alignas(64) double numbers[kChunk];
     for (int64 c = 0; c < count; c += kChunk) {
       const int64 here = chunk(c, count);
       read(skip(from, c), here, numbers);
       for (int64 i = 0; i < here; i += kLanes)
-        store(sum + c + i, load<V>(sum + c + i) + all<V>(share) * load<V>(numbers + i));
+        store(sum + c + i, load<V>(sum + c + i) + all<V>(weight) * load<V>(numbers + i));
     }
   }
 

@@ -16,7 +16,7 @@ concept MultipliesPairs = requires {
 };
 
 template <class Isa, class T>
-struct Few {
+struct Decode {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
@@ -78,20 +78,20 @@ struct Few {
   }
 
   // Row r as numbers in `copy`. Not inlined: it reads every type.
-  [[gnu::noinline]] static std::byte* copied(const FewArgs<T>& a, int64 r, T* copy) {
+  [[gnu::noinline]] static std::byte* copied(const DecodeArgs<T>& a, int64 r, T* copy) {
     Memory<Isa, T>::read(a.rows.dtype, a.rows.at[r], a.rows.dim, a.factor, copy);
     Memory<Isa, T>::zero(copy + a.rows.dim, a.pitch - a.rows.dim);
     return reinterpret_cast<std::byte*>(copy);
   }
 
   // Row r as it is read: where it lies, or a copy of it.
-  TW_INLINE static const std::byte* row_of(const FewArgs<T>& a, int64 r, T* copy) {
+  TW_INLINE static const std::byte* row_of(const DecodeArgs<T>& a, int64 r, T* copy) {
     return a.copied ? copied(a, r, copy) : a.rows.at[r];
   }
 
   // Calls body<dtype>: the type in which rows are read.
   template <class Body>
-  TW_INLINE static void with_type(const FewArgs<T>& a, Body body) {
+  TW_INLINE static void with_type(const DecodeArgs<T>& a, Body body) {
     const DType dtype = a.copied ? kOwn : a.rows.dtype;
     if constexpr (sizeof(T) == 4) {
       if (dtype == DType::kBFloat16) return body.template operator()<DType::kBFloat16>();
@@ -112,7 +112,7 @@ struct Few {
   }
 
   // What queries have in a vector of columns lies together, and columns lie as rows are read.
-  static void pack(const FewArgs<T>& a, const T* rows) {
+  static void pack(const DecodeArgs<T>& a, const T* rows) {
     with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       with_queries(a.count,
                    [&]<int queries>() TW_INLINE_LAMBDA { pack_rows<dtype, queries>(a, rows); });
@@ -120,7 +120,7 @@ struct Few {
   }
 
   template <DType dtype, int queries>
-  TW_INLINE static void pack_rows(const FewArgs<T>& a, const T* rows) {
+  TW_INLINE static void pack_rows(const DecodeArgs<T>& a, const T* rows) {
     const int64 split = kSplit<dtype> ? whole_steps<queries>(a) : 0;
     for (int64 c = 0; c < a.pitch; c += kLanes) {
       TW_UNROLL for (int q = 0; q < queries; ++q) {
@@ -142,7 +142,7 @@ struct Few {
   }
 
   template <int queries>
-  TW_INLINE static int64 whole_steps(const FewArgs<T>& a) {
+  TW_INLINE static int64 whole_steps(const DecodeArgs<T>& a) {
     constexpr int64 kStep = kSide<queries> * kLanes;
     return a.pitch / kStep * kStep;
   }
@@ -150,7 +150,7 @@ struct Few {
   // sum += `side` vectors of a row, from column c on, times the same columns of each of the
   // queries.
   template <DType dtype, int queries, int side, int wide>
-  TW_INLINE static void add_step(const FewArgs<T>& a, const std::byte* row, int64 c,
+  TW_INLINE static void add_step(const DecodeArgs<T>& a, const std::byte* row, int64 c,
                                  V (&sum)[wide][queries]) {
     const T* right = a.columns + c * queries;
     if constexpr (kPairs<dtype> && side > 1) {
@@ -172,11 +172,11 @@ struct Few {
     }
   }
 
-  // Sums of one row with each of the queries, still to be added up across. Lines of `ahead` come
+  // Sums of one row with each of the queries, still to be added up across. Lines of `fetched` come
   // nearer step by step.
   template <DType dtype, int queries>
-  TW_INLINE static void multiply(const FewArgs<T>& a, const std::byte* row, const std::byte* ahead,
-                                 V* to) {
+  TW_INLINE static void multiply(const DecodeArgs<T>& a, const std::byte* row,
+                                 const std::byte* fetched, V* to) {
     constexpr int64 kStep = kSide<queries> * kLanes, kBytes = core::bytes_of(dtype);
     V sum[kWide<queries>][queries] = {};
     const int64 whole = whole_steps<queries>(a);
@@ -185,7 +185,8 @@ struct Few {
         const int64 c = from + step * kStep;
         if (c >= whole) break;
         if (step * kStep * kBytes % kLine == 0) {
-          TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine) fetch(ahead + c * kBytes + i);
+          TW_UNROLL for (int64 i = 0; i < kStep * kBytes; i += kLine)
+              fetch(fetched + c * kBytes + i);
         }
         add_step<dtype, queries, kSide<queries>>(a, row, c, sum);
       }
@@ -208,17 +209,17 @@ struct Few {
   // Into the second cache, for a tile is larger than the first one.
   TW_INLINE static void fetch(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
 
-  TW_INLINE static void fetch_row(const FewArgs<T>& a, int64 r) {
-    if (r >= a.ahead.count) return;
-    for (int64 i = 0; i < a.ahead.bytes; i += kLine) fetch(a.ahead.at[r] + i);
+  TW_INLINE static void fetch_row(const DecodeArgs<T>& a, int64 r) {
+    if (r >= a.prefetch.count) return;
+    for (int64 i = 0; i < a.prefetch.bytes; i += kLine) fetch(a.prefetch.at[r] + i);
   }
 
-  // What is fetched along with row r: the row of `ahead`, where that is as long. Else it is fetched
-  // here, and along with the row that row itself.
+  // What is fetched along with row r: the row of `fetched`, where that is as long. Else it is
+  // fetched here, and along with the row that row itself.
   template <DType dtype>
-  TW_INLINE static const std::byte* ahead(const FewArgs<T>& a, int64 r, const std::byte* row) {
-    if (r >= a.ahead.count) return row;
-    if (!a.copied && a.ahead.bytes == a.pitch * core::bytes_of(dtype)) return a.ahead.at[r];
+  TW_INLINE static const std::byte* fetched(const DecodeArgs<T>& a, int64 r, const std::byte* row) {
+    if (r >= a.prefetch.count) return row;
+    if (!a.copied && a.prefetch.bytes == a.pitch * core::bytes_of(dtype)) return a.prefetch.at[r];
     fetch_row(a, r);
     return row;
   }
@@ -226,17 +227,17 @@ struct Few {
   // Rows of 64 numbers, as many as a vector has lanes, with one query, which stays in registers as
   // the sums do: one sum a row. Rows that are not there are the last one again.
   template <DType dtype>
-  TW_INLINE static void multiply_short(const FewArgs<T>& a, int64 key, V (&to)[kLanes]) {
+  TW_INLINE static void multiply_short(const DecodeArgs<T>& a, int64 key, V (&to)[kLanes]) {
     constexpr int64 kBytes = kShort * core::bytes_of(dtype);
-    const bool along = key + kLanes <= a.ahead.count && a.ahead.bytes == kBytes;
+    const bool along = key + kLanes <= a.prefetch.count && a.prefetch.bytes == kBytes;
     if (!along) {
       for (int64 r = key; r < key + kLanes; ++r) fetch_row(a, r);
     }
-    std::byte *const *row = a.rows.at + key, *const *ahead = along ? a.ahead.at + key : row;
+    std::byte *const *row = a.rows.at + key, *const *fetched = along ? a.prefetch.at + key : row;
     const int64 last = a.rows.count - 1 - key;
     TW_UNROLL for (int r = 0; r < kLanes; ++r) {
       TW_UNROLL for (int64 i = 0; i < kBytes; i += kLine) {
-        if (along) fetch(ahead[r] + i);
+        if (along) fetch(fetched[r] + i);
       }
       V sum[1][1] = {};
       add_step<dtype, 1, kShort / kLanes>(a, row[r < last ? r : last], 0, sum);
@@ -246,7 +247,7 @@ struct Few {
 
   // As many sums as a vector has lanes are added up across at once.
   template <DType dtype, int queries>
-  TW_INLINE static void score_keys(const FewArgs<T>& a, int64 key) {
+  TW_INLINE static void score_keys(const DecodeArgs<T>& a, int64 key) {
     V sum[kLanes];
     const bool is_short = queries == 1 && a.pitch == kShort && !a.copied;
     if constexpr (queries == 1) {
@@ -255,17 +256,17 @@ struct Few {
     for (int64 r = 0; !is_short && r < kLanes / queries; ++r) {
       const int64 held = key + r < a.rows.count ? key + r : a.rows.count - 1;
       const std::byte* row = row_of(a, held, a.copies);
-      multiply<dtype, queries>(a, row, ahead<dtype>(a, held, row), sum + r * queries);
+      multiply<dtype, queries>(a, row, fetched<dtype>(a, held, row), sum + r * queries);
     }
     const V total = add_across(sum);
     if (queries == 1 && a.step == 1) return store(a.scores + key, total);
     keep<queries>(total, a.rows.count - key, a.scores + key * kPitch);
   }
 
-  // A few rows of each head in turn, so that they are read near to where they lie together, while
-  // what the head's queries hold stays in the first cache.
+  // A few rows of one head, then of the next: rows are read near to where they lie together, and
+  // what a head's queries hold stays in the first cache.
   template <DType dtype, int queries>
-  TW_INLINE static void score_heads(const FewHeads<T>& heads) {
+  TW_INLINE static void score_heads(const DecodeHeads<T>& heads) {
     constexpr int64 kKeys = kLanes / queries;
     static_assert(kRowsAtOnce % kKeys == 0);
     const int64 keys = heads.at[0].rows.count;
@@ -277,7 +278,7 @@ struct Few {
     }
   }
 
-  static void score(const FewHeads<T>& heads) {
+  static void score(const DecodeHeads<T>& heads) {
     with_type(heads.at[0], [&]<DType dtype>() TW_INLINE_LAMBDA {
       with_queries(heads.at[0].count,
                    [&]<int queries>() TW_INLINE_LAMBDA { score_heads<dtype, queries>(heads); });
@@ -290,7 +291,7 @@ struct Few {
     for (int64 key = 0; key < a.tile.keys; ++key)
       largest = larger(largest, load<V>(a.tile.data + key * kPitch));
     store(a.largest, largest);
-    return any(Forward<Isa, T>::odd_ones(a));
+    return any(Forward<Isa, T>::beyond_limit(a));
   }
 };
 

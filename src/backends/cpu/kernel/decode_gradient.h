@@ -7,12 +7,12 @@
 namespace tilewise::cpu {
 
 template <class Isa>
-struct FewGradient {
+struct DecodeGradient {
   using V = typename Lanes<Isa, float>::V;
   static constexpr int64 kLanes = Lanes<Isa, float>::kCount;
 
   // One row: the sum over the queries of weight * row, from column c on.
-  TW_INLINE static V sum_at(const FewGradientArgs<float>& a, const float* weight, int64 c) {
+  TW_INLINE static V sum_at(const DecodeGradientArgs<float>& a, const float* weight, int64 c) {
     V sum = {};
     for (int64 q = 0; q < a.count; ++q)
       sum += all<V>(weight[q]) * load<V>(a.right.data + q * a.right.pitch + c);
@@ -20,9 +20,9 @@ struct FewGradient {
   }
 
   template <DType dtype>
-  TW_INLINE static void store_as(const FewGradientArgs<float>& a) {
+  TW_INLINE static void store_as(const DecodeGradientArgs<float>& a) {
     for (int64 r = 0; r < a.rows.count; ++r) {
-      Memory<Isa, float>::fetch_to_write(a.rows, r + Memory<Isa, float>::kRowsAhead);
+      Memory<Isa, float>::fetch_to_write(a.rows, r + Memory<Isa, float>::kPrefetchedRows);
       const float* weight = a.weights + r * a.pitch;
       std::byte* to = a.rows.at[r];
       int64 c = 0;
@@ -35,7 +35,7 @@ struct FewGradient {
     }
   }
 
-  static void store_rows(const FewGradientArgs<float>& a) {
+  static void store_rows(const DecodeGradientArgs<float>& a) {
     switch (a.rows.dtype) {
       case DType::kFloat32:
         return store_as<DType::kFloat32>(a);

@@ -14,7 +14,7 @@ struct Across {
 };
 
 template <class Isa, class T>
-struct One {
+struct DecodeOne {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   using F = Forward<Isa, T>;
@@ -33,7 +33,7 @@ struct One {
   }
 
   // Scores up to here: whole steps. What lies behind the last key is hidden.
-  TW_INLINE static int64 hide(const OneArgs<T>& a) {
+  TW_INLINE static int64 hide(const DecodeOneArgs<T>& a) {
     const int64 whole = (a.keys + kStep - 1) / kStep * kStep;
     if (core::wounded(core::Wound::kOneTailSeen)) return whole;
     for (int64 n = a.keys; n < whole; ++n) a.scores[n] = -kInfinity<T>;
@@ -53,7 +53,7 @@ struct One {
   }
 
   // As Forward::map where a score is the product and no more.
-  TW_INLINE static void map(const OneArgs<T>& a) {
+  TW_INLINE static void map(const DecodeOneArgs<T>& a) {
     for (int64 n = 0; n < a.keys; n += kLanes)
       store(a.scores + n, F::to_log2(F::finite(load<V>(a.scores + n) * all<V>(a.scale))));
   }
@@ -76,7 +76,7 @@ struct One {
                   [](V x, V y) TW_INLINE_LAMBDA { return x + y; });
   }
 
-  static void raise(const OneArgs<T>& a) {
+  static void raise(const DecodeOneArgs<T>& a) {
     const int64 whole = hide(a);
     V unit = all<V>(a.unit), most = largest(a.scores, whole);
     if (any(F::unusual(most, all<V>(a.limit)))) {

@@ -6,8 +6,8 @@
 namespace tilewise::cpu {
 
 template <class Isa, class T>
-struct FewValues : Few<Isa, T> {
-  using F = Few<Isa, T>;
+struct DecodeValues : Decode<Isa, T> {
+  using F = Decode<Isa, T>;
   using V = typename F::V;
   using CodeVector = typename F::CodeVector;
   using F::kLanes, F::kPitch;
@@ -20,12 +20,12 @@ struct FewValues : Few<Isa, T> {
     TW_UNROLL for (int w = 0; w < wide; w += 2) {
       const CodeVector a = F::codes(key, c + w * kLanes);
       const CodeVector b = next ? F::codes(next, c + w * kLanes) : CodeVector{};
-      const V first = bits<V>(mix<InTurn<1, 8, false>>(a, b));
-      const V second = bits<V>(mix<InTurn<1, 8, true>>(a, b));
+      const V first = bits<V>(mix<Alternating<1, 8, false>>(a, b));
+      const V second = bits<V>(mix<Alternating<1, 8, true>>(a, b));
       TW_UNROLL for (int q = 0; q < queries; ++q) {
-        const V share = Isa::Dot::template spread<V>(pairs + q);
-        sum[q][w] = Isa::Dot::add(sum[q][w], share, first);
-        sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], share, second);
+        const V weights = Isa::Dot::template spread<V>(pairs + q);
+        sum[q][w] = Isa::Dot::add(sum[q][w], weights, first);
+        sum[q][w + 1] = Isa::Dot::add(sum[q][w + 1], weights, second);
       }
     }
   }
@@ -81,13 +81,13 @@ struct FewValues : Few<Isa, T> {
 
   // Weights of two keys as pairs, beside those of the first; or behind all, where they lie side by
   // side themselves.
-  TW_INLINE static Weights pairs_of(const FewArgs<T>& a) {
+  TW_INLINE static Weights pairs_of(const DecodeArgs<T>& a) {
     static_assert(kPitch >= 2 * kLanes);
     if (a.step != 1) return {a.scores + kLanes, 2 * kPitch};
     return {a.scores + (a.rows.count + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes), 1};
   }
 
-  TW_INLINE static void pack_weights(const FewArgs<T>& a) {
+  TW_INLINE static void pack_weights(const DecodeArgs<T>& a) {
     T* pairs = pairs_of(a).at;
     for (int64 key = 0; a.step == 1 && key < a.rows.count; key += 2 * kLanes) {
       const T* two = a.scores + key;
@@ -101,13 +101,13 @@ struct FewValues : Few<Isa, T> {
   }
 
   template <DType dtype, int queries>
-  TW_INLINE static void add_rows(const FewArgs<T>& a, int64 first) {
+  TW_INLINE static void add_rows(const DecodeArgs<T>& a, int64 first) {
     constexpr int kQueries = F::template kAtOnce<queries>, kVectors = F::template kSide<kQueries>;
     const int64 left = a.rows.count - first;
     Values values;
     values.row = a.rows.at + first;
     values.count = left < kRowsAtOnce ? left : kRowsAtOnce;
-    for (int64 r = first; r < a.ahead.count && r < first + values.count; ++r) F::fetch_row(a, r);
+    for (int64 r = first; r < a.prefetch.count && r < first + values.count; ++r) F::fetch_row(a, r);
     std::byte* copies[kRowsAtOnce];
     if (a.copied) {
       for (int64 r = 0; r < values.count; ++r)
@@ -129,7 +129,7 @@ struct FewValues : Few<Isa, T> {
 
   // The sums' columns go back to where they were.
   template <DType dtype, int queries>
-  TW_INLINE static void gather(const FewArgs<T>& a, const T* factor, T* to) {
+  TW_INLINE static void gather(const DecodeArgs<T>& a, const T* factor, T* to) {
     const int64 split =
         F::template kSplit<dtype> ? F::template whole_steps<F::template kAtOnce<queries>>(a) : 0;
     for (int64 q = 0; q < a.count; ++q) {
@@ -142,18 +142,18 @@ struct FewValues : Few<Isa, T> {
       for (; c < split; c += 2 * kLanes) {
         constexpr int kRun = F::template kPairs<dtype> ? 4 : 1;
         const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
-        V low = mix<InTurn<kRun, kLanes, false>>(even, odd);
+        V low = mix<Alternating<kRun, kLanes, false>>(even, odd);
         if (core::wounded(core::Wound::kEvenForOdd))
-          low = mix<InTurn<kRun, kLanes, false>>(odd, even);
+          low = mix<Alternating<kRun, kLanes, false>>(odd, even);
         add(c, low);
-        add(c + kLanes, mix<InTurn<kRun, kLanes, true>>(even, odd));
+        add(c + kLanes, mix<Alternating<kRun, kLanes, true>>(even, odd));
       }
       for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
     }
   }
 
   // to = to * factor + weights^T . values, the tile's own sum made apart.
-  static void accumulate(const FewArgs<T>& a, const T* factor, T* to) {
+  static void accumulate(const DecodeArgs<T>& a, const T* factor, T* to) {
     F::with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       F::with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);

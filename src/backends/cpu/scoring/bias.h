@@ -1,6 +1,6 @@
 // What is added to the scores of a tile: bias, boolean mask and block mask in one, -inf where they
 // hide. All three come row by row, and lanes are queries: so rows are read in vectors into scratch
-// memory, and turned on their side there.
+// memory, and transposed there.
 #pragma once
 
 #include <algorithm>
@@ -31,27 +31,28 @@ class Bias {
       : p_(problem), kernels_(kernels), scratch_(scratch) {}
 
   // [key][lane], or null where nothing is added and nothing hidden.
-  const T* load(const QueryTile& tile, const Group<T>& group, Range columns) const {
-    const LaneSpan all{tile, group.first, group.count};
+  const T* load(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
+    const LaneSpan all{tile, bundle.first, bundle.count};
     const bool shows = shows_all(all, columns), in_blocks = has_all_blocks(all, columns);
     if (!p_.scores.bias && shows && in_blocks) return nullptr;
     const int64 pitch = core::round_up(columns.size(), kernels_.lanes);
-    for (int64 first = 0; first < group.count; first += kernels_.lanes) {
-      const int64 origin = wounded(Wound::kBiasOfFirstGroup) ? 0 : group.first;
-      const LaneSpan span{tile, origin + first, core::smaller(kernels_.lanes, group.count - first)};
+    for (int64 first = 0; first < bundle.count; first += kernels_.lanes) {
+      const int64 origin = wounded(Wound::kBiasOfFirstGroup) ? 0 : bundle.first;
+      const LaneSpan span{tile, origin + first,
+                          core::smaller(kernels_.lanes, bundle.count - first)};
       load_rows(span, columns, {scratch_.rows, pitch});
       if (!shows) hide_bytes(span, columns, {scratch_.rows, pitch});
       if (!in_blocks) hide_blocks(span, columns, {scratch_.rows, pitch});
-      kernels_.numbers_to_lanes({scratch_.rows, pitch}, pitch, 1, scratch_.lanes + first);
+      kernels_.rows.numbers_to_lanes({scratch_.rows, pitch}, pitch, 1, scratch_.lanes + first);
     }
     return scratch_.lanes;
   }
 
   // What `load` will read: rows of a bias or else of a boolean mask.
-  Ahead ahead(const QueryTile& tile, const Group<T>& group, Range columns) const {
+  Prefetch prefetch(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const View& view = p_.scores.bias ? p_.scores.bias : p_.mask.visible;
     if (!view || view.stride.column == 0) return {};
-    const Rows rows = rows_of(view, {tile, group.first, group.count}, columns);
+    const Rows rows = rows_of(view, {tile, bundle.first, bundle.count}, columns);
     return {rows.at, rows.count, rows.dim * core::bytes_of(rows.dtype)};
   }
 
@@ -93,7 +94,7 @@ class Bias {
 
   void hide_bytes(const LaneSpan& span, Range columns, Matrix<T> to) const {
     const Rows bytes = rows_of(p_.mask.visible, span, columns);
-    if (bytes.dim == columns.size()) return kernels_.hide_rows(bytes, to);
+    if (bytes.dim == columns.size()) return kernels_.rows.hide(bytes, to);
     for (int64 n = 0; n < bytes.count; ++n)
       if (bytes.at[n][0] == std::byte{0}) fill(to, n, columns.size(), -core::infinity<T>());
   }

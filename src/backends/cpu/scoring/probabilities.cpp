@@ -1,6 +1,7 @@
 // The weights themselves, for people who look at them: exp(score - the row's largest), negative
 // where dropout drops. Two walks over the keys of a tile of rows: the largest score first.
 #include "backends/cpu/passes.h"
+#include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
 
 namespace tilewise::cpu {
@@ -11,7 +12,7 @@ struct Scratch {
   Scratch(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : pitch(core::round_up(p.shape.dim, kernels.lanes)),
         scores(p, kernels, arena),
-        group(p, kernels, arena) {
+        bundle(p, kernels, arena) {
     const int64 lanes = kernels.pitch;
     list.at = arena.take<std::byte*>(core::larger(kTileKeys, lanes));
     key = arena.take<T>((kTileKeys + kKeysBeyond) * pitch);
@@ -23,7 +24,7 @@ struct Scratch {
 
   int64 pitch;
   ScoreScratch<T> scores;
-  Group<T> group;
+  Bundle<T> bundle;
   RowList list;
   T *key, *rows, *query;  // [key][dim], [lane][dim], [dim][lane]
   T* weights;             // [key][lane]
@@ -37,14 +38,14 @@ class Probabilities {
       : p_(p), kernels_(kernels), tile_(tile), s_(s), head_(p, tile.b, tile.first_head) {}
 
   void run() {
-    s_.group.place(p_, kernels_, tile_, 0);
-    load_lanes(kernels_, s_.list.of_lanes(p_, p_.query, {tile_, 0, s_.group.count}, p_.shape.dim),
+    s_.bundle.place(p_, kernels_, tile_, 0);
+    load_lanes(kernels_, s_.list.of_lanes(p_, p_.query, {tile_, 0, s_.bundle.count}, p_.shape.dim),
                head_.factor(p_.scaling.query), {s_.rows, s_.pitch}, kernels_.pitch);
-    kernels_.to_lanes({s_.rows, s_.pitch}, s_.pitch, s_.group.vectors, s_.query);
+    kernels_.rows.to_lanes({s_.rows, s_.pitch}, s_.pitch, s_.bundle.vectors, s_.query);
     for (int64 lane = 0; lane < kernels_.pitch; ++lane) s_.max[lane] = -core::infinity<T>();
     head_.for_each_key_tile(tile_.rows, kTileKeys, [&](Range columns) {
       const T* unit = score(columns);
-      for (int64 lane = 0; lane < s_.group.count; ++lane)
+      for (int64 lane = 0; lane < s_.bundle.count; ++lane)
         s_.max[lane] = core::running_max(s_.max[lane], s_.scores.largest[lane] * unit[lane]);
     });
     store_zeros();
@@ -58,14 +59,14 @@ class Probabilities {
         s_.list.of_keys(p_.key, {p_.keys, head_.keys, head_.key_head}, columns, p_.shape.dim),
         head_.factor(p_.scaling.key), {s_.key, s_.pitch}, columns.size() + kKeysBeyond);
     return Scorer<T>(p_, kernels_, s_.scores)
-        .score(tile_, s_.group, s_.query, {columns, {s_.key, s_.pitch}}, s_.weights);
+        .score(tile_, s_.bundle, s_.query, {columns, {s_.key, s_.pitch}}, s_.weights);
   }
 
   // A score of -inf is a hidden one, and no decision of dropout is seen there.
   void store(Range columns) const {
     const int64 pitch = kernels_.pitch;
     const T* unit = score(columns);
-    const T* keep = Scorer<T>(p_, kernels_, s_.scores).keep(tile_, s_.group, columns);
+    const T* keep = Scorer<T>(p_, kernels_, s_.scores).keep(tile_, s_.bundle, columns);
     const View& to = p_.output;
     for (int64 lane = 0; lane < tile_.lanes(); ++lane) {
       const int64 first = to.offset(tile_.b, tile_.first_head, tile_.row(lane), columns.begin);
@@ -93,7 +94,7 @@ class Probabilities {
 };
 
 template <class T>
-int64 share_of(const Problem& p, const Kernels<T>& kernels) {
+int64 scratch_bytes_of(const Problem& p, const Kernels<T>& kernels) {
   Arena counting(nullptr);
   const Scratch<T> counted(p, kernels, counting);
   return counting.used();
@@ -104,7 +105,7 @@ int64 share_of(const Problem& p, const Kernels<T>& kernels) {
 template <class T>
 Planned probabilities_plan(const Problem& p, int workers, Decided& decided) {
   const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
-  decided.scratch = share_of(p, kernels);
+  decided.scratch = scratch_bytes_of(p, kernels);
   return {{kernels.pitch, kTileKeys}, kAlignmentRoom + workers * decided.scratch};
 }
 
@@ -112,14 +113,14 @@ template <class T>
 void probabilities(const Problem& p, const Decided& decided, const Resources& resources) {
   const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
   const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
-  const int64 share = decided.scratch;
+  const int64 bytes = decided.scratch;
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
     const int64 head = task / tiles, b = head / p.shape.heads;
     const QueryTile tile{b, head % p.shape.heads, 1,
                          tile_range(task % tiles, kernels.pitch, place_of(p.queries, b).length)};
     if (tile.rows.empty()) return;
-    Arena arena(workspace + worker * share);
+    Arena arena(workspace + worker * bytes);
     Scratch<T> scratch(p, kernels, arena);
     Probabilities<T>(p, kernels, tile, scratch).run();
   });

@@ -1,4 +1,4 @@
-// Scores of one tile: from a group of queries and a stretch of keys to numbers that softmax takes.
+// Scores of one tile: from a bundle of queries and a stretch of keys to numbers that softmax takes.
 #pragma once
 
 #include <limits>
@@ -25,15 +25,16 @@ struct ScoreScratch {
     end = arena.take<T>(pitch);
     position = arena.take<T>(pitch);
     unit = arena.take<T>(pitch);
-    if (p.scores.softcap > 0 && p.operation == TW_BACKWARD) slant = arena.take<T>(tile);
+    if (p.scores.softcap > 0 && p.operation == TW_BACKWARD)
+      softcap_derivative = arena.take<T>(tile);
     if (p.dropout.decide.active()) keep = arena.take<T>(tile);
   }
 
   BiasScratch<T> bias;
-  T *largest, *begin, *end;  // [lane]
-  T *position, *unit;        // [lane]
-  T* slant = nullptr;        // [key][lane]
-  T* keep = nullptr;         // [key][lane]
+  T *largest, *begin, *end;         // [lane]
+  T *position, *unit;               // [lane]
+  T* softcap_derivative = nullptr;  // [key][lane]
+  T* keep = nullptr;                // [key][lane]
 };
 
 // Rows of keys, what to fetch while they are worked on, and where vectors end.
@@ -41,7 +42,7 @@ template <class T>
 struct KeysAt {
   Range columns;
   Matrix<const T> rows;
-  Ahead ahead = {};
+  Prefetch prefetch = {};
   const int64* ends = nullptr;
 };
 
@@ -58,48 +59,50 @@ class Scorer {
 
   // Fills `to` with the scores of `keys`, and scratch.largest. Returns what takes them to units of
   // log2, lane by lane.
-  const T* score(const QueryTile& tile, const Group<T>& group, const T* query,
+  const T* score(const QueryTile& tile, const Bundle<T>& bundle, const T* query,
                  const KeysAt<T>& keys, T* to) const {
-    ScoreArgs<T> args = args_of(group, keys.columns, to);
+    ScoreArgs<T> args = args_of(bundle, keys.columns, to);
     args.key = keys.rows;
     args.query = query;
-    args.ahead = keys.ahead;
+    args.prefetch = keys.prefetch;
     args.tile.ends = keys.ends;
-    args.bias = bias_.ahead(tile, group, keys.columns);
-    return finish(tile, group, keys.columns, args, kernels_.score(args));
+    args.prefetch_bias = bias_.prefetch(tile, bundle, keys.columns);
+    return finish(tile, bundle, keys.columns, args, kernels_.forward.score(args));
   }
 
   // The same for a few queries, whose raw scores are in `to` already.
-  const T* score_few(const QueryTile& tile, const Group<T>& group, Range columns, T* to) const {
-    const ScoreArgs<T> args = args_of(group, columns, to);
-    return finish(tile, group, columns, args, kernels_.survey_few(args));
+  const T* score_decoded(const QueryTile& tile, const Bundle<T>& bundle, Range columns,
+                         T* to) const {
+    const ScoreArgs<T> args = args_of(bundle, columns, to);
+    return finish(tile, bundle, columns, args, kernels_.decode.survey(args));
   }
 
-  // What turns raw scores of one query into weights, where none is mapped and none hidden.
-  OneArgs<T> of_one(T* scores, int64 keys, const RunningRows<T>& row) const {
+  // What makes weights of raw scores of one query, where none is mapped and none hidden.
+  DecodeOneArgs<T> of_one(T* scores, int64 keys, const RunningRows<T>& row) const {
     return {scores, keys, log2_scale_, limit(), static_cast<T>(p_.scores.scale), row};
   }
 
   // Dropout's factors of the tile.
-  const T* keep(const QueryTile& tile, const Group<T>& group, Range columns) const {
+  const T* keep(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const core::Dropout& decide = p_.dropout.decide;
     if (!decide.active()) return nullptr;
     const int64* base = p_.dropout.base;
     const core::PhiloxKey key = decide.key();
-    kernels_.drop({{key.word[0], key.word[1]},
-                   static_cast<uint32>(tile.b + base[0]),
-                   decide.threshold(),
-                   columns.begin + base[3]},
-                  {group.drop_row, group.drop_upper, group.drop_head},
-                  static_cast<T>(decide.scale()), {scratch_.keep, columns.size(), group.vectors});
+    kernels_.forward.drop({{key.word[0], key.word[1]},
+                           static_cast<uint32>(tile.b + base[0]),
+                           decide.threshold(),
+                           columns.begin + base[3]},
+                          {bundle.drop_row, bundle.drop_upper, bundle.drop_head},
+                          static_cast<T>(decide.scale()),
+                          {scratch_.keep, columns.size(), bundle.vectors});
     return scratch_.keep;
   }
 
   // Where the diagonal crosses each lane, counted from the first of `columns`.
-  const T* find_positions(const QueryTile& tile, const Group<T>& group, Range columns) const {
+  const T* find_positions(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const int64 diagonal = band_of(p_, tile.b).diagonal;
-    for (int64 lane = 0; lane < group.vectors * kernels_.lanes; ++lane) {
-      const int64 held = core::smaller(group.first + lane, tile.lanes() - 1);
+    for (int64 lane = 0; lane < bundle.vectors * kernels_.lanes; ++lane) {
+      const int64 held = core::smaller(bundle.first + lane, tile.lanes() - 1);
       const int64 origin = wounded(Wound::kPositionsUnmoved) ? 0 : columns.begin;
       scratch_.position[lane] = static_cast<T>(tile.row(held) + diagonal - origin);
     }
@@ -107,9 +110,9 @@ class Scorer {
   }
 
  private:
-  ScoreArgs<T> args_of(const Group<T>& group, Range columns, T* to) const {
+  ScoreArgs<T> args_of(const Bundle<T>& bundle, Range columns, T* to) const {
     return {
-        {}, nullptr, p_.shape.dim, {to, columns.size(), group.vectors}, scratch_.largest, limit(),
+        {}, nullptr, p_.shape.dim, {to, columns.size(), bundle.vectors}, scratch_.largest, limit(),
         {}, {}};
   }
 
@@ -122,32 +125,33 @@ class Scorer {
   }
 
   // Raw scores become those that softmax takes.
-  const T* finish(const QueryTile& tile, const Group<T>& group, Range columns,
-                  const ScoreArgs<T>& args, bool odd) const {
-    const T* bias = bias_.load(tile, group, columns);
+  const T* finish(const QueryTile& tile, const Bundle<T>& bundle, Range columns,
+                  const ScoreArgs<T>& args, bool unusual) const {
+    const T* bias = bias_.load(tile, bundle, columns);
     std::fill(scratch_.unit, scratch_.unit + kernels_.pitch, log2_scale_);
     if (!mapped_) {
       const bool masked =
-          bias || columns.begin < group.shared.begin || group.shared.end < columns.end;
-      if (masked) odd = kernels_.mask(args, limits(group, columns, bias));
-      if (!odd) return scratch_.unit;
+          bias || columns.begin < bundle.shared.begin || bundle.shared.end < columns.end;
+      if (masked) unusual = kernels_.forward.mask(args, limits(bundle, columns, bias));
+      if (!unusual) return scratch_.unit;
     }
-    if (group.slope) find_positions(tile, group, columns);
-    kernels_.map({args.tile, limits(group, columns, bias), static_cast<T>(p_.scores.scale),
-                  static_cast<T>(p_.scores.softcap), group.slope, scratch_.position, scratch_.slant,
-                  scratch_.largest, mapped_ ? T(0) : args.limit, scratch_.unit});
+    if (bundle.slope) find_positions(tile, bundle, columns);
+    kernels_.forward.map({args.tile, limits(bundle, columns, bias), static_cast<T>(p_.scores.scale),
+                          static_cast<T>(p_.scores.softcap), bundle.slope, scratch_.position,
+                          scratch_.softcap_derivative, scratch_.largest,
+                          mapped_ ? T(0) : args.limit, scratch_.unit});
     return scratch_.unit;
   }
 
   // The keys that each lane sees, counted from the first of `columns`.
-  Limits<T> limits(const Group<T>& group, Range columns, const T* bias) const {
+  Limits<T> limits(const Bundle<T>& bundle, Range columns, const T* bias) const {
     const auto from_first = [&](int64 key) {
       return static_cast<T>(
           core::smaller(core::larger(key - columns.begin, int64{0}), columns.size()));
     };
-    for (int64 lane = 0; lane < group.vectors * kernels_.lanes; ++lane) {
-      scratch_.begin[lane] = from_first(group.begin[lane]);
-      scratch_.end[lane] = from_first(group.end[lane]);
+    for (int64 lane = 0; lane < bundle.vectors * kernels_.lanes; ++lane) {
+      scratch_.begin[lane] = from_first(bundle.begin[lane]);
+      scratch_.end[lane] = from_first(bundle.end[lane]);
     }
     return {scratch_.begin, scratch_.end, bias};
   }

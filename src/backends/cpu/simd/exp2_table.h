@@ -14,13 +14,13 @@ namespace tilewise::cpu {
 // function, for a table would be a symbol that objects share; and all lanes are asked for, for else
 // g++ 12 warns of those that are not.
 template <class T>
-struct Stair;
+struct Exp2Table;
 
 inline constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
 
 // Steps of 1/16; an error of 2e-9.
 template <>
-struct Stair<float> {
+struct Exp2Table<float> {
   using V = VectorOf<float, 64>::Type;
   static constexpr int kBits = 4;
   static constexpr float kMagic = int{3} << (23 - kBits - 1);
@@ -47,7 +47,7 @@ struct Stair<float> {
 
 // Steps of 1/8; 9e-18.
 template <>
-struct Stair<double> {
+struct Exp2Table<double> {
   using V = VectorOf<double, 64>::Type;
   static constexpr int kBits = 3;
   static constexpr double kMagic = int64{3} << (52 - kBits - 1);
