@@ -4,8 +4,8 @@
 #include "backends/cpu/isa/isa.h"
 #include "backends/cpu/passes.h"
 #include "host/draw.h"
-#include "plan/share.h"
 #include "plan/work.h"
+#include "plan/workers.h"
 
 namespace tilewise::cpu {
 namespace {

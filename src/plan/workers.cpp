@@ -1,4 +1,4 @@
-#include "plan/share.h"
+#include "plan/workers.h"
 
 #include <algorithm>
 
@@ -7,23 +7,23 @@
 namespace tilewise {
 namespace {
 
-// Operations that a worker must be worth, and how many such shares there must be for the first of
-// them to help. Measured on two cores of an AMD EPYC (Milan, virtual), 64 wide float32 heads: a
-// million operations take one core 20 to 30 us, and 40 to 60 in decoding. Calls back to back gain
-// from a second worker once they take 20 to 30 us alone (by 1.1 to 1.3; 1.3 to 1.9 at 60 us). After
-// a millisecond's pause it has to be woken, which costs the caller 5 to 10 us and pays only beyond
-// 250. So two million are shared out: what is won back to back is then several times what may be
-// lost after a pause. More workers cost little more: 3.7 million took sixteen cores of a Xeon 32 us
-// with three workers and 25 with seven.
-constexpr double kLeastShare = 5e5, kSharesWorthHelp = 4;
+// Operations that a worker must be worth, and how many times that there must be for a second one to
+// help. Measured on two cores of an AMD EPYC (Milan, virtual), 64 wide float32 heads: a million
+// operations take one core 20 to 30 us, and 40 to 60 in decoding. Calls back to back gain from a
+// second worker once they take 20 to 30 us alone (by 1.1 to 1.3; 1.3 to 1.9 at 60 us). After a
+// millisecond's pause it has to be woken, which costs the caller 5 to 10 us and pays only beyond
+// 250. So a second one gets work from two million on: what is won back to back is then several
+// times what may be lost after a pause. More workers cost little more: 3.7 million took sixteen
+// cores of a Xeon 32 us with three workers and 25 with seven.
+constexpr double kLeastWork = 5e5, kTimesWorthHelp = 4;
 
 // An element of a row that is read, laid out for the kernels or written back takes as long as so
 // many operations of a product; more when it comes from memory. It is all that decoding does.
 constexpr double kOperationsAnElement = 16;
 
-double least_share() {
-  const double asked = settings().least_share;
-  return asked >= 0 ? asked : kLeastShare;
+double least_work() {
+  const double asked = settings().least_work;
+  return asked >= 0 ? asked : kLeastWork;
 }
 
 // Keys that a query sees, about: the band's width, and half of a triangle.
@@ -56,9 +56,9 @@ double work_of_shapes(const Problem& p) {
 
 int workers_worth(const Problem& problem, int available) {
   if (available < 2) return 1;
-  const double least = least_share(), work = work_of_shapes(problem);
+  const double least = least_work(), work = work_of_shapes(problem);
   if (!(least > 0)) return available;
-  if (work < least * kSharesWorthHelp) return 1;
+  if (work < least * kTimesWorthHelp) return 1;
   return static_cast<int>(std::min(work / least, static_cast<double>(available)));
 }
 

@@ -1,5 +1,5 @@
 // Small problems are worth few workers, large ones all, and memory to read counts as work.
-#include "plan/share.h"
+#include "plan/workers.h"
 
 #include <gtest/gtest.h>
 
@@ -15,12 +15,12 @@ Problem problem_of(int64 queries, int64 keys, int64 heads) {
 }
 
 // With the number that users have.
-class Share : public testing::Test {
+class Workers : public testing::Test {
  protected:
-  const Variable least_share_{"TILEWISE_LEAST_SHARE", nullptr};
+  const Variable least_work_{"TILEWISE_LEAST_SHARE", nullptr};
 };
 
-TEST_F(Share, GrowsWithTheProblem) {
+TEST_F(Workers, GrowsWithTheProblem) {
   EXPECT_EQ(workers_worth(problem_of(4, 4, 1), 8), 1);
   EXPECT_EQ(workers_worth(problem_of(16, 16, 8), 8), 1);
   EXPECT_EQ(workers_worth(problem_of(64, 64, 2), 8), 5);
@@ -36,19 +36,19 @@ TEST_F(Share, GrowsWithTheProblem) {
   EXPECT_EQ(before, 64);
 }
 
-TEST_F(Share, IsNeverMoreThanThereIs) {
+TEST_F(Workers, IsNeverMoreThanThereIs) {
   for (const int available : {1, 2, 3}) {
     EXPECT_EQ(workers_worth(problem_of(512, 512, 8), available), available);
     EXPECT_EQ(workers_worth(problem_of(0, 0, 0), available), 1);
   }
 }
 
-TEST_F(Share, ReadingManyKeysIsWork) {
+TEST_F(Workers, ReadingManyKeysIsWork) {
   EXPECT_EQ(workers_worth(problem_of(1, 32, 8), 8), 1);
   EXPECT_EQ(workers_worth(problem_of(1, 4096, 8), 8), 8);
 }
 
-TEST_F(Share, AMaskLeavesLessToDo) {
+TEST_F(Workers, AMaskLeavesLessToDo) {
   Problem problem = problem_of(2048, 2048, 1);
   const int full = workers_worth(problem, 4096);
   problem.mask.right = 0;
@@ -61,19 +61,19 @@ TEST_F(Share, AMaskLeavesLessToDo) {
   EXPECT_LT(workers_worth(problem, 4096), causal / 20);
 }
 
-TEST_F(Share, BackwardIsWorthMore) {
+TEST_F(Workers, BackwardIsWorthMore) {
   Problem problem = problem_of(256, 256, 2);
   const int forward = workers_worth(problem, 4096);
   problem.operation = TW_BACKWARD;
   EXPECT_GT(workers_worth(problem, 4096), 2 * forward);
 }
 
-TEST_F(Share, EnvironmentLowersIt) {
+TEST_F(Workers, EnvironmentLowersIt) {
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
-  least_share_.set("0");
+  least_work_.set("0");
   EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 8);
   for (const char* nothing : {"", "abc", "0 of them"}) {
-    least_share_.set(nothing);
+    least_work_.set(nothing);
     EXPECT_EQ(workers_worth(problem_of(1, 1, 1), 8), 1);
   }
 }
