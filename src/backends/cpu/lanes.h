@@ -8,6 +8,7 @@
 
 #include "backends/cpu/kernels.h"
 #include "host/head.h"
+#include "parallel/parallel.h"
 #include "plan/arena.h"
 
 namespace tilewise::cpu {
@@ -51,6 +52,18 @@ struct QueryTile {
   int64 head(int64 lane) const { return first_head + lane / rows.size(); }
   int64 row(int64 lane) const { return rows.begin + lane % rows.size(); }
 };
+
+// Calls body(tile, worker) for every tile of up to `lanes` queries of one head.
+template <class Body>
+void for_each_query_tile(const Problem& p, int64 lanes, const Parallel& parallel,
+                         const Body& body) {
+  const int64 tiles = core::ceil_div(p.shape.queries, lanes);
+  parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
+    const int64 head = task / tiles, b = head / p.shape.heads;
+    const Range rows = tile_range(task % tiles, lanes, place_of(p.queries, b).length);
+    if (!rows.empty()) body(QueryTile{b, head % p.shape.heads, 1, rows}, worker);
+  });
+}
 
 // Lanes first .. first + count - 1 of a tile, and what is known of each before any key.
 template <class T>

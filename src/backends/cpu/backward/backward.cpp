@@ -44,24 +44,18 @@ class Backward {
 
  private:
   void store_queries(const Workers& workers) const {
-    const Shape& shape = p_.shape;
-    const int64 tiles = core::ceil_div(shape.queries, kernels_.pitch);
-    workers.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
-      const int64 head = task / tiles, b = head / shape.heads;
-      const QueryTile tile{
-          b, head % shape.heads, 1,
-          tile_range(task % tiles, kernels_.pitch, place_of(p_.queries, b).length)};
-      if (tile.rows.empty()) return;
-      Arena arena(workers.scratch(worker));
-      const RowList list{arena.take<std::byte*>(kernels_.pitch)};
-      T* factor = arena.take<T>(kernels_.pitch);
-      for (int64 lane = 0; lane < kernels_.pitch; ++lane)
-        factor[lane] = static_cast<T>(p_.scores.scale);
-      const int64 row = sums_.first(b, tile.first_head) + tile.rows.begin;
-      store_lanes(kernels_,
-                  list.of_lanes(p_, p_.gradients.query, {tile, 0, tile.lanes()}, shape.dim), factor,
-                  {sums_.query + row * sums_.pitch, sums_.pitch});
-    });
+    for_each_query_tile(
+        p_, kernels_.pitch, workers.parallel, [&](const QueryTile& tile, int32 worker) {
+          Arena arena(workers.scratch(worker));
+          const RowList list{arena.take<std::byte*>(kernels_.pitch)};
+          T* factor = arena.take<T>(kernels_.pitch);
+          for (int64 lane = 0; lane < kernels_.pitch; ++lane)
+            factor[lane] = static_cast<T>(p_.scores.scale);
+          const int64 row = sums_.first(tile.b, tile.first_head) + tile.rows.begin;
+          store_lanes(kernels_,
+                      list.of_lanes(p_, p_.gradients.query, {tile, 0, tile.lanes()}, p_.shape.dim),
+                      factor, {sums_.query + row * sums_.pitch, sums_.pitch});
+        });
   }
 
   // Adds rows' parts, in their order, into a gradient by head or (batch, head).

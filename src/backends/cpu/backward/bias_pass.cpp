@@ -1,8 +1,6 @@
 // The bias's gradient. A task owns a tile of the bias, walks everything that the tile was broadcast
 // to, and writes the sum once: no memory beyond that tile. Scores are made a second time for it,
 // two products more.
-#include <initializer_list>
-
 #include "backends/cpu/backward/differentiate.h"
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"
@@ -23,16 +21,18 @@ struct Scratch {
     value = arena.take<T>((kTileKeys + kKeysBeyond) * value_pitch);
     query = arena.take<T>(lanes * pitch);
     output = arena.take<T>(lanes * value_pitch);
-    for (T** numbers : {&weights, &gradient, &raw, &sum}) *numbers = arena.take<T>(tile);
+    numbers = {arena.take<T>(tile), arena.take<T>(tile), arena.take<T>(tile)};
+    sum = arena.take<T>(tile);
   }
 
   int64 pitch, value_pitch;
   ScoreScratch<T> scores;
   BundleRows<T> rows;
   RowList list;
-  T *key, *value;                     // [key][dim]
-  T *query, *output;                  // [lane][dim]
-  T *weights, *gradient, *raw, *sum;  // [key][lane]
+  T *key, *value;     // [key][dim]
+  T *query, *output;  // [lane][dim]
+  GradientTile<T> numbers;
+  T* sum;  // [key][lane]
 };
 
 // A dimension of the bias in tiles, and the indices on the other side that one of them serves: its
@@ -111,11 +111,10 @@ class BiasPass {
         s.list.of_keys(p_.value, {p_.keys, head.keys, head.key_head}, columns, p_.shape.value_dim),
         head.factor(p_.scaling.value), {s.value, s.value_pitch}, padded);
     differentiate<T>({p_, kernels_, sums_}, s.scores, s.rows,
-                     {{columns, {s.key, s.pitch}}, {s.value, s.value_pitch}},
-                     {s.weights, s.gradient, s.raw});
+                     {{columns, {s.key, s.pitch}}, {s.value, s.value_pitch}}, s.numbers);
     for (int64 j = 0; j < columns.size(); ++j)
       for (int64 lane = 0; lane < tile.lanes(); ++lane)
-        s.sum[j * kernels_.pitch + lane] += s.gradient[j * kernels_.pitch + lane];
+        s.sum[j * kernels_.pitch + lane] += s.numbers.gradient[j * kernels_.pitch + lane];
   }
 
   // The sum as rows of the bias, over what it was broadcast to.

@@ -46,29 +46,34 @@ struct DecodePassScratch {
         output(kernels, p.shape.value_dim, arena) {
     const int64 tile = kernels.keys * kernels.pitch;
     const int64 widest = core::larger(query.pitch, output.pitch);
-    for (T** lanes : {&max, &inverse_sum, &delta, &slope}) *lanes = arena.take<T>(kernels.pitch);
-    weights = arena.take<T>(tile);
-    gradient = arena.take<T>(tile);
-    raw = p.scores.softcap > 0 ? arena.take<T>(tile) : gradient;
+    for (T** lane : {&lanes.max, &lanes.inverse_sum, &lanes.delta, &lanes.slope})
+      *lane = arena.take<T>(kernels.pitch);
+    numbers = {arena.take<T>(tile), arena.take<T>(tile), nullptr};
+    numbers.raw = p.scores.softcap > 0 ? arena.take<T>(tile) : numbers.gradient;
     copies = arena.take<T>(kRowsAtOnce * widest);
     sums = arena.take<T>(kernels.lanes * query.pitch);
     query_gradient = arena.take<T>(kernels.lanes * query.pitch);
-    room = arena.take<T>(kernels.keys * widest);
+    room.rows = arena.take<T>(kernels.keys * widest);
     factor = arena.take<T>(core::larger(kernels.keys, kernels.pitch));
     list.at = arena.take<std::byte*>(core::larger(kernels.keys, kernels.pitch));
-    room_list.at = arena.take<std::byte*>(kernels.keys);
+    room.list.at = arena.take<std::byte*>(kernels.keys);
   }
 
   ScoreScratch<T> scores;
   Bundle<T> bundle;
   DecodeSide<T> query, output;
-  T *max, *inverse_sum, *delta, *slope;  // [lane]
-  T *weights, *gradient, *raw;           // [key][lane]
-  T *copies, *sums;                      // see DecodeArgs
-  T* query_gradient;                     // [lane][dim]
-  T* room;                               // [key][dim]: gradients on their way out
+  struct {
+    T *max, *inverse_sum, *delta, *slope;
+  } lanes;                  // one a lane
+  GradientTile<T> numbers;  // [key][lane]
+  T *copies, *sums;         // see DecodeArgs
+  T* query_gradient;        // [lane][dim]
+  struct {
+    T* rows;  // [key][dim]
+    RowList list;
+  } room;  // for gradients on their way out
   T* factor;
-  RowList list, room_list;
+  RowList list;
 };
 
 template <class T>
@@ -134,17 +139,17 @@ class DecodePass {
                  factor_of<T>(scaling, tile.b, key_head), {side.rows, side.pitch}, padded);
       kernels_.decode.pack(side.args, side.rows);
     };
-    args(p_.key, p_.scaling.key, s.query, s.weights);
-    args(p_.value, p_.scaling.value, s.output, s.gradient);
+    args(p_.key, p_.scaling.key, s.query, s.numbers.weights);
+    args(p_.value, p_.scaling.value, s.output, s.numbers.gradient);
     load(p_.query, p_.scaling.query, s.query);
     load(p_.gradients.output, p_.scaling.output_gradient, s.output);
     for (int64 lane = 0; lane < lanes; ++lane) {
       const bool held = lane < tile.lanes();
       const int64 row = held ? row_at(tile, lane) : 0;
-      s.max[lane] = held ? sums_.max[row] : core::infinity<T>();
-      s.inverse_sum[lane] = held ? sums_.inverse_sum[row] : T(0);
-      s.delta[lane] = held ? sums_.delta[row] : T(0);
-      s.slope[lane] = 0;
+      s.lanes.max[lane] = held ? sums_.max[row] : core::infinity<T>();
+      s.lanes.inverse_sum[lane] = held ? sums_.inverse_sum[row] : T(0);
+      s.lanes.delta[lane] = held ? sums_.delta[row] : T(0);
+      s.lanes.slope[lane] = 0;
     }
     std::fill(s.query_gradient, s.query_gradient + tile.lanes() * s.query.pitch, T(0));
   }
@@ -160,22 +165,22 @@ class DecodePass {
     s.query.args.prefetch = {s.output.args.rows.at, columns.size(),
                              p_.shape.value_dim * core::bytes_of(p_.value.dtype)};
     const Scorer<T> scorer(p_, kernels_, s.scores);
-    const ScoreTile<T> weights{s.weights, columns.size(), s.bundle.vectors};
+    const ScoreTile<T> weights{s.numbers.weights, columns.size(), s.bundle.vectors};
     kernels_.decode.score({&s.query.args, 1});
-    const T* unit = scorer.score_decoded(tile, s.bundle, columns, s.weights);
-    kernels_.backward.weigh({weights, s.max, s.inverse_sum, unit});
+    const T* unit = scorer.score_decoded(tile, s.bundle, columns, s.numbers.weights);
+    kernels_.backward.weigh({weights, s.lanes.max, s.lanes.inverse_sum, unit});
     kernels_.decode.score({&s.output.args, 1});
-    kernels_.backward.differentiate({weights, s.gradient, s.raw,
+    kernels_.backward.differentiate({weights, s.numbers.gradient, s.numbers.raw,
                                      scorer.keep(tile, s.bundle, columns),
-                                     s.scores.softcap_derivative, s.delta});
+                                     s.scores.softcap_derivative, s.lanes.delta});
     if (sums_.slope)
-      kernels_.backward.add_slopes({{s.gradient, columns.size(), s.bundle.vectors},
+      kernels_.backward.add_slopes({{s.numbers.gradient, columns.size(), s.bundle.vectors},
                                     scorer.find_positions(tile, s.bundle, columns),
-                                    s.slope});
+                                    s.lanes.slope});
     if (!p_.gradients.query) return;
     DecodeArgs<T> sums = s.query.args;
     sums.columns = s.sums;
-    sums.scores = s.raw;
+    sums.scores = s.numbers.raw;
     sums.prefetch = {};
     std::fill(s.factor, s.factor + tile.lanes(), T(1));
     kernels_.decode.accumulate(sums, s.factor, s.query_gradient);
@@ -194,22 +199,23 @@ class DecodePass {
           {rows, factor, tile, kernels_.pitch, lanes, {side.rows, side.pitch}});
       if (is_written) return;
       std::fill(s.factor, s.factor + columns.size(), T(1));
-      store_lanes(kernels_, {at, rows.count, rows.dim, to.dtype}, s.factor, {s.room, side.pitch});
+      store_lanes(kernels_, {at, rows.count, rows.dim, to.dtype}, s.factor,
+                  {s.room.rows, side.pitch});
     };
-    put(p_.gradients.value, s.weights, s.output, T(1));
-    put(p_.gradients.key, s.raw, s.query, static_cast<T>(p_.scores.scale));
+    put(p_.gradients.value, s.numbers.weights, s.output, T(1));
+    put(p_.gradients.key, s.numbers.raw, s.query, static_cast<T>(p_.scores.scale));
   }
 
   // Rows of numbers in scratch memory, for types that no instruction set writes.
   static Rows in_room(const Rows& rows, int64 pitch, Scratch& s) {
     for (int64 r = 0; r < rows.count; ++r)
-      s.room_list.at[r] = reinterpret_cast<std::byte*>(s.room + r * pitch);
-    return {s.room_list.at, rows.count, rows.dim, DType::kFloat32};
+      s.room.list.at[r] = reinterpret_cast<std::byte*>(s.room.rows + r * pitch);
+    return {s.room.list.at, rows.count, rows.dim, DType::kFloat32};
   }
 
   void store_queries(const QueryTile& tile, Scratch& s) const {
     for (int64 lane = 0; sums_.slope && lane < tile.lanes(); ++lane)
-      sums_.slope[row_at(tile, lane)] = s.slope[lane];
+      sums_.slope[row_at(tile, lane)] = s.lanes.slope[lane];
     if (!p_.gradients.query) return;
     for (int64 lane = 0; lane < tile.lanes(); ++lane)
       s.factor[lane] = static_cast<T>(p_.scores.scale);

@@ -119,13 +119,14 @@ class KeyPass {
     const int64 b = place.sequence, padded = columns.size() + kKeysBeyond;
     const Rows keys = s.list.of_keys(p_.key, {p_.keys, place, key_head}, columns, shape.dim);
     const T factor = factor_of<T>(p_.scaling.key, b, key_head);
-    load_operand(kernels_, keys, factor, {s.key, s.pitch}, padded);
-    if (s.key_right != s.key) load_right(kernels_, keys, factor, {s.key_right, s.pitch}, padded);
-    load_operand(kernels_,
-                 s.list.of_keys(p_.value, {p_.keys, place, key_head}, columns, shape.value_dim),
-                 factor_of<T>(p_.scaling.value, b, key_head), {s.value, s.value_pitch}, padded);
-    for (int64 n = 0; n < columns.size() * s.pitch; ++n) s.key_gradient[n] = 0;
-    for (int64 n = 0; n < columns.size() * s.value_pitch; ++n) s.value_gradient[n] = 0;
+    load_operand(kernels_, keys, factor, {s.key.data, s.key.pitch}, padded);
+    if (s.key_right != s.key.data)
+      load_right(kernels_, keys, factor, {s.key_right, s.key.pitch}, padded);
+    load_operand(
+        kernels_, s.list.of_keys(p_.value, {p_.keys, place, key_head}, columns, shape.value_dim),
+        factor_of<T>(p_.scaling.value, b, key_head), {s.value.data, s.value.pitch}, padded);
+    for (int64 n = 0; n < columns.size() * s.key.pitch; ++n) s.key.gradient[n] = 0;
+    for (int64 n = 0; n < columns.size() * s.value.pitch; ++n) s.value.gradient[n] = 0;
   }
 
   // The rows that the next tile, the one before, will read.
@@ -160,17 +161,18 @@ class KeyPass {
     for (int64 m = 0; m < bundles; ++m)
       s.rows[m].load({p_, kernels_, sums_}, tile, m * lanes,
                      {s.list,
-                      {s.query + m * depth * s.pitch, s.pitch},
-                      {s.output + m * depth * s.value_pitch, s.value_pitch}});
-    Prefetch fetched = next_rows(p_.query, tile, p_.shape.dim, s.next_query);
-    Prefetch also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.next_output);
+                      {s.key.rows + m * depth * s.key.pitch, s.key.pitch},
+                      {s.value.rows + m * depth * s.value.pitch, s.value.pitch}});
+    Prefetch fetched = next_rows(p_.query, tile, p_.shape.dim, s.key.next_rows);
+    Prefetch also = next_rows(p_.gradients.output, tile, p_.shape.value_dim, s.value.next_rows);
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
       const KeyTile at{columns, keys, n};
       bool whole = true;
       for (int64 m = 0; m < bundles; ++m) {
         take_bundle(at, m, fetched, s);
         // All vectors end with the tile if the first does.
-        whole = whole && s.seen[n * s.bundles + m] == keys && *ends_of(n, m, s) == keys.size();
+        whole =
+            whole && s.visible.keys[n * s.bundles + m] == keys && *ends_of(n, m, s) == keys.size();
         fetched = also;
         also = {};
       }
@@ -187,13 +189,13 @@ class KeyPass {
   };
 
   int64* ends_of(int64 n, int64 m, const KeyScratch<T>& s) const {
-    return s.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
+    return s.visible.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
   }
 
   // What `count` bundles from m on add to the gradients of the keys that bundle m sees: to each
   // stretch of keys the vectors that have not ended before.
   void add_to_keys(const KeyTile& at, int64 m, int64 count, KeyScratch<T>& s) const {
-    const Range seen = s.seen[at.n * s.bundles + m];
+    const Range seen = s.visible.keys[at.n * s.bundles + m];
     const int64* ends = ends_of(at.n, m, s);
     int64 done = 0;
     for (int64 j = 0; j < s.rows[m].bundle.vectors; ++j) {
@@ -226,16 +228,16 @@ class KeyPass {
     };
     if (p_.gradients.value)
       kernels_.backward.add_product({left(s.weights),
-                                     {s.output + element * s.value_pitch, s.value_pitch},
-                                     {s.value_gradient + to * s.value_pitch, s.value_pitch},
+                                     {s.value.rows + element * s.value.pitch, s.value.pitch},
+                                     {s.value.gradient + to * s.value.pitch, s.value.pitch},
                                      keys.size(),
-                                     s.value_columns});
+                                     s.value.columns});
     if (p_.gradients.key)
       kernels_.backward.add_product({left(gradients_by_key(at.n, s)),
-                                     {s.query + element * s.pitch, s.pitch},
-                                     {s.key_gradient + to * s.pitch, s.pitch},
+                                     {s.key.rows + element * s.key.pitch, s.key.pitch},
+                                     {s.key.gradient + to * s.key.pitch, s.key.pitch},
                                      keys.size(),
-                                     s.columns});
+                                     s.key.columns});
   }
 
   void take_bundle(const KeyTile& at, int64 m, const Prefetch& prefetch, KeyScratch<T>& s) const {
@@ -247,7 +249,7 @@ class KeyPass {
     Range seen = core::intersect(keys, rows.bundle.seen);
     if (seen.empty()) seen = {keys.begin, keys.begin};
     seen.begin = keys.begin + (seen.begin - keys.begin) / kRowStep * kRowStep;
-    s.seen[n * s.bundles + m] = seen;
+    s.visible.keys[n * s.bundles + m] = seen;
     int64* ends = ends_of(n, m, s);
     rows.bundle.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
@@ -261,10 +263,11 @@ class KeyPass {
     for (int64 lane = 0; slope && lane < lanes; ++lane) slope[lane] = 0;
     if (seen.empty()) return;
     const int64 skipped = seen.begin - at.task.begin;
-    const GradientTile<T> to{weights + first, s.gradient ? s.gradient : raw + first, raw + first};
+    const GradientTile<T> to{weights + first, s.gradient.capped ? s.gradient.capped : raw + first,
+                             raw + first};
     differentiate<T>({p_, kernels_, sums_}, s.scores, rows,
-                     {{seen, {s.key + skipped * s.pitch, s.pitch}, prefetch, ends},
-                      {s.value + skipped * s.value_pitch, s.value_pitch}},
+                     {{seen, {s.key.data + skipped * s.key.pitch, s.key.pitch}, prefetch, ends},
+                      {s.value.data + skipped * s.value.pitch, s.value.pitch}},
                      to);
     if (slope)
       kernels_.backward.add_slopes(
@@ -278,12 +281,12 @@ class KeyPass {
 
   // Of tile n of the keys, [bundle][key][lane], as the keys' gradient takes them.
   T* gradients_by_key(int64 n, const KeyScratch<T>& s) const {
-    return s.by_key ? s.by_key : gradients_by_query(n, 0, s);
+    return s.gradient.by_key ? s.gradient.by_key : gradients_by_query(n, 0, s);
   }
 
   // And of one bundle, as the queries' does.
   T* gradients_by_query(int64 n, int64 m, const KeyScratch<T>& s) const {
-    return s.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
+    return s.gradient.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
   }
 
   // What the tile adds to its own rows' gradients, tile of keys by tile of keys.
@@ -294,7 +297,7 @@ class KeyPass {
     for_each_key_tile(head, tile, columns, [&](Range keys, int64 n) {
       for (int64 m = 0; m < bundles_of(tile); ++m) {
         const Bundle<T>& bundle = s.rows[m].bundle;
-        const Range seen = s.seen[n * s.bundles + m];
+        const Range seen = s.visible.keys[n * s.bundles + m];
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
         const int64* ends = ends_of(n, m, s);
@@ -306,10 +309,10 @@ class KeyPass {
           kernels_.backward.add_product(
               {{gradients_by_query(n, m, s) + first / packed * lanes + lane, 1, lanes,
                 core::ceil_div(ends[j], packed), 1, 0},
-               {s.key_right + skipped / packed * s.pitch, s.pitch},
+               {s.key_right + skipped / packed * s.key.pitch, s.key.pitch},
                {sums_.query + (row + m * lanes + lane) * sums_.pitch, sums_.pitch},
                count,
-               s.columns});
+               s.key.columns});
         }
         for (int64 lane = 0; sums_.slope && lane < bundle.count; ++lane)
           sums_.slope[row + m * lanes + lane] += s.slope[(n * s.bundles + m) * lanes + lane];
@@ -324,8 +327,9 @@ class KeyPass {
       store_lanes(kernels_, s.list.of_keys(to, {p_.keys, place, key_head}, columns, dim), s.factor,
                   from);
     };
-    put(p_.gradients.key, p_.shape.dim, static_cast<T>(p_.scores.scale), {s.key_gradient, s.pitch});
-    put(p_.gradients.value, p_.shape.value_dim, T(1), {s.value_gradient, s.value_pitch});
+    put(p_.gradients.key, p_.shape.dim, static_cast<T>(p_.scores.scale),
+        {s.key.gradient, s.key.pitch});
+    put(p_.gradients.value, p_.shape.value_dim, T(1), {s.value.gradient, s.value.pitch});
   }
 
   const Problem& p_;

@@ -1,6 +1,4 @@
 // Backward's first pass, by queries: denominators, and delta. Its tasks own rows.
-#include <initializer_list>
-
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
@@ -22,17 +20,17 @@ struct Scratch {
     query = arena.take<T>(lanes * pitch);
     key = arena.take<T>((kTileKeys + kKeysBeyond) * pitch);
     weights = arena.take<T>(kTileKeys * lanes);
-    for (T** numbers : {&max, &sum, &factor}) *numbers = arena.take<T>(lanes);
+    running = {arena.take<T>(lanes), arena.take<T>(lanes), arena.take<T>(lanes)};
   }
 
   ScoreScratch<T> scores;
   Bundle<T> bundle;
   int64 pitch, value_pitch;
   RowList rows;
-  T *output, *gradient;   // [lane][value_dim]
-  T *query, *key;         // [dim][lane], [key][dim]
-  T* weights;             // [key][lane]
-  T *max, *sum, *factor;  // [lane]
+  T *output, *gradient;  // [lane][value_dim]
+  T *query, *key;        // [dim][lane], [key][dim]
+  T* weights;            // [key][lane]
+  RunningRows<T> running;
 };
 
 // Whether lse is so large that what its type rounds away is felt in weights made from it.
@@ -87,7 +85,8 @@ class RowPass {
     const core::Row<T> sink = core::row_of(head.sink());
     for (int64 lane = 0; lane < tile.lanes(); ++lane) {
       const T lse = given(head, tile.row(lane));
-      const core::Row<T> own = core::merge(sink, core::Row<T>{s.max[lane], s.sum[lane]});
+      const core::Row<T> own =
+          core::merge(sink, core::Row<T>{s.running.max[lane], s.running.sum[lane]});
       const T apart = core::absolute(core::lse(own) - lse);
       const T place = core::absolute(lse) * T(p_.lse.dtype == DType::kFloat64 ? 0x1p-51 : 0x1p-22);
       if (is_coarse(p_.lse, lse) && apart <= place) put(head, tile.row(lane), own);
@@ -103,8 +102,8 @@ class RowPass {
                  bundle.vectors * kernels_.lanes);
     kernels_.rows.to_lanes({s.gradient, s.pitch}, s.pitch, bundle.vectors, s.query);
     for (int64 lane = 0; lane < kernels_.pitch; ++lane) {
-      s.max[lane] = -core::infinity<T>();
-      s.sum[lane] = 0;
+      s.running.max[lane] = -core::infinity<T>();
+      s.running.sum[lane] = 0;
     }
     head.for_each_key_tile(tile.rows, kTileKeys, [&](Range columns) {
       load_operand(
@@ -112,10 +111,8 @@ class RowPass {
           s.rows.of_keys(p_.key, {p_.keys, head.keys, head.key_head}, columns, p_.shape.dim),
           head.factor(p_.scaling.key), {s.key, s.pitch}, columns.size() + kKeysBeyond);
       const T* unit = scorer.score(tile, bundle, s.query, {columns, {s.key, s.pitch}}, s.weights);
-      kernels_.forward.raise({{s.weights, columns.size(), bundle.vectors},
-                              s.scores.largest,
-                              unit,
-                              {s.max, s.sum, s.factor}});
+      kernels_.forward.raise(
+          {{s.weights, columns.size(), bundle.vectors}, s.scores.largest, unit, s.running});
     });
   }
 
@@ -164,12 +161,7 @@ int64 row_pass_scratch_bytes(const Problem& p, const Kernels<T>& kernels) {
 template <class T>
 void find_row_sums(const Problem& p, const Kernels<T>& kernels, const RowSums<T>& sums,
                    const Workers& workers) {
-  const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
-  workers.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
-    const int64 head = task / tiles, b = head / p.shape.heads;
-    const QueryTile tile{b, head % p.shape.heads, 1,
-                         tile_range(task % tiles, kernels.pitch, place_of(p.queries, b).length)};
-    if (tile.rows.empty()) return;
+  for_each_query_tile(p, kernels.pitch, workers.parallel, [&](const QueryTile& tile, int32 worker) {
     Arena arena(workers.scratch(worker));
     Scratch<T> scratch(p, kernels, arena);
     RowPass<T>(p, kernels, sums).run(tile, scratch);

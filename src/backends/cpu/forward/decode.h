@@ -16,15 +16,18 @@ struct DecodeScratch {
       : scores(p, kernels, arena),
         rows(p, kernels, grid, arena),
         queries(rows, grid.together, padded_lanes(grid), kernels.pitch, arena),
-        step(decodes_one(p, grid, kernels) ? 1 : kernels.pitch),
-        room(kernels.keys * core::larger(step, int64{2})) {
+        step(decodes_one(p, grid, kernels) ? 1 : kernels.pitch) {
     value_list.at = arena.take<std::byte*>(grid.together * kernels.keys);
-    weights = arena.take<T>(grid.together * room);
+    weights = arena.take<T>(grid.together * weights_of_head(kernels));
     bundles = take_bundles(p, kernels, grid.together, arena);
     keys = arena.take<DecodeArgs<T>>(grid.together);
     values = arena.take<DecodeArgs<T>>(grid.together);
     copies = arena.take<T>(kRowsAtOnce * core::larger(rows.key_width, rows.value_width));
     sums = arena.take<T>(kDecode.queries * rows.value_width);
+  }
+
+  int64 weights_of_head(const Kernels<T>& kernels) const {
+    return kernels.keys * core::larger(step, int64{2});
   }
 
   // Kernels take as many rows of queries as the next power of two.
@@ -35,7 +38,7 @@ struct DecodeScratch {
   ScoreScratch<T> scores;
   RowScratch<T> rows;
   QueryScratch<T> queries;
-  int64 step, room;             // from a key's scores to the next one's; of a head's weights
+  int64 step;                   // from a key's scores to the next one's
   RowList value_list;           // [head][key], beside rows.list of keys
   Range listed;                 // the keys that rows.list has
   T* weights;                   // [head][key][lane]; scores before
@@ -103,7 +106,7 @@ class ForwardDecode {
                            tile.lanes(),
                            pitch,
                            columns,
-                           s.weights + h * s.room,
+                           s.weights + h * s.weights_of_head(kernels_),
                            s.step,
                            s.copies};
     };

@@ -2,6 +2,8 @@
 // keys are split, kept as a part and merged with the other parts in their order.
 #pragma once
 
+#include <algorithm>
+
 #include "backends/cpu/forward/task_grid.h"
 #include "backends/cpu/rows.h"
 

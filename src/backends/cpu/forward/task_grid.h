@@ -90,9 +90,9 @@ inline int64 largest_divisor(int64 key_heads) {
 // head's tiles the last becomes two.
 template <class T>
 void halve_last(TaskGrid& grid, const Kernels<T>& kernels, int64 queries, int workers) {
-  const bool few = workers > 1 && grid.tiles() < kTilesToHalve * workers;
+  const bool uneven = workers > 1 && grid.tiles() < kTilesToHalve * workers;
   const int64 left = queries - (grid.row_tiles - 1) * grid.rows;
-  if (grid.longest_first || !few || grid.row_tiles < 2 || left <= kernels.pitch) return;
+  if (grid.longest_first || !uneven || grid.row_tiles < 2 || left <= kernels.pitch) return;
   grid.half_rows = core::round_up(core::ceil_div(left, 2), kernels.lanes);
   ++grid.row_tiles;
 }

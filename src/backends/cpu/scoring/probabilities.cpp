@@ -112,18 +112,14 @@ Planned probabilities_plan(const Problem& p, int workers, Decided& decided) {
 template <class T>
 void probabilities(const Problem& p, const Decided& decided, const Resources& resources) {
   const Kernels<T>& kernels = kernels_in<T>(*decided.isa);
-  const int64 tiles = core::ceil_div(p.shape.queries, kernels.pitch);
   const int64 bytes = decided.scratch;
   std::byte* workspace = aligned(resources.workspace);
-  resources.parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
-    const int64 head = task / tiles, b = head / p.shape.heads;
-    const QueryTile tile{b, head % p.shape.heads, 1,
-                         tile_range(task % tiles, kernels.pitch, place_of(p.queries, b).length)};
-    if (tile.rows.empty()) return;
-    Arena arena(workspace + worker * bytes);
-    Scratch<T> scratch(p, kernels, arena);
-    Probabilities<T>(p, kernels, tile, scratch).run();
-  });
+  for_each_query_tile(p, kernels.pitch, resources.parallel,
+                      [&](const QueryTile& tile, int32 worker) {
+                        Arena arena(workspace + worker * bytes);
+                        Scratch<T> scratch(p, kernels, arena);
+                        Probabilities<T>(p, kernels, tile, scratch).run();
+                      });
 }
 
 template Planned probabilities_plan<float>(const Problem&, int, Decided&);
