@@ -49,10 +49,10 @@ class Backward {
   template <class Body>
   void over_rows(Body body) const {
     const Shape& shape = p_.shape;
-    parallel_(shape.batch * shape.heads * sums_.tiles, [&](int64 task, int32 worker) {
-      const Work work = work_at(task, shape.heads, sums_.tiles);
-      const Head<T> head(p_, work.b, work.h);
-      body(head, tile_range(work.tile, kTileRows, head.queries.length), work.tile, worker);
+    parallel_(shape.batch * shape.heads * sums_.tiles, [&](int64 n, int32 worker) {
+      const Task task = task_at(n, shape.heads, sums_.tiles);
+      const Head<T> head(p_, task.b, task.h);
+      body(head, tile_range(task.tile, kTileRows, head.queries.length), task.tile, worker);
     });
   }
 
@@ -66,9 +66,9 @@ class Backward {
   void find_keys() const {
     const Shape& shape = p_.shape;
     const int64 tiles = core::ceil_div(shape.keys, kTileColumns);
-    parallel_(shape.batch * shape.key_heads * tiles, [&](int64 task, int32 worker) {
+    parallel_(shape.batch * shape.key_heads * tiles, [&](int64 n, int32 worker) {
       auto mine = scratch<KeyScratch<T>>(worker);
-      find_key_gradients(p_, work_at(task, shape.key_heads, tiles), sums_, mine);
+      find_key_gradients(p_, task_at(n, shape.key_heads, tiles), sums_, mine);
     });
   }
 

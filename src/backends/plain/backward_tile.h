@@ -2,7 +2,7 @@
 // every pass then takes from the tile the products that it is after.
 #pragma once
 
-#include "backends/plain/work.h"
+#include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 

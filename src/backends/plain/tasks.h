@@ -6,16 +6,16 @@
 
 namespace tilewise::plain {
 
-// One task: tile number `tile` of one head of one sequence.
-struct Work {
+// Tile number `tile` of one head of one sequence.
+struct Task {
   int64 b, h, tile;
 };
 
 // (batch, head, tile), later tiles first: under a causal mask those have more to do, and a long
 // task that starts last keeps everyone waiting.
-inline Work work_at(int64 task, int64 heads, int64 tiles) {
-  const int64 head = task / tiles;
-  return {head / heads, head % heads, tiles - 1 - task % tiles};
+inline Task task_at(int64 n, int64 heads, int64 tiles) {
+  const int64 head = n / tiles;
+  return {head / heads, head % heads, tiles - 1 - n % tiles};
 }
 
 // What `Scratch(shape, arena)` takes for one worker.
@@ -39,11 +39,11 @@ void for_each_query_tile(const Problem& problem, const Resources& resources, Bod
   const int64 tiles = core::ceil_div(shape.queries, kTileRows);
   const int64 bytes = scratch_bytes<Scratch>(shape);
   std::byte* workspace = aligned(resources.workspace);
-  resources.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
-    const bool late = worker > 0 && task > 0 && wounded(Wound::kTaskTakenTwice);
-    const Work work = work_at(late ? task - 1 : task, shape.heads, tiles);
-    const Head<T> head(problem, work.b, work.h);
-    const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
+  resources.parallel(shape.batch * shape.heads * tiles, [&](int64 n, int32 worker) {
+    const bool late = worker > 0 && n > 0 && wounded(Wound::kTaskTakenTwice);
+    const Task task = task_at(late ? n - 1 : n, shape.heads, tiles);
+    const Head<T> head(problem, task.b, task.h);
+    const Range rows = tile_range(task.tile, kTileRows, head.queries.length);
     if (rows.empty()) return;
     Arena arena(workspace + worker * bytes);
     Scratch scratch(shape, arena);
