@@ -42,9 +42,9 @@ inline constexpr int64 kLine = 64;
 // as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
-// A tile of scores or of what becomes of them: `keys` rows of `pitch` lanes. The first `vectors`
-// vectors are in use, each down to its end, which is a whole number of kRowStep or the last key,
-// and not before the end of the vector before it. What is beyond is neither written nor read.
+// A tile of scores, or of weights made of them: `keys` rows of `pitch` lanes. The first `vectors`
+// vectors of a row are in use. Vector j has keys_of(j) keys: a multiple of kRowStep, or all, and no
+// fewer than the vector before it. What lies beyond is neither written nor read.
 template <class T>
 struct ScoreTile {
   int64 keys_of(int64 vector) const { return ends ? ends[vector] : keys; }
@@ -61,8 +61,8 @@ struct RunningRows {
   T* factor;  // out of raise: what was accumulated before shrinks by this
 };
 
-// Rows that will be read soon, and lie wherever the caller's strides put them, too far apart for
-// the machine to foresee.
+// Rows that will be read soon. They lie where the caller's strides put them, too far apart for a
+// hardware prefetcher to find.
 struct Prefetch {
   // The n-th of so many parts.
   Prefetch part(int64 n, int64 parts) const {

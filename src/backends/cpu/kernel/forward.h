@@ -34,7 +34,7 @@ struct Forward {
         : prefetch(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
     TW_INLINE void more() {
-      // Said aloud, for compilers keep the loops below out of a product's way then.
+      // With the hint, compilers lay the loops below apart from the product's instructions.
       if (next >= prefetch.count) [[likely]]
         return;
       for (int64 n = 0; n < step && next < prefetch.count; ++n, ++next)
