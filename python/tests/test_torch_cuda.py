@@ -156,6 +156,15 @@ def test_sdpa_and_its_place() -> None:
     close(gradients(compiled, given), wanted, 1e-3)
 
 
+def test_second_order_of_float64_under_enable() -> None:
+    """As without it: torch has formulas alone there, of which there are gradients of any order."""
+    given = on_gpu(heads_first(dtype=torch.float64, needs_grad=True, batch=1, queries=3, keys=4))
+    with tilewise.torch.enable():
+        function = functional.scaled_dot_product_attention
+        options: dict[str, Any] = {"check_fwd_over_rev": True, "fast_mode": True}
+        assert torch.autograd.gradgradcheck(function, given, **options)
+
+
 def test_two_devices() -> None:
     query, key, value = tensors()
     with pytest.raises(ValueError, match=r"^key lies on the processor, but query on GPU 0"):
