@@ -45,10 +45,20 @@ def freed(shape: Any, *strides: int) -> Any:
     return tensor
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 8), (1, 2, 4, 8)])
-def test_no_gradient_arrives(shape: tuple[int, ...]) -> None:
+CALLS: dict[str, Any] = {
+    "sdpa": tilewise.sdpa,
+    "attention": tilewise.attention,
+    "mask": lambda *x: tilewise.sdpa(*x, torch.ones(4, 4, dtype=torch.bool)),
+    "lse": lambda *x: tilewise.attention(*x, return_lse=True)[0],
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "shape"), [("sdpa", (2, 4, 8)), *((c, (1, 2, 4, 8)) for c in CALLS)]
+)
+def test_no_gradient_arrives(call: str, shape: tuple[int, ...]) -> None:
     query, key, value = tensors(shape)
-    (Stop.apply(tilewise.sdpa(query, key, value)).sum() + query.sum()).backward()
+    (Stop.apply(CALLS[call](query, key, value)).sum() + query.sum()).backward()
     assert torch.equal(query.grad, torch.ones(shape))
     assert key.grad is None
     assert value.grad is None
