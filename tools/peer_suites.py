@@ -55,6 +55,7 @@ OUTSIDE = (
     ("two_masks_fast_path_mock", "is not true", "enable() switches the fast path off"),
     *((f"dropout_p_0_{p}", "not close", "other weights are dropped") for p in (1, 2, 4, 5)),
     ("throws_determinism_warning", "not triggered", "its gradients are deterministic then"),
+    ("with_nested_tensor_input", "get_fastpa", "enable() switches the fast path off"),
     ("nested_tensor_outside_fast_path", "get_fastpa", "enable() switches the fast path off"),
     # What torch's kernels refuse, of which a GPU has several.
     ("invalid_fused_inputs", "not ", "tilewise takes it"),
@@ -62,6 +63,7 @@ OUTSIDE = (
     ("invalid_last_dim_stride", "not ", "tilewise takes it"),
     ("unaligned_tensors", "not ", "tilewise takes it"),
     ("flash_fail_fp32", "not ", "tilewise takes it"),
+    ("is_causal_gpu", "RuntimeError not raised", "tilewise takes it"),
     ("flash_backward_failure", "not ", "tilewise takes it"),
     ("flash_attention_fail_with_non_square", "not ", "tilewise takes it"),
 )
