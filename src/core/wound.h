@@ -213,6 +213,8 @@
         "Tensor cores' kernels exchange the pairs of a bias within their fragment.")               \
   WOUND(kBiasFoursExchanged, "bias-fours-exchanged",                                               \
         "Of a bias's gradient, neighbouring fours of keys change places.")                         \
+  WOUND(kDeltaOfFirstHead, "delta-of-first-head",                                                  \
+        "In backward of short sequences, a group's heads have the first one's delta.")             \
   WOUND(kApartTogether, "apart-together",                                                          \
         "In backward, rows of a huge lse are weighed as all others are.")                          \
   WOUND(kPresentOfOneHead, "present-of-one-head",                                                  \

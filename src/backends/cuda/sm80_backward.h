@@ -75,9 +75,11 @@ Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
     return launch(Sm80Backward{step, choice.is_bfloat16, choice.number, choice.features}, p, tasks);
   };
   const sm80::FinishTasks finish = sm80::finish_tasks(p);
+  const bool is_short = sm80::is_short(p);
   // One block at least clears what is added to.
-  TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
+  if (!is_short) TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
   TW_TRY(next(BackwardStep::kTiles, sm80::key_tasks(p.shape, choice.tiles())));
+  if (is_short && finish.heads == 0) return {};
   return next(BackwardStep::kFinish, finish.query + finish.bias + finish.heads);
 }
 

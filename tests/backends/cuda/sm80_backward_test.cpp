@@ -42,7 +42,7 @@ TEST(Sm80Backward, EveryCommonShape) {
 // The device has two multiprocessors. With a band, tiles differ in what they have to do.
 TEST(Sm80Backward, FewBlocksHaveAMultiprocessorEach) {
   for (const std::uint64_t seed : {1U, 2U}) {
-    PlainSizes sizes{.batch = 4, .queries = 100, .keys = 150, .dim = 64, .value_dim = 64};
+    PlainSizes sizes{.batch = 4, .queries = 100, .keys = 260, .dim = 64, .value_dim = 64};
     Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
     if (seed == 1) drawn.mask.band.right = 0;
     EXPECT_EQ(kernel_of(drawn), "common 64");

@@ -154,7 +154,7 @@ struct PresentTiles {
 template <class Traits>
 TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const auto all = static_cast<int32>(key_tiles(p.shape, kTiles));
+  const int32 all = Traits::kIsShort ? 1 : static_cast<int32>(key_tiles(p.shape, kTiles));
   const KeyWork work = key_work_at(p, all, static_cast<int32>(block_index()));
   uint32 faults = 0;
   block.b = work.b;

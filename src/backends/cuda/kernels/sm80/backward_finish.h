@@ -125,7 +125,7 @@ TW_DEVICE void finish_head(const Backward& p, BackwardRowsMemory& memory, int64 
   const int64 heads = p.shape.heads, h = task % heads, of = task / heads;
   const int64 slopes = p.out.slopes ? p.out.slopes_batch : 0;
   const bool is_slope = of < slopes;
-  const int64 count = is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : row_tiles(p.shape);
+  const int64 count = is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : sink_shares(p);
   const float* shares = is_slope ? p.between.slopes : p.between.sinks;
   const bool of_one = is_slope && slopes > 1;
   const int64 first = of_one ? of : 0, end = of_one ? of + 1 : p.shape.batch;

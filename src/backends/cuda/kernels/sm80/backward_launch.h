@@ -1,5 +1,5 @@
 // How the kernels of backward are launched, and what they get. Three of them run one after the
-// other: rows, the tiles, and finish.
+// other: rows, the tiles, and finish. Short tiles need no rows, and finish for sinks alone.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_shape.h"
@@ -39,9 +39,10 @@ struct Between {
   float* minus_delta;
   float* apart;        // the lse of a row that is, or 0
   TileNumbers* tiles;  // by kBackwardRows rows
-  float* query;        // by tile of queries, see SumOrder; there though nobody may want it
+  float* query;        // by tile of queries, see SumOrder; there though nobody may want it; of
+                       // short tiles where keys come twice, in the order of threads
   float* slopes;       // by (b, h, tile of keys, warp): shares
-  float* sinks;        // by (b, h, tile of kBackwardRows queries): shares
+  float* sinks;        // by (b, h, tile of kBackwardRows queries), or by (b, h): shares
   float* bias;         // sums, in the order of bias_stride
   int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
   int64 padded_rows;   // of all sequences
@@ -82,7 +83,9 @@ TW_HD inline int64 key_tiles(const Shape& shape, const BackwardShape& tiles) {
 }
 
 TW_HD inline int64 key_tasks(const Shape& shape, const BackwardShape& tiles) {
-  return shape.batch * shape.key_heads * key_tiles(shape, tiles);
+  // A short one has all keys of a sequence.
+  const int64 of_head = tiles.kind == BackwardKind::kShort ? 1 : key_tiles(shape, tiles);
+  return shape.batch * shape.key_heads * of_head;
 }
 
 TW_HD inline int64 query_tiles(const Shape& shape, const BackwardShape& tiles) {
@@ -96,6 +99,15 @@ TW_HD inline int64 bias_count(const Axes& size) {
   return size.batch * size.head * size.row * size.column;
 }
 
+TW_HD inline bool is_short(const Backward& p) {
+  return p.plan.tiles.kind == BackwardKind::kShort;
+}
+
+// Shares of the gradient of a head's sink, of each sequence.
+TW_HD inline int64 sink_shares(const Backward& p) {
+  return is_short(p) ? 1 : row_tiles(p.shape);
+}
+
 // Finish has tiles of the query's gradient, parts of the bias's, and the numbers of single heads.
 struct FinishTasks {
   int64 query, bias, heads;
@@ -103,7 +115,7 @@ struct FinishTasks {
 
 TW_HD inline FinishTasks finish_tasks(const Backward& p) {
   const int64 sinks = p.out.sinks ? 1 : 0, slopes = p.out.slopes ? p.out.slopes_batch : 0;
-  return {p.out.query.data ? row_tasks(p.shape) : 0,
+  return {p.out.query.data && !is_short(p) ? row_tasks(p.shape) : 0,
           p.out.bias ? core::ceil_div(bias_count(p.out.bias_size), kBiasPart) : 0,
           p.shape.heads * (slopes + sinks)};
 }

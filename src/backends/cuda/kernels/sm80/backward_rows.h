@@ -62,6 +62,14 @@ struct RowShare {
   int32 piece, sharers;
 };
 
+// -delta of what the products of a row come to, and of what arrives at its lse.
+TW_DEVICE float with_lse(const Backward& p, float sum, const Place& queries, int64 h, int64 row) {
+  const Tensor& lse = p.in.incoming_lse;
+  if (wounded(core::Wound::kDeltaMissing)) sum = 0;
+  if (!lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
+  return sum + load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
+}
+
 template <DType type>
 TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
                                const RowShare& share) {
@@ -71,25 +79,22 @@ TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const Ro
   float sum = -dot<type>(piece_at(in.output, output, share.piece),
                          piece_at(in.incoming, incoming, share.piece));
   for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
-  if (wounded(core::Wound::kDeltaMissing)) sum = 0;
-  if (!in.incoming_lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
-  return sum + load_wide<float>(
-                   in.incoming_lse,
-                   in.incoming_lse.offset(queries.batch, work.h, queries.first + share.row, 0));
+  return with_lse(p, sum, queries, work.h, share.row);
 }
 
-// Of an existing row.
-TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWork& work, int64 row,
-                            float minus_delta) {
+TW_DEVICE float lse_of(const Backward& p, const Place& queries, int64 h, int64 row) {
   const Tensor& lse = p.in.lse;
-  const float given =
-      load_wide<float>(lse, lse.offset(queries.batch, work.h, queries.first + row, 0));
+  return load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
+}
+
+// Of an existing row, whose lse is `given`.
+TW_DEVICE KnownRow know_row(const Backward& p, int64 h, float given, float minus_delta) {
   const float in_log2 = core::row_of(given).max;
   const bool sees = in_log2 != -core::infinity<float>();
   KnownRow known{sees ? in_log2 : core::infinity<float>(), minus_delta, 0};
   if (!p.out.sinks || !sees) return known;
   const float sink =
-      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
+      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
   if (wounded(core::Wound::kSinkGradientSign)) known.of_sink = -known.of_sink;
   return known;
@@ -109,12 +114,13 @@ TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
     // All lanes of a warp take part in the sums, whether theirs count or not.
     const int64 row = exists ? first + i : 0;
     const float minus_delta = minus_delta_of<type>(p, memory.queries, work, {row, piece, sharers});
-    if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
+    if (exists) known = know_row(p, work.h, lse_of(p, memory.queries, work.h, row), minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
     const bool is_one = is_apart(known.lse);
     const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
-    p.between.lse[at] = is_one ? lse_of_apart<type>(p, place, known.lse) : known.lse;
+    p.between.lse[at] =
+        is_one ? lse_of_apart<type, score::kEveryFeature>(p, place, known.lse) : known.lse;
     p.between.apart[at] = is_one ? known.lse : 0.0f;
     p.between.minus_delta[at] = known.minus_delta;
     sums.apart += is_one ? 1.0f : 0.0f;
@@ -161,7 +167,8 @@ TW_DEVICE void clear_bias(const Backward& p) {
 }
 
 // The sum of what all threads brought, in thread 0.
-TW_DEVICE float sum_of_block(float number, float (&between)[kRowThreads / kWarp]) {
+template <int32 warps>
+TW_DEVICE float sum_of_block(float number, float (&between)[warps]) {
   const float sum = warp_sum(number);
   block_barrier();
   if (lane_index() == 0) between[warp_index()] = sum;

@@ -158,12 +158,17 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
 
 // Of a patch in whose tile some rows are apart.
 template <class Traits>
-TW_DEVICE void take_apart(const Backward& p, const PatchOf& of, typename Traits::Scores& scores) {
+TW_DEVICE void take_apart(const Backward& p, const typename Traits::Memory& memory,
+                          const PatchOf& of, typename Traits::Scores& scores) {
   score::Measure measure = p.scoring.measure;
   // What shapes scores has held them, and left -inf of a bias as it is.
   if (is_shaped<Traits>(p.scoring)) measure.limit = core::infinity<float>();
-  const int64 row = of.block.padded(p.between, of.h, of.patch.corner().query);
-  take_apart(p.between.apart + row, measure, scores);
+  const int32 query = of.patch.corner().query;
+  if constexpr (Traits::kIsShort)
+    return take_apart(memory.of_short.at[0].apart + (query - of.patch.query + of.patch.row),
+                      measure, scores);
+  else
+    take_apart(p.between.apart + of.block.padded(p.between, of.h, query), measure, scores);
 }
 
 // From products to what the weights are made of. What seldom comes shares one branch.
@@ -175,7 +180,7 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
   const bool has_apart =
       memory.rows[of.stage].tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
   if (has_apart || of.patch.cover == Cover::kSome) {
-    if (has_apart) take_apart<Traits>(p, of, scores);
+    if (has_apart) take_apart<Traits>(p, memory, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);

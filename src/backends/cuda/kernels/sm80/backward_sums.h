@@ -28,7 +28,7 @@ template <class Traits>
 TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySums& sums,
                           float factor) {
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const int32 warp = warp_index(), lane = lane_index();
+  const int32 warp = Traits::thread() / kWarp, lane = Traits::thread() % kWarp;
   const int32 first_row = warp / kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
   const int32 first_piece = warp % kTiles.query_warps * Traits::KeySums::kAcross;
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -51,7 +51,7 @@ TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
   if (wounded(core::Wound::kTailRowUnwritten) && rows < KeyTile::kTileRows) --rows;
   const int64 first = block.keys.first + block.columns.begin;
   TW_ROLLED
-  for (int32 n = thread_index(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
+  for (int32 n = Traits::thread(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
     const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
     put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
               *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));

@@ -18,6 +18,14 @@ struct alignas(kPieceBytes) RowNumbers {
   TileNumbers tile;
 };
 
+// What no other kernel has left in the workspace for a block that has all keys of a sequence.
+template <int32 queries, int32 warps>
+struct ShortRows {
+  float apart[queries];    // the lse of a row that is, or 0
+  float of_sink[queries];  // shares of the gradient of a head's sink, by row of the tiles
+  float between[warps];    // of sums of all threads
+};
+
 // What a row of the table knows, each asked for when it runs.
 TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   switch (tiles.kind) {
@@ -37,8 +45,11 @@ struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   static constexpr uint32 kFeatures = features;
-  static constexpr bool kIsCommon =
-      kTiles.kind == BackwardKind::kCommon || kTiles.kind == BackwardKind::kFew;
+  static constexpr bool kIsCommon = kTiles.kind == BackwardKind::kCommon ||
+                                    kTiles.kind == BackwardKind::kFew ||
+                                    kTiles.kind == BackwardKind::kShort;
+  static constexpr bool kIsShort = kTiles.kind == BackwardKind::kShort;
+  static constexpr int32 kQueryStages = kIsShort ? kTiles.incoming_stages : 2;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
   // Whether it is worked out ahead from where a thread brings its share of a turn: where there are
@@ -103,9 +114,10 @@ struct BackwardTraits {
 
   struct Memory {
     KeyTile key, value;  // in the end their gradients, on their way out
-    QueryTile query[2], incoming[kTiles.incoming_stages];
+    QueryTile query[kQueryStages], incoming[kTiles.incoming_stages];
     Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
-    RowNumbers<kTiles.queries> rows[2];
+    RowNumbers<kTiles.queries> rows[kQueryStages];
+    Several<ShortRows<kTiles.queries, kWarps>, kIsShort ? 1 : 0> of_short;
     Several<BiasTile, kBringsBias ? 2 : 0> bias;
     Several<VisibleTile, kBringsMask ? kMaskStages * kWarps : 0> visible;
     Several<PresentTiles, kSkipsBlocks ? kWarps : 0> present;
@@ -114,7 +126,10 @@ struct BackwardTraits {
   };
   // Where tiles begin. They are aligned alike, so that a lane's place in one is that in another.
   static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
-  static constexpr int32 kIncomingAt = kQueryAt + 2 * QueryTile::kBytes;
+  static constexpr int32 kIncomingAt = kQueryAt + kQueryStages * QueryTile::kBytes;
+
+  // What follows from it would lie in registers through a short one's loop over keys.
+  TW_DEVICE static int32 thread() { return kIsShort ? thread_index_anew() : thread_index(); }
 
   static constexpr int32 kMostShared = kTiles.shared_kib * 1024;
 };
