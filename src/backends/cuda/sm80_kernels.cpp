@@ -134,18 +134,22 @@ int splits_for(const Problem& p, int heads_in_tile, int processors) {
   return static_cast<int>(std::clamp(std::min(room, most), int64{1}, kMostSplits));
 }
 
+bool sees_all(const tilewise::Mask& mask) {
+  return mask.left >= core::kUnlimited && mask.right >= core::kUnlimited && mask.chunk == 0;
+}
+
 // With all keys visible every tile takes as long, and a head's tiles find its keys in the cache.
-// Otherwise so many heads go together that four tiles a multiprocessor are under way: the long ones
-// of all of them come first.
+// Otherwise heads go in bunches that have about four tiles a multiprocessor: the long ones of all
+// of a bunch come first. Bunches are alike: behind a small last one multiprocessors would be empty
+// while its long tiles run.
 int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors) {
-  const bool is_full =
-      p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
-  if (is_full) return 1;
+  if (sees_all(p.mask)) return 1;
   const int64 rows = p.shape.queries * choice.heads_in_tile;
   const auto tiles = static_cast<double>(core::ceil_div(rows, choice.size().rows));
-  const double wanted = std::round(4 * processors / (tiles + 1));
+  const double wanted = std::max(std::round(4 * processors / (tiles + 1)), 1.0);
   const int64 heads = p.shape.batch * p.shape.heads / choice.heads_in_tile;
-  return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
+  const double bunches = std::max(std::round(static_cast<double>(heads) / wanted), 1.0);
+  return static_cast<int32>(core::ceil_div(std::max(heads, int64{1}), static_cast<int64>(bunches)));
 }
 
 // Scores that no feature shapes are measured as products.
