@@ -152,6 +152,38 @@ int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors
   return static_cast<int32>(core::ceil_div(std::max(heads, int64{1}), static_cast<int64>(bunches)));
 }
 
+// By 1 to 2^30. Where there are no tasks, by whatever.
+sm80::Divisor divisor_of(int64 by) {
+  int shift = 0;
+  while ((int64{1} << shift) < by) ++shift;
+  const int64 rounded_down = (int64{1} << (31 + shift)) / std::max(by, int64{1});
+  const int64 factor =
+      core::unless(core::Wound::kDivisorRoundedDown, rounded_down + 1, rounded_down);
+  return {static_cast<int32>(by), static_cast<core::uint32>(factor), shift};
+}
+
+// Whether all sequences of a side lie in rows of the batch that exist, as long as the longest.
+bool is_dense(const Side& side, int64 batch) {
+  const bool has_tables =
+      side.packed() || side.paged() || side.used || side.start || side.batch_index;
+  return !has_tables && side.rows <= side.longest && batch <= side.held.batches;
+}
+
+sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm80::Forward& call) {
+  const int64 heads = p.shape.heads / choice.heads_in_tile, together = call.heads_together;
+  const int64 tiles = query_tiles(call, choice.size().rows);
+  return {.is_dense = is_dense(call.queries, p.shape.batch) && is_dense(call.keys, p.shape.batch),
+          .sees_all = sees_all(p.mask),
+          .tiles = static_cast<int32>(tiles),
+          .all_heads = static_cast<int32>(p.shape.batch * heads),
+          .splits = divisor_of(choice.splits),
+          .heads_in_tile = divisor_of(choice.heads_in_tile),
+          .heads_together = divisor_of(together),
+          .tiles_together = divisor_of(tiles * together),
+          .heads = divisor_of(heads),
+          .group = divisor_of(p.shape.group())};
+}
+
 // Scores that no feature shapes are measured as products.
 score::Measure measure_of(double scale, core::uint32 asked) {
   if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
@@ -281,19 +313,22 @@ sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena&
 sm80::Forward sm80_arguments_of(const Problem& p, const Sm80Forward& choice, core::uint32* error,
                                 int processors) {
   const Attention attention = attention_of(p, error);
-  return {.shape = attention.shape,
-          .queries = attention.queries,
-          .keys = attention.keys,
-          .query = rows_of(p.query, p.shape.dim),
-          .key = rows_of(p.key, p.shape.dim),
-          .value = rows_of(p.value, p.shape.value_dim),
-          .output = rows_of(p.output, p.shape.value_dim),
-          .lse = attention.lse,
-          .scoring = scoring_of(p, attention),
-          .splits = {1, nullptr, nullptr, attention.output},
-          .heads_in_tile = choice.heads_in_tile,
-          .heads_together = heads_together(p, choice, processors),
-          .error = error};
+  sm80::Forward call{.prepared = {},
+                     .shape = attention.shape,
+                     .queries = attention.queries,
+                     .keys = attention.keys,
+                     .query = rows_of(p.query, p.shape.dim),
+                     .key = rows_of(p.key, p.shape.dim),
+                     .value = rows_of(p.value, p.shape.value_dim),
+                     .output = rows_of(p.output, p.shape.value_dim),
+                     .lse = attention.lse,
+                     .scoring = scoring_of(p, attention),
+                     .splits = {1, nullptr, nullptr, attention.output},
+                     .heads_in_tile = choice.heads_in_tile,
+                     .heads_together = heads_together(p, choice, processors),
+                     .error = error};
+  call.prepared = prepared_of(p, choice, call);
+  return call;
 }
 
 }  // namespace tilewise::cuda

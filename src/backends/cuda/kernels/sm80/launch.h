@@ -83,7 +83,31 @@ struct Splits {
   TW_HD bool are_left() const { return output != nullptr; }
 };
 
+// A division of numbers below 2^31 by what the host knows, as a product.
+struct Divisor {
+  int32 by;
+  uint32 factor;
+  int32 shift;
+
+  TW_HD constexpr int32 divide(int32 a) const {
+    return static_cast<int32>((core::uint64{static_cast<uint32>(a) * 2} * factor >> 32) >> shift);
+  }
+};
+
+// What the host works out of a call once, so that its blocks need not. Heads are groups of those
+// that share a tile.
+struct Prepared {
+  bool is_dense;           // a sequence is a row of the batch, and all are as long as the longest
+  bool sees_all;           // there is no band
+  int32 tiles, all_heads;  // of a head; of all sequences
+  Divisor splits, heads_in_tile, heads_together;
+  Divisor tiles_together;  // of heads that go together
+  Divisor heads;           // of a sequence
+  Divisor group;           // query heads of a key head
+};
+
 struct Forward {
+  Prepared prepared;
   Shape shape;
   Side queries, keys;
   Rows query, key, value, output;
