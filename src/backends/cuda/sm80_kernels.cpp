@@ -103,12 +103,21 @@ const char* feature_of_general(const Problem& problem) {
   return problem.keys.paged() ? "pages" : nullptr;
 }
 
+// Short variants are for few rows, or for few keys where they are about as wide as their tiles:
+// then more blocks a multiprocessor are worth more than large ones.
+bool is_enough(const sm80::Size& size, const Problem& problem, int64 dim, int64 rows) {
+  constexpr int64 kFewRows = 64;
+  if (dim > size.dim || !is_short(size.kind)) return dim <= size.dim;
+  const bool has_few_keys = problem.shape.keys <= size.few_keys && dim * 4 > size.dim * 3;
+  return has_few_keys || rows <= std::min<int64>(size.rows, kFewRows);
+}
+
 // The first variant of the kind whose dims and rows are enough; -1: there is none.
 int number_of(const Problem& problem, sm80::Kind kind, int64 rows) {
   const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
   const auto* found =
       std::find_if(std::begin(sm80::kTable), std::end(sm80::kTable), [&](const sm80::Size& size) {
-        return size.kind == kind && dim <= size.dim && (!is_short(kind) || rows <= size.rows);
+        return size.kind == kind && is_enough(size, problem, dim, rows);
       });
   return found == std::end(sm80::kTable) ? -1 : static_cast<int>(found - std::begin(sm80::kTable));
 }

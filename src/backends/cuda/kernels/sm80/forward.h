@@ -227,8 +227,10 @@ TW_DEVICE void forward(const Forward& p) {
                 {}};
       },
       [&](Walked tile, const Sight<Traits>& sight) {
-        const int32 lane = Traits::thread() & (kWarp - 1);
+        const int32 thread = Traits::thread(), lane = thread & (kWarp - 1);
         typename Traits::Scores scores;
+        // Or the compiler keeps a place for each of its steps.
+        if constexpr (!Traits::kHasRegisters) query.lane = query_lane(thread);
         score<Traits>(query,
                       KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);

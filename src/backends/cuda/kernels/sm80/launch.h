@@ -12,7 +12,7 @@ namespace tilewise::cuda::sm80 {
 enum class Kind : int32 {
   kCommon,        // a band, and rows in whole pieces of 16 bytes
   kGeneral,       // every feature, each of which is asked for when it runs
-  kShort,         // as common, for few queries
+  kShort,         // as common, for few queries or few keys
   kShortGeneral,  // as general, likewise
   kFeatured       // as common, with a set of features compiled in
 };
@@ -32,6 +32,8 @@ struct Size {
   int32 warps;       // of a block, which share the rows
   int32 stages;      // tiles of keys in shared memory: with two, one comes in while one is used
   int32 blocks;      // that a multiprocessor should hold
+  // Of a short row: it serves any number of rows where there are no more keys.
+  int32 few_keys = 0;
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
 };
@@ -39,23 +41,23 @@ inline constexpr int32 kMostWarps = 4;
 
 // The one table. Of a kind, dims and then rows increase.
 inline constexpr Size kTable[] = {
-    {Kind::kCommon, 32, 128, 64, 4, 2, 2},      {Kind::kCommon, 48, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 64, 128, 64, 4, 2, 2},      {Kind::kCommon, 96, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 128, 128, 64, 4, 2, 2},     {Kind::kCommon, 192, 64, 64, 4, 1, 2},
-    {Kind::kCommon, 256, 64, 64, 4, 1, 2},      {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},     {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},     {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},     {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
-    {Kind::kShort, 64, 32, 32, 1, 1, 8},        {Kind::kShort, 64, 64, 64, 2, 1, 4},
-    {Kind::kShort, 128, 32, 32, 1, 1, 8},       {Kind::kShort, 128, 64, 64, 2, 1, 4},
-    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8},
-    {Kind::kFeatured, 32, 128, 64, 4, 2, 2},    {Kind::kFeatured, 64, 128, 64, 4, 2, 2},
-    {Kind::kFeatured, 96, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 2, 2},
-    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},   {Kind::kFeatured, 192, 64, 64, 4, 1, 2},
-    {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
+    {Kind::kCommon, 32, 128, 64, 4, 2, 2},       {Kind::kCommon, 48, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 64, 128, 64, 4, 2, 2},       {Kind::kCommon, 96, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 128, 128, 64, 4, 2, 2},      {Kind::kCommon, 192, 64, 64, 4, 1, 2},
+    {Kind::kCommon, 256, 64, 64, 4, 1, 2},       {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},      {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},      {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},      {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
+    {Kind::kShort, 64, 32, 32, 1, 1, 8},         {Kind::kShort, 64, 64, 64, 2, 1, 6},
+    {Kind::kShort, 64, 128, 64, 4, 2, 3, 512},   {Kind::kShort, 128, 32, 32, 1, 1, 8},
+    {Kind::kShort, 128, 64, 64, 2, 1, 4, 128},   {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8},
+    {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8}, {Kind::kFeatured, 32, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 64, 128, 64, 4, 2, 2},     {Kind::kFeatured, 96, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 128, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},
+    {Kind::kFeatured, 192, 64, 64, 4, 1, 2},     {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
 inline constexpr int32 kRowsOfForward = sizeof kTable / sizeof kTable[0];
 // Those behind them are no variant each, but one for each set of features.
-inline constexpr int32 kVariantsOfForward = 20;
+inline constexpr int32 kVariantsOfForward = 21;
 static_assert(kTable[kVariantsOfForward - 1].kind != Kind::kFeatured &&
               kTable[kVariantsOfForward].kind == Kind::kFeatured);
 

@@ -93,10 +93,12 @@ struct Traits {
   // Whether what comes while the first tile is used is asked for before the walk. What comes for
   // features has no second place.
   static constexpr bool kBeginsAhead = !kIsGeneral && !kIsFeatured;
+  // Whether a thread may have as many registers as there are.
+  static constexpr bool kHasRegisters = kThreads * kSize.blocks <= 256;
   // Fragments of the queries stay in registers where there is room for them.
-  static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral;
+  static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral && kHasRegisters;
   // So do running rows, and all that a lane works out once.
-  static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1);
+  static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1) && kHasRegisters;
 
   using QueryTile = Tile<kRows, kDim>;
   using KeyTile = Tile<kKeys, kDim>;
