@@ -201,11 +201,11 @@ TW_DEVICE void forward(const Forward& p) {
 
   typename Traits::Output output;
   output.clear();
-  const auto query_lane = [&](int32 thread) {
-    const int32 warps_first = thread / kWarp * Traits::kRowsOfWarp * QueryTile::kRowBytes;
-    return QueryTile::down(shared_address(&memory.query), thread % kWarp) + warps_first;
+  const auto rows_before = [](int32 thread) { return thread / kWarp * Traits::kRowsOfWarp; };
+  const auto query_lane = [&](int32 lane, int32 rows) {
+    return QueryTile::down(shared_address(&memory.query), lane) + rows * QueryTile::kRowBytes;
   };
-  Query<Traits> query{query_lane(thread_index()), {}};
+  Query<Traits> query{query_lane(lane_index(), rows_before(thread_index())), {}};
   if constexpr (Traits::kHoldsQuery) {
     wait_for_copies<Traits::kBeginsAhead ? 1 : 0>();
     block_barrier();
@@ -227,10 +227,11 @@ TW_DEVICE void forward(const Forward& p) {
                 {}};
       },
       [&](Walked tile, const Sight<Traits>& sight) {
-        const int32 thread = Traits::thread(), lane = thread & (kWarp - 1);
+        const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
         // Or the compiler keeps a place for each of its steps.
-        if constexpr (!Traits::kHasRegisters) query.lane = query_lane(thread);
+        if constexpr (!Traits::kHasRegisters)
+          query.lane = query_lane(lane, rows_before(Traits::thread()));
         score<Traits>(query,
                       KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);
