@@ -228,6 +228,10 @@
   WOUND(kBlocksUnmasked, "blocks-unmasked",                                                        \
         "A tile of which a block mask has a part is taken whole.")                                 \
   WOUND(kHeadOfTile, "head-of-tile", "All heads that share a tile take the first one's queries.")  \
+  WOUND(kSecondNotAwaited, "second-not-awaited",                                                   \
+        "Of copies that begin before the walk, those for the second tile are never awaited.")      \
+  WOUND(kDivisorRoundedDown, "divisor-rounded-down",                                               \
+        "The factor that stands for a division is rounded down.")                                  \
   WOUND(kSpotsOfFirstTile, "spots-of-first-tile",                                                  \
         "Tiles of keys read their pages as the first of each four does.")                          \
   WOUND(kValueNotAwaited, "value-not-awaited",                                                     \
