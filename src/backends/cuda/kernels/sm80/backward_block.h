@@ -118,7 +118,7 @@ struct Turn {
 
 // Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile
 // of each head first: under a causal mask that has the most to do. In this order blocks that wait
-// for each other come.
+// for each other come. Sequences that share a bias read it together, and add to its gradient.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -130,6 +130,10 @@ TW_DEVICE KeyWork key_work_at(const Backward& p, int32 tiles, int32 task) {
   const int32 within = task - first * tiles;
   const int32 together = core::smaller(p.plan.heads_together, all - first);
   const int32 head = first + within % together;
+  if (p.plan.batch_first) {
+    const auto batch = static_cast<int32>(p.shape.batch);
+    return {within / together, head / batch, head % batch};
+  }
   return {within / together, head % heads, head / heads};
 }
 

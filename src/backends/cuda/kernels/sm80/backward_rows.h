@@ -151,8 +151,33 @@ TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
     p.between.turns[(work.b * p.shape.heads + work.h) * all + tile] = 0;
 }
 
+// Whether a tile of the bias's gradient has a query and a key that may meet: the band says so where
+// all sequences have one length, which no table tells.
+TW_DEVICE bool is_met(const Backward& p, int64 down, int64 across) {
+  const auto has_table = [](const Side& side) {
+    return side.offsets || side.used || side.start || side.batch_index;
+  };
+  if (p.out.bias_size.row == 1 || has_table(p.queries) || has_table(p.keys)) return true;
+  const core::Band band = band_of(p.scoring.mask, p.shape.queries, p.shape.keys);
+  const core::Range rows = tile_range(down, p.plan.tiles.queries, p.shape.queries);
+  const core::Range met = Meeting{band}.key_tiles(rows, p.plan.tiles.keys);
+  return met.begin <= across && across < met.end;
+}
+
+// By all blocks together, of tiles that something is added to.
+TW_DEVICE void clear_bias_tiles(const Backward& p) {
+  const BiasTiles tiles = bias_tiles(p.out.bias_size, p.plan.tiles);
+  const int32 fours = p.plan.tiles.queries * p.plan.tiles.keys / 4;
+  for_each_task(tiles.count(), [&](int64 tile) {
+    if (!is_met(p, tile / tiles.across % tiles.down, tile % tiles.across)) return;
+    auto* to = reinterpret_cast<FourZeros*>(p.between.bias) + tile * fours;
+    for (int32 n = thread_index(); n < fours; n += kRowThreads) to[n] = {};
+  });
+}
+
 // All blocks together. What is cleared is filled up to whole fours.
 TW_DEVICE void clear_bias(const Backward& p) {
+  if (p.between.bias_in_tiles) return clear_bias_tiles(p);
   auto* to = reinterpret_cast<FourZeros*>(p.between.bias);
   const int64 fours = core::ceil_div(bias_count(p.out.bias_size), int64{4});
   for (int64 n = block_index() * kRowThreads + thread_index(); n < fours;
