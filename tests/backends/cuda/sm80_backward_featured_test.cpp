@@ -119,6 +119,12 @@ TEST(Sm80BackwardFeatured, RowsOfAMaskThatAreAlike) {
     drawn.mask.visible_broadcast = {false, true, true, false};
     EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) + ": boolean mask");
     expect_good(drawn);
+    drawn.keys = conformance::dense_side(1, 304);
+    expect_good(drawn, [](conformance::Setup& setup) {
+      for_each_element(setup.scores.visible, [&](const conformance::Index& at) {
+        if (at[3] >= 100) setup.scores.visible.write(at, 0);
+      });
+    });
   }
 }
 

@@ -201,11 +201,30 @@ TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 usual_warp) {
           static_cast<int32>(of_last.begin), is_whole ? static_cast<int32>(of_first.end) : 0};
 }
 
+// A mask for padding may hide all keys of the block from all queries: there is no turn then. Where
+// blocks wait for each other, each is counted.
+template <class Traits>
+TW_DEVICE void leave_unseen_keys(const Backward& p, KeyBlock& block) {
+  const Tensor& visible = p.scoring.mask.visible;
+  const bool has_one_row =
+      visible.stride.row == 0 && (visible.stride.head == 0 || block.heads == 1);
+  if (!has_one_row || goes_back(p) || warp_index() != 0) return;
+  const uint8* first =
+      visible.data + visible.offset(block.b, block.head(0), 0, block.columns.begin);
+  bool is_seen = false;
+  for (int32 n = lane_index(); n < block.columns.size(); n += kWarp)
+    is_seen |= first[n * visible.stride.column] != 0;
+  if (!warp_any(is_seen) && lane_index() == 0) block.tiles = 0;
+}
+
 // By all threads of the block; ends with a barrier.
 template <class Traits>
 TW_DEVICE void enter(const Backward& p, typename Traits::Memory& memory) {
   if (thread_index() == 0) find_block<Traits>(p, memory.block);
   block_barrier();
+  if constexpr (Traits::kIsFeatured)
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
+      leave_unseen_keys<Traits>(p, memory.block);
   if (lane_index() == 0)
     memory.reach[warp_index()] =
         reach_of<Traits>(memory.block, warp_index() / Traits::kTiles.query_warps);
