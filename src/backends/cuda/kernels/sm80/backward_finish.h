@@ -127,29 +127,31 @@ TW_DEVICE void add_bias_sums(const float* sums, const BackwardShape& tiles, int3
 }
 
 template <DType type>
-TW_DEVICE void finish_bias_tile(const Backward& p, int64 tile) {
+TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
   const BackwardShape& shape = p.plan.tiles;
   const Axes& size = p.out.bias_size;
-  const BiasTiles tiles = bias_tiles(size, shape);
-  const int64 across = tile % tiles.across, down = tile / tiles.across % tiles.down;
-  const int64 head = tile / tiles.across / tiles.down;
-  const float* sums = p.between.bias + tile * (shape.queries * shape.keys);
+  const BiasTile tile = bias_tile_at(p, task);
+  const int64 down = tile.down, across = tile.across;
+  const auto heads = static_cast<uint32>(size.head);
+  const float* sums = p.between.bias + task * (shape.queries * shape.keys);
   const int32 pieces = shape.keys / 8;
   const auto rows =
       static_cast<int32>(core::smaller(size.row - down * shape.queries, int64{shape.queries}));
   const auto keys =
       static_cast<int32>(core::smaller(size.column - across * shape.keys, int64{shape.keys}));
-  const bool in_eights = comes_in_eights<type>(p), has_sums = is_met(p, down, across);
+  const bool in_eights = comes_in_eights<type>(p), has_sums = is_met(p, tile);
   // Eight queries of some pieces lie side by side.
+  TW_ROLLED
   for (int32 x = thread_index(); x < core::round_up(rows, 8) * pieces; x += kRowThreads) {
     const int32 row = x / 8 / pieces * 8 + x % 8, piece = x / 8 % pieces, key = piece * 8;
     if (row >= rows || key >= keys) continue;
     float numbers[8] = {};
     // Where the rows are one, all of a tile are.
     const int32 end = size.row == 1 ? shape.queries : row + 1;
+    TW_ROLLED
     for (int32 each = row; has_sums && each < end; ++each)
       add_bias_sums(sums, shape, each, piece, numbers);
-    const int64 to = p.out.bias.offset(head / size.head, head % size.head,
+    const int64 to = p.out.bias.offset(tile.head / heads, tile.head % heads,
                                        down * shape.queries + row, across * shape.keys + key);
     if (in_eights) {
       *reinterpret_cast<EightElements*>(p.out.bias.data + to * 2) = rounded<type>(numbers, 1);
