@@ -211,10 +211,10 @@
         "Of 16 rows of the query's gradient, the upper and the lower 8 change places.")            \
   WOUND(kBiasExchanged, "bias-exchanged",                                                          \
         "Tensor cores' kernels exchange the pairs of a bias within their fragment.")               \
-  WOUND(kBiasFoursExchanged, "bias-fours-exchanged",                                               \
-        "Of a bias's gradient, neighbouring fours of keys change places.")                         \
   WOUND(kDeltaOfFirstHead, "delta-of-first-head",                                                  \
         "In backward of short sequences, a group's heads have the first one's delta.")             \
+  WOUND(kBiasPiecesExchanged, "bias-pieces-exchanged",                                             \
+        "Of a bias's gradient, neighbouring sixteens of keys change places.")                      \
   WOUND(kApartTogether, "apart-together",                                                          \
         "In backward, rows of a huge lse are weighed as all others are.")                          \
   WOUND(kPresentOfOneHead, "present-of-one-head",                                                  \
@@ -242,6 +242,8 @@
         "Decisions for the two halves of 16 queries are exchanged.")                               \
   WOUND(kCapOfFour, "cap-of-four",                                                                 \
         "A softcap gives the first two of each four scores the others' reciprocals.")              \
+  WOUND(kCapAllFarBelow, "cap-all-far-below",                                                      \
+        "Backward takes all products of a warp for ones far below a softcap.")                     \
   WOUND(kCapAllSmall, "cap-all-small", "A softcap takes all scores of a warp for small ones.")     \
   WOUND(kDistancesOneSided, "distances-one-sided",                                                 \
         "ALiBi takes all keys of a tile for those before the queries.")                            \

@@ -174,10 +174,16 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   if (p.deterministic && wanted.query)
     between.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
   if (!wanted.bias) return between;
-  const int64 of_row = bias.column, of_head = of_row * bias.row, of_batch = of_head * bias.head;
+  between.bias_in_tiles = tiles.kind == BackwardKind::kFeatured;
+  const Axes size{bias.batch, bias.head, bias.row, bias.column};
+  const sm80::BiasTiles of_bias = sm80::bias_tiles(size, tiles);
+  const int64 of_column = between.bias_in_tiles ? int64{tiles.queries} * tiles.keys : 1;
+  const int64 of_row = of_column * (between.bias_in_tiles ? of_bias.across : bias.column);
+  const int64 of_head = of_row * (between.bias_in_tiles ? of_bias.down : bias.row);
+  const int64 of_batch = of_head * bias.head;
   between.bias = arena.take<float>(core::round_up(of_batch * bias.batch, int64{4}));
   between.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
-                         bias.row > 1 ? of_row : 0, bias.column > 1 ? 1 : 0};
+                         bias.row > 1 ? of_row : 0, bias.column > 1 ? of_column : 0};
   return between;
 }
 
@@ -241,9 +247,8 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
 bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const core::uint32 set = featured_set(asked_of_backward(p), FeaturedFamily::kBackward);
-  // Four columns of a bias's gradient are added at once.
-  const bool lies_anyhow =
-      p.gradients.bias && (p.gradients.bias.size.column < p.shape.keys || p.shape.keys % 4 != 0);
+  // Tiles of a bias's gradient have a number for each key.
+  const bool lies_anyhow = p.gradients.bias && p.gradients.bias.size.column < p.shape.keys;
   if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
@@ -289,7 +294,8 @@ sm80::Backward sm80_backward_arguments(const Problem& p, const Sm80Backward& cho
           .scoring = scoring_of_backward(p, attention),
           .factors = {static_cast<float>(p.scores.scale),
                       static_cast<float>(p.dropout.decide.active() ? p.dropout.decide.scale() : 1)},
-          .plan = {heads_together(p, choice.tiles(), room.processors), choice.tiles()},
+          .plan = {heads_together(p, choice.tiles(), room.processors),
+                   p.scores.bias && p.scores.bias.size.batch < p.shape.batch, choice.tiles()},
           .error = room.error};
 }
 

@@ -46,7 +46,10 @@ struct Between {
   float* bias;         // sums, in the order of bias_stride
   int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
   int64 padded_rows;   // of all sequences
-  Axes bias_stride;    // of `bias`, 0 where it was broadcast
+  // Of `bias`, 0 where it was broadcast. In tiles, as featured kernels sum them, rows and columns
+  // are those of tiles, each of which has its numbers in the order in which threads have them.
+  Axes bias_stride;
+  bool bias_in_tiles;
 };
 
 // What gradients are multiplied by in the end: scale, and dropout's for what is kept.
@@ -64,6 +67,7 @@ struct Backward {
   GradientFactors factors;
   struct {
     int32 heads_together;  // key heads whose tiles follow each other
+    bool batch_first;      // of all heads, those of one number in all sequences come together
     BackwardShape tiles;
   } plan;
   uint32* error;  // gets bits of tw_fault
@@ -108,15 +112,32 @@ TW_HD inline int64 sink_shares(const Backward& p) {
   return is_short(p) ? 1 : row_tiles(p.shape);
 }
 
+// Tiles of the bias's gradient; where its rows are one, all tiles of queries add to the same.
+struct BiasTiles {
+  int64 heads, down, across;
+
+  TW_HD int64 count() const { return heads * down * across; }
+};
+
+TW_HD inline BiasTiles bias_tiles(const Axes& size, const BackwardShape& tiles) {
+  return {size.batch * size.head, core::ceil_div(size.row, int64{tiles.queries}),
+          core::ceil_div(size.column, int64{tiles.keys})};
+}
+
 // Finish has tiles of the query's gradient, parts of the bias's, and the numbers of single heads.
 struct FinishTasks {
   int64 query, bias, heads;
 };
 
+TW_HD inline int64 bias_tasks(const Backward& p) {
+  if (!p.out.bias) return 0;
+  if (p.between.bias_in_tiles) return bias_tiles(p.out.bias_size, p.plan.tiles).count();
+  return core::ceil_div(bias_count(p.out.bias_size), kBiasPart);
+}
+
 TW_HD inline FinishTasks finish_tasks(const Backward& p) {
   const int64 sinks = p.out.sinks ? 1 : 0, slopes = p.out.slopes ? p.out.slopes_batch : 0;
-  return {p.out.query.data && !is_short(p) ? row_tasks(p.shape) : 0,
-          p.out.bias ? core::ceil_div(bias_count(p.out.bias_size), kBiasPart) : 0,
+  return {p.out.query.data && !is_short(p) ? row_tasks(p.shape) : 0, bias_tasks(p),
           p.shape.heads * (slopes + sinks)};
 }
 

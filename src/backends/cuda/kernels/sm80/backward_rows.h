@@ -157,8 +157,47 @@ TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
     p.between.turns[(work.b * p.shape.heads + work.h) * all + tile] = 0;
 }
 
+// A tile of the bias's gradient.
+struct BiasTile {
+  uint32 head, down, across;  // of all heads
+};
+
+// Quotients of half as many digits are made in a quarter of the time.
+TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
+  const BiasTiles tiles = bias_tiles(p.out.bias_size, p.plan.tiles);
+  const auto n = static_cast<uint32>(task), down = static_cast<uint32>(tiles.down);
+  const uint32 i = n / static_cast<uint32>(tiles.across);
+  return {i / down, i % down, n % static_cast<uint32>(tiles.across)};
+}
+
+// Whether some query of it may see some key. The band says so where all sequences have one length,
+// which no table tells; it is right for `Meeting` to meet fewer.
+TW_DEVICE bool is_met(const Backward& p, BiasTile tile) {
+  const auto has_table = [](const Side& side) {
+    return side.offsets || side.used || side.start || side.batch_index;
+  };
+  const core::Band band = band_of(p.scoring.mask, p.shape.queries, p.shape.keys);
+  if (p.out.bias_size.row == 1 || band.chunk > 0 || has_table(p.queries) || has_table(p.keys))
+    return true;
+  const BackwardShape& shape = p.plan.tiles;
+  const int64 query = int64{tile.down} * shape.queries + band.diagonal;
+  const int64 key = int64{tile.across} * shape.keys;
+  return query - band.left < key + shape.keys && key <= query + shape.queries - 1 + band.right;
+}
+
+// By all blocks together, of tiles that something is added to.
+TW_DEVICE void clear_bias_tiles(const Backward& p) {
+  const int32 fours = p.plan.tiles.queries * p.plan.tiles.keys / 4;
+  for_each_task(bias_tasks(p), [&](int64 task) {
+    if (!is_met(p, bias_tile_at(p, task))) return;
+    auto* to = reinterpret_cast<FourZeros*>(p.between.bias) + task * fours;
+    for (int32 n = thread_index(); n < fours; n += kRowThreads) to[n] = {};
+  });
+}
+
 // All blocks together. What is cleared is filled up to whole fours.
 TW_DEVICE void clear_bias(const Backward& p) {
+  if (p.between.bias_in_tiles) return clear_bias_tiles(p);
   auto* to = reinterpret_cast<FourZeros*>(p.between.bias);
   const int64 fours = core::ceil_div(bias_count(p.out.bias_size), int64{4});
   for (int64 n = block_index() * kRowThreads + thread_index(); n < fours;

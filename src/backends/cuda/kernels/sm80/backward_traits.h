@@ -39,6 +39,15 @@ TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   }
 }
 
+template <bool is_first, class First, class Second>
+struct Either {
+  using Type = First;
+};
+template <class First, class Second>
+struct Either<false, First, Second> {
+  using Type = Second;
+};
+
 // A row of the table, in a type, with features.
 template <DType type, int32 number, uint32 features = features_of(kBackwardShapes[number])>
 struct BackwardTraits {
@@ -75,8 +84,10 @@ struct BackwardTraits {
   // left operands as they lie.
   static constexpr bool kShares = kTiles.query_warps > 1;
   static_assert(kTimes == 1 || !kShares);
-  // Before gradients are made, or together with them: ptxas spills the one or the other.
-  static constexpr bool kSharesEarly = kShares && !kIsCommon;
+  // Before gradients are made, or together with them: ptxas spills the one or the other. Together,
+  // exponentials and products of gradients need not wait for each other.
+  static constexpr bool kSharesEarly =
+      kShares && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
 
   // Of the boolean mask, a warp's part in one turn.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
@@ -86,7 +97,10 @@ struct BackwardTraits {
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
   // A mask is packed when it is used; with one tile of it, before the next comes.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
-  using VisibleTile = score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>;
+  using VisibleColumns = score::VisibleColumns<kBringsMask ? kQueriesOfWarp : 16>;
+  using VisibleTile =
+      typename Either<kIsFeatured, VisibleColumns,
+                      score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>>::Type;
 
   using BiasTile = Tile<kTiles.queries, kTiles.keys>;
   using KeyTile = Tile<kTiles.keys, kDim>;
