@@ -200,7 +200,7 @@ TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory
     shape_by_few<Traits>(p.scoring, memory, of, lse, scores, shaping);
   } else {
     shape<Traits>(p.scoring, memory, of, scores, shaping);
-    if (is_apart) take_apart<Traits>(p, of, scores);
+    if (is_apart) take_apart<Traits>(p, memory, of, scores);
     for_each_with(lse, scores,
                   [](float& score, float of_row) { score += above_lse<Traits>() - of_row; });
   }
