@@ -175,7 +175,7 @@ whole_list() {
 analysis() {
   checks='-*,clang-analyzer-core.*,clang-analyzer-cplusplus.*,-clang-analyzer-core.NullDereference'
   checks=$checks,performance-unnecessary-value-param
-  find src cli -name '*.cpp' | sort |
+  find src cli bench -name '*.cpp' | sort |
     xargs -n 1 -P "$jobs" clang-tidy-14 --quiet --checks="$checks" -p build/tidy \
       2>"$results/tidy.log"
 }
