@@ -19,7 +19,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
 )
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import asking
+from tilewise.flash_attn._refusal import PACKED, USED, asking, require_tensors
 from tilewise.torch._attention import draw_state
 
 
@@ -52,6 +52,7 @@ class Lengths(NamedTuple):
 
     def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
         """As tilewise.attention takes them."""
+        require_tensors(cu_seqlens_q=self.cu_seqlens_q, cu_seqlens_k=self.cu_seqlens_k)
         options: dict[str, Any] = {
             "query_offsets": self.cu_seqlens_q,
             "max_query_length": bound_of(self.max_seqlen_q, q.shape[0]),
@@ -119,7 +120,7 @@ def attend(
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
-    output: Tensor = asking(attention, q, k, v, **options)
+    output: Tensor = asking(attention, q, k, v, names=PACKED, **options)
     return output
 
 
@@ -136,11 +137,12 @@ def attend_fully(
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
+    names = PACKED if lengths is None or lengths.seqused_k is None else USED
     if wanted.dropout_p:
         state = options["dropout_state"] = draw_state(q.device)
     else:
         state = torch.zeros(2, dtype=torch.int64, device=q.device)
-    output, lse = asking(attention, q, k, v, return_lse=True, **options)
+    output, lse = asking(attention, q, k, v, return_lse=True, names=names, **options)
     if return_softmax and wanted.dropout_p:
         s_dmask = dropped_probabilities(q, k, options, lengths)
     else:

@@ -18,7 +18,7 @@ from tilewise.attention import attention_backward
 from tilewise.flash_attn._attending import Found, Lengths, Wanted, attend_fully, turn_of
 from tilewise.flash_attn._meaning import to_ours
 from tilewise.flash_attn._probabilities import BLOCK_COLUMNS, round_multiple
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.torch import _operators
 from tilewise.torch._plain import is_compiling, is_plain
 
@@ -207,6 +207,7 @@ def _eagerly(
         bias_gradient=False,
         slopes_gradient=False,
         sinks_gradient=False,
+        names=PACKED,
         **options,
     )
     made = zip(found[:3], places, direct)

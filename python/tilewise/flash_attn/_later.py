@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tilewise.attention import attention
 from tilewise.flash_attn._meaning import bound_of, require_floats
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import LATER, Names, RefusedError, asking
 
 _FP8 = tuple(
     getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
@@ -112,6 +112,7 @@ def attend_later(
     layout: Layout,
     qv: Tensor | None = None,
     factors: Factors | None = None,
+    names: Names = LATER,
 ) -> tuple[Tensor, Tensor]:
     """(output, lse), both with gradients; the lse of a query that sees nothing is -inf."""
     q, k, v = operands
@@ -119,7 +120,8 @@ def attend_later(
     factors = factors or Factors()
     query, key = with_values(q, k, v, qv, factors)
     more = {**layout.options(q, k), **factors.options(q)}
-    output, lse = asking(attention, query, key, v, return_lse=True, **options, **more)
+    more.update(options)
+    output, lse = asking(attention, query, key, v, return_lse=True, names=names, **more)
     return output, lse
 
 
@@ -130,9 +132,11 @@ def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tenso
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
             f"{tuple(out_partial.shape[:-1])}."
         )
-    # What saw nothing in any part has -inf everywhere, and counts for 0.
+    # What saw nothing in any part has -inf everywhere, and counts for 0; whatever lies in a part
+    # that saw nothing does not count.
     highest = lse_partial.amax(0).clamp(min=torch.finfo(lse_partial.dtype).min)
     weight = (lse_partial - highest).exp()
     total = weight.sum(0)
-    mean = (weight[..., None] * out_partial).sum(0) / total.clamp(min=1e-38)[..., None]
+    seen = torch.where(weight[..., None] == 0, 0, out_partial)
+    mean = (weight[..., None] * seen).sum(0) / total.clamp(min=1e-38)[..., None]
     return mean.to(dtype or out_partial.dtype), total.log() + highest

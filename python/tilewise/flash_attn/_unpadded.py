@@ -15,7 +15,7 @@ from tilewise.attention import attention
 from tilewise.flash_attn._attending import Lengths, Wanted, returned
 from tilewise.flash_attn._meaning import require_floats, to_theirs
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.torch._attention import draw_state
 
 
@@ -42,7 +42,7 @@ def flash_attn_unpadded_func(
     options = {**wanted.options(), **lengths.options(q, k), "diagonal": "top_left"}
     if dropout_p and return_attn_probs:
         options["dropout_state"] = draw_state(q.device)
-    output, lse = asking(attention, q, k, v, return_lse=True, **options)
+    output, lse = asking(attention, q, k, v, return_lse=True, names=PACKED, **options)
     if not return_attn_probs:
         return output
     s_dmask = dropped_probabilities(q, k, options, lengths) if dropout_p else q.new_empty(0)

@@ -37,8 +37,19 @@ def fwd(
 ) -> list[Tensor]:
     """[output, softmax_lse, S_dmask, rng_state]."""
     _refuse_generator(gen_)
-    scores = (p_dropout, softmax_scale, is_causal, window_size_left, window_size_right, softcap)
-    found = _flash_attn_forward(q, k, v, *scores, alibi_slopes_, return_softmax)
+    found = _flash_attn_forward(
+        q,
+        k,
+        v,
+        dropout_p=p_dropout,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size_left=window_size_left,
+        window_size_right=window_size_right,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes_,
+        return_softmax=return_softmax,
+    )
     return [_put(out_, found[0]), *found[1:]]
 
 
@@ -72,22 +83,21 @@ def varlen_fwd(
         q,
         k,
         v,
-        cu_seqlens_q,
-        cu_seqlens_k,
-        max_seqlen_q,
-        max_seqlen_k,
-        p_dropout,
-        softmax_scale,
-        is_causal,
-        window_size_left,
-        window_size_right,
-        softcap,
-        alibi_slopes_,
-        return_softmax,
-        block_table_,
-        leftpad_k_,
-        seqused_k_,
-        zero_tensors,
+        cu_seqlens_q=cu_seqlens_q,
+        cu_seqlens_k=cu_seqlens_k,
+        max_seqlen_q=max_seqlen_q,
+        max_seqlen_k=max_seqlen_k,
+        dropout_p=p_dropout,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size_left=window_size_left,
+        window_size_right=window_size_right,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes_,
+        return_softmax=return_softmax,
+        block_table=block_table_,
+        leftpad_k=leftpad_k_,
+        seqused_k=seqused_k_,
     )
     return [_put(out_, found[0]), *found[1:]]
 
@@ -187,22 +197,21 @@ def fwd_kvcache(
         q,
         kcache,
         vcache,
-        k_,
-        v_,
-        rotary_cos_,
-        rotary_sin_,
-        seqlens_k_,
-        cache_batch_idx_,
-        leftpad_k_,
-        block_table_,
-        softmax_scale,
-        is_causal,
-        (window_size_left, window_size_right),
-        softcap,
-        is_rotary_interleaved,
-        alibi_slopes_,
-        num_splits,
-        True,
+        k=k_,
+        v=v_,
+        rotary_cos=rotary_cos_,
+        rotary_sin=rotary_sin_,
+        cache_seqlens=seqlens_k_,
+        cache_batch_idx=cache_batch_idx_,
+        cache_leftpad=leftpad_k_,
+        block_table=block_table_,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size=(window_size_left, window_size_right),
+        softcap=softcap,
+        rotary_interleaved=is_rotary_interleaved,
+        alibi_slopes=alibi_slopes_,
+        return_softmax_lse=True,
     )
     return [_put(out_, out), lse]
 

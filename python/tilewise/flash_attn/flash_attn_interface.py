@@ -32,7 +32,7 @@ from tilewise.flash_attn._kernels import (
     maybe_contiguous,
 )
 from tilewise.flash_attn._probabilities import round_multiple
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 from tilewise.flash_attn._unpadded import (
     flash_attn_unpadded,
     flash_attn_unpadded_func,
@@ -246,6 +246,7 @@ def flash_attn_varlen_qkvpacked_func(
 
 def _parts(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:
     """The tensors that lie in one, as views."""
+    require_tensors(**{name: packed})
     if packed.dim() != rank or packed.shape[-3] != count:
         raise RefusedError(
             f"{name} has shape {tuple(packed.shape)}; it must have {rank} dimensions, and {count} "
