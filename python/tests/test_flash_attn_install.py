@@ -142,6 +142,10 @@ def test_operators_of_torch() -> None:
     for one, two, other in zip(places_3, made, others):
         assert torch.equal(one, other)
         assert torch.equal(two, other)
+    fewest = three.bwd(out, q, k, v, out, lse)  # the scale is the default then, which is 0.25
+    whole = three.bwd(out, q, k, v, out, lse, *(None,) * 9, 0.25)
+    for one, other in zip(fewest, whole):
+        assert torch.equal(one, other)
     sizes = (2, 9, 13, 4, 2, 16, 16, torch.bfloat16, torch.tensor([13, 13]))
     assert three.get_scheduler_metadata(*sizes).dtype == torch.int32
     interface: Any = importlib.import_module("flash_attn_interface")
@@ -149,6 +153,24 @@ def test_operators_of_torch() -> None:
     rows = torch.stack((lse, lse)).transpose(2, 3)
     for one, two in zip(three.fwd_combine(parts, rows), interface.flash_attn_combine(parts, rows)):
         assert torch.equal(one, two)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rotation_by_the_operator(interleaved: bool) -> None:
+    """torch leaves out an argument at the end that equals its default, which is False there."""
+    interface: Any = importlib.import_module("flash_attn_interface")
+    importlib.import_module("flash_attn")
+    q, k, v = (x[:, :1] for x in dense(heads=2, grad=False))
+    lengths = torch.tensor([3, 1], dtype=torch.int32)
+    tables = {"rotary_cos": torch.ones(8, 8) * 0.6, "rotary_sin": torch.ones(8, 8) * 0.8}
+    found, wanted = torch.zeros(2, 2, 2, 8, 2, 16)
+    named = {**tables, "is_rotary_interleaved": interleaved}
+    torch.ops.flash_attn_3.fwd(q, *found, k, v, seqused_k=lengths, **named)
+    given = {**tables, "cache_seqlens": lengths, "rotary_interleaved": interleaved}
+    interface.flash_attn_with_kvcache(q, *wanted, k, v, **given)
+    assert torch.equal(found, wanted)
+    assert found.any()
 
 
 @pytest.mark.usefixtures("installed")
