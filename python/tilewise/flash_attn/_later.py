@@ -12,62 +12,13 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
-from tilewise.flash_attn._meaning import bound_of, require_floats
+from tilewise.flash_attn._layout import Layout
+from tilewise.flash_attn._meaning import require_floats
 from tilewise.flash_attn._refusal import LATER, Names, RefusedError, asking
 
 _FP8 = tuple(
     getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
 )
-
-
-class Layout(NamedTuple):
-    """Where each sequence lies, by flash_attn's names; None for a plain batch."""
-
-    cu_seqlens_q: Tensor | None = None
-    cu_seqlens_k: Tensor | None = None
-    max_seqlen_q: Any = None
-    max_seqlen_k: Any = None
-    seqused_q: Tensor | None = None
-    seqused_k: Tensor | None = None
-    page_table: Tensor | None = None
-    leftpad_k: Tensor | None = None
-    kv_batch_idx: Tensor | None = None
-
-    def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
-        """As tilewise.attention takes them."""
-        options: dict[str, Any] = {}
-        if self.cu_seqlens_q is not None:
-            options["query_offsets"] = self.cu_seqlens_q
-            options["max_query_length"] = _longest(self.max_seqlen_q, q)
-        if self.page_table is not None:
-            options["page_table"] = self.page_table
-            options["key_lengths"] = self._lengths_in_pages(k)
-        elif self.cu_seqlens_k is not None:
-            options["key_offsets"] = self.cu_seqlens_k
-            options["max_key_length"] = _longest(self.max_seqlen_k, k)
-        tables = {
-            "query_lengths": self.seqused_q,
-            "key_lengths": self.seqused_k,
-            "key_start": self.leftpad_k,
-            "cache_batch_index": self.kv_batch_idx,
-        }
-        options.update((name, table) for name, table in tables.items() if table is not None)
-        return options
-
-    def _lengths_in_pages(self, k: Tensor) -> Any:
-        if self.seqused_k is not None:
-            return self.seqused_k
-        if self.cu_seqlens_k is not None:
-            return self.cu_seqlens_k[1:] - self.cu_seqlens_k[:-1]
-        assert self.page_table is not None
-        batch, columns = self.page_table.shape
-        return torch.full((batch,), columns * k.shape[1], dtype=torch.int32, device=k.device)
-
-
-def _longest(given: Any, rows: Tensor) -> Any:
-    """On a device nobody reads the offsets, so that all rows must bound them."""
-    bound = bound_of(given, rows.shape[0])
-    return rows.shape[0] if bound is None and rows.is_cuda else bound
 
 
 class Factors(NamedTuple):

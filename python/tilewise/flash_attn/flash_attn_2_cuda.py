@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tilewise.flash_attn._attending import Lengths, Wanted
+from tilewise.flash_attn._attending import Wanted
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
 from tilewise.flash_attn._kernels import (
     _flash_attn_forward,
@@ -17,6 +17,7 @@ from tilewise.flash_attn._kernels import (
     backward,
     row_sums,
 )
+from tilewise.flash_attn._layout import packed
 from tilewise.flash_attn._refusal import RefusedError
 
 
@@ -164,7 +165,7 @@ def varlen_bwd(
     window = (window_size_left, window_size_right)
     scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
     read = (dout, q, k, v, out, softmax_lse)
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     wanted = Wanted(*scores, deterministic)
     found = backward(read, (dq_, dk_, dv_), wanted, lengths, rng_state)
     return [*found, row_sums(dout, out, cu_seqlens_q)]

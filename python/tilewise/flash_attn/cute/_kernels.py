@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from tilewise.flash_attn._kernels import gradients_into
-from tilewise.flash_attn._later import Factors, Layout, attend_later
+from tilewise.flash_attn._later import Factors, attend_later
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn._refusal import CUTE, RefusedError
 from tilewise.flash_attn.cute._refusals import refuse

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from tilewise.flash_attn._later import Layout, attend_later, combine
+from tilewise.flash_attn._later import attend_later, combine
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn._refusal import CUTE
 from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of

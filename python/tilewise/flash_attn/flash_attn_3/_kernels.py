@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tilewise.flash_attn._cached import New, Queries, Rotation, extend, place_of, require_tables
 from tilewise.flash_attn._kernels import gradients_into, row_sums
-from tilewise.flash_attn._later import Factors, Layout, attend_later
+from tilewise.flash_attn._later import Factors, attend_later
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn._refusal import LATER
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from tilewise.flash_attn._cached import lengths_of, require_new
-from tilewise.flash_attn._later import Factors, Layout, attend_later, combine
+from tilewise.flash_attn._later import Factors, attend_later, combine
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of, sides_of
 from tilewise.flash_attn._refusal import OF_A_CACHE, RefusedError, asking, require_tensors
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
