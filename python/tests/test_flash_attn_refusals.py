@@ -50,6 +50,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (dense(window_size=None), "window_size is None; pass two"),
     (dense(window_size=(1, 2, 3)), r"window_size is \(1, 2, 3\); pass two"),
     (dense(window_size=(1.7, 2)), r"window_size is \(1.7, 2\); pass two"),
+    (dense(window_size="ab"), "window_size is 'ab'; pass two"),
     (dense(alibi_slopes=[1.0] * 4), "alibi_slopes is a list; pass a torch.Tensor"),
     (dense(softmax_scale="a"), "softmax_scale is 'a'; pass a number"),
     (dense(softmax_scale=float("nan")), "softmax_scale is nan"),

@@ -63,12 +63,11 @@ def sides_of(window_size: Any) -> tuple[Any, Any]:
     """Its two numbers, or None for no limit."""
     try:
         left, right = window_size
-        is_whole = not isinstance(left, float) and not isinstance(right, float)
+        if not isinstance(left, float) and not isinstance(right, float):
+            return (left if left is None else int(left)), (right if right is None else int(right))
     except (TypeError, ValueError):
-        is_whole = False
-    if not is_whole:
-        raise RefusedError(f"window_size is {window_size!r}; pass two integers, (left, right).")
-    return (left if left is None else int(left)), (right if right is None else int(right))
+        pass
+    raise RefusedError(f"window_size is {window_size!r}; pass two integers, (left, right).")
 
 
 def number_of(name: str, value: Any) -> float:
