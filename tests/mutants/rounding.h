@@ -1,0 +1,33 @@
+// What some mutants of the plain backend do to numbers: they round them as other kernels would.
+#pragma once
+
+#include "core/dtype.h"
+
+namespace tilewise::plain {
+
+// To the nearest number of a small type.
+template <class T>
+void round_to(core::SmallFloat format, T* numbers, core::int64 count) {
+  for (core::int64 n = 0; n < count; ++n) {
+    const auto wide = static_cast<double>(numbers[n]);
+    numbers[n] = static_cast<T>(decode(format, encode(format, wide)));
+  }
+}
+
+// To the nearest numbers of the type of 16-bit inputs.
+template <class T>
+void round_like(core::DType dtype, T* numbers, core::int64 count) {
+  if (dtype == core::DType::kFloat16) round_to(core::kFloat16, numbers, count);
+  if (dtype == core::DType::kBFloat16) round_to(core::kBFloat16, numbers, count);
+}
+
+// A power of two as an instruction gives it that is good to 22 bits, or the same of a double.
+template <class T>
+T inexact(T power) {
+  if (sizeof(T) != sizeof(float)) return power;
+  const auto bits = __builtin_bit_cast(core::uint32, static_cast<float>(power));
+  if ((bits & 0x7FFFFF) == 0) return power;
+  return bits % 2 ? power * T(1 + 0x1p-22) : power * T(1 - 0x1p-22);
+}
+
+}  // namespace tilewise::plain
