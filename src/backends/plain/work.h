@@ -40,8 +40,7 @@ void for_each_query_tile(const Problem& problem, const Resources& resources, Bod
   const int64 share = scratch_bytes<Scratch>(shape);
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(shape.batch * shape.heads * tiles, [&](int64 task, int32 worker) {
-    const bool late = worker > 0 && task > 0 && wounded(Wound::kTaskTakenTwice);
-    const Work work = work_at(late ? task - 1 : task, shape.heads, tiles);
+    const Work work = work_at(task, shape.heads, tiles);
     const Head<T> head(problem, work.b, work.h);
     const Range rows = tile_range(work.tile, kTileRows, head.queries.length);
     if (rows.empty()) return;
