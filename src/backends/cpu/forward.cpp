@@ -127,7 +127,6 @@ class Forward {
       for (int64 g = 0; g < groups; ++g) {
         // Whole blocks of keys, counted from the tile's first.
         Range seen = core::intersect(columns, s.lanes[g].seen);
-        if (wounded(Wound::kStretchLate)) seen.begin += kRowStep - 1;
         seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
@@ -155,7 +154,7 @@ class Forward {
             ForwardScratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Group<T>& group = s.lanes[g];
-    const T* query = query_of(wounded(Wound::kQueriesOfFirstGroup) ? 0 : g, s);
+    const T* query = query_of(g, s);
     const T* unit = scorer.score(tile, group, query, keys, s.weights);
     const ScoreTile<T> weights{s.weights, keys.columns.size(), group.vectors, keys.ends};
     const RunningRows<T> rows = s.running(g, kernels_.pitch);
@@ -207,8 +206,7 @@ class Forward {
     const Place place = place_of(p_.keys, tile.b);
     const bool is_only = next.empty() && s.listed.empty();
     const auto key_head = [&](int64 g) {
-      const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : g;
-      return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
+      return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + g};
     };
     for (int64 g = 0; g < cut_.together; ++g) {
       const RowList keys{s.rows.at + g * kernels_.keys}, values{s.ahead.at + g * kernels_.keys};
@@ -294,17 +292,16 @@ class Forward {
   }
 
   void merge(const QueryTile& tile, int64 n, int64 lane, ForwardScratch<T>& s) const {
-    const int64 dim = p_.shape.value_dim, splits = cut_.splits - wounded(Wound::kSplitLost);
+    const int64 dim = p_.shape.value_dim;
     const auto part = [&](int64 split) { return (n * cut_.splits + split) * cut_.lanes() + lane; };
     core::Row<T> seen;
-    for (int64 split = 0; split < splits; ++split)
+    for (int64 split = 0; split < cut_.splits; ++split)
       seen = core::merge(seen, parts_.row[part(split)]);
     for (int64 c = 0; c < dim; ++c) s.row[c] = 0;
-    for (int64 split = 0; split < splits; ++split) {
+    for (int64 split = 0; split < cut_.splits; ++split) {
       const core::Row<T> row = parts_.row[part(split)];
       if (row.sum == 0) continue;
-      T share = core::exp2(row.max - core::shift(seen.max));
-      if (wounded(Wound::kSplitShareForgotten)) share = 1;
+      const T share = core::exp2(row.max - core::shift(seen.max));
       const T* from = parts_.output + part(split) * dim;
       for (int64 c = 0; c < dim; ++c) s.row[c] += share * from[c];
     }
