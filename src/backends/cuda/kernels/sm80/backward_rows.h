@@ -71,8 +71,7 @@ TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const Ro
   float sum = -dot<type>(piece_at(in.output, output, share.piece),
                          piece_at(in.incoming, incoming, share.piece));
   for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
-  if (wounded(core::Wound::kDeltaMissing)) sum = 0;
-  if (!in.incoming_lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
+  if (!in.incoming_lse) return sum;
   return sum + load_wide<float>(
                    in.incoming_lse,
                    in.incoming_lse.offset(queries.batch, work.h, queries.first + share.row, 0));
@@ -91,7 +90,6 @@ TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWo
   const float sink =
       core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
-  if (wounded(core::Wound::kSinkGradientSign)) known.of_sink = -known.of_sink;
   return known;
 }
 
@@ -137,7 +135,6 @@ struct alignas(kPieceBytes) FourZeros {
 // What the block's part of the workspace begins with.
 TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
   const int32 dim = p.plan.tiles.dim;
-  if (wounded(core::Wound::kQueryGradientDirty)) return;
   auto* to = reinterpret_cast<FourZeros*>(p.between.query + memory.padded * dim);
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }

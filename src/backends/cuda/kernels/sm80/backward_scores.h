@@ -172,8 +172,7 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
                               typename Traits::Scores& scores, Shaping<Traits>& shaping) {
   if constexpr ((Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, of, scores, shaping);
-  const bool has_apart =
-      memory.rows[of.stage].tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
+  const bool has_apart = memory.rows[of.stage].tile.has_apart != 0;
   if (has_apart || of.patch.cover == Cover::kSome) {
     if (has_apart) take_apart<Traits>(p, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);

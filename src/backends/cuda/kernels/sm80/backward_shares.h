@@ -39,10 +39,7 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
                                typename Traits::Scores& gradients) {
   float share = 0;
   score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
-                           [&](float gradient, float away) {
-                             if (wounded(core::Wound::kSlopeGradientDistance)) away = 1;
-                             share -= gradient * away;
-                           });
+                           [&](float gradient, float away) { share -= gradient * away; });
   const float sum = warp_sum(share);
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
 }
@@ -76,8 +73,7 @@ TW_DEVICE void add_bias_gradient_by_fours(const Between& to, typename Traits::Bi
   const BiasGradientWay<Traits> way{tile.bytes, of.patch.row,
                                     warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp / 8};
   const int32 pair = lane & 3, query = of.patch.query + 2 * pair;
-  const int32 key =
-      of.patch.key + lane / 8 * 8 + unless(core::Wound::kBiasFoursExchanged, lane & 4, ~lane & 4);
+  const int32 key = of.patch.key + lane / 8 * 8 + (lane & 4);
   const int32 left = static_cast<int32>(of.block.queries.length) - query;
   const bool has_key = key < static_cast<int32>(of.block.columns.end);
   float* first =
@@ -122,8 +118,7 @@ TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
                            typename Traits::Scores& gradients, Shaping<Traits>& shaping) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap) &&
-      !wounded(core::Wound::kSoftcapSlopeMissing))
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
     multiply_each(gradients, shaping.slopes.at);
 }
 
