@@ -8,15 +8,16 @@
 #include <string>
 #include <vector>
 
-#include "cli/bench_measure.h"
-#include "cli/bench_record.h"
-#include "cli/bench_report.h"
+#include "bench/measure.h"
+#include "bench/record.h"
+#include "bench/report.h"
 #include "cli/command.h"
-#include "cli/device.h"
-#include "cli/element.h"
-#include "cli/nearest.h"
-#include "cli/progress.h"
-#include "cli/terminal.h"
+#include "cli/core/device.h"
+#include "cli/core/element.h"
+#include "cli/core/nearest.h"
+#include "cli/core/progress.h"
+#include "cli/core/terminal.h"
+#include "cli/options.h"
 
 namespace tilewise::cli {
 namespace {

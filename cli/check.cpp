@@ -11,15 +11,16 @@
 #include <optional>
 #include <thread>
 
-#include "cli/call.h"
 #include "cli/check_report.h"
 #include "cli/command.h"
-#include "cli/device.h"
-#include "cli/element.h"
-#include "cli/machine.h"
-#include "cli/nearest.h"
-#include "cli/progress.h"
-#include "cli/terminal.h"
+#include "cli/core/call.h"
+#include "cli/core/device.h"
+#include "cli/core/element.h"
+#include "cli/core/machine.h"
+#include "cli/core/nearest.h"
+#include "cli/core/progress.h"
+#include "cli/core/terminal.h"
+#include "cli/options.h"
 #include "conformance/call.h"
 #include "conformance/device.h"
 #include "conformance/sweep.h"

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <fstream>
 
-#include "cli/failure.h"
-#include "cli/json.h"
-#include "cli/machine.h"
-#include "cli/terminal.h"
+#include "cli/core/failure.h"
+#include "cli/core/json.h"
+#include "cli/core/machine.h"
+#include "cli/core/terminal.h"
 #include "conformance/number.h"
 #include "conformance/sweep.h"
 

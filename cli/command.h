@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 #include "cli/option.h"
 
 namespace tilewise::cli {

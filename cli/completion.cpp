@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <memory>
 
-#include "cli/call.h"
 #include "cli/check_report.h"
 #include "cli/command.h"
-#include "cli/element.h"
-#include "cli/joined.h"
-#include "cli/nearest.h"
-#include "cli/terminal.h"
+#include "cli/core/call.h"
+#include "cli/core/element.h"
+#include "cli/core/joined.h"
+#include "cli/core/nearest.h"
+#include "cli/core/terminal.h"
 
 namespace tilewise::cli {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <chrono>
 
-#include "cli/element.h"
-#include "cli/machine.h"
-#include "cli/progress.h"
-#include "cli/upload.h"
-#include "cli/workload.h"
+#include "cli/core/element.h"
+#include "cli/core/machine.h"
+#include "cli/core/progress.h"
+#include "cli/core/upload.h"
+#include "cli/core/workload.h"
 
 namespace tilewise::cli {
 namespace {

@@ -2,11 +2,11 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/core/json.h"
+#include "cli/core/machine.h"
+#include "cli/core/terminal.h"
 #include "cli/demo.h"
-#include "cli/json.h"
-#include "cli/machine.h"
 #include "cli/options.h"
-#include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {

@@ -4,9 +4,9 @@
 #include <csignal>
 #include <exception>
 
+#include "cli/core/failure.h"
+#include "cli/core/terminal.h"
 #include "cli/demo.h"
-#include "cli/failure.h"
-#include "cli/terminal.h"
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <sstream>
 
-#include "cli/element.h"
-#include "cli/machine.h"
-#include "cli/terminal.h"
+#include "cli/core/element.h"
+#include "cli/core/machine.h"
+#include "cli/core/terminal.h"
 
 namespace tilewise::cli {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/device.h"
+#include "cli/core/device.h"
+#include "cli/core/workload.h"
 #include "cli/proof.h"
-#include "cli/workload.h"
 
 namespace tilewise::cli {
 

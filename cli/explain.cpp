@@ -3,10 +3,10 @@
 
 #include <memory>
 
-#include "cli/call.h"
 #include "cli/command.h"
+#include "cli/core/call.h"
+#include "cli/core/terminal.h"
 #include "cli/options.h"
-#include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {

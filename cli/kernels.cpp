@@ -8,13 +8,13 @@
 #include <memory>
 #include <optional>
 
-#include "cli/call.h"
 #include "cli/command.h"
-#include "cli/joined.h"
-#include "cli/json.h"
-#include "cli/nearest.h"
-#include "cli/progress.h"
-#include "cli/terminal.h"
+#include "cli/core/call.h"
+#include "cli/core/joined.h"
+#include "cli/core/json.h"
+#include "cli/core/nearest.h"
+#include "cli/core/progress.h"
+#include "cli/core/terminal.h"
 
 namespace tilewise::cli {
 namespace {

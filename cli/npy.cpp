@@ -9,10 +9,10 @@
 #include <cerrno>
 #include <cstring>
 
-#include "cli/call.h"
-#include "cli/failure.h"
-#include "cli/machine.h"
-#include "cli/terminal.h"
+#include "cli/core/call.h"
+#include "cli/core/failure.h"
+#include "cli/core/machine.h"
+#include "cli/core/terminal.h"
 
 namespace tilewise::cli {
 namespace {

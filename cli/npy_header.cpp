@@ -6,7 +6,7 @@
 #include <charconv>
 #include <optional>
 
-#include "cli/joined.h"
+#include "cli/core/joined.h"
 
 namespace tilewise::cli {
 namespace {

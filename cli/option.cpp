@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "cli/failure.h"
-#include "cli/number.h"
+#include "cli/core/failure.h"
+#include "cli/core/number.h"
 
 namespace tilewise::cli {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "cli/failure.h"
-#include "cli/number.h"
+#include "cli/core/failure.h"
+#include "cli/core/number.h"
 
 namespace tilewise::cli {
 
@@ -170,6 +170,11 @@ Case ShapeOptions::shape() const {
   shape.scores.has_slopes |= has_slopes;
   shape.scores.has_sinks |= has_sinks;
   return shape;
+}
+
+Option device_option(std::string* place, const std::string& group) {
+  return {"--device", "Where it runs; without, a GPU where one can be used, else the processor",
+          place, "{cpu,cuda,cuda:N}", group};
 }
 
 void ExecutionOptions::add_to(std::vector<Option>& options) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/cases.h"
-#include "cli/device.h"
+#include "cli/core/cases.h"
+#include "cli/core/device.h"
 #include "cli/option.h"
 
 namespace tilewise::cli {
@@ -35,6 +35,9 @@ struct ShapeOptions {
   void add_to(std::vector<Option>& options);
   [[nodiscard]] Case shape() const;
 };
+
+// The option --device, which fills in `place`.
+[[nodiscard]] Option device_option(std::string* place, const std::string& group = "Options");
 
 // Where it runs, by which backend, and on how many threads.
 struct ExecutionOptions {

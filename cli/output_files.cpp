@@ -16,7 +16,7 @@
 #include <system_error>
 #include <utility>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "cli/joined.h"
-#include "cli/nearest.h"
+#include "cli/core/joined.h"
+#include "cli/core/nearest.h"
 
 namespace tilewise::cli {
 namespace {

@@ -7,12 +7,12 @@
 #include <new>
 #include <string_view>
 
-#include "cli/call.h"
 #include "cli/command.h"
-#include "cli/joined.h"
-#include "cli/json.h"
+#include "cli/core/call.h"
+#include "cli/core/joined.h"
+#include "cli/core/json.h"
+#include "cli/core/terminal.h"
 #include "cli/parser.h"
-#include "cli/terminal.h"
 
 namespace tilewise::cli {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 

@@ -4,7 +4,7 @@
 #include <functional>
 #include <future>
 
-#include "cli/element.h"
+#include "cli/core/element.h"
 #include "conformance/gradient_bound.h"
 #include "conformance/number.h"
 #include "conformance/report.h"

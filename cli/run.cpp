@@ -6,14 +6,14 @@
 #include <memory>
 
 #include "cli/command.h"
-#include "cli/element.h"
-#include "cli/joined.h"
-#include "cli/json.h"
-#include "cli/number.h"
+#include "cli/core/element.h"
+#include "cli/core/joined.h"
+#include "cli/core/json.h"
+#include "cli/core/number.h"
+#include "cli/core/terminal.h"
+#include "cli/core/upload.h"
 #include "cli/options.h"
 #include "cli/run_files.h"
-#include "cli/terminal.h"
-#include "cli/upload.h"
 
 namespace tilewise::cli {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <fmt/core.h>
 
-#include "cli/element.h"
-#include "cli/failure.h"
+#include "cli/core/element.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/call.h"
+#include "cli/core/call.h"
 #include "cli/npy.h"
 #include "cli/output_files.h"
 

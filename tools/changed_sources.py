@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("src/", "cli/", "include/")
+PARTS = ("src/", "cli/", "bench/", "include/")
 RULES = {".clang-tidy"}
 # Where an include may begin.
 _ROOTS = ("src/", "include/", "tests/", "")

@@ -1,8 +1,11 @@
-"""Checks that kernels of the GPU spell the machine in the words of device/ alone.
+"""Checks words: those of the machine in kernels of the GPU, and those that mean one thing.
 
-Each word has a second body, with which tests run kernels on the processor. So what runs on the
-device, kernels/ and core, has no inline assembly, and kernels/ no name that only a CUDA compiler
-knows.
+Kernels of the GPU spell the machine in the words of device/ alone, each of which has a second body,
+with which tests run kernels on the processor. So what runs on the device, kernels/ and core, has no
+inline assembly, and kernels/ no name that only a CUDA compiler knows.
+
+And in src some words have one meaning and one place (docs/architecture.md), and some things had
+other names once. On the GPU's side nobody looks yet.
 Usage: check_words.py [ROOT]
 """
 
@@ -17,17 +20,50 @@ from source_text import CPP_SUFFIXES, cpp_without_comments, source_files
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = "src/backends/cuda/kernels/"
 ON_DEVICE = (KERNELS, "src/core/")
+GPU = "src/backends/cuda/"
+# A word as a name or as a part of one, where it may stand, and what it means there.
+ONE_MEANING = {
+    "shares?": ("src/parallel/", "a thread's part of the tasks"),
+    "turns?": ("src/backends/cpu/backward/key_pass.h", "a range's turn at a gradient"),
+    "slant": ("", "call it softcap_derivative"),
+    "stair": ("", "call it exp2_table"),
+    "few": ("", "call it decode, or say what there are few of"),
+}
 
 _ASSEMBLY = re.compile(r"\b(?:asm|__asm__|__asm)\b")
 # __shfl_sync, __syncthreads, __shared__, threadIdx and the like; builtins are every compiler's.
 _MACHINE = re.compile(
     r"\b(?:__(?!builtin_)[a-z]\w*|(?:thread|block)Idx|(?:block|grid)Dim|atomic[A-Z]\w*)\b"
 )
+_ONE_MEANING = {
+    # share_of, first_share, shares_; not shared.
+    re.compile(rf"\b(?:\w+_)?{word}(?:_\w*)?\b"): where
+    for word, where in ONE_MEANING.items()
+}
 _LITERAL = re.compile(r'"(?:\\.|[^"\\\n])*"')
 
 
 def check_file(path: str, text: str) -> list[str]:
     """The complaints about the file `path` (relative to the root) that holds `text`."""
+    return [*check_machine(path, text), *check_meaning(path, text)]
+
+
+def check_meaning(path: str, text: str) -> list[str]:
+    """Words that stand where they would mean a second thing."""
+    if not path.startswith("src/") or path.startswith(GPU):
+        return []
+    code = _LITERAL.sub('""', cpp_without_comments(text))
+    return [
+        f"{path}:{code.count(chr(10), 0, match.start()) + 1}: {match[0]}: {meaning}"
+        + (f" in {place}, and nothing else." if place else ".")
+        for word, (place, meaning) in _ONE_MEANING.items()
+        if not (place and path.startswith(place))
+        for match in word.finditer(code)
+    ]
+
+
+def check_machine(path: str, text: str) -> list[str]:
+    """What only a CUDA compiler knows, in what runs on the device."""
     if not path.startswith(ON_DEVICE):
         return []
     code = _LITERAL.sub('""', cpp_without_comments(text))
@@ -43,19 +79,15 @@ def check_file(path: str, text: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks what runs on the device; 1 when there is a complaint, or nothing to check."""
+    """Checks every C++ file of src; 1 when there is a complaint, or no kernel to check."""
     root = Path(arguments[0]).resolve() if arguments else ROOT
-    files = [
-        path
+    files = {
+        path.relative_to(root).as_posix(): path.read_text()
         for path in source_files(root)
-        if path.suffix in CPP_SUFFIXES and path.relative_to(root).as_posix().startswith(ON_DEVICE)
-    ]
-    complaints = [
-        complaint
-        for path in files
-        for complaint in check_file(path.relative_to(root).as_posix(), path.read_text())
-    ]
-    if not files:
+        if path.suffix in CPP_SUFFIXES and path.relative_to(root).as_posix().startswith("src/")
+    }
+    complaints = [complaint for path, text in files.items() for complaint in check_file(path, text)]
+    if not any(path.startswith(KERNELS) for path in files):
         complaints.append(f"{KERNELS} has no files.")
     for complaint in complaints:
         print(complaint, file=sys.stderr)

@@ -30,8 +30,8 @@ OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, an
 # Programs, and suites of test_conformance, that look at no results, or not at the library's; and
 # what needs a real GPU, for which mutants' kernels are not compiled.
 LEFT_OUT = {
-    "test_oracle", "test_cli", "test_parallel", "test_robust", "test_problem", "test_plan",
-    "test_cuda_device", OF_THE_GPU,
+    "test_oracle", "test_cli", "test_bench", "test_parallel", "test_robust", "test_problem",
+    "test_plan", "test_cuda_device", OF_THE_GPU,
 }  # fmt: skip
 # Every backend that comes joins the checks of these: one of them at least has to notice.
 OF_RESULTS = {"test_conformance", OF_THE_GPU}

@@ -2,12 +2,12 @@
 
     python tools/peer_suites.py --flash-attention FOLDER --pytorch FOLDER [--device cuda]
 
-The folders are checkouts of those packages, or the parts of them that SUITES names. Nothing in them
-changes: what is needed is copied to --work, and for the processor the copies say "cpu" where the
-originals say "cuda". Each suite runs in a process of its own, in which `import flash_attn` means
-tilewise.flash_attn, or torch's scaled_dot_product_attention means tilewise.sdpa. Their tests are
-many thousands, so of each function some cases are drawn by chance, with lengths that are scaled
-down to --longest.
+The folders are checkouts of those packages, or the parts of them that SUITES names; for PyTorch one
+of torch_npu will do, which carries its tests. Nothing in them changes: what is needed is copied to
+--work, and for the processor the copies say "cpu" where the originals say "cuda". Each suite runs
+in a process of its own, in which `import flash_attn` means tilewise.flash_attn, or torch's
+scaled_dot_product_attention means tilewise.sdpa. Their tests are many thousands, so of each
+function some cases are drawn by chance, with lengths that are scaled down to --longest.
 
 It takes a Python with tilewise, torch, pytest, einops, transformers and expecttest.
 """
@@ -38,6 +38,7 @@ class Suite(NamedTuple):
 # pattern of what the case says, and why.
 OUTSIDE = (
     ("paged_kv_num_splits", "DID NOT RAISE", "num_splits changes nothing, so 2 is taken as well"),
+    ("block_table_bounds", "DID NOT RAISE", "nobody waits to look at lengths on a GPU"),
     ("compilation_count", "rotary_kernel", "there is no kernel of Triton's to count"),
     ("invalid_head_dim", "DID NOT RAISE", "any head dim is taken"),
     ("_mla_", "gather_kv_indices is given", "gather_kv_indices is refused"),
@@ -52,6 +53,9 @@ OUTSIDE = (
     ("seqlen_k_per_split", "did not reach the kernel", "how keys are split changes no bit"),
     ("mask_check_fastpath", "is not true", "enable() switches the fast path off"),
     ("two_masks_fast_path_mock", "is not true", "enable() switches the fast path off"),
+    *((f"dropout_p_0_{p}", "not close", "other weights are dropped") for p in (1, 2, 4, 5)),
+    ("throws_determinism_warning", "not triggered", "its gradients are deterministic then"),
+    ("with_nested_tensor_input", "get_fastpa", "enable() switches the fast path off"),
     ("nested_tensor_outside_fast_path", "get_fastpa", "enable() switches the fast path off"),
     # What torch's kernels refuse, of which a GPU has several.
     ("invalid_fused_inputs", "not ", "tilewise takes it"),
@@ -59,6 +63,7 @@ OUTSIDE = (
     ("invalid_last_dim_stride", "not ", "tilewise takes it"),
     ("unaligned_tensors", "not ", "tilewise takes it"),
     ("flash_fail_fp32", "not ", "tilewise takes it"),
+    ("is_causal_gpu", "RuntimeError not raised", "tilewise takes it"),
     ("flash_backward_failure", "not ", "tilewise takes it"),
     ("flash_attention_fail_with_non_square", "not ", "tilewise takes it"),
 )
@@ -111,6 +116,8 @@ def prepare(suite: Suite, checkout: Path, folder: Path, device: str) -> list[str
         text = (checkout / path).read_text()
         if device == "cpu" and suite.checkout == "flash_attention":
             text = on_the_processor(text)
+        if "import torch_npu" in text:
+            text = as_torch_had_them(text, device)
         name = Path(path).name
         if path in suite.tests:
             name = path.replace("/", "_")
@@ -125,6 +132,30 @@ def on_the_processor(text: str) -> str:
     return text.replace(".cuda()", ".cpu()")
 
 
+# What torch_npu wrote into torch's tests, and what stood there before it. It skips what its own
+# devices lack, and takes them for each of the generations of GPUs that a test asks for.
+_OF_TORCH_NPU = (
+    (r"^import torch_npu.*\n", ""),
+    (r"""^ *@unittest\.skip\(["'](Does not support now|NPU doesn't support yet\.)["']\)\n""", ""),
+    (r"^(is(SM|LessThan)\w+ = ).*", r"\1False"),
+    (r"torch_npu\.npu\b", "torch.cuda"),
+    (r"(NpuOnly, globals\(\), only_for=)\S+(?=\))", r"\1'cuda'"),
+    (r"""(only_for=)["']privateuse1["']""", r"\1('cpu', 'cuda')"),
+    (r"""\(["']privateuse1["'], \)""", "('cpu', 'cuda')"),
+    (r"(?<!_get_)privateuse1", "cuda"),
+    (r"onlyPRIVATEUSE1", "onlyCUDA"),
+    (r"(?<![a-z])npu(?![a-z])", "cuda"),
+    (r"NPU(?=[Gg]raph)", "CUDA"),
+)
+
+
+def as_torch_had_them(text: str, device: str) -> str:
+    """torch's tests from a checkout of torch_npu, which carries them, for this device."""
+    for pattern, before in _OF_TORCH_NPU:
+        text = re.sub(pattern, before, text, flags=re.MULTILINE)
+    return text.replace("PRIVATEUSE1", device.upper())
+
+
 def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Runs one suite in a process of its own; what it counted."""
     result, seconds = folder / "result.json", asked["seconds"]
@@ -132,6 +163,8 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     # One thread is the faster way on a machine that others use as well.
     environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
     environment.setdefault("OMP_NUM_THREADS", "1")
+    # What torch's own runner says for tests that load whole modules.
+    environment.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     given = environment.get("PYTHONPATH", "").split(os.pathsep)  # they run in another folder
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in given if path)
     command = [sys.executable, str(TOOLS / "peer_cases.py"), json.dumps(asked)]

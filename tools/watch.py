@@ -2,12 +2,15 @@
 
 Wall time cannot tell them apart on a machine that others use. A program hangs when it has used more
 processor time than it may, or when for a while it has used next to none: then it sleeps, and what
-it waits for does not come.
+it waits for does not come. What it has started counts as part of it, for a test may have a process
+of its own; it also stays in the caller's process group, so that whoever stops the caller stops all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -26,11 +29,35 @@ class Ended(NamedTuple):
     seconds: float  # of processor time, with the programs that it started and waited for
 
 
+def started_by(process: int) -> list[int]:
+    """A process and all that it has started and that live, parents before their children."""
+    found = [process]
+    for each in found:  # and those that are found on the way
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, children.read_text().split())
+    return found
+
+
 def seconds_used(process: int) -> float:
-    """The processor time so far of all threads of a process, and of children it waited for."""
-    # The name stands in parentheses and may hold anything.
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) / _TICKS
+    """The processor time so far of a process and all that it has started.
+
+    A child that ends meanwhile may be missed, and counts again when its parent has waited for it.
+    """
+    ticks = 0
+    for each in started_by(process):
+        with contextlib.suppress(OSError):
+            # The name stands in parentheses and may hold anything. Then, of all threads: the own
+            # time, and that of children that were waited for.
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / _TICKS
+
+
+def _kill(process: int) -> None:
+    for each in started_by(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 def run_watched(
@@ -39,18 +66,18 @@ def run_watched(
     """Runs `command` until it ends or hangs; what it prints goes to `output`, errors nowhere."""
     with output.open("wb") as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.DEVNULL)
-    looked, used = time.monotonic(), 0.0
+    looked, used, seconds = time.monotonic(), 0.0, 0.0
     hangs = False
     while True:
         ended, status, usage = os.wait4(process.pid, 0 if hangs else os.WNOHANG)
         if ended:
             process.returncode = os.waitstatus_to_exitcode(status)
             return Ended(hangs, usage.ru_utime + usage.ru_stime)
-        now, seconds = time.monotonic(), seconds_used(process.pid)
+        now, seconds = time.monotonic(), max(seconds, seconds_used(process.pid))
         is_asleep = now - looked > ASLEEP and seconds - used < NOTHING * (now - looked)
         if is_asleep or (limit is not None and seconds > limit):
             hangs = True
-            process.kill()
+            _kill(process.pid)
             continue
         if now - looked > ASLEEP:
             looked, used = now, seconds

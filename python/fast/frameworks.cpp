@@ -45,7 +45,8 @@ bool intern_names() {
       {&interned.save_for_backward, "save_for_backward"},
       {&interned.saved_tensors, "saved_tensors"},
       {&interned.needs_input_grad, "needs_input_grad"},
-      {&interned.call, "call"}};
+      {&interned.call, "call"},
+      {&interned.materialize_grads, "materialize_grads"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;

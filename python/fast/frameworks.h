@@ -39,7 +39,7 @@ bool intern_names();
 struct Names {
   PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct,
       *untyped_storage, *nbytes, *storage_offset, *new_empty, *save_for_backward, *saved_tensors,
-      *needs_input_grad, *call;
+      *needs_input_grad, *call, *materialize_grads;
 };
 const Names& names();
 

@@ -65,7 +65,9 @@ PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   const Reference saved = PyObject_CallMethodObjArgs(given[0], names().save_for_backward, given[2],
                                                      given[1], given[3], lse, output, nullptr);
   const Reference call = saved ? PyTuple_Pack(2, given[4], given[5]) : nullptr;
-  if (!call || PyObject_SetAttr(given[0], names().call, call.get()) != 0) return nullptr;
+  if (!call || PyObject_SetAttr(given[0], names().call, call.get()) != 0 ||
+      PyObject_SetAttr(given[0], names().materialize_grads, Py_False) != 0)
+    return nullptr;
   return share(output).release();
 }
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from torch_cases import close, functional, gradients, heads_first, rows, tensors, tilewise, torch
+from torch_cases import (
+    close,
+    functional,
+    gradients,
+    heads_first,
+    nobody_may_wait,
+    rows,
+    tensors,
+    tilewise,
+    torch,
+)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 
@@ -47,18 +55,6 @@ def test_dropout_is_the_processors() -> None:
     close(found.cpu(), tilewise.attention(*given, dropout=0.5, dropout_state=state), 1e-4)
     seeded = tilewise.attention(*on_gpu(given), dropout=0.5, seed=5, dropout_offset=7)
     close(seeded, found, 0)
-
-
-@contextlib.contextmanager
-def nobody_may_wait() -> Iterator[None]:
-    """Whoever waits for the GPU in here raises an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls this a prototype
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_nobody_waits_for_lists_and_seeds() -> None:
@@ -158,6 +154,15 @@ def test_sdpa_and_its_place() -> None:
     torch._dynamo.reset()
     compiled = torch.compile(tilewise.sdpa, fullgraph=True)
     close(gradients(compiled, given), wanted, 1e-3)
+
+
+def test_second_order_of_float64_under_enable() -> None:
+    """As without it: torch has formulas alone there, of which there are gradients of any order."""
+    given = on_gpu(heads_first(dtype=torch.float64, needs_grad=True, batch=1, queries=3, keys=4))
+    with tilewise.torch.enable():
+        function = functional.scaled_dot_product_attention
+        options: dict[str, Any] = {"check_fwd_over_rev": True, "fast_mode": True}
+        assert torch.autograd.gradgradcheck(function, given, **options)
 
 
 def test_two_devices() -> None:

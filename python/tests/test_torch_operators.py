@@ -172,11 +172,11 @@ def test_what_has_no_gradient_says_so() -> None:
 
 
 def test_a_seed_as_a_state() -> None:
-    from tilewise.torch import _gradients
+    from tilewise.torch._attention import state_of
 
     for seed in (0, 2**53 + 1, 2**63 + 5, 2**64 - 1):
         arrays = {"seed": seed, "dropout_offset": 2**62 + 1}
-        state = _gradients.state_of(arrays, torch.device("cpu")).tolist()
+        state = state_of(arrays, torch.device("cpu")).tolist()
         assert [number % 2**64 for number in state] == [seed, 2**62 + 1]
 
 

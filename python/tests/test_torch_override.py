@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch")
 
 import tilewise  # noqa: E402
 import tilewise.torch as face  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.nn import functional  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch_cases import is_before  # noqa: E402
 
 original = functional.scaled_dot_product_attention
@@ -131,3 +133,22 @@ def test_output_under_dropout_lies_as_torchs_does(needs_grad: bool) -> None:
         if needs_grad:
             found.sum().backward()
             assert query.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("needs_grad", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_second_order_of_float64_on_a_gpu_stays(dtype: Any, needs_grad: bool) -> None:
+    """Which operators a call comes to, on a GPU that is not there."""
+    seen: list[str] = []
+
+    class Names(TorchDispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+            seen.append(function.name())
+            return function(*args, **(kwargs or {}))
+
+    with FakeTensorMode(), face.enable():
+        given = torch.empty(3, 2, 4, 5, 8, device="cuda", dtype=dtype).unbind()
+        query, key, value = (x.requires_grad_(needs_grad) for x in given)
+        with Names():
+            functional.scaled_dot_product_attention(query, key, value)
+    assert ("tilewise::attention" in seen) == (dtype == torch.float32 or not needs_grad)

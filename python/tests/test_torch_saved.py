@@ -12,7 +12,7 @@ from torch_cases import tilewise, torch
 _node = tilewise.torch._node
 
 checkpoint: Any = pytest.importorskip("torch.utils.checkpoint").checkpoint
-WAYS = ("node", "function", "attention", "mask", "options")
+WAYS = ("node", "function", "attention", "mask", "options", "seed", "lists")
 
 
 @contextlib.contextmanager
@@ -39,6 +39,8 @@ def layer_of(way: str) -> Any:
         "options": lambda *x: tilewise.attention(
             *(y.transpose(1, 2) for y in x), mask=mask, alibi_slopes=slopes
         ),
+        "seed": lambda *x: tilewise.attention(*x, dropout=0.5, seed=2**63, dropout_offset=7),
+        "lists": lambda *x: tilewise.attention(*x, key_lengths=[3, 2], query_lengths=[3, 1]),
     }
     return layers["node" if way == "function" else way]
 

@@ -110,7 +110,7 @@ def test_masks_of_five_dimensions() -> None:
 
 def test_no_heads() -> None:
     given = tuple(x[:, :0].requires_grad_() for x in heads_first())
-    assert tilewise.sdpa(*given).shape == original(*given).shape == (2, 0, 9, 16)
+    assert tilewise.sdpa(*given).shape == (2, 0, 9, 16)  # torch 2.11's own ends the process
     (gradient, *_) = torch.autograd.grad(tilewise.sdpa(*given).sum(), given)
     assert gradient.shape == given[0].shape
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import warnings
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
@@ -70,3 +73,15 @@ def by_formula(query: Any, key: Any, value: Any, bias: Any = None, scale: Any = 
     score = scale * query @ key.transpose(-1, -2)
     score = score if bias is None else score + bias.double()
     return (score.softmax(-1) @ value).transpose(1, 2), score.logsumexp(-1)
+
+
+@contextlib.contextmanager
+def nobody_may_wait() -> Iterator[None]:
+    """Whoever waits for the GPU in here raises an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

@@ -38,7 +38,7 @@ class Framework(abc.ABC):
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
     # How calls are made where arrays may be more than numbers: attention, rotary, append and merge,
     # with the arguments of the functions of those names, and backward and probabilities with the
-    # parts of theirs. None where they are numbers alone.
+    # parts of theirs. None where they are numbers alone; attention gives NotImplemented for these.
     attention: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
     probabilities: Callable[..., Any] | None = None

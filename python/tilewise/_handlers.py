@@ -22,7 +22,7 @@ def load() -> ctypes.CDLL:
         raise ImportError(
             f"This build of tilewise has no part for JAX: {error}. Install a wheel of tilewise, or "
             "build one by `pip install .` in its sources. Without it tilewise.attention takes "
-            "JAX's arrays, forward and outside of jit."
+            "JAX's arrays on the processor, forward and outside of jit."
         ) from error
     if version != 1000 * _abi.ABI[0] + _abi.ABI[1]:
         raise ImportError(

@@ -10,7 +10,10 @@ from tilewise._numpy import NUMPY, Numpy, dtype_code
 
 
 class Jax(Numpy):
-    """jax.Array on the processor: NumPy reads it where it lies; results are put into new ones."""
+    """jax.Array on the processor: NumPy reads it where it lies; results are put into new ones.
+
+    Only JAX knows the stream that it works on on a GPU, so attention there is tilewise.jax's.
+    """
 
     article, maker, family = "a JAX array", "jax.numpy.asarray", 2
 
@@ -28,13 +31,23 @@ class Jax(Numpy):
             )
         if is_written and self.is_array(value):
             raise ValueError(f"{name} is a JAX array, which cannot be written; take the result.")
-        if self.is_array(value):
-            platforms = {device.platform for device in value.devices()}
-            if platforms != {"cpu"} or len(value.devices()) != 1:
-                raise NotImplementedError(
-                    f"{name} lies on {', '.join(sorted(platforms))}; of JAX's arrays tilewise "
-                    "takes those on one processor: jax.device_put(x, jax.devices('cpu')[0])."
-                )
+        if self.is_array(value) and _platforms(value) != ["cpu"]:
+            raise NotImplementedError(
+                f"{name} lies on {', '.join(_platforms(value))}; of JAX's arrays this takes those "
+                "on one processor: jax.device_put(x, jax.devices('cpu')[0]). On GPUs there are "
+                "tilewise.attention and, with gradients, tilewise.jax.attention."
+            )
+
+    def attention(self, query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        """On GPUs; NotImplemented elsewhere."""
+        if not _is_on_gpus(query):
+            return NotImplemented
+        for name, operand in (("key", key), ("value", value)):
+            if not _is_on_gpus(operand):
+                _frameworks.require(self, name, operand)  # has the sentences
+        from tilewise.jax._eager import attend
+
+        return attend(self, query, key, value, *rest)
 
     def view(self, value: Any) -> View | None:
         return super().view(_as_numpy(value))
@@ -56,6 +69,16 @@ class Jax(Numpy):
     def finished(self, value: Any, like: Any) -> Any:
         (device,) = like.devices()
         return imported("jax", "device_put")(value, device)
+
+
+def _is_on_gpus(value: Any) -> bool:
+    is_traced = isinstance(value, imported("jax", "core.Tracer"))
+    return JAX.is_array(value) and not is_traced and set(_platforms(value)) == {"gpu"}
+
+
+def _platforms(value: Any) -> list[str]:
+    """Of each device that it lies on."""
+    return sorted(device.platform for device in value.devices())
 
 
 def _as_numpy(value: Any) -> Any:

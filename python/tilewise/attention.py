@@ -110,7 +110,9 @@ def attention(
     framework = framework_of("query", query)
     if framework.attention is not None:
         given = (query, key, value, out, output_dtype, return_lse, workspace, options)
-        return framework.attention(*given)  # type: ignore[no-any-return]
+        found = framework.attention(*given)
+        if found is not NotImplemented:
+            return found  # type: ignore[no-any-return]
     if out is not None or output_dtype is not None:
         code = _output_code(framework, out, output_dtype)
     else:

@@ -45,7 +45,7 @@ TW_HD Row<T> merge(Row<T> a, Row<T> b) {
   return {max, a.sum * exp2(a.max - shift(max)) + b.sum * exp2(b.max - shift(max))};
 }
 
-// A score's share of the row's denominator.
+// A score's part of the row's denominator.
 template <class T>
 TW_HD T weight_in(Row<T> row, T score) {
   return exp2(score - shift(row.max)) / row.sum;

@@ -1,4 +1,4 @@
-// Merging parts of the keys, down to one row at a time: each part's output counts by its share of
+// Merging parts of the keys, down to one row at a time: each part's output counts by its weight in
 // the sum of exponentials. How rows are added up is the backend's.
 #pragma once
 
@@ -22,8 +22,9 @@ struct MergedRow {
     return core::row_of(load<double>(lse, in(lse)));
   }
 
-  // Of the sum of exponentials. A part with a sum of 0 saw nothing: its output is not to be read.
-  double share(const core::Row<double>& of) const {
+  // Its part of the sum of exponentials. A part with a sum of 0 saw nothing: its output is not to
+  // be read.
+  double weight(const core::Row<double>& of) const {
     return of.sum * core::exp2(of.max - core::shift(total.max)) / total.sum;
   }
 };

@@ -10,7 +10,7 @@ namespace tilewise {
 
 using core::int64;
 
-// Hands out pieces of a worker's share of the workspace. Without memory it only counts, so the size
+// Hands out pieces of a worker's part of the workspace. Without memory it only counts, so the size
 // that a plan states is the size that a run takes.
 class Arena {
  public:

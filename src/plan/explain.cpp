@@ -75,7 +75,7 @@ struct Note {
   const char* kernels = nullptr;
 };
 
-double share(const Work& work) {
+double visible_fraction(const Work& work) {
   return work.pairs > 0 ? work.visible / work.pairs : 0;
 }
 
@@ -91,7 +91,7 @@ void explain_text(const Problem& p, const Plan& plan, const Work& work, double s
            Integer{s.value_dim});
   text.add("mask       ");
   add_band(p.mask, text);
-  text.add("; %.2f %% of the scores visible\n", 100 * share(work));
+  text.add("; %.2f %% of the scores visible\n", 100 * visible_fraction(work));
   const char* separator = "also       ";
   for_each_feature(p, [&](const char* name) {
     text.add("%s%s", separator, name);
@@ -138,7 +138,7 @@ void explain_json(const Problem& p, const Plan& plan, const Work& work, double s
     text.add("%s\"%s\"", separator, name);
     separator = ", ";
   });
-  text.add("], \"visible_fraction\": %.6g, ", share(work));
+  text.add("], \"visible_fraction\": %.6g, ", visible_fraction(work));
   const Note note(p, plan);
   text.add("\"backend\": \"%s\", \"note\": ", plan.backend->name);
   text.add_quoted(note.bytes);

@@ -20,11 +20,11 @@ void copy_name(const char* variable, char (&name)[Settings::kNameBytes]) {
 }
 
 // What is no whole number asks for nothing.
-double least_share() {
+double least_work() {
   const char* text = std::getenv("TILEWISE_LEAST_SHARE");
   char* end = nullptr;
-  const long long share = text ? std::strtoll(text, &end, 10) : -1;
-  return text && end != text && *end == '\0' ? static_cast<double>(share) : -1;
+  const long long work = text ? std::strtoll(text, &end, 10) : -1;
+  return text && end != text && *end == '\0' ? static_cast<double>(work) : -1;
 }
 
 Settings from_environment() {
@@ -32,7 +32,7 @@ Settings from_environment() {
   copy_name("TILEWISE_BACKEND", read.backend);
   copy_name("TILEWISE_CPU_ISA", read.instructions);
   copy_name("TILEWISE_CUDA_KERNELS", read.cuda_kernels);
-  read.least_share = least_share();
+  read.least_work = least_work();
   return read;
 }
 

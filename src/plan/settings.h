@@ -10,7 +10,7 @@ struct Settings {
   char backend[kNameBytes];       // TILEWISE_BACKEND; empty: none is named
   char instructions[kNameBytes];  // TILEWISE_CPU_ISA; empty: the best one
   char cuda_kernels[kNameBytes];  // TILEWISE_CUDA_KERNELS; empty: the best that a call allows
-  double least_share;             // TILEWISE_LEAST_SHARE; negative: the measured one
+  double least_work;              // TILEWISE_LEAST_SHARE; negative: the measured one
 };
 
 Settings settings();

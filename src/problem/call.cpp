@@ -84,7 +84,7 @@ Status Call::outputs_apart() const {
       const bool seen = entries_[j].role == Role::kOutput && j <= i;
       if (seen) continue;
       TW_TRY(check_apart(entries_[i].name, entries_[j].name,
-                         share_bytes(*entries_[i].view, *entries_[j].view)));
+                         overlap(*entries_[i].view, *entries_[j].view)));
     }
   }
   return {};
@@ -92,7 +92,7 @@ Status Call::outputs_apart() const {
 
 bool Call::overlaps(const View& memory) const {
   for (int i = 0; i < count_; ++i)
-    if (share_bytes(*entries_[i].view, memory) != Answer::kNo) return true;
+    if (overlap(*entries_[i].view, memory) != Answer::kNo) return true;
   return false;
 }
 

@@ -152,7 +152,7 @@ core::Range reach(const View& view) {
 
 }  // namespace
 
-Answer share_bytes(const View& a, const View& b) {
+Answer overlap(const View& a, const View& b) {
   if (empty(a) || empty(b) || core::intersect(reach(a), reach(b)).empty()) return Answer::kNo;
   const int64 a_bytes = core::bytes_of(a.dtype), b_bytes = core::bytes_of(b.dtype);
   Sums difference;

@@ -10,7 +10,7 @@ namespace tilewise {
 enum class Answer { kNo, kYes, kUnknown };
 
 // Whether two tensors have a byte in common.
-Answer share_bytes(const View& a, const View& b);
+Answer overlap(const View& a, const View& b);
 
 // Whether two different elements of one tensor have a byte in common.
 Answer folds(const View& view);

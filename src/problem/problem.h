@@ -55,11 +55,15 @@ struct Gradients {
   View query, key, value, bias, slopes, sinks;  // out
 };
 
-struct Problem {
+// What attention is about, by the names that these have everywhere.
+struct Operands {
+  View query, key, value, output, lse;
+};
+
+struct Problem : Operands {
   tw_operation operation = TW_FORWARD;
   Shape shape;
   Side queries, keys;
-  View query, key, value, output, lse;
   Mask mask;
   Scores scores;
   Dropout dropout;
@@ -85,12 +89,17 @@ struct RotaryProblem {
   bool fixed = false, inverse = false;
 };
 
-struct AppendProblem {
+// Where keys and values are appended.
+struct Cache {
+  Side cache;  // `place_of(cache, b).first` is the first row of the cache
+  View key_cache, value_cache;
+  View lengths;  // by batch, before the append
+};
+
+struct AppendProblem : Cache {
   int64 batch = 0, key_heads = 0, dim = 0, value_dim = 0;
   Side fresh;  // rows of the new keys
-  Side cache;  // `place_of(cache, b).first` is the first row of the cache
-  View key, value, key_cache, value_cache;
-  View lengths;           // by batch, before the append
+  View key, value;
   Rotation rotation;      // absent: rows are copied
   RotaryProblem queries;  // absent (no output): none to rotate
 };

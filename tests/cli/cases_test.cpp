@@ -1,13 +1,13 @@
 // The list of cases: it reads, it is refused when misspelt, and its pairs are counted right.
-#include "cli/cases.h"
+#include "cli/core/cases.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 #include <stdexcept>
 
-#include "cli/call.h"
-#include "cli/failure.h"
+#include "cli/core/call.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 namespace {

@@ -17,7 +17,7 @@ if grep tilewise_cli "$work/targets"; then exit 1; fi
 [ "${CMAKE_GENERATOR-}" = Ninja ] || exit 0
 ninja -C "$work" -t commands tilewise_demo >"$work/steps"
 grep -q "demo_report\\.cpp\\.o" "$work/steps"
-others="bench|check|completion|parser|json|cases_json|sweep|generate"
+others="bench|measure|check|completion|parser|json|cases_json|sweep|generate"
 if grep -E "($others)\\.cpp\\.o" "$work/steps"; then
   echo "The demo compiles what it does not show." >&2
   exit 1

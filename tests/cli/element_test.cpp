@@ -1,12 +1,12 @@
 // Numbers of 16 bits: the conversions agree with the formats' own definitions.
-#include "cli/element.h"
+#include "cli/core/element.h"
 
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 namespace {

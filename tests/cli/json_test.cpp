@@ -1,5 +1,5 @@
 // The JSON that programs read from us, and what we read from others.
-#include "cli/json.h"
+#include "cli/core/json.h"
 
 #include <gtest/gtest.h>
 

@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 
 namespace tilewise::cli {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "cli/failure.h"
-#include "cli/nearest.h"
-#include "cli/terminal.h"
+#include "cli/core/failure.h"
+#include "cli/core/nearest.h"
+#include "cli/core/terminal.h"
 
 namespace tilewise::cli {
 namespace {

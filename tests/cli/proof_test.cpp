@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "cli/element.h"
-#include "cli/workload.h"
+#include "cli/core/element.h"
+#include "cli/core/workload.h"
 
 namespace tilewise::cli {
 namespace {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-CLI = Path(__file__).resolve().parents[2] / "cli"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = [ROOT / name for name in ("bench", "cli", "cli/core")]
 
 
 class SourcesTest(unittest.TestCase):
@@ -18,12 +19,14 @@ class SourcesTest(unittest.TestCase):
             ("<fmt/ranges.h>", []),
             ("<fmt/chrono.h>", []),
         ):
-            sources = [path for path in sorted(CLI.iterdir()) if path.suffix in (".h", ".cpp")]
+            paths = [path for folder in FOLDERS for path in sorted(folder.iterdir())]
+            sources = [path for path in paths if path.suffix in (".h", ".cpp")]
             self.assertTrue(sources)
             found = [path.name for path in sources if f"#include {header}" in path.read_text()]
             self.assertEqual(found, wanted, header)
             # Nor is it precompiled, where each file would pay for it.
-            self.assertNotIn(header, (CLI / "CMakeLists.txt").read_text())
+            for folder in FOLDERS:
+                self.assertNotIn(header, (folder / "CMakeLists.txt").read_text())
 
 
 if __name__ == "__main__":

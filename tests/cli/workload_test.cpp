@@ -1,5 +1,5 @@
 // Where a workload's tensors lie in memory.
-#include "cli/workload.h"
+#include "cli/core/workload.h"
 
 #include <gtest/gtest.h>
 

@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "conformance/call.h"
 
 namespace tilewise::conformance {
 namespace {
+
+// The exit status by which ctest knows that this was skipped.
+constexpr int kLacks = 77;
 
 class InstructionSet : public testing::Environment {
  public:
@@ -18,9 +22,10 @@ class InstructionSet : public testing::Environment {
     std::size_t bytes = 0;
     const Outcome outcome = request.workspace(TW_FORWARD, bytes);
     if (outcome.status == TW_OK) return;
+    ASSERT_NE(outcome.message.find("which this machine lacks"), std::string::npos)
+        << outcome.message;
     std::printf("%s\n", outcome.message.c_str());
-    ASSERT_NE(outcome.message.find("which this machine lacks"), std::string::npos);
-    GTEST_SKIP() << outcome.message;
+    std::exit(kLacks);
   }
 };
 

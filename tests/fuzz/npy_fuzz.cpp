@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "cli/failure.h"
+#include "cli/core/failure.h"
 #include "cli/npy.h"
 #include "fuzz/answer.h"
 

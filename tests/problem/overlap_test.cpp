@@ -89,8 +89,8 @@ TEST(ShareBytes, AgreesWithBruteForce) {
     const int64 widest = int64{1} << random.from(0, 8);
     const View a = random.next(widest), b = random.next(widest);
     const bool slowly = share_slowly(a, b);
-    ASSERT_EQ(share_bytes(a, b), slowly ? Answer::kYes : Answer::kNo) << "case " << k;
-    ASSERT_EQ(share_bytes(b, a), share_bytes(a, b)) << "case " << k;
+    ASSERT_EQ(overlap(a, b), slowly ? Answer::kYes : Answer::kNo) << "case " << k;
+    ASSERT_EQ(overlap(b, a), overlap(a, b)) << "case " << k;
     ++(slowly ? shared : apart);
   }
   EXPECT_GT(shared, kCases / 6);
@@ -104,7 +104,7 @@ TEST(ShareBytes, AgreesWithBruteForceOnFewBytesAmongMany) {
     View a = random.next(2000), b = random.next(2000);
     a.dtype = b.dtype = DType::kBool;
     const bool slowly = share_slowly(a, b);
-    ASSERT_EQ(share_bytes(a, b), slowly ? Answer::kYes : Answer::kNo) << "case " << k;
+    ASSERT_EQ(overlap(a, b), slowly ? Answer::kYes : Answer::kNo) << "case " << k;
     ++(slowly ? shared : apart);
   }
   EXPECT_GT(shared, 200);
@@ -131,9 +131,9 @@ TEST(ShareBytes, LetsInterleavedTensorsPass) {
   const View first = view(1 << 20, DType::kBFloat16, size, stride);
   const View second = view((1 << 20) + 2 * heads * dim, DType::kBFloat16, size, stride);
   const View late = view((1 << 20) + 2 * heads * dim - 2, DType::kBFloat16, size, stride);
-  EXPECT_EQ(share_bytes(first, second), Answer::kNo);
-  EXPECT_EQ(share_bytes(first, late), Answer::kYes);
-  EXPECT_EQ(share_bytes(second, late), Answer::kYes);
+  EXPECT_EQ(overlap(first, second), Answer::kNo);
+  EXPECT_EQ(overlap(first, late), Answer::kYes);
+  EXPECT_EQ(overlap(second, late), Answer::kYes);
   EXPECT_EQ(folds(first), Answer::kNo);
 }
 
@@ -143,10 +143,10 @@ TEST(ShareBytes, DecidesTransposedLayouts) {
   const View by_row = view(1 << 20, DType::kFloat32, size, {1024 * 16 * 128, 128, 16 * 128, 1});
   const View by_head =
       view((1 << 20) + 4 * 64, DType::kFloat32, size, {1024 * 16 * 128, 1024 * 128, 128, 1});
-  EXPECT_EQ(share_bytes(by_row, by_head), Answer::kNo);
+  EXPECT_EQ(overlap(by_row, by_head), Answer::kNo);
   View late = by_head;
   late.data += 4;
-  EXPECT_EQ(share_bytes(by_row, late), Answer::kYes);
+  EXPECT_EQ(overlap(by_row, late), Answer::kYes);
 }
 
 TEST(ShareBytes, ReachesAcrossHugeStrides) {
@@ -154,9 +154,9 @@ TEST(ShareBytes, ReachesAcrossHugeStrides) {
   const Axes size{33, 1, 1 << 20, 64}, stride{far, 0, 64, 1};
   const View a = view(1 << 20, DType::kFloat16, size, stride);
   View b = view((1 << 20) + 2 * 32 * far, DType::kFloat16, {1, 1, 1, 1}, {});
-  EXPECT_EQ(share_bytes(a, b), Answer::kYes);
+  EXPECT_EQ(overlap(a, b), Answer::kYes);
   b.data += 2 * (1 << 26);
-  EXPECT_EQ(share_bytes(a, b), Answer::kNo);
+  EXPECT_EQ(overlap(a, b), Answer::kNo);
 }
 
 // Eight strides without order, and single bytes: a search that would take ages is given up, and
@@ -166,12 +166,12 @@ TEST(ShareBytes, GivesUpOnTangledStrides) {
                       {1000000007, 1131793849, 1298300413, 1475329937});
   const View b = view((1 << 20) + 3000000001, DType::kBool, {20, 20, 20, 20},
                       {1067845127, 1201938173, 1373920201, 1543218877});
-  EXPECT_EQ(share_bytes(a, b), Answer::kUnknown);
+  EXPECT_EQ(overlap(a, b), Answer::kUnknown);
 }
 
 TEST(ShareBytes, FindsNothingInEmptyTensors) {
   const View a = view(1 << 20, DType::kFloat32, {0, 4, 4, 4}, {});
-  EXPECT_EQ(share_bytes(a, a), Answer::kNo);
+  EXPECT_EQ(overlap(a, a), Answer::kNo);
   EXPECT_EQ(folds(a), Answer::kNo);
 }
 

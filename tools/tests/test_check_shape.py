@@ -5,6 +5,7 @@ import unittest
 from pathlib import Path
 
 import check_shape
+from struct_members import struct_members
 
 
 def complaints(name: str, text: str) -> list[str]:
@@ -75,6 +76,55 @@ class Faults(unittest.TestCase):
         text = "template <class A, class B, F<A, B> C, decltype(a->b(1, 2)) D>\nstruct Four;\n"
         self.assertEqual(complaints("four.h", text), [])
         self.assertEqual(complaints("none.h", "template <>\nstruct Four<int>;\n"), [])
+
+
+class Structs(unittest.TestCase):
+    """How many members a struct has."""
+
+    def members(self, text: str) -> list[tuple[str, int]]:
+        """The structs of a text, by name."""
+        return [(name, count) for _, name, count in struct_members(text)]
+
+    def test_objects_count(self) -> None:
+        """One by one, with what they begin as; pointers to functions, arrays, and bit fields."""
+        text = """
+        template <class T>
+        struct Row final : Base<T, int>, Other {
+          Row() = default;
+          explicit Row(int a) : x(a), y{a, 2} { z = f(1); }
+          T x = 1, y{2, 3};
+          std::map<int, T> *z = nullptr, w;
+          bool (*score)(const Args&, int) = nullptr;
+          alignas(64) int list[2] = {1, 2};
+          unsigned bit : 1;
+        };"""
+        self.assertEqual(self.members(text), [("Row", 2 + 7)])
+
+    def test_functions_types_and_constants_do_not(self) -> None:
+        """Nor what belongs to the type and not to each object."""
+        text = """
+        struct Row {
+          using V = int;
+          enum class Kind { kA, kB };
+          static constexpr int kOne = 1, kTwo = 2;
+          struct Part { int a, b; };
+          template <class F> void walk(F body) const { body(1); }
+          [[nodiscard]] int at(int i) const { return list[i]; }
+          friend bool operator<(const Row&, const Row&) = default;
+          Row& operator=(const Row&) = delete;
+        private:
+          struct { int x, y; } place;
+          int* list;
+        };"""
+        self.assertEqual(self.members(text), [("Row", 2), ("Part", 2)])
+
+    def test_too_many_are_refused(self) -> None:
+        """Below src/ alone, and where no exception says why."""
+        text = "struct Many { int " + ", ".join(f"m{n}" for n in range(13)) + "; };\n"
+        for name, wanted in (("src/core/many.h", 1), ("tests/core/many.h", 0)):
+            with self.subTest(name=name):
+                found = list(check_shape.check_structs(Path(name), text, set()))
+                self.assertEqual(len(found), wanted)
 
 
 class Names(unittest.TestCase):

@@ -49,6 +49,18 @@ class Words(unittest.TestCase):
             with self.subTest(text=text):
                 self.assertEqual(self.count(KERNEL, text), 0)
 
+    def test_one_word_for_one_thing(self) -> None:
+        """As a name, or a part of one. Its own place, prose and the GPU are left alone."""
+        for text in ("int share = 1;", "first_share(n);", "double share_of(Row);", "int shares_;"):
+            with self.subTest(text=text):
+                self.assertEqual(self.count("src/plan/work.cpp", text), 1)
+                self.assertEqual(self.count("src/parallel/pool.cpp", text), 0)
+                self.assertEqual(self.count("src/backends/cuda/backend.cpp", text), 0)
+                self.assertEqual(self.count("tests/plan/work_test.cpp", text), 0)
+        for text in ("// each has a share\n", 'text("share");', "int shared;"):
+            with self.subTest(text=text):
+                self.assertEqual(self.count("src/plan/work.cpp", text), 0)
+
     def test_the_line_is_told(self) -> None:
         """Also behind a comment of several lines."""
         found = check_words.check_file(KERNEL, "/* a\n b */\nasm();\n")

@@ -33,6 +33,29 @@ class Copies(unittest.TestCase):
         copy = (self.folder / "work" / "padding.py").read_text()
         self.assertEqual(copy, (self.folder / "b/padding.py").read_text())
 
+    def test_torchs_tests_come_back_from_torch_npu(self) -> None:
+        given = (
+            "import torch\nimport torch_npu.testing\nfrom x import onlyPRIVATEUSE1, skip\n"
+            "isSM90Device = torch.npu.is_available()\nfor npu_inputs in x.npu(): inputs\n"
+            '    @unittest.skip("Does not support now")\n    @unittest.skip("4D mask")\n'
+            "torch_npu.npu.set_device('npu:1')\ndir(TestBPRIVATEUSE1)\n_get_privateuse1_name()\n"
+            'make(TestANpuOnly, globals(), only_for="privateuse1")\n'
+            "make(TestB, globals(), only_for='privateuse1')\n"
+        )
+        wanted = (
+            "import torch\nfrom x import onlyCUDA, skip\n"
+            "isSM90Device = False\nfor cuda_inputs in x.cuda(): inputs\n"
+            '    @unittest.skip("4D mask")\n'
+            "torch.cuda.set_device('cuda:1')\ndir(TestBCPU)\n_get_privateuse1_name()\n"
+            "make(TestANpuOnly, globals(), only_for='cuda')\n"
+            "make(TestB, globals(), only_for=('cpu', 'cuda'))\n"
+        )
+        (self.folder / "tests/a/test_x.py").write_text(given)
+        suite = self.suite._replace(checkout="pytorch")
+        peer_suites.prepare(suite, self.folder, self.folder / "work", "cpu")
+        copy = (self.folder / "work" / "tests_a_test_x.py").read_text()
+        self.assertEqual(copy, wanted)
+
     def test_what_a_checkout_lacks_is_said(self) -> None:
         (self.folder / "tests/a/test_x.py").unlink()
         said = io.StringIO()

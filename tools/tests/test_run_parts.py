@@ -90,6 +90,7 @@ class Parts(unittest.TestCase):
         with mock.patch.object(run_parts, "ROOT", self.folder):
             for variables, extent, is_left_out in [
                 ({}, "usual", True),
+                ({"CI": ""}, "usual", True),
                 ({}, "full", False),
                 ({"CI": "1"}, "usual", False),
             ]:

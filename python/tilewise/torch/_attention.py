@@ -142,6 +142,31 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
         arrays["dropout_state"] = draw_state(query.device)
 
 
+def _as_tensors(arrays: dict[str, Any], query: Tensor) -> dict[str, Any]:
+    """Lists and a seed as tensors, in whatever way a call goes: a checkpoint compares what one half
+    saved with what the other does."""
+    found = {name: x for name, x in arrays.items() if name in SLOTS}
+    if "seed" in arrays:
+        found["dropout_state"] = state_of(arrays, query.device)
+    return {
+        name: x if isinstance(x, Tensor) else TORCH.asarray(name, x, query)
+        for name, x in found.items()
+    }
+
+
+def _signed(number: int) -> int:
+    """The same 64 bits as an integer with a sign."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def state_of(arrays: dict[str, Any], device: torch.device) -> Tensor:
+    """A seed and an offset given as numbers, as the tensor that operators take."""
+    numbers = [_signed(arrays["seed"]), _signed(arrays.get("dropout_offset", 0))]
+    # Filled there: a copy from the host would be waited for.
+    parts = [torch.full((1,), number, dtype=torch.int64, device=device) for number in numbers]
+    return torch.cat(parts)
+
+
 def draw_state(device: torch.device) -> Tensor:
     """A seed and an offset from torch's generator: by manual_seed the same ones, in checkpoints the
     same ones again, and in a captured graph new ones at each replay. Nothing waits for them."""
@@ -150,10 +175,11 @@ def draw_state(device: torch.device) -> Tensor:
 
 def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
     _refuse_places(places)
-    arrays = asked.arrays
     for name, tensor in operands._asdict().items():
         TORCH.check(name, tensor)
     query, key, value = map(readable, operands)
+    arrays = _as_tensors(asked.arrays, query)
+    asked = asked._replace(arrays=arrays)
     if torch.are_deterministic_algorithms_enabled():
         flags |= DETERMINISTIC
     return _apply(
@@ -188,18 +214,14 @@ class Attention(torch.autograd.Function):
         asked, flags, has_lse = rest[3:]
         operands = Operands(query, key, value)
         output, lse = attend(TORCH, operands, asked, _WITH_LSE, flags)
-        arrays = asked.arrays
         # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
-        ctx.names = [name for name in TENSORS if isinstance(arrays.get(name), Tensor)]
-        ctx.numbers = {name: x for name, x in arrays.items() if not isinstance(x, Tensor)}
-        saved = (arrays[name] for name in ctx.names)
+        ctx.names = [name for name in TENSORS if name in asked.arrays]
+        saved = (asked.arrays[name] for name in ctx.names)
         ctx.save_for_backward(key, query, value, lse, output, *saved)
         ctx.asked = asked._replace(arrays={})
         ctx.flags = flags
-        if not has_lse:
-            return output
         ctx.set_materialize_grads(False)
-        return output, lse
+        return (output, lse) if has_lse else output
 
     @staticmethod
     def backward(ctx: Any, output_gradient: Any, lse_gradient: Any = None) -> Any:
@@ -209,7 +231,7 @@ class Attention(torch.autograd.Function):
         wanted, needs = 0, ctx.needs_input_grad
         for place in range(6):
             wanted |= needs[place] << place
-        asked = ctx.asked._replace(arrays={**ctx.numbers, **dict(zip(ctx.names, saved))})
+        asked = ctx.asked._replace(arrays=dict(zip(ctx.names, saved)))
         if output_gradient is None:
             output_gradient = torch.zeros_like(output)
         if lse_gradient is not None:
@@ -259,11 +281,7 @@ def flat_of(
             scalars[name] = value
     scalars["output_dtype"] = output_dtype
     _prepare(query, arrays, scalars.get("dropout", 0.0))
-    if "seed" in arrays:
-        arrays["dropout_state"] = _gradients.state_of(arrays, query.device)
-    for name, value in arrays.items():
-        if name in SLOTS and not isinstance(value, Tensor):
-            arrays[name] = TORCH.asarray(name, value, query)
+    arrays = _as_tensors(arrays, query)
     if torch.are_deterministic_algorithms_enabled():
         scalars["deterministic"] = True
     return _operators.flatten(operands, arrays, scalars, flags), arrays

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,16 @@ _on_cpu: Any = getattr(torch._C._VariableFunctions, _HERE, None)
 _is_deterministic = torch.are_deterministic_algorithms_enabled
 
 
+class Taken(NamedTuple):
+    """What torch does with the kernels."""
+
+    is_there: bool = False
+    is_on_cuda: bool = False
+    # Whether torch's function for tensors without memory says that fewer key heads have gradients
+    # of their own shape, which whoever compiles a backward asserts. Older ones say query's heads.
+    knows_groups: bool = False
+
+
 def attend(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float | None, flags: int
 ) -> Any:
@@ -36,9 +46,9 @@ def attend(
     if not IS_THERE or _is_deterministic() or not _extension.fits(flags, query, key, value):
         return NotImplemented
     try:
-        if query.is_cpu:
+        if query.is_cpu and (KNOWS_GROUPS or query.shape[1] == key.shape[1]):
             return _on_cpu(query, key, value, None, True, 0.0, is_causal, scale=scale)[0]
-        if IS_ON_CUDA:
+        if query.is_cpu or IS_ON_CUDA:
             return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
     except RuntimeError as error:
         # What the kernels refuse the longer way takes, or says what is wrong. What a hook on saved
@@ -62,20 +72,22 @@ def _address(name: str) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def _implement() -> tuple[bool, bool]:
-    """Gives torch the kernels; whether it took them, and those for CUDA."""
+def _implement() -> Taken:
+    """Gives torch the kernels."""
     if _on_cpu is None:
-        return False, False
+        return Taken()
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     taken = (("CPU", _HERE), ("CPU", _ANYWHERE), ("CUDA", _ANYWHERE))
     try:
         if any(has_kernel(f"aten::{name}{end}", key) for key, name in taken for end in _ENDS):
-            return False, False
+            return Taken()
         addresses = [_address(name) for name in _extension.TORCH_FUNCTIONS]
         _extension.implement(*addresses)
     except (AttributeError, OSError, RuntimeError):  # torch is older, or built otherwise
-        return False, False
-    return _works(_HERE, None, True, 0.0), addresses[-1] != 0 and _works(_ANYWHERE, None, 0.0)
+        return Taken()
+    if not (_works(_HERE, None, True, 0.0) and _works(_ANYWHERE, None, 0.0)):
+        return Taken()
+    return Taken(True, addresses[-1] != 0, _knows_groups())
 
 
 def _works(name: str, *rest: Any) -> bool:
@@ -90,28 +102,37 @@ def _works(name: str, *rest: Any) -> bool:
     return bool(found == [1.0, 0.0, 0.0, 2.0])
 
 
-def _implement_once() -> tuple[bool, bool]:
+def _knows_groups() -> bool:
+    query, key = (torch.empty((1, heads, 1, 1), device="meta") for heads in (2, 1))
+    lse, nothing = query[..., 0], query[:0]
+    rows = (query, query, key, key, None, query, lse, nothing, nothing)
+    backward = getattr(torch.ops.aten, f"{_HERE}_backward").default
+    found = backward(*rows, 0.0, [True, True, True, False])
+    return bool(found[1].shape == found[2].shape == key.shape)
+
+
+def _implement_once() -> Taken:
     """The same, where it was not done before: torch keeps the kernels when an import fails later.
 
     In a thread of its own, for the first call of all may be inside of anything: modes, hooks on
     saved tensors, traces, inference mode. All of these are a thread's own.
     """
     if _extension is None:
-        return False, False
+        return Taken()
     if not hasattr(_extension, _KEPT):
-        found: list[tuple[bool, bool]] = []
+        found: list[Taken] = []
         thread = threading.Thread(target=lambda: found.append(_implement()))
         try:
             thread.start()
         except RuntimeError:  # the process ends, or may have no more threads
-            return False, False
+            return Taken()
         thread.join()
-        setattr(_extension, _KEPT, found[0] if found else (False, False))
-    kept: tuple[bool, bool] = getattr(_extension, _KEPT)
+        setattr(_extension, _KEPT, found[0] if found else Taken())
+    kept: Taken = getattr(_extension, _KEPT)
     return kept
 
 
-IS_THERE, IS_ON_CUDA = _implement_once()
+IS_THERE, IS_ON_CUDA, KNOWS_GROUPS = _implement_once()
 # Its function in C: what OpOverload does besides is to call this.
 _operator: Any = getattr(torch.ops.aten, _ANYWHERE).default if IS_THERE else None
 _on_device: Any = getattr(_operator, "_op", _operator)

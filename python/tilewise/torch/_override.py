@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.torch._plain import is_compiling, is_dual, is_plain, is_transformed
+from tilewise.torch._plain import (
+    is_compiling,
+    is_dual,
+    is_grad_enabled,
+    is_plain,
+    is_transformed,
+)
 from tilewise.torch._sdpa import sdpa
 
 _NAME = "scaled_dot_product_attention"
@@ -61,8 +67,9 @@ def enable() -> Enabled:
     nn.TransformerEncoderLayer (whose own fused kernel for inference is switched off meanwhile) and
     from C++, and what torch.compile traces while it is on. Graphs compiled before keep what they
     were traced with. A program of torch.export names torch's function, whenever it was exported,
-    and runs tilewise where it is on while the program runs. What tilewise does not take, and
-    sdpa_kernel([MATH]), goes to torch's own.
+    and runs tilewise where it is on while the program runs. What tilewise does not take,
+    sdpa_kernel([MATH]), and float64 with gradients on a GPU, go to torch's own: there these have
+    gradients of second order.
     """
     with _lock:
         if not _holders:
@@ -131,7 +138,7 @@ def _kernel_of(key: str) -> Any:
         named: dict[str, Any] = {"scale": scale}
         if enable_gqa:  # torch knows it from 2.5 on
             named["enable_gqa"] = True
-        if _is_taken(query, key_, value):
+        if _is_taken(query, key_, value) and not _is_by_formulas(query, key_, value, attn_mask):
             try:
                 return _lying_as_torchs(sdpa(*given, **named), given, named)
             except (ValueError, TypeError, NotImplementedError):
@@ -164,6 +171,14 @@ def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and not is_dual()
         and not _is_math_alone(query.device.type)
     )
+
+
+def _is_by_formulas(query: Tensor, *others: Tensor | None) -> bool:
+    """Float64 on a GPU with gradients: of torch's formulas, which it takes there, these have
+    gradients again. On the processor torch's kernel has none either."""
+    if query.dtype != torch.float64 or not query.is_cuda or not is_grad_enabled():
+        return False
+    return any(x is not None and x.requires_grad for x in (query, *others))
 
 
 def _is_math_alone(device: str) -> bool:

@@ -117,7 +117,8 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
     None where causality alone, beginning at the first query and key, or nothing at all says it; a
     BandMask where a band and padding do; and otherwise what sdpa_mask makes.
     """
-    is_known = not given and type(named.get("q_length")) is int and named["q_length"] > 1
+    is_eager = not (given or is_compiling() or is_watched())
+    is_known = is_eager and type(named.get("q_length")) is int and named["q_length"] > 1
     sides = _sides_of(named.get("mask_function")) if is_known else None
     offsets = named.get("q_offset", 0), named.get("kv_offset", 0)
     padding = named.get("attention_mask")
@@ -125,8 +126,6 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
         sides is None
         or any(type(offset) is not int for offset in offsets)  # a static cache has tensors
         or not (padding is None or type(padding) is Tensor)
-        or is_compiling()
-        or is_watched()
     ):
         made: Tensor | None = masking_utils.sdpa_mask(*given, **named)
         return made

@@ -4,8 +4,8 @@
 #include "backends/cpu/isa/isa.h"
 #include "backends/cpu/passes.h"
 #include "host/draw.h"
-#include "plan/share.h"
 #include "plan/work.h"
+#include "plan/workers.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -51,16 +51,18 @@ struct Cost {
 // Whether rows are used where they lie, for a few queries, and whether they would have to be
 // copied.
 struct Decoding {
-  bool few, copies;
+  bool is_chosen, copies;
 };
 
 template <class T>
 Decoding decoding_of(const Problem& p, const Decided& decided) {
   const Kernels<T>& kernels = kernels_for<T>(p, *decided.isa);
   const bool empty = p.shape.batch == 0 || p.shape.queries == 0;
-  const bool few = p.operation == TW_FORWARD ? !empty && is_few(decided.cut, kernels) : decided.few;
-  return {few, few && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
-                       is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};
+  const bool is_chosen =
+      p.operation == TW_FORWARD ? !empty && decodes(decided.grid, kernels) : decided.decodes;
+  return {is_chosen,
+          is_chosen && (is_copied(p.key, p.scaling.key, p.shape.dim, kernels) ||
+                        is_copied(p.value, p.scaling.value, p.shape.value_dim, kernels))};
 }
 
 void describe(const Problem& p, const Plan& plan, Text& note) {
@@ -69,7 +71,7 @@ void describe(const Problem& p, const Plan& plan, Text& note) {
   const bool pairs = !is_double(p) && kernels_for<float>(p, isa).pairs();
   const Decoding decoding =
       is_double(p) ? decoding_of<double>(p, decided) : decoding_of<float>(p, decided);
-  const bool heads_apart = decoding.few && p.mask.blocks && p.shape.group() > 1;
+  const bool heads_apart = decoding.is_chosen && p.mask.blocks && p.shape.group() > 1;
   const Cost costs[] = {{"softcap", p.scores.softcap > 0, 1.3, 1.2},
                         {"alibi", static_cast<bool>(p.scores.slopes), 1.3, 1.1},
                         {"bias", static_cast<bool>(p.scores.bias), 1.3, 1.1},
@@ -78,9 +80,9 @@ void describe(const Problem& p, const Plan& plan, Text& note) {
                         {"each head's own blocks", heads_apart, 3, 1},
                         {"rows that are copied", decoding.copies, 2, 1},
                         {"dropout", p.dropout.decide.active(), 2, 1.4}};
-  const char* way = decoding.few ? ", row by row for few queries"
-                    : pairs      ? ", products of bfloat16"
-                                 : "";
+  const char* way = decoding.is_chosen ? ", row by row for few queries"
+                    : pairs            ? ", products of bfloat16"
+                                       : "";
   note.add("%s%s", isa.name, way);
   const char* separator = "; slower by about: ";
   for (const Cost& cost : costs) {

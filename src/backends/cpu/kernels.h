@@ -42,12 +42,9 @@ inline constexpr int64 kLine = 64;
 // as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
-// Keys that passes beside the forward one work on at once; a tile of that has no fewer.
-inline constexpr int64 kTileKeys = 128;
-
-// A tile of scores or of what becomes of them: `keys` rows of `pitch` lanes. The first `vectors`
-// vectors are in use, each down to its end, which is a whole number of kRowStep or the last key,
-// and not before the end of the vector before it. What is beyond is neither written nor read.
+// A tile of scores, or of weights made of them: `keys` rows of `pitch` lanes. The first `vectors`
+// vectors of a row are in use. Vector j has keys_of(j) keys: a multiple of kRowStep, or all, and no
+// fewer than the vector before it. What lies beyond is neither written nor read.
 template <class T>
 struct ScoreTile {
   int64 keys_of(int64 vector) const { return ends ? ends[vector] : keys; }
@@ -64,13 +61,13 @@ struct RunningRows {
   T* factor;  // out of raise: what was accumulated before shrinks by this
 };
 
-// Rows that will be read soon, and lie wherever the caller's strides put them, too far apart for
-// the machine to foresee.
-struct Ahead {
-  // What the n-th of `shares` fetches.
-  Ahead share(int64 n, int64 shares) const {
-    const int64 begin = count * n / shares;
-    return {at + begin, count * (n + 1) / shares - begin, bytes};
+// Rows that will be read soon. They lie where the caller's strides put them, too far apart for a
+// hardware prefetcher to find.
+struct Prefetch {
+  // The n-th of so many parts.
+  Prefetch part(int64 n, int64 parts) const {
+    const int64 begin = count * n / parts;
+    return {at + begin, count * (n + 1) / parts - begin, bytes};
   }
 
   std::byte* const* at = nullptr;
@@ -86,7 +83,7 @@ struct ScoreArgs {
   ScoreTile<T> tile;
   T* largest;  // of each lane, in this tile
   T limit;
-  Ahead ahead = {}, bias = {};  // fetched on the way
+  Prefetch prefetch = {}, prefetch_bias = {};
 };
 
 // Which keys of the tile a lane sees: begin <= key < end, where the bias is not -inf.
@@ -106,7 +103,7 @@ struct MapArgs {
   T scale, softcap;
   const T* slope;     // by lane, or null
   const T* position;  // by lane: where the diagonal crosses it, counted from the tile's first key
-  T* slant;           // [key][lane], or null: takes the softcap's derivative
+  T* softcap_derivative;  // [key][lane], or null: takes the softcap's derivative
   T* largest;
   T limit;
   T* unit;  // by lane, see RaiseArgs: 1 where a lane was mapped
@@ -145,17 +142,13 @@ struct AccumulateArgs {
   T* output;          // [dim][lane]
 };
 
-// As many queries take their keys and values row by row; no more than a vector has lanes.
-inline constexpr int64 kMostFew = 8;
-// So many rows of a head are read before those of the next one, and so many values added at once.
+// Decoding reads so many rows of a head before those of the next one, and adds so many values at
+// once.
 inline constexpr int64 kRowsAtOnce = 16;
-// Key heads of a task of few queries, at most: their rows lie side by side in memory, which likes
-// to be read in its own order.
-inline constexpr int64 kMostTogether = 8;
 
 // Rows of keys or of values where they lie, for a few queries of one key head.
 template <class T>
-struct FewArgs {
+struct DecodeArgs {
   Rows rows;
   T factor;
   bool copied;         // rows cannot be used where they lie
@@ -164,13 +157,13 @@ struct FewArgs {
   T* scores;           // a lane a query, `step` from key to key; weights, of values
   int64 step;          // the pitch of a tile; or 1 of one query, behind whose keys is as much room
   T* copies;           // room for kRowsAtOnce rows
-  Ahead ahead = {};    // fetched on the way, row by row
+  Prefetch prefetch = {};  // row by row
 };
 
 // A tile of raw scores of one query, side by side, that become weights; and zeros behind them, up
 // to four whole vectors.
 template <class T>
-struct OneArgs {
+struct DecodeOneArgs {
   T* scores;
   int64 keys;
   T unit, limit, scale;  // to log2, up to which score that is safe, and where it is not
@@ -180,14 +173,14 @@ struct OneArgs {
 // Key heads whose rows lie side by side in memory. Their sizes are the same, and whether rows are
 // copied.
 template <class T>
-struct FewHeads {
-  const FewArgs<T>* at;
+struct DecodeHeads {
+  const DecodeArgs<T>* at;
   int64 count;
 };
 
 // Row r becomes factor * the sum over `count` queries q of weights[r * pitch + q] * right[q].
 template <class T>
-struct FewGradientArgs {
+struct DecodeGradientArgs {
   Rows rows;  // of float32, bfloat16 or float16
   T factor;
   const T* weights;
@@ -197,19 +190,19 @@ struct FewGradientArgs {
 
 template <class T>
 struct WeighArgs {
-  ScoreTile<T> tile;     // in: scores; out: weights
-  const T *max, *share;  // of the lanes' denominators: weight = 2^(score * unit - max) * share
-  const T* unit;         // by lane
+  ScoreTile<T> tile;           // in: scores; out: weights
+  const T *max, *inverse_sum;  // weight = 2^(score * unit - max) * inverse_sum, by lane
+  const T* unit;               // by lane
 };
 
 template <class T>
 struct DifferentiateArgs {
-  ScoreTile<T> weights;  // out: after dropout
-  T* gradient;           // in: dP; out: the scores' gradient
-  T* raw;                // out: of scale * q.k, before the softcap; may be `gradient`
-  const T* keep;         // dropout's factors, or null
-  const T* slant;        // the softcap's derivative, or null
-  const T* delta;        // by lane
+  ScoreTile<T> weights;         // out: after dropout
+  T* gradient;                  // in: dP; out: the scores' gradient
+  T* raw;                       // out: of scale * q.k, before the softcap; may be `gradient`
+  const T* keep;                // dropout's factors, or null
+  const T* softcap_derivative;  // the softcap's derivative, or null
+  const T* delta;               // by lane
 };
 
 // A tile of weights and one of the scores' gradients, all lanes of it, as left sides of products:
@@ -250,6 +243,61 @@ struct SlopeArgs {
   T* sum;
 };
 
+// Rows between the caller's memory and scratch memory. `load`, as scores take them; `widen`, as
+// numbers; `load_right`, as the right side of add_product: all the same where products are of
+// numbers.
+template <class T>
+struct RowSteps {
+  void (*load)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*widen)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*load_right)(const Rows&, T factor, Matrix<T> to, int64 padded);
+  void (*load_panels)(const Rows&, T factor, T* to, int64 panel_keys, T* row);
+  void (*store)(const Rows&, const T* factor, Matrix<const T> from);
+  // Between rows and lanes: to[c][lane] = from[lane][c], and back.
+  void (*to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
+  void (*from_lanes)(const T* from, int64 columns, int64 vectors, Matrix<T> to);
+  // to_lanes of numbers, also where products are of pairs.
+  void (*numbers_to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
+  // to[r][c] becomes -inf where the byte is 0.
+  void (*hide)(const Rows& bytes, Matrix<T> to);
+};
+
+// `score` and `mask` return true where a largest score is no ordinary number, and `map` has to look
+// at each. To `mask`, a bias says only what is hidden.
+template <class T>
+struct ForwardSteps {
+  bool (*score)(const ScoreArgs<T>&);
+  bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
+  void (*map)(const MapArgs<T>&);
+  void (*raise)(const RaiseArgs<T>&);  // as accumulate takes weights
+  void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
+  void (*accumulate)(const AccumulateArgs<T>&);
+};
+
+// The same for a few queries, once their rows are packed. `survey` says of raw scores what
+// ForwardSteps::score does; `raise_one` looks at them itself; `accumulate` adds to rows. Null where
+// tiles serve them, too.
+template <class T>
+struct DecodeSteps {
+  void (*pack)(const DecodeArgs<T>&, const T* rows) = nullptr;
+  void (*score)(const DecodeHeads<T>&) = nullptr;
+  bool (*survey)(const ScoreArgs<T>&) = nullptr;
+  void (*raise)(const RaiseArgs<T>&) = nullptr;
+  void (*raise_one)(const DecodeOneArgs<T>&) = nullptr;
+  void (*accumulate)(const DecodeArgs<T>&, const T* factor, T* to) = nullptr;
+  void (*store_gradient)(const DecodeGradientArgs<T>&) = nullptr;  // of float alone
+};
+
+template <class T>
+struct BackwardSteps {
+  void (*weigh)(const WeighArgs<T>&);
+  void (*differentiate)(const DifferentiateArgs<T>&);
+  void (*pack)(const PackArgs<T>&);  // null where products are of numbers
+  void (*add_product)(const ProductArgs<T>&);
+  void (*add_slopes)(const SlopeArgs<T>&);
+  void (*dot_rows)(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to);
+};
+
 template <class T>
 struct Kernels {
   int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
@@ -259,51 +307,13 @@ struct Kernels {
   bool ends = true;
 
   // Whether products are of bfloat16 pairs and not of numbers; and numbers in the place of one.
-  bool pairs() const { return load_rows != widen_rows; }
+  bool pairs() const { return rows.load != rows.widen; }
   int64 packed() const { return pairs() ? 2 : 1; }
 
-  // Rows as `score` takes them, as numbers, and as the right side of add_product: all the same
-  // where products are of numbers.
-  void (*load_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
-  void (*widen_rows)(const Rows&, T factor, Matrix<T> to, int64 padded);
-  void (*load_right)(const Rows&, T factor, Matrix<T> to, int64 padded);
-  void (*load_panels)(const Rows&, T factor, T* to, int64 panel_keys, T* row);
-  void (*store_rows)(const Rows&, const T* factor, Matrix<const T> from);
-  // Between rows and lanes: to[c][lane] = from[lane][c], and back.
-  void (*to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
-  void (*from_lanes)(const T* from, int64 columns, int64 vectors, Matrix<T> to);
-  // to_lanes of numbers, also where products are of pairs.
-  void (*numbers_to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
-  // to[r][c] becomes -inf where the byte is 0.
-  void (*hide_rows)(const Rows& bytes, Matrix<T> to);
-
-  // True where a largest score is no ordinary number, and map has to look at each. To mask, a bias
-  // says only what is hidden.
-  bool (*score)(const ScoreArgs<T>&);
-  bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
-  void (*map)(const MapArgs<T>&);
-  void (*raise)(const RaiseArgs<T>&);  // as accumulate takes weights
-  void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
-  void (*accumulate)(const AccumulateArgs<T>&);
-
-  // The same for a few queries, once their rows are packed. survey_few says of raw scores what
-  // `score` does; raise_one looks at them itself; accumulate_few adds to rows. Null where tiles
-  // serve them, too.
-  void (*pack_few)(const FewArgs<T>&, const T* rows) = nullptr;
-  void (*score_few)(const FewHeads<T>&) = nullptr;
-  bool (*survey_few)(const ScoreArgs<T>&) = nullptr;
-  void (*raise_few)(const RaiseArgs<T>&) = nullptr;
-  void (*raise_one)(const OneArgs<T>&) = nullptr;
-  void (*accumulate_few)(const FewArgs<T>&, const T* factor, T* to) = nullptr;
-  void (*store_few)(const FewGradientArgs<T>&) = nullptr;  // of float alone
-
-  // Backward.
-  void (*weigh)(const WeighArgs<T>&);
-  void (*differentiate)(const DifferentiateArgs<T>&);
-  void (*pack)(const PackArgs<T>&);  // null where products are of numbers
-  void (*add_product)(const ProductArgs<T>&);
-  void (*add_slopes)(const SlopeArgs<T>&);
-  void (*dot_rows)(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to);
+  RowSteps<T> rows;
+  ForwardSteps<T> forward;
+  BackwardSteps<T> backward;
+  DecodeSteps<T> decode = {};
 };
 
 // Numbers that lie one behind the other, of any type but float8 where they are written.
@@ -312,8 +322,8 @@ struct Numbers {
   DType dtype;
 };
 
-// Pairs of `heads` rows, turned by one row of the tables; heads lie `..._next` bytes apart.
-struct TurnArgs {
+// Pairs of `heads` rows, rotated by one row of the tables; heads lie `..._next` bytes apart.
+struct RotateArgs {
   Numbers from, to;
   int64 from_next, to_next, heads;
   Numbers cosine, sine;
@@ -323,10 +333,10 @@ struct TurnArgs {
 
 // The operations beside attention, worked on in double and rounded once. What is in double is as
 // long as whole vectors.
-struct RowKernels {
-  void (*turn)(const TurnArgs&);
+struct CacheKernels {
+  void (*rotate)(const RotateArgs&);
   void (*convert)(Numbers from, Numbers to, int64 count);
-  void (*add_share)(Numbers from, double share, int64 count, double* sum);
+  void (*add_weighted)(Numbers from, double weight, int64 count, double* sum);
   void (*write)(const double* from, Numbers to, int64 count);
 };
 
@@ -334,7 +344,7 @@ struct RowKernels {
 struct NumberKernels {
   Kernels<float> in_float;
   Kernels<double> in_double;
-  RowKernels rows;
+  CacheKernels cache;
 };
 
 // An instruction set. One that adds products of bfloat16 to another has its kernels of numbers.

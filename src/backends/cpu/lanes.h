@@ -1,12 +1,14 @@
-// Queries in lanes. A tile of queries is cut into groups as wide as a tile of scores; a lane holds
-// one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a decoder
-// has, put all heads that share keys side by side, so that keys and values are read once for all.
+// Queries in lanes. A tile of queries is cut into bundles of lanes as wide as a tile of scores; a
+// lane holds one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a
+// decoder has, put all heads that share keys side by side, so that keys and values are read once
+// for all.
 #pragma once
 
 #include <initializer_list>
 
 #include "backends/cpu/kernels.h"
 #include "host/head.h"
+#include "parallel/parallel.h"
 #include "plan/arena.h"
 
 namespace tilewise::cpu {
@@ -51,11 +53,23 @@ struct QueryTile {
   int64 row(int64 lane) const { return rows.begin + lane % rows.size(); }
 };
 
+// Calls body(tile, worker) for every tile of up to `lanes` queries of one head.
+template <class Body>
+void for_each_query_tile(const Problem& p, int64 lanes, const Parallel& parallel,
+                         const Body& body) {
+  const int64 tiles = core::ceil_div(p.shape.queries, lanes);
+  parallel(p.shape.batch * p.shape.heads * tiles, [&](int64 task, int32 worker) {
+    const int64 head = task / tiles, b = head / p.shape.heads;
+    const Range rows = tile_range(task % tiles, lanes, place_of(p.queries, b).length);
+    if (!rows.empty()) body(QueryTile{b, head % p.shape.heads, 1, rows}, worker);
+  });
+}
+
 // Lanes first .. first + count - 1 of a tile, and what is known of each before any key.
 template <class T>
-struct Group {
-  Group() = default;
-  Group(const Problem& p, const Kernels<T>& kernels, Arena& arena)
+struct Bundle {
+  Bundle() = default;
+  Bundle(const Problem& p, const Kernels<T>& kernels, Arena& arena)
       : begin(arena.take<int64>(kernels.pitch)),
         end(arena.take<int64>(kernels.pitch)),
         last(arena.take<int64>(kernels.pitch / kernels.lanes)) {
@@ -124,5 +138,16 @@ struct Group {
       to[lane] = of(core::smaller(first + lane, tile.lanes() - 1));
   }
 };
+
+// So many bundles in scratch memory.
+template <class T>
+Bundle<T>* take_bundles(const Problem& p, const Kernels<T>& kernels, int64 count, Arena& arena) {
+  Bundle<T>* bundles = arena.take<Bundle<T>>(count);
+  for (int64 n = 0; n < count; ++n) {
+    const Bundle<T> bundle(p, kernels, arena);
+    if (bundles) bundles[n] = bundle;
+  }
+  return bundles;
+}
 
 }  // namespace tilewise::cpu

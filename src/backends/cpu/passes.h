@@ -1,7 +1,7 @@
 // The passes over a problem that this backend knows, in float or double, on any instruction set.
 #pragma once
 
-#include "backends/cpu/cut.h"
+#include "backends/cpu/forward/task_grid.h"
 #include "plan/backend.h"
 
 namespace tilewise::cpu {
@@ -9,9 +9,9 @@ namespace tilewise::cpu {
 // What is decided before a call runs, and kept in its plan.
 struct Decided {
   const Isa* isa = nullptr;
-  Cut cut;                        // of forward
+  TaskGrid grid;                  // of forward
   int64 task_tiles = 1;           // of backward: tiles of keys in a task
-  bool few = false;               // of backward: by the pass for few queries
+  bool decodes = false;           // of backward: by the pass for few queries
   int64 common = 0, scratch = 0;  // bytes of the workspace: of all workers, and of each
 };
 

@@ -233,13 +233,15 @@ void describe_sm80(const Problem& problem, const Sm80Backward& backward, const D
   const sm80::BackwardShape& tiles = backward.tiles();
   note.add("tensor cores, head dims up to %d, tiles of %d keys by %d queries, %d warps", tiles.dim,
            tiles.keys, tiles.queries, tiles.warps());
+  const bool is_short = tiles.kind == sm80::BackwardKind::kShort;
   if (tiles.kind == sm80::BackwardKind::kFew) note.add("; the variant for few blocks");
+  if (is_short) note.add("; the variant for short sequences: a block has all keys of one");
   if (backward.features != 0)
     note.add("; %s: compiled in", feature_words(backward.features).c_str());
   else if (const char* more = why_not_common_backward(problem))
     note.add("; %s: the %s variant", more,
              tiles.kind == sm80::BackwardKind::kMasked ? "masked" : "general");
-  if (problem.deterministic)
+  if (problem.deterministic && !is_short)
     note.add("; deterministic: blocks add to the query's gradient in the order of their keys");
   if (backward.features == 0) describe_missing(problem, device, note);
 }

@@ -26,14 +26,15 @@ bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out) {
 
 KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   const auto* attention = std::get_if<const Problem*>(&asked);
-  if (!attention) return {"no attention", {}, {}};
+  if (!attention) return {.why_plain = "no attention"};
   const Problem& problem = **attention;
   const bool is_backward = problem.operation == TW_BACKWARD;
-  const char* lacks = is_backward ? why_not_sm80_backward(problem, gpu.shared_bytes)
-                                  : why_not_sm80_forward(problem);
+  BackwardLack lack = is_backward ? why_not_sm80_backward(problem, gpu.shared_bytes)
+                                  : BackwardLack{why_not_sm80_forward(problem)};
   const Settings set = settings();
-  if (!lacks && std::strcmp(set.cuda_kernels, "plain") == 0) lacks = "TILEWISE_CUDA_KERNELS";
-  if (lacks) return {lacks, {}, {}};
+  if (!lack.what && std::strcmp(set.cuda_kernels, "plain") == 0)
+    lack.what = "TILEWISE_CUDA_KERNELS";
+  if (lack.what) return {.why_plain = lack.what, .rows_decide = lack.is_of_rows};
   KernelChoice choice;
   if (is_backward)
     choice.backward = sm80_backward(problem, gpu.shared_bytes, gpu.processors);

@@ -14,8 +14,9 @@ class Device;
 // What a plan keeps of it.
 struct KernelChoice {
   const char* why_plain = nullptr;  // what the kernels for tensor cores lack; null: they run it
-  Sm80Forward forward;
-  Sm80Backward backward;  // of a backward call
+  bool rows_decide = false;         // had it rows that begin elsewhere, they might
+  Sm80Forward forward{};
+  Sm80Backward backward{};  // of a backward call
 
   // Whether one of them has features compiled in, and its index.
   bool has_features() const {
@@ -114,7 +115,7 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
 
 // Bytes that a call takes.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
-  if (choice.why_plain && choice.why_plain != kNoRoomForFeatures) return plain_workspace(asked);
+  if (choice.why_plain && !choice.rows_decide) return plain_workspace(asked);
   const Problem& problem = *std::get<const Problem*>(asked);
   if (problem.operation == TW_BACKWARD) return sm80_backward_workspace(problem, gpu.shared_bytes);
   if (!choice.forward.merges) return 0;

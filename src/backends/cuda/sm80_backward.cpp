@@ -88,6 +88,25 @@ bool are_few(const Problem& p, const BackwardShape& tiles, int processors) {
   return blocks <= (is_full(p) ? 1 : 3) * int64{processors};
 }
 
+// The place of the short tiles that take a call which a common variant takes, or -1: the first that
+// have room for it. Twice as many keys as a tile has are for one block where there are enough of
+// these.
+int find_short(const Problem& p, int shared_bytes, int processors) {
+  const tilewise::Shape& s = p.shape;
+  const auto* found =
+      std::find_if(std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
+                   [&](const BackwardShape& tiles) {
+                     return tiles.kind == BackwardKind::kShort && s.queries <= 2 * tiles.keys &&
+                            s.keys <= (tiles.takes_twice() ? 2 : 1) * tiles.keys &&
+                            std::max(s.dim, s.value_dim) <= tiles.dim;
+                   });
+  if (found == std::end(sm80::kBackwardShapes)) return -1;
+  const BackwardShape& tiles = *found;
+  const bool fills = s.batch * s.key_heads >= int64{processors} * tiles.blocks;
+  const bool serves = tiles.shared_kib * 1024 <= shared_bytes && (s.keys <= tiles.keys || fills);
+  return serves ? static_cast<int>(found - std::begin(sm80::kBackwardShapes)) : -1;
+}
+
 // The boolean mask counts, too.
 bool are_in_pieces(const Problem& p) {
   const core::uint32 mask = asked_of(p) & (score::kVisible | score::kVisiblePieces);
@@ -135,6 +154,15 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   const int64 heads = s.batch * s.heads, rows = padded_rows(p);
   const auto tiles_of = [](int64 length, int64 tile) { return core::ceil_div(length, tile); };
   sm80::Between between{};
+  const bool is_short = tiles.kind == BackwardKind::kShort;
+  if (wanted.sinks)
+    between.sinks = arena.take<float>(heads * (is_short ? 1 : tiles_of(s.queries, kBackwardRows)));
+  if (is_short) {
+    if (s.keys > tiles.keys)
+      between.query =
+          arena.take<float>(heads * tiles_of(s.queries, tiles.queries) * tiles.queries * tiles.dim);
+    return between;
+  }
   between.padded_rows = rows;
   between.lse = arena.take<float>(s.heads * rows);
   between.minus_delta = arena.take<float>(s.heads * rows);
@@ -143,14 +171,19 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
   between.query = arena.take<float>(s.heads * rows * tiles.dim);
   if (wanted.slopes)
     between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
-  if (wanted.sinks) between.sinks = arena.take<float>(heads * tiles_of(s.queries, kBackwardRows));
   if (p.deterministic && wanted.query)
     between.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
   if (!wanted.bias) return between;
-  const int64 of_row = bias.column, of_head = of_row * bias.row, of_batch = of_head * bias.head;
+  between.bias_in_tiles = tiles.kind == BackwardKind::kFeatured;
+  const Axes size{bias.batch, bias.head, bias.row, bias.column};
+  const sm80::BiasTiles of_bias = sm80::bias_tiles(size, tiles);
+  const int64 of_column = between.bias_in_tiles ? int64{tiles.queries} * tiles.keys : 1;
+  const int64 of_row = of_column * (between.bias_in_tiles ? of_bias.across : bias.column);
+  const int64 of_head = of_row * (between.bias_in_tiles ? of_bias.down : bias.row);
+  const int64 of_batch = of_head * bias.head;
   between.bias = arena.take<float>(core::round_up(of_batch * bias.batch, int64{4}));
   between.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
-                         bias.row > 1 ? of_row : 0, bias.column > 1 ? 1 : 0};
+                         bias.row > 1 ? of_row : 0, bias.column > 1 ? of_column : 0};
   return between;
 }
 
@@ -177,18 +210,15 @@ sm80::BackwardOutputs outputs_of(const Problem& p, const Gradients& gradients) {
 
 }  // namespace
 
-const char* const kNoRoomForFeatures =
-    "a head dim above 128 with features, in what memory a block of this GPU has";
-
-const char* why_not_sm80_backward(const Problem& p, int shared_bytes) {
-  if (const char* lacks = why_no_tensor_cores(p)) return lacks;
-  if (const char* type = missing_gradient_type(p)) return type;
-  if (p.keys.paged()) return "backward with pages";
+BackwardLack why_not_sm80_backward(const Problem& p, int shared_bytes) {
+  if (const char* lacks = why_no_tensor_cores(p)) return {lacks};
+  if (const char* type = missing_gradient_type(p)) return {type};
+  if (p.keys.paged()) return {"backward with pages"};
   if (p.deterministic && p.gradients.bias && is_broadcast(p.gradients.bias, p.shape))
-    return "a bias's gradient that is summed, always in the same order";
-  if (!has_few_blocks(p)) return "so many rows";
-  if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return nullptr;
-  return kNoRoomForFeatures;
+    return {"a bias's gradient that is summed, always in the same order"};
+  if (!has_few_blocks(p)) return {"so many rows"};
+  if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return {};
+  return {"a head dim above 128 with features, in what memory a block of this GPU has", true};
 }
 
 const char* why_not_common_backward(const Problem& p) {
@@ -201,11 +231,15 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
   Sm80Backward choice{.step = BackwardStep::kTiles,
                       .is_bfloat16 = p.query.dtype == DType::kBFloat16,
                       .number = find_shape(p, are_in_pieces(p), shared_bytes)};
-  // One that is as wide, so that the workspace is the same.
   const BackwardShape& tiles = choice.tiles();
+  if (tiles.kind != BackwardKind::kCommon) return choice;
+  if (const int found = find_short(p, shared_bytes, processors); found >= 0) {
+    choice.number = found;
+    return choice;
+  }
   const int few = find_of_kind(p, BackwardKind::kFew, shared_bytes);
-  if (tiles.kind == BackwardKind::kCommon && few >= 0 &&
-      sm80::kBackwardShapes[few].dim == tiles.dim && are_few(p, tiles, processors))
+  // One that is as wide, so that the workspace is the same.
+  if (few >= 0 && sm80::kBackwardShapes[few].dim == tiles.dim && are_few(p, tiles, processors))
     choice.number = few;
   return choice;
 }
@@ -213,9 +247,8 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
 bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const core::uint32 set = featured_set(asked_of_backward(p), FeaturedFamily::kBackward);
-  // Four columns of a bias's gradient are added at once.
-  const bool lies_anyhow =
-      p.gradients.bias && (p.gradients.bias.size.column < p.shape.keys || p.shape.keys % 4 != 0);
+  // Tiles of a bias's gradient have a number for each key.
+  const bool lies_anyhow = p.gradients.bias && p.gradients.bias.size.column < p.shape.keys;
   if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
@@ -234,6 +267,7 @@ int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
     most = std::max(most, number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p));
   };
   for (const bool in_pieces : {false, true}) count(find_shape(p, in_pieces, shared_bytes));
+  if (const int found = find_short(p, shared_bytes, 0); found >= 0) count(found);
   // Where pointers do not let it be, it is one more that is not needed.
   Featured featured;
   if (sm80_featured_backward(p, shared_bytes, featured)) count(featured.number);
@@ -260,7 +294,8 @@ sm80::Backward sm80_backward_arguments(const Problem& p, const Sm80Backward& cho
           .scoring = scoring_of_backward(p, attention),
           .factors = {static_cast<float>(p.scores.scale),
                       static_cast<float>(p.dropout.decide.active() ? p.dropout.decide.scale() : 1)},
-          .plan = {heads_together(p, choice.tiles(), room.processors), choice.tiles()},
+          .plan = {heads_together(p, choice.tiles(), room.processors),
+                   p.scores.bias && p.scores.bias.size.batch < p.shape.batch, choice.tiles()},
           .error = room.error};
 }
 

@@ -33,13 +33,16 @@ constexpr int number_of(const Sm80Backward& choice) {
 }
 inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 
-// What they lack for a backward call, in a few words; null where they can run it. `shared_bytes`:
-// what a block of the device can have.
-const char* why_not_sm80_backward(const Problem& problem, int shared_bytes);
+// What they lack for a backward call.
+struct BackwardLack {
+  const char* what = nullptr;  // in a few words; null: nothing, they can run it
+  // Pointers have decided: the same call without data may lack nothing. Both need the workspace
+  // that `sm80_backward_workspace` says.
+  bool is_of_rows = false;
+};
 
-// One answer of it that pointers may decide: the same call without data may get another. Both need
-// the workspace that `sm80_backward_workspace` says.
-extern const char* const kNoRoomForFeatures;
+// `shared_bytes`: what a block of the device can have.
+BackwardLack why_not_sm80_backward(const Problem& problem, int shared_bytes);
 
 // What a common variant does not know, in a word or two; null where one serves.
 const char* why_not_common_backward(const Problem& problem);
@@ -72,9 +75,11 @@ Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
     return launch(Sm80Backward{step, choice.is_bfloat16, choice.number, choice.features}, p, tasks);
   };
   const sm80::FinishTasks finish = sm80::finish_tasks(p);
+  const bool is_short = sm80::is_short(p);
   // One block at least clears what is added to.
-  TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
+  if (!is_short) TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
   TW_TRY(next(BackwardStep::kTiles, sm80::key_tasks(p.shape, choice.tiles())));
+  if (is_short && finish.heads == 0) return {};
   return next(BackwardStep::kFinish, finish.query + finish.bias + finish.heads);
 }
 

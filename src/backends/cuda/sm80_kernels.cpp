@@ -103,12 +103,21 @@ const char* feature_of_general(const Problem& problem) {
   return problem.keys.paged() ? "pages" : nullptr;
 }
 
+// Short variants are for few rows, or for few keys where they are about as wide as their tiles:
+// then more blocks a multiprocessor are worth more than large ones.
+bool is_enough(const sm80::Size& size, const Problem& problem, int64 dim, int64 rows) {
+  constexpr int64 kFewRows = 64;
+  if (dim > size.dim || !is_short(size.kind)) return dim <= size.dim;
+  const bool has_few_keys = problem.shape.keys <= size.few_keys && dim * 4 > size.dim * 3;
+  return has_few_keys || rows <= std::min<int64>(size.rows, kFewRows);
+}
+
 // The first variant of the kind whose dims and rows are enough; -1: there is none.
 int number_of(const Problem& problem, sm80::Kind kind, int64 rows) {
   const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
   const auto* found =
       std::find_if(std::begin(sm80::kTable), std::end(sm80::kTable), [&](const sm80::Size& size) {
-        return size.kind == kind && dim <= size.dim && (!is_short(kind) || rows <= size.rows);
+        return size.kind == kind && is_enough(size, problem, dim, rows);
       });
   return found == std::end(sm80::kTable) ? -1 : static_cast<int>(found - std::begin(sm80::kTable));
 }
@@ -134,18 +143,52 @@ int splits_for(const Problem& p, int heads_in_tile, int processors) {
   return static_cast<int>(std::clamp(std::min(room, most), int64{1}, kMostSplits));
 }
 
+bool sees_all(const tilewise::Mask& mask) {
+  return mask.left >= core::kUnlimited && mask.right >= core::kUnlimited && mask.chunk == 0;
+}
+
 // With all keys visible every tile takes as long, and a head's tiles find its keys in the cache.
-// Otherwise so many heads go together that four tiles a multiprocessor are under way: the long ones
-// of all of them come first.
+// Otherwise heads go in bunches that have about four tiles a multiprocessor: the long ones of all
+// of a bunch come first. Bunches are alike: behind a small last one multiprocessors would be empty
+// while its long tiles run.
 int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors) {
-  const bool is_full =
-      p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
-  if (is_full) return 1;
+  if (sees_all(p.mask)) return 1;
   const int64 rows = p.shape.queries * choice.heads_in_tile;
   const auto tiles = static_cast<double>(core::ceil_div(rows, choice.size().rows));
-  const double wanted = std::round(4 * processors / (tiles + 1));
+  const double wanted = std::max(std::round(4 * processors / (tiles + 1)), 1.0);
   const int64 heads = p.shape.batch * p.shape.heads / choice.heads_in_tile;
-  return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
+  const double bunches = std::max(std::round(static_cast<double>(heads) / wanted), 1.0);
+  return static_cast<int32>(core::ceil_div(std::max(heads, int64{1}), static_cast<int64>(bunches)));
+}
+
+// By 1 to 2^30. Where there are no tasks, by whatever.
+sm80::Divisor divisor_of(int64 by) {
+  int shift = 0;
+  while ((int64{1} << shift) < by) ++shift;
+  const int64 rounded_down = (int64{1} << (31 + shift)) / std::max(by, int64{1});
+  return {static_cast<int32>(by), static_cast<core::uint32>(rounded_down + 1), shift};
+}
+
+// Whether all sequences of a side lie in rows of the batch that exist, as long as the longest.
+bool is_dense(const Side& side, int64 batch) {
+  const bool has_tables =
+      side.packed() || side.paged() || side.used || side.start || side.batch_index;
+  return !has_tables && side.rows <= side.longest && batch <= side.held.batches;
+}
+
+sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm80::Forward& call) {
+  const int64 heads = p.shape.heads / choice.heads_in_tile, together = call.heads_together;
+  const int64 tiles = query_tiles(call, choice.size().rows);
+  return {.is_dense = is_dense(call.queries, p.shape.batch) && is_dense(call.keys, p.shape.batch),
+          .sees_all = sees_all(p.mask),
+          .tiles = static_cast<int32>(tiles),
+          .all_heads = static_cast<int32>(p.shape.batch * heads),
+          .splits = divisor_of(choice.splits),
+          .heads_in_tile = divisor_of(choice.heads_in_tile),
+          .heads_together = divisor_of(together),
+          .tiles_together = divisor_of(tiles * together),
+          .heads = divisor_of(heads),
+          .group = divisor_of(p.shape.group())};
 }
 
 // Scores that no feature shapes are measured as products.
@@ -277,19 +320,22 @@ sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena&
 sm80::Forward sm80_arguments_of(const Problem& p, const Sm80Forward& choice, core::uint32* error,
                                 int processors) {
   const Attention attention = attention_of(p, error);
-  return {.shape = attention.shape,
-          .queries = attention.queries,
-          .keys = attention.keys,
-          .query = rows_of(p.query, p.shape.dim),
-          .key = rows_of(p.key, p.shape.dim),
-          .value = rows_of(p.value, p.shape.value_dim),
-          .output = rows_of(p.output, p.shape.value_dim),
-          .lse = attention.lse,
-          .scoring = scoring_of(p, attention),
-          .splits = {1, nullptr, nullptr, attention.output},
-          .heads_in_tile = choice.heads_in_tile,
-          .heads_together = heads_together(p, choice, processors),
-          .error = error};
+  sm80::Forward call{.prepared = {},
+                     .shape = attention.shape,
+                     .queries = attention.queries,
+                     .keys = attention.keys,
+                     .query = rows_of(p.query, p.shape.dim),
+                     .key = rows_of(p.key, p.shape.dim),
+                     .value = rows_of(p.value, p.shape.value_dim),
+                     .output = rows_of(p.output, p.shape.value_dim),
+                     .lse = attention.lse,
+                     .scoring = scoring_of(p, attention),
+                     .splits = {1, nullptr, nullptr, attention.output},
+                     .heads_in_tile = choice.heads_in_tile,
+                     .heads_together = heads_together(p, choice, processors),
+                     .error = error};
+  call.prepared = prepared_of(p, choice, call);
+  return call;
 }
 
 }  // namespace tilewise::cuda

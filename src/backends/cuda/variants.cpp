@@ -12,6 +12,7 @@
 #include "backends/cuda/kernels/plain/tables.h"
 #include "backends/cuda/kernels/sm80/backward.h"
 #include "backends/cuda/kernels/sm80/backward_finish.h"
+#include "backends/cuda/kernels/sm80/backward_short.h"
 #include "backends/cuda/kernels/sm80/forward.h"
 #include "backends/cuda/kernels/sm80/merge.h"
 
@@ -62,20 +63,23 @@ namespace {
     .threads = sm80::kRowThreads, .blocks = 1,                                       \
     .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory))       \
   }
-#define TW_SM80_BACKWARD(name_, type, number)                                                    \
+#define TW_SM80_BACKWARD(name_, call, type, number)                                              \
   {                                                                                              \
-    .name = "tilewise_sm80_backward_" name_, .include = "backends/cuda/kernels/sm80/backward.h", \
+    .name = "tilewise_sm80_backward_" name_, .include = "backends/cuda/kernels/sm80/" call ".h", \
     .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p",                    \
-    .body = "using namespace tilewise::cuda; sm80::backward<sm80::BackwardTraits<DType::" #type  \
+    .body = "using namespace tilewise::cuda; sm80::" call "<sm80::BackwardTraits<DType::" #type  \
             ", " #number ">>(p);",                                                               \
     .threads = sm80::kBackwardShapes[number].threads(),                                          \
     .blocks = sm80::kBackwardShapes[number].blocks,                                              \
     .dynamic_shared_bytes =                                                                      \
         static_cast<int>(sizeof(sm80::BackwardTraits<DType::type, number>::Memory))              \
   }
-#define TW_SM80_SHAPE(number, name_)                    \
-  TW_SM80_BACKWARD("float16_" name_, kFloat16, number), \
-      TW_SM80_BACKWARD("bfloat16_" name_, kBFloat16, number)
+#define TW_SM80_SHAPE(number, name_)                                \
+  TW_SM80_BACKWARD("float16_" name_, "backward", kFloat16, number), \
+      TW_SM80_BACKWARD("bfloat16_" name_, "backward", kBFloat16, number)
+#define TW_SM80_SHORT(number, name_)                                      \
+  TW_SM80_BACKWARD("float16_" name_, "backward_short", kFloat16, number), \
+      TW_SM80_BACKWARD("bfloat16_" name_, "backward_short", kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
 // In the order of PlainKernel; those that know no difference stand once, at the end. Then in
@@ -108,10 +112,11 @@ constexpr Variant kAll[] = {
     TW_SM80_PAIR(13, "256_general"),
     TW_SM80_PAIR(14, "64_short_32"),
     TW_SM80_PAIR(15, "64_short_64"),
-    TW_SM80_PAIR(16, "128_short_32"),
-    TW_SM80_PAIR(17, "128_short_64"),
-    TW_SM80_PAIR(18, "64_short_general"),
-    TW_SM80_PAIR(19, "128_short_general"),
+    TW_SM80_PAIR(16, "64_short_128"),
+    TW_SM80_PAIR(17, "128_short_32"),
+    TW_SM80_PAIR(18, "128_short_64"),
+    TW_SM80_PAIR(19, "64_short_general"),
+    TW_SM80_PAIR(20, "128_short_general"),
     TW_SM80_MERGE,
     TW_SM80_ROWS("backward_rows_float16", "backward_rows", "backward_rows.h", kFloat16),
     TW_SM80_ROWS("backward_rows_bfloat16", "backward_rows", "backward_rows.h", kBFloat16),
@@ -133,6 +138,14 @@ constexpr Variant kAll[] = {
     TW_SM80_SHAPE(13, "256_general_227k"),
     TW_SM80_SHAPE(14, "256_general_163k"),
     TW_SM80_SHAPE(15, "64_few"),
+    TW_SM80_SHORT(16, "64_short_16"),
+    TW_SM80_SHORT(17, "64_short_32"),
+    TW_SM80_SHORT(18, "64_short_64"),
+    TW_SM80_SHORT(19, "64_short_128"),
+    TW_SM80_SHORT(20, "128_short_16"),
+    TW_SM80_SHORT(21, "128_short_32"),
+    TW_SM80_SHORT(22, "128_short_64"),
+    TW_SM80_SHORT(23, "128_short_128"),
 };
 static_assert(std::size(kAll) == kVariants);
 

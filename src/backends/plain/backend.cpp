@@ -2,8 +2,8 @@
 #include "backends/plain/passes.h"
 #include "backends/plain/tile.h"
 #include "host/draw.h"
-#include "plan/share.h"
 #include "plan/work.h"
+#include "plan/workers.h"
 
 namespace tilewise::plain {
 namespace {

@@ -33,7 +33,7 @@ class Backward {
   }
 
   // Of one worker: passes run one after another and share it.
-  static int64 share(const Shape& shape) {
+  static int64 worker_bytes(const Shape& shape) {
     return core::larger(
         scratch_bytes<QueryScratch<T>>(shape),
         core::larger(scratch_bytes<KeyScratch<T>>(shape), scratch_bytes<BiasScratch<T>>(shape)));
@@ -42,17 +42,17 @@ class Backward {
  private:
   template <class Scratch>
   Scratch scratch(int32 worker) const {
-    Arena arena(scratch_ + worker * share(p_.shape));
+    Arena arena(scratch_ + worker * worker_bytes(p_.shape));
     return Scratch(p_.shape, arena);
   }
 
   template <class Body>
   void over_rows(Body body) const {
     const Shape& shape = p_.shape;
-    parallel_(shape.batch * shape.heads * sums_.tiles, [&](int64 task, int32 worker) {
-      const Work work = work_at(task, shape.heads, sums_.tiles);
-      const Head<T> head(p_, work.b, work.h);
-      body(head, tile_range(work.tile, kTileRows, head.queries.length), work.tile, worker);
+    parallel_(shape.batch * shape.heads * sums_.tiles, [&](int64 n, int32 worker) {
+      const Task task = task_at(n, shape.heads, sums_.tiles);
+      const Head<T> head(p_, task.b, task.h);
+      body(head, tile_range(task.tile, kTileRows, head.queries.length), task.tile, worker);
     });
   }
 
@@ -66,9 +66,9 @@ class Backward {
   void find_keys() const {
     const Shape& shape = p_.shape;
     const int64 tiles = core::ceil_div(shape.keys, kTileColumns);
-    parallel_(shape.batch * shape.key_heads * tiles, [&](int64 task, int32 worker) {
+    parallel_(shape.batch * shape.key_heads * tiles, [&](int64 n, int32 worker) {
       auto mine = scratch<KeyScratch<T>>(worker);
-      find_key_gradients(p_, work_at(task, shape.key_heads, tiles), sums_, mine);
+      find_key_gradients(p_, task_at(n, shape.key_heads, tiles), sums_, mine);
     });
   }
 
@@ -80,15 +80,15 @@ class Backward {
     });
   }
 
-  // Adds the shares of all row tiles, in their order, into a gradient by head or (batch, head).
-  void add_up(const View& to, const T* shares) const {
+  // Adds the parts of all row tiles, in their order, into a gradient by head or (batch, head).
+  void add_up(const View& to, const T* parts) const {
     const int64 batch = p_.shape.batch, heads = p_.shape.heads;
     for (int64 own = 0; own < to.size.batch; ++own) {
       const Range served = to.size.batch == 1 ? Range{0, batch} : Range{own, own + 1};
       for (int64 h = 0; h < heads; ++h) {
         T sum = 0;
         for (int64 b = served.begin; sums_.tiles > 0 && b < served.end; ++b)
-          for (int64 t = 0; t < sums_.tiles; ++t) sum += shares[(b * heads + h) * sums_.tiles + t];
+          for (int64 t = 0; t < sums_.tiles; ++t) sum += parts[(b * heads + h) * sums_.tiles + t];
         store(to, to.offset(own, h, 0, 0), sum);
       }
     }
@@ -107,7 +107,7 @@ template <class T>
 int64 backward_workspace(const Problem& problem, int workers) {
   Arena arena(nullptr);
   const RowSums<T> counted(problem, arena);
-  return kAlignmentRoom + arena.used() + workers * Backward<T>::share(problem.shape);
+  return kAlignmentRoom + arena.used() + workers * Backward<T>::worker_bytes(problem.shape);
 }
 
 template <class T>

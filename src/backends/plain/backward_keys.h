@@ -38,19 +38,19 @@ void add_key_gradient(const Head<T>& head, Range columns, const RowSums<T>& sums
 }
 
 template <class T>
-void find_key_gradients(const Problem& p, const Work& work, const RowSums<T>& sums,
+void find_key_gradients(const Problem& p, const Task& task, const RowSums<T>& sums,
                         KeyScratch<T>& scratch) {
-  const Place place = place_of(p.keys, work.b);
-  const Range columns = tile_range(work.tile, kTileColumns, place.length);
+  const Place place = place_of(p.keys, task.b);
+  const Range columns = tile_range(task.tile, kTileColumns, place.length);
   if (columns.empty()) return;
   for (int64 n = 0; n < columns.size() * p.shape.dim; ++n) scratch.key[n] = 0;
   for (int64 n = 0; n < columns.size() * p.shape.value_dim; ++n) scratch.value[n] = 0;
   for (int64 g = 0; g < p.shape.group(); ++g)
-    add_key_gradient(Head<T>(p, work.b, work.h * p.shape.group() + g), columns, sums, scratch);
+    add_key_gradient(Head<T>(p, task.b, task.h * p.shape.group() + g), columns, sums, scratch);
 
   const auto put = [&](const View& to, int64 dim, T factor, const T* from) {
     for (int64 j = 0; to && j < columns.size(); ++j)
-      store_row(to, {row_of(p.keys, to, place, work.h, columns.begin + j), dim}, factor,
+      store_row(to, {row_of(p.keys, to, place, task.h, columns.begin + j), dim}, factor,
                 from + j * dim);
   };
   const T scale = static_cast<T>(p.scores.scale);

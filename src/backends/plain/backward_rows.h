@@ -69,7 +69,7 @@ void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, 
   }
 }
 
-// Delta of a tile's rows, and these rows' share of the sink's gradient.
+// Delta of a tile's rows, and these rows' part of the sink's gradient.
 template <class T>
 void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& sums) {
   const Problem& p = head.problem;
@@ -77,7 +77,7 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
   const T factor = head.factor(p.scaling.output_gradient);
   const core::Row<T> sink = core::row_of(head.sink());
   const core::Row<T>* denominator = sums.denominator + sums.first_row(head);
-  T share = 0;
+  T part = 0;
   for (int64 i = rows.begin; i < rows.end; ++i) {
     const int64 output = row_of(p.queries, p.output, head.queries, head.h, i);
     const int64 gradient = row_of(p.queries, incoming, head.queries, head.h, i);
@@ -88,13 +88,13 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
     if (through_lse)
       sum -= load<T>(through_lse, row_of(p.queries, through_lse, head.queries, head.h, i));
     sums.delta[sums.first_row(head) + i] = sum;
-    if (sums.sinks && sink.sum != 0) share -= weight_in(denominator[i], sink.max) * sum;
+    if (sums.sinks && sink.sum != 0) part -= weight_in(denominator[i], sink.max) * sum;
   }
-  if (sums.sinks) sums.sinks[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = share;
+  if (sums.sinks) sums.sinks[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = part;
 }
 
 template <class T>
-T slope_share(const Head<T>& head, Range rows, Range columns, const T* gradient) {
+T slope_part(const Head<T>& head, Range rows, Range columns, const T* gradient) {
   T sum = 0;
   for (int64 i = 0; i < rows.size(); ++i) {
     for (int64 j = 0; j < columns.size(); ++j) {
@@ -110,7 +110,7 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
                          QueryScratch<T>& scratch) {
   const Problem& p = head.problem;
   const int64 dim = p.shape.dim;
-  T share = 0;
+  T part = 0;
   for (int64 n = 0; n < rows.size() * dim; ++n) scratch.query[n] = 0;
   scratch.tile.load_rows(head, rows, sums);
   head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
@@ -119,9 +119,9 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
     add_product<T>({rows.size(), columns.size(), dim, dim},
                    {scratch.tile.raw_gradient, kTileColumns, 1}, scratch.tile.scores.key,
                    scratch.query, scratch.tile.scores.apart);
-    if (sums.slopes) share += slope_share(head, rows, columns, scratch.tile.gradient);
+    if (sums.slopes) part += slope_part(head, rows, columns, scratch.tile.gradient);
   });
-  if (sums.slopes) sums.slopes[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = share;
+  if (sums.slopes) sums.slopes[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = part;
   const View& to = p.gradients.query;
   if (!to) return;
   const auto scale = static_cast<T>(p.scores.scale);

@@ -2,7 +2,7 @@
 // every pass then takes from the tile the products that it is after.
 #pragma once
 
-#include "backends/plain/work.h"
+#include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 
@@ -28,7 +28,7 @@ struct RowSums {
 
   T* delta;
   core::Row<T>* denominator;
-  T* slopes = nullptr;  // each row tile's share of the gradient, summed in order at the end
+  T* slopes = nullptr;  // each row tile's part of the gradient, summed in order at the end
   T* sinks = nullptr;
   int64 tiles;
 };

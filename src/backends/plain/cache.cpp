@@ -1,16 +1,16 @@
 // Rotary embedding, and new keys and values into a cache. Both go element by element: they move
 // little beside the attention they serve.
 #include "backends/plain/passes.h"
-#include "host/turns.h"
+#include "host/cache_ops.h"
 
 namespace tilewise::plain {
 
 void rotary(const RotaryProblem& problem, const Parallel& parallel) {
-  rotate(problem, parallel, turn_elements);
+  rotate(problem, parallel, move_elements);
 }
 
 void append(const AppendProblem& problem, const Parallel& parallel) {
-  tilewise::append(problem, parallel, turn_elements);
+  tilewise::append(problem, parallel, move_elements);
 }
 
 }  // namespace tilewise::plain

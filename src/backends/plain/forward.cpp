@@ -1,7 +1,7 @@
 // The tiled algorithm at its plainest: for a tile of queries, walk the keys tile by tile; score,
 // mask, raise the running row, accumulate; divide at the end.
 #include "backends/plain/passes.h"
-#include "backends/plain/work.h"
+#include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 namespace {

@@ -15,10 +15,10 @@ void merge_chunk(const MergedRow& row, int64 begin) {
   for (int64 n = 0; n < p.parts; ++n) {
     const core::Row<double> part = row.part(n);
     if (part.sum == 0) continue;
-    const double share = row.share(part);
+    const double weight = row.weight(part);
     const View output = p.part_output(n);
     for (int64 c = 0; c < count; ++c)
-      sum[c] += share * load<double>(output, row.in(output) + begin + c);
+      sum[c] += weight * load<double>(output, row.in(output) + begin + c);
   }
   store_row(p.output, {row.in(p.output) + begin, count}, 1.0, sum);
 }

@@ -1,7 +1,7 @@
 // The weights themselves, for people who look at them: exp(score - the row's largest), negative
 // where dropout drops. Two walks over the keys of a row: the largest score first.
 #include "backends/plain/passes.h"
-#include "backends/plain/work.h"
+#include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 namespace {

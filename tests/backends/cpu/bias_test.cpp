@@ -1,6 +1,6 @@
 // What is added to a tile's scores, against a loop: bias, boolean mask and blocks, each alone and
 // all together, whole or broadcast.
-#include "backends/cpu/bias.h"
+#include "backends/cpu/scoring/bias.h"
 
 #include <algorithm>
 #include <limits>
@@ -61,7 +61,7 @@ struct Given {
   std::vector<std::byte> bias, visible, blocks;
 };
 
-// What a group's lanes should find: by key, then by lane.
+// What a bundle's lanes should find: by key, then by lane.
 template <class T>
 std::vector<T> wanted(const Given& given, Range rows, Range columns) {
   std::vector<T> numbers;
@@ -70,27 +70,27 @@ std::vector<T> wanted(const Given& given, Range rows, Range columns) {
   return numbers;
 }
 
-// The groups of a tile that begins and ends inside blocks, over keys that do.
+// The bundles of a tile that begins and ends inside blocks, over keys that do.
 template <class T>
 void expect_bias(const Kernels<T>& k, const Given& given) {
   std::vector<std::byte> memory(1 << 20);
   Arena arena(aligned(memory.data()));
-  Group<T> group(given.p, k, arena);
+  Bundle<T> bundle(given.p, k, arena);
   const BiasScratch<T> scratch(given.p, k, arena);
   const Bias<T> bias(given.p, k, scratch);
   const QueryTile tile{0, 0, 1, {5, 64}};
   for (const Range columns : {Range{0, 128}, Range{24, 29}, Range{128, 150}}) {
     for (int64 first = 0; first < tile.lanes(); first += k.pitch) {
-      group.place(given.p, k, tile, first);
-      const T* got = bias.load(tile, group, columns);
+      bundle.place(given.p, k, tile, first);
+      const T* got = bias.load(tile, bundle, columns);
       const int64 row = tile.row(first);
-      const std::vector<T> want = wanted<T>(given, {row, row + group.count}, columns);
+      const std::vector<T> want = wanted<T>(given, {row, row + bundle.count}, columns);
       const bool hides = std::any_of(want.begin(), want.end(), [](T x) { return x != 0; });
       ASSERT_EQ(got != nullptr, given.p.scores.bias || hides);
       for (std::size_t n = 0; got != nullptr && n < want.size(); ++n) {
         const auto at = static_cast<int64>(n);
-        ASSERT_EQ(got[at / group.count * k.pitch + at % group.count], want[n])
-            << "row " << row + at % group.count << ", key " << columns.begin + at / group.count;
+        ASSERT_EQ(got[at / bundle.count * k.pitch + at % bundle.count], want[n])
+            << "row " << row + at % bundle.count << ", key " << columns.begin + at / bundle.count;
       }
     }
   }
@@ -138,7 +138,7 @@ TEST_P(CpuBias, IsNoneWhereNothingIsHidden) {
 }
 
 // Also where products are of pairs.
-TEST_P(CpuBias, TurnsNumbers) {
+TEST_P(CpuBias, TransposesNumbers) {
   if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
   Given given;
   given.add_bias(DType::kFloat32, kWhole);

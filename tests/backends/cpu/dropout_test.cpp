@@ -30,12 +30,12 @@ void compare(const Kernels<T>& kernels, const core::Dropout& decide, const Corne
   const core::PhiloxKey key = decide.key();
   const auto scale = static_cast<T>(decide.scale());
   std::vector<T> keep(lanes * static_cast<std::size_t>(keys), T(-1));
-  kernels.drop({{key.word[0], key.word[1]},
-                static_cast<uint32>(corner.batch),
-                decide.threshold(),
-                corner.column},
-               {row.data(), upper.data(), head.data()}, scale,
-               {keep.data(), keys, kernels.pitch / kernels.lanes});
+  kernels.forward.drop({{key.word[0], key.word[1]},
+                        static_cast<uint32>(corner.batch),
+                        decide.threshold(),
+                        corner.column},
+                       {row.data(), upper.data(), head.data()}, scale,
+                       {keep.data(), keys, kernels.pitch / kernels.lanes});
   for (int64 j = 0; j < keys; ++j) {
     for (std::size_t lane = 0; lane < lanes; ++lane) {
       const bool keeps = decide.keeps(corner.batch, head_of(lane), row_of(lane), corner.column + j);

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "backends/cpu/keys.h"
+#include "backends/cpu/rows.h"
 
 namespace tilewise::cpu {
 

@@ -58,7 +58,7 @@ std::vector<T> weights(const Kernels<T>& kernels, const std::vector<T>& scores) 
   const std::vector<T> max(static_cast<std::size_t>(kernels.pitch), T(0));
   const std::vector<T> one(static_cast<std::size_t>(kernels.pitch), T(1));
   return through_tiles(kernels, scores, [&](ScoreTile<T> tile) {
-    kernels.weigh({tile, max.data(), one.data(), one.data()});
+    kernels.backward.weigh({tile, max.data(), one.data(), one.data()});
   });
 }
 
@@ -68,7 +68,8 @@ std::vector<T> raised(const Kernels<T>& kernels, const std::vector<T>& scores) {
   const std::vector<T> largest(lanes, T(0)), unit(lanes, T(1));
   return through_tiles(kernels, scores, [&](ScoreTile<T> tile) {
     std::vector<T> max(lanes, -kInfinite<T>), sum(lanes), factor(lanes);
-    kernels.raise({tile, largest.data(), unit.data(), {max.data(), sum.data(), factor.data()}});
+    kernels.forward.raise(
+        {tile, largest.data(), unit.data(), {max.data(), sum.data(), factor.data()}});
   });
 }
 
@@ -159,10 +160,10 @@ TEST_P(Exponential, RaisesRunningRows) {
     scores[2] = kNan<T>;
     max[3] = T(2);
     sum[3] = T(3);
-    kernels.raise({{scores.data(), kKeys, kernels.pitch / kernels.lanes},
-                   largest.data(),
-                   unit.data(),
-                   {max.data(), sum.data(), factor.data()}});
+    kernels.forward.raise({{scores.data(), kKeys, kernels.pitch / kernels.lanes},
+                           largest.data(),
+                           unit.data(),
+                           {max.data(), sum.data(), factor.data()}});
     EXPECT_EQ(max[0], -kInfinite<T>);
     EXPECT_EQ(sum[0], T(0));
     EXPECT_FALSE(std::isnan(factor[0]));
@@ -185,10 +186,11 @@ TEST_P(Exponential, HiddenKeysBehindTheLastChangeNoBit) {
       std::vector<T> scores(lanes * kMost, -kInfinite<T>), max(lanes, -kInfinite<T>);
       std::vector<T> sum(lanes), factor(lanes);
       for (std::size_t n = 0; n < lanes * seen; ++n) scores[n] = -std::sqrt(T(n % 101));
-      kernels.raise({{scores.data(), static_cast<int64>(keys), kernels.pitch / kernels.lanes},
-                     largest.data(),
-                     unit.data(),
-                     {max.data(), sum.data(), factor.data()}});
+      kernels.forward.raise(
+          {{scores.data(), static_cast<int64>(keys), kernels.pitch / kernels.lanes},
+           largest.data(),
+           unit.data(),
+           {max.data(), sum.data(), factor.data()}});
       return sum;
     };
     for (std::size_t seen = 1; seen < kMost; ++seen)
@@ -202,19 +204,19 @@ TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const auto lanes = static_cast<std::size_t>(kernels.pitch);
     const std::vector<T> begin(lanes, T(0)), end(lanes, T(1000));
-    std::vector<T> largest(lanes), slant(lanes * 127), unit(lanes);
+    std::vector<T> largest(lanes), softcap_derivative(lanes * 127), unit(lanes);
     const std::vector<T> at = numbers_between<T>(T(-30), T(30), 300000);
     const auto got = through_tiles(kernels, at, [&](ScoreTile<T> tile) {
-      kernels.map({tile,
-                   {begin.data(), end.data(), nullptr},
-                   T(1),
-                   T(1),
-                   nullptr,
-                   nullptr,
-                   slant.data(),
-                   largest.data(),
-                   T(0),
-                   unit.data()});
+      kernels.forward.map({tile,
+                           {begin.data(), end.data(), nullptr},
+                           T(1),
+                           T(1),
+                           nullptr,
+                           nullptr,
+                           softcap_derivative.data(),
+                           largest.data(),
+                           T(0),
+                           unit.data()});
     });
     const auto truth = [](long double x) { return std::tanh(x) * core::log2e<long double>(); };
     const auto all = [](long double) { return true; };

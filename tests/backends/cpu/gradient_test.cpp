@@ -59,7 +59,7 @@ class Tile {
         next_((kMostKeys + kKeysBeyond) * k_.pitch),
         weights_(index(segments_ * next_), std::numeric_limits<T>::quiet_NaN()),
         gradients_(weights_),
-        turned_(weights_) {
+        packed_(weights_) {
     for (int64 s = 0; s < segments_; ++s) {
       T *weights = weights_.data() + s * next_, *gradients = gradients_.data() + s * next_;
       for (int64 key = 0; key < keys; ++key) {
@@ -69,7 +69,7 @@ class Tile {
           gradients[key * k_.pitch + n] = T(lane < lanes ? gradient(key, lane) : 0);
         }
       }
-      if (k_.pairs()) k_.pack({keys, weights, gradients, turned_.data() + s * next_});
+      if (k_.pairs()) k_.backward.pack({keys, weights, gradients, packed_.data() + s * next_});
     }
   }
 
@@ -81,10 +81,10 @@ class Tile {
     expect({keys_, lanes_, dim_, weight}, left(weights_), {lanes_, all});
     expect({keys_, lanes_, dim_, by_key}, left(gradients_), {lanes_, all});
     // Behind the last key lie others.
-    const std::vector<T>& turned = k_.pairs() ? turned_ : gradients_;
+    const std::vector<T>& packed = k_.pairs() ? packed_ : gradients_;
     const int64 beyond = keys_ + kKeysBeyond;
     expect({core::smaller(lanes_, k_.pitch), keys_, dim_, by_query},
-           {turned.data(), 1, k_.pitch, core::ceil_div(keys_, k_.packed()), 1, 0},
+           {packed.data(), 1, k_.pitch, core::ceil_div(keys_, k_.packed()), 1, 0},
            {beyond, beyond});
   }
 
@@ -101,7 +101,7 @@ class Tile {
     load_right(k_, rows.rows(), T(1), {right.data(), pitch}, right_rows.padded);
     for (int64 r = 0; r < sums.rows; ++r)
       for (int64 c = 0; c < pitch; ++c) to[index(r * pitch + c)] = T(sum_before(r, c));
-    k_.add_product({left, {right.data(), pitch}, {to.data(), pitch}, sums.rows, columns});
+    k_.backward.add_product({left, {right.data(), pitch}, {to.data(), pitch}, sums.rows, columns});
     for (int64 r = 0; r < sums.rows; ++r) {
       for (int64 c = 0; c < pitch; ++c) {
         int want = sum_before(r, c);
@@ -115,7 +115,7 @@ class Tile {
   const Kernels<T>& k_;
   DType dtype_;
   int64 keys_, lanes_, segments_, dim_, next_;
-  std::vector<T> weights_, gradients_, turned_;
+  std::vector<T> weights_, gradients_, packed_;
 };
 
 template <class T>

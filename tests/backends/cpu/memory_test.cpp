@@ -34,7 +34,7 @@ class CpuMemory : public EveryIsa {
     const auto dim = static_cast<int64>(bytes.size()) / core::bytes_of(dtype);
     std::byte* row = const_cast<std::byte*>(bytes.data());
     std::vector<float> to(static_cast<std::size_t>(dim));
-    kernels().load_rows({&row, 1, dim, dtype}, factor, {to.data(), dim}, 1);
+    kernels().rows.load({&row, 1, dim, dtype}, factor, {to.data(), dim}, 1);
     return to;
   }
 
@@ -43,7 +43,7 @@ class CpuMemory : public EveryIsa {
     std::vector<std::byte> bytes(static_cast<std::size_t>(dim * core::bytes_of(dtype)));
     std::byte* row = bytes.data();
     const float factor = 1;
-    kernels().store_rows({&row, 1, dim, dtype}, &factor, {numbers.data(), dim});
+    kernels().rows.store({&row, 1, dim, dtype}, &factor, {numbers.data(), dim});
     return bytes;
   }
 
@@ -129,7 +129,7 @@ TEST_P(CpuMemory, FillsWhatIsBehindRowsWithZeros) {
     std::vector<T> row{1, 2, 3, 4, 5};
     std::byte* at[] = {reinterpret_cast<std::byte*>(row.data())};
     std::vector<T> to(kPitch * kPadded, T(-1));
-    k.load_rows({at, 1, kDim, dtype}, T(3), {to.data(), kPitch}, kPadded);
+    k.rows.load({at, 1, kDim, dtype}, T(3), {to.data(), kPitch}, kPadded);
     for (std::size_t n = 0; n < to.size(); ++n)
       EXPECT_EQ(to[n], n < row.size() ? 3 * row[n] : T(0)) << n;
   });
@@ -144,7 +144,7 @@ TEST_P(CpuMemory, PutsColumnsIntoPanels) {
     std::byte* at[kRows];
     for (int64 r = 0; r < kRows; ++r) at[r] = reinterpret_cast<std::byte*>(rows.data() + r * kDim);
     std::vector<T> panels(kColumns * kKeys), row(kColumns + 64);
-    k.load_panels({at, kRows, kDim, dtype}, T(2), panels.data(), kKeys, row.data());
+    k.rows.load_panels({at, kRows, kDim, dtype}, T(2), panels.data(), kKeys, row.data());
     for (int64 r = 0; r < kRows; ++r) {
       for (int64 c = 0; c < kColumns; ++c) {
         const int64 place = c / kPanel * kKeys * kPanel + r * kPanel + c % kPanel;
@@ -155,15 +155,15 @@ TEST_P(CpuMemory, PutsColumnsIntoPanels) {
   });
 }
 
-TEST_P(CpuMemory, TurnsRowsIntoLanesAndBack) {
+TEST_P(CpuMemory, TransposesRowsIntoLanesAndBack) {
   in_both([]<class T>(const Kernels<T>& k) {
     for (int64 vectors = 1; vectors <= k.pitch / k.lanes; ++vectors) {
       const int64 columns = 2 * k.lanes, pitch = columns + 3, rows = vectors * k.lanes;
       std::vector<T> from(static_cast<std::size_t>(rows * pitch)), back(from.size());
       for (std::size_t n = 0; n < from.size(); ++n) from[n] = static_cast<T>(n);
       std::vector<T> lanes(static_cast<std::size_t>(columns * k.pitch));
-      k.to_lanes({from.data(), pitch}, columns, vectors, lanes.data());
-      k.from_lanes(lanes.data(), columns, vectors, {back.data(), pitch});
+      k.rows.to_lanes({from.data(), pitch}, columns, vectors, lanes.data());
+      k.rows.from_lanes(lanes.data(), columns, vectors, {back.data(), pitch});
       for (int64 r = 0; r < rows; ++r) {
         for (int64 c = 0; c < columns; ++c) {
           const auto at = static_cast<std::size_t>(r * pitch + c);

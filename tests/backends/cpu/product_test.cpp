@@ -31,9 +31,9 @@ TEST_P(CpuProduct, ScoresEveryKeyAndFindsTheLargest) {
       for (int64 vectors = 1; vectors <= k.pitch / k.lanes; ++vectors) {
         std::vector<T> scores(index(keys * k.pitch)), largest(index(k.pitch));
         const ScoreTile<T> tile{scores.data(), keys, vectors};
-        const bool odd =
-            k.score({{key.data(), kDim}, query.data(), kDim, tile, largest.data(), T(1000000), {}});
-        EXPECT_FALSE(odd);
+        const bool unusual = k.forward.score(
+            {{key.data(), kDim}, query.data(), kDim, tile, largest.data(), T(1000000), {}});
+        EXPECT_FALSE(unusual);
         for (int64 lane = 0; lane < vectors * k.lanes; ++lane) {
           T most = -std::numeric_limits<T>::infinity();
           for (int64 j = 0; j < keys; ++j) {
@@ -56,16 +56,16 @@ TEST_P(CpuProduct, SaysWhenAScoreIsNoOrdinaryNumber) {
     const T limit = 100;
     std::vector<T> key(index(kRowStep)), query(index(k.pitch), T(1)), scores(index(k.pitch));
     std::vector<T> largest(index(k.pitch));
-    const auto is_odd = [&](T score) {
+    const auto is_unusual = [&](T score) {
       key[0] = score;
-      return k.score(
+      return k.forward.score(
           {{key.data(), 1}, query.data(), 1, {scores.data(), 1, 1}, largest.data(), limit, {}});
     };
-    for (const T score : {T(0), T(99), T(-99)}) EXPECT_FALSE(is_odd(score)) << score;
+    for (const T score : {T(0), T(99), T(-99)}) EXPECT_FALSE(is_unusual(score)) << score;
     using Limits = std::numeric_limits<T>;
     for (const T score : {T(100), T(-100), Limits::infinity(), -Limits::infinity(),
                           Limits::quiet_NaN(), Limits::max()})
-      EXPECT_TRUE(is_odd(score)) << score;
+      EXPECT_TRUE(is_unusual(score)) << score;
   });
 }
 
@@ -85,7 +85,7 @@ TEST_P(CpuProduct, MasksByLane) {
     const ScoreTile<T> tile{scores.data(), kKeys, k.pitch / k.lanes};
     const ScoreArgs<T> args{{}, nullptr, 0, tile, largest.data(), T(1000), {}};
     for (const T* hides : {static_cast<const T*>(nullptr), static_cast<const T*>(bias.data())}) {
-      EXPECT_FALSE(k.mask(args, {begin.data(), end.data(), hides}));
+      EXPECT_FALSE(k.forward.mask(args, {begin.data(), end.data(), hides}));
       for (int64 lane = 0; lane < k.pitch; ++lane) {
         T most = -std::numeric_limits<T>::infinity();
         for (int64 j = 0; j < kKeys; ++j) {
@@ -113,13 +113,13 @@ TEST_P(CpuProduct, AccumulatesPanels) {
         const std::vector<T> weights = whole_numbers<T>(keys * k.pitch);
         std::vector<T> tile = weights, output = whole_numbers<T>(kDim * k.pitch);
         const std::vector<T> before = output;
-        k.accumulate({.value = value.data(),
-                      .panel_keys = kPanelKeys,
-                      .dim = kDim,
-                      .first = first,
-                      .tile = {tile.data(), keys, vectors},
-                      .factor = factor.data(),
-                      .output = output.data()});
+        k.forward.accumulate({.value = value.data(),
+                              .panel_keys = kPanelKeys,
+                              .dim = kDim,
+                              .first = first,
+                              .tile = {tile.data(), keys, vectors},
+                              .factor = factor.data(),
+                              .output = output.data()});
         for (int64 c = 0; c < kDim; ++c) {
           const T* panel = value.data() + c / kPanel * kPanelKeys * kPanel + c % kPanel;
           for (int64 lane = 0; lane < vectors * k.lanes; ++lane) {
@@ -141,18 +141,18 @@ TEST_P(CpuProduct, AddsProductsOfAllSizes) {
       for (int64 columns = k.lanes; columns <= 7 * k.lanes; columns += k.lanes) {
         for (const int64 segments : {1, 3}) {
           constexpr int64 kDepth = 11;
-          const bool is_turned = segments == 3;
+          const bool is_standing = segments == 3;
           const int64 pitch = columns + k.lanes, next = rows * kDepth + 2;
           const std::vector<T> left = whole_numbers<T>(segments * next);
           const std::vector<T> right = whole_numbers<T>(segments * kDepth * pitch);
           std::vector<T> to = whole_numbers<T>(rows * pitch);
           const std::vector<T> before = to;
-          const int64 row = is_turned ? 1 : kDepth, step = is_turned ? rows : 1;
-          k.add_product({{left.data(), row, step, kDepth, segments, next},
-                         {right.data(), pitch},
-                         {to.data(), pitch},
-                         rows,
-                         columns});
+          const int64 row = is_standing ? 1 : kDepth, step = is_standing ? rows : 1;
+          k.backward.add_product({{left.data(), row, step, kDepth, segments, next},
+                                  {right.data(), pitch},
+                                  {to.data(), pitch},
+                                  rows,
+                                  columns});
           for (int64 r = 0; r < rows; ++r) {
             for (int64 c = 0; c < pitch; ++c) {
               T want = before[index(r * pitch + c)];
@@ -173,7 +173,7 @@ TEST_P(CpuProduct, SumsRowsAndSlopes) {
     const int64 rows = 3, pitch = 3 * k.lanes;
     const std::vector<T> a = whole_numbers<T>(rows * pitch), b = whole_numbers<T>(rows * pitch + 1);
     std::vector<T> dots(index(rows));
-    k.dot_rows({a.data(), pitch}, {b.data(), pitch}, rows, dots.data());
+    k.backward.dot_rows({a.data(), pitch}, {b.data(), pitch}, rows, dots.data());
     for (int64 r = 0; r < rows; ++r) {
       T want = 0;
       for (int64 c = 0; c < pitch; ++c) want += a[index(r * pitch + c)] * b[index(r * pitch + c)];
@@ -183,7 +183,8 @@ TEST_P(CpuProduct, SumsRowsAndSlopes) {
     const std::vector<T> gradient = whole_numbers<T>(kKeys * k.pitch);
     const std::vector<T> position = whole_numbers<T>(k.pitch);
     std::vector<T> sum(index(k.pitch), T(10));
-    k.add_slopes({{gradient.data(), kKeys, k.pitch / k.lanes}, position.data(), sum.data()});
+    k.backward.add_slopes(
+        {{gradient.data(), kKeys, k.pitch / k.lanes}, position.data(), sum.data()});
     for (int64 lane = 0; lane < k.pitch; ++lane) {
       T want = 10;
       for (int64 j = 0; j < kKeys; ++j)

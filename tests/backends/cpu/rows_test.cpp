@@ -1,137 +1,107 @@
-// Rows that are turned, converted and added up beside attention: rounded once, from double.
+// Where rows of keys begin, and when keys are scored where they lie: only where every byte that is
+// read is theirs, and means what a copy would.
+#include "backends/cpu/rows.h"
+
 #include <array>
-#include <bit>
-#include <cmath>
-#include <limits>
-#include <random>
 
 #include "every_isa.h"
-#include "host/element.h"
 
 namespace tilewise::cpu {
 namespace {
 
-constexpr DType kFloats[] = {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16};
-
-class CpuRows : public EveryIsa {
- protected:
-  // Holds each result against core's, which rounds once.
-  void expect_written(DType dtype, std::vector<double> numbers) const {
-    const auto count = static_cast<int64>(numbers.size());
-    const int64 bytes = core::bytes_of(dtype);
-    std::vector<std::byte> to(static_cast<std::size_t>(count * bytes));
-    numbers.resize(numbers.size() + 64);
-    isa().of_numbers.rows.write(numbers.data(), {to.data(), dtype}, count);
-    int wrong = 0;
-    for (int64 n = 0; n < count && wrong < 5; ++n) {
-      const double number = numbers[static_cast<std::size_t>(n)];
-      std::byte want[8] = {};
-      store(dtype, want, number);
-      const auto got = load<double>(dtype, to.data() + n * bytes);
-      const auto right = load<double>(dtype, want);
-      if (std::bit_cast<uint64>(got) == std::bit_cast<uint64>(right)) continue;
-      if (std::isnan(got) && std::isnan(right)) continue;
-      ++wrong;
-      ADD_FAILURE() << name_of(dtype) << " of " << std::hexfloat << number << " is " << got
-                    << ", not " << right;
-    }
-  }
-};
+class CpuRows : public EveryIsa {};
 TW_ON_EVERY_ISA(CpuRows);
 
-TEST_P(CpuRows, RoundsDoublesOnce) {
-  std::mt19937_64 random(11);
-  for (const DType dtype : kFloats) {
-    std::vector<double> numbers;
-    for (int n = 0; n < 100000; ++n) {
-      numbers.push_back(std::bit_cast<double>(static_cast<uint64>(random())));
-      // Around ties of every type, with the hint that says on which side, at every magnitude of a
-      // float and below.
-      const int exponent = static_cast<int>(random() % 300) - 160;
-      const int place = std::array{7, 8, 10, 11, 23, 24}[random() % 6];
-      const double tie = std::ldexp(1 + std::ldexp(double(random() % 256), -place), exponent);
-      const double hint = std::ldexp(1.0, exponent - 20 - static_cast<int>(random() % 30));
-      for (const double x : {tie, tie + hint, tie - hint}) numbers.insert(numbers.end(), {x, -x});
-    }
-    const double infinity = std::numeric_limits<double>::infinity();
-    for (const double x : {0.0, 0x1p-1074, 0x1p-150, 0x1.000001p-150, 0x1.8p-133, 65519.99, 65520.0,
-                           0x1.fep127, 0x1.ffp127, 0x1.fffffefp127, 0x1.ffffffp127, infinity})
-      numbers.insert(numbers.end(), {x, -x});
-    numbers.push_back(std::numeric_limits<double>::quiet_NaN());
-    numbers.push_back(std::bit_cast<double>(uint64{0x7FF0000000000001}));
-    expect_written(dtype, numbers);
-  }
+constexpr int64 kLength = 300, kHeads = 3, kDim = 64;
+
+// Keys that lie head by head, from `memory` on.
+Problem problem_at(std::byte* memory, DType dtype) {
+  Problem p;
+  p.shape = {1, 1, kLength, kHeads, kHeads, kDim, kDim};
+  p.keys.rows = kLength;
+  p.key.data = memory;
+  p.key.dtype = dtype;
+  p.key.stride = {kHeads * kLength * kDim, kLength * kDim, kDim, 1};
+  return p;
 }
 
-TEST_P(CpuRows, ConvertsBetweenAllTypes) {
-  for (const DType from : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16,
-                           DType::kFloat8E4M3, DType::kFloat8E5M2}) {
-    for (const DType to : kFloats) {
-      for (int64 count = 1; count <= 131; count += count < 20 ? 1 : 37) {
-        std::vector<std::byte> input(static_cast<std::size_t>(count * core::bytes_of(from)));
-        std::vector<std::byte> output(static_cast<std::size_t>(count * core::bytes_of(to)));
-        for (int64 n = 0; n < count; ++n)
-          store(from, input.data() + n * core::bytes_of(from), double(n) / 3 - 5);
-        isa().of_numbers.rows.convert({input.data(), from}, {output.data(), to}, count);
-        for (int64 n = 0; n < count; ++n) {
-          std::byte want[8] = {};
-          store(to, want, load<double>(from, input.data() + n * core::bytes_of(from)));
-          ASSERT_EQ(load<double>(to, output.data() + n * core::bytes_of(to)),
-                    load<double>(to, want))
-              << name_of(from) << " to " << name_of(to) << ", element " << n << " of " << count;
-        }
-      }
-    }
-  }
+template <class T>
+Matrix<const T> lies_at(const Problem& p, const Kernels<T>& kernels, Range rows = {128, 256}) {
+  const Place place{0, 0, 0, kLength};
+  return keys_in_place(p, kernels, {p.keys, place, 2}, rows);
 }
 
-TEST_P(CpuRows, AddsShares) {
-  for (int64 count = 1; count <= 131; ++count) {
-    std::vector<float> part(static_cast<std::size_t>(count));
-    std::vector<double> sum(part.size() + 64, 2.0);
-    for (std::size_t n = 0; n < part.size(); ++n) part[n] = static_cast<float>(n) - 7;
-    isa().of_numbers.rows.add_share({reinterpret_cast<std::byte*>(part.data()), DType::kFloat32},
-                                    0.25, count, sum.data());
-    for (std::size_t n = 0; n < part.size(); ++n) ASSERT_EQ(sum[n], 2.0 + part[n] / 4.0);
-  }
+template <class T>
+void expect_places(const Kernels<T>& kernels, DType dtype) {
+  const int64 packed = kernels.packed();
+  std::vector<T> memory(static_cast<std::size_t>(kHeads * kLength * (kDim + 1)));
+  auto* at = reinterpret_cast<std::byte*>(memory.data());
+  const Problem usual = problem_at(at, dtype);
+  const Matrix<const T> found = lies_at(usual, kernels);
+  EXPECT_EQ(found.pitch, kDim / packed);
+  EXPECT_EQ(reinterpret_cast<const std::byte*>(found.data),
+            usual.key.at((2 * kLength + 128) * kDim));
+
+  // As far as `score` reads beyond the last row of a stretch.
+  const int64 last = kernels.ends ? kLength / kRowStep * kRowStep : kLength - kKeysBeyond;
+  EXPECT_NE(lies_at(usual, kernels, {200, last}).data, nullptr);
+  EXPECT_EQ(lies_at(usual, kernels, {200, last + 1}).data, nullptr);
+
+  Problem other = usual;
+  other.key.data = at + core::bytes_of(dtype) / 2;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "between two elements";
+  other = usual;
+  other.shape.dim = kDim - 1;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "no whole vectors";
+  other = usual;
+  other.key.stride.row = kDim + 1;
+  EXPECT_EQ(lies_at(other, kernels).data == nullptr, packed == 2) << "half a pair from row to row";
+  other = usual;
+  other.key.dtype = DType::kFloat8E5M2;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "another type";
+  other = usual;
+  other.scaling.key = usual.key;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "scaled";
+  other = usual;
+  other.keys.page_table = usual.key;
+  EXPECT_EQ(lies_at(other, kernels).data, nullptr) << "in pages";
 }
 
-// Angles whose products are exact show which element meets which; the conformance tests have the
-// others.
-TEST_P(CpuRows, TurnsPairsOfEveryHead) {
-  constexpr int64 kHeads = 3;
-  for (const int64 pairs : {1, 2, 7, 32, 33, 64, 65, 130}) {
-    for (const bool interleaved : {false, true}) {
-      for (const bool inverse : {false, true}) {
-        const int64 dim = 2 * pairs, next = dim + 3;
-        const auto row = static_cast<std::size_t>(kHeads * next);
-        std::vector<float> from(row), to(row, -99), cosine, sine;
-        for (std::size_t n = 0; n < row; ++n) from[n] = static_cast<float>(n % 61) - 30;
-        for (int64 c = 0; c < pairs; ++c) {
-          cosine.push_back(static_cast<float>(c % 5) / 4);
-          sine.push_back(static_cast<float>(c % 7) / 8);
-        }
-        const auto numbers = [](std::vector<float>& all) {
-          return Numbers{reinterpret_cast<std::byte*>(all.data()), DType::kFloat32};
-        };
-        const auto bytes = next * static_cast<int64>(sizeof(float));
-        isa().of_numbers.rows.turn({numbers(from), numbers(to), bytes, bytes, kHeads,
-                                    numbers(cosine), numbers(sine), pairs, interleaved, inverse});
-        std::vector<float> want(row, -99);
-        for (int64 h = 0; h < kHeads; ++h) {
-          for (int64 c = 0; c < pairs; ++c) {
-            const auto at = static_cast<std::size_t>(c);
-            const auto first = static_cast<std::size_t>(h * next + (interleaved ? 2 * c : c));
-            const auto second = first + static_cast<std::size_t>(interleaved ? 1 : pairs);
-            const float along = inverse ? -sine[at] : sine[at];
-            want[first] = from[first] * cosine[at] - from[second] * along;
-            want[second] = from[first] * along + from[second] * cosine[at];
-          }
-        }
-        ASSERT_EQ(to, want) << pairs << (interleaved ? " interleaved" : " in halves");
-      }
-    }
+TEST_P(CpuRows, AreUsedInPlaceWhereThatIsTheSame) {
+  expect_places(isa().of_numbers.in_float, DType::kFloat32);
+  expect_places(isa().of_numbers.in_double, DType::kFloat64);
+}
+
+TEST_P(CpuRows, AreUsedInPlaceAsPairs) {
+  if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
+  expect_places(isa().of_bfloat16, DType::kBFloat16);
+}
+
+void expect_rows(const Problem& p, Range rows) {
+  const Place place{0, 0, 7, kLength};
+  std::vector<std::byte*> at(static_cast<std::size_t>(rows.size()) + 1);
+  const Rows found = RowList{at.data()}.of_keys(p.key, {p.keys, place, 2}, rows, kDim);
+  EXPECT_EQ(found.count, rows.size());
+  for (int64 i = 0; i < rows.size(); ++i)
+    EXPECT_EQ(found.at[i], p.key.at(row_of(p.keys, p.key, place, 2, rows.begin + i))) << i;
+  EXPECT_EQ(at.back(), nullptr);
+}
+
+TEST(CpuRowList, SaysWhereRowsBegin) {
+  std::vector<float> memory(static_cast<std::size_t>(kHeads * kLength * kDim));
+  Problem p = problem_at(reinterpret_cast<std::byte*>(memory.data()), DType::kFloat32);
+  std::array<std::int32_t, 6> pages{4, 1, 0, 5, 2, 3};
+  for (const int64 step : {kDim, kDim / 2, int64{0}, -kDim}) {
+    p.key.stride.row = step;
+    for (const Range rows : {Range{5, 38}, Range{0, 1}, Range{9, 9}, Range{9, 3}})
+      expect_rows(p, rows);
   }
+  p.key.stride = {8 * kDim, 48 * kDim, kDim, 1};
+  p.keys.page_table.data = reinterpret_cast<std::byte*>(pages.data());
+  p.keys.page_table.dtype = DType::kInt32;
+  p.keys.page_table.stride.column = 1;
+  p.keys.page_size = 8;
+  expect_rows(p, {5, 38});
 }
 
 }  // namespace

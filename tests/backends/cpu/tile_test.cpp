@@ -63,18 +63,19 @@ class Walk {
     const ScoreTile<float> tile{tile_.data(), form_.keys - form_.first, form_.vectors,
                                 form_.steps != Steps::kNone ? ends_.data() : nullptr};
     // A vector that sees nothing has no largest score.
-    EXPECT_EQ(k_.score({{key_.data() + form_.first * pitch_, pitch_},
-                        query_.data(),
-                        form_.dim,
-                        tile,
-                        largest_.data(),
-                        1e30F,
-                        {}}),
+    EXPECT_EQ(k_.forward.score({{key_.data() + form_.first * pitch_, pitch_},
+                                query_.data(),
+                                form_.dim,
+                                tile,
+                                largest_.data(),
+                                1e30F,
+                                {}}),
               tile.keys_of(0) == 0);
     expect_scores();
-    k_.raise({tile, largest_.data(), unit_.data(), {max_.data(), sum_.data(), factor_.data()}});
-    k_.accumulate({value_.data(), k_.keys + 2, core::round_up(form_.value_dim, kPanel), form_.first,
-                   tile, factor_.data(), output_.data()});
+    k_.forward.raise(
+        {tile, largest_.data(), unit_.data(), {max_.data(), sum_.data(), factor_.data()}});
+    k_.forward.accumulate({value_.data(), k_.keys + 2, core::round_up(form_.value_dim, kPanel),
+                           form_.first, tile, factor_.data(), output_.data()});
     for (int64 lane = 0; lane < lanes_; ++lane) expect_sums(lane);
   }
 
@@ -83,10 +84,10 @@ class Walk {
     const ElementRows queries(lanes_, form_.dim, DType::kBFloat16, query_number);
     const ElementRows keys(form_.keys, form_.dim, DType::kBFloat16, key_number);
     const ElementRows values(form_.keys, form_.value_dim, DType::kBFloat16, value_number);
-    k_.load_rows(queries.rows(), 1.F, {row_.data(), pitch_}, lanes_);
-    k_.to_lanes({row_.data(), pitch_}, pitch_, form_.vectors, query_.data());
-    k_.load_rows(keys.rows(), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);
-    k_.load_panels(values.rows(), 1.F, value_.data(), k_.keys + 2, row_.data());
+    k_.rows.load(queries.rows(), 1.F, {row_.data(), pitch_}, lanes_);
+    k_.rows.to_lanes({row_.data(), pitch_}, pitch_, form_.vectors, query_.data());
+    k_.rows.load(keys.rows(), 1.F, {key_.data(), pitch_}, form_.keys + kKeysBeyond);
+    k_.rows.load_panels(values.rows(), 1.F, value_.data(), k_.keys + 2, row_.data());
   }
 
   [[nodiscard]] int score(int64 key, int64 lane) const {

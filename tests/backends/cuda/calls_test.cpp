@@ -5,9 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <thread>
 
+#include "backends/cuda/driver/device.h"
 #include "fake_calls.h"
+#include "scratch_folder.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -140,17 +141,38 @@ TEST(CudaCalls, ServeManyThreadsAtOnce) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
               std::atomic<int> good{0};
-              std::vector<std::thread> threads(8);
-              for (std::thread& thread : threads)
-                thread = std::thread([&] {
-                  for (int n = 0; n < 20; ++n)
-                    if (forward(request, calls.where).ok()) ++good;
-                });
-              for (std::thread& thread : threads) thread.join();
+              in_threads(8, [&] {
+                for (int n = 0; n < 20; ++n) good += forward(request, calls.where).ok();
+              });
               return std::to_string(good.load()) + " " + std::to_string(fake.launches) + " " +
                      std::to_string(fake.opened);
             }),
             "160 160 1");
+}
+
+// Each finds its kernels, compiles, keeps and loads them, and tells of them, while others do.
+TEST(CudaCalls, ServeManyThreadsThatShareACache) {
+  const ScratchFolder root;
+  EXPECT_EQ(on_fake([&](FakeCuda& fake, FakeCalls& calls) {
+              setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1);
+              forget_settings();
+              const Request request = calls.attention();
+              const AppendRequest step = calls.step();
+              // It is open, so that they meet behind that.
+              Device* device = nullptr;
+              if (!Device::find(0, device).ok()) return std::string("refused");
+              std::atomic<int> good{0};
+              in_threads(6, [&] {
+                std::string text;
+                std::uint32_t faults = 0;
+                good += explain(TW_FORWARD, request, text, calls.where).ok();
+                good += prepare(step, calls.where).ok() + append(step, calls.where).ok();
+                good += forward(request, calls.where).ok();
+                good += take_faults(faults, calls.where).ok();
+              });
+              return std::to_string(good.load()) + " " + std::to_string(fake.launches);
+            }),
+            "30 18");
 }
 
 // The device's context has to be current where none is, for a launch would leave it so; and where

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "../../sanitizers.h"
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/pack.h"
 #include "in_child.h"
@@ -98,9 +97,6 @@ class CatalogTest : public testing::Test {
 
   // Skips where there is none.
   void find_nvrtc_of_machine() {
-#if TW_THREAD_SANITIZER
-    GTEST_SKIP() << "The thread sanitizer does not see what NVRTC does.";
-#endif
     const std::string cache = around_.cache;
     around_ = surroundings_of_environment();
     around_.cache = cache;

@@ -267,14 +267,11 @@ TEST(CudaDevice, ServesOtherThreadsWhileOneNoticesAReset) {
 
 TEST(CudaDevice, IsOpenedOnceByManyThreads) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
-              std::vector<std::thread> threads;
               std::atomic<int> good{0};
-              for (int n = 0; n < 8; ++n)
-                threads.emplace_back([&] {
-                  Device* device = nullptr;
-                  if (Device::find(0, device).ok()) ++good;
-                });
-              for (std::thread& thread : threads) thread.join();
+              in_threads(8, [&] {
+                Device* device = nullptr;
+                good += Device::find(0, device).ok();
+              });
               return std::to_string(good.load()) + " " + std::to_string(fake.opened);
             }),
             "8 1");

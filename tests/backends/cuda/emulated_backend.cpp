@@ -166,9 +166,10 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
 }
 
 void describe(const cuda::Sm80Backward& backward, Text& note) {
-  const char* const kinds[] = {"common", "masked", "general", "few", "featured"};
+  const char* const kinds[] = {"common", "masked", "general", "few", "short", "featured"};
   const sm80::BackwardShape& tiles = backward.tiles();
   note.add("%s %d", kinds[static_cast<int>(tiles.kind)], tiles.dim);
+  if (tiles.kind == sm80::BackwardKind::kShort) note.add(", %d keys", tiles.keys);
   if (backward.features != 0) note.add(": %s", cuda::feature_words(backward.features).c_str());
 }
 

@@ -6,6 +6,7 @@
 
 #include "backends/cuda/kernels/sm80/backward.h"
 #include "backends/cuda/kernels/sm80/backward_finish.h"
+#include "backends/cuda/kernels/sm80/backward_short.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -24,9 +25,17 @@ using TraitsOf = sm80::BackwardTraits<type, number, features_of<number>()>;
 
 constexpr std::make_integer_sequence<int, sm80::kRowsOfBackward> kNumbers;
 
+template <class Traits>
+constexpr BackwardFunction function_of_row() {
+  if constexpr (Traits::kIsShort)
+    return sm80::backward_short<Traits>;
+  else
+    return sm80::backward<Traits>;
+}
+
 template <DType type, int... numbers>
 BackwardFunction tiles_of(int number, std::integer_sequence<int, numbers...>) {
-  constexpr BackwardFunction kFunctions[] = {sm80::backward<TraitsOf<type, numbers>>...};
+  constexpr BackwardFunction kFunctions[] = {function_of_row<TraitsOf<type, numbers>>()...};
   return kFunctions[number];
 }
 
@@ -83,7 +92,15 @@ BackwardFunction emulated_backward(const std::string& name, std::size_t& bytes) 
                                "128_general",
                                "256_general_227k",
                                "256_general_163k",
-                               "64_few"};
+                               "64_few",
+                               "64_short_16",
+                               "64_short_32",
+                               "64_short_64",
+                               "64_short_128",
+                               "128_short_16",
+                               "128_short_32",
+                               "128_short_64",
+                               "128_short_128"};
   static_assert(std::size(names) == sm80::kVariantsOfBackward);
   const std::string begin = "tilewise_sm80_backward_";
   if (!name.starts_with(begin)) return nullptr;

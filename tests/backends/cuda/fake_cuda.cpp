@@ -1,29 +1,38 @@
 // A CUDA driver that drives nothing: enough of libcuda.so.1 for tests of how it is called.
 #include "fake_cuda.h"
 
-#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <utility>
+#include <thread>
 
 using tilewise::cuda::FakeCuda;
 
 namespace {
 
 FakeCuda fake;
-std::mutex mutex, names_mutex;
+std::mutex names_mutex;
 thread_local int mode = 0, depth = 0;
 thread_local void* stack[8];
 
+// What threads do at once is seen without a lock and in no order: one thread's call is no reason to
+// see what another has written, so that the thread sanitizer finds where the library has none.
+int count(int& number, int more = 1) {
+  return __atomic_fetch_add(&number, more, __ATOMIC_RELAXED);
+}
+template <class Value>
+void tell(Value& seen, Value value) {
+  __atomic_store_n(&seen, value, __ATOMIC_RELAXED);
+}
+
 // Counts a call, and fails it if it is the one that is to fail.
 int counted() {
-  const std::lock_guard lock(mutex);
-  ++fake.calls;
-  if (fake.failing_call < 0) return 0;
-  return fake.failing_call-- == 0 ? fake.failure : 0;
+  count(fake.calls);
+  if (__atomic_load_n(&fake.failing_call, __ATOMIC_RELAXED) < 0) return 0;
+  return count(fake.failing_call, -1) == 0 ? fake.failure : 0;
 }
 
 // The same for a use of a stream, which finds what a kernel has left.
@@ -63,17 +72,19 @@ int device_name(char* name, int bytes, int) {
   std::strncpy(name, "fake", static_cast<std::size_t>(bytes));
   return counted();
 }
+// Long enough for whoever else wants to open the device to come.
 int primary_retain(void** context, int device) {
-  ++fake.opened;
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  count(fake.opened);
   *context = handle(device, 0);
   int result = counted();
   if (fake.retain_result != 0) result = fake.retain_result;
-  fake.retained += result == 0;
+  count(fake.retained, result == 0);
   return result;
 }
 // Never fails: a reset leaves what was retained.
 int primary_release(int) {
-  --fake.retained;
+  count(fake.retained, -1);
   return 0;
 }
 int context_current(void** context) {
@@ -85,26 +96,28 @@ int context_push(void* context) {
   int result = counted();
   if (fake.refuses_push) result = kInvalidContext;
   if (result == 0) stack[depth++] = context;
-  ++fake.pushes;
-  fake.pushed = context;
-  fake.depth = depth;
+  count(fake.pushes);
+  tell<const void*>(fake.pushed, context);
+  tell(fake.depth, depth);
   return result;
 }
 // Never fails: whoever pushed must be able to go back.
 int context_pop(void** context) {
   *context = stack[--depth];
-  fake.depth = depth;
+  tell(fake.depth, depth);
   return 0;
 }
 int context_id(void* context, unsigned long long* id) {
   *id = reinterpret_cast<std::uintptr_t>(context) +
         100000 * __atomic_load_n(&fake.reset, __ATOMIC_RELAXED);
-  if (auto* call = std::exchange(fake.on_context_id, nullptr)) call(fake);
+  void (*call)(FakeCuda&) = nullptr;
+  __atomic_exchange(&fake.on_context_id, &call, &call, __ATOMIC_RELAXED);
+  if (call) call(fake);
   return counted();
 }
 // A stream's device is in its handle.
 int stream_context(void* stream, void** context) {
-  if (stream == nullptr) fake.asked_stream_zero = true;
+  if (stream == nullptr) tell(fake.asked_stream_zero, true);
   *context = handle(static_cast<int>(reinterpret_cast<std::uintptr_t>(stream) / 4096) - 1, 0);
   return used();
 }
@@ -115,9 +128,9 @@ int stream_capturing(void* stream, int* state) {
   return used();
 }
 int stream_synchronize(void* stream) {
-  ++fake.waits;
-  fake.relaxed += mode == 2;
-  fake.waited = stream;
+  count(fake.waits);
+  count(fake.relaxed, mode == 2);
+  tell<const void*>(fake.waited, stream);
   return used();
 }
 // To go back never fails.
@@ -128,19 +141,19 @@ int exchange_capture_mode(int* other) {
   const int before = mode;
   mode = *other;
   *other = before;
-  fake.capture_mode = mode;
+  tell(fake.capture_mode, mode);
   return 0;
 }
 int library_load(void** library, const void*, int*, void**, unsigned, int*, void**, unsigned) {
-  ++fake.loads;
-  if (mode == 2) ++fake.loaded_relaxed;
+  count(fake.loads);
+  if (mode == 2) count(fake.loaded_relaxed);
   *library = handle(0, 1);
   const int result = counted();
-  if (result != 0) --fake.loads;
+  if (result != 0) count(fake.loads, -1);
   return result;
 }
 int library_unload(void*) {
-  ++fake.unloads;
+  count(fake.unloads);
   return 0;
 }
 // A handle for each name.
@@ -162,7 +175,7 @@ int kernel_attribute(int* value, int, void*, int) {
   return counted();
 }
 int kernel_set(int, int value, void*, int) {
-  fake.shared_bytes = value;
+  tell(fake.shared_bytes, value);
   return counted();
 }
 // As many parameters as the driver's has.
@@ -170,18 +183,20 @@ int launch(const void* kernel, unsigned x, unsigned y, unsigned z, unsigned thre
            unsigned, unsigned, void* stream, void** arguments, void**) {
   const int result = used();
   if (result != 0) return result;
-  const std::lock_guard lock(names_mutex);
-  if (fake.launches < FakeCuda::kMostLaunches)
-    fake.launched[fake.launches] =
-        static_cast<int>((static_cast<const char*>(kernel) - fake.names[0]) /
-                         static_cast<std::ptrdiff_t>(sizeof fake.names[0]));
-  ++fake.launches;
-  fake.stream = stream;
-  fake.grid[0] = x;
-  fake.grid[1] = y;
-  fake.grid[2] = z;
-  fake.threads = threads;
-  for (int k = 0; k < 2 && arguments[k]; ++k) std::memcpy(&fake.arguments[k], arguments[k], 8);
+  const int number = count(fake.launches);
+  if (number < FakeCuda::kMostLaunches)
+    fake.launched[number] = static_cast<int>((static_cast<const char*>(kernel) - fake.names[0]) /
+                                             static_cast<std::ptrdiff_t>(sizeof fake.names[0]));
+  tell<const void*>(fake.stream, stream);
+  tell(fake.grid[0], x);
+  tell(fake.grid[1], y);
+  tell(fake.grid[2], z);
+  tell(fake.threads, threads);
+  for (int k = 0; k < 2 && arguments[k]; ++k) {
+    std::uint64_t argument = 0;
+    std::memcpy(&argument, arguments[k], sizeof argument);
+    tell(fake.arguments[k], argument);
+  }
   return 0;
 }
 // What no range holds is the host's, pinned, which both sides read.
@@ -198,7 +213,7 @@ int pointer_attributes(unsigned count, const int* wanted, void** answers, std::u
   return counted();
 }
 int host_register(void* page, std::size_t, unsigned) {
-  ++fake.registrations;
+  count(fake.registrations);
   fake.page = static_cast<std::uint32_t*>(page);
   if (fake.register_result != 0) return fake.register_result;
   return counted();
@@ -218,23 +233,23 @@ int memory_allocate(std::uint64_t* address, std::size_t bytes) {
   if (result != 0) return result;
   fake.allocated = std::malloc(bytes);
   *address = reinterpret_cast<std::uintptr_t>(fake.allocated);
-  ++fake.allocations;
-  fake.relaxed += mode == 2;
+  count(fake.allocations);
+  count(fake.relaxed, mode == 2);
   return 0;
 }
 int memory_free(std::uint64_t address) {
   const int result = counted();
   if (result != 0) return result;
   std::free(reinterpret_cast<void*>(address));
-  ++fake.frees;
-  fake.relaxed += mode == 2;
+  count(fake.frees);
+  count(fake.relaxed, mode == 2);
   return 0;
 }
 int memory_copy(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
   const int result = counted();
   if (result != 0) return result;
   std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
-  fake.copied_on = stream;
+  tell(fake.copied_on, stream);
   return 0;
 }
 

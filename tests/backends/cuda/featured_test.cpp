@@ -66,7 +66,7 @@ TEST(FeaturedKernels, TextsSayTheSet) {
   const FeaturedText text(featured);
   EXPECT_STREQ(text.variant.name, "tilewise_sm80_forward_bfloat16_32_softcap_alibi");
   EXPECT_STREQ(text.variant.body,
-               "using namespace tilewise::cuda; sm80::forward<sm80::Traits<DType::kBFloat16, 20, "
+               "using namespace tilewise::cuda; sm80::forward<sm80::Traits<DType::kBFloat16, 21, "
                "32774u>>(p);");
   EXPECT_EQ(text.variant.threads, 128);
   EXPECT_EQ(feature_words(featured.features), "softcap, ALiBi");

@@ -14,7 +14,6 @@
 #include <thread>
 #include <vector>
 
-#include "../../sanitizers.h"
 #include "backends/cuda/compiler/disk_cache.h"
 #include "backends/cuda/compiler/nvrtc_search.h"
 #include "backends/cuda/compiler/pack.h"
@@ -33,9 +32,6 @@ constexpr Target kAmpere{.major = 8, .driver_version = kAnyDriver};
 class FindTest : public testing::Test {
  protected:
   void SetUp() override {
-#if TW_THREAD_SANITIZER
-    GTEST_SKIP() << "The thread sanitizer does not see what NVRTC does.";
-#endif
     around_ = surroundings_of_environment();
     around_.cache = root_ / "cache";
     around_.dump = "";

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <functional>
+#include <latch>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "fake_cuda.h"
 
@@ -11,5 +14,20 @@ namespace tilewise::cuda {
 
 // What `body` returns there. A child that dies says so.
 std::string in_child(const std::function<std::string(FakeCuda&)>& body);
+
+// `work` in several threads, which begin when all of them are there, and wait for that awake: one
+// that ends before the next begins meets none.
+template <class Work>
+void in_threads(int count, const Work& work) {
+  std::latch start(count);
+  std::vector<std::thread> threads;
+  for (int n = 0; n < count; ++n)
+    threads.emplace_back([&] {
+      start.count_down();
+      while (!start.try_wait()) std::this_thread::yield();
+      work();
+    });
+  for (std::thread& thread : threads) thread.join();
+}
 
 }  // namespace tilewise::cuda

@@ -59,6 +59,25 @@ class DiskCacheTest : public testing::Test {
     put_file(file(), text);
   }
 
+  // What `work` returns as a user who may read what is kept here, and write nothing of it. Root may
+  // write everywhere, so another user tries.
+  template <class Work>
+  int in_a_child_that_reads(Work&& work) {
+    damage([](std::string&) {});
+    chmod(folder_.c_str(), 0500);
+    if (geteuid() == 0) {
+      chmod(root_.path().c_str(), 0755);
+      for (const std::string& path : {root_ / "cache", folder_, file()})
+        EXPECT_EQ(chown(path.c_str(), kNobody, kNobody), 0);
+    }
+    const int result = in_a_child([&] {
+      constexpr int kIsNotThatUser = 100;
+      return geteuid() == 0 && setuid(kNobody) != 0 ? kIsNotThatUser : work();
+    });
+    chmod(folder_.c_str(), 0700);
+    return result;
+  }
+
   ScratchFolder root_;
   std::string folder_ = root_ / "cache/tilewise";
   CacheKey key_ = key_named("kernel");

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "../../sanitizers.h"
 #include "backends/cuda/compiler/nvrtc_search.h"
 #include "backends/cuda/compiler/pack.h"
 #include "in_child.h"
@@ -44,15 +43,24 @@ std::string on_gpu(const std::function<std::string(FakeCuda&)>& body) {
   });
 }
 
+std::string explanation(const face::Request& request, tw_format format) {
+  std::string text;
+  const face::Status status = explain(TW_FORWARD, request, text, on_device(), format);
+  return status.ok() ? text : status.message;
+}
+
 // What explain says, in a process whose cache is `cache` and whose NVRTC is no file.
 std::string explained(const std::string& cache, tw_format format) {
   return on_gpu([&](FakeCuda&) {
     setenv("TILEWISE_CACHE", cache.c_str(), 1);
     setenv("TILEWISE_NVRTC", "/nowhere/libnvrtc.so.12", 1);
-    std::string text;
-    const face::Status status = explain(TW_FORWARD, shape(), text, on_device(), format);
-    return status.ok() ? text : status.message;
+    return explanation(shape(), format);
   });
+}
+
+bool has_nvrtc() {
+  std::vector<NvrtcFile> found;
+  return find_nvrtc(surroundings_of_environment(), 13000, found).ok();
 }
 
 bool has(const std::string& text, const std::string& part) {
@@ -86,9 +94,7 @@ std::string explained_capped(const std::function<void()>& set) {
     unsetenv("TILEWISE_CUDA_KERNELS");
     set();
     forget_settings();
-    std::string text;
-    const face::Status status = explain(TW_FORWARD, capped_shape(), text, on_device(), TW_TEXT);
-    return status.ok() ? text : status.message;
+    return explanation(capped_shape(), TW_TEXT);
   });
 }
 
@@ -108,12 +114,7 @@ TEST(Origin, OfAKernelWithFeaturesIsSaidWhereItIsMissed) {
 }
 
 TEST(Origin, OfAKernelWithFeaturesIsNvrtc) {
-#if TW_THREAD_SANITIZER
-  GTEST_SKIP() << "The thread sanitizer does not see what NVRTC does.";
-#endif
-  std::vector<NvrtcFile> found;
-  if (!find_nvrtc(surroundings_of_environment(), 13000, found).ok())
-    GTEST_SKIP() << "There is no NVRTC.";
+  if (!has_nvrtc()) GTEST_SKIP() << "There is no NVRTC.";
   const ScratchFolder root;
   const std::string with =
       explained_capped([&] { setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1); });
@@ -126,9 +127,7 @@ TEST(Origin, IsOneLine) {
   if (!built_in_pack().empty()) GTEST_SKIP() << "The library carries a pack.";
   const std::string said = on_gpu([](FakeCuda&) {
     setenv("TILEWISE_NVRTC", "/no\nwhere", 1);
-    std::string text;
-    const face::Status status = explain(TW_FORWARD, shape(), text, on_device(), TW_TEXT);
-    return status.ok() ? text : status.message;
+    return explanation(shape(), TW_TEXT);
   });
   EXPECT_TRUE(has(said, "TILEWISE_NVRTC names /no?where, which is no file")) << said;
 }
@@ -152,12 +151,7 @@ TEST(Origin, OfNothingIsASentenceThatSaysWhatToInstall) {
 
 // Two kernels, found at the same time and loaded once each.
 TEST(Origin, OfAWholeCallIsFoundAtOnce) {
-#if TW_THREAD_SANITIZER
-  GTEST_SKIP() << "The thread sanitizer does not see what NVRTC does.";
-#endif
-  std::vector<NvrtcFile> found;
-  if (!find_nvrtc(surroundings_of_environment(), 13000, found).ok())
-    GTEST_SKIP() << "There is no NVRTC.";
+  if (!has_nvrtc()) GTEST_SKIP() << "There is no NVRTC.";
   const ScratchFolder root;
   const std::string said = on_gpu([&](FakeCuda& fake) -> std::string {
     setenv("TILEWISE_CACHE", (root / "cache").c_str(), 1);

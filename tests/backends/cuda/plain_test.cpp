@@ -26,7 +26,7 @@ class Emulated : public testing::Environment {
     testing::AddGlobalTestEnvironment(new Emulated);
 
 // What a sanitizer watches takes ten times as long.
-constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 1 : 5;
+constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 5;
 
 void check_cases(const std::vector<conformance::Pick>& picks) {
   ASSERT_FALSE(picks.empty());

@@ -79,20 +79,60 @@ TEST(Sm80BackwardFeatured, GradientOfABiasAloneCompiledIn) {
   expect_good(drawn);
 }
 
-// Of a bias with one head for all, and of one for each.
+// Of a bias for each sequence, head and query, and of one for all of them.
 TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
+  constexpr int kNone = -1;
   for (const std::int64_t dim : {64, 128, 256}) {
-    for (const bool is_broadcast : {false, true}) {
-      if (is_broadcast && dim != 64) continue;
-      Case drawn = featured_dims(is_broadcast ? 2 : 1, dim);
+    for (const int broadcast : {kNone, 0, 1, 2}) {
+      if (broadcast != kNone && dim != 64) continue;
+      Case drawn = featured_dims(broadcast == kNone ? 1 : 2, dim);
+      drawn.batch = 2;
+      drawn.queries = conformance::dense_side(2, 131);
+      drawn.keys = conformance::dense_side(2, 176);
       drawn.scores.has_bias = drawn.scores.has_slopes = true;
       drawn.scores.bias_dtype = drawn.dtypes.input;
-      drawn.scores.bias_broadcast = {false, is_broadcast, false, false};
+      if (broadcast != kNone) drawn.scores.bias_broadcast[broadcast] = true;
       drawn.gradients.bias = drawn.gradients.slopes = true;
       EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) +
                                       ": ALiBi, bias, the bias's gradient, the slopes' gradient");
       expect_good(drawn);
     }
+  }
+}
+
+// Tiles of a bias that no query sees get zeros.
+TEST(Sm80BackwardFeatured, TilesOfABiasThatNobodySees) {
+  Case drawn = featured_dims(1, 64);
+  drawn.queries = drawn.keys = conformance::dense_side(1, 200);
+  drawn.mask.band.right = 0;
+  drawn.scores.has_bias = true;
+  drawn.scores.bias_dtype = drawn.dtypes.input;
+  drawn.gradients.bias = true;
+  EXPECT_EQ(kernel_of(drawn), "featured 64: bias, the bias's gradient");
+  expect_good(drawn);
+}
+
+TEST(Sm80BackwardFeatured, SoftcapFarAboveScores) {
+  Case drawn = featured_dims(1, 128);
+  drawn.scores.softcap = 40;
+  EXPECT_EQ(kernel_of(drawn), "featured 128: softcap");
+  expect_good(drawn);
+}
+
+// A mask for padding: all queries see the same keys.
+TEST(Sm80BackwardFeatured, RowsOfAMaskThatAreAlike) {
+  for (const std::int64_t dim : {64, 256}) {
+    Case drawn = featured_dims(1, dim);
+    drawn.mask.has_visible = true;
+    drawn.mask.visible_broadcast = {false, true, true, false};
+    EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) + ": boolean mask");
+    expect_good(drawn);
+    drawn.keys = conformance::dense_side(1, 304);
+    expect_good(drawn, [](conformance::Setup& setup) {
+      for_each_element(setup.scores.visible, [&](const conformance::Index& at) {
+        if (at[3] >= 100) setup.scores.visible.write(at, 0);
+      });
+    });
   }
 }
 

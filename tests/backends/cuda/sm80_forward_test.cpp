@@ -26,7 +26,7 @@ using oracle::Random;
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
 // What a sanitizer watches takes ten times as long.
-constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 1 : 10;
+constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 10;
 
 conformance::DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = TW_FLOAT32};

@@ -64,9 +64,10 @@ std::string kernel_with(void (*ask)(Case&)) {
 }
 
 TEST(Sm80Kernels, EverySizeHasItsVariant) {
-  const auto of_dims = [](std::int64_t dim, std::int64_t value_dim, std::int64_t queries = 100) {
+  // As many queries as keys.
+  const auto of_dims = [](std::int64_t dim, std::int64_t value_dim, std::int64_t length = 600) {
     Case drawn = aligned_case();
-    drawn.queries = conformance::dense_side(1, queries);
+    drawn.queries = drawn.keys = conformance::dense_side(1, length);
     drawn.dim = dim;
     drawn.value_dim = value_dim;
     return kernel_of(drawn);
@@ -84,6 +85,11 @@ TEST(Sm80Kernels, EverySizeHasItsVariant) {
   EXPECT_EQ(of_dims(136, 64, 32), "common 192, shared");
   EXPECT_EQ(of_dims(12, 9), "general 32");
   EXPECT_EQ(of_dims(12, 9, 16), "short general 64, shared");
+  EXPECT_EQ(of_dims(56, 64, 500), "short 64");
+  EXPECT_EQ(of_dims(48, 48, 500), "common 48");
+  EXPECT_EQ(of_dims(128, 104, 128), "short 128");
+  EXPECT_EQ(of_dims(128, 104, 129), "common 128");
+  EXPECT_EQ(of_dims(96, 96, 128), "common 96");
 }
 
 TEST(Sm80Kernels, FeaturesTakeTheGeneralVariant) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backends/plain/work.h"
+#include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 namespace {
@@ -35,14 +35,14 @@ TEST(Arena, AlignsAnyWorkspaceWithinItsRoom) {
   }
 }
 
-TEST(Work, NumbersEachTileOnceAndLaterTilesFirst) {
+TEST(Task, NumbersEachTileOnceAndLaterTilesFirst) {
   const int64 batch = 2, heads = 3, tiles = 4;
   std::vector<int> seen(batch * heads * tiles);
-  for (int64 task = 0; task < batch * heads * tiles; ++task) {
-    const Work work = work_at(task, heads, tiles);
-    ++seen[static_cast<std::size_t>((work.b * heads + work.h) * tiles + work.tile)];
-    if (task % tiles == 0) {
-      EXPECT_EQ(work.tile, tiles - 1);
+  for (int64 n = 0; n < batch * heads * tiles; ++n) {
+    const Task task = task_at(n, heads, tiles);
+    ++seen[static_cast<std::size_t>((task.b * heads + task.h) * tiles + task.tile)];
+    if (n % tiles == 0) {
+      EXPECT_EQ(task.tile, tiles - 1);
     }
   }
   for (int count : seen) EXPECT_EQ(count, 1);

@@ -120,7 +120,7 @@ struct TilePairs {
     const Tiles tiles;
     V largest[vectors];
     TW_UNROLL for (int j = 0; j < vectors; ++j) largest[j] = all<V>(-kInfinity<float>);
-    typename F::Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
+    typename F::Fetched keys(a.prefetch, a.tile, kRows), bias(a.prefetch_bias, a.tile, kRows);
     for (int64 key = 0; key < a.tile.keys + kRows; key += kRows) {
       keys.more();
       bias.more();
@@ -133,14 +133,14 @@ struct TilePairs {
       }
     }
     TW_UNROLL for (int j = 0; j < vectors; ++j) store(a.largest + j * kLanes, largest[j]);
-    return F::odd_ones(a);
+    return F::beyond_limit(a);
   }
 
   static bool score(const ScoreArgs<float>& a) {
-    typename F::I odd = {};
+    typename F::I beyond = {};
     with_vectors<Isa::kVectors>(
-        a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { odd = score_in<vectors>(a); });
-    return any(odd);
+        a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA { beyond = score_in<vectors>(a); });
+    return any(beyond);
   }
 
   // Pairs of keys in a row for each column, in whole registers: a tile's keys and as many zeros as
@@ -161,7 +161,7 @@ struct TilePairs {
                         rows.dim, pairs);
         for (int64 c = even < rows.count ? rows.dim : 0; c < padded; ++c) pairs[c] = 0;
       }
-      turn<Isa, float>({row, padded}, {to + first / 2, pitch}, kPairs, padded);
+      transpose<Isa, float>({row, padded}, {to + first / 2, pitch}, kPairs, padded);
     }
   }
 
@@ -199,12 +199,12 @@ struct TilePairs {
   TW_INLINE static int64 less(int64 a, int64 b) { return a < b ? a : b; }
 
   // 16 rows of the left side from row r on, with zeros behind their pairs. Registers want each
-  // row's pairs side by side: rows that stand are turned.
+  // row's pairs side by side: rows that stand are transposed.
   TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, float* room) {
     const float* from = left.data + r * left.row;
     if (left.step == 1) return {from, left.row};
     const int64 padded = (left.depth + kPairs - 1) / kPairs * kPairs;
-    turn<Isa, float>({from, left.step}, {room, kDepth}, padded, kRows);
+    transpose<Isa, float>({from, left.step}, {room, kDepth}, padded, kRows);
     for (int64 i = 0; i < kRows; ++i)
       for (int64 n = left.depth; n < padded; ++n) room[i * kDepth + n] = 0;
     return {room, kDepth};

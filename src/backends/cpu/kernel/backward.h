@@ -12,27 +12,27 @@ struct Backward {
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
 
   template <int count>
-  TW_INLINE static void weigh_keys(T* at, V unit, V max, V share) {
+  TW_INLINE static void weigh_keys(T* at, V unit, V max, V inverse_sum) {
     const V most = all<V>(T(Exponent<T>::kBias + 1));
     V x[count];
     TW_UNROLL for (int i = 0; i < count; ++i) x[i] =
         smaller(load<V>(at + i * kPitch) * unit - max, most);
     exp2_gradual<Isa, T>(x);
-    TW_UNROLL for (int i = 0; i < count; ++i) store(at + i * kPitch, x[i] * share);
+    TW_UNROLL for (int i = 0; i < count; ++i) store(at + i * kPitch, x[i] * inverse_sum);
   }
 
   // Scores become weights of rows whose denominators are known.
   static void weigh(const WeighArgs<T>& a) {
     constexpr int kTogether = 4;
     for (int64 j = 0; j < a.tile.vectors; ++j) {
-      const V max = load<V>(a.max + j * kLanes), share = load<V>(a.share + j * kLanes);
+      const V max = load<V>(a.max + j * kLanes), inverse_sum = load<V>(a.inverse_sum + j * kLanes);
       const V unit = load<V>(a.unit + j * kLanes);
       T* at = a.tile.data + j * kLanes;
       const int64 keys = a.tile.keys_of(j);
       int64 key = 0;
       for (; key + kTogether <= keys; key += kTogether)
-        weigh_keys<kTogether>(at + key * kPitch, unit, max, share);
-      for (; key < keys; ++key) weigh_keys<1>(at + key * kPitch, unit, max, share);
+        weigh_keys<kTogether>(at + key * kPitch, unit, max, inverse_sum);
+      for (; key < keys; ++key) weigh_keys<1>(at + key * kPitch, unit, max, inverse_sum);
     }
   }
 
@@ -52,7 +52,7 @@ struct Backward {
         V gradient = weight * (through_output - delta);
         gradient = weight == V{} ? V{} : gradient;
         store(a.gradient + n, gradient);
-        if (a.slant) store(a.raw + n, gradient * load<V>(a.slant + n));
+        if (a.softcap_derivative) store(a.raw + n, gradient * load<V>(a.softcap_derivative + n));
       }
     }
   }

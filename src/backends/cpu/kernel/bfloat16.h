@@ -23,7 +23,7 @@ struct Pairs {
   static void load_rows(const Rows& rows, float, Matrix<float> to, int64 padded) {
     constexpr int64 kCodes = 2 * kLanes;  // in a vector
     for (int64 r = 0; r < padded; ++r) {
-      Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead);
+      Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kPrefetchedRows);
       auto* row = reinterpret_cast<uint16*>(to.data + r * to.pitch);
       int64 c = 0;
       if (r < rows.count) {
@@ -38,7 +38,7 @@ struct Pairs {
 
   static void to_lanes(Matrix<const float> from, int64 columns, int64 vectors, float* to) {
     const int64 pairs = (columns + 2 * kLanes - 1) / (2 * kLanes) * kLanes;
-    turn<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
+    transpose<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
   }
 
   // Columns of two rows in pairs; without an odd one, with zeros.
@@ -57,8 +57,8 @@ struct Pairs {
   }
 
   TW_INLINE static void fetch_two(const Rows& rows, int64 r) {
-    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead);
-    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kRowsAhead + 1);
+    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kPrefetchedRows);
+    Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kPrefetchedRows + 1);
   }
 
   // Rows two by two, column by column in pairs, as many as `padded` rows make.
@@ -126,15 +126,15 @@ template <class Isa, template <class> class Products>
 constexpr Kernels<float> bfloat16_kernels_of() {
   Kernels<float> kernels = kernels_of<Isa, float>();
   kernels.ends = Products<Isa>::kEnds;
-  kernels.load_rows = Pairs<Isa>::load_rows;
-  kernels.load_right = Pairs<Isa>::load_right;
-  kernels.to_lanes = Pairs<Isa>::to_lanes;
-  kernels.load_panels = Products<Isa>::load_panels;
-  kernels.score = Products<Isa>::score;
-  kernels.raise = Pairs<Isa>::raise;
-  kernels.accumulate = Products<Isa>::accumulate;
-  kernels.pack = Pairs<Isa>::pack;
-  kernels.add_product = Products<Isa>::add_product;
+  kernels.rows.load = Pairs<Isa>::load_rows;
+  kernels.rows.load_right = Pairs<Isa>::load_right;
+  kernels.rows.to_lanes = Pairs<Isa>::to_lanes;
+  kernels.rows.load_panels = Products<Isa>::load_panels;
+  kernels.forward.score = Products<Isa>::score;
+  kernels.forward.raise = Pairs<Isa>::raise;
+  kernels.forward.accumulate = Products<Isa>::accumulate;
+  kernels.backward.pack = Pairs<Isa>::pack;
+  kernels.backward.add_product = Products<Isa>::add_product;
   return kernels;
 }
 

@@ -30,18 +30,19 @@ struct Forward {
   // What will be read soon comes nearer as scoring goes on: some rows with each block of keys, so
   // that all are fetched with the last.
   struct Fetched {
-    TW_INLINE Fetched(const Ahead& rows, const ScoreTile<T>& tile, int64 block)
-        : ahead(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
+    TW_INLINE Fetched(const Prefetch& rows, const ScoreTile<T>& tile, int64 block)
+        : prefetch(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
     TW_INLINE void more() {
-      // Said aloud, for compilers keep the loops below out of a product's way then.
-      if (next >= ahead.count) [[likely]]
+      // With the hint, compilers lay the loops below apart from the product's instructions.
+      if (next >= prefetch.count) [[likely]]
         return;
-      for (int64 n = 0; n < step && next < ahead.count; ++n, ++next)
-        for (int64 i = 0; i < ahead.bytes; i += kLine) __builtin_prefetch(ahead.at[next] + i, 0, 2);
+      for (int64 n = 0; n < step && next < prefetch.count; ++n, ++next)
+        for (int64 i = 0; i < prefetch.bytes; i += kLine)
+          __builtin_prefetch(prefetch.at[next] + i, 0, 2);
     }
 
-    const Ahead& ahead;
+    const Prefetch& prefetch;
     int64 step, next = 0;
   };
 
@@ -73,9 +74,9 @@ struct Forward {
   TW_INLINE static I score_in(const ScoreArgs<T>& a) {
     constexpr int kRows = kBlockRows<Isa, vectors>;
     clear_largest(a);
-    Fetched keys(a.ahead, a.tile, kRows), bias(a.bias, a.tile, kRows);
+    Fetched keys(a.prefetch, a.tile, kRows), bias(a.prefetch_bias, a.tile, kRows);
     score_from<Elements, vectors, 0>(0, a, keys, bias);
-    return odd_ones(a);
+    return beyond_limit(a);
   }
 
   TW_INLINE static void clear_largest(const ScoreArgs<T>& a) {
@@ -83,24 +84,24 @@ struct Forward {
   }
 
   // Which lanes' largest scores are out of the ordinary.
-  TW_INLINE static I odd_ones(const ScoreArgs<T>& a) {
-    I odd = {};
+  TW_INLINE static I beyond_limit(const ScoreArgs<T>& a) {
+    I beyond = {};
     for (int64 j = 0; j < a.tile.vectors; ++j)
-      odd |= unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
-    return odd;
+      beyond |= unusual(load<V>(a.largest + j * kLanes), all<V>(a.limit));
+    return beyond;
   }
 
   template <class Elements>
   static bool score(const ScoreArgs<T>& a) {
-    I odd = {};
+    I beyond = {};
     with_vectors<kVectors>(a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA {
-      odd = score_in<Elements, vectors>(a);
+      beyond = score_in<Elements, vectors>(a);
     });
-    return any(odd);
+    return any(beyond);
   }
 
   static bool mask(const ScoreArgs<T>& a, const Limits<T>& limits) {
-    I odd = {};
+    I beyond = {};
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V begin = load<V>(limits.begin + j * kLanes), end = load<V>(limits.end + j * kLanes);
       V largest = all<V>(-kInfinity<T>), place = {};
@@ -116,9 +117,9 @@ struct Forward {
         place += all<V>(T(1));
       }
       store(a.largest + j * kLanes, largest);
-      odd |= unusual(largest, all<V>(a.limit)) & sees_any;
+      beyond |= unusual(largest, all<V>(a.limit)) & sees_any;
     }
-    return any(odd);
+    return any(beyond);
   }
 
   // As core::finite.
@@ -139,7 +140,8 @@ struct Forward {
     const V x = raw * all<V>(a.scale);
     if (a.softcap <= 0) return x;
     const V ratio = tanh<Isa, T>(x / all<V>(a.softcap));
-    if (a.slant) store(a.slant + n, (all<V>(T(1)) - ratio) * (all<V>(T(1)) + ratio));
+    if (a.softcap_derivative)
+      store(a.softcap_derivative + n, (all<V>(T(1)) - ratio) * (all<V>(T(1)) + ratio));
     return all<V>(a.softcap) * ratio;
   }
 
@@ -184,8 +186,8 @@ struct Forward {
     }
   };
 
-  // Vector j of the tile's lanes: takes their largest scores into the running rows, and turns
-  // scores into weights. What is dropped counts in the sum.
+  // Vector j of the tile's lanes: takes their largest scores into the running rows, and makes
+  // weights of scores. What is dropped counts in the sum.
   template <class Put, bool drops>
   TW_INLINE static void raise_lanes(const RaiseArgs<T>& a, int64 j) {
     const V unit = load<V>(a.unit + j * kLanes), nothing = all<V>(-kInfinity<T>);

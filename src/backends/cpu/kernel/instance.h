@@ -3,25 +3,29 @@
 #pragma once
 
 #include "backends/cpu/kernel/backward.h"
+#include "backends/cpu/kernel/cache_ops.h"
+#include "backends/cpu/kernel/decode_gradient.h"
+#include "backends/cpu/kernel/decode_one.h"
+#include "backends/cpu/kernel/decode_values.h"
 #include "backends/cpu/kernel/dropout.h"
-#include "backends/cpu/kernel/few_gradient.h"
-#include "backends/cpu/kernel/few_values.h"
 #include "backends/cpu/kernel/memory.h"
-#include "backends/cpu/kernel/one.h"
-#include "backends/cpu/kernel/rows.h"
+#include "backends/cpu/policy.h"
 
 namespace tilewise::cpu {
 
 template <class Isa, class T>
-constexpr void add_few(Kernels<T>& kernels) {
-  using D = Few<Isa, T>;
-  kernels.pack_few = D::pack;
-  kernels.score_few = D::score;
-  kernels.survey_few = D::survey;
-  kernels.raise_few = Forward<Isa, T>::raise;
-  kernels.raise_one = One<Isa, T>::raise;
-  kernels.accumulate_few = FewValues<Isa, T>::accumulate;
-  if constexpr (sizeof(T) == sizeof(float)) kernels.store_few = FewGradient<Isa>::store_rows;
+constexpr DecodeSteps<T> decode_steps_of() {
+  using D = Decode<Isa, T>;
+  DecodeSteps<T> steps{
+      .pack = D::pack,
+      .score = D::score,
+      .survey = D::survey,
+      .raise = Forward<Isa, T>::raise,
+      .raise_one = DecodeOne<Isa, T>::raise,
+      .accumulate = DecodeValues<Isa, T>::accumulate,
+  };
+  if constexpr (sizeof(T) == sizeof(float)) steps.store_gradient = DecodeGradient<Isa>::store_rows;
+  return steps;
 }
 
 template <class Isa, class T>
@@ -34,38 +38,38 @@ constexpr Kernels<T> kernels_of() {
       .lanes = F::kLanes,
       .pitch = F::kPitch,
       .keys = Isa::kKeys,
-      .load_rows = M::load_rows,
-      .widen_rows = M::load_rows,
-      .load_right = M::load_rows,
-      .load_panels = M::load_panels,
-      .store_rows = M::store_rows,
-      .to_lanes = M::to_lanes,
-      .from_lanes = M::from_lanes,
-      .numbers_to_lanes = M::to_lanes,
-      .hide_rows = M::hide_rows,
-      .score = F::template score<OfNumbers>,
-      .mask = F::mask,
-      .map = F::map,
-      .raise = F::raise,
-      .drop = Drop<Isa, T>::drop,
-      .accumulate = F::template accumulate<OfNumbers>,
-      .weigh = B::weigh,
-      .differentiate = B::differentiate,
-      .pack = nullptr,
-      .add_product = B::template add_product<OfNumbers>,
-      .add_slopes = B::add_slopes,
-      .dot_rows = B::dot_rows,
+      .rows = {.load = M::load_rows,
+               .widen = M::load_rows,
+               .load_right = M::load_rows,
+               .load_panels = M::load_panels,
+               .store = M::store_rows,
+               .to_lanes = M::to_lanes,
+               .from_lanes = M::from_lanes,
+               .numbers_to_lanes = M::to_lanes,
+               .hide = M::hide_rows},
+      .forward = {.score = F::template score<OfNumbers>,
+                  .mask = F::mask,
+                  .map = F::map,
+                  .raise = F::raise,
+                  .drop = Drop<Isa, T>::drop,
+                  .accumulate = F::template accumulate<OfNumbers>},
+      .backward = {.weigh = B::weigh,
+                   .differentiate = B::differentiate,
+                   .pack = nullptr,
+                   .add_product = B::template add_product<OfNumbers>,
+                   .add_slopes = B::add_slopes,
+                   .dot_rows = B::dot_rows},
   };
-  if constexpr (Isa::kDecodes) add_few<Isa>(kernels);
+  if constexpr (Isa::kDecodes) kernels.decode = decode_steps_of<Isa, T>();
   return kernels;
 }
 
 template <class Isa>
 constexpr NumberKernels number_kernels_of() {
-  using R = RowSteps<Isa>;
+  using R = CacheOps<Isa>;
   return {kernels_of<Isa, float>(),
           kernels_of<Isa, double>(),
-          {R::turn, R::convert, R::add_share, R::write}};
+          {R::rotate, R::convert, R::add_weighted, R::write}};
 }
 
 }  // namespace tilewise::cpu

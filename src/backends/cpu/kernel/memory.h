@@ -12,7 +12,7 @@ struct Memory {
   using L = Lanes<Isa, T>;
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
-  static constexpr int64 kRowsAhead = 8;
+  static constexpr int64 kPrefetchedRows = 8;
 
   // Calls body(row of numbers -> to) for the type at hand.
   TW_INLINE static void read(DType dtype, const void* from, int64 count, T factor, T* to) {
@@ -58,7 +58,7 @@ struct Memory {
 
   static void load_rows(const Rows& rows, T factor, Matrix<T> to, int64 padded) {
     for (int64 r = 0; r < rows.count; ++r) {
-      fetch(rows, r + kRowsAhead);
+      fetch(rows, r + kPrefetchedRows);
       T* row = to.data + r * to.pitch;
       read(rows.dtype, rows.at[r], rows.dim, factor, row);
       zero(row + rows.dim, to.pitch - rows.dim);
@@ -70,7 +70,7 @@ struct Memory {
     const int64 padded = (rows.dim + kPanel - 1) / kPanel * kPanel;
     zero(row + rows.dim, padded - rows.dim);
     for (int64 r = 0; r < rows.count; ++r) {
-      fetch(rows, r + kRowsAhead);
+      fetch(rows, r + kPrefetchedRows);
       read(rows.dtype, rows.at[r], rows.dim, factor, row);
       for (int64 c = 0; c < padded; c += kPanel)
         for (int64 i = 0; i < kPanel; ++i) to[(c * panel_keys) + r * kPanel + i] = row[c + i];
@@ -79,7 +79,7 @@ struct Memory {
 
   static void store_rows(const Rows& rows, const T* factor, Matrix<const T> from) {
     for (int64 r = 0; r < rows.count; ++r) {
-      fetch_to_write(rows, r + kRowsAhead);
+      fetch_to_write(rows, r + kPrefetchedRows);
       const T* row = from.data + r * from.pitch;
       if constexpr (sizeof(T) == 8) {
         double* to = reinterpret_cast<double*>(rows.at[r]);
@@ -95,11 +95,11 @@ struct Memory {
   }
 
   static void to_lanes(Matrix<const T> from, int64 columns, int64 vectors, T* to) {
-    turn<Isa, T>(from, {to, kPitch}, vectors * kLanes, columns);
+    transpose<Isa, T>(from, {to, kPitch}, vectors * kLanes, columns);
   }
 
   static void from_lanes(const T* from, int64 columns, int64 vectors, Matrix<T> to) {
-    turn<Isa, T>({from, kPitch}, to, columns, vectors * kLanes);
+    transpose<Isa, T>({from, kPitch}, to, columns, vectors * kLanes);
   }
 
   // A plain loop, which compilers turn into vectors better than what they are told of bytes.

@@ -1,7 +1,7 @@
 // 2^x and tanh, lane by lane.
 #pragma once
 
-#include "backends/cpu/simd/stair.h"
+#include "backends/cpu/simd/exp2_table.h"
 
 namespace tilewise::cpu {
 
@@ -77,7 +77,7 @@ TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
 // 2^x; 0 where x is below `least`.
 template <class T, class V, int count>
 TW_INLINE void exp2_by_steps(V (&x)[count], T least) {
-  using S = Stair<T>;
+  using S = Exp2Table<T>;
   V r[count], rest[count];
   TW_UNROLL for (int i = 0; i < count; ++i) r[i] = S::beyond(x[i]);
   sum_series<S>(r, rest);

@@ -24,7 +24,7 @@ struct OfPairs {
     return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
   }
 
-  // Numbers of two vectors, rounded: one vector behind the other, and lane by lane in turn.
+  // Numbers of two vectors, rounded: one vector behind the other, and lane by lane, alternating.
   template <class V>
   TW_INLINE static V behind(V first, V second) {
     return (V)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);

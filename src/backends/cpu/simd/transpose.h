@@ -1,4 +1,4 @@
-// Lanes that change places: squares of registers turned on their side, sums across.
+// Lanes that change places: squares of registers transposed, sums across.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -28,9 +28,10 @@ TW_INLINE V mix(V a, V b) {
   return mix_at<Order>(a, b, typename PlacesTo<kLanes>::Type());
 }
 
-// Stretches of `run` lanes of a and b in turn, from the lower or the upper half of each `block`.
+// Stretches of `run` lanes of a and of b, one after the other, from the lower or the upper half of
+// each `block`.
 template <int run, int block, bool upper>
-struct InTurn {
+struct Alternating {
   static constexpr int from(int n, int lanes) {
     const int stretch = n % block / run;
     return n / block * block + (upper ? block / 2 : 0) + stretch / 2 * run + n % run +
@@ -50,10 +51,10 @@ struct Again {
   static constexpr int from(int n, int) { return first + n % period; }
 };
 
-// The lower (or upper) halves of a and b, lane by lane in turn.
+// The lower (or upper) halves of a and b, lane by lane, alternating.
 template <bool upper, class V>
 TW_INLINE V zip(V a, V b) {
-  return mix<InTurn<1, sizeof(V) / sizeof(a[0]), upper>>(a, b);
+  return mix<Alternating<1, sizeof(V) / sizeof(a[0]), upper>>(a, b);
 }
 
 // Zipping the first half of the rows with the second does one step in log2(count).
@@ -80,7 +81,8 @@ TW_INLINE V add_across(V (&x)[count]) {
     V half[count / 2];
     TW_UNROLL for (int i = 0; i < count / 2; ++i) {
       const V a = x[2 * i], b = x[2 * i + 1];
-      half[i] = mix<InTurn<run, kBlock, false>>(a, b) + mix<InTurn<run, kBlock, true>>(a, b);
+      half[i] =
+          mix<Alternating<run, kBlock, false>>(a, b) + mix<Alternating<run, kBlock, true>>(a, b);
     }
     return add_across<2 * run>(half);
   }
@@ -89,7 +91,7 @@ TW_INLINE V add_across(V (&x)[count]) {
 // Row r of `from` becomes column r of `to`, for whole squares of a vector's width: `rows` and
 // `columns` are multiples of it.
 template <class Isa, class T>
-TW_INLINE void turn(Matrix<const T> from, Matrix<T> to, int64 rows, int64 columns) {
+TW_INLINE void transpose(Matrix<const T> from, Matrix<T> to, int64 rows, int64 columns) {
   using V = typename Lanes<Isa, T>::V;
   constexpr int kCount = Lanes<Isa, T>::kCount;
   for (int64 r = 0; r < rows; r += kCount) {

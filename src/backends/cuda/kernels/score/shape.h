@@ -161,7 +161,7 @@ TW_DEVICE void for_each_distance(Corner<lie> corner, int64 diagonal, Scores& sco
     TW_UNROLL
     for (int32 i = 0; i < 4; ++i) {
       const int32 further = Corner<lie>::queries_to(m, n, i) - Corner<lie>::keys_to(m, n, i);
-      body(four[i], core::absolute(first + static_cast<float>(further)));
+      body(four[i], magnitude(first + static_cast<float>(further)));
     }
   });
 }

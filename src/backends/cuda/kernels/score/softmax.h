@@ -63,8 +63,7 @@ struct ReadRows {
 };
 
 // A block's running rows. They lie in shared memory, where each is touched once a tile of keys:
-// registers are scarce, and what they hold is touched all the time. Rows that are held in registers
-// come here at the end.
+// registers are scarce, and what they hold is touched all the time.
 template <int32 rows, int32 threads>
 struct RunningRows {
   static constexpr int32 kRowsOfWarp = rows * kWarp / threads;
@@ -80,13 +79,6 @@ struct RunningRows {
       reference[warp_index() * kRowsOfWarp + lane_index()] = -core::infinity<float>();
     for (float(&sums)[threads] : sum) sums[thread_index()] = 0;
     warp_barrier();
-  }
-
-  // What a lane held of its rows.
-  template <class Held>
-  TW_DEVICE void take(const Held& held) {
-    TW_UNROLL
-    for (int32 r = 0; r < kRowsOfWarp / 8; ++r) of_lane().set(r, held.at(r));
   }
 
   TW_DEVICE RowsOfLane<threads> of_lane() {

@@ -165,6 +165,71 @@ struct VisiblePieces {
   }
 };
 
+// A warp's part where keys lie down: 32 keys for up to 32 queries. A lane copies what one query
+// sees, packs it to a word, and lanes exchange bits.
+template <int32 queries>
+struct VisibleColumns {
+  static_assert(queries % 8 == 0 && queries <= kWarp);
+  // Of a lane's bits, those that mean something.
+  static constexpr uint32 kAll = ((1u << queries / 4) - 1) * 0x01010101u;
+  struct alignas(16) Piece {
+    uint32 words[4];
+  };
+  Piece piece[2][queries];
+
+  // Rows that are all the same come once, for a warp.
+  TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
+    if (lane >= (from.row == 0 ? 1 : queries)) return;
+    TW_UNROLL
+    for (int32 n = 0; n < 2; ++n) {
+      const int32 left = lane < from.queries ? core::larger(from.keys - 16 * n, 0) : 0;
+      copy_part_later(shared_address(&piece[n][lane]), from.first + lane * from.row + 16 * n,
+                      core::smaller(left, 16));
+    }
+  }
+
+  // When the copies of all lanes have landed: bit 8 j + k of a lane is that of its query k, counted
+  // by columns, and of the key 8 j further than its first.
+  TW_DEVICE uint32 take(bool rows_are_alike, int32 lane) const {
+    const int32 row = rows_are_alike ? 0 : lane % queries, first = lane / 4;
+    const uint32 word = packed(piece[0][row]) | packed(piece[1][row]) << 16;
+    if (rows_are_alike) return (word >> first & 0x01010101u) * ((1u << queries / 4) - 1);
+    uint32 own = 0;
+    TW_UNROLL
+    for (int32 k = 0; k < queries / 4; ++k) {
+      const uint32 other = brought_by(k / 2 * 8 + 2 * (lane & 3) + k % 2, word);
+      own |= (other >> first & 0x01010101u) << k;
+    }
+    return own;
+  }
+
+ private:
+  // 16 bits of 16 keys.
+  TW_DEVICE static uint32 packed(const Piece& from) {
+    uint32 seen[4];  // 2^7 in each byte that is not 0
+    TW_UNROLL
+    for (int32 w = 0; w < 4; ++w) {
+      const uint32 word = from.words[w];
+      seen[w] = (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) & 0x80808080u;
+    }
+    constexpr uint32 kFirst = 0x08040201u, kSecond = 0x80402010u;
+    const uint32 low = add_byte_products(seen[1], kSecond, add_byte_products(seen[0], kFirst, 0));
+    const uint32 high = add_byte_products(seen[3], kSecond, add_byte_products(seen[2], kFirst, 0));
+    return low >> 7 | high << 1;
+  }
+};
+
+// The scores of a lane that it does not see, by its bits of such a part.
+template <class Tile, class Scores>
+TW_DEVICE void hide_unseen_columns(uint32 own, Scores& scores) {
+  if (!warp_any(own != Tile::kAll)) return;
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i)
+      if ((own & 1u << (8 * (2 * m + i / 2) + 2 * n + i % 2)) == 0) hide(four[i]);
+  });
+}
+
 // Whether some lane has a score that it does not see: most tiles have none, of masks for padding
 // and documents.
 template <int32 rows>

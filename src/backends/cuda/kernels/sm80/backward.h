@@ -82,14 +82,21 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
   for (int32 time = 0; time < Traits::kTimes; ++time) {
     const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
     const int32 query = now.query(p, block);
-    const Cover cover = now.cover(memory, query, row);
+    Cover cover = now.cover(memory, query, row);
+    uint32 visible = 0;
+    if constexpr (Traits::kIsFeatured && Traits::kBringsMask) {
+      if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible)) {
+        visible = take_visible<Traits>(p.scoring, memory, now.stage);
+        if (!warp_any(visible != 0)) cover = Cover::kNone;
+      }
+    }
     if (cover == Cover::kNone) {
       share_nothing<Traits>(memory, row);
       continue;
     }
     const Patch patch{query + row,
                       block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
-                      row, cover};
+                      row, cover, visible};
     PatchPairs<Traits> pairs;
     differentiate<Traits>(p, memory, now, patch, pairs);
     share_weights<Traits, false>(memory, row, pairs.weights);

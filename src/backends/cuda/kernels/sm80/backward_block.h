@@ -115,7 +115,7 @@ struct Turn {
 
 // Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile
 // of each head first: under a causal mask that has the most to do. In this order blocks that wait
-// for each other come.
+// for each other come. Sequences that share a bias read it together, and add to its gradient.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -127,6 +127,10 @@ TW_DEVICE KeyWork key_work_at(const Backward& p, int32 tiles, int32 task) {
   const int32 within = task - first * tiles;
   const int32 together = core::smaller(p.plan.heads_together, all - first);
   const int32 head = first + within % together;
+  if (p.plan.batch_first) {
+    const auto batch = static_cast<int32>(p.shape.batch);
+    return {within / together, head / batch, head % batch};
+  }
   return {within / together, head % heads, head / heads};
 }
 
@@ -150,7 +154,7 @@ struct PresentTiles {
 template <class Traits>
 TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const auto all = static_cast<int32>(key_tiles(p.shape, kTiles));
+  const int32 all = Traits::kIsShort ? 1 : static_cast<int32>(key_tiles(p.shape, kTiles));
   const KeyWork work = key_work_at(p, all, static_cast<int32>(block_index()));
   uint32 faults = 0;
   block.b = work.b;
@@ -192,11 +196,30 @@ TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
           static_cast<int32>(of_last.begin), is_whole ? static_cast<int32>(of_first.end) : 0};
 }
 
+// A mask for padding may hide all keys of the block from all queries: there is no turn then. Where
+// blocks wait for each other, each is counted.
+template <class Traits>
+TW_DEVICE void leave_unseen_keys(const Backward& p, KeyBlock& block) {
+  const Tensor& visible = p.scoring.mask.visible;
+  const bool has_one_row =
+      visible.stride.row == 0 && (visible.stride.head == 0 || block.heads == 1);
+  if (!has_one_row || goes_back(p) || warp_index() != 0) return;
+  const uint8* first =
+      visible.data + visible.offset(block.b, block.head(0), 0, block.columns.begin);
+  bool is_seen = false;
+  for (int32 n = lane_index(); n < block.columns.size(); n += kWarp)
+    is_seen |= first[n * visible.stride.column] != 0;
+  if (!warp_any(is_seen) && lane_index() == 0) block.tiles = 0;
+}
+
 // By all threads of the block; ends with a barrier.
 template <class Traits>
 TW_DEVICE void enter(const Backward& p, typename Traits::Memory& memory) {
   if (thread_index() == 0) find_block<Traits>(p, memory.block);
   block_barrier();
+  if constexpr (Traits::kIsFeatured)
+    if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
+      leave_unseen_keys<Traits>(p, memory.block);
   if (lane_index() == 0)
     memory.reach[warp_index()] =
         reach_of<Traits>(memory.block, warp_index() / Traits::kTiles.query_warps);

@@ -88,22 +88,15 @@ TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchOf& of, Scores
   });
 }
 
-// Whether a kernel is for calls alone that shape scores.
-template <class Traits>
-TW_DEVICE constexpr bool is_always_shaped() {
-  return (Traits::kFeatures & score::kExactly) != 0 && (Traits::kFeatures & score::kShaping) != 0;
-}
-
 template <class Traits>
 TW_DEVICE bool is_shaped(const score::Scoring& p) {
   return score::asks<Traits::kFeatures>(p, score::kShaping);
 }
 
-// A bias that has come in a tile. Rounded towards zero, sums of finite numbers are finite; where
-// they have to be held, the row is apart.
-template <class Traits>
-TW_DEVICE void add_bias_tile(const typename Traits::BiasTile& tile, const Patch& patch,
-                             typename Traits::Scores& scores) {
+// Calls body(score, bias) for each score, with its element of a bias that has come in a tile.
+template <class Traits, class Body>
+TW_DEVICE void for_each_bias(const typename Traits::BiasTile& tile, const Patch& patch,
+                             typename Traits::Scores& scores, const Body& body) {
   using BiasTile = typename Traits::BiasTile;
   const auto thread = static_cast<uint32>(thread_index_anew());
   const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
@@ -116,71 +109,148 @@ TW_DEVICE void add_bias_tile(const typename Traits::BiasTile& tile, const Patch&
     for (int32 n = 0; n < Traits::kAcross; n += 2) {
       const Fragment f = load_matrices_transposed(BiasTile::moved(first, n * 8, m));
       TW_UNROLL
-      for (int32 j = 0; j < 8; ++j) {
-        float& score = scores.at[m][n + j / 4][j % 4];
-        score = multiply_add_toward_zero(score::half_of<Traits::kType>(f.pair[j / 2], j % 2),
-                                         core::log2e<float>(), score);
-      }
+      for (int32 j = 0; j < 8; ++j)
+        body(scores.at[m][n + j / 4][j % 4], score::half_of<Traits::kType>(f.pair[j / 2], j % 2));
     }
   }
 }
 
-// The same as `shape` does, by fewer instructions: products are held where one overflows, which
-// costs one question; what is added to them then makes no NaN and nothing infinite.
+// A softcap of products that are far below it: a polynomial of the product's square.
+struct FarBelowCap {
+  float factors[4], inverse;
+
+  TW_DEVICE explicit FarBelowCap(const score::Scoring& p) {
+    const score::SmallCap small(p);
+    const float square = p.cap_in * p.cap_in;
+    float power = p.cap_in;
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      factors[i] = small.factors[i] * power;
+      power *= square;
+    }
+    const float of_cap = reciprocal_approximate(p.cap_out);
+    inverse = -of_cap * of_cap;
+  }
+
+  TW_DEVICE float operator()(float product) const {
+    const float square = product * product;
+    float slope = multiply_add(square, factors[3], factors[2]);
+    slope = multiply_add(square, slope, factors[1]);
+    return product * multiply_add(square, slope, factors[0]);
+  }
+
+  // 1 - tanh^2 of what came of a product.
+  TW_DEVICE float slope_at(float capped) const { return multiply_add(capped * inverse, capped, 1); }
+};
+
+// Whether all products of a warp are far below the softcap. None is so large that its powers leave
+// float32's range.
+template <class Scores>
+TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
+  float largest = 0;
+  products.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (const float product : four) largest = larger_number(largest, magnitude(product));
+  });
+  // A little less than 1, for the product of each is rounded by itself.
+  const bool is_near = !(largest * core::absolute(p.cap_in) < 0.9999f) || largest > 0x1p+15f;
+  return !warp_any(is_near);
+}
+
+// Whether a product of a warp overflows, or is NaN. To add each to a sum that is finite while all
+// of them are costs less than to look at each.
+template <class Scores>
+TW_DEVICE bool overflow_some(float factor, Scores& products) {
+  float sums[4] = {};
+  products.each_piece([&](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) sums[i] = multiply_add(four[i], factor, sums[i]);
+  });
+  const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return warp_any(!(core::absolute(sum) <= core::largest<float>()));
+}
+
+// Whether products need no care, in a patch no row of which is apart. An lse that is not apart says
+// that what overflows has no weight: only where a bias hides it, infinity meets infinity.
+template <class Traits>
+TW_DEVICE bool are_usual(const score::Scoring& p, typename Traits::Scores& products) {
+  constexpr uint32 kFeatures = Traits::kFeatures;
+  if (score::asks<kFeatures>(p, score::kSoftcap)) return are_far_below_cap(p, products);
+  return !score::asks<kFeatures>(p, score::kBias) || !overflow_some(p.factor, products);
+}
+
+// Products to scores in units of log2 less `lse`, which begins at the lane's first query: what is
+// added to a product is summed first. For products that are usual.
 template <class Traits>
 TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory,
-                            const PatchOf& of, typename Traits::Scores& scores,
+                            const PatchOf& of, const float* lse, typename Traits::Scores& scores,
                             Shaping<Traits>& shaping) {
   constexpr uint32 kFeatures = Traits::kFeatures;
-  const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
-  if (caps)
-    score::cap_all(p, scores, shaping.slopes);
-  else
-    score::hold(scores, score::Measure{p.factor, score::kMostScore / p.factor});
-  const float factor = caps ? 1.0f : p.factor;
+  using Scores = typename Traits::Scores;
+  Scores beside;
+  for_each_with(lse, beside, [](float& sum, float of_row) { sum = above_lse<Traits>() - of_row; });
   if (score::asks<kFeatures>(p, score::kAlibi)) {
     const float slope = memory.rows[of.stage].tile.slope;
-    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, scores,
-                             [&](float& score, float away) {
-                               // The same for many of the patch.
-                               const float taken = multiply_add_toward_zero(away, -slope, 0.0f);
-                               score = multiply_add_toward_zero(score, factor, taken);
+    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, beside,
+                             [&](float& sum, float away) {
+                               // The same for many of the patch, and finite.
+                               sum += multiply_add_toward_zero(away, -slope, 0.0f);
                              });
-  } else if (!caps) {
-    scores.each_piece([&](float(&four)[4], int32, int32) {
-      TW_UNROLL
-      for (float& score : four) score *= factor;
-    });
   }
   if constexpr (Traits::kBringsBias)
     if (score::asks<kFeatures>(p, score::kBias))
-      add_bias_tile<Traits>(memory.bias.at[of.stage], of.patch, scores);
+      for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, beside, [](float& sum, float bias) {
+        sum = multiply_add(bias, core::log2e<float>(), sum);
+      });
+  const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
+  const FarBelowCap cap(p);
+  scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    float slopes[4];
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) {
+      const float capped = caps ? cap(four[i]) : four[i];
+      slopes[i] = cap.slope_at(capped);
+      four[i] = multiply_add(capped, caps ? 1.0f : p.factor, beside.at[m][n][i]);
+    }
+    if (caps) shaping.slopes.keep(slopes, m, n);
+  });
 }
 
-// Products to scores in units of log2, where something shapes them.
+// Products to scores in units of log2, where something shapes them, by a text for whatever comes.
+// What overflows is held: what is added then makes no NaN and nothing infinite.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, const PatchOf& of,
                      typename Traits::Scores& scores, Shaping<Traits>& shaping) {
-  if constexpr (Traits::kIsFeatured) return shape_by_few<Traits>(p, memory, of, scores, shaping);
   score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi))
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[of.stage].tile.slope,
                      scores);
   if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
-  if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
-  add_bias(shaping.bias, scores);
+  if constexpr (Traits::kBringsBias) {
+    for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, scores,
+                          [](float& score, float bias) { score::add_bias_to(score, bias); });
+  } else {
+    if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
+    add_bias(shaping.bias, scores);
+  }
+}
+
+// The lane's bits of a boolean mask that has come.
+template <class Traits>
+TW_DEVICE uint32 take_visible(const score::Scoring& p, const typename Traits::Memory& memory,
+                              int32 stage) {
+  const auto thread = static_cast<uint32>(thread_index_anew());
+  return memory.visible.at[stage * Traits::kWarps + static_cast<int32>(thread / kWarp)].take(
+      p.mask.visible.stride.row == 0, static_cast<int32>(thread % kWarp));
 }
 
 // By what the warp has brought.
 template <class Traits>
-TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, int32 stage, const Patch& patch,
+TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, const Patch& patch,
                             typename Traits::Scores& scores) {
   const auto thread = static_cast<uint32>(thread_index_anew());
-  auto& tile =
-      memory.visible
-          .at[stage % Traits::kMaskStages * Traits::kWarps + static_cast<int32>(thread / kWarp)];
+  const auto& tile = memory.visible.at[static_cast<int32>(thread / kWarp)];
   const auto lane = static_cast<int32>(thread % kWarp);
-  if constexpr (Traits::kMaskStages == 2) tile.pack(lane);
   const int32 first = patch.row % Traits::kQueriesOfWarp + 2 * (lane & 3);
   scores.each_piece([&](float(&)[4], int32 m, int32 n) {
     TW_UNROLL
@@ -193,8 +263,10 @@ template <class Traits>
 TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scoring& p,
                              const PatchOf& of, typename Traits::Scores& scores) {
   if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
-    if constexpr (Traits::kBringsMask)
-      hide_by_bits<Traits>(memory, of.stage, of.patch, scores);
+    if constexpr (Traits::kIsFeatured)
+      score::hide_unseen_columns<typename Traits::VisibleTile>(of.patch.visible, scores);
+    else if constexpr (Traits::kBringsMask)
+      hide_by_bits<Traits>(memory, of.patch, scores);
     else
       hide_by_elements(p.mask.visible, of, scores);
   }

@@ -111,6 +111,56 @@ TW_DEVICE void finish_bias(const Backward& p, int64 part) {
     store(p.out.bias, offset_of_bias(p, n), p.between.bias[n]);
 }
 
+// Of a tile of the bias's gradient, eight keys of a query: numbers 8 * piece and on of its row.
+TW_DEVICE void add_bias_sums(const float* sums, const BackwardShape& tiles, int32 row, int32 piece,
+                             float (&numbers)[8]) {
+  const SumOrder order{tiles.threads(), kAddsFour};
+  const int32 of_warp = 8 * tiles.query_pieces, sixteens = tiles.keys / (16 * tiles.key_warps);
+  const int32 sixteen = piece / 2;
+  const int32 warp = sixteen / sixteens * tiles.query_warps + row / of_warp;
+  const int32 number = sixteen % sixteens * tiles.query_pieces + row % of_warp / 8;
+  const int32 i = piece % 2 * 2 + row % 2;
+  TW_UNROLL
+  for (int32 n = 0; n < 8; ++n)
+    numbers[n] += sums[order.place(number, warp * kWarp + n * 4 + row % 8 / 2, i)];
+}
+
+template <DType type>
+TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
+  const BackwardShape& shape = p.plan.tiles;
+  const Axes& size = p.out.bias_size;
+  const BiasTile tile = bias_tile_at(p, task);
+  const int64 down = tile.down, across = tile.across;
+  const auto heads = static_cast<uint32>(size.head);
+  const float* sums = p.between.bias + task * (shape.queries * shape.keys);
+  const int32 pieces = shape.keys / 8;
+  const auto rows =
+      static_cast<int32>(core::smaller(size.row - down * shape.queries, int64{shape.queries}));
+  const auto keys =
+      static_cast<int32>(core::smaller(size.column - across * shape.keys, int64{shape.keys}));
+  const bool in_eights = comes_in_eights<type>(p), has_sums = is_met(p, tile);
+  // Eight queries of some pieces lie side by side.
+  TW_ROLLED
+  for (int32 x = thread_index(); x < core::round_up(rows, 8) * pieces; x += kRowThreads) {
+    const int32 row = x / 8 / pieces * 8 + x % 8, piece = x / 8 % pieces, key = piece * 8;
+    if (row >= rows || key >= keys) continue;
+    float numbers[8] = {};
+    // Where the rows are one, all of a tile are.
+    const int32 end = size.row == 1 ? shape.queries : row + 1;
+    TW_ROLLED
+    for (int32 each = row; has_sums && each < end; ++each)
+      add_bias_sums(sums, shape, each, piece, numbers);
+    const int64 to = p.out.bias.offset(tile.head / heads, tile.head % heads,
+                                       down * shape.queries + row, across * shape.keys + key);
+    if (in_eights) {
+      *reinterpret_cast<EightElements*>(p.out.bias.data + to * 2) = rounded<type>(numbers, 1);
+      continue;
+    }
+    for (int32 n = 0; n < 8 && key + n < keys; ++n)
+      store(p.out.bias, to + n * p.out.bias.stride.column, numbers[n]);
+  }
+}
+
 // So many shares from `first` on, in an order that is always the same.
 TW_DEVICE float sum_of_shares(const float* first, int64 count) {
   float sum = 0;
@@ -124,7 +174,7 @@ TW_DEVICE void finish_head(const Backward& p, BackwardRowsMemory& memory, int64 
   const int64 heads = p.shape.heads, h = task % heads, of = task / heads;
   const int64 slopes = p.out.slopes ? p.out.slopes_batch : 0;
   const bool is_slope = of < slopes;
-  const int64 count = is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : row_tiles(p.shape);
+  const int64 count = is_slope ? key_tiles(p.shape, tiles) * tiles.warps() : sink_shares(p);
   const float* shares = is_slope ? p.between.slopes : p.between.sinks;
   const bool of_one = is_slope && slopes > 1;
   const int64 first = of_one ? of : 0, end = of_one ? of + 1 : p.shape.batch;
@@ -142,7 +192,8 @@ TW_DEVICE void backward_finish(const Backward& p) {
   for_each_task(tasks.query + tasks.bias + tasks.heads, [&](int64 task) {
     if (task < tasks.query) return finish_query<type>(p, memory, task);
     const int64 rest = task - tasks.query;
-    if (rest < tasks.bias) return finish_bias<type>(p, rest);
+    if (rest < tasks.bias)
+      return p.between.bias_in_tiles ? finish_bias_tile<type>(p, rest) : finish_bias<type>(p, rest);
     finish_head(p, memory, rest - tasks.bias);
   });
 }

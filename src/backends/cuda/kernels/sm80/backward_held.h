@@ -34,7 +34,10 @@ struct HeldRow {
   Place queries, keys;
 };
 
+// `features`, here and below: of which a kernel that counts may be asked.
+template <uint32 features>
 TW_DEVICE bool sees(const score::Scoring& p, const HeldRow& at, int64 key) {
+  if constexpr ((features & (score::kVisible | score::kBlocks)) == 0) return true;
   const Tensor &visible = p.mask.visible, &blocks = p.mask.blocks;
   if (visible && visible.data[visible.offset(at.b, at.h, at.row, key)] == 0) return false;
   if (!blocks) return true;
@@ -49,7 +52,7 @@ TW_DEVICE float element_of(const uint8* at) {
 }
 
 // The score of a key as core's words say it, in natural units.
-template <DType type>
+template <DType type, uint32 features>
 TW_DEVICE float score_of(const Backward& p, const HeldRow& at, int64 key, int64 diagonal) {
   const score::Scoring& asked = p.scoring;
   const int64 key_head = at.h / (p.shape.heads / p.shape.key_heads);
@@ -58,9 +61,10 @@ TW_DEVICE float score_of(const Backward& p, const HeldRow& at, int64 key, int64 
   float product = 0;
   for (int32 n = 0; n < p.in.query.bytes; n += 2)
     product += element_of<type>(left + n) * element_of<type>(right + n);
-  const bool caps = (asked.asked & score::kSoftcap) != 0;
+  const bool caps = score::asks<features>(asked, score::kSoftcap);
   const core::Softcap<float> softcap{caps ? asked.cap_out * core::ln2<float>() : 0.0f};
   float score = core::finite(softcap(p.factors.scale * product));
+  if constexpr (features == 0) return score;
   if (asked.slopes) {
     const core::Alibi<float> alibi{
         load_wide<float>(asked.slopes, asked.slopes.offset(at.b, at.h, 0, 0))};
@@ -74,19 +78,21 @@ TW_DEVICE float score_of(const Backward& p, const HeldRow& at, int64 key, int64 
 
 // log2 of how many keys share the row's weight: those that are held as its lse is. Below all others
 // they are all that it sees.
-template <DType type>
+template <DType type, uint32 features>
 TW_DEVICE float count_held(const Backward& p, const HeldRow& at, bool is_lowest) {
   const score::Scoring& asked = p.scoring;
   const core::Band band = band_of(asked.mask, at.queries.length, at.keys.length);
   const core::Range seen = at.keys.batch < 0 ? core::Range{} : band.visible_keys(at.row);
   float count = 0;
   for (int64 key = seen.begin; key < seen.end; ++key) {
-    if (!sees(asked, at, key)) continue;
+    if (!sees<features>(asked, at, key)) continue;
     const bool is_biased_away =
-        asked.bias && load<float>(asked.bias, asked.bias.offset(at.b, at.h, at.row, key)) ==
-                          -core::infinity<float>();
+        (features & score::kBias) != 0 && asked.bias &&
+        load<float>(asked.bias, asked.bias.offset(at.b, at.h, at.row, key)) ==
+            -core::infinity<float>();
     if (is_biased_away) continue;
-    if (is_lowest || score_of<type>(p, at, key, band.diagonal) >= core::largest<float>() / 2)
+    if (is_lowest ||
+        score_of<type, features>(p, at, key, band.diagonal) >= core::largest<float>() / 2)
       count += 1;
   }
   // An lse that was made elsewhere may be held by no key here.
@@ -94,9 +100,9 @@ TW_DEVICE float count_held(const Backward& p, const HeldRow& at, bool is_lowest)
 }
 
 // What remains to be subtracted from scores of such a row when the tiles have taken them apart.
-template <DType type>
+template <DType type, uint32 features>
 TW_DEVICE float lse_of_apart(const Backward& p, const HeldRow& at, float lse) {
-  return is_held(lse) ? count_held<type>(p, at, lse < 0) : 0.0f;
+  return is_held(lse) ? count_held<type, features>(p, at, lse < 0) : 0.0f;
 }
 
 }  // namespace tilewise::cuda::sm80

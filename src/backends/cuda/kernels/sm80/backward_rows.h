@@ -62,6 +62,13 @@ struct RowShare {
   int32 piece, sharers;
 };
 
+// -delta of what the products of a row come to, and of what arrives at its lse.
+TW_DEVICE float with_lse(const Backward& p, float sum, const Place& queries, int64 h, int64 row) {
+  const Tensor& lse = p.in.incoming_lse;
+  if (!lse) return sum;
+  return sum + load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
+}
+
 template <DType type>
 TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
                                const RowShare& share) {
@@ -71,24 +78,22 @@ TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const Ro
   float sum = -dot<type>(piece_at(in.output, output, share.piece),
                          piece_at(in.incoming, incoming, share.piece));
   for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
-  if (!in.incoming_lse) return sum;
-  return sum + load_wide<float>(
-                   in.incoming_lse,
-                   in.incoming_lse.offset(queries.batch, work.h, queries.first + share.row, 0));
+  return with_lse(p, sum, queries, work.h, share.row);
 }
 
-// Of an existing row.
-TW_DEVICE KnownRow know_row(const Backward& p, const Place& queries, const RowWork& work, int64 row,
-                            float minus_delta) {
+TW_DEVICE float lse_of(const Backward& p, const Place& queries, int64 h, int64 row) {
   const Tensor& lse = p.in.lse;
-  const float given =
-      load_wide<float>(lse, lse.offset(queries.batch, work.h, queries.first + row, 0));
+  return load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
+}
+
+// Of an existing row, whose lse is `given`.
+TW_DEVICE KnownRow know_row(const Backward& p, int64 h, float given, float minus_delta) {
   const float in_log2 = core::row_of(given).max;
   const bool sees = in_log2 != -core::infinity<float>();
   KnownRow known{sees ? in_log2 : core::infinity<float>(), minus_delta, 0};
   if (!p.out.sinks || !sees) return known;
   const float sink =
-      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, work.h, 0, 0)));
+      core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
   return known;
 }
@@ -107,12 +112,13 @@ TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
     // All lanes of a warp take part in the sums, whether theirs count or not.
     const int64 row = exists ? first + i : 0;
     const float minus_delta = minus_delta_of<type>(p, memory.queries, work, {row, piece, sharers});
-    if (exists) known = know_row(p, memory.queries, work, row, minus_delta);
+    if (exists) known = know_row(p, work.h, lse_of(p, memory.queries, work.h, row), minus_delta);
     if (piece != 0) continue;
     const int64 at = memory.padded + i;
     const bool is_one = is_apart(known.lse);
     const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
-    p.between.lse[at] = is_one ? lse_of_apart<type>(p, place, known.lse) : known.lse;
+    p.between.lse[at] =
+        is_one ? lse_of_apart<type, score::kEveryFeature>(p, place, known.lse) : known.lse;
     p.between.apart[at] = is_one ? known.lse : 0.0f;
     p.between.minus_delta[at] = known.minus_delta;
     sums.apart += is_one ? 1.0f : 0.0f;
@@ -148,8 +154,47 @@ TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
     p.between.turns[(work.b * p.shape.heads + work.h) * all + tile] = 0;
 }
 
+// A tile of the bias's gradient.
+struct BiasTile {
+  uint32 head, down, across;  // of all heads
+};
+
+// Quotients of half as many digits are made in a quarter of the time.
+TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
+  const BiasTiles tiles = bias_tiles(p.out.bias_size, p.plan.tiles);
+  const auto n = static_cast<uint32>(task), down = static_cast<uint32>(tiles.down);
+  const uint32 i = n / static_cast<uint32>(tiles.across);
+  return {i / down, i % down, n % static_cast<uint32>(tiles.across)};
+}
+
+// Whether some query of it may see some key. The band says so where all sequences have one length,
+// which no table tells; it is right for `Meeting` to meet fewer.
+TW_DEVICE bool is_met(const Backward& p, BiasTile tile) {
+  const auto has_table = [](const Side& side) {
+    return side.offsets || side.used || side.start || side.batch_index;
+  };
+  const core::Band band = band_of(p.scoring.mask, p.shape.queries, p.shape.keys);
+  if (p.out.bias_size.row == 1 || band.chunk > 0 || has_table(p.queries) || has_table(p.keys))
+    return true;
+  const BackwardShape& shape = p.plan.tiles;
+  const int64 query = int64{tile.down} * shape.queries + band.diagonal;
+  const int64 key = int64{tile.across} * shape.keys;
+  return query - band.left < key + shape.keys && key <= query + shape.queries - 1 + band.right;
+}
+
+// By all blocks together, of tiles that something is added to.
+TW_DEVICE void clear_bias_tiles(const Backward& p) {
+  const int32 fours = p.plan.tiles.queries * p.plan.tiles.keys / 4;
+  for_each_task(bias_tasks(p), [&](int64 task) {
+    if (!is_met(p, bias_tile_at(p, task))) return;
+    auto* to = reinterpret_cast<FourZeros*>(p.between.bias) + task * fours;
+    for (int32 n = thread_index(); n < fours; n += kRowThreads) to[n] = {};
+  });
+}
+
 // All blocks together. What is cleared is filled up to whole fours.
 TW_DEVICE void clear_bias(const Backward& p) {
+  if (p.between.bias_in_tiles) return clear_bias_tiles(p);
   auto* to = reinterpret_cast<FourZeros*>(p.between.bias);
   const int64 fours = core::ceil_div(bias_count(p.out.bias_size), int64{4});
   for (int64 n = block_index() * kRowThreads + thread_index(); n < fours;
@@ -158,7 +203,8 @@ TW_DEVICE void clear_bias(const Backward& p) {
 }
 
 // The sum of what all threads brought, in thread 0.
-TW_DEVICE float sum_of_block(float number, float (&between)[kRowThreads / kWarp]) {
+template <int32 warps>
+TW_DEVICE float sum_of_block(float number, float (&between)[warps]) {
   const float sum = warp_sum(number);
   block_barrier();
   if (lane_index() == 0) between[warp_index()] = sum;

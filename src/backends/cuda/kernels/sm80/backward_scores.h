@@ -158,26 +158,69 @@ TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
 
 // Of a patch in whose tile some rows are apart.
 template <class Traits>
-TW_DEVICE void take_apart(const Backward& p, const PatchOf& of, typename Traits::Scores& scores) {
+TW_DEVICE void take_apart(const Backward& p, const typename Traits::Memory& memory,
+                          const PatchOf& of, typename Traits::Scores& scores) {
   score::Measure measure = p.scoring.measure;
   // What shapes scores has held them, and left -inf of a bias as it is.
   if (is_shaped<Traits>(p.scoring)) measure.limit = core::infinity<float>();
-  const int64 row = of.block.padded(p.between, of.h, of.patch.corner().query);
-  take_apart(p.between.apart + row, measure, scores);
+  const int32 query = of.patch.corner().query;
+  if constexpr (Traits::kIsShort)
+    return take_apart(memory.of_short.at[0].apart + (query - of.patch.query + of.patch.row),
+                      measure, scores);
+  else
+    take_apart(p.between.apart + of.block.padded(p.between, of.h, query), measure, scores);
+}
+
+TW_DEVICE bool has_apart(const TileNumbers& tile) {
+  return tile.has_apart != 0;
 }
 
 // From products to what the weights are made of. What seldom comes shares one branch.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
                               typename Traits::Scores& scores, Shaping<Traits>& shaping) {
-  if constexpr ((Traits::kFeatures & score::kShaping) != 0)
+  if constexpr (!Traits::kIsFeatured && (Traits::kFeatures & score::kShaping) != 0)
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, of, scores, shaping);
-  const bool has_apart = memory.rows[of.stage].tile.has_apart != 0;
-  if (has_apart || of.patch.cover == Cover::kSome) {
-    if (has_apart) take_apart<Traits>(p, of, scores);
+  const bool is_apart = has_apart(memory.rows[of.stage].tile);
+  if (is_apart || of.patch.cover == Cover::kSome) {
+    if (is_apart) take_apart<Traits>(p, memory, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
+}
+
+// The same of a kernel that has features compiled in, where something shapes scores: as far as they
+// lie from their row's lse.
+template <class Traits>
+TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
+                              const float* lse, typename Traits::Scores& scores,
+                              Shaping<Traits>& shaping) {
+  const bool is_apart = has_apart(memory.rows[of.stage].tile);
+  if (are_usual<Traits>(p.scoring, scores) && !is_apart) {
+    shape_by_few<Traits>(p.scoring, memory, of, lse, scores, shaping);
+  } else {
+    shape<Traits>(p.scoring, memory, of, scores, shaping);
+    if (is_apart) take_apart<Traits>(p, memory, of, scores);
+    for_each_with(lse, scores,
+                  [](float& score, float of_row) { score += above_lse<Traits>() - of_row; });
+  }
+  if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
+  hide_by_masks<Traits>(memory, p.scoring, of, scores);
+}
+
+// Products to weights.
+template <class Traits>
+TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
+                            const float* lse, typename Traits::Scores& scores,
+                            Shaping<Traits>& shaping) {
+  if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kShaping) != 0) {
+    if (is_shaped<Traits>(p.scoring)) {
+      shape_from_lse<Traits>(p, memory, of, lse, scores, shaping);
+      return weigh_distances<Traits>(scores);
+    }
+  }
+  shape_and_hide<Traits>(p, memory, of, scores, shaping);
+  weigh<Traits>(lse, p.scoring.measure.factor, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -197,8 +240,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   scores.clear();
   const SharedAddress keys = now.lane.down_from_keys();
   add_scores<Traits>(keys, now.query_across, patch.row, scores);
-  shape_and_hide<Traits>(p, memory, of, scores, shaping);
-  weigh<Traits>(lse, is_always_shaped<Traits>() ? 1.0f : p.scoring.measure.factor, scores);
+  make_weights<Traits>(p, memory, of, lse, scores, shaping);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
@@ -214,7 +256,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   else
     multiply_each(scores, at_weights);
   if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, shaping);
-  if constexpr (Traits::kIsFeatured) give_wanted<Traits>(p, memory, of, now.turn.g, scores);
+  if constexpr (Traits::kIsFeatured) give_wanted<Traits>(p, of, now.turn.g, scores);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 

@@ -11,9 +11,10 @@ using core::int64;
 
 // What a kernel knows beside a band, and which each call asks for by flags: nothing; masks and
 // dropout; or every feature, and rows that begin anywhere. For few blocks there is one as common,
-// whose blocks have a multiprocessor for themselves. Featured ones have a set of features
-// compiled in: such a row is a kernel for each set.
-enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFew, kFeatured };
+// whose blocks have a multiprocessor for themselves. Short ones know as much, and a block has all
+// keys of a sequence. Featured ones have a set of features compiled in: such a row is a kernel for
+// each set.
+enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFew, kShort, kFeatured };
 
 // A block has `keys` keys, and meets the queries that see them in tiles of `queries`. Scores are
 // transposed: of a tile, each of key_warps x query_warps warps has 8 * query_pieces queries at a
@@ -35,6 +36,8 @@ struct BackwardShape {
   TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
   TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
+  // Of short tiles: whether a block takes twice as many keys, one tile after the other.
+  TW_HD constexpr bool takes_twice() const { return kind == BackwardKind::kShort && keys == 128; }
   // So many parts of it one after the other: features leave a thread no room for all of its sums.
   TW_HD constexpr int32 gradient_parts() const {
     return kind == BackwardKind::kGeneral && queries * dim / threads() >= 64 ? 4 : 1;
@@ -42,7 +45,7 @@ struct BackwardShape {
 };
 
 // Of one kind the next that is as wide as a head, and then the first that fits into a block's
-// memory.
+// memory; of short ones the first that has room for a sequence, too.
 inline constexpr BackwardShape kBackwardShapes[] = {
     {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
@@ -60,13 +63,21 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 227},
     {256, 64, 32, 1, 4, 2, 2, 1, 1, BackwardKind::kGeneral, false, 163},
     {64, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kFew, false, 99},
+    {64, 16, 16, 1, 1, 2, 1, 1, 12, BackwardKind::kShort, false, 99},
+    {64, 32, 32, 2, 1, 4, 2, 1, 6, BackwardKind::kShort, false, 99},
+    {64, 64, 64, 4, 1, 4, 4, 1, 3, BackwardKind::kShort, false, 99},
+    {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kShort, false, 99},
+    {128, 16, 16, 1, 1, 2, 1, 1, 8, BackwardKind::kShort, false, 99},
+    {128, 32, 32, 2, 2, 2, 2, 1, 4, BackwardKind::kShort, false, 99},
+    {128, 64, 64, 4, 1, 4, 4, 1, 2, BackwardKind::kShort, false, 99},
+    {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kShort, false, 163},
     {64, 64, 128, 4, 2, 4, 2, 1, 1, BackwardKind::kFeatured, false, 227},
     {128, 64, 128, 4, 2, 4, 2, 2, 1, BackwardKind::kFeatured, false, 227},
     {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kFeatured, false, 227},
 };
 inline constexpr int32 kRowsOfBackward = sizeof kBackwardShapes / sizeof kBackwardShapes[0];
 // Those before the featured ones, which come last.
-inline constexpr int32 kVariantsOfBackward = 16;
+inline constexpr int32 kVariantsOfBackward = 24;
 static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFeatured &&
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;

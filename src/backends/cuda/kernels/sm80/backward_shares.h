@@ -2,8 +2,8 @@
 // has for them.
 #pragma once
 
-#include "backends/cuda/device/order.h"
 #include "backends/cuda/kernels/sm80/backward_features.h"
+#include "backends/cuda/kernels/sm80/backward_sums.h"
 
 namespace tilewise::cuda::sm80 {
 
@@ -44,69 +44,30 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
 }
 
-// Of a bias whose columns follow each other: four at once, and all keys of a warp side by side.
-// What lanes have of them goes through the warp's own part of the bias's tile, which nobody reads
-// any more: as many queries at a time as it has room for.
+// Into the tile of the sums: a warp adds to memory that hangs together, from registers. What does
+// not exist adds zeros.
 template <class Traits>
-struct BiasGradientWay {
-  using BiasTile = typename Traits::BiasTile;
-  static constexpr int32 kQueries = Traits::kQueriesAtOnce, kEights = kQueries / 8;
-  // A slot holds four numbers of a query. Of a slot's number, the lowest three bits say which of
-  // four pairs of queries and which half of eight keys: they decide in which banks it lies.
-  static_assert(Traits::kKeysOfWarp == 32 && Traits::kDown == 2);
-  uint8* bytes;
-  int32 row, piece;  // of the warp's part
-
-  TW_DEVICE float* slot(int32 low, int32 rest) const {
-    const int32 at = row + rest % kEights * 8 + low;
-    return reinterpret_cast<float*>(bytes + BiasTile::place(at, piece + rest / kEights));
-  }
-};
-
-template <class Traits>
-TW_DEVICE void add_bias_gradient_by_fours(const Between& to, typename Traits::BiasTile& tile,
-                                          const PatchOf& of, typename Traits::Scores& gradients) {
-  using Scores = typename Traits::Scores;
+TW_DEVICE void add_bias_gradient_to_tile(const Between& to, const PatchOf& of,
+                                         typename Traits::Scores& gradients) {
+  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
   const Axes& stride = to.bias_stride;
-  const auto thread = static_cast<uint32>(thread_index_anew());
-  const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
-  const BiasGradientWay<Traits> way{tile.bytes, of.patch.row,
-                                    warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp / 8};
-  const int32 pair = lane & 3, query = of.patch.query + 2 * pair;
-  const int32 key = of.patch.key + lane / 8 * 8 + (lane & 4);
-  const int32 left = static_cast<int32>(of.block.queries.length) - query;
-  const bool has_key = key < static_cast<int32>(of.block.columns.end);
-  float* first =
-      to.bias + (of.block.b * stride.batch + of.h * stride.head + query * stride.row + key);
-  constexpr int32 kStep = BiasGradientWay<Traits>::kEights / 2;  // eights of queries at a time
-  TW_UNROLL
-  for (int32 n = 0; n < Scores::kAcross; n += kStep) {
-    warp_barrier();
-    TW_UNROLL
-    for (int32 x = 0; x < kStep * 8; ++x) {
-      const int32 eight = x / 8, parity = x % 2, m = x / 2 % 4;
-      way.slot((lane / 16) * 4 + pair, m + 4 * (parity + 2 * eight))[lane / 4 % 4] =
-          gradients.at[m / 2][n + eight][m % 2 * 2 + parity];
-    }
-    warp_barrier();
-    TW_UNROLL
-    for (int32 x = 0; x < kStep * 2; ++x) {
-      const int32 eight = x / 2, parity = x % 2, further = (n + eight) * 8 + parity;
-      const auto& four = *reinterpret_cast<const float(*)[4]>(
-          way.slot(lane & 7, lane / 8 + 4 * (parity + 2 * eight)));
-      if (has_key && further < left) add_four_to(first + further * stride.row, four);
-    }
-  }
+  float* tile = to.bias + (of.block.b * stride.batch + of.h * stride.head +
+                           of.patch.query / Traits::kTiles.queries * stride.row +
+                           of.block.tile * stride.column);
+  float* first = tile + kOrder.place(0, thread_index_anew(), 0);
+  gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
+    add_in_order<Traits>(first, m * Traits::Scores::kAcross + n, four);
+  });
 }
 
 // Gradients that are wanted beside the usual ones.
 template <class Traits>
-TW_DEVICE void give_wanted(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                           int32 g, typename Traits::Scores& gradients) {
+TW_DEVICE void give_wanted(const Backward& p, const PatchOf& of, int32 g,
+                           typename Traits::Scores& gradients) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   if constexpr ((kFeatures & score::kBiasGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kBiasGradient))
-      add_bias_gradient_by_fours<Traits>(p.between, memory.bias.at[of.stage], of, gradients);
+      add_bias_gradient_to_tile<Traits>(p.between, of, gradients);
   if constexpr ((kFeatures & score::kSlopesGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kSlopesGradient))
       add_slope_share<Traits>(p, of, g, gradients);

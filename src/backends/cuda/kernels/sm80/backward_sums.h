@@ -7,19 +7,25 @@
 
 namespace tilewise::cuda::sm80 {
 
+// Adds four numbers of a piece in SumOrder. `first` is the thread's first of piece 0.
+template <class Traits>
+TW_DEVICE void add_in_order(float* first, int32 piece, const float (&four)[4]) {
+  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
+  if constexpr (kAddsFour) {
+    add_four_to(first + kOrder.place(piece, 0, 0), four);
+  } else {
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) add_to(first + kOrder.place(piece, 0, i), four[i]);
+  }
+}
+
 // Adds a part of a tile's share of the query's gradient.
 template <class Traits>
 TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
   float* first = tile + kOrder.place(part * Traits::QuerySums::kAcross, thread_index(), 0);
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    const int32 piece = m * Traits::kQueryParts * Traits::QuerySums::kAcross + n;
-    if constexpr (kAddsFour) {
-      add_four_to(first + kOrder.place(piece, 0, 0), four);
-    } else {
-      TW_UNROLL
-      for (int32 i = 0; i < 4; ++i) add_to(first + kOrder.place(piece, 0, i), four[i]);
-    }
+    add_in_order<Traits>(first, m * Traits::kQueryParts * Traits::QuerySums::kAcross + n, four);
   });
 }
 
@@ -28,7 +34,7 @@ template <class Traits>
 TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySums& sums,
                           float factor) {
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const int32 warp = warp_index(), lane = lane_index();
+  const int32 warp = Traits::thread() / kWarp, lane = Traits::thread() % kWarp;
   const int32 first_row = warp / kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
   const int32 first_piece = warp % kTiles.query_warps * Traits::KeySums::kAcross;
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -50,7 +56,7 @@ TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
   const auto rows = static_cast<int32>(block.columns.size());
   const int64 first = block.keys.first + block.columns.begin;
   TW_ROLLED
-  for (int32 n = thread_index(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
+  for (int32 n = Traits::thread(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
     const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
     put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
               *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));

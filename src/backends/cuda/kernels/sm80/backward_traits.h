@@ -18,6 +18,14 @@ struct alignas(kPieceBytes) RowNumbers {
   TileNumbers tile;
 };
 
+// What no other kernel has left in the workspace for a block that has all keys of a sequence.
+template <int32 queries, int32 warps>
+struct ShortRows {
+  float apart[queries];    // the lse of a row that is, or 0
+  float of_sink[queries];  // shares of the gradient of a head's sink, by row of the tiles
+  float between[warps];    // of sums of all threads
+};
+
 // What a row of the table knows, each asked for when it runs.
 TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   switch (tiles.kind) {
@@ -31,14 +39,26 @@ TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   }
 }
 
+template <bool is_first, class First, class Second>
+struct Either {
+  using Type = First;
+};
+template <class First, class Second>
+struct Either<false, First, Second> {
+  using Type = Second;
+};
+
 // A row of the table, in a type, with features.
 template <DType type, int32 number, uint32 features = features_of(kBackwardShapes[number])>
 struct BackwardTraits {
   static constexpr DType kType = type;
   static constexpr BackwardShape kTiles = kBackwardShapes[number];
   static constexpr uint32 kFeatures = features;
-  static constexpr bool kIsCommon =
-      kTiles.kind == BackwardKind::kCommon || kTiles.kind == BackwardKind::kFew;
+  static constexpr bool kIsCommon = kTiles.kind == BackwardKind::kCommon ||
+                                    kTiles.kind == BackwardKind::kFew ||
+                                    kTiles.kind == BackwardKind::kShort;
+  static constexpr bool kIsShort = kTiles.kind == BackwardKind::kShort;
+  static constexpr int32 kQueryStages = kIsShort ? kTiles.incoming_stages : 2;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
   // Whether it is worked out ahead from where a thread brings its share of a turn: where there are
@@ -64,8 +84,10 @@ struct BackwardTraits {
   // left operands as they lie.
   static constexpr bool kShares = kTiles.query_warps > 1;
   static_assert(kTimes == 1 || !kShares);
-  // Before gradients are made, or together with them: ptxas spills the one or the other.
-  static constexpr bool kSharesEarly = kShares && !kIsCommon;
+  // Before gradients are made, or together with them: ptxas spills the one or the other. Together,
+  // exponentials and products of gradients need not wait for each other.
+  static constexpr bool kSharesEarly =
+      kShares && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
 
   // Of the boolean mask, a warp's part in one turn.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
@@ -75,7 +97,10 @@ struct BackwardTraits {
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
   // A mask is packed when it is used; with one tile of it, before the next comes.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
-  using VisibleTile = score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>;
+  using VisibleColumns = score::VisibleColumns<kBringsMask ? kQueriesOfWarp : 16>;
+  using VisibleTile =
+      typename Either<kIsFeatured, VisibleColumns,
+                      score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>>::Type;
 
   using BiasTile = Tile<kTiles.queries, kTiles.keys>;
   using KeyTile = Tile<kTiles.keys, kDim>;
@@ -103,9 +128,10 @@ struct BackwardTraits {
 
   struct Memory {
     KeyTile key, value;  // in the end their gradients, on their way out
-    QueryTile query[2], incoming[kTiles.incoming_stages];
+    QueryTile query[kQueryStages], incoming[kTiles.incoming_stages];
     Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
-    RowNumbers<kTiles.queries> rows[2];
+    RowNumbers<kTiles.queries> rows[kQueryStages];
+    Several<ShortRows<kTiles.queries, kWarps>, kIsShort ? 1 : 0> of_short;
     Several<BiasTile, kBringsBias ? 2 : 0> bias;
     Several<VisibleTile, kBringsMask ? kMaskStages * kWarps : 0> visible;
     Several<PresentTiles, kSkipsBlocks ? kWarps : 0> present;
@@ -114,7 +140,10 @@ struct BackwardTraits {
   };
   // Where tiles begin. They are aligned alike, so that a lane's place in one is that in another.
   static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
-  static constexpr int32 kIncomingAt = kQueryAt + 2 * QueryTile::kBytes;
+  static constexpr int32 kIncomingAt = kQueryAt + kQueryStages * QueryTile::kBytes;
+
+  // What follows from it would lie in registers through a short one's loop over keys.
+  TW_DEVICE static int32 thread() { return kIsShort ? thread_index_anew() : thread_index(); }
 
   static constexpr int32 kMostShared = kTiles.shared_kib * 1024;
 };

@@ -12,6 +12,7 @@ struct Patch {
   int32 query, key;  // the first of each in the sequence
   int32 row;         // the first query in its tile
   Cover cover;
+  uint32 visible;  // of a boolean mask that has come, the lane's bits
 
   TW_DEVICE score::Corner<score::Lie::kKeysDown> corner() const {
     return score::Corner<score::Lie::kKeysDown>::of(query, key, thread_index_anew() & (kWarp - 1));
@@ -50,15 +51,26 @@ TW_DEVICE float weight_of(float exponent) {
 // Scores to weights: 2^(score * factor - lse).
 template <class Traits>
 TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& scores) {
-  if constexpr (Traits::kIsFeatured && Traits::kToTheLast) {
-    // Larger by so much, they are normal numbers.
-    for_each_with(lse, scores, [factor](float& score, float of_row) {
-      score = exp2_approximate(multiply_add(score, factor, 64 - of_row)) * 0x1p-64f;
-    });
-    return;
-  }
   for_each_with(lse, scores, [factor](float& score, float of_row) {
     score = weight_of<Traits>(multiply_add(score, factor, -of_row));
+  });
+}
+
+// Scores that something shapes are taken from their lse before. Where weights count down to the
+// last, they are larger by so much, so that they are normal numbers.
+template <class Traits>
+TW_DEVICE constexpr float above_lse() {
+  return Traits::kToTheLast ? 64.0f : 0.0f;
+}
+
+template <class Traits>
+TW_DEVICE void weigh_distances(typename Traits::Scores& scores) {
+  scores.each_piece([](float(&four)[4], int32, int32) {
+    TW_UNROLL
+    for (float& score : four) {
+      score = exp2_approximate(score);
+      if (Traits::kToTheLast) score *= 0x1p-64f;
+    }
   });
 }
 

@@ -16,7 +16,7 @@ TW_DEVICE void store_pieces_at(const Forward& p, const typename Traits::Memory& 
   };
   constexpr int32 kCount = Traits::kRowsOfWarp * QueryTile::kPieces / kWarp;
   const auto rows = static_cast<int32>(memory.head.rows.size());
-  const int32 thread = thread_index(), before = thread / kWarp * Traits::kRowsOfWarp;
+  const int32 thread = thread_index_anew(), before = thread / kWarp * Traits::kRowsOfWarp;
   const auto row_of = [&](int32 n) { return (n * kWarp + thread % kWarp) / QueryTile::kPieces; };
   const auto piece_of = [&](int32 n) { return (n * kWarp + thread % kWarp) % QueryTile::kPieces; };
   Piece pieces[kCount];
@@ -100,12 +100,10 @@ TW_DEVICE LaneRow row_of_lane(const Forward& p, const Head& head, int32 thread, 
 }
 
 // What the rows of a split come to: the merge divides and writes.
-template <class Traits>
-TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
+template <class Traits, class Rows>
+TW_DEVICE void leave_split(const Forward& p, const Head& head, const Rows& rows,
                            typename Traits::Output& output) {
-  const Head& head = memory.head;
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
-  const auto rows = memory.rows.of_lane();
   const float kept = kept_scale<Traits>(p);
   score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
     const core::Row<float> row = score::whole_row(rows, r);
@@ -122,7 +120,7 @@ TW_DEVICE void leave_split(const Forward& p, typename Traits::Memory& memory,
   });
 }
 
-// What a row's sums are multiplied by, and its lse.
+// What a row's sums are multiplied by, and its lse where it is asked for.
 struct Divided {
   float factor, lse;
 };
@@ -141,7 +139,8 @@ TW_DEVICE Divided divide(const Forward& p, const core::Row<float>& seen, const L
       return {saw_nothing ? 0.0f : share, saw_nothing ? sink : score::lse_of(row, measure)};
     }
   }
-  return {saw_nothing ? 0.0f : 1 / seen.sum, score::lse_of(seen, measure)};
+  const float lse = p.lse ? score::lse_of(seen, measure) : 0.0f;
+  return {saw_nothing ? 0.0f : 1 / seen.sum, lse};
 }
 
 template <class Traits>
@@ -154,10 +153,9 @@ TW_DEVICE void store_lse(const Forward& p, const Head& head, const LaneRow& of, 
 
 // Four lanes have a part of the same rows: each of them sees to one, and returns what its sums are
 // multiplied by. Where there are two rows, two lanes do the same.
-template <class Traits>
-TW_DEVICE float finish_row(const Forward& p, typename Traits::Memory& memory, int32 thread) {
+template <class Traits, class Rows>
+TW_DEVICE float finish_row(const Forward& p, const Head& head, const Rows& rows, int32 thread) {
   constexpr int32 kRows = Traits::Output::kRowsOfLane;
-  const auto rows = memory.rows.of_lane();
   const int32 own = thread % kRows;
   core::Row<float> row = score::whole_row(rows, 0);
   TW_UNROLL
@@ -165,21 +163,21 @@ TW_DEVICE float finish_row(const Forward& p, typename Traits::Memory& memory, in
     const core::Row<float> other = score::whole_row(rows, r);
     if (r == own) row = other;
   }
-  const LaneRow of = row_of_lane<Traits>(p, memory.head, thread, own);
+  const LaneRow of = row_of_lane<Traits>(p, head, thread, own);
   const Divided divided = divide<Traits>(p, row, of);
-  if (thread % 4 < kRows) store_lse<Traits>(p, memory.head, of, divided.lse);
+  if (thread % 4 < kRows) store_lse<Traits>(p, head, of, divided.lse);
   return divided.factor;
 }
 
 // Divides, and writes the warp's rows.
-template <class Traits>
-TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory,
+template <class Traits, class Rows>
+TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory, const Rows& rows,
                       typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
-  if (p.splits.are_left()) return leave_split<Traits>(p, memory, output);
+  if (p.splits.are_left()) return leave_split<Traits>(p, memory.head, rows, output);
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
   const float kept = kept_scale<Traits>(p);
-  const float own = kept * finish_row<Traits>(p, memory, thread);
+  const float own = kept * finish_row<Traits>(p, memory.head, rows, thread);
   score::for_each_row_of_lane<typename Traits::Output>([&](int32 r) {
     const int32 i = place_of_row<Traits>(thread, r);
     const float factor = brought_by(lane / 4 * 4 + r, own);

@@ -18,9 +18,10 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Copies have landed, and everybody sees them.
+// Copies have landed but for the last groups, and everybody sees them.
+template <int32 groups = 0>
 TW_DEVICE void await_copies() {
-  wait_for_copies<0>();
+  wait_for_copies<groups>();
   block_barrier();
 }
 
@@ -51,7 +52,12 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     const bool is_last = next.first < first_key;
     // Read before the barrier, where waiting costs nothing.
     Sight<Traits> sight = sight_of(tile);
-    await_copies();
+    // What comes during the first tile was asked for before the walk.
+    const bool is_ahead = Traits::kBeginsAhead && tile.first == head.last_key;
+    if (is_ahead)
+      await_copies<1>();
+    else
+      await_copies();
     // Before the next tile of it comes into the same place.
     if constexpr (Traits::kHoldsVisible) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
@@ -59,7 +65,8 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
             p.scoring.mask.visible.stride.row == 0, lane_index());
     }
     if constexpr (Traits::kStages == 1) {
-      if (!Traits::kIsGeneral || tile.turn >= 0) load_value<Traits>(p, memory, tile, share_now());
+      if (!is_ahead && (!Traits::kIsGeneral || tile.turn >= 0))
+        load_value<Traits>(p, memory, tile, share_now());
       look_up<Traits>(p, memory, next);
       commit_copies();
       if (sight.some) weigh(tile, sight);
@@ -68,7 +75,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       commit_copies();
       if (sight.some) accumulate(tile);
     } else {
-      if (!is_last) {
+      if (!is_last && !is_ahead) {
         const KeyShare<Traits> mine = share_now();
         load_key<Traits>(p, memory, next, mine);
         load_value<Traits>(p, memory, next, mine);
@@ -128,8 +135,19 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
   if (lane_index() == 0) memory.reach[warp_index()] = reach;
-  if constexpr (!Traits::kHoldsRows) memory.rows.clear();
+  if constexpr (!Traits::kHoldsRows) memory.rows.at[0].clear();
   block_barrier();
+}
+
+// What comes while the first tile of keys is used: its values, or with two stages the next tile.
+template <class Traits>
+TW_DEVICE void load_ahead(const Forward& p, const Head& head, typename Traits::Memory& memory,
+                          Walked first, const KeyShare<Traits>& mine) {
+  if (Traits::kStages == 1) return load_value<Traits>(p, memory, first, mine);
+  const Walked next = tile_before<Traits>(p, memory, first);
+  if (next.first < head.first_key) return;
+  load_key<Traits>(p, memory, next, mine);
+  load_value<Traits>(p, memory, next, mine);
 }
 
 // Where the walk begins, which has asked for its queries by then. The common variant has asked for
@@ -148,12 +166,17 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
   load_query<Traits>(p, head, memory);
   if constexpr (Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   const Walked last = tile_before<Traits>(p, memory, before);
-  if (last.first >= head.first_key) {
-    const auto mine = key_share<Traits>(head, memory, thread_index());
+  const bool is_seen = last.first >= head.first_key;
+  const auto mine = key_share<Traits>(head, memory, thread_index());
+  if (is_seen) {
     load_key<Traits>(p, memory, last, mine);
     if (Traits::kStages == 2) load_value<Traits>(p, memory, last, mine);
   }
   commit_copies();
+  if constexpr (Traits::kBeginsAhead) {
+    if (is_seen) load_ahead<Traits>(p, head, memory, last, mine);
+    commit_copies();
+  }
   if constexpr (!Traits::kSettlesFirst) settle<Traits>(p, head, memory);
   return last;
 }
@@ -171,11 +194,13 @@ TW_DEVICE void forward(const Forward& p) {
 
   typename Traits::Output output;
   output.clear();
-  const int32 warps_first = warp_index() * Traits::kRowsOfWarp * QueryTile::kRowBytes;
-  Query<Traits> query{QueryTile::down(shared_address(&memory.query), lane_index()) + warps_first,
-                      {}};
+  const auto rows_before = [](int32 thread) { return thread / kWarp * Traits::kRowsOfWarp; };
+  const auto query_lane = [&](int32 lane, int32 rows) {
+    return QueryTile::down(shared_address(&memory.query), lane) + rows * QueryTile::kRowBytes;
+  };
+  Query<Traits> query{query_lane(lane_index(), rows_before(thread_index())), {}};
   if constexpr (Traits::kHoldsQuery) {
-    wait_for_copies<0>();
+    wait_for_copies<Traits::kBeginsAhead ? 1 : 0>();
     block_barrier();
     query.hold();
   }
@@ -187,7 +212,8 @@ TW_DEVICE void forward(const Forward& p) {
       p, memory, begin,
       [&](Walked tile) -> Sight<Traits> {
         if (Traits::kIsGeneral && tile.turn < 0) return {};
-        const Reach reach = Traits::kHoldsRows ? reach_of_warp : memory.reach[warp_index()];
+        const Reach reach =
+            Traits::kHoldsRows ? reach_of_warp : memory.reach[Traits::thread() / kWarp];
         // By votes, for these tell the compiler that the warp stays together.
         return {warp_any(tile.is_present && reach.meets(tile.first, Traits::kKeys)),
                 !warp_any(!reach.covers(tile.first, Traits::kKeys)),
@@ -196,6 +222,9 @@ TW_DEVICE void forward(const Forward& p) {
       [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
+        // Or the compiler keeps a place for each of its steps.
+        if constexpr (!Traits::kHasRegisters)
+          query.lane = query_lane(lane, rows_before(Traits::thread()));
         score<Traits>(query,
                       KeyTile::across(shared_address(&memory.key[stage_of<Traits>(tile)]), lane),
                       scores);
@@ -203,7 +232,7 @@ TW_DEVICE void forward(const Forward& p) {
         if constexpr (Traits::kHoldsRows) {
           weigh<Traits>(p, memory, corner, sight, held, scores, output);
         } else {
-          typename Traits::ReadRows rows(memory.rows.of_lane());
+          typename Traits::ReadRows rows(memory.rows.at[0].of_lane());
           weigh<Traits>(p, memory, corner, sight, rows, scores, output);
         }
         weights.set(scores);
@@ -216,7 +245,6 @@ TW_DEVICE void forward(const Forward& p) {
                           lane),
             output);
       });
-  if constexpr (Traits::kHoldsRows) memory.rows.take(held);
   // Output goes where the warp's own queries were, so it waits for no other warp, once a tile of
   // keys was awaited and all queries with it. Where queries are read to the end the warp's own
   // barrier would do, too, but racecheck does not see that one.
@@ -225,7 +253,10 @@ TW_DEVICE void forward(const Forward& p) {
     block_barrier();
   else
     warp_barrier();
-  finish<Traits>(p, memory, output);
+  if constexpr (Traits::kHoldsRows)
+    finish<Traits>(p, memory, held, output);
+  else
+    finish<Traits>(p, memory, memory.rows.at[0].of_lane(), output);
 }
 // NOLINTEND(readability-function-size,readability-function-cognitive-complexity)
 

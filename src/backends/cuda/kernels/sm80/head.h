@@ -37,22 +37,16 @@ struct Head {
   int32 split;
 };
 
-// Most calls divide by 1, and need not wait for a division.
-TW_DEVICE int32 quotient(int32 a, int32 by) {
-  if (by == 1) return a;
-  return static_cast<int32>(static_cast<uint32>(a) / static_cast<uint32>(by));
-}
-
 // Which query and head a row of a tile is.
 struct RowOfHead {
   int32 query, h;
 };
 
 TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
-  const auto row = static_cast<uint32>(head.rows.begin) + static_cast<uint32>(i);
-  const auto together = static_cast<uint32>(p.heads_in_tile);
-  if (together == 1) return {static_cast<int32>(row), head.h};
-  return {static_cast<int32>(row / together), head.h + static_cast<int32>(row % together)};
+  const int32 row = static_cast<int32>(head.rows.begin) + i;
+  if (p.heads_in_tile == 1) return {row, head.h};
+  const int32 query = p.prepared.heads_in_tile.divide(row);
+  return {query, head.h + (row - query * p.heads_in_tile)};
 }
 
 // What features ask for.
@@ -78,23 +72,24 @@ struct Work {
 
 // Tiles of heads that go together follow each other, the last tile of each head first: under a
 // causal mask those have more to do.
-TW_DEVICE Work work_at(const Forward& p, int32 rows, int32 task) {
-  const int32 place = quotient(task, p.splits.count), split = task - place * p.splits.count;
-  const auto tiles = static_cast<int32>(query_tiles(p, rows));
-  const int32 heads = quotient(static_cast<int32>(p.shape.heads), p.heads_in_tile);
-  const int32 all = static_cast<int32>(p.shape.batch) * heads;
-  const int32 first = quotient(place, p.heads_together * tiles) * p.heads_together;
-  const int32 within = place - first * tiles;
-  const int32 together = core::smaller(p.heads_together, all - first);
-  const int32 turn = quotient(within, together), head = first + within - turn * together;
-  const int32 b = quotient(head, heads);
-  return {tiles - 1 - turn, (head - b * heads) * p.heads_in_tile, b, split};
+TW_DEVICE Work work_at(const Forward& p, int32 task) {
+  const Prepared& by = p.prepared;
+  const int32 place = by.splits.divide(task), split = task - place * p.splits.count;
+  const int32 first = by.tiles_together.divide(place) * p.heads_together;
+  const int32 within = place - first * by.tiles;
+  // Behind the last whole bunch of heads there may be fewer.
+  const int32 together = core::smaller(p.heads_together, by.all_heads - first);
+  const int32 turn =
+      together == p.heads_together ? by.heads_together.divide(within) : within / together;
+  const int32 head = first + within - turn * together, b = by.heads.divide(head);
+  return {by.tiles - 1 - turn, (head - b * by.heads.by) * p.heads_in_tile, b, split};
 }
 
 // Of rows of a tile, which are some.
 TW_DEVICE Range queries_of(const Forward& p, Range rows) {
   const auto begin = static_cast<int32>(rows.begin), last = static_cast<int32>(rows.end - 1);
-  return {quotient(begin, p.heads_in_tile), quotient(last, p.heads_in_tile) + 1};
+  const Divisor& heads = p.prepared.heads_in_tile;
+  return {heads.divide(begin), heads.divide(last) + 1};
 }
 
 // Keys that the rows of a warp see: `rows_of_warp` of a tile.
@@ -103,42 +98,56 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
   const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};
   // Keys of a row of the batch that does not exist are seen by nobody.
   if (rows.empty() || head.keys.batch < 0) return {};
+  const auto seen_by = [&](int64 query) -> Range {
+    if (p.prepared.sees_all) return {0, head.keys.length};
+    return head.band.visible_keys(query);
+  };
   const Range queries = queries_of(p, rows);
-  const Range of_first = head.band.visible_keys(queries.begin);
-  const Range of_last = head.band.visible_keys(queries.end - 1);
+  const Range of_first = seen_by(queries.begin), of_last = seen_by(queries.end - 1);
   return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
           static_cast<int32>(of_last.begin), static_cast<int32>(of_first.end)};
 }
 
 // The split's share of the tiles of keys that are seen.
 TW_DEVICE void set_tiles(const Forward& p, const Size& size, Range seen, Head& head) {
-  const int64 begin = seen.begin / size.keys, end = core::ceil_div(seen.end, size.keys);
-  const auto tiles = static_cast<int32>(seen.empty() ? 0 : end - begin);
-  const int64 share = quotient(tiles + p.splits.count - 1, p.splits.count);
-  const int64 first = begin + head.split * share;
-  const int64 last = seen.empty() ? first : core::smaller(first + share, end);
-  head.first_key = static_cast<int32>(first * size.keys);
-  head.last_key = static_cast<int32>((last - 1) * size.keys);
+  const int32 begin = static_cast<int32>(static_cast<uint32>(seen.begin) / size.keys);
+  const int32 end = static_cast<int32>((static_cast<uint32>(seen.end) + size.keys - 1) / size.keys);
+  const int32 tiles = seen.empty() ? 0 : end - begin;
+  const int32 share = p.prepared.splits.divide(tiles + p.splits.count - 1);
+  const int32 first = begin + head.split * share;
+  const int32 last = seen.empty() ? first : core::smaller(first + share, end);
+  head.first_key = first * size.keys;
+  head.last_key = (last - 1) * size.keys;
+}
+
+// Where sequence b lies on one side.
+TW_DEVICE Place find_place(const Forward& p, const Side& side, int64 b, uint32& faults) {
+  if (p.prepared.is_dense) return {b, b, 0, side.rows};
+  return place_of(side, b, faults);
+}
+
+// Keys that the tile's queries see.
+TW_DEVICE Range seen_keys(const Forward& p, const Head& head) {
+  if (head.rows.empty() || head.keys.batch < 0) return {};
+  if (p.prepared.sees_all) return {0, head.keys.length};
+  return head.band.keys_of(queries_of(p, head.rows));
 }
 
 // By all threads alike.
 TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
-  const Work work = work_at(p, size.rows, static_cast<int32>(block_index()));
+  const Work work = work_at(p, static_cast<int32>(block_index()));
   uint32 faults = 0;
   head.b = work.b;
   head.h = work.h;
   head.split = work.split;
-  const auto heads = static_cast<int32>(p.shape.heads);
-  const auto key_heads = static_cast<int32>(p.shape.key_heads);
-  head.key_head = heads == key_heads ? work.h : quotient(work.h, quotient(heads, key_heads));
-  head.queries = place_of(p.queries, work.b, faults);
-  head.keys = place_of(p.keys, work.b, faults);
+  head.key_head = p.prepared.group.divide(work.h);
+  head.queries = find_place(p, p.queries, work.b, faults);
+  head.keys = find_place(p, p.keys, work.b, faults);
   head.key = p.key.at(head.keys.batch, head.key_head, head.keys.first);
   head.value = p.value.at(head.keys.batch, head.key_head, head.keys.first);
   head.band = band_of(p.scoring.mask, head.queries.length, head.keys.length);
   head.rows = tile_range(work.tile, size.rows, head.queries.length * p.heads_in_tile);
-  const bool sees = !head.rows.empty() && head.keys.batch >= 0;
-  set_tiles(p, size, sees ? head.band.keys_of(queries_of(p, head.rows)) : Range{}, head);
+  set_tiles(p, size, seen_keys(p, head), head);
   if (thread_index() == 0) report(p.error, faults);
 }
 

@@ -12,7 +12,7 @@ namespace tilewise::cuda::sm80 {
 enum class Kind : int32 {
   kCommon,        // a band, and rows in whole pieces of 16 bytes
   kGeneral,       // every feature, each of which is asked for when it runs
-  kShort,         // as common, for few queries
+  kShort,         // as common, for few queries or few keys
   kShortGeneral,  // as general, likewise
   kFeatured       // as common, with a set of features compiled in
 };
@@ -32,6 +32,8 @@ struct Size {
   int32 warps;       // of a block, which share the rows
   int32 stages;      // tiles of keys in shared memory: with two, one comes in while one is used
   int32 blocks;      // that a multiprocessor should hold
+  // Of a short row: it serves any number of rows where there are no more keys.
+  int32 few_keys = 0;
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
 };
@@ -39,23 +41,23 @@ inline constexpr int32 kMostWarps = 4;
 
 // The one table. Of a kind, dims and then rows increase.
 inline constexpr Size kTable[] = {
-    {Kind::kCommon, 32, 128, 64, 4, 2, 2},      {Kind::kCommon, 48, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 64, 128, 64, 4, 2, 2},      {Kind::kCommon, 96, 128, 64, 4, 2, 2},
-    {Kind::kCommon, 128, 128, 64, 4, 2, 2},     {Kind::kCommon, 192, 64, 64, 4, 1, 2},
-    {Kind::kCommon, 256, 64, 64, 4, 1, 2},      {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},     {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},     {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
-    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},     {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
-    {Kind::kShort, 64, 32, 32, 1, 1, 8},        {Kind::kShort, 64, 64, 64, 2, 1, 4},
-    {Kind::kShort, 128, 32, 32, 1, 1, 8},       {Kind::kShort, 128, 64, 64, 2, 1, 4},
-    {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8}, {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8},
-    {Kind::kFeatured, 32, 128, 64, 4, 2, 2},    {Kind::kFeatured, 64, 128, 64, 4, 2, 2},
-    {Kind::kFeatured, 96, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 2, 2},
-    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},   {Kind::kFeatured, 192, 64, 64, 4, 1, 2},
-    {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
+    {Kind::kCommon, 32, 128, 64, 4, 2, 2},       {Kind::kCommon, 48, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 64, 128, 64, 4, 2, 2},       {Kind::kCommon, 96, 128, 64, 4, 2, 2},
+    {Kind::kCommon, 128, 128, 64, 4, 2, 2},      {Kind::kCommon, 192, 64, 64, 4, 1, 2},
+    {Kind::kCommon, 256, 64, 64, 4, 1, 2},       {Kind::kGeneral, 32, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 48, 128, 32, 4, 2, 2},      {Kind::kGeneral, 64, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 96, 128, 32, 4, 2, 2},      {Kind::kGeneral, 128, 128, 32, 4, 2, 2},
+    {Kind::kGeneral, 192, 64, 32, 4, 2, 2},      {Kind::kGeneral, 256, 64, 32, 4, 1, 2},
+    {Kind::kShort, 64, 32, 32, 1, 1, 8},         {Kind::kShort, 64, 64, 64, 2, 1, 6},
+    {Kind::kShort, 64, 128, 64, 4, 2, 3, 512},   {Kind::kShort, 128, 32, 32, 1, 1, 8},
+    {Kind::kShort, 128, 64, 64, 2, 1, 4, 128},   {Kind::kShortGeneral, 64, 32, 32, 1, 1, 8},
+    {Kind::kShortGeneral, 128, 32, 32, 1, 1, 8}, {Kind::kFeatured, 32, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 64, 128, 64, 4, 2, 2},     {Kind::kFeatured, 96, 128, 64, 4, 2, 2},
+    {Kind::kFeatured, 128, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},
+    {Kind::kFeatured, 192, 64, 64, 4, 1, 2},     {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
 inline constexpr int32 kRowsOfForward = sizeof kTable / sizeof kTable[0];
 // Those behind them are no variant each, but one for each set of features.
-inline constexpr int32 kVariantsOfForward = 20;
+inline constexpr int32 kVariantsOfForward = 21;
 static_assert(kTable[kVariantsOfForward - 1].kind != Kind::kFeatured &&
               kTable[kVariantsOfForward].kind == Kind::kFeatured);
 
@@ -83,7 +85,31 @@ struct Splits {
   TW_HD bool are_left() const { return output != nullptr; }
 };
 
+// A division of numbers below 2^31 by what the host knows, as a product.
+struct Divisor {
+  int32 by;
+  uint32 factor;
+  int32 shift;
+
+  TW_HD constexpr int32 divide(int32 a) const {
+    return static_cast<int32>((core::uint64{static_cast<uint32>(a) * 2} * factor >> 32) >> shift);
+  }
+};
+
+// What the host works out of a call once, so that its blocks need not. Heads are groups of those
+// that share a tile.
+struct Prepared {
+  bool is_dense;           // a sequence is a row of the batch, and all are as long as the longest
+  bool sees_all;           // there is no band
+  int32 tiles, all_heads;  // of a head; of all sequences
+  Divisor splits, heads_in_tile, heads_together;
+  Divisor tiles_together;  // of heads that go together
+  Divisor heads;           // of a sequence
+  Divisor group;           // query heads of a key head
+};
+
 struct Forward {
+  Prepared prepared;
   Shape shape;
   Side queries, keys;
   Rows query, key, value, output;

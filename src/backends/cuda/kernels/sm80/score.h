@@ -69,7 +69,8 @@ struct TileCorner {
 
 template <class Traits>
 TW_DEVICE TileCorner corner_of(const Head& head, Walked keys) {
-  return {static_cast<int32>(head.rows.begin) + warp_index() * Traits::kRowsOfWarp, keys};
+  const int32 warp = Traits::thread() / kWarp;
+  return {static_cast<int32>(head.rows.begin) + warp * Traits::kRowsOfWarp, keys};
 }
 
 // A bias whose elements come one by one.
@@ -181,21 +182,23 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
 }
 
 // What the band does not let see, and keys behind the last one. Each lane asks the band for one row
-// of the warp, and lanes tell each other. Most bands only end inside of a tile.
+// of the warp, and lanes tell each other. Most bands only begin or end inside of a tile.
 template <class Traits>
 TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner corner,
                          typename Traits::Scores& scores) {
   const int32 lane = thread_index_anew() & (kWarp - 1), across = 2 * (lane & 3);
-  const int32 row = quotient(corner.row + lane % Traits::kRowsOfWarp, p.heads_in_tile);
+  const int32 row = p.prepared.heads_in_tile.divide(corner.row + lane % Traits::kRowsOfWarp);
   const Range seen = band.visible_keys(row);
   const int32 begin = static_cast<int32>(seen.begin) - corner.keys.first;
   const int32 end = static_cast<int32>(seen.end) - corner.keys.first;
-  score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
-    const int32 left = brought_by(r * 8 + lane / 4, end) - across;
-    scores.each_of_row(r, [&](float& score, int32 column) {
-      if (column >= left) score::hide(score);
+  if (warp_any(end < Traits::kKeys)) {
+    score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
+      const int32 left = brought_by(r * 8 + lane / 4, end) - across;
+      scores.each_of_row(r, [&](float& score, int32 column) {
+        if (column >= left) score::hide(score);
+      });
     });
-  });
+  }
   if (!warp_any(begin > 0)) return;
   score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
     const int32 skipped = brought_by(r * 8 + lane / 4, begin) - across;

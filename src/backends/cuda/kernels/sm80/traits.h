@@ -90,10 +90,15 @@ struct Traits {
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
   static constexpr int32 kWarps = kSize.warps, kThreads = kSize.threads();
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
+  // Whether what comes while the first tile is used is asked for before the walk. What comes for
+  // features has no second place.
+  static constexpr bool kBeginsAhead = !kIsGeneral && !kIsFeatured;
+  // Whether a thread may have as many registers as there are.
+  static constexpr bool kHasRegisters = kThreads * kSize.blocks <= 256;
   // Fragments of the queries stay in registers where there is room for them.
-  static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral;
+  static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral && kHasRegisters;
   // So do running rows, and all that a lane works out once.
-  static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1);
+  static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1) && kHasRegisters;
 
   using QueryTile = Tile<kRows, kDim>;
   using KeyTile = Tile<kKeys, kDim>;
@@ -102,7 +107,7 @@ struct Traits {
   using Weights = score::Weights<type, Scores>;
   using ScoreProduct = Product<type, kDim / 16>;
   using OutputProduct = Product<type, kKeys / 16>;
-  using RunningRows = score::RunningRows<kRows, kThreads>;
+  using RunningRows = Several<score::RunningRows<kRows, kThreads>, kHoldsRows ? 0 : 1>;
   using HeldRows = score::HeldRows<Scores::kRowsOfLane>;
   using ReadRows = score::ReadRows<Scores::kRowsOfLane, kThreads>;
   // Of the boolean mask, what a lane holds from the time a tile has come.

@@ -1,0 +1,80 @@
+// 2^x by AVX-512, which has an instruction each for what of x lies beyond a whole number of steps,
+// for the power of 2 that so many steps make, out of a register, and for multiplying by 2^x of the
+// whole part. Of NaN these make NaN.
+#pragma once
+
+#include "backends/cpu/simd/vector.h"
+
+#if defined(__AVX512F__)
+namespace tilewise::cpu {
+
+// `beyond` and `power` round x down to the same step. Adding `kMagic`, rounded down, leaves the
+// number of steps in the last bits; of a number too large for that they are any bits, and 2^x is 0
+// or infinite. `kTerm`: 2^r - 1 from a step to the next, lowest order first. Powers are given by a
+// function, for a table would be a symbol that objects share; and all lanes are asked for, for else
+// g++ 12 warns of those that are not.
+template <class T>
+struct Exp2Table;
+
+inline constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+
+// Steps of 1/16; an error of 2e-9.
+template <>
+struct Exp2Table<float> {
+  using V = VectorOf<float, 64>::Type;
+  static constexpr int kBits = 4;
+  static constexpr float kMagic = int{3} << (23 - kBits - 1);
+  static constexpr int kTerms = 3;
+  static constexpr float kTerm[kTerms] = {0.6931476f, 0.24018425f, 0.0566699f};
+
+  TW_INLINE static V powers() {
+    return V{0x1p0f,        0x1.0b5586p0f, 0x1.172b84p0f, 0x1.2387a6p0f,
+             0x1.306fep0f,  0x1.3dea64p0f, 0x1.4bfdaep0f, 0x1.5ab07ep0f,
+             0x1.6a09e6p0f, 0x1.7a1148p0f, 0x1.8ace54p0f, 0x1.9c4918p0f,
+             0x1.ae89fap0f, 0x1.c199bep0f, 0x1.d5818ep0f, 0x1.ea4afap0f};
+  }
+  TW_INLINE static V beyond(V x) { return _mm512_maskz_reduce_ps(0xffff, x, kBits << 4 | kDown); }
+  TW_INLINE static V power(V x) {
+    const V moved = _mm512_maskz_add_round_ps(0xffff, x, all<V>(kMagic), kDown);
+    return _mm512_maskz_permutexvar_ps(0xffff, (__m512i)moved, powers());
+  }
+  // y * 2^x of the whole part of x; 0 where x is below `least`, without asking: where the result is
+  // too small for a normal number an Intel core takes a hundred times as long.
+  TW_INLINE static V scaled(V y, V x, V least) {
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), y, x);
+  }
+};
+
+// Steps of 1/8; 9e-18.
+template <>
+struct Exp2Table<double> {
+  using V = VectorOf<double, 64>::Type;
+  static constexpr int kBits = 3;
+  static constexpr double kMagic = int64{3} << (52 - kBits - 1);
+  static constexpr int kTerms = 7;
+  static constexpr double kTerm[kTerms] = {
+      0x1.62e42fefa39ffp-1,  0x1.ebfbdff829450p-3,  0x1.c6b08d73a04fep-5, 0x1.3b2ab5452fb74p-7,
+      0x1.5d88eecc8d43fp-10, 0x1.42c0d675bc85ep-13, 0x1.0b1a44597dfa3p-16};
+
+  TW_INLINE static V powers() {
+    return V{0x1p0,
+             0x1.172b83c7d517bp0,
+             0x1.306fe0a31b715p0,
+             0x1.4bfdad5362a27p0,
+             0x1.6a09e667f3bcdp0,
+             0x1.8ace5422aa0dbp0,
+             0x1.ae89f995ad3adp0,
+             0x1.d5818dcfba487p0};
+  }
+  TW_INLINE static V beyond(V x) { return _mm512_maskz_reduce_pd(0xff, x, kBits << 4 | kDown); }
+  TW_INLINE static V power(V x) {
+    const V moved = _mm512_maskz_add_round_pd(0xff, x, all<V>(kMagic), kDown);
+    return _mm512_maskz_permutexvar_pd(0xff, (__m512i)moved, powers());
+  }
+  TW_INLINE static V scaled(V y, V x, V least) {
+    return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, least, _CMP_NLT_UQ), y, x);
+  }
+};
+
+}  // namespace tilewise::cpu
+#endif

@@ -1,0 +1,61 @@
+"""A forced test is skipped where its program ends with 77, whatever any other one prints."""
+
+import re
+import subprocess
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from sum_results import count_file
+
+ROOT = Path(__file__).resolve().parents[2]
+# All of a project but its tests.
+PROJECT = """cmake_minimum_required(VERSION 3.22)
+project(forced NONE)
+enable_testing()
+"""
+# Stands for test_conformance: it says what a machine lacks, and ends as it is told.
+PROGRAM = """#!/bin/sh
+echo "TILEWISE_CPU_ISA is 'wide', which this machine lacks: use another one."
+exit "$ENDS"
+"""
+
+
+class ForcedTests(unittest.TestCase):
+    """The function of tests/CMakeLists.txt, in a project of its own."""
+
+    def test_only_an_exit_status_skips(self) -> None:
+        """A failure that prints the same sentence stays one."""
+        text = (ROOT / "tests/CMakeLists.txt").read_text()
+        function = re.search(r"(?ms)^function\(tilewise_forced_test .*?^endfunction\(\)$", text)
+        assert function
+        endings = {"good": 0, "bad": 1, "lacking": 77}
+        calls = [f"tilewise_forced_test({name} ENDS={end})" for name, end in endings.items()]
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            (folder / "CMakeLists.txt").write_text(
+                "\n".join([PROJECT, function.group(), *calls, ""])
+            )
+            subprocess.run(
+                ["cmake", "-G", "Ninja", "-S", folder, "-B", folder],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            program = folder / "test_conformance"
+            program.write_text(PROGRAM)
+            program.chmod(0o755)
+            report = folder / "ctest.xml"
+            subprocess.run(
+                ["ctest", "--test-dir", folder, "--output-junit", report],
+                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            self.assertEqual(count_file(report), (1, 1, 1))
+            skipped = ElementTree.parse(report).getroot().iterfind(".//testcase[skipped]")
+            self.assertEqual([case.get("name") for case in skipped], ["lacking"])
+
+
+if __name__ == "__main__":
+    unittest.main()
