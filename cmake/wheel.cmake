@@ -48,4 +48,5 @@ if(TILEWISE_HAS_GLIBC AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|aarch64
 endif()
 install(TARGETS tilewise LIBRARY DESTINATION tilewise)
 # With TILEWISE_FLASH_ATTN=1 in the environment this makes `import flash_attn` mean tilewise's.
-install(FILES ${PROJECT_SOURCE_DIR}/python/tilewise_flash_attn.pth DESTINATION .)
+install(FILES ${PROJECT_SOURCE_DIR}/python/tilewise_flash_attn.pth
+              ${PROJECT_SOURCE_DIR}/python/_tilewise_stand_in.py DESTINATION .)

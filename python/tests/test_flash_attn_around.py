@@ -56,8 +56,10 @@ def test_rows_by_index() -> None:
     assert torch.equal(put[indices], x[:2])
     close(put.sum(), x[:2].sum())
     one, other = padding.index_first_axis_residual(x, indices)
-    assert one.requires_grad
-    assert not other.requires_grad
+    (gradient,) = torch.autograd.grad((one.sum() + 2 * other.sum()), x)
+    wanted = torch.full_like(x, 2).index_add(0, indices, torch.ones_like(one))
+    assert torch.equal(gradient, wanted)
+    assert other.data_ptr() == x.data_ptr()
 
 
 def test_names_of_einops() -> None:
@@ -109,6 +111,11 @@ def test_apply_rotary_emb_of_packed_tokens(inplace: bool) -> None:
     )
     close(found, wanted)
     close(gradients(found, (leaf,))[0], gradients(wanted, (x,))[0])
+    tables_with_gradients = cos.clone().requires_grad_(), sin.clone().requires_grad_()
+    again = layers.apply_rotary_emb(x, *tables_with_gradients, cu_seqlens=offsets, max_seqlen=5)
+    assert torch.equal(again, found)
+    again.sum().backward()
+    assert tables_with_gradients[0].grad is None
     unowned = x.detach().clone()
     kernel.apply_rotary(unowned, cos, sin, 0, offsets[:2], 5, inplace=True)
     assert torch.equal(unowned[5:], x[5:])

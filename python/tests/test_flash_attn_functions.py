@@ -245,7 +245,7 @@ def test_compiled_varlen() -> None:
     [
         ({"heads": 3}, "multiple of key heads"),
         ({"dtype": torch.int32}, "must be float16"),
-        ({"keys": 8, "values": 9}, "value has"),
+        ({"keys": 8, "values": 9}, "^v has 9 rows but k has 8"),
         ({"p": 1.0}, "dropout"),
         ({"p": -0.5}, "dropout"),
     ],

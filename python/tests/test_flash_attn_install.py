@@ -18,6 +18,7 @@ from flash_cases import dense, flash
 from scripts import ROOT
 from torch_cases import close, torch
 
+STAND_IN = "_tilewise_stand_in"
 HOOK = ROOT / "python/tilewise_flash_attn.pth"
 SUBMODULES = {
     "flash_attn": "",
@@ -111,6 +112,8 @@ def test_it_does_not_take_over_what_is_imported(monkeypatch: pytest.MonkeyPatch)
     assert not flash.is_installed()
     with pytest.raises(ValueError, match="must be 2, 3 or 4"):
         flash.install(versions=(1,))
+    with pytest.raises(ValueError, match="give several"):
+        flash.install(versions=2)
 
 
 @pytest.mark.usefixtures("installed")
@@ -139,6 +142,10 @@ def test_operators_of_torch() -> None:
     for one, two, other in zip(places_3, made, others):
         assert torch.equal(one, other)
         assert torch.equal(two, other)
+    fewest = three.bwd(out, q, k, v, out, lse)  # the scale is the default then, which is 0.25
+    whole = three.bwd(out, q, k, v, out, lse, *(None,) * 9, 0.25)
+    for one, other in zip(fewest, whole):
+        assert torch.equal(one, other)
     sizes = (2, 9, 13, 4, 2, 16, 16, torch.bfloat16, torch.tensor([13, 13]))
     assert three.get_scheduler_metadata(*sizes).dtype == torch.int32
     interface: Any = importlib.import_module("flash_attn_interface")
@@ -146,6 +153,24 @@ def test_operators_of_torch() -> None:
     rows = torch.stack((lse, lse)).transpose(2, 3)
     for one, two in zip(three.fwd_combine(parts, rows), interface.flash_attn_combine(parts, rows)):
         assert torch.equal(one, two)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rotation_by_the_operator(interleaved: bool) -> None:
+    """torch leaves out an argument at the end that equals its default, which is False there."""
+    interface: Any = importlib.import_module("flash_attn_interface")
+    importlib.import_module("flash_attn")
+    q, k, v = (x[:, :1] for x in dense(heads=2, grad=False))
+    lengths = torch.tensor([3, 1], dtype=torch.int32)
+    tables = {"rotary_cos": torch.ones(8, 8) * 0.6, "rotary_sin": torch.ones(8, 8) * 0.8}
+    found, wanted = torch.zeros(2, 2, 2, 8, 2, 16)
+    named = {**tables, "is_rotary_interleaved": interleaved}
+    torch.ops.flash_attn_3.fwd(q, *found, k, v, seqused_k=lengths, **named)
+    given = {**tables, "cache_seqlens": lengths, "rotary_interleaved": interleaved}
+    interface.flash_attn_with_kvcache(q, *wanted, k, v, **given)
+    assert torch.equal(found, wanted)
+    assert found.any()
 
 
 @pytest.mark.usefixtures("installed")
@@ -191,26 +216,92 @@ def test_by_the_environment(tmp_path: Path) -> None:
     program = (
         f"import site, sys; site.addsitedir({str(tmp_path)!r});"
         "import importlib.util as u, importlib.metadata as m;"
-        "print(bool(u.find_spec('flash_attn')), 'torch' in sys.modules);"
+        "print(bool(u.find_spec('flash_attn')), 'tilewise' in sys.modules);"
         "print(m.version('flash-attn'))"
     )
     printed = run("-c", program, TILEWISE_FLASH_ATTN="1")
     assert printed.split() == ["True", "False", "2.8.3"]
     quiet = (
-        f"import site, sys; site.addsitedir({str(tmp_path)!r}); print('tilewise' in sys.modules)"
+        f"import site, sys; site.addsitedir({str(tmp_path)!r}); print({STAND_IN!r} in sys.modules)"
     )
     for value in ("0", ""):
         assert run("-c", quiet, TILEWISE_FLASH_ATTN=value).split() == ["False"]
 
 
+def test_numpy_may_lie_in_a_folder_that_python_finds_later(tmp_path: Path) -> None:
+    """As with `pip install --user`, and in a venv that sees the system's packages."""
+    (tmp_path / HOOK.name).write_bytes(HOOK.read_bytes())
+    for module in ("tilewise", STAND_IN):
+        found = importlib.import_module(module).__file__
+        assert found is not None
+        place = Path(found).parent if Path(found).name == "__init__.py" else Path(found)
+        (tmp_path / place.name).symlink_to(place)
+    later = Path(importlib.import_module("numpy").__path__[0]).parent
+    program = (
+        "import site, sys\n"
+        f"site.addsitedir({str(tmp_path)!r})\n"
+        "import importlib.util\n"
+        "assert importlib.util.find_spec('numpy') is None\n"
+        "print(bool(importlib.util.find_spec('flash_attn')))\n"
+        f"sys.path.append({str(later)!r})\n"
+        "from flash_attn.layers.rotary import rotate_half\n"
+        "print(rotate_half.__module__)\n"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    environment = {**os.environ, "TILEWISE_FLASH_ATTN": "1", "PYTHONPATH": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Error processing" not in done.stderr
+    assert done.stdout.split() == ["True", "tilewise.flash_attn.layers.rotary"]
+
+
+def test_the_command_imports_no_torch(tmp_path: Path) -> None:
+    """So that a script may say how many threads torch shall take, and one without it is quick."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys; print('torch' in sys.modules); os.environ['OMP_NUM_THREADS'] = '1'\n"
+        "import torch; print(torch.get_num_threads())\n"
+    )
+    assert run("-m", "tilewise.flash_attn", script).split() == ["False", "1"]
+
+
+def test_code_and_standard_input() -> None:
+    program = "import sys, flash_attn as f; print(sys.argv, __name__, f.__version__)"
+    command = [sys.executable, "-m", "tilewise.flash_attn"]
+    printed = run("-m", "tilewise.flash_attn", "-c", program, "--flag")
+    assert printed == "['-c', '--flag'] __main__ 2.8.3\n"
+    done = subprocess.run(
+        [*command, "-", "7"], input=program, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['-', '7'] __main__ 2.8.3\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="python -P is of Python 3.11")
+def test_a_safe_path_stays_as_it_is(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import sys; print(sys.path)")
+    plain = run("-P", script)
+    assert run("-P", "-m", "tilewise.flash_attn", script) == plain
+
+
 def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command: Any = importlib.import_module("tilewise.flash_attn.__main__")
-    assert command.main([]) == 2
-    assert "script.py" in capsys.readouterr().out
+    for arguments in ([], ["-m"], ["-c"]):
+        assert command.main(arguments) == 2
+        assert "script.py" in capsys.readouterr().out
     assert command.main(["--help"]) == 0
-    try:
-        assert command.main(["/nowhere/script.py"]) == 2
-        assert "no file" in capsys.readouterr().err
-    finally:
-        flash.uninstall()
-        os.environ.pop("TILEWISE_FLASH_ATTN", None)
+    assert command.main(["/nowhere/script.py"]) == 2
+    assert "no file" in capsys.readouterr().err
+    assert not flash.is_installed()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    "name",
+    ["losses.cross_entropy", "ops.rms_norm", "ops.triton.layer_norm", "modules.mlp", "models.gpt"],
+)
+def test_what_is_no_attention_is_refused(name: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match="is no attention") as raised:
+        importlib.import_module(f"flash_attn.{name}")
+    assert raised.value.name is not None
+    assert f"flash_attn.{name}".startswith(raised.value.name)

@@ -201,6 +201,13 @@ def test_parts_combined() -> None:
         assert (found_lse[0, 0] == -INFINITY).all()
         assert module.flash_attn_combine(outs, lses, place)[0] is place
         assert module.flash_attn_combine(outs, lses, out_dtype=torch.float16)[0].dtype.itemsize == 2
+        spoilt = torch.stack((*outs, torch.full_like(q, float("nan")))).requires_grad_()
+        unseen = torch.cat((lses, torch.full_like(lses[:1], -INFINITY)))
+        assert torch.equal(module.flash_attn_combine(spoilt, unseen)[0], found)
+        (gradient,) = torch.autograd.grad(
+            module.flash_attn_combine(spoilt, unseen)[0].sum(), spoilt
+        )
+        assert torch.equal(gradient[2], torch.zeros_like(q))
     assert four.flash_attn_combine(outs, lses, return_lse=False)[1] is None
     with pytest.raises(ValueError, match="lse_partial has shape"):
         three.flash_attn_combine(outs, lses[..., :2])

@@ -21,15 +21,15 @@ EXAMPLES: list[Any] = [
     if x.language == "python" and "import jax" not in x.text  # those are test_jax_pages.py's
 ]
 PLACES = (
-    "_stand_in",
-    "flash_attn._refusal",
-    "flash_attn.flash_attn_interface",
-    "flash_attn._cached",
-    "flash_attn._probabilities",
-    "flash_attn.layers.rotary",
-    "flash_attn.modules.mha",
-    "flash_attn.flash_attn_3.flash_attn_interface",
-    "flash_attn.cute.interface",
+    "_tilewise_stand_in",
+    "tilewise.flash_attn._refusal",
+    "tilewise.flash_attn.flash_attn_interface",
+    "tilewise.flash_attn._cached",
+    "tilewise.flash_attn._probabilities",
+    "tilewise.flash_attn.layers.rotary",
+    "tilewise.flash_attn.modules.mha",
+    "tilewise.flash_attn.flash_attn_3.flash_attn_interface",
+    "tilewise.flash_attn.cute.interface",
 )
 
 
@@ -57,7 +57,7 @@ def test_the_page_has_examples() -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_docstrings(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"tilewise.{name}"))
+    found = doctest.testmod(importlib.import_module(name))
     assert found.failed == 0
     assert found.attempted > 0
 

@@ -101,6 +101,58 @@ def test_scale_may_be_an_array() -> None:
     close(mine(query, key, value, scale=np.float32(0.4)), scaled(theirs)(query, 0.4))
 
 
+@pytest.mark.parametrize("function", [mine, face.attention])
+def test_a_large_scale_that_is_an_array(function: Any) -> None:
+    """Query times scale is more than float16 holds; the scores are not."""
+    query, key, value = rows(dtype="float16")
+    query, key, bias = query * 100, key * 1e-3, grid(1, 1, 9, 13).astype("float16")
+
+    def scaled(query: Any, key: Any, value: Any, bias: Any, scale: Any) -> Any:
+        return function(query, key, value, bias=bias, scale=scale)
+
+    def wide(*given: Any) -> Any:
+        *arrays, scale = given
+        return theirs(*(x.astype("float32") for x in arrays), scale=scale).astype("float16")
+
+    arrays = (query, key, value, bias, jnp.float32(1000.0))
+    both_with_gradients(scaled, wide, *arrays, dtype="float16")
+
+
+LENGTHS: list[Any] = [
+    np.array([100, 7], "uint8"),
+    np.array([100, -7], "int8"),
+    jnp.array([100, 7], "uint8"),
+    jnp.array([100, -7], "int8"),
+    np.array([2**40, 2**63], "uint64"),
+    np.array([2**40, -(2**40)]),
+    [2**40, 7],
+    np.array([2**31, 2**32 - 1], "uint32"),
+]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=lambda x: f"{getattr(x, 'dtype', 'list')} {x}")
+def test_lengths_of_any_integers(lengths: Any) -> None:
+    query, key, value = rows(keys=300)
+    wanted = [min(max(int(n), 0), 300) for n in np.asarray(lengths)]
+    for function, name in ((mine, "key_value_seq_lengths"), (face.attention, "key_lengths")):
+        found = function(query, key, value, **{name: lengths})
+        np.testing.assert_array_equal(found, function(query, key, value, **{name: wanted}))
+    seen = [theirs(query, key[:, :n], value[:, :n])[i] if n else 0 for i, n in enumerate(wanted)]
+    for one, other in zip(found, seen):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "is_causal"), [(-1, False), ((-2, 1), False), ((-2, 2), True)])
+def test_a_window_without_a_key(window: Any, is_causal: bool) -> None:
+    """jax.nn takes it, and gives the mean of all values."""
+    query, key, value = rows()
+    options = {"local_window_size": window, "is_causal": is_causal}
+    theirs(query, key, value, **options)
+    output, lse = mine(query, key, value, **options, return_residual=True)
+    assert not output.any()
+    assert (lse == -np.inf).all()
+
+
 def test_hidden_rows_are_zero() -> None:
     query, key, value = rows()
     mask = jnp.arange(9)[:, None] > 3

@@ -99,6 +99,12 @@ def test_exported() -> None:
     named = export.DisabledSafetyCheck.custom_call("tilewise_forward")
     exported = export.export(jax.jit(mine), disabled_checks=[named])(query, key, value)
     close(exported.call(query, key, value), theirs(query, key, value))
+    with pytest.raises(ValueError, match="custom calls whose targets have no compat"):
+        export.export(jax.jit(mine))(query, key, value)
+    (batch,) = export.symbolic_shape("batch")
+    shapes = [jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype) for x in (query, key, value)]
+    with pytest.raises(NotImplementedError, match="must know the numbers"):
+        export.export(jax.jit(mine), disabled_checks=[named])(*shapes)
 
 
 def test_without_compiling_and_without_running() -> None:

@@ -48,8 +48,6 @@ def test_signatures_name_the_options(function: object) -> None:
 
 @pytest.mark.parametrize("name", [file.stem for file in FILES if file.stem != "__init__"])
 def test_examples(name: str) -> None:
-    if name == "_stand_in":
-        pytest.importorskip("torch")
     assert doctest.testmod(importlib.import_module(f"tilewise.{name}")).failed == 0
 
 

@@ -7,6 +7,9 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,9 @@ def test_ways_to_ask(tmp_path: Path) -> None:
         close(quietly(loaded, tokens()).logits, wanted)
         made = auto.from_config(model.config, **given)
         assert made.config._attn_implementation == "tilewise"
+    for loader in (auto, transformers.LlamaForCausalLM):  # both are asked for
+        loaded = loader.from_pretrained(tmp_path, flash_attn_2=True, attn_implementation="sdpa")
+        assert loaded.config._attn_implementation == "tilewise"
     for given in ({}, {"flash_attn_2": False}):
         assert auto.from_pretrained(tmp_path, **given).config._attn_implementation == "sdpa"
     assert model.enable_flash_attention() is model
@@ -84,6 +90,8 @@ def test_masks_of_other_kinds() -> None:
         found, _ = face.attention_forward(module, query, key, value, mask)
         assert found.is_contiguous()
         close(found, wanted.transpose(1, 2))
+    with pytest.raises(TypeError, match="attention_mask has dtype int64; make it bool"):
+        face.attention_forward(module, query, key, value, visible.long())
     bias = torch.randn(1, 4, 3, 5)
     given = {"position_bias": bias, "scaling": 1.0}
     for mask in (visible, added):
@@ -121,3 +129,37 @@ def test_the_kernel_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert module.supports_flash_attn
     assert command.main([]) == 2
     assert command.main(["--help"]) == 0
+
+
+BY_NAME = """
+import torch, transformers
+config = transformers.LlamaConfig(
+    vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4
+)
+model = transformers.AutoModelForCausalLM.from_config(
+    config, attn_implementation="tilewise/attention"
+).eval()
+tokens, mask = torch.arange(14).view(2, 7), torch.ones(2, 7, dtype=torch.int64)
+mask[0, :3] = 0
+found = model(tokens, attention_mask=mask).logits
+model.set_attn_implementation("eager")
+wanted = model(tokens, attention_mask=mask).logits
+print(model.config._attn_implementation, (found - wanted)[mask.bool()].abs().max().item() < 1e-5)
+model.set_attn_implementation("tilewise/attention")
+print(model.config._attn_implementation)
+"""
+
+
+def test_the_kernel_folder_by_its_name(tmp_path: Path) -> None:
+    if not transformers.utils.is_kernels_available():
+        pytest.skip("no version of kernels that this transformers takes is installed")
+    face.write_kernel_folder(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", BY_NAME],
+        env={**os.environ, "LOCAL_KERNELS": f"tilewise/attention={tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["eager", "True", "tilewise/attention"]

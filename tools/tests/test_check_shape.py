@@ -136,6 +136,12 @@ class Names(unittest.TestCase):
         self.assertTrue(list(check_shape.check_name(Path("src/core/common.h"))))
         self.assertFalse(list(check_shape.check_name(Path("src/core/row.h"))))
 
+    def test_names_of_others(self) -> None:
+        """Where modules are named as another package's, its names stay."""
+        face = Path("python/tilewise/flash_attn/utils/generation.py")
+        self.assertFalse(list(check_shape.check_name(face)))
+        self.assertTrue(list(check_shape.check_name(Path("python/tilewise/utils/row.py"))))
+
     def test_the_program_fails(self) -> None:
         """A tree with one fault makes the exit status 1; build/ is not looked at."""
         with tempfile.TemporaryDirectory() as folder:

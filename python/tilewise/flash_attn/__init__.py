@@ -7,28 +7,32 @@ flash_attn_interface, layers.rotary, modules.mha. FlashAttention-3's interface i
 that of FlashAttention-4 in cute. install() makes `import flash_attn` itself mean this package, for
 programs that you do not want to touch, and so does `python -m tilewise.flash_attn script.py`.
 docs/drop-in.md says what differs.
+
+Torch is imported when a function is first asked for.
 """
 
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from __future__ import annotations
 
-from tilewise._stand_in import FLASH_ATTN_VERSION, install, is_installed, uninstall
-from tilewise.flash_attn import generation
-from tilewise.flash_attn.flash_attn_interface import (
-    flash_attn_func,
-    flash_attn_kvpacked_func,
-    flash_attn_qkvpacked_func,
-    flash_attn_unpadded,
-    flash_attn_unpadded_func,
-    flash_attn_unpadded_kvpacked_func,
-    flash_attn_unpadded_qkvpacked_func,
-    flash_attn_unpadded_qkvpacked_split_func,
-    flash_attn_varlen_func,
-    flash_attn_varlen_kvpacked_func,
-    flash_attn_varlen_qkvpacked_func,
-    flash_attn_with_kvcache,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from _tilewise_stand_in import FLASH_ATTN_VERSION, install, is_installed, uninstall
+
+if TYPE_CHECKING:
+    from tilewise.flash_attn.flash_attn_interface import (
+        flash_attn_func,
+        flash_attn_kvpacked_func,
+        flash_attn_qkvpacked_func,
+        flash_attn_unpadded,
+        flash_attn_unpadded_func,
+        flash_attn_unpadded_kvpacked_func,
+        flash_attn_unpadded_qkvpacked_func,
+        flash_attn_unpadded_qkvpacked_split_func,
+        flash_attn_varlen_func,
+        flash_attn_varlen_kvpacked_func,
+        flash_attn_varlen_qkvpacked_func,
+        flash_attn_with_kvcache,
+    )
 
 __version__ = FLASH_ATTN_VERSION
 
@@ -52,15 +56,15 @@ __all__ = [
 ]
 
 
-def _add_generation() -> None:
-    """flash_attn.utils.generation: a folder of that name would say nothing of what is inside."""
-    name = f"{__name__}.utils"
-    folder = ModuleType(name, "Holds generation.")
-    folder.__path__ = []
-    folder.__spec__ = ModuleSpec(name, None, is_package=True)
-    folder.__dict__["generation"] = generation
-    sys.modules[name], sys.modules[f"{name}.generation"] = folder, generation
-    globals()["utils"] = folder
+def __getattr__(name: str) -> Any:
+    if name != "flash_attn_interface" and name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    interface = importlib.import_module("tilewise.flash_attn.flash_attn_interface")
+    if name == "flash_attn_interface":
+        return interface
+    globals()[name] = getattr(interface, name)
+    return globals()[name]
 
 
-_add_generation()
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

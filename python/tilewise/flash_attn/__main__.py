@@ -2,9 +2,11 @@
 
     python -m tilewise.flash_attn script.py [argument ...]
     python -m tilewise.flash_attn -m module [argument ...]
+    python -m tilewise.flash_attn -c code [argument ...]
 
-What the program starts in turn, worker processes and the like, has TILEWISE_FLASH_ATTN=1 in its
-environment, by which an installed tilewise does the same at the start of Python.
+As for Python itself, - is a script that is read from standard input. What the program starts in
+turn, worker processes and the like, has TILEWISE_FLASH_ATTN=1 in its environment, by which an
+installed tilewise does the same at the start of Python.
 """
 
 from __future__ import annotations
@@ -13,29 +15,46 @@ import os
 import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from tilewise._stand_in import install
+from _tilewise_stand_in import install
 
 
 def main(arguments: list[str]) -> int:
     """Runs what `arguments` name; 2 when they name nothing."""
-    if not arguments or arguments[0] in ("-h", "--help") or arguments == ["-m"]:
+    if not arguments or arguments[0] in ("-h", "--help") or arguments in (["-m"], ["-c"]):
         print(__doc__)
-        return 0 if arguments and arguments != ["-m"] else 2
+        return 0 if arguments and arguments[0] not in ("-m", "-c") else 2
+    first, rest = arguments[0], arguments[1:]
+    if first not in ("-m", "-c", "-") and not Path(first).exists():
+        print(f"tilewise.flash_attn: there is no file {first}.", file=sys.stderr)
+        return 2
     install()
     os.environ["TILEWISE_FLASH_ATTN"] = "1"
-    if arguments[0] == "-m":
-        sys.argv = arguments[1:]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         return 0
-    script = Path(arguments[0])
-    if not script.exists():
-        print(f"tilewise.flash_attn: there is no file {script}.", file=sys.stderr)
-        return 2
+    if first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        _run(rest[0], "<string>")
+        return 0
     sys.argv = arguments
-    sys.path[0] = str(script.resolve().parent)
-    runpy.run_path(str(script), run_name="__main__")
+    if first == "-":
+        _run(sys.stdin.read(), "<stdin>")
+        return 0
+    if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder there
+        sys.path[0] = str(Path(first).resolve().parent)
+    runpy.run_path(first, run_name="__main__")
     return 0
+
+
+def _run(code: str, where: str) -> None:
+    """As Python runs what is no file: in a module __main__, with the working folder in the path."""
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = ""
+    exec(compile(code, where, "exec", dont_inherit=True), module.__dict__)
 
 
 if __name__ == "__main__":

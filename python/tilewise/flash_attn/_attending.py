@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import (
     Turn,
     bound_of,
@@ -19,7 +20,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
 )
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import asking
+from tilewise.flash_attn._refusal import PACKED, USED, asking
 from tilewise.torch._attention import draw_state
 
 
@@ -39,49 +40,6 @@ class Wanted(NamedTuple):
         return options_of(**self._asdict())
 
 
-class Lengths(NamedTuple):
-    """Packed sequences, and where their keys lie, by flash_attn's names."""
-
-    cu_seqlens_q: Tensor
-    cu_seqlens_k: Tensor
-    max_seqlen_q: Any
-    max_seqlen_k: Any
-    block_table: Tensor | None = None
-    seqused_k: Tensor | None = None
-    leftpad_k: Tensor | None = None
-
-    def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
-        """As tilewise.attention takes them."""
-        options: dict[str, Any] = {
-            "query_offsets": self.cu_seqlens_q,
-            "max_query_length": bound_of(self.max_seqlen_q, q.shape[0]),
-        }
-        if self.block_table is None:
-            options["key_offsets"] = self.cu_seqlens_k
-            options["max_key_length"] = bound_of(self.max_seqlen_k, k.shape[0])
-        else:
-            options["page_table"] = self.block_table
-            options["key_lengths"] = self.key_lengths()
-        if self.seqused_k is not None:
-            options["key_lengths"] = self.seqused_k
-        if self.leftpad_k is not None:
-            options["key_start"] = self.leftpad_k
-        return options
-
-    def key_lengths(self) -> Tensor:
-        """How many keys each sequence has."""
-        if self.seqused_k is not None:
-            lengths = self.seqused_k
-        else:
-            lengths = self.cu_seqlens_k[1:] - self.cu_seqlens_k[:-1]
-        return lengths
-
-    def visible_lengths(self) -> Tensor:
-        """Those of them that count."""
-        lengths = self.key_lengths()
-        return lengths if self.leftpad_k is None else lengths - self.leftpad_k
-
-
 class Found(NamedTuple):
     """What flash_attn's kernels return."""
 
@@ -91,7 +49,7 @@ class Found(NamedTuple):
     rng_state: Tensor
 
 
-def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Lengths | None = None) -> Turn | None:
+def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Layout | None = None) -> Turn | None:
     """What separates flash_attn's lse from tilewise's in this call."""
     keys = k.shape[1] if lengths is None else bound_of(lengths.max_seqlen_k, None)
     if not has_turn(wanted.alibi_slopes, wanted.window_size, wanted.causal, keys):
@@ -99,7 +57,8 @@ def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Lengths | None = None
     if lengths is None:
         return Turn(wanted.alibi_slopes, dense_diagonals(q.shape[1], k.shape[1], q.device))
     offsets = lengths.cu_seqlens_q
-    diagonals = packed_diagonals(q.shape[0], offsets, lengths.visible_lengths())
+    assert offsets is not None
+    diagonals = packed_diagonals(q.shape[0], offsets, lengths.visible_lengths(k))
     slopes = wanted.alibi_slopes
     if slopes.dim() == 2:  # one for each token then
         place = torch.arange(q.shape[0], device=offsets.device, dtype=offsets.dtype)
@@ -112,14 +71,14 @@ def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Lengths | None = None
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, wanted: Wanted, lengths: Lengths | None = None
+    q: Tensor, k: Tensor, v: Tensor, wanted: Wanted, lengths: Layout | None = None
 ) -> Tensor:
     """The output alone."""
     require_floats("q", q)
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
-    output: Tensor = asking(attention, q, k, v, **options)
+    output: Tensor = asking(attention, q, k, v, names=PACKED, **options)
     return output
 
 
@@ -128,7 +87,7 @@ def attend_fully(
     k: Tensor,
     v: Tensor,
     wanted: Wanted,
-    lengths: Lengths | None = None,
+    lengths: Layout | None = None,
     return_softmax: bool = True,
 ) -> Found:
     """Output, lse, and with return_softmax and dropout the probabilities."""
@@ -136,11 +95,12 @@ def attend_fully(
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
+    names = PACKED if lengths is None or lengths.seqused_k is None else USED
     if wanted.dropout_p:
         state = options["dropout_state"] = draw_state(q.device)
     else:
         state = torch.zeros(2, dtype=torch.int64, device=q.device)
-    output, lse = asking(attention, q, k, v, return_lse=True, **options)
+    output, lse = asking(attention, q, k, v, return_lse=True, names=names, **options)
     if return_softmax and wanted.dropout_p:
         s_dmask = dropped_probabilities(q, k, options, lengths)
     else:
@@ -155,7 +115,7 @@ def returned(
     v: Tensor,
     wanted: Wanted,
     return_attn_probs: bool,
-    lengths: Lengths | None = None,
+    lengths: Layout | None = None,
 ) -> Any:
     """What the public functions return."""
     if not return_attn_probs:

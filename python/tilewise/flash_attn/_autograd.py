@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._attending import Lengths, Wanted, returned
+from tilewise.flash_attn._attending import Wanted, returned
+from tilewise.flash_attn._layout import Layout, packed
 
 
 def _apply(
-    tensors: tuple[Tensor, ...], tail: tuple[Any, ...], lengths: Lengths | None = None
+    tensors: tuple[Tensor, ...], tail: tuple[Any, ...], lengths: Layout | None = None
 ) -> Any:
     """`tail` is dropout_p ... return_softmax, and maybe is_grad_enabled."""
     q, k, v = tensors
@@ -59,7 +60,7 @@ class FlashAttnVarlenFunc:
         """As FlashAttnFunc's, with block_table before is_grad_enabled."""
         block_table = tail[8] if len(tail) > 8 else None
         longest = (max_seqlen_q, max_seqlen_k)
-        lengths = Lengths(cu_seqlens_q, cu_seqlens_k, *longest, block_table)
+        lengths = packed(cu_seqlens_q, cu_seqlens_k, *longest, block_table)
         return _apply((q, k, v), (*tail[:8], *tail[9:]), lengths)
 
 
@@ -74,12 +75,12 @@ class FlashAttnVarlenKVPackedFunc:
         max_seqlen_k: Any,
         *tail: Any,
     ) -> Any:
-        lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+        lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
         return _apply((q, *kv.unbind(-3)), tail, lengths)
 
 
 class FlashAttnVarlenQKVPackedFunc:
     @staticmethod
     def apply(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: Any, *tail: Any) -> Any:
-        lengths = Lengths(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+        lengths = packed(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
         return _apply(qkv.unbind(-3), tail, lengths)

@@ -18,7 +18,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
     window_of,
 )
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import CACHED, Names, RefusedError, asking, require_tensors
 
 
 class Cache(NamedTuple):
@@ -92,6 +92,7 @@ def place_of(
 ) -> Cache:
     """The cache of a call, with lengths as a tensor."""
     k_cache, v_cache = caches
+    require_tensors(k_cache=k_cache, v_cache=v_cache)
     device = k_cache.device
     if cache_seqlens is None:
         if has_new:
@@ -102,15 +103,27 @@ def place_of(
         if block_table is not None:
             capacity = block_table.shape[1] * capacity
         cache_seqlens = capacity
-    if not isinstance(cache_seqlens, Tensor):
-        cache_seqlens = torch.full((batch,), cache_seqlens, dtype=torch.int32, device=device)
+    cache_seqlens = lengths_of(cache_seqlens, batch, device)
     if block_table is None and batch_idx is None and k_cache.shape[0] > batch:
         k_cache, v_cache = k_cache[:batch], v_cache[:batch]
     return Cache(k_cache, v_cache, cache_seqlens, batch_idx, leftpad, block_table)
 
 
+def lengths_of(cache_seqlens: Any, batch: Any, device: Any) -> Tensor:
+    """One for each sequence, where a number may be given for all."""
+    if isinstance(cache_seqlens, Tensor):
+        return cache_seqlens
+    if isinstance(cache_seqlens, float) or not hasattr(cache_seqlens, "__index__"):
+        raise RefusedError(f"cache_seqlens is {cache_seqlens!r}; pass an integer or a tensor.")
+    return torch.full((batch,), cache_seqlens, dtype=torch.int32, device=device)
+
+
 def extend(
-    cache: Cache, queries: Queries, new: New | None, rotation: Rotation | None
+    cache: Cache,
+    queries: Queries,
+    new: New | None,
+    rotation: Rotation | None,
+    names: Names = CACHED,
 ) -> tuple[Tensor, Tensor]:
     """Appends what is new; returns the queries, turned if asked, and the lengths from then on."""
     q, lengths = queries.q, cache.seqlens
@@ -148,11 +161,20 @@ def extend(
             offsets=new.offsets,
             max_length=given["max_key_length"],
             out=_in_fp8(k),
+            names=_of_rotation(names, "k"),
         )
         packed = {"offsets": queries.offsets, "max_length": queries.longest, "out": _in_fp8(q)}
+        packed["names"] = _of_rotation(names, "q")
         turned = asking(rotary, q, *tables, fixed=rotation.is_fixed, **packed)
-    found = asking(append, k, new.v, cache.k_cache, cache.v_cache, lengths, **given)
+    rows = (k, new.v, cache.k_cache, cache.v_cache)
+    found = asking(append, *rows, lengths, names=names, **given)
     return turned if found is None else found, lengths + new.lengths()
+
+
+def _of_rotation(names: Names, turned: str) -> Names:
+    offsets = "cu_seqlens_q" if turned == "q" else "cu_seqlens_k_new"
+    more = {"input": turned, "offsets": offsets, "positions": "rotary_seqlens"}
+    return {**names, **more}
 
 
 def _in_fp8(x: Tensor) -> Tensor | None:
@@ -235,8 +257,8 @@ def flash_attn_with_kvcache(
         options.update(cache.options(lengths))
         rows = (turned, cache.k_cache, cache.v_cache)
         if not return_softmax_lse:
-            return asking(attention, *rows, **options)
-        out, lse = asking(attention, *rows, return_lse=True, **options)
+            return asking(attention, *rows, names=CACHED, **options)
+        out, lse = asking(attention, *rows, return_lse=True, names=CACHED, **options)
         turn = None
         if has_turn(alibi_slopes, window_size, causal, None):
             visible = lengths if cache_leftpad is None else lengths - cache_leftpad

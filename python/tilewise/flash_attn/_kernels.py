@@ -15,10 +15,11 @@ from tilewise._attend import Gradients
 from tilewise._call import Operands
 from tilewise._slots import SLOTS
 from tilewise.attention import attention_backward
-from tilewise.flash_attn._attending import Found, Lengths, Wanted, attend_fully, turn_of
+from tilewise.flash_attn._attending import Found, Wanted, attend_fully, turn_of
+from tilewise.flash_attn._layout import Layout, packed
 from tilewise.flash_attn._meaning import to_ours
 from tilewise.flash_attn._probabilities import BLOCK_COLUMNS, round_multiple
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.torch import _operators
 from tilewise.torch._plain import is_compiling, is_plain
 
@@ -80,12 +81,14 @@ def _flash_attn_varlen_forward(
     window = (window_size_left, window_size_right)
     wanted = Wanted(dropout_p, softmax_scale, causal, window, softcap, alibi_slopes)
     longest = (max_seqlen_q, max_seqlen_k)
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, *longest, block_table, seqused_k, leftpad_k)
+    lengths = packed(
+        cu_seqlens_q, cu_seqlens_k, *longest, block_table, seqused_k=seqused_k, leftpad_k=leftpad_k
+    )
     return forward(q, k, v, wanted, lengths, return_softmax)
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, wanted: Wanted, lengths: Lengths | None, return_softmax: bool
+    q: Tensor, k: Tensor, v: Tensor, wanted: Wanted, lengths: Layout | None, return_softmax: bool
 ) -> Found:
     with torch.no_grad():
         return attend_fully(q, k, v, wanted, lengths, return_softmax)
@@ -147,7 +150,7 @@ def _flash_attn_varlen_backward(
     """The same for packed sequences."""
     window = (window_size_left, window_size_right)
     wanted = Wanted(dropout_p, softmax_scale, causal, window, softcap, alibi_slopes, deterministic)
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     read = (dout, q, k, v, out, softmax_lse)
     backward(read, (dq, dk, dv), wanted, lengths, rng_state)
     return row_sums(dout, out, cu_seqlens_q)
@@ -157,7 +160,7 @@ def backward(
     read: tuple[Tensor, ...],
     places: tuple[Tensor | None, ...],
     wanted: Wanted,
-    lengths: Lengths | None,
+    lengths: Layout | None,
     rng_state: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """The three gradients, in the places that are given and in new tensors otherwise."""
@@ -207,6 +210,7 @@ def _eagerly(
         bias_gradient=False,
         slopes_gradient=False,
         sinks_gradient=False,
+        names=PACKED,
         **options,
     )
     made = zip(found[:3], places, direct)

@@ -12,62 +12,13 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
-from tilewise.flash_attn._meaning import bound_of, require_floats
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._layout import Layout
+from tilewise.flash_attn._meaning import require_floats
+from tilewise.flash_attn._refusal import LATER, Names, RefusedError, asking
 
 _FP8 = tuple(
     getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
 )
-
-
-class Layout(NamedTuple):
-    """Where each sequence lies, by flash_attn's names; None for a plain batch."""
-
-    cu_seqlens_q: Tensor | None = None
-    cu_seqlens_k: Tensor | None = None
-    max_seqlen_q: Any = None
-    max_seqlen_k: Any = None
-    seqused_q: Tensor | None = None
-    seqused_k: Tensor | None = None
-    page_table: Tensor | None = None
-    leftpad_k: Tensor | None = None
-    kv_batch_idx: Tensor | None = None
-
-    def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
-        """As tilewise.attention takes them."""
-        options: dict[str, Any] = {}
-        if self.cu_seqlens_q is not None:
-            options["query_offsets"] = self.cu_seqlens_q
-            options["max_query_length"] = _longest(self.max_seqlen_q, q)
-        if self.page_table is not None:
-            options["page_table"] = self.page_table
-            options["key_lengths"] = self._lengths_in_pages(k)
-        elif self.cu_seqlens_k is not None:
-            options["key_offsets"] = self.cu_seqlens_k
-            options["max_key_length"] = _longest(self.max_seqlen_k, k)
-        tables = {
-            "query_lengths": self.seqused_q,
-            "key_lengths": self.seqused_k,
-            "key_start": self.leftpad_k,
-            "cache_batch_index": self.kv_batch_idx,
-        }
-        options.update((name, table) for name, table in tables.items() if table is not None)
-        return options
-
-    def _lengths_in_pages(self, k: Tensor) -> Any:
-        if self.seqused_k is not None:
-            return self.seqused_k
-        if self.cu_seqlens_k is not None:
-            return self.cu_seqlens_k[1:] - self.cu_seqlens_k[:-1]
-        assert self.page_table is not None
-        batch, columns = self.page_table.shape
-        return torch.full((batch,), columns * k.shape[1], dtype=torch.int32, device=k.device)
-
-
-def _longest(given: Any, rows: Tensor) -> Any:
-    """On a device nobody reads the offsets, so that all rows must bound them."""
-    bound = bound_of(given, rows.shape[0])
-    return rows.shape[0] if bound is None and rows.is_cuda else bound
 
 
 class Factors(NamedTuple):
@@ -112,6 +63,7 @@ def attend_later(
     layout: Layout,
     qv: Tensor | None = None,
     factors: Factors | None = None,
+    names: Names = LATER,
 ) -> tuple[Tensor, Tensor]:
     """(output, lse), both with gradients; the lse of a query that sees nothing is -inf."""
     q, k, v = operands
@@ -119,7 +71,8 @@ def attend_later(
     factors = factors or Factors()
     query, key = with_values(q, k, v, qv, factors)
     more = {**layout.options(q, k), **factors.options(q)}
-    output, lse = asking(attention, query, key, v, return_lse=True, **options, **more)
+    more.update(options)
+    output, lse = asking(attention, query, key, v, return_lse=True, names=names, **more)
     return output, lse
 
 
@@ -130,9 +83,11 @@ def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tenso
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
             f"{tuple(out_partial.shape[:-1])}."
         )
-    # What saw nothing in any part has -inf everywhere, and counts for 0.
+    # What saw nothing in any part has -inf everywhere, and counts for 0; whatever lies in a part
+    # that saw nothing does not count.
     highest = lse_partial.amax(0).clamp(min=torch.finfo(lse_partial.dtype).min)
     weight = (lse_partial - highest).exp()
     total = weight.sum(0)
-    mean = (weight[..., None] * out_partial).sum(0) / total.clamp(min=1e-38)[..., None]
+    seen = torch.where(weight[..., None] == 0, 0, out_partial)
+    mean = (weight[..., None] * seen).sum(0) / total.clamp(min=1e-38)[..., None]
     return mean.to(dtype or out_partial.dtype), total.log() + highest

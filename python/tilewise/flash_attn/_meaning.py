@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 
 _INFINITY = float("inf")
 
@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 
 def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, Any]:
     """(left, right) with None for no limit; `keys` or more to the left are no limit either."""
-    left, right = (side if side is None else int(side) for side in window_size)
+    left, right = sides_of(window_size)
     if left is not None and (left < 0 or (keys is not None and left >= keys)):
         left = None
     if causal:
@@ -51,12 +51,31 @@ def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, An
 def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
     """The same for version 4, where None is no limit and a number below 0 is one: it moves that end
     past the diagonal. Two numbers that leave no key are no limits."""
-    left, right = (side if side is None else int(side) for side in window_size)
+    left, right = sides_of(window_size)
     if causal:
         right = 0
     if left is not None and right is not None and left + right < 0:
         return None, (0 if causal else None)
     return left, right
+
+
+def sides_of(window_size: Any) -> tuple[Any, Any]:
+    """Its two numbers, or None for no limit."""
+    try:
+        left, right = window_size
+        if not isinstance(left, float) and not isinstance(right, float):
+            return (left if left is None else int(left)), (right if right is None else int(right))
+    except (TypeError, ValueError):
+        pass
+    raise RefusedError(f"window_size is {window_size!r}; pass two integers, (left, right).")
+
+
+def number_of(name: str, value: Any) -> float:
+    """One as Python's, from whatever has one."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise RefusedError(f"{name} is {value!r}; pass a number.") from None
 
 
 def options_of(
@@ -75,7 +94,7 @@ def options_of(
     """The options of tilewise.attention for these arguments, without what is off."""
     options: dict[str, Any] = {}
     if softmax_scale is not None:
-        options["scale"] = float(softmax_scale)
+        options["scale"] = number_of("softmax_scale", softmax_scale)
     window = (signed_window_of if has_signed_window else window_of)(window_size, causal)
     if window == (None, 0):
         options["causal"] = True
@@ -86,6 +105,7 @@ def options_of(
     if dropout_p:
         options["dropout"] = float(dropout_p)
     if alibi_slopes is not None:
+        require_tensors(alibi_slopes=alibi_slopes)
         options["alibi_slopes"] = alibi_slopes.detach()
     if deterministic:
         options["deterministic"] = True
@@ -108,8 +128,7 @@ def bound_of(longest: Any, rows: Any) -> Any:
 
 def require_floats(name: str, tensor: Any) -> None:
     """Refuses what has no gradient by nature, before anything is drawn or written."""
-    if not isinstance(tensor, Tensor):
-        raise RefusedError(f"{name} is a {type(tensor).__name__}; pass a torch.Tensor.")
+    require_tensors(**{name: tensor})
     if not tensor.is_floating_point():
         dtype = str(tensor.dtype).removeprefix("torch.")
         raise RefusedError(

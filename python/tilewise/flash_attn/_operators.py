@@ -6,6 +6,7 @@ it, never otherwise: the names are those of packages that may be installed as we
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def define_all() -> None:
         return
     _define("flash_attn", _SCHEMAS, {name: getattr(_kernels, name) for name in _SCHEMAS})
     functions = {
-        "fwd": _kernels_3._flash_attn_forward,
+        "fwd": _forward_3,
         "bwd": _backward_3,
         "fwd_combine": interface_3.flash_attn_combine,
         "get_scheduler_metadata": _metadata_3,
@@ -99,17 +100,54 @@ def define_all() -> None:
     _define("flash_attn_3", _SCHEMAS_3, functions)
 
 
-def _backward_3(*given: Any) -> tuple[Tensor, ...]:
+def _forward_3(*given: Any) -> tuple[Tensor, ...]:
+    """torch leaves out what equals the operator's default at the end, and one differs from the
+    function's."""
+    named = dict(zip(inspect.signature(_kernels_3._flash_attn_forward).parameters, given))
+    return _kernels_3._flash_attn_forward(**{"rotary_interleaved": False, **named})
+
+
+def _backward_3(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    softmax_lse: Tensor,
+    dq: Tensor | None = None,
+    dk: Tensor | None = None,
+    dv: Tensor | None = None,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    *rest: Any,
+) -> tuple[Tensor, ...]:
     """Here the places of the gradients come before the lengths, and new ones may be asked for."""
-    read, lengths, rest = given[:6], given[9:15], given[15:]
-    pairs = zip(given[6:9], read[1:4])
+    pairs = zip((dq, dk, dv), (q, k, v))
     places = [torch.empty_like(x) if place is None else place for place, x in pairs]
+    offsets = (cu_seqlens_q, cu_seqlens_k)
+    lengths = (*offsets, seqused_q, seqused_k, max_seqlen_q, max_seqlen_k)
+    read = (dout, q, k, v, out, softmax_lse)
     sums = _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
     return (*places, sums, *(sums.new_empty(0) for _ in range(4)))
 
 
-def _metadata_3(batch_size: int, *given: Any) -> Tensor:
-    return torch.zeros(batch_size, dtype=torch.int32, device=given[7].device)
+def _metadata_3(
+    batch_size: int,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    num_heads: int,
+    num_heads_k: int,
+    headdim: int,
+    headdim_v: int,
+    qkv_dtype: Any,
+    seqused_k: Tensor,
+    *_: Any,
+) -> Tensor:
+    return torch.zeros(batch_size, dtype=torch.int32, device=seqused_k.device)
 
 
 def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) -> None:
@@ -126,18 +164,45 @@ def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) 
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
 
 
-def _forward_fake(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def _forward_fake(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dropout_p: float,
+    softmax_scale: float,
+    causal: bool,
+    window_size_left: int,
+    window_size_right: int,
+    softcap: float,
+    alibi_slopes: Tensor | None,
+    return_softmax: bool,
+) -> tuple[Tensor, ...]:
     batch, queries, heads, _ = q.shape
     rows = batch, heads, queries, k.shape[1]
-    return _fakes(q, v, rows[:3], rows, rest[0] and rest[7])
+    return _fakes(q, v, rows[:3], rows, dropout_p and return_softmax)
 
 
-def _varlen_fake(q: Tensor, k: Tensor, v: Tensor, *rest: Any, **_: Any) -> tuple[Tensor, ...]:
+def _varlen_fake(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: Any,
+    max_seqlen_k: Any,
+    dropout_p: float,
+    softmax_scale: float,
+    causal: bool,
+    window_size_left: int = -1,
+    window_size_right: int = -1,
+    softcap: float = 0.0,
+    alibi_slopes: Tensor | None = None,
+    return_softmax: bool = False,
+    *_: Any,
+) -> tuple[Tensor, ...]:
     tokens, heads, _ = q.shape
-    offsets, _, queries, keys, dropout = rest[:5]
-    is_asked = len(rest) > 11 and rest[11]
-    rows = offsets.shape[0] - 1, heads, queries, keys
-    return _fakes(q, v, (heads, tokens), rows, dropout and is_asked)
+    rows = cu_seqlens_q.shape[0] - 1, heads, max_seqlen_q, max_seqlen_k
+    return _fakes(q, v, (heads, tokens), rows, dropout_p and return_softmax)
 
 
 def _fakes(q: Tensor, v: Tensor, lse: Any, rows: Any, has_dmask: Any) -> tuple[Tensor, ...]:
@@ -156,9 +221,21 @@ def _backward_fake(dout: Tensor, *_: Any) -> Tensor:
     return dout.new_empty((batch, heads, round_multiple(queries, 128)), dtype=torch.float32)
 
 
-def _varlen_backward_fake(dout: Tensor, *rest: Any) -> Tensor:
+def _varlen_backward_fake(
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    softmax_lse: Tensor,
+    dq: Tensor | None,
+    dk: Tensor | None,
+    dv: Tensor | None,
+    cu_seqlens_q: Tensor,
+    *_: Any,
+) -> Tensor:
     tokens, heads, _ = dout.shape
-    padding = 128 * (rest[8].shape[0] - 1)
+    padding = 128 * (cu_seqlens_q.shape[0] - 1)
     return dout.new_empty((heads, tokens + padding), dtype=torch.float32)
 
 

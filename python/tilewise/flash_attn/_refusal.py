@@ -5,38 +5,93 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
+from torch import Tensor
+
 from tilewise.torch._plain import is_compiling
 
-_NAMES = {
-    "key_lengths": "cache_seqlens",
-    "lengths": "cache_seqlens",
-    "key_start": "cache_leftpad",
-    "page_table": "block_table",
-    "cache_batch_index": "cache_batch_idx",
+Names = dict[str, str]
+
+# What tilewise calls something, and flash_attn's callers.
+_COMMON: Names = {
+    "query": "q",
+    "key": "k",
+    "value": "v",
+    "key_cache": "k_cache",
+    "value_cache": "v_cache",
     "query_offsets": "cu_seqlens_q",
     "key_offsets": "cu_seqlens_k",
     "max_query_length": "max_seqlen_q",
     "max_key_length": "max_seqlen_k",
     "cosine": "rotary_cos",
     "sine": "rotary_sin",
+    "scale": "softmax_scale",
+    "dropout": "dropout_p",
+    "dropout_state": "rng_state",
+    "window": "window_size",
+    "sinks": "s_aux",
+    "chunk": "attention_chunk",
+    "query_factor": "q_descale",
+    "key_factor": "k_descale",
+    "value_factor": "v_descale",
 }
-_WORD = re.compile(r"\b(?:" + "|".join(_NAMES) + r")\b(?=\[| is| has| must|\.shape|,|;)")
+CACHED: Names = {
+    **_COMMON,
+    "key_lengths": "cache_seqlens",
+    "lengths": "cache_seqlens",
+    "key_start": "cache_leftpad",
+    "cache_batch_index": "cache_batch_idx",
+    "page_table": "block_table",
+}
+PACKED: Names = {
+    **_COMMON,
+    "key_lengths": "cu_seqlens_k's lengths",
+    "key_start": "leftpad_k",
+    "page_table": "block_table",
+}
+USED: Names = {**PACKED, "key_lengths": "seqused_k"}
+# Of version 3, whose function for caches has the names that follow.
+LATER: Names = {
+    **_COMMON,
+    "query_lengths": "seqused_q",
+    "key_lengths": "seqused_k",
+    "lengths": "seqused_k",
+    "key_start": "leftpad_k",
+    "cache_batch_index": "kv_batch_idx",
+}
+OF_A_CACHE: Names = {
+    "seqused_k": "cache_seqlens",
+    "leftpad_k": "cache_leftpad",
+    "kv_batch_idx": "cache_batch_idx",
+}
+CUTE: Names = {**LATER, "sinks": "learnable_sink"}
+TURNED: Names = {
+    "input": "x",
+    "cosine": "cos",
+    "sine": "sin",
+    "positions": "seqlen_offsets",
+    "offsets": "cu_seqlens",
+    "max_length": "max_seqlen",
+}
+# Words of English, too: arguments where this follows.
+_AS_AN_ARGUMENT = r"(?=\[| of sequence| is\b| has\b| must\b| ends\b| requires\b|\.shape)"
 
 
 class RefusedError(ValueError, RuntimeError):
     """Bad input. flash_attn raises RuntimeError where tilewise raises ValueError; this is both."""
 
 
-def in_flash(sentence: str) -> str:
+def in_flash(sentence: str, names: Names) -> str:
     """A sentence of tilewise's with the names of flash_attn's arguments.
 
-    >>> in_flash("key_lengths[0] is 17 but sequence 0 has 16 rows: it must be from 0 to that.")
-    'cache_seqlens[0] is 17 but sequence 0 has 16 rows: it must be from 0 to that.'
+    >>> in_flash("key_lengths[0] is 17 but sequence 0 has 16 rows, as query_offsets says.", CACHED)
+    'cache_seqlens[0] is 17 but sequence 0 has 16 rows, as cu_seqlens_q says.'
     """
-    return _WORD.sub(lambda name: _NAMES[name[0]], sentence)
+    words = "|".join(name + ("" if "_" in name else _AS_AN_ARGUMENT) for name in names)
+    said = re.sub(rf"(?<![\w.])(?:{words})(?!\w)", lambda name: names[name[0]], sentence)
+    return said.replace("query, key and value", "q, k and v")
 
 
-def asking(function: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
+def asking(function: Callable[..., Any], *arguments: Any, names: Names, **given: Any) -> Any:
     """The function's result; what it refuses is refused as flash_attn's callers expect it."""
     if is_compiling():
         return function(*arguments, **given)
@@ -45,6 +100,12 @@ def asking(function: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
     except NotImplementedError:
         raise
     except (ValueError, TypeError) as error:
-        where = " (by its block_table)" if given.get("page_table") is not None else ""
-        sentence = in_flash(str(error))
-        raise RefusedError(sentence[:-1] + where + "." if where else sentence) from error
+        raise RefusedError(in_flash(str(error), names)) from error
+
+
+def require_tensors(**given: Any) -> None:
+    """Refuses whatever is no tensor."""
+    for name, x in given.items():
+        if not isinstance(x, Tensor):
+            kind = "None" if x is None else f"a {type(x).__name__}"
+            raise RefusedError(f"{name} is {kind}; pass a torch.Tensor.")

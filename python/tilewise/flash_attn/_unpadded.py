@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
-from tilewise.flash_attn._attending import Lengths, Wanted, returned
+from tilewise.flash_attn._attending import Wanted, returned
+from tilewise.flash_attn._layout import packed
 from tilewise.flash_attn._meaning import require_floats, to_theirs
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.torch._attention import draw_state
 
 
@@ -35,14 +36,14 @@ def flash_attn_unpadded_func(
 ) -> Any:
     """flash_attn_varlen_func of before version 2."""
     wanted = Wanted(dropout_p, softmax_scale, causal, deterministic=deterministic)
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     if not causal or cu_seqlens_q is cu_seqlens_k:
         return returned(q, k, v, wanted, return_attn_probs, lengths)
     require_floats("q", q)
     options = {**wanted.options(), **lengths.options(q, k), "diagonal": "top_left"}
     if dropout_p and return_attn_probs:
         options["dropout_state"] = draw_state(q.device)
-    output, lse = asking(attention, q, k, v, return_lse=True, **options)
+    output, lse = asking(attention, q, k, v, return_lse=True, names=PACKED, **options)
     if not return_attn_probs:
         return output
     s_dmask = dropped_probabilities(q, k, options, lengths) if dropout_p else q.new_empty(0)

@@ -23,8 +23,8 @@ def index_put_first_axis(values: Tensor, indices: Tensor, first_axis_dim: int) -
 
 
 def index_first_axis_residual(x: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """index_first_axis, and x without a gradient for a residual path."""
-    return index_first_axis(x, indices), x.detach()
+    """index_first_axis, and x for a residual path; gradients of both are summed."""
+    return index_first_axis(x, indices), x.view_as(x)
 
 
 def unpad_input(

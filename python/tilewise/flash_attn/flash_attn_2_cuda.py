@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tilewise.flash_attn._attending import Lengths, Wanted
+from tilewise.flash_attn._attending import Wanted
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
 from tilewise.flash_attn._kernels import (
     _flash_attn_forward,
@@ -17,6 +17,7 @@ from tilewise.flash_attn._kernels import (
     backward,
     row_sums,
 )
+from tilewise.flash_attn._layout import packed
 from tilewise.flash_attn._refusal import RefusedError
 
 
@@ -37,8 +38,19 @@ def fwd(
 ) -> list[Tensor]:
     """[output, softmax_lse, S_dmask, rng_state]."""
     _refuse_generator(gen_)
-    scores = (p_dropout, softmax_scale, is_causal, window_size_left, window_size_right, softcap)
-    found = _flash_attn_forward(q, k, v, *scores, alibi_slopes_, return_softmax)
+    found = _flash_attn_forward(
+        q,
+        k,
+        v,
+        dropout_p=p_dropout,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size_left=window_size_left,
+        window_size_right=window_size_right,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes_,
+        return_softmax=return_softmax,
+    )
     return [_put(out_, found[0]), *found[1:]]
 
 
@@ -72,22 +84,21 @@ def varlen_fwd(
         q,
         k,
         v,
-        cu_seqlens_q,
-        cu_seqlens_k,
-        max_seqlen_q,
-        max_seqlen_k,
-        p_dropout,
-        softmax_scale,
-        is_causal,
-        window_size_left,
-        window_size_right,
-        softcap,
-        alibi_slopes_,
-        return_softmax,
-        block_table_,
-        leftpad_k_,
-        seqused_k_,
-        zero_tensors,
+        cu_seqlens_q=cu_seqlens_q,
+        cu_seqlens_k=cu_seqlens_k,
+        max_seqlen_q=max_seqlen_q,
+        max_seqlen_k=max_seqlen_k,
+        dropout_p=p_dropout,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size_left=window_size_left,
+        window_size_right=window_size_right,
+        softcap=softcap,
+        alibi_slopes=alibi_slopes_,
+        return_softmax=return_softmax,
+        block_table=block_table_,
+        leftpad_k=leftpad_k_,
+        seqused_k=seqused_k_,
     )
     return [_put(out_, found[0]), *found[1:]]
 
@@ -154,7 +165,7 @@ def varlen_bwd(
     window = (window_size_left, window_size_right)
     scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
     read = (dout, q, k, v, out, softmax_lse)
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     wanted = Wanted(*scores, deterministic)
     found = backward(read, (dq_, dk_, dv_), wanted, lengths, rng_state)
     return [*found, row_sums(dout, out, cu_seqlens_q)]
@@ -187,22 +198,21 @@ def fwd_kvcache(
         q,
         kcache,
         vcache,
-        k_,
-        v_,
-        rotary_cos_,
-        rotary_sin_,
-        seqlens_k_,
-        cache_batch_idx_,
-        leftpad_k_,
-        block_table_,
-        softmax_scale,
-        is_causal,
-        (window_size_left, window_size_right),
-        softcap,
-        is_rotary_interleaved,
-        alibi_slopes_,
-        num_splits,
-        True,
+        k=k_,
+        v=v_,
+        rotary_cos=rotary_cos_,
+        rotary_sin=rotary_sin_,
+        cache_seqlens=seqlens_k_,
+        cache_batch_idx=cache_batch_idx_,
+        cache_leftpad=leftpad_k_,
+        block_table=block_table_,
+        softmax_scale=softmax_scale,
+        causal=is_causal,
+        window_size=(window_size_left, window_size_right),
+        softcap=softcap,
+        rotary_interleaved=is_rotary_interleaved,
+        alibi_slopes=alibi_slopes_,
+        return_softmax_lse=True,
     )
     return [_put(out_, out), lse]
 

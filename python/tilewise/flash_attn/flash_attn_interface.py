@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from tilewise.flash_attn import flash_attn_2_cuda as flash_attn_gpu
-from tilewise.flash_attn._attending import Lengths, Wanted, returned
+from tilewise.flash_attn._attending import Wanted, returned
 from tilewise.flash_attn._autograd import (
     FlashAttnFunc,
     FlashAttnKVPackedFunc,
@@ -31,8 +31,9 @@ from tilewise.flash_attn._kernels import (
     _get_block_size_n,
     maybe_contiguous,
 )
+from tilewise.flash_attn._layout import packed
 from tilewise.flash_attn._probabilities import round_multiple
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 from tilewise.flash_attn._unpadded import (
     flash_attn_unpadded,
     flash_attn_unpadded_func,
@@ -193,7 +194,7 @@ def flash_attn_varlen_func(
         deterministic,
         s_aux,
     )
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, block_table)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, block_table)
     return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
@@ -217,7 +218,7 @@ def flash_attn_varlen_kvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    lengths = Lengths(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     k, v = _parts("kv", kv, 4, 2)
     return returned(q, k, v, wanted, return_attn_probs, lengths)
 
@@ -239,13 +240,14 @@ def flash_attn_varlen_qkvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    lengths = Lengths(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+    lengths = packed(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
     q, k, v = _parts("qkv", qkv, 4, 3)
     return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
 def _parts(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:
     """The tensors that lie in one, as views."""
+    require_tensors(**{name: packed})
     if packed.dim() != rank or packed.shape[-3] != count:
         raise RefusedError(
             f"{name} has shape {tuple(packed.shape)}; it must have {rank} dimensions, and {count} "

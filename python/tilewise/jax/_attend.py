@@ -34,6 +34,12 @@ def attend(asked: Asked, operands: Operands) -> tuple[Any, Any]:
 def _check(asked: Asked, operands: Operands) -> None:
     """Refuses while JAX traces what the library would refuse when it runs."""
     query, key, value = (operands[name] for name in ("query", "key", "value"))
+    if not all(isinstance(size, int) for size in (*query.shape, *key.shape)):
+        raise NotImplementedError(
+            f"query has the shape {query.shape} and key {key.shape}; tilewise must know the "
+            "numbers while JAX traces. Export it once for each shape, or give "
+            'implementation="xla" to dot_product_attention.'
+        )
     workspace_bytes(
         query.shape,
         key.shape,

@@ -87,7 +87,7 @@ def attention(
     The options are those of tilewise.Options, by the same names. query, key, value, bias,
     alibi_slopes and sinks have gradients, through the output and through the lse, which is
     (batch, heads, queries). Numbers that are no arrays must be known while JAX traces; scale alone
-    may be a JAX array, which then multiplies query.
+    may be a JAX array, which then multiplies query; float16 is taken to float32 for that.
 
     >>> import jax.numpy as jnp, tilewise.jax
     >>> query = key = jnp.zeros((1, 3, 2, 4))
@@ -100,7 +100,8 @@ def attention(
     rank = jnp.ndim(query)
     operands = operands_of(query, key, value, bias, mask)
     batch, queries, heads, _ = operands["query"].shape
-    wide = jnp.float64 if operands["query"].dtype == np.float64 else jnp.float32
+    dtype = operands["query"].dtype
+    wide = jnp.float64 if dtype == np.float64 else jnp.float32
     for name, x, shapes in (
         ("slopes", alibi_slopes, ((heads,), (batch, heads))),
         ("sinks", sinks, ((heads,),)),
@@ -124,6 +125,7 @@ def attention(
         scaled(operands, scale), float(softcap), left, right, _from(diagonal), bool(deterministic)
     )
     output, lse = attend(asked, operands)
+    output = output.astype(dtype)
     if rank == 3:
         output, lse = output[0], lse[0]
     return (output, lse) if return_lse else output

@@ -77,9 +77,9 @@ def dot_product_attention(
     are there; rows beyond are 0.
 
     query, key, value and bias have gradients. scale may be a JAX array, with a gradient, which
-    then multiplies query. implementation is None or "tilewise"; "xla" and "cudnn" ask for JAX's
-    own. With return_residual also the lse as (batch, queries, heads), in key's type, without a
-    gradient.
+    then multiplies query; float16 is taken to float32 for that. implementation is None or
+    "tilewise"; "xla" and "cudnn" ask for JAX's own. With return_residual also the lse as (batch,
+    queries, heads), in key's type, without a gradient.
 
     A query that sees no key gets 0.
 
@@ -107,6 +107,7 @@ def dot_product_attention(
         )
     rank = jnp.ndim(query)
     operands = operands_of(query, key, value, bias, mask)
+    dtype = operands["query"].dtype
     batch, queries = operands["query"].shape[:2]
     for name, argument, lengths, size in (
         ("query", "query_seq_lengths", query_seq_lengths, queries),
@@ -117,8 +118,12 @@ def dot_product_attention(
     left, right = _window(local_window_size)
     if is_causal:
         right = 0 if right is None else min(right, 0)
+    if left is not None and right is not None and left + right < 0:
+        operands["mask"] = jnp.zeros((1, 1, 1, 1), jnp.bool_)  # a window without a key
+        left = right = None
     asked = Asked(scaled(operands, scale), left=left, right=right, diagonal=0)
     output, lse = attend(asked, operands)
+    output = output.astype(dtype)
     if rank == 3:
         output, lse = output[0], lse[0]
     if not return_residual:

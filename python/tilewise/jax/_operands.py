@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -29,16 +30,24 @@ def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[
 
 
 def scaled(operands: dict[str, Any], scale: Any) -> float:
-    """The scale as a number that is compiled in. One of JAX's multiplies query, with a gradient."""
+    """The scale as a number that is compiled in. One of JAX's multiplies query, with a gradient.
+
+    float16 may not hold the product, though it holds what attention is of. There all is float32 in
+    `operands` then.
+    """
     query = operands["query"]
     if scale is None:
         return float(max(query.shape[3], 1) ** -0.5)
     if jnp.ndim(scale) != 0:
         raise ValueError(f"scale has the shape {jnp.shape(scale)}; give one number.")
-    if isinstance(scale, jax.Array):
-        operands["query"] = (query * scale).astype(query.dtype)
-        return 1.0
-    return float(scale)
+    if not isinstance(scale, jax.Array):
+        return float(scale)
+    if query.dtype == jnp.float16:
+        for name in ("query", "key", "value"):
+            operands[name] = operands[name].astype(jnp.float32)
+        query = operands["query"]
+    operands["query"] = (query * scale).astype(query.dtype)
+    return 1.0
 
 
 def _rows(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
@@ -96,10 +105,14 @@ def _grid(name: str, x: Any, sizes: tuple[int, ...]) -> Any:
 
 def lengths_of(argument: str, lengths: Any, batch: int, size: int) -> Any:
     """How many rows of each sequence count, none more than there are."""
-    lengths = jnp.asarray(lengths)
+    # Of numbers that are known NumPy's, as JAX's types may not hold large ones.
+    is_traced = any(isinstance(x, jax.Array) for x in jax.tree_util.tree_leaves(lengths))
+    lengths = jnp.asarray(lengths) if is_traced else np.asarray(lengths)
     if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
             f"{argument} is {lengths.dtype} of the shape {lengths.shape}; give an integer for each "
             f"of the {batch} sequences, of the shape ({batch},)."
         )
-    return jnp.clip(lengths, 0, size).astype(jnp.int32)
+    if lengths.dtype.itemsize < 4:  # may not hold `size`
+        lengths = lengths.astype(np.int32)
+    return jnp.asarray(lengths.clip(0, size).astype(np.int32))

@@ -62,6 +62,11 @@ def attention_forward(
         attention_mask = attention_mask[..., :keys]
         if attention_mask.dtype == torch.bool:
             options["mask"] = attention_mask
+        elif not attention_mask.is_floating_point():
+            raise TypeError(
+                f"attention_mask has dtype {str(attention_mask.dtype)[6:]}; make it bool, True "
+                "where a key is visible, or give numbers of a float type to add to the scores."
+            )
         else:
             bias = attention_mask if bias is None else bias + attention_mask
     elif queries > 1 and is_causal:

@@ -66,8 +66,8 @@ def _with_old_switches(function: Any) -> Any:
 
     def method(cls: Any, *arguments: Any, **given: Any) -> Any:
         is_asked = [given.pop(name, False) for name in _OLD_SWITCHES]
-        if any(is_asked):
-            given.setdefault("attn_implementation", NAME)
+        if any(is_asked):  # also beside another name, which AutoModel has put into config already
+            given["attn_implementation"] = NAME
         return function(cls, *arguments, **given)
 
     method.__name__, method.__doc__ = function.__name__, function.__doc__

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from tilewise.flash_attn._kernels import gradients_into
-from tilewise.flash_attn._later import Factors, Layout, attend_later
+from tilewise.flash_attn._later import Factors, attend_later
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import CUTE, RefusedError
 from tilewise.flash_attn.cute._refusals import refuse
 
 
@@ -94,7 +95,8 @@ def _flash_attn_fwd(
     factors = Factors(q_descale, k_descale, v_descale)
     with torch.no_grad():
         operands, qv = operands_of(q, k, v, qv)
-        found = attend_later(operands, options, Layout(*lengths, page_table), qv, factors)
+        layout = Layout(*lengths, page_table)
+        found = attend_later(operands, options, layout, qv, factors, CUTE)
         output = found[0] if out is None else out.copy_(found[0])
         row = found[1] if lse is None else lse.copy_(found[1])
     return output, (row if return_lse or lse is not None else None), None, None, None

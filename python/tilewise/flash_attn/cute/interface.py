@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from tilewise.flash_attn._later import Layout, attend_later, combine
+from tilewise.flash_attn._later import attend_later, combine
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._refusal import CUTE
 from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of
 from tilewise.flash_attn.cute._refusals import refuse
 
@@ -80,7 +82,7 @@ def flash_attn_func(
         has_signed_window=True,
     )
     operands, qv = operands_of(q, k, v, qv)
-    out, lse = attend_later(operands, options, Layout(), qv)
+    out, lse = attend_later(operands, options, Layout(), qv, names=CUTE)
     return out, _wanted(lse, return_lse)
 
 
@@ -145,7 +147,8 @@ def flash_attn_varlen_func(
     )
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     operands, qv = operands_of(q, k, v, qv)
-    out, lse = attend_later(operands, options, Layout(*lengths, page_table), qv)
+    layout = Layout(*lengths, page_table)
+    out, lse = attend_later(operands, options, layout, qv, names=CUTE)
     return out, _wanted(lse, return_lse)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._cached import New, Queries, Rotation, extend, place_of
+from tilewise.flash_attn._cached import New, Queries, Rotation, extend, place_of, require_tables
 from tilewise.flash_attn._kernels import gradients_into, row_sums
-from tilewise.flash_attn._later import Factors, Layout, attend_later
+from tilewise.flash_attn._later import Factors, attend_later
+from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import LATER
 
 
 def _flash_attn_forward(
@@ -77,7 +78,7 @@ def _flash_attn_forward(
             rotation = _rotation(
                 rotary_cos, rotary_sin, rotary_interleaved, not is_banded, seqlens_rotary
             )
-            q, seqused_k = extend(cache, queries, new, rotation)
+            q, seqused_k = extend(cache, queries, new, rotation, LATER)
             k, v = cache.k_cache, cache.v_cache
         layout = Layout(
             cu_seqlens_q,
@@ -103,8 +104,7 @@ def _rows(longest: Any, q: Tensor, offsets: Tensor | None) -> Any:
 def _rotation(
     cos: Tensor | None, sin: Tensor | None, interleaved: bool, is_fixed: bool, positions: Any
 ) -> Rotation | None:
-    if (cos is None) != (sin is None):
-        raise RefusedError("Of rotary_cos and rotary_sin only one is given; pass both, or neither.")
+    require_tables(cos, sin)
     if cos is None or sin is None:
         return None
     return Rotation(cos, sin, interleaved, is_fixed, positions)

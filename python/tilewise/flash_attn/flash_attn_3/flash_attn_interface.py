@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._cached import require_new
-from tilewise.flash_attn._later import Factors, Layout, attend_later, combine
-from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._cached import lengths_of, require_new
+from tilewise.flash_attn._later import Factors, attend_later, combine
+from tilewise.flash_attn._layout import Layout
+from tilewise.flash_attn._meaning import options_of, sides_of
+from tilewise.flash_attn._refusal import OF_A_CACHE, RefusedError, asking, require_tensors
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
 
 __all__ = [
@@ -109,15 +110,14 @@ def flash_attn_qkvpacked_func(
         q,
         k,
         v,
-        softmax_scale,
-        causal,
-        None,
-        q_descale,
-        k_descale,
-        v_descale,
-        window_size,
-        attention_chunk,
-        softcap,
+        softmax_scale=softmax_scale,
+        causal=causal,
+        q_descale=q_descale,
+        k_descale=k_descale,
+        v_descale=v_descale,
+        window_size=window_size,
+        attention_chunk=attention_chunk,
+        softcap=softcap,
         deterministic=deterministic,
         return_attn_probs=return_attn_probs,
     )
@@ -208,41 +208,41 @@ def flash_attn_with_kvcache(
     """
     require_new(k, v)
     batch = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.shape[0] - 1
-    if cache_seqlens is not None and not isinstance(cache_seqlens, Tensor):
-        number = (batch,), cache_seqlens
-        cache_seqlens = torch.full(*number, dtype=torch.int32, device=k_cache.device)
+    require_tensors(k_cache=k_cache, v_cache=v_cache)
+    if cache_seqlens is not None:
+        cache_seqlens = lengths_of(cache_seqlens, batch, k_cache.device)
     if page_table is None and cache_batch_idx is None and k_cache.shape[0] > batch:
         k_cache, v_cache = k_cache[:batch], v_cache[:batch]
-    found = _flash_attn_forward(
+    left, right = sides_of(window_size)
+    found = asking(
+        _flash_attn_forward,
         q,
         k_cache,
         v_cache,
-        k,
-        v,
-        qv,
-        None,
-        cu_seqlens_q,
-        None,
-        cu_seqlens_k_new,
-        None,
-        cache_seqlens,
-        max_seqlen_q,
-        None,
-        page_table,
-        cache_batch_idx,
-        cache_leftpad,
-        rotary_cos,
-        rotary_sin,
-        rotary_seqlens,
-        q_descale,
-        k_descale,
-        v_descale,
-        softmax_scale,
-        causal,
-        *window_size,
-        attention_chunk,
-        softcap,
-        rotary_interleaved,
+        names=OF_A_CACHE,
+        k_new=k,
+        v_new=v,
+        qv=qv,
+        cu_seqlens_q=cu_seqlens_q,
+        cu_seqlens_k_new=cu_seqlens_k_new,
+        seqused_k=cache_seqlens,
+        max_seqlen_q=max_seqlen_q,
+        page_table=page_table,
+        kv_batch_idx=cache_batch_idx,
+        leftpad_k=cache_leftpad,
+        rotary_cos=rotary_cos,
+        rotary_sin=rotary_sin,
+        seqlens_rotary=rotary_seqlens,
+        q_descale=q_descale,
+        k_descale=k_descale,
+        v_descale=v_descale,
+        softmax_scale=softmax_scale,
+        causal=causal,
+        window_size_left=left,
+        window_size_right=right,
+        attention_chunk=attention_chunk,
+        softcap=softcap,
+        rotary_interleaved=rotary_interleaved,
         s_aux=s_aux,
     )
     return found if return_softmax_lse else found[0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.flash_attn._refusal import RefusedError
-from tilewise.flash_attn.ops.triton.rotary import apply_rotary
+from tilewise.flash_attn.ops.triton.rotary import apply_rotary, put
 from tilewise.torch._plain import is_compiling
 
 
@@ -77,12 +77,7 @@ def _turned(x: Tensor, part: _Part, how: _How, conjugate: bool = False) -> Tenso
 def _turn(x: Tensor, parts: list[_Part], how: _How) -> Tensor:
     """Turns parts of x in place."""
     for part in parts:
-        turned = _turned(x, part, how)
-        if how.cu_seqlens is not None:
-            place = torch.arange(x.shape[0], device=x.device)
-            is_owned = (place < how.cu_seqlens[-1])[:, None, None]
-            turned = torch.where(is_owned, turned, x[part.index])
-        x[part.index].copy_(turned)
+        put(_turned(x, part, how), x[part.index], how.cu_seqlens)
     return x
 
 

@@ -128,28 +128,36 @@ class _Masked(nn.Module):
         self.drop = nn.Dropout(attention_dropout)
 
     def _attend(
-        self, q: Tensor, k: Tensor, v: Tensor, causal: bool | None, mask: Tensor | None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        causal: bool | None,
+        mask: Tensor | None,
+        shift: int | None = None,
     ) -> Any:
+        """With a mask and causality query i sees the keys up to i + shift. Without shift the last
+        query stands before the last key that counts."""
         options: dict[str, Any] = {"scale": self.softmax_scale}
         if self.training and self.drop.p:
             options["dropout"] = self.drop.p
         is_causal = self.causal if causal is None else causal
         if mask is not None:
-            options["mask"] = _visible(mask, q.shape[1], is_causal)
+            options["mask"] = _visible(mask, q.shape[1], is_causal, shift)
         elif is_causal:
             options["causal"] = True
         return attention(q, k, v, **options)
 
 
-def _visible(mask: Tensor, queries: int, is_causal: bool) -> Tensor:
-    """Which key each query sees. The last query stands before the last key that counts."""
+def _visible(mask: Tensor, queries: int, is_causal: bool, shift: int | None) -> Tensor:
+    """Which key each query sees."""
     mask = mask.to(torch.bool)[:, None, None, :]
     if not is_causal:
         return mask
     place = torch.arange(mask.shape[-1], device=mask.device)
     row = torch.arange(queries, device=mask.device)[:, None]
-    shift = mask.sum(-1, keepdim=True) - queries
-    return mask & (place <= row + shift)
+    diagonal = mask.sum(-1, keepdim=True) - queries if shift is None else shift
+    return mask & (place <= row + diagonal)
 
 
 class SelfAttention(_Masked):
@@ -160,14 +168,7 @@ class SelfAttention(_Masked):
     ) -> Any:
         """key_padding_mask (batch, length): True means that the key counts."""
         q, k, v = qkv.unbind(2)
-        if key_padding_mask is None or not (self.causal if causal is None else causal):
-            return self._attend(q, k, v, causal, key_padding_mask)
-        place = torch.arange(q.shape[1], device=q.device)
-        visible = key_padding_mask.to(torch.bool)[:, None, None, :] & (place <= place[:, None])
-        options: dict[str, Any] = {"scale": self.softmax_scale, "mask": visible}
-        if self.training and self.drop.p:
-            options["dropout"] = self.drop.p
-        return attention(q, k, v, **options)
+        return self._attend(q, k, v, causal, key_padding_mask, shift=0)
 
 
 class CrossAttention(_Masked):

@@ -157,6 +157,12 @@ class MHA(nn.Module):
         inference_params: x is what comes behind what the caches in there hold.
         """
         self._require_together(key_padding_mask, cu_seqlens, inference_params)
+        rank = 3 if cu_seqlens is None else 2
+        if x.dim() != rank:
+            raise RefusedError(
+                f"x has shape {tuple(x.shape)}; it must have {rank} dimensions: (batch, length, "
+                "embed_dim), or with cu_seqlens (tokens, embed_dim)."
+            )
         q, kv, qkv = self._project(x, x_kv, mixer_subset)
         if self.use_flash_attn:
             more = {"cu_seqlens": cu_seqlens, "max_seqlen": max_seqlen, **kwargs}
@@ -271,7 +277,7 @@ class MHA(nn.Module):
 
 
 class ParallelMHA(nn.Module):
-    """RefusedError: it shares out heads among processes, which tilewise knows nothing of."""
+    """Refused: it shares out heads among processes, which tilewise knows nothing of."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.cache import rotary
-from tilewise.flash_attn._refusal import RefusedError, asking
+from tilewise.flash_attn._refusal import TURNED, RefusedError, asking, require_tensors
 
 
 def apply_rotary(
@@ -28,6 +28,8 @@ def apply_rotary(
     are (positions, columns). Row t of sequence b has position seqlen_offsets + t, or
     seqlen_offsets[b] + t. conjugate turns back. With inplace x is written over, and returned.
     """
+    require_tensors(x=x, cos=cos, sin=sin)
+    cos, sin = cos.detach(), sin.detach()  # which get no gradient in flash_attn either
     given: dict[str, Any] = {"interleaved": bool(interleaved), "inverse": bool(conjugate)}
     if isinstance(seqlen_offsets, Tensor):
         given["positions"] = seqlen_offsets
@@ -37,10 +39,15 @@ def apply_rotary(
     if cu_seqlens is not None:
         longest = x.shape[0] if isinstance(max_seqlen, Tensor) else max_seqlen
         given.update(offsets=cu_seqlens, max_length=longest)
-    turned: Tensor = asking(rotary, x, cos, sin, **given)
+    turned: Tensor = asking(rotary, x, cos, sin, names=TURNED, **given)
     if not inplace:
         return turned
-    if cu_seqlens is not None:  # rows that no sequence owns stay as they are
+    return put(turned, x, cu_seqlens)
+
+
+def put(turned: Tensor, x: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+    """Writes over x, but for the rows that no sequence owns."""
+    if cu_seqlens is not None:
         place = torch.arange(x.shape[0], device=x.device)
         turned = torch.where((place < cu_seqlens[-1])[:, None, None], turned, x)
     return x.copy_(turned)

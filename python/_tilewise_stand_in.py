@@ -3,8 +3,11 @@
 A finder goes in front of Python's own. It answers for flash_attn and its kin, their submodules
 included, with the modules of tilewise.flash_attn themselves, so that both names are one module; and
 it tells importlib.metadata of distributions of these names, at which many packages look before they
-import anything. This module imports no framework: nothing is loaded until somebody imports
-flash_attn.
+import anything.
+
+This module lies beside the package tilewise, and imports the standard library alone. Python runs it
+as it starts, when TILEWISE_FLASH_ATTN asks for it, and may not have found NumPy's folder by then.
+Nothing of tilewise is loaded until somebody imports flash_attn.
 """
 
 from __future__ import annotations
@@ -38,11 +41,59 @@ _DISTRIBUTIONS = {
 }
 
 
+# Modules of theirs that are no attention, and what to take instead.
+_NO_ATTENTION = {
+    "layers.patch_embed": "torch.nn.Conv2d",
+    "losses": "torch.nn.CrossEntropyLoss, or cross_entropy_loss of flash_attn.ops.triton",
+    "models": "Hugging Face Transformers, see tilewise.transformers",
+    "modules.block": "torch.nn.LayerNorm around flash_attn.modules.mha.MHA",
+    "modules.embedding": "torch.nn.Embedding",
+    "modules.mlp": "torch.nn.Linear and torch.nn.functional.gelu",
+    "ops.activations": "torch.nn.functional",
+    "ops.fused_dense": "torch.nn.Linear",
+    "ops.layer_norm": "torch.nn.LayerNorm",
+    "ops.rms_norm": "torch.nn.RMSNorm",
+    "ops.triton.k_activations": "torch.nn.functional",
+    "ops.triton.layer_norm": "torch.nn.LayerNorm and torch.nn.RMSNorm",
+    "ops.triton.linear": "torch.nn.Linear",
+    "ops.triton.mlp": "torch.nn.Linear and torch.nn.functional.gelu",
+    "utils.benchmark": "torch.utils.benchmark",
+    "utils.distributed": "torch.distributed",
+    "utils.pretrained": "Hugging Face Transformers, see tilewise.transformers",
+    "utils.torch": "torch itself",
+}
+
+
 def _real_name(name: str) -> str | None:
     """The module of tilewise's that is meant by `name`, if any."""
     top, dot, rest = name.partition(".")
     real = _MODULES.get(top)
     return None if real is None else real + dot + rest
+
+
+def _spec_of(name: str) -> Any:
+    """As importlib.util.find_spec, but the packages above are not imported, only found."""
+    if name in sys.modules:
+        return sys.modules[name].__spec__
+    package, path = name.rpartition(".")[0], None
+    if package:
+        path = getattr(_spec_of(package), "submodule_search_locations", None)
+        if path is None:
+            return None
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    specs = (finder.find_spec(name, path, None) for finder in finders)
+    return next((spec for spec in specs if spec is not None), None)
+
+
+def _refuse_what_is_no_attention(name: str) -> None:
+    top, _, rest = name.partition(".")
+    instead = _NO_ATTENTION.get(rest) if top == "flash_attn" else None
+    if instead is not None:
+        raise ModuleNotFoundError(
+            f"{name} is no attention, and not in tilewise, which stands in for flash_attn here; "
+            f"take {instead}.",
+            name=name,
+        )
 
 
 class _Loader(importlib.abc.Loader):
@@ -93,8 +144,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
         real = _real_name(fullname)
-        found = None if real is None else importlib.util.find_spec(real)
+        found = None if real is None else _spec_of(real)
         if real is None or found is None:
+            _refuse_what_is_no_attention(fullname)
             return None
         is_package = found.submodule_search_locations is not None
         spec = importlib.machinery.ModuleSpec(
@@ -140,6 +192,8 @@ def install(versions: Sequence[int] = (2, 3)) -> None:
     (True, '2.8.3')
     >>> tilewise.flash_attn.uninstall()
     """
+    if isinstance(versions, (int, str)):
+        raise ValueError(f"versions is {versions!r}; give several, for example (2, 3).")
     for version in versions:
         if version not in _DISTRIBUTIONS:
             raise ValueError(f"versions has {version!r}; each must be 2, 3 or 4.")

@@ -1,0 +1,91 @@
+"""Bad input of the flash_attn face: what is raised, and that it names the caller's arguments."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Callable
+
+import pytest
+from flash_cases import flash, made
+from torch_cases import torch
+
+three: Any = importlib.import_module("tilewise.flash_attn.flash_attn_3.flash_attn_interface")
+four: Any = importlib.import_module("tilewise.flash_attn.cute.interface")
+layers: Any = importlib.import_module("tilewise.flash_attn.layers.rotary")
+mha: Any = importlib.import_module("tilewise.flash_attn.modules.mha")
+
+Q: Any = made(2, 5, 4, 16, grad=False)
+K, V = made(2, 2, 6, 2, 16, grad=False)
+FLAT = made(10, 4, 16, grad=False)
+NEW = made(2, 1, 4, 16, grad=False)
+CACHES = made(2, 2, 4, 4, 16, grad=False)
+PAGES = made(2, 4, 2, 4, 16, grad=False)
+TABLE = torch.ones(6, 8)
+
+
+def numbers(*given: int) -> Any:
+    return torch.tensor(given, dtype=torch.int32)
+
+
+def call(function: Callable[..., Any], *arrays: Any, **options: Any) -> Callable[[], Any]:
+    return lambda: function(*arrays, **options)
+
+
+def dense(**options: Any) -> Callable[[], Any]:
+    return call(flash.flash_attn_func, Q, K, V, **options)
+
+
+def packed(q_ends: Any, k_ends: Any, module: Any = flash, **options: Any) -> Callable[[], Any]:
+    given = {"cu_seqlens_q": q_ends, "cu_seqlens_k": k_ends, "max_seqlen_q": 9, "max_seqlen_k": 9}
+    return call(module.flash_attn_varlen_func, FLAT, FLAT, FLAT, **given, **options)
+
+
+def cached(module: Any = flash, caches: Any = CACHES, **options: Any) -> Callable[[], Any]:
+    return call(module.flash_attn_with_kvcache, NEW, *caches, **options)
+
+
+IN_PAGES = numbers(0, 9, 1, 2).view(2, 2)
+CASES: list[tuple[Callable[[], Any], str]] = [
+    (dense(window_size=3), "window_size is 3; pass two integers"),
+    (dense(window_size=None), "window_size is None; pass two"),
+    (dense(window_size=(1, 2, 3)), r"window_size is \(1, 2, 3\); pass two"),
+    (dense(window_size=(1.7, 2)), r"window_size is \(1.7, 2\); pass two"),
+    (dense(window_size="ab"), "window_size is 'ab'; pass two"),
+    (dense(alibi_slopes=[1.0] * 4), "alibi_slopes is a list; pass a torch.Tensor"),
+    (dense(softmax_scale="a"), "softmax_scale is 'a'; pass a number"),
+    (dense(softmax_scale=float("nan")), "softmax_scale is nan"),
+    (dense(dropout_p=1.0), "dropout_p"),
+    (call(flash.flash_attn_func, Q, K.half(), V.half()), "k is float16 but q is float32: q, k and"),
+    (call(flash.flash_attn_qkvpacked_func, None), "qkv is None; pass a torch.Tensor"),
+    (packed(None, numbers(0, 10)), "cu_seqlens_q is None; pass a torch.Tensor"),
+    (packed(numbers(0, 9), numbers(0, 11)), "cu_seqlens_k ends at 11"),
+    (packed(numbers(0, 11), numbers(0, 9)), "cu_seqlens_q ends at 11"),
+    (cached(caches=(CACHES[0], [1])), "v_cache is a list; pass a torch.Tensor"),
+    (cached(cache_seqlens=[3]), r"cache_seqlens is \[3\]; pass an integer or a tensor"),
+    (cached(cache_seqlens=2.7), "cache_seqlens is 2.7; pass an integer or a tensor"),
+    (cached(cache_seqlens=numbers(9, 1)), r"cache_seqlens\[0\] is 9"),
+    (cached(k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),
+    (cached(caches=PAGES, cache_seqlens=3, block_table=IN_PAGES), r"block_table\[0, 1\] is 9"),
+    (cached(alibi_slopes=[1.0] * 4), "alibi_slopes is a list"),
+    (cached(three, cache_seqlens=[3]), r"cache_seqlens is \[3\]; pass"),
+    (cached(three, cache_seqlens=numbers(9, 1)), r"cache_seqlens\[0\] is 9"),
+    (cached(three, k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),
+    (cached(three, PAGES, cache_seqlens=3, page_table=IN_PAGES), r"page_table\[0, 1\] is 9"),
+    (cached(three, cache_batch_idx=numbers(0, 7)), r"cache_batch_idx\[1\] is 7"),
+    (packed(numbers(0, 9), numbers(0, 11), four), "cu_seqlens_k ends at 11"),
+    (call(four.flash_attn_varlen_func, NEW, *CACHES, seqused_k=numbers(9, 1)), r"seqused_k\[0\]"),
+    (call(four.flash_attn_func, Q, K, V, learnable_sink=torch.ones(3)), "learnable_sink"),
+    (call(layers.apply_rotary_emb, Q, TABLE[:2], TABLE[:2]), "cos has 2 positions but x of"),
+    (call(layers.apply_rotary_emb, Q, TABLE, TABLE[:, :4]), r"sin has shape \(6, 4\)"),
+    (call(layers.apply_rotary_emb, Q, None, TABLE), "cos is None; pass"),
+    (call(mha.MHA(16, 2), torch.ones(3, 16)), r"x has shape \(3, 16\); it must have 3 dimensions"),
+]
+
+
+@pytest.mark.parametrize(("function", "sentence"), CASES, ids=[x[1][:30] for x in CASES])
+def test_a_refusal_names_what_the_caller_gave(function: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as refused:
+        function()
+    assert isinstance(refused.value, RuntimeError)
+    for word in ("query_", "key_offsets", "page_table" if "block" in sentence else "block_table"):
+        assert word not in str(refused.value)

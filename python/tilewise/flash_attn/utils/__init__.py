@@ -1,0 +1,1 @@
+"""Beside attention, by the names of flash_attn.utils."""
