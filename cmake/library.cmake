@@ -78,13 +78,6 @@ tilewise_compile_options(tilewise_objects)
 tilewise_pack_program()
 tilewise_add_pack()
 
-# A wrong kernel on purpose, for tools/mutants.py (src/core/wound.h): it never leaves its folder.
-if(TILEWISE_WOUNDS)
-  target_compile_definitions(tilewise_objects PUBLIC TILEWISE_WOUNDS)
-  install(CODE "message(FATAL_ERROR \"This library was built with TILEWISE_WOUNDS and may compute \
-wrong results: it is not installed. Build without that option.\")" ALL_COMPONENTS)
-endif()
-
 set(all_objects $<TARGET_OBJECTS:tilewise_objects> $<TARGET_OBJECTS:tilewise_pack_data>)
 add_library(tilewise SHARED ${all_objects})
 add_library(tilewise_static STATIC ${all_objects})

@@ -50,6 +50,7 @@ run python3 tools/check_layers.py
 run python3 tools/check_shape.py
 run python3 tools/check_words.py
 run python3 tools/check_links.py
+run python3 tools/check_mutants.py
 run python3 tools/receipt.py check
 
 echo "-- shell"

@@ -3,7 +3,6 @@
 
 #include "core/base.h"
 #include "core/math.h"
-#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -90,7 +89,6 @@ TW_HD constexpr double decode(SmallFloat format, uint32 code) {
 // mantissa / 2^dropped, to nearest with ties to even.
 TW_HD constexpr uint64 rounded_shift(uint64 mantissa, int32 dropped) {
   const uint64 half = uint64{1} << (dropped - 1), odd = mantissa >> dropped & 1;
-  if (wounded(Wound::kEncodeTruncates)) return mantissa >> dropped;
   return (mantissa + half - 1 + odd) >> dropped;
 }
 
@@ -109,9 +107,7 @@ TW_HD constexpr uint32 encode(SmallFloat format, double value) {
   const int32 dropped = 52 - format.mantissa_bits + lowest - exponent;
   if (dropped > 53) return sign;
   const uint64 mantissa = fraction | uint64{1} << 52;
-  const uint64 rounded = wounded(Wound::kEncodeTwice)
-                             ? rounded_shift(rounded_shift(mantissa, dropped - 1), 1)
-                             : rounded_shift(mantissa, dropped);
+  const uint64 rounded = rounded_shift(mantissa, dropped);
   // A carry out of the mantissa lands in the exponent, which is where it belongs.
   const uint32 code =
       uint32(rounded) + (uint32(lowest + format.bias() - 1) << format.mantissa_bits);

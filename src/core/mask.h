@@ -4,7 +4,6 @@
 #pragma once
 
 #include "core/base.h"
-#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -21,14 +20,12 @@ class Band {
   int64 chunk = 0;  // 0 = none
 
   TW_HD constexpr Range visible_keys(int64 query) const {
-    const int64 length = wounded(Wound::kLastKeyDropped) ? keys - 1 : keys;
-    return clip(position(query), left_limit(), right_limit(), 0, length);
+    return clip(position(query), left, right, 0, keys);
   }
 
   // The same strip seen from a key: backward walks queries.
   TW_HD constexpr Range visible_queries(int64 key) const {
-    const int64 shift = wounded(Wound::kQueriesUnshifted) ? 0 : diagonal;
-    return clip(key, right_limit(), left_limit(), shift, queries);
+    return clip(key, right, left, diagonal, queries);
   }
 
   TW_HD constexpr bool visible(int64 query, int64 key) const {
@@ -38,8 +35,7 @@ class Band {
   // Keys outside this range are hidden from all of `rows`. Both ends of a row's range never
   // decrease from row to row, so the first and the last row say everything.
   TW_HD constexpr Range keys_of(Range rows) const {
-    const int64 last = wounded(Wound::kKeysOfFirstRow) ? rows.begin : rows.end - 1;
-    return {visible_keys(rows.begin).begin, visible_keys(last).end};
+    return {visible_keys(rows.begin).begin, visible_keys(rows.end - 1).end};
   }
 
   TW_HD constexpr Range queries_of(Range columns) const {
@@ -49,31 +45,17 @@ class Band {
   TW_HD constexpr Cover cover(Range rows, Range columns) const {
     const Range last = visible_keys(rows.end - 1), first = visible_keys(rows.begin);
     if (rows.empty() || columns.empty() || !touches(rows, columns)) return Cover::kNone;
-    const int64 begin = wounded(Wound::kWindowTileUnmasked) ? first.begin : last.begin;
-    const int64 end = wounded(Wound::kDiagonalTileUnmasked) ? last.end : first.end;
-    if (begin <= columns.begin && columns.end <= end) return Cover::kAll;
-    return wounded(Wound::kBorderTileSkipped) ? Cover::kNone : Cover::kSome;
+    if (last.begin <= columns.begin && columns.end <= first.end) return Cover::kAll;
+    return Cover::kSome;
   }
 
  private:
   // Where a query stands among the keys.
-  TW_HD constexpr int64 position(int64 query) const {
-    return wounded(Wound::kDiagonalSign) ? query - diagonal : query + diagonal;
-  }
-
-  TW_HD constexpr int64 left_limit() const {
-    return limit_off(left, Wound::kLeftLimitMore, Wound::kLeftLimitLess);
-  }
-
-  TW_HD constexpr int64 right_limit() const {
-    return limit_off(right, Wound::kRightLimitMore, Wound::kRightLimitLess);
-  }
+  TW_HD constexpr int64 position(int64 query) const { return query + diagonal; }
 
   // Where the chunk of `position` begins.
   TW_HD constexpr int64 chunk_begin(int64 position) const {
-    if (wounded(Wound::kChunkTruncates)) return position / chunk * chunk;
-    const int64 moved = wounded(Wound::kChunkBorderMoved) ? position + 1 : position;
-    return floor_div(moved, chunk) * chunk;
+    return floor_div(position, chunk) * chunk;
   }
 
   // What `position` sees: [position - before, position + after] and its chunk, moved by -shift into
@@ -127,8 +109,7 @@ struct BlockMask {
   int64 rows = 0, columns = 0;  // size of one block
 
   TW_HD constexpr bool visible(int64 query, int64 key) const {
-    const int64 column = wounded(Wound::kBlockMoved) ? larger(key - 1, int64{0}) : key;
-    return !present || present[query / rows * row_stride + column / columns] != 0;
+    return !present || present[query / rows * row_stride + key / columns] != 0;
   }
 
   TW_HD constexpr Cover cover(Range r, Range c) const {
@@ -141,7 +122,6 @@ struct BlockMask {
         all = all && here;
       }
     }
-    if (wounded(Wound::kBlockCoverAny)) all = any;
     return all ? Cover::kAll : any ? Cover::kSome : Cover::kNone;
   }
 };

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "core/base.h"
-#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -39,7 +38,6 @@ class Dropout {
 
   // `threshold` of 65536 steps are dropped; 0 drops nothing.
   TW_HD constexpr Dropout(uint64 seed, uint64 offset, int32 threshold) : threshold_(threshold) {
-    if (wounded(Wound::kDropoutOffsetIgnored)) offset = 0;
     const Counter place{{low(offset), low(offset >> 32), 0, 0}};
     const Counter drawn = philox<7>(place, {{low(seed), low(seed >> 32)}});
     key_ = {{drawn.word[0], drawn.word[1]}};
@@ -52,24 +50,19 @@ class Dropout {
   TW_HD constexpr int32 threshold() const { return threshold_; }
 
   // What survivors are multiplied by, from the rounded probability.
-  TW_HD constexpr double scale() const {
-    return wounded(Wound::kKeepScaleMissing) ? 1 : double(kSteps) / (kSteps - threshold_);
-  }
+  TW_HD constexpr double scale() const { return double(kSteps) / (kSteps - threshold_); }
 
   TW_HD constexpr bool keeps(int64 batch, int64 head, int64 row, int64 column) const {
-    if (wounded(Wound::kDropoutHeadIgnored)) head = 0;
     const Counter place{{low(uint64(column / 32 * 8 + column % 8)),
                          low(uint64(row / 16 * 8 + row % 8)), low(uint64(head)),
                          low(uint64(batch))}};
-    const Counter drawn =
-        wounded(Wound::kDropoutSixRounds) ? philox<6>(place, key_) : philox<7>(place, key_);
+    const Counter drawn = philox<7>(place, key_);
     const int64 decision = row % 16 / 8 * 4 + column % 32 / 8;
     // Picked without an index, which would cost a GPU's thread its registers.
     const uint32 low_half = decision / 2 % 2 ? drawn.word[1] : drawn.word[0];
     const uint32 high_half = decision / 2 % 2 ? drawn.word[3] : drawn.word[2];
     const uint32 word = decision / 4 ? high_half : low_half;
-    const int32 least = threshold_ + (wounded(Wound::kDropoutThresholdMore) ? 1 : 0);
-    return int32((decision % 2 ? word >> 16 : word) & 0xFFFF) >= least;
+    return int32((decision % 2 ? word >> 16 : word) & 0xFFFF) >= threshold_;
   }
 
  private:

@@ -4,7 +4,6 @@
 
 #include "core/base.h"
 #include "core/math.h"
-#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -12,7 +11,6 @@ namespace tilewise::core {
 // fraction does not, and seven levels of it are exact to double below 1/2.
 template <class T>
 TW_HD T tanh(T x) {
-  if (wounded(Wound::kTanhCoarse)) x *= T(1 + 0x1p-11);
   const T size = absolute(x);
   if (size < T(0.5)) {
     const T square = x * x;
@@ -33,7 +31,6 @@ struct Softcap {
 
   // By its own result: 1 - tanh^2.
   TW_HD T derivative(T capped) const {
-    if (wounded(Wound::kSoftcapSlopeMissing)) return T(1);
     const T ratio = cap > 0 ? capped / cap : T(0);
     return (1 - ratio) * (1 + ratio);
   }
@@ -41,8 +38,6 @@ struct Softcap {
 
 // ALiBi: a key counts less the further it lies from the diagonal.
 TW_HD constexpr int64 distance(int64 query, int64 key, int64 diagonal) {
-  if (wounded(Wound::kAlibiWithoutDiagonal)) return absolute(query - key);
-  if (wounded(Wound::kAlibiSigned)) return query + diagonal - key;
   return absolute(query + diagonal - key);
 }
 
@@ -50,14 +45,10 @@ template <class T>
 struct Alibi {
   T slope = 0;
 
-  TW_HD T operator()(T score, int64 away) const {
-    return wounded(Wound::kAlibiSign) ? score + slope * T(away) : score - slope * T(away);
-  }
+  TW_HD T operator()(T score, int64 away) const { return score - slope * T(away); }
 
   // By the slope; by the score it is 1.
-  TW_HD static T derivative(int64 away) {
-    return wounded(Wound::kSlopeGradientDistance) ? T(-1) : -T(away);
-  }
+  TW_HD static T derivative(int64 away) { return -T(away); }
 };
 
 // A score that overflowed, back among the finite numbers, so that what is added to it next makes no
@@ -74,8 +65,6 @@ TW_HD T finite(T score) {
 template <class T>
 TW_HD T to_log2(T score) {
   const T limit = largest<T>() / 2;
-  if (wounded(Wound::kNanSwallowed) && score != score) score = -limit;
-  if (wounded(Wound::kLowestBiasHides) && score < -limit) return -infinity<T>();
   if (score < -limit) return -limit * log2e<T>();
   if (score > limit) return limit * log2e<T>();
   return score * log2e<T>();

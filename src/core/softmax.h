@@ -6,7 +6,6 @@
 #include "core/base.h"
 #include "core/math.h"
 #include "core/score.h"
-#include "core/wound.h"
 
 namespace tilewise::core {
 
@@ -21,7 +20,7 @@ struct Row {
 // guards.
 template <class T>
 TW_HD T shift(T max) {
-  return max == -infinity<T>() && !wounded(Wound::kGuardMissing) ? T(0) : max;
+  return max == -infinity<T>() ? T(0) : max;
 }
 
 // A NaN wins: a row that met one is NaN for good.
@@ -34,16 +33,15 @@ TW_HD T running_max(T a, T b) {
 template <class T>
 TW_HD T raise(Row<T>& row, T tile_max) {
   const T before = row.max;
-  if (!wounded(Wound::kMaxNotRaised) || row.sum == 0) row.max = running_max(before, tile_max);
+  row.max = running_max(before, tile_max);
   const T factor = exp2(before - shift(row.max));
-  if (!wounded(Wound::kSumNotRescaled)) row.sum *= factor;
+  row.sum *= factor;
   return factor;
 }
 
 template <class T>
 TW_HD Row<T> merge(Row<T> a, Row<T> b) {
   const T max = running_max(a.max, b.max);
-  if (wounded(Wound::kMergeUnscaled)) return {max, a.sum + b.sum};
   return {max, a.sum * exp2(a.max - shift(max)) + b.sum * exp2(b.max - shift(max))};
 }
 
@@ -56,8 +54,6 @@ TW_HD T weight_in(Row<T> row, T score) {
 // The natural logarithm of the row's denominator; -inf where nothing was seen.
 template <class T>
 TW_HD T lse(Row<T> row) {
-  if (wounded(Wound::kLseWithoutSum)) return row.max * ln2<T>();
-  if (wounded(Wound::kLseInLog2)) return row.max + log2(row.sum);
   return (row.max + log2(row.sum)) * ln2<T>();
 }
 
@@ -66,7 +62,7 @@ TW_HD T lse(Row<T> row) {
 template <class T>
 TW_HD Row<T> row_of(T lse) {
   if (lse == -infinity<T>()) return {};
-  return {wounded(Wound::kLseReadAsLog2) ? lse : to_log2(lse), T(1)};
+  return {to_log2(lse), T(1)};
 }
 
 }  // namespace tilewise::core

@@ -10,14 +10,14 @@ void move_head(const TokenRows& token, int64 from, int64 to) {
   const int64 pairs = token.pairs();
   for (int64 c = 0; c < pairs; ++c) {
     const Rotation& rotation = *token.rotation;
-    const bool interleaved = rotation.interleaved != wounded(core::Wound::kRotaryPairs);
+    const bool interleaved = rotation.interleaved;
     const int64 first = interleaved ? 2 * c : c;
     const int64 second = interleaved ? 2 * c + 1 : c + pairs;
     const double x = load<double>(input, from + first), y = load<double>(input, from + second);
     const double cosine =
         load<double>(rotation.cosine, rotation.cosine.offset(0, 0, token.position, c));
     const double along = load<double>(rotation.sine, rotation.sine.offset(0, 0, token.position, c));
-    const double sine = token.inverse != wounded(core::Wound::kRotarySign) ? -along : along;
+    const double sine = token.inverse ? -along : along;
     store(output, to + first, x * cosine - y * sine);
     store(output, to + second, x * sine + y * cosine);
   }

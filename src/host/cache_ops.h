@@ -71,13 +71,13 @@ void append(const AppendProblem& p, const Parallel& parallel, const Move& move) 
     const Place fresh = place_of(p.fresh, b), cached = place_of(p.cache, b);
     if (t >= fresh.length) return;
     const int64 length = index_at(p.lengths, b * p.lengths.stride.batch);
-    const int64 row = length + t - (wounded(core::Wound::kAppendEarly) && length > 0 ? 1 : 0);
+    const int64 row = length + t;
     move(TokenRows{{p.key, row_of(p.fresh, p.key, fresh, 0, t)},
                    {p.key_cache, row_of(p.cache, p.key_cache, cached, 0, row)},
                    p.key_heads,
                    p.dim,
                    p.rotation ? &p.rotation : nullptr,
-                   wounded(core::Wound::kAppendUnrotated) ? t : length + t,
+                   length + t,
                    false});
     move(TokenRows{{p.value, row_of(p.fresh, p.value, fresh, 0, t)},
                    {p.value_cache, row_of(p.cache, p.value_cache, cached, 0, row)},

@@ -9,7 +9,7 @@ namespace tilewise {
 template <class Run>
 auto with_dropout(const Problem& problem, const Run& run) {
   const Dropout& dropout = problem.dropout;
-  if (!dropout.state || wounded(core::Wound::kDropoutStateIgnored)) return run(problem);
+  if (!dropout.state) return run(problem);
   const auto* state = reinterpret_cast<const core::uint64*>(dropout.state.data);
   Problem drawn = problem;
   drawn.dropout.decide = {state[0], state[1], dropout.decide.threshold()};

@@ -10,13 +10,6 @@ namespace tilewise {
 
 using core::Cover;
 using core::Range;
-using core::Wound;
-
-// The tile to walk instead of tile `t` of those that hold the keys `seen`.
-inline int64 in_order(int64 t, Range seen, int64 width) {
-  if (!wounded(Wound::kTilesReversed)) return t;
-  return seen.begin / width + (seen.end - 1) / width - t;
-}
 
 inline Range tile_range(int64 index, int64 tile, int64 length) {
   return {index * tile, core::smaller((index + 1) * tile, length)};
@@ -27,8 +20,7 @@ template <class T>
 T sink_of(const Problem& p, int64 query_head) {
   const View& sinks = p.scores.sinks;
   if (!sinks) return -core::infinity<T>();
-  const T logit = load<T>(sinks, sinks.offset(0, query_head, 0, 0));
-  return wounded(Wound::kSinkScaled) ? logit * static_cast<T>(p.scores.scale) : logit;
+  return load<T>(sinks, sinks.offset(0, query_head, 0, 0));
 }
 
 template <class T>
@@ -37,16 +29,14 @@ struct Head {
       : problem(p),
         b(sequence),
         h(query_head),
-        key_head(wounded(Wound::kGroupModulo) ? query_head % p.shape.key_heads
-                                              : query_head / p.shape.group()),
+        key_head(query_head / p.shape.group()),
         queries(place_of(p.queries, sequence)),
         keys(place_of(p.keys, sequence)),
         band(band_of(p, sequence)),
         blocks(blocks_of(p, sequence, query_head)),
         softcap{static_cast<T>(p.scores.softcap)} {
     const View& slopes = p.scores.slopes;
-    const int64 owner = wounded(Wound::kSlopesOfFirstSequence) ? 0 : b;
-    if (slopes) alibi.slope = load<T>(slopes, slopes.offset(owner, h, 0, 0));
+    if (slopes) alibi.slope = load<T>(slopes, slopes.offset(b, h, 0, 0));
   }
 
   Cover cover(Range rows, Range columns) const {
@@ -58,11 +48,9 @@ struct Head {
   template <class Body>
   void for_each_key_tile(Range rows, int64 width, Body body) const {
     const Range seen = band.keys_of(rows);
-    if (wounded(Wound::kTilesNarrow)) width /= 2;
     for (int64 t = seen.begin / width; t * width < seen.end; ++t) {
-      const Range columns = tile_range(in_order(t, seen, width), width, keys.length);
+      const Range columns = tile_range(t, width, keys.length);
       if (cover(rows, columns) != Cover::kNone) body(columns);
-      if (wounded(Wound::kFirstTileTwice) && t == seen.begin / width) body(columns);
     }
   }
 
@@ -85,8 +73,6 @@ struct Head {
 
   bool keeps(int64 i, int64 j) const {
     const int64* base = problem.dropout.base;
-    if (wounded(Wound::kDropoutBaseIgnored)) return problem.dropout.decide.keeps(b, h, i, j);
-    if (wounded(Wound::kDropoutByTile)) i %= 32, j %= 64;
     return problem.dropout.decide.keeps(b + base[0], h + base[1], i + base[2], j + base[3]);
   }
 

@@ -15,7 +15,6 @@ inline core::Band band_of(const Problem& p, int64 b) {
 inline core::BlockMask blocks_of(const Problem& p, int64 b, int64 h) {
   const View& blocks = p.mask.blocks;
   if (!blocks || !readable(blocks)) return {};
-  if (wounded(core::Wound::kBlockHeadZero)) h = 0;
   const std::byte* first = blocks.at(blocks.offset(b, h, 0, 0));
   return {.present = reinterpret_cast<const core::uint8*>(first),
           .row_stride = blocks.stride.row,

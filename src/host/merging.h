@@ -25,7 +25,6 @@ struct MergedRow {
   // Its part of the sum of exponentials. A part with a sum of 0 saw nothing: its output is not to
   // be read.
   double weight(const core::Row<double>& of) const {
-    if (wounded(core::Wound::kMergeUnweighted)) return 1 / static_cast<double>(p.parts);
     return of.sum * core::exp2(of.max - core::shift(total.max)) / total.sum;
   }
 };
@@ -37,10 +36,8 @@ void merge_rows(const MergeProblem& p, const Parallel& parallel, const Write& wr
   const auto merge_row = [&](MergedRow row) {
     core::Row<double>& total = row.total;
     if (p.sinks) total = core::row_of(load<double>(p.sinks, p.sinks.offset(0, row.h, 0, 0)));
-    if (wounded(core::Wound::kSinkPerPart)) total.sum *= static_cast<double>(p.parts);
     for (int64 n = 0; n < p.parts; ++n) total = core::merge(total, row.part(n));
     write(row);
-    if (wounded(core::Wound::kMergeFirstLse) && p.parts > 0) total = row.part(0);
     if (p.lse) store(p.lse, row.in(p.lse), core::lse(total));
   };
   parallel(p.batch * p.tokens, [&](int64 task, int32) {

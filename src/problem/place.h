@@ -2,7 +2,6 @@
 // device are not for it to read, so a backend of another device does not include this file.
 #pragma once
 
-#include "core/wound.h"
 #include "problem/side.h"
 
 namespace tilewise {
@@ -32,15 +31,12 @@ inline int64 index_at(const View& view, int64 element) {
 
 inline Place place_of(const Side& side, int64 b) {
   const int64 origin = side.packed() ? index_at(side.offsets, b * side.offsets.stride.batch) : 0;
-  const bool skips = side.start && !wounded(core::Wound::kStartIgnored);
-  const int64 skipped = skips ? index_at(side.start, b * side.start.stride.batch) : 0;
+  const int64 skipped = side.start ? index_at(side.start, b * side.start.stride.batch) : 0;
   int64 end = side.packed() ? index_at(side.offsets, (b + 1) * side.offsets.stride.batch) - origin
                             : side.rows;
-  if (side.used && !wounded(core::Wound::kUsedIgnored))
-    end = index_at(side.used, b * side.used.stride.batch);
+  if (side.used) end = index_at(side.used, b * side.used.stride.batch);
   int64 batch = side.packed() ? 0 : b;
-  const int64 picked = wounded(core::Wound::kBatchIndexOfFirst) ? 0 : b;
-  if (side.batch_index) batch = index_at(side.batch_index, picked * side.batch_index.stride.batch);
+  if (side.batch_index) batch = index_at(side.batch_index, b * side.batch_index.stride.batch);
   return {b, batch, origin + skipped, end - skipped};
 }
 
@@ -48,10 +44,9 @@ inline Place place_of(const Side& side, int64 b) {
 inline int64 row_of(const Side& side, const View& view, const Place& place, int64 h, int64 i) {
   const int64 at = place.first + i;
   if (!side.paged()) return view.offset(place.batch, h, at, 0);
-  const int64 stale = i > 0 && wounded(core::Wound::kStalePage) ? 1 : 0;
-  const int64 owner = wounded(core::Wound::kPageTableOfFirst) ? 0 : place.sequence;
-  const int64 column = (at - stale) / side.page_size;
-  const int64 page = index_at(side.page_table, side.page_table.offset(owner, 0, 0, column));
+  const int64 column = at / side.page_size;
+  const int64 page =
+      index_at(side.page_table, side.page_table.offset(place.sequence, 0, 0, column));
   return view.offset(page, h, at % side.page_size, 0);
 }
 

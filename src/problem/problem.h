@@ -5,7 +5,6 @@
 
 #include "core/mask.h"
 #include "core/philox.h"
-#include "core/wound.h"
 #include "problem/side.h"
 #include "problem/status.h"
 
@@ -30,8 +29,7 @@ struct Mask {
 
   // For a sequence of these lengths.
   core::Band band(int64 queries, int64 keys) const {
-    const int64 last = wounded(core::Wound::kTopLeftForBottomRight) ? 0 : keys - queries;
-    const int64 diagonals[] = {last, 0, shift};
+    const int64 diagonals[] = {keys - queries, 0, shift};
     return {queries, keys, left, right, diagonals[diagonal], chunk};
   }
 };

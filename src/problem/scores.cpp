@@ -1,7 +1,6 @@
 // What a score is made of: scale, softcap, ALiBi, bias and sinks; dropout; factors of FP8 tensors.
 #include <cmath>
 
-#include "core/wound.h"
 #include "problem/features.h"
 
 namespace tilewise {
@@ -32,7 +31,7 @@ Status check_scale(const tw_scores& given, Problem& problem) {
   TW_TRY(check_held(given.scale, "scores.scale", problem));
   TW_TRY(check_held(given.softcap, "scores.softcap", problem));
   const auto dim = static_cast<double>(problem.shape.dim);
-  const double usual = 1 / (wounded(core::Wound::kDefaultScaleUnrooted) ? dim : std::sqrt(dim));
+  const double usual = 1 / std::sqrt(dim);
   problem.scores.scale = given.has_scale ? given.scale : usual;
   problem.scores.softcap = given.softcap;
   return {};

@@ -155,16 +155,16 @@ TEST(Equivalence, StridesDoNotMatter) {
 }
 
 // Also not to tasks that split keys among them, as they do where a few queries have many.
-void expect_order_not_to_matter(std::int64_t queries, std::int64_t keys) {
+void expect_order_not_to_matter(std::int64_t queries, std::int64_t keys, std::int64_t heads = 2) {
   const PlainSizes sizes{.batch = 1,
                          .queries = queries,
                          .keys = keys,
-                         .heads = 2,
+                         .heads = heads,
                          .key_heads = 1,
                          .dim = 16,
                          .value_dim = 9};
   Case drawn = plain_case(10, sizes, {});
-  drawn.scores.softcap = 1.5;
+  if (heads > 1) drawn.scores.softcap = 1.5;
   drawn.scores.has_sinks = true;
   Trial sorted(drawn), shuffled(drawn);
   for (std::int64_t j = 0; j < keys; ++j) {
@@ -186,6 +186,8 @@ TEST(Equivalence, OrderOfKeysDoesNotMatter) {
   expect_order_not_to_matter(20, 101);
   expect_order_not_to_matter(20, 2503);
   expect_order_not_to_matter(2, 2503);
+  // A query alone, of which a score is the product and no more.
+  expect_order_not_to_matter(1, 2503, 1);
 }
 
 // One part of the keys, as views into the whole: [first, last).

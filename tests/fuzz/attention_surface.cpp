@@ -1,4 +1,4 @@
-// What of a request for attention can be wounded, what its tensors are to it, what it costs to run.
+// What of a request for attention can be spoiled, what its tensors are to it, what it costs to run.
 #include <algorithm>
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// Every entry point of the C face: requests that are right but for a few wounds, and requests of
+// Every entry point of the C face: requests that are right but for a few faults, and requests of
 // wild bytes. No memory is touched that is not the call's, a refused call changes nothing, an
 // accepted one writes its outputs alone, and what tw_workspace says is enough and not too much.
 #include <cstring>
@@ -21,13 +21,13 @@ struct Style {
   explicit Style(Bytes& bytes) {
     constexpr std::array<std::size_t, 6> kMessages{2048, 2048, 0, 1, 2, 40};
     const std::uint8_t choice = bytes.byte();
-    wounds = choice / 32;
+    faults = choice / 32;
     is_wild = choice % 32 == 31;
     message_bytes = bytes.one_of(kMessages);
     extras = bytes.byte();
   }
 
-  int wounds;
+  int faults;
   bool is_wild;
   std::size_t message_bytes;
   std::uint8_t extras;  // bits: 1 no request, 2 no execution, 4 explain, the rest a misalignment
@@ -35,7 +35,7 @@ struct Style {
 
 void injure(Bytes& bytes, const Style& style, const Surface& surface, const Memory& memory) {
   if (style.is_wild) overwrite(bytes, surface, memory);
-  for (int n = 0; n < style.wounds; ++n) wound(bytes, surface, memory);
+  for (int n = 0; n < style.faults; ++n) spoil(bytes, surface, memory);
 }
 
 // The attention calls on one request, one after the other.
@@ -44,7 +44,7 @@ class Trial {
   Trial(Bytes& bytes, const Style& style)
       : style_(style), memory_(bytes.byte()), call_(bytes, memory_), where_(bytes) {
     injure(bytes, style, call_.surface(), memory_);
-    if (bytes.byte() % 8 == 0) wound(bytes, where_.surface(), memory_);
+    if (bytes.byte() % 8 == 0) spoil(bytes, where_.surface(), memory_);
     where_.keep_few_threads();
     if ((style.extras & 0x1f) == 1) request_ = nullptr;
     if ((style.extras & 0x1f) == 2) execution_ = nullptr;
@@ -136,7 +136,7 @@ void run_beside(Bytes& bytes, const Style& style, Function function) {
   Where where(bytes);
   injure(bytes, style, call.surface(), memory);
   if constexpr (requires { call.keep_honest(); }) call.keep_honest();
-  if (bytes.byte() % 8 == 0) wound(bytes, where.surface(), memory);
+  if (bytes.byte() % 8 == 0) spoil(bytes, where.surface(), memory);
   where.keep_few_threads();
   memory.remember();
   const auto* request = (style.extras & 0x1f) == 1 ? nullptr : &call.request.known;

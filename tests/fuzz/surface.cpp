@@ -3,7 +3,7 @@
 namespace tilewise::fuzz {
 namespace {
 
-void wound_place(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
+void spoil_place(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
   const tw_tensor& other = *surface.tensors[bytes.byte() % surface.tensors.size()].tensor;
   switch (bytes.byte() % 5) {
     case 0:
@@ -22,7 +22,7 @@ void wound_place(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
   }
 }
 
-void wound_tensor(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
+void spoil_tensor(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
   const int axis = bytes.byte() % 4;
   switch (bytes.byte() % 10) {
     case 0:
@@ -47,13 +47,13 @@ void wound_tensor(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
       tensor.reserved[axis] = bytes.byte();
       break;
     default:
-      wound_place(bytes, surface, tensor);
+      spoil_place(bytes, surface, tensor);
       break;
   }
 }
 
 // A length, an offset or an entry of a table, where its tensor really lies.
-void wound_index(Bytes& bytes, const Surface& surface) {
+void spoil_index(Bytes& bytes, const Surface& surface) {
   std::vector<const tw_tensor*> tables;
   for (const Part& part : surface.tensors) {
     const bool is_index = part.tensor->dtype == TW_INT32 || part.tensor->dtype == TW_INT64;
@@ -71,7 +71,7 @@ void wound_index(Bytes& bytes, const Surface& surface) {
   std::memcpy(at, &value, static_cast<std::size_t>(width));
 }
 
-void wound_size(Bytes& bytes, const SizeField& field) {
+void spoil_size(Bytes& bytes, const SizeField& field) {
   const auto size = static_cast<std::size_t>(bytes.number(static_cast<std::int64_t>(*field.size)));
   // Sizes up to 64 KiB are believed, so they have to be true.
   if (size <= field.room || size > 65536) *field.size = size;
@@ -85,14 +85,14 @@ void overwrite_all(Bytes& bytes, const std::vector<T*>& fields) {
 
 }  // namespace
 
-void wound(Bytes& bytes, const Surface& surface, const Memory& memory) {
+void spoil(Bytes& bytes, const Surface& surface, const Memory& memory) {
   const std::uint8_t kind = bytes.byte() % 16;
   if (kind < 6 && !surface.tensors.empty()) {
     tw_tensor& tensor = *surface.tensors[bytes.byte() % surface.tensors.size()].tensor;
-    wound_tensor(bytes, surface, tensor);
+    spoil_tensor(bytes, surface, tensor);
     memory.be_honest(tensor);
   } else if (kind < 8) {
-    wound_index(bytes, surface);
+    spoil_index(bytes, surface);
   } else if (kind < 10 && !surface.words.empty()) {
     std::int32_t& word = *surface.words[bytes.byte() % surface.words.size()];
     word = static_cast<std::int32_t>(bytes.number(word));
@@ -102,7 +102,7 @@ void wound(Bytes& bytes, const Surface& surface, const Memory& memory) {
   } else if (kind < 14 && !surface.reals.empty()) {
     *surface.reals[bytes.byte() % surface.reals.size()] = bytes.real();
   } else if (kind == 14) {
-    wound_size(bytes, surface.sizes[bytes.byte() % surface.sizes.size()]);
+    spoil_size(bytes, surface.sizes[bytes.byte() % surface.sizes.size()]);
   } else if (!surface.forget.empty()) {
     surface.forget[bytes.byte() % surface.forget.size()]();
   }
@@ -119,7 +119,7 @@ void overwrite(Bytes& bytes, const Surface& surface, const Memory& memory) {
   overwrite_all(bytes, surface.numbers);
   overwrite_all(bytes, surface.reals);
   for (const SizeField& field : surface.sizes) {
-    if (bytes.flag()) wound_size(bytes, field);
+    if (bytes.flag()) spoil_size(bytes, field);
   }
   for (const auto& forget : surface.forget) {
     if (bytes.flag()) forget();

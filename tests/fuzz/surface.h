@@ -45,7 +45,7 @@ struct Surface {
 };
 
 // Makes one thing wrong, or at least different.
-void wound(Bytes& bytes, const Surface& surface, const Memory& memory);
+void spoil(Bytes& bytes, const Surface& surface, const Memory& memory);
 // Leaves nothing as it was.
 void overwrite(Bytes& bytes, const Surface& surface, const Memory& memory);
 

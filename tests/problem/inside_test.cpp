@@ -10,7 +10,7 @@
 namespace tilewise {
 namespace {
 
-// Random wounds to a call. Those that it survives must leave every index inside.
+// Random faults in a call. Those that it survives must leave every index inside.
 class Fuzz {
  public:
   explicit Fuzz(std::uint64_t seed) : engine_(seed) {}
@@ -19,7 +19,7 @@ class Fuzz {
     return std::uniform_int_distribution<std::int64_t>(low, high)(engine_);
   }
 
-  void wound(Attention& a) {
+  void spoil(Attention& a) {
     const Tensors all = tensors_of(a);
     tw_tensor& t = *all[static_cast<std::size_t>(from(0, std::int64_t(all.size()) - 1))].tensor;
     const int k = static_cast<int>(from(0, 3));
@@ -140,8 +140,8 @@ TEST(Inside, IsEveryIndexOfAnAcceptedCall) {
   for (int k = 0; k < 12000; ++k) {
     Attention call(k % 2 ? TW_BACKWARD : TW_FORWARD);
     fill(call, kSettings[k / 2 % 4]);
-    const std::int64_t wounds = fuzz.from(1, 3);
-    for (std::int64_t wound = 0; wound < wounds; ++wound) fuzz.wound(call);
+    const std::int64_t faults = fuzz.from(1, 3);
+    for (std::int64_t fault = 0; fault < faults; ++fault) fuzz.spoil(call);
     if (!call.check().ok()) {
       ++refused;
       continue;
@@ -151,7 +151,7 @@ TEST(Inside, IsEveryIndexOfAnAcceptedCall) {
   }
   EXPECT_GT(accepted, 1000);
   EXPECT_GT(refused, 5000);
-  std::cout << accepted << " of " << accepted + refused << " wounded calls accepted and walked\n";
+  std::cout << accepted << " of " << accepted + refused << " spoiled calls accepted and walked\n";
 }
 
 }  // namespace

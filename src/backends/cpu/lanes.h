@@ -90,11 +90,10 @@ struct Bundle {
     for (int64 lane = 0; lane < count; ++lane) {
       const int64 vector = lane / kernels.lanes;
       if (lane % kernels.lanes == 0) last[vector] = vector == 0 ? 0 : last[vector - 1];
-      const int64 seeing = wounded(Wound::kLanesSeeAlike) ? count - 1 : lane;
-      const Range keys = band.visible_keys(tile.row(first + seeing));
+      const Range keys = band.visible_keys(tile.row(first + lane));
       begin[lane] = keys.begin;
       end[lane] = keys.end;
-      if (!wounded(Wound::kGroupUnmasked)) shared = core::intersect(shared, keys);
+      shared = core::intersect(shared, keys);
       if (keys.empty()) continue;
       seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
       last[vector] = seen.end;
@@ -102,14 +101,12 @@ struct Bundle {
     // Lanes that hold no row see nothing.
     for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) begin[lane] = end[lane] = 0;
     if (slope)
-      fill(kernels, tile, slope, [&](int64 l) {
-        const int64 lane = wounded(Wound::kSlopeOfFirstLane) ? 0 : l;
-        return Head<T>(p, tile.b, tile.head(lane)).alibi.slope;
-      });
+      fill(kernels, tile, slope,
+           [&](int64 l) { return Head<T>(p, tile.b, tile.head(l)).alibi.slope; });
     if (!drop_row) return;
     const int64* base = p.dropout.base;
     fill(kernels, tile, drop_row, [&](int64 l) {
-      const int64 row = tile.row(l) + base[2] - wounded(Wound::kDropoutRowOff);
+      const int64 row = tile.row(l) + base[2];
       return static_cast<uint32>(row / 16 * 8 + row % 8);
     });
     fill(kernels, tile, drop_upper,
@@ -121,8 +118,7 @@ struct Bundle {
   // Where each vector ends in a tile of `keys`, as ScoreTile has it.
   void find_ends(const Kernels<T>& kernels, Range keys, int64* ends) const {
     for (int64 j = 0; j < vectors; ++j) {
-      const bool early = j + 1 < vectors && wounded(Wound::kEndsEarly);
-      const int64 left = core::larger(last[j] - (early ? kRowStep : 0) - keys.begin, int64{0});
+      const int64 left = core::larger(last[j] - keys.begin, int64{0});
       ends[j] =
           kernels.ends ? core::smaller(core::round_up(left, kRowStep), keys.size()) : keys.size();
     }

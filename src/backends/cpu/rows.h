@@ -80,8 +80,7 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
       kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
   const bool is_last = rows.begin + read > of.place.length;
   if (!is_type || !is_whole || is_last || of.side.paged() || p.scaling.key) return {};
-  const int64 head = wounded(Wound::kPlaceOfFirstHead) ? 0 : of.head;
-  const std::byte* at = view.at(row_of(of.side, view, of.place, head, rows.begin));
+  const std::byte* at = view.at(row_of(of.side, view, of.place, of.head, rows.begin));
   if (reinterpret_cast<std::uintptr_t>(at) % sizeof(T) != 0) return {};
   return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }

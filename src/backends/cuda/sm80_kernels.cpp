@@ -166,9 +166,7 @@ sm80::Divisor divisor_of(int64 by) {
   int shift = 0;
   while ((int64{1} << shift) < by) ++shift;
   const int64 rounded_down = (int64{1} << (31 + shift)) / std::max(by, int64{1});
-  const int64 factor =
-      core::unless(core::Wound::kDivisorRoundedDown, rounded_down + 1, rounded_down);
-  return {static_cast<int32>(by), static_cast<core::uint32>(factor), shift};
+  return {static_cast<int32>(by), static_cast<core::uint32>(rounded_down + 1), shift};
 }
 
 // Whether all sequences of a side lie in rows of the batch that exist, as long as the longest.

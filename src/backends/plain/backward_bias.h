@@ -64,8 +64,7 @@ void walk_served(const Problem& p, Axes own, const BiasGrid& grid, const RowSums
                  BiasScratch<T>& scratch) {
   // Sequences without rows can be more than anyone could count through.
   if (p.shape.queries == 0 || p.shape.keys == 0) return;
-  Range batches = grid.batch.serves(own.batch, p.shape.batch);
-  if (wounded(Wound::kBiasGradientLastBatch)) batches.begin = batches.end - 1;
+  const Range batches = grid.batch.serves(own.batch, p.shape.batch);
   const Range heads = grid.head.serves(own.head, p.shape.heads);
   for (int64 b = batches.begin; b < batches.end; ++b) {
     for (int64 h = heads.begin; h < heads.end; ++h) {

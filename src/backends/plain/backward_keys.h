@@ -45,7 +45,7 @@ void find_key_gradients(const Problem& p, const Task& task, const RowSums<T>& su
   if (columns.empty()) return;
   for (int64 n = 0; n < columns.size() * p.shape.dim; ++n) scratch.key[n] = 0;
   for (int64 n = 0; n < columns.size() * p.shape.value_dim; ++n) scratch.value[n] = 0;
-  for (int64 g = wounded(Wound::kGroupLastHead) ? p.shape.group() - 1 : 0; g < p.shape.group(); ++g)
+  for (int64 g = 0; g < p.shape.group(); ++g)
     add_key_gradient(Head<T>(p, task.b, task.h * p.shape.group() + g), columns, sums, scratch);
 
   const auto put = [&](const View& to, int64 dim, T factor, const T* from) {
@@ -54,8 +54,7 @@ void find_key_gradients(const Problem& p, const Task& task, const RowSums<T>& su
                 from + j * dim);
   };
   const T scale = static_cast<T>(p.scores.scale);
-  put(p.gradients.key, p.shape.dim, wounded(Wound::kKeyGradientScaledTwice) ? scale * scale : scale,
-      scratch.key);
+  put(p.gradients.key, p.shape.dim, scale, scratch.key);
   put(p.gradients.value, p.shape.value_dim, T(1), scratch.value);
 }
 

@@ -85,12 +85,11 @@ void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& s
     for (int64 c = 0; c < p.shape.value_dim; ++c)
       sum += load<T>(p.output, output + c) * load<T>(incoming, gradient + c) * factor;
     const View& through_lse = p.gradients.lse;
-    if (through_lse && !wounded(Wound::kDeltaWithoutLse))
+    if (through_lse)
       sum -= load<T>(through_lse, row_of(p.queries, through_lse, head.queries, head.h, i));
     sums.delta[sums.first_row(head) + i] = sum;
     if (sums.sinks && sink.sum != 0) part -= weight_in(denominator[i], sink.max) * sum;
   }
-  if (wounded(Wound::kSinkGradientSign)) part = -part;
   if (sums.sinks) sums.sinks[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = part;
 }
 
@@ -112,8 +111,7 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
   const Problem& p = head.problem;
   const int64 dim = p.shape.dim;
   T part = 0;
-  for (int64 n = 0; n < rows.size() * dim && !wounded(Wound::kQueryGradientDirty); ++n)
-    scratch.query[n] = 0;
+  for (int64 n = 0; n < rows.size() * dim; ++n) scratch.query[n] = 0;
   scratch.tile.load_rows(head, rows, sums);
   head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
     scratch.tile.load_columns(head, columns);
@@ -126,7 +124,7 @@ void find_query_gradient(const Head<T>& head, Range rows, int64 tile, const RowS
   if (sums.slopes) sums.slopes[(head.b * p.shape.heads + head.h) * sums.tiles + tile] = part;
   const View& to = p.gradients.query;
   if (!to) return;
-  const auto scale = static_cast<T>(wounded(Wound::kQueryGradientUnscaled) ? 1 : p.scores.scale);
+  const auto scale = static_cast<T>(p.scores.scale);
   for (int64 i = 0; i < rows.size(); ++i)
     store_row(to, {row_of(p.queries, to, head.queries, head.h, rows.begin + i), dim}, scale,
               scratch.query + i * dim);

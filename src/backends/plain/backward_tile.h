@@ -80,22 +80,14 @@ struct BackwardTile {
       for (int64 j = 0; j < columns.size(); ++j) {
         const int64 n = i * kTileColumns + j;
         const bool hidden = scores.scores[n] == -core::infinity<T>();
-        const T weight = hidden ? T(0) : inexact(weight_in(denominator[i], scores.scores[n]));
+        const T weight = hidden ? T(0) : weight_in(denominator[i], scores.scores[n]);
         T keep = 1;
-        if (drops) keep = keeps(head, rows.begin + i, columns.begin + j) ? kept : T(0);
-        weights[n] = weight * unless(Wound::kValueGradientUndropped, keep, T(1));
-        const T through_output = gradient[n] * unless(Wound::kScoreGradientUndropped, keep, T(1));
-        const T through_sum = unless(Wound::kDeltaMissing, delta[i], T(0));
-        gradient[n] = hidden ? T(0) : weight * (through_output - through_sum);
+        if (drops) keep = head.keeps(rows.begin + i, columns.begin + j) ? kept : T(0);
+        weights[n] = weight * keep;
+        gradient[n] = hidden ? T(0) : weight * (gradient[n] * keep - delta[i]);
         raw_gradient[n] = gradient[n] * head.softcap.derivative(scores.capped[n]);
       }
     }
-    narrow(head.problem.query.dtype, weights, rows.size() * kTileColumns);
-    narrow(head.problem.query.dtype, raw_gradient, rows.size() * kTileColumns);
-  }
-
-  static bool keeps(const Head<T>& head, int64 i, int64 j) {
-    return wounded(Wound::kDropoutTransposed) ? head.keeps(j, i) : head.keeps(i, j);
   }
 
   ScoreTile<T> scores;

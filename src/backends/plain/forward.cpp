@@ -23,7 +23,7 @@ struct Scratch {
 template <class T>
 void load_value(const Head<T>& head, Range columns, T* value) {
   const Problem& p = head.problem;
-  const T factor = head.factor(wounded(Wound::kValueFactorOfKey) ? p.scaling.key : p.scaling.value);
+  const T factor = head.factor(p.scaling.value);
   for (int64 j = 0; j < columns.size(); ++j)
     load_row(
         p.value,
@@ -39,14 +39,11 @@ void raise(Range rows, Range columns, int64 value_dim, Scratch<T>& scratch) {
     T* scores = scratch.tile.scores + i * kTileColumns;
     T largest = -core::infinity<T>();
     for (int64 j = 0; j < columns.size(); ++j) largest = core::running_max(largest, scores[j]);
-    if (wounded(Wound::kMaxRaisedLate) && largest <= scratch.row[i].max + 8)
-      largest = scratch.row[i].max;
-    T factor = core::raise(scratch.row[i], largest);
-    if (wounded(Wound::kOutputNotRescaled)) factor = 1;
+    const T factor = core::raise(scratch.row[i], largest);
     for (int64 c = 0; c < value_dim; ++c) scratch.output[i * value_dim + c] *= factor;
     T sum = 0;
     for (int64 j = 0; j < columns.size(); ++j) {
-      scores[j] = inexact(core::exp2(scores[j] - core::shift(scratch.row[i].max)));
+      scores[j] = core::exp2(scores[j] - core::shift(scratch.row[i].max));
       sum += scores[j];
     }
     scratch.row[i].sum += sum;
@@ -61,39 +58,26 @@ void drop(const Head<T>& head, Range rows, Range columns, Scratch<T>& scratch) {
     for (int64 j = 0; j < columns.size(); ++j) {
       T& weight = scratch.tile.scores[i * kTileColumns + j];
       const bool keeps = head.keeps(rows.begin + i, columns.begin + j);
-      if (wounded(Wound::kDropoutBeforeSum) && !keeps) scratch.row[i].sum -= weight;
       weight = keeps ? weight * scale : T(0);
     }
   }
-}
-
-// How many rows a tile writes.
-template <class T>
-int64 rows_written(const Head<T>& head, Range rows) {
-  if (rows.size() == kTileRows) return rows.size();
-  const bool has_next = head.queries.first + rows.end < head.problem.queries.rows;
-  if (wounded(Wound::kRowPastEnd) && has_next) return rows.size() + 1;
-  return wounded(Wound::kTailRowUnwritten) ? rows.size() - 1 : rows.size();
 }
 
 template <class T>
 void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
   const Problem& p = head.problem;
   const int64 dim = p.shape.value_dim;
-  T sink = head.sink();
-  if (wounded(Wound::kSinkPerTile))
-    sink += core::ln2<T>() * core::log2(T(core::ceil_div(head.keys.length, kTileColumns)));
-  for (int64 i = 0; i < rows_written(head, rows); ++i) {
+  const T sink = head.sink();
+  for (int64 i = 0; i < rows.size(); ++i) {
     const core::Row<T> seen = scratch.row[i];
     const core::Row<T> row = merge(seen, core::row_of(sink));
     // A row that saw nothing has sum 0, and output 0.
     const T factor = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
-    if (wounded(Wound::kEmptyRowUnwritten) && row.sum == 0) continue;
     const int64 to = row_of(p.queries, p.output, head.queries, head.h, rows.begin + i);
     store_row(p.output, {to, dim}, factor, scratch.output + i * dim);
     if (!p.lse) continue;
     // To the bit, where the sink is all there is.
-    const T lse = seen.sum == 0 ? sink : core::lse(wounded(Wound::kSinkNotInLse) ? seen : row);
+    const T lse = seen.sum == 0 ? sink : core::lse(row);
     store(p.lse, row_of(p.queries, p.lse, head.queries, head.h, rows.begin + i), lse);
   }
 }
@@ -101,9 +85,8 @@ void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
 template <class T>
 void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
   const int64 dim = head.problem.shape.value_dim;
-  for (int64 i = 0; i < rows.size() && !wounded(Wound::kRowDirty); ++i) scratch.row[i] = {};
-  for (int64 n = 0; n < rows.size() * dim && !wounded(Wound::kOutputDirty); ++n)
-    scratch.output[n] = 0;
+  for (int64 i = 0; i < rows.size(); ++i) scratch.row[i] = {};
+  for (int64 n = 0; n < rows.size() * dim; ++n) scratch.output[n] = 0;
 
   scratch.tile.load_query(head, rows);
   head.for_each_key_tile(rows, kTileColumns, [&](Range columns) {
@@ -112,11 +95,8 @@ void run_tile(const Head<T>& head, Range rows, Scratch<T>& scratch) {
     scratch.tile.score(head, rows, columns);
     raise(rows, columns, dim, scratch);
     drop(head, rows, columns, scratch);
-    narrow(head.problem.value.dtype, scratch.tile.scores, rows.size() * kTileColumns);
-    const int64 inner = wounded(Wound::kValueTailRead) ? kTileColumns : columns.size();
-    add_product<T>({rows.size(), inner, dim, dim}, {scratch.tile.scores, kTileColumns, 1},
+    add_product<T>({rows.size(), columns.size(), dim, dim}, {scratch.tile.scores, kTileColumns, 1},
                    scratch.value, scratch.output, scratch.tile.apart);
-    keep_sums(head.problem.value.dtype, scratch.output, rows.size() * dim);
   });
   finish(head, rows, scratch);
 }

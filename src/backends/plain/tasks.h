@@ -40,8 +40,7 @@ void for_each_query_tile(const Problem& problem, const Resources& resources, Bod
   const int64 bytes = scratch_bytes<Scratch>(shape);
   std::byte* workspace = aligned(resources.workspace);
   resources.parallel(shape.batch * shape.heads * tiles, [&](int64 n, int32 worker) {
-    const bool late = worker > 0 && n > 0 && wounded(Wound::kTaskTakenTwice);
-    const Task task = task_at(late ? n - 1 : n, shape.heads, tiles);
+    const Task task = task_at(n, shape.heads, tiles);
     const Head<T> head(problem, task.b, task.h);
     const Range rows = tile_range(task.tile, kTileRows, head.queries.length);
     if (rows.empty()) return;

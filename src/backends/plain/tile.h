@@ -2,7 +2,6 @@
 #pragma once
 
 #include "backends/plain/product.h"
-#include "backends/plain/scars.h"
 #include "host/head.h"
 #include "plan/arena.h"
 
@@ -26,7 +25,7 @@ struct ScoreTile {
 
   void load_query(const Head<T>& head, Range rows) {
     const Problem& p = head.problem;
-    const T factor = wounded(Wound::kQueryFactorForgotten) ? T(1) : head.factor(p.scaling.query);
+    const T factor = head.factor(p.scaling.query);
     for (int64 i = 0; i < rows.size(); ++i)
       load_row(p.query,
                {row_of(p.queries, p.query, head.queries, head.h, rows.begin + i), p.shape.dim},
@@ -37,9 +36,7 @@ struct ScoreTile {
     const Problem& p = head.problem;
     const T factor = head.factor(p.scaling.key);
     for (int64 j = 0; j < columns.size(); ++j) {
-      int64 row = row_of(p.keys, p.key, head.keys, head.key_head, columns.begin + j);
-      if (wounded(Wound::kKeyStrideOfValue))
-        row += head.key_head * (p.value.stride.head - p.key.stride.head);
+      const int64 row = row_of(p.keys, p.key, head.keys, head.key_head, columns.begin + j);
       load_row(p.key, {row, p.shape.dim}, factor, key + j * p.shape.dim);
       for (int64 c = 0; c < p.shape.dim; ++c)
         key_columns[c * kTileColumns + j] = key[j * p.shape.dim + c];
@@ -76,18 +73,16 @@ struct ScoreTile {
   // Scores that overflow stay finite on the way: -inf is for hidden ones.
   void map(const Head<T>& head, int64 query_index, Range columns, int64 i) {
     const Problem& p = head.problem;
-    const T scale = scale_of(p.scores);
+    const T scale = static_cast<T>(p.scores.scale);
     if (p.scores.bias) load_bias(head, query_index, columns);
     for (int64 j = 0; j < columns.size(); ++j) {
       T& s = scores[i * kTileColumns + j];
-      s = core::finite(wounded(Wound::kSoftcapAfterBias) ? scale * s : head.softcap(scale * s));
+      s = core::finite(head.softcap(scale * s));
       capped[i * kTileColumns + j] = s;
       if (p.scores.slopes)
         s = core::finite(
             head.alibi(s, core::distance(query_index, columns.begin + j, head.band.diagonal)));
       if (p.scores.bias) s += bias[j];
-      if (wounded(Wound::kSoftcapAfterBias)) s = head.softcap(s);
-      if (wounded(Wound::kFirstKeyTwice) && columns.begin + j == 0) s += core::ln2<T>();
       s = core::finite(s);
     }
   }
@@ -95,39 +90,21 @@ struct ScoreTile {
   void mask(const Head<T>& head, int64 query_index, Range columns, int64 i) {
     const Problem& p = head.problem;
     const View& visible = p.mask.visible;
-    const int64 owner = wounded(Wound::kVisibleOfNeighbour) ? (head.h + 1) % p.shape.heads : head.h;
-    const int64 first = visible.offset(head.b, owner, query_index, 0);
+    const int64 first = visible.offset(head.b, head.h, query_index, 0);
     const Range seen = head.band.visible_keys(query_index);
     for (int64 j = 0; j < columns.size(); ++j) {
       const int64 key_index = columns.begin + j;
       bool hidden = !seen.contains(key_index) || !head.blocks.visible(query_index, key_index);
-      const bool inverted =
-          key_index + 1 == head.keys.length && wounded(Wound::kVisibleInvertedAtTail);
-      if (visible &&
-          (*visible.at(first + key_index * visible.stride.column) == std::byte{0}) != inverted)
+      if (visible && *visible.at(first + key_index * visible.stride.column) == std::byte{0})
         hidden = true;
-      const bool hides = p.scores.bias && !wounded(Wound::kBiasInfinityFinite);
-      if (hides && bias[j] == -core::infinity<T>()) hidden = true;
+      if (p.scores.bias && bias[j] == -core::infinity<T>()) hidden = true;
       if (hidden) scores[i * kTileColumns + j] = -core::infinity<T>();
     }
   }
 
-  static T scale_of(const Scores& scores) {
-    const T scale = static_cast<T>(scores.scale);
-    if (wounded(Wound::kScaleForgotten)) return T(1);
-    return wounded(Wound::kScaleTwice) ? scale * scale : scale;
-  }
-
   void load_bias(const Head<T>& head, int64 query_index, Range columns) {
     const View& view = head.problem.scores.bias;
-    const int64 h = wounded(Wound::kBiasHeadZero) ? 0 : head.h;
-    load_broadcast(view, view.offset(head.b, h, query_index, 0), columns);
-    if (!wounded(Wound::kBiasTransposed)) return;
-    for (int64 j = 0; j < columns.size(); ++j) {
-      const int64 row = core::smaller(columns.begin + j, view.size.row - 1);
-      const int64 column = core::smaller(query_index, view.size.column - 1);
-      bias[j] = load<T>(view, view.offset(head.b, h, row, column));
-    }
+    load_broadcast(view, view.offset(head.b, head.h, query_index, 0), columns);
   }
 
   // Keys of one row of the bias, also where it has one column for all.

@@ -71,6 +71,14 @@ TEST(Sm80BackwardFeatured, PairsOfFeaturesCompiledIn) {
   }
 }
 
+TEST(Sm80BackwardFeatured, GradientOfABiasAloneCompiledIn) {
+  Case drawn = featured_dims(1, 64);
+  drawn.scores.has_bias = drawn.gradients.bias = true;
+  drawn.scores.bias_dtype = drawn.dtypes.input;
+  EXPECT_EQ(kernel_of(drawn), "featured 64: bias, the bias's gradient");
+  expect_good(drawn);
+}
+
 // Of a bias for each sequence, head and query, and of one for all of them.
 TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
   constexpr int kNone = -1;

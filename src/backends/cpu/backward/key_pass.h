@@ -92,16 +92,14 @@ class KeyPass {
     if (columns.empty()) return;
     load_keys(place, key_head, columns, s);
     const Range tiles = tiles_of(b, range);
-    const int64 heads = p_.shape.group() - wounded(Wound::kQueryHeadLost);
-    for (int64 g = 0; g < heads; ++g) {
+    for (int64 g = 0; g < p_.shape.group(); ++g) {
       const int64 h = key_head * p_.shape.group() + g;
       const Head<T> head(p_, b, h);
       for (int64 t = tiles.end - 1; t >= tiles.begin; --t) {
         const QueryTile tile{b, h, 1, tile_range(t, query_tile_, head.queries.length)};
         if (!tile.rows.empty()) take(head, tile, columns, s);
         wait_for_turn(b, h, range, t);
-        const bool lost = range + 1 == ranges_ && wounded(Wound::kTurnLost);
-        if (!tile.rows.empty() && !lost) add_to_rows(head, tile, columns, s);
+        if (!tile.rows.empty()) add_to_rows(head, tile, columns, s);
         std::atomic_ref(turn(b, h, range)).store(t, std::memory_order_release);
       }
     }
@@ -177,7 +175,7 @@ class KeyPass {
         also = {};
       }
       // Where bundles see different keys, each adds its own.
-      const int64 steps = whole || wounded(Wound::kKeysOfFirstGroup) ? 1 : bundles;
+      const int64 steps = whole ? 1 : bundles;
       for (int64 m = 0; m < steps; ++m) add_to_keys(at, m, whole ? bundles : 1, s);
     });
   }
@@ -217,7 +215,7 @@ class KeyPass {
     // Of one bundle no more than has been written; several lie one behind the other.
     const Bundle<T>& bundle = s.rows[of.m].bundle;
     const int64 used = of.count > 1 ? row : bundle.vectors * kernels_.lanes / kernels_.packed();
-    const int64 element = of.m * row + (wounded(Wound::kLanesOfFirstVector) ? 0 : of.first);
+    const int64 element = of.m * row + of.first;
     const auto left = [&](const T* tile) {
       return LeftSide<T>{tile + (of.m * kKeys + from) * lanes + of.first,
                          lanes,
@@ -255,7 +253,7 @@ class KeyPass {
     const int64 first = (seen.begin - keys.begin) * lanes;
     // Products go over all lanes, also those that hold no row, but of a single bundle of numbers.
     const bool kept = bundles_of(rows.tile) == 1 && !kernels_.pairs();
-    if (rows.bundle.vectors * kernels_.lanes < lanes && !kept && !wounded(Wound::kIdleLanesKept)) {
+    if (rows.bundle.vectors * kernels_.lanes < lanes && !kept) {
       for (T* numbers : {weights, raw})
         for (int64 i = 0; i < seen.size() * lanes; ++i) numbers[first + i] = 0;
     }

@@ -128,7 +128,7 @@ class RowPass {
     const core::Row<T> sink = core::row_of(head.sink());
     for (int64 lane = 0; lane < count; ++lane) {
       const int64 i = tile.row(lane), n = sums_.first(tile.b, tile.first_head) + i;
-      if (through_lse && !wounded(Wound::kDeltaWithoutLse))
+      if (through_lse)
         delta[lane] -=
             load<T>(through_lse, row_of(p_.queries, through_lse, head.queries, head.h, i));
       if (!sums_.sink) continue;

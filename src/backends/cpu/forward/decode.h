@@ -131,8 +131,7 @@ class ForwardDecode {
     const Place place = place_of(p_.keys, tile.b);
     const bool is_only = next.empty() && s.listed.empty();
     const auto key_head = [&](int64 h) {
-      const int64 other = wounded(Wound::kKeysOfFirstHead) ? 0 : h;
-      return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + other};
+      return KeyHead{p_.keys, place, tile.first_head / p_.shape.group() + h};
     };
     for (int64 h = 0; h < grid_.together; ++h) {
       const RowList keys{s.rows.list.at + h * kernels_.keys};

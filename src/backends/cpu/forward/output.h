@@ -102,11 +102,8 @@ class Output {
 
   // Merges the parts of a lane of tile n.
   void merge(const QueryTile& tile, int64 n, int64 lane, RowScratch<T>& s) const {
-    const int64 dim = p_.shape.value_dim;
-    const int64 splits = grid_.split.count - wounded(Wound::kSplitLost);
-    const auto part = [&](int64 split) {
-      return (n * grid_.split.count + split) * grid_.lanes() + lane;
-    };
+    const int64 dim = p_.shape.value_dim, splits = grid_.split.count;
+    const auto part = [&](int64 split) { return (n * splits + split) * grid_.lanes() + lane; };
     core::Row<T> seen;
     for (int64 split = 0; split < splits; ++split)
       seen = core::merge(seen, parts_.row[part(split)]);
@@ -114,8 +111,7 @@ class Output {
     for (int64 split = 0; split < splits; ++split) {
       const core::Row<T> row = parts_.row[part(split)];
       if (row.sum == 0) continue;
-      T weight = core::exp2(row.max - core::shift(seen.max));
-      if (wounded(Wound::kSplitShareForgotten)) weight = 1;
+      const T weight = core::exp2(row.max - core::shift(seen.max));
       const T* from = parts_.output + part(split) * dim;
       for (int64 c = 0; c < dim; ++c) s.row[c] += weight * from[c];
     }

@@ -56,7 +56,7 @@ struct TaskGrid {
   Range rows_of(int64 row_tile, int64 length) const {
     const int64 whole = row_tiles - halves();
     if (row_tile < whole) return tile_range(row_tile, rows, length);
-    const int64 half = wounded(Wound::kHalfTileTwice) ? 0 : row_tile - whole;
+    const int64 half = row_tile - whole;
     const int64 begin = core::smaller(length, whole * rows + half * half_rows);
     return {begin, core::smaller(length, begin + half_rows)};
   }

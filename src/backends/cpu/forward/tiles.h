@@ -102,7 +102,6 @@ class ForwardTiles {
       for (int64 n = 0; n < bundles; ++n) {
         // Whole blocks of keys, counted from the tile's first.
         Range seen = core::intersect(columns, s.bundles[n].seen);
-        if (wounded(Wound::kStretchLate)) seen.begin += kRowStep - 1;
         seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin;
@@ -128,7 +127,7 @@ class ForwardTiles {
             Scratch& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Bundle<T>& bundle = s.bundles[n];
-    const T* query = s.queries.query_of(wounded(Wound::kQueriesOfFirstGroup) ? 0 : n);
+    const T* query = s.queries.query_of(n);
     const T* unit = scorer.score(tile, bundle, query, keys, s.weights);
     const ScoreTile<T> weights{s.weights, keys.columns.size(), bundle.vectors, keys.ends};
     const RunningRows<T> running = s.queries.running(n, s.rows.factor);

@@ -98,9 +98,7 @@ struct Pairs {
       load_row(true, row, even);
       load_row(is_pair, row + kPitch, odd);
       TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j)
-          store(a.by_query + key / 2 * kPitch + j * kLanes,
-                core::wounded(core::Wound::kPairsExchanged) ? OfPairs::beside(odd[j], even[j])
-                                                            : OfPairs::beside(even[j], odd[j]));
+          store(a.by_query + key / 2 * kPitch + j * kLanes, OfPairs::beside(even[j], odd[j]));
       narrow_row(even, row);
       if (is_pair) narrow_row(odd, row + kPitch);
     }

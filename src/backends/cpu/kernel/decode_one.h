@@ -35,7 +35,6 @@ struct DecodeOne {
   // Scores up to here: whole steps. What lies behind the last key is hidden.
   TW_INLINE static int64 hide(const DecodeOneArgs<T>& a) {
     const int64 whole = (a.keys + kStep - 1) / kStep * kStep;
-    if (core::wounded(core::Wound::kOneTailSeen)) return whole;
     for (int64 n = a.keys; n < whole; ++n) a.scores[n] = -kInfinity<T>;
     return whole;
   }
@@ -87,8 +86,7 @@ struct DecodeOne {
     }
     const V before = all<V>(*a.row.max), max = larger(before, most * unit);
     const V shift = max == all<V>(-kInfinity<T>) ? V{} : max;
-    V factor = exp2<Isa, T>(before - shift);
-    if (core::wounded(core::Wound::kOneUnshrunk)) factor = all<V>(T(1));
+    const V factor = exp2<Isa, T>(before - shift);
     const V sum = all<V>(*a.row.sum) * factor + weigh(a.scores, whole, unit, shift);
     *a.row.max = max[0];
     *a.row.factor = factor[0];

@@ -142,10 +142,7 @@ struct DecodeValues : Decode<Isa, T> {
       for (; c < split; c += 2 * kLanes) {
         constexpr int kRun = F::template kPairs<dtype> ? 4 : 1;
         const V even = load<V>(sums + c), odd = load<V>(sums + c + kLanes);
-        V low = mix<Alternating<kRun, kLanes, false>>(even, odd);
-        if (core::wounded(core::Wound::kEvenForOdd))
-          low = mix<Alternating<kRun, kLanes, false>>(odd, even);
-        add(c, low);
+        add(c, mix<Alternating<kRun, kLanes, false>>(even, odd));
         add(c + kLanes, mix<Alternating<kRun, kLanes, true>>(even, odd));
       }
       for (; c < a.pitch; c += kLanes) add(c, load<V>(sums + c));
@@ -158,10 +155,7 @@ struct DecodeValues : Decode<Isa, T> {
       F::with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {
         Memory<Isa, T>::zero(a.columns, queries * a.pitch);
         if constexpr (F::template kPairs<dtype>) pack_weights(a);
-        int64 rows = a.rows.count;
-        // Whole steps are left.
-        if (core::wounded(core::Wound::kFewLastKeys)) rows -= kRowsAtOnce - 1;
-        for (int64 first = 0; first < rows; first += kRowsAtOnce)
+        for (int64 first = 0; first < a.rows.count; first += kRowsAtOnce)
           add_rows<dtype, queries>(a, first);
         gather<dtype, queries>(a, factor, to);
       });

@@ -37,8 +37,7 @@ class Bias {
     if (!p_.scores.bias && shows && in_blocks) return nullptr;
     const int64 pitch = core::round_up(columns.size(), kernels_.lanes);
     for (int64 first = 0; first < bundle.count; first += kernels_.lanes) {
-      const int64 origin = wounded(Wound::kBiasOfFirstGroup) ? 0 : bundle.first;
-      const LaneSpan span{tile, origin + first,
+      const LaneSpan span{tile, bundle.first + first,
                           core::smaller(kernels_.lanes, bundle.count - first)};
       load_rows(span, columns, {scratch_.rows, pitch});
       if (!shows) hide_bytes(span, columns, {scratch_.rows, pitch});
@@ -108,8 +107,7 @@ class Bias {
     const Range all = queries_of(span);
     for_each_part(all, blocks.rows, [&](Range rows) {
       for_each_part(columns, blocks.columns, [&](Range keys) {
-        const int64 row = wounded(Wound::kBlocksOfFirstRow) ? span.tile.rows.begin : rows.begin;
-        if (blocks.visible(row, keys.begin)) return;
+        if (blocks.visible(rows.begin, keys.begin)) return;
         const int64 first = keys.begin - columns.begin;
         for (int64 i = rows.begin; i < rows.end; ++i)
           fill({to.data + first, to.pitch}, i - all.begin, keys.size(), -core::infinity<T>());

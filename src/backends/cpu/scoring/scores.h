@@ -103,8 +103,7 @@ class Scorer {
     const int64 diagonal = band_of(p_, tile.b).diagonal;
     for (int64 lane = 0; lane < bundle.vectors * kernels_.lanes; ++lane) {
       const int64 held = core::smaller(bundle.first + lane, tile.lanes() - 1);
-      const int64 origin = wounded(Wound::kPositionsUnmoved) ? 0 : columns.begin;
-      scratch_.position[lane] = static_cast<T>(tile.row(held) + diagonal - origin);
+      scratch_.position[lane] = static_cast<T>(tile.row(held) + diagonal - columns.begin);
     }
     return scratch_.position;
   }

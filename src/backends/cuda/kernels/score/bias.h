@@ -28,9 +28,7 @@ TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
                              : load_matrices_transposed(Tile::moved(lane, n * 8, m));
       TW_UNROLL
       for (int32 j = 0; j < 8; ++j)
-        add_bias_within(
-            scores.at[m][n + j / 4][j % 4],
-            half_of<type>(f.pair[unless(core::Wound::kBiasExchanged, j / 2, 3 - j / 2)], j % 2));
+        add_bias_within(scores.at[m][n + j / 4][j % 4], half_of<type>(f.pair[j / 2], j % 2));
     }
   }
 }

@@ -21,13 +21,12 @@ TW_DEVICE Drawing drawing_of(const Dropout& dropout, int64 b, int64 h) {
   core::Dropout drawn = dropout.decide;
   if (dropout.state) drawn = {dropout.state[0], dropout.state[1], dropout.decide.threshold()};
   const int64(&base)[4] = dropout.base;
-  if (wounded(core::Wound::kDropoutHeadIgnored)) h = -base[1];
   return {drawn.key(),
           static_cast<uint32>(b + base[0]),
           static_cast<uint32>(h + base[1]),
           static_cast<uint32>(base[2] / 16 * 8),
           static_cast<uint32>(base[3] / 32 * 8),
-          drawn.threshold() + (wounded(core::Wound::kDropoutThresholdMore) ? 1 : 0)};
+          drawn.threshold()};
 }
 
 // Decisions 2 n and 2 n + 1 are the halves of word n. Each is compared where it stands above 16
@@ -42,8 +41,7 @@ TW_DEVICE core::Counter draw(const Drawing& by, int32 query, int32 key) {
   const auto i = static_cast<uint32>(query), j = static_cast<uint32>(key);
   const core::Counter place{
       {by.first_key + j / 32 * 8 + j % 8, by.first_query + i / 16 * 8 + i % 8, by.head, by.batch}};
-  return wounded(core::Wound::kDropoutSixRounds) ? core::philox<6>(place, by.key)
-                                                 : core::philox<7>(place, by.key);
+  return core::philox<7>(place, by.key);
 }
 
 // Which of a lane's numbers decision d of a draw is about: 4 (half of the queries) + quarter of the
@@ -54,8 +52,7 @@ struct Decided {
 template <Lie lie>
 TW_DEVICE constexpr Decided decided_by(int32 d, int32 parity) {
   if (lie == Lie::kKeysDown) return {d % 4 / 2, d / 4, 2 * (d % 2) + parity};
-  const int32 half = unless(core::Wound::kDroppedHalvesExchanged, d / 4, 1 - d / 4);
-  return {0, d % 4, 2 * half + parity};
+  return {0, d % 4, 2 * (d / 4) + parity};
 }
 
 // Calls drop(number, m, n, i) for each number of the lane that is dropped. Corners lie at multiples

@@ -80,7 +80,6 @@ TW_DEVICE void hide_blocks(const core::BlockMask& blocks, const core::Band& band
       const int64 j = key + Corner<lie>::keys_to(m, n, 0);
       // Behind the last query or key there is no block to ask; there the band hides.
       if (i >= band.queries || j >= band.keys || blocks.visible(i, j)) continue;
-      if (wounded(core::Wound::kBlocksUnmasked)) continue;
       TW_UNROLL
       for (int32 half = 0; half < 2; ++half) {
         TW_UNROLL

@@ -64,10 +64,8 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   }
   TW_UNROLL
   for (int32 i = 0; i < 4; ++i) {
-    const int32 from = unless(core::Wound::kCapOfFour, i, i | 2);
-    const bool is_small = core::absolute(exponent[from]) < 1;
-    four[i] =
-        is_small ? small(exponent[from]) : multiply_add(inverse[from], -2 * p.cap_out, p.cap_out);
+    const bool is_small = core::absolute(exponent[i]) < 1;
+    four[i] = is_small ? small(exponent[i]) : multiply_add(inverse[i], -2 * p.cap_out, p.cap_out);
     slopes[i] = multiply_add(-4 * inverse[i], inverse[i], 4 * inverse[i]);
   }
 }
@@ -83,8 +81,7 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
   // A little less than 1, for the product of each is rounded by itself.
-  if (!wounded(core::Wound::kCapAllSmall) &&
-      warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
+  if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
       cap(p, small, four, slopes);
@@ -190,8 +187,7 @@ TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) 
   };
   const auto corner = Corner<Lie::kQueriesDown>::of(of.of_warp.query, of.of_warp.key, lane_index());
   const int64 nearest = of.of_warp.query + of.diagonal - of.of_warp.key;
-  const bool is_before =
-      wounded(core::Wound::kDistancesOneSided) || nearest >= 2 * 8 * Scores::kAcross;
+  const bool is_before = nearest >= 2 * 8 * Scores::kAcross;
   if (!is_before && nearest + 16 * Scores::kDown - 1 > 0) {
     for_each_distance(corner, of.diagonal, scores, [&](float& score, float away) {
       score = add(score, factor, product(away, -of.slope));

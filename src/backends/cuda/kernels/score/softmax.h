@@ -102,7 +102,6 @@ struct Largest {
   // Of row r, by all four lanes that have a part of it.
   TW_DEVICE float of_row(int32 r) const {
     float largest = of_lane[r];
-    if (wounded(core::Wound::kMaxOfOneLane)) return largest;
     largest = larger_number(largest, shuffle(largest, 1));
     return larger_number(largest, shuffle(largest, 2));
   }
@@ -164,7 +163,6 @@ TW_DEVICE void raise_rows(Rows& rows, Measure measure, const Largest<Scores>& la
     const float factor = core::raise(row, scores[r]);
     // All lanes that have a part of the row write the same reference.
     rows.set(r, row);
-    if (wounded(core::Wound::kOutputNotRescaled)) return;
     output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
   });
 }
@@ -270,9 +268,8 @@ struct Weights {
       for (int32 n = 0; n < Scores::kAcross; ++n) {
         const float(&four)[4] = scores.at[m][n];
         const int32 first = n % 2 * 2;
-        const bool exchanged = wounded(core::Wound::kWeightsExchanged);
-        at[m][n / 2].pair[exchanged ? 3 - first : first] = pair_of<type>(four[0], four[1]);
-        at[m][n / 2].pair[exchanged ? 2 - first : first + 1] = pair_of<type>(four[2], four[3]);
+        at[m][n / 2].pair[first] = pair_of<type>(four[0], four[1]);
+        at[m][n / 2].pair[first + 1] = pair_of<type>(four[2], four[3]);
       }
     }
   }
@@ -294,7 +291,6 @@ TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
 template <class Rows>
 TW_DEVICE core::Row<float> whole_row(Rows rows, int32 r) {
   core::Row<float> row = rows.at(r);
-  if (wounded(core::Wound::kSumOfOneLane)) return row;
   row.sum += shuffle(row.sum, 1);
   row.sum += shuffle(row.sum, 2);
   return row;

@@ -53,8 +53,7 @@ struct VisibleTile {
       uint32 packed = 0;
       TW_UNROLL
       for (int32 w = 0; w < 4; ++w)
-        packed |= four_bits(bytes_that_count(piece.words[w]))
-                  << (4 * unless(core::Wound::kVisibleBitsMoved, w, w ^ 1));
+        packed |= four_bits(bytes_that_count(piece.words[w])) << (4 * w);
       bits[lane + kWarp * n] = static_cast<uint16>(packed);
     }
     warp_barrier();
@@ -128,7 +127,6 @@ struct VisiblePieces {
   // When the lane's copies have landed. Nothing of it is read later than here.
   TW_DEVICE HeldVisible<kRows> take(bool rows_are_alike, int32 lane) const {
     HeldVisible<kRows> held;
-    rows_are_alike = rows_are_alike || wounded(core::Wound::kVisibleRowsAlike);
     if (rows_are_alike) warp_barrier();
     const Piece* const first = &piece[0][rows_are_alike ? lane % 4 : lane];
     const int32 step = rows_are_alike ? 0 : kWarp;
@@ -158,7 +156,7 @@ struct VisiblePieces {
     uint32 seen[4];  // 2^7 in each byte that is not 0
     TW_UNROLL
     for (int32 w = 0; w < 4; ++w) {
-      const uint32 word = from.words[unless(core::Wound::kVisibleBitsMoved, w, w ^ 1)];
+      const uint32 word = from.words[w];
       seen[w] = (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) & 0x80808080u;
     }
     const uint32 low = add_byte_products(seen[2], kSecond, add_byte_products(seen[0], kFirst, 0));
@@ -193,7 +191,6 @@ struct VisibleColumns {
   // When the copies of all lanes have landed: bit 8 j + k of a lane is that of its query k, counted
   // by columns, and of the key 8 j further than its first.
   TW_DEVICE uint32 take(bool rows_are_alike, int32 lane) const {
-    rows_are_alike = rows_are_alike || wounded(core::Wound::kVisibleRowsAlike);
     const int32 row = rows_are_alike ? 0 : lane % queries, first = lane / 4;
     const uint32 word = packed(piece[0][row]) | packed(piece[1][row]) << 16;
     if (rows_are_alike) return (word >> first & 0x01010101u) * ((1u << queries / 4) - 1);
@@ -212,7 +209,7 @@ struct VisibleColumns {
     uint32 seen[4];  // 2^7 in each byte that is not 0
     TW_UNROLL
     for (int32 w = 0; w < 4; ++w) {
-      const uint32 word = from.words[unless(core::Wound::kVisibleBitsMoved, w, w ^ 1)];
+      const uint32 word = from.words[w];
       seen[w] = (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) & 0x80808080u;
     }
     constexpr uint32 kFirst = 0x08040201u, kSecond = 0x80402010u;

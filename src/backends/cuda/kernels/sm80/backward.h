@@ -166,7 +166,7 @@ TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
   do_scores<Traits>(p, memory, now, sums);
   if (p.between.turns) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
   const SquarePlaces<Traits> squares(memory);
-  if (!wounded(core::Wound::kScoresNotAwaited)) block_barrier();
+  block_barrier();
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_value,
                         rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
@@ -184,7 +184,7 @@ TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
 
 // Which of the two buffers holds the queries of the next turn.
 TW_DEVICE int32 next_stage(int32 stage) {
-  return wounded(core::Wound::kStageNotTurned) ? stage : stage ^ 1;
+  return stage ^ 1;
 }
 
 // Loads the block's keys and the first turn.
@@ -207,7 +207,7 @@ TW_DEVICE Upcoming begin_turns(const Backward& p, typename Traits::Memory& memor
 template <class Traits>
 TW_DEVICE void await_turn(const Backward& p, typename Traits::Memory& memory) {
   commit_copies();
-  if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<0>();
+  wait_for_copies<0>();
   block_barrier();
   if (p.between.turns) pass_on(memory.block);
 }

@@ -15,10 +15,7 @@ using core::Range;
 // Row 0 of a sequence among those of the workspace. Packed sequences follow each other, and each
 // may need one tile more than it has whole ones.
 TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
-  if (queries.packed()) {
-    const int64 extra = wounded(core::Wound::kPaddingShared) ? 0 : b;
-    return (place.first / kBackwardRows + extra) * kBackwardRows;
-  }
+  if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
   return b * core::round_up(longest, kBackwardRows);
 }
 
@@ -138,9 +135,8 @@ TW_DEVICE KeyWork key_work_at(const Backward& p, int32 tiles, int32 task) {
 }
 
 // The mask by blocks of one head.
-TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 usual_head) {
+TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
   const Tensor& blocks = mask.blocks;
-  const int64 h = wounded(core::Wound::kBlockHeadZero) ? 0 : usual_head;
   return {.present = blocks.data + blocks.offset(b, h, 0, 0),
           .row_stride = blocks.stride.row,
           .rows = mask.block_query,
@@ -189,8 +185,7 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
 
 // Of the keys of a warp.
 template <class Traits>
-TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 usual_warp) {
-  const int32 key_warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
+TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
   const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
   const Range columns{first, core::smaller(first + Traits::kKeysOfWarp, block.columns.end)};
   if (columns.empty()) return {};

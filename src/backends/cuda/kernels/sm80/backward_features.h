@@ -109,10 +109,8 @@ TW_DEVICE void for_each_bias(const typename Traits::BiasTile& tile, const Patch&
     for (int32 n = 0; n < Traits::kAcross; n += 2) {
       const Fragment f = load_matrices_transposed(BiasTile::moved(first, n * 8, m));
       TW_UNROLL
-      for (int32 j = 0; j < 8; ++j) {
-        const int32 of = unless(core::Wound::kBiasExchanged, j / 2, 3 - j / 2);
-        body(scores.at[m][n + j / 4][j % 4], score::half_of<Traits::kType>(f.pair[of], j % 2));
-      }
+      for (int32 j = 0; j < 8; ++j)
+        body(scores.at[m][n + j / 4][j % 4], score::half_of<Traits::kType>(f.pair[j / 2], j % 2));
     }
   }
 }
@@ -149,7 +147,6 @@ struct FarBelowCap {
 // float32's range.
 template <class Scores>
 TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
-  if (wounded(core::Wound::kCapAllFarBelow)) return true;
   float largest = 0;
   products.each_piece([&](float(&four)[4], int32, int32) {
     TW_UNROLL
@@ -299,9 +296,7 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
       TW_UNROLL
       for (int32 i = 0; i < 4; ++i) {
         float& weight = weights.at[m][n][i];
-        const bool is_dropped =
-            is_negative(weight) && !wounded(core::Wound::kScoreGradientUndropped);
-        const float gradient = is_dropped ? 0.0f : gradients.at[m][n][i] * keep;
+        const float gradient = is_negative(weight) ? 0.0f : gradients.at[m][n][i] * keep;
         weight = core::absolute(weight) * (gradient + delta.at[i % 2]);
       }
     }
@@ -312,7 +307,7 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
 // lies between.
 template <class Traits>
 TW_DEVICE void multiply_by_slopes(Shaping<Traits>& shaping, typename Traits::Scores& weights) {
-  if (!wounded(core::Wound::kSoftcapSlopeMissing)) multiply_each(weights, shaping.slopes.at);
+  multiply_each(weights, shaping.slopes.at);
 }
 
 }  // namespace tilewise::cuda::sm80

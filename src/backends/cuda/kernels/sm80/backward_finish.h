@@ -19,7 +19,7 @@ struct QuerySumsTile {
     const int32 warp = down / tiles.gradient_down() * tiles.warps_across() + piece / across;
     const int32 number = down % tiles.gradient_down() * across + piece % across;
     const int32 lane = row % 8 * 4, lower = row % 16 / 8;
-    const int32 half = 2 * (wounded(core::Wound::kHalvesExchanged) ? 1 - lower : lower);
+    const int32 half = 2 * lower;
     TW_UNROLL
     for (int32 n = 0; n < 8; ++n)
       numbers[n] = tile[order.place(number, warp * kWarp + lane + n / 2, half + n % 2)];
@@ -60,8 +60,7 @@ TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64
     from.read(row, piece, numbers);
     const int64 at = queries.first + work.tile * kBackwardRows + row;
     put_piece(p.out.query, p.out.query.at(queries.batch, work.h, at), piece,
-              rounded<type>(numbers,
-                            wounded(core::Wound::kQueryGradientUnscaled) ? 1.0f : p.factors.scale));
+              rounded<type>(numbers, p.factors.scale));
   }
 }
 

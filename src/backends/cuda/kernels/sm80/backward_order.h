@@ -55,8 +55,7 @@ TW_DEVICE Turn present_from(const Backward& p, typename Traits::Memory& memory, 
     if (turn.n >= block.tiles) turn = {turn.g + 1, 0};
     if (!turn.exists(block)) return turn;
     const int32 first = turn.n / kWarp * kWarp, end = core::smaller(first + kWarp, block.tiles);
-    const bool is_other_head = known.g != turn.g && !wounded(core::Wound::kPresentOfOneHead);
-    if (known.g < 0 || is_other_head || known.first != first) {
+    if (known.g != turn.g || known.first != first) {
       const Turn looked_at{turn.g, first + lane_index()};
       const bool is_there = looked_at.n < end && is_present<Traits>(p, block, looked_at);
       known = {turn.g, first, warp_ballot(is_there)};
@@ -96,8 +95,7 @@ TW_DEVICE Turn first_turn(const Backward& p, typename Traits::Memory& memory) {
     warp_barrier();
   }
   if (block.tiles == 0) return {block.heads, 0};
-  const bool skips = block.heads > 1 && wounded(core::Wound::kGroupLastHead);
-  return after<Traits>(p, memory, {skips ? block.heads - 1 : 0, -1});
+  return after<Traits>(p, memory, {0, -1});
 }
 
 }  // namespace tilewise::cuda::sm80

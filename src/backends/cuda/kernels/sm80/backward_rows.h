@@ -65,8 +65,7 @@ struct RowShare {
 // -delta of what the products of a row come to, and of what arrives at its lse.
 TW_DEVICE float with_lse(const Backward& p, float sum, const Place& queries, int64 h, int64 row) {
   const Tensor& lse = p.in.incoming_lse;
-  if (wounded(core::Wound::kDeltaMissing)) sum = 0;
-  if (!lse || wounded(core::Wound::kDeltaWithoutLse)) return sum;
+  if (!lse) return sum;
   return sum + load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
 }
 
@@ -96,7 +95,6 @@ TW_DEVICE KnownRow know_row(const Backward& p, int64 h, float given, float minus
   const float sink =
       core::to_log2(load_wide<float>(p.scoring.sinks, p.scoring.sinks.offset(0, h, 0, 0)));
   known.of_sink = core::exp2(smaller_or_nan(sink - in_log2, 0.0f)) * minus_delta;
-  if (wounded(core::Wound::kSinkGradientSign)) known.of_sink = -known.of_sink;
   return known;
 }
 
@@ -143,7 +141,6 @@ struct alignas(kPieceBytes) FourZeros {
 // What the block's part of the workspace begins with.
 TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
   const int32 dim = p.plan.tiles.dim;
-  if (wounded(core::Wound::kQueryGradientDirty)) return;
   auto* to = reinterpret_cast<FourZeros*>(p.between.query + memory.padded * dim);
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }

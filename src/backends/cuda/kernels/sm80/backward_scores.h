@@ -172,7 +172,7 @@ TW_DEVICE void take_apart(const Backward& p, const typename Traits::Memory& memo
 }
 
 TW_DEVICE bool has_apart(const TileNumbers& tile) {
-  return tile.has_apart != 0 && !wounded(core::Wound::kApartTogether);
+  return tile.has_apart != 0;
 }
 
 // From products to what the weights are made of. What seldom comes shares one branch.

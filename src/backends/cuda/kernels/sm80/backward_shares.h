@@ -39,10 +39,7 @@ TW_DEVICE void add_slope_share(const Backward& p, const PatchOf& of, int32 g,
                                typename Traits::Scores& gradients) {
   float share = 0;
   score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
-                           [&](float gradient, float away) {
-                             if (wounded(core::Wound::kSlopeGradientDistance)) away = 1;
-                             share -= gradient * away;
-                           });
+                           [&](float gradient, float away) { share -= gradient * away; });
   const float sum = warp_sum(share);
   if (lane_index() == 0) *slope_share<Traits>(p, of.block, g) += sum;
 }
@@ -59,9 +56,7 @@ TW_DEVICE void add_bias_gradient_to_tile(const Between& to, const PatchOf& of,
                            of.block.tile * stride.column);
   float* first = tile + kOrder.place(0, thread_index_anew(), 0);
   gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    const int32 piece =
-        unless(core::Wound::kBiasPiecesExchanged, m, 1 - m) * Traits::Scores::kAcross + n;
-    add_in_order<Traits>(first, piece, four);
+    add_in_order<Traits>(first, m * Traits::Scores::kAcross + n, four);
   });
 }
 
@@ -84,8 +79,7 @@ TW_DEVICE void give_shares(const Backward& p, const PatchOf& of, int32 g,
                            typename Traits::Scores& gradients, Shaping<Traits>& shaping) {
   if (p.between.bias) add_bias_gradient(p.between, of, gradients);
   if (p.between.slopes) add_slope_share<Traits>(p, of, g, gradients);
-  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap) &&
-      !wounded(core::Wound::kSoftcapSlopeMissing))
+  if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
     multiply_each(gradients, shaping.slopes.at);
 }
 

@@ -98,8 +98,7 @@ TW_DEVICE void bring_rows(const Backward& p, const KeyBlock& block, Turn turn,
   const auto rows = static_cast<int32>(queries.length) - query;
   const int32 thread = thread_index_anew();
   const auto share = Ahead::Load::share_of(thread);
-  const int32 of_head = unless(core::Wound::kDeltaOfFirstHead, h, block.head(0));
-  const uint8* output = p.in.output.at(queries.batch, of_head, queries.first + query);
+  const uint8* output = p.in.output.at(queries.batch, h, queries.first + query);
   TW_UNROLL
   for (int32 n = 0; n < Ahead::kCount; ++n) {
     const int32 row = share.row + n * Ahead::kApart;
@@ -233,8 +232,7 @@ TW_DEVICE void make_query_gradient(const Backward& p, typename Traits::Memory& m
                                       [](float(&four)[4], FourNumbers& waiting) {
                                         waiting = {{four[0], four[1], four[2], four[3]}};
                                       });
-  round_queries<Traits>(memory.query[stage], sums,
-                        wounded(core::Wound::kQueryGradientUnscaled) ? 1 : p.factors.scale);
+  round_queries<Traits>(memory.query[stage], sums, p.factors.scale);
 }
 
 // All products of a tile of queries that has come.

@@ -53,8 +53,7 @@ TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
                           const typename Traits::KeyTile& tile) {
   using KeyTile = typename Traits::KeyTile;
   if (!to.data) return;
-  auto rows = static_cast<int32>(block.columns.size());
-  if (wounded(core::Wound::kTailRowUnwritten) && rows < KeyTile::kTileRows) --rows;
+  const auto rows = static_cast<int32>(block.columns.size());
   const int64 first = block.keys.first + block.columns.begin;
   TW_ROLLED
   for (int32 n = Traits::thread(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
@@ -69,9 +68,7 @@ template <class Traits>
 TW_DEVICE void store_key_gradients(const Backward& p, typename Traits::Memory& memory,
                                    typename Traits::KeySums& of_key,
                                    typename Traits::KeySums& of_value) {
-  float scale = p.factors.scale;
-  if (wounded(core::Wound::kKeyGradientScaledTwice)) scale *= scale;
-  round_into<Traits>(memory.key, of_key, scale);
+  round_into<Traits>(memory.key, of_key, p.factors.scale);
   round_into<Traits>(memory.value, of_value, p.factors.keep);
   block_barrier();
   store_rows<Traits>(p.out.key, memory.block, memory.key);

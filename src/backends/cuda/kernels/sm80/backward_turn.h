@@ -43,8 +43,7 @@ TW_DEVICE bool has_patch(const Backward& p, const KeyBlock& block, Turn turn, in
       block.tile * kTiles.keys + warp_index() / kTiles.query_warps * Traits::kKeysOfWarp;
   const core::BlockMask blocks = blocks_of(mask, block.b, block.head(turn.g));
   const int32 row = query / static_cast<int32>(mask.block_query);
-  return blocks.present[row * blocks.row_stride + key / static_cast<int32>(mask.block_key)] != 0 ||
-         wounded(core::Wound::kBlocksUnmasked);
+  return blocks.present[row * blocks.row_stride + key / static_cast<int32>(mask.block_key)] != 0;
 }
 
 template <class Traits>

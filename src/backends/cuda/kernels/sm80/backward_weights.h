@@ -110,8 +110,7 @@ TW_DEVICE bool is_negative(float number) {
 template <class Traits>
 TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
                              typename Traits::Pairs& pairs) {
-  if (!drops || wounded(core::Wound::kValueGradientUndropped))
-    return round_pairs<Traits>(weights, pairs);
+  if (!drops) return round_pairs<Traits>(weights, pairs);
   const auto kept = [](float weight) { return is_negative(weight) ? 0.0f : weight; };
   weights.each_piece([&](float(&four)[4], int32 m, int32 n) {
     pairs.at[m][n][0] = pair_of<Traits::kType>(kept(four[0]), kept(four[1]));

@@ -21,13 +21,7 @@ namespace tilewise::cuda::sm80 {
 // Copies have landed but for the last groups, and everybody sees them.
 template <int32 groups = 0>
 TW_DEVICE void await_copies() {
-  if (!wounded(core::Wound::kCopyNotAwaited)) wait_for_copies<groups>();
-  block_barrier();
-}
-
-// The same of the second half of a tile, where it has one.
-TW_DEVICE void await_values() {
-  if (!wounded(core::Wound::kValueNotAwaited)) return await_copies();
+  wait_for_copies<groups>();
   block_barrier();
 }
 
@@ -60,7 +54,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     Sight<Traits> sight = sight_of(tile);
     // What comes during the first tile was asked for before the walk.
     const bool is_ahead = Traits::kBeginsAhead && tile.first == head.last_key;
-    if (is_ahead || (Traits::kBeginsAhead && wounded(core::Wound::kSecondNotAwaited)))
+    if (is_ahead)
       await_copies<1>();
     else
       await_copies();
@@ -76,7 +70,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       look_up<Traits>(p, memory, next);
       commit_copies();
       if (sight.some) weigh(tile, sight);
-      await_values();
+      await_copies();
       if (!is_last) load_key<Traits>(p, memory, next, share_now());
       commit_copies();
       if (sight.some) accumulate(tile);
@@ -122,7 +116,6 @@ TW_DEVICE void accumulate(const typename Traits::Weights& weights, SharedAddress
       output, [&](int32 m, int32 k) { return weights.at[m][k]; },
       [&](int32 n, int32 k) {
         const SharedAddress at = Traits::KeyTile::moved(value, k * 16, n);
-        if (wounded(core::Wound::kValuesNotTransposed)) return load_matrices(at);
         return load_matrices_transposed(at);
       });
 }

@@ -46,8 +46,7 @@ TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
   const int32 row = static_cast<int32>(head.rows.begin) + i;
   if (p.heads_in_tile == 1) return {row, head.h};
   const int32 query = p.prepared.heads_in_tile.divide(row);
-  const int32 head_of_tile = row - query * p.heads_in_tile;
-  return {query, head.h + unless(core::Wound::kHeadOfTile, head_of_tile, 0)};
+  return {query, head.h + (row - query * p.heads_in_tile)};
 }
 
 // What features ask for.
@@ -94,8 +93,7 @@ TW_DEVICE Range queries_of(const Forward& p, Range rows) {
 }
 
 // Keys that the rows of a warp see: `rows_of_warp` of a tile.
-TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp, int32 usual_warp) {
-  const int32 warp = wounded(core::Wound::kReachOfFirstWarp) ? 0 : usual_warp;
+TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp, int32 warp) {
   const int64 first = head.rows.begin + warp * rows_of_warp;
   const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};
   // Keys of a row of the batch that does not exist are seen by nobody.
@@ -106,11 +104,8 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
   };
   const Range queries = queries_of(p, rows);
   const Range of_first = seen_by(queries.begin), of_last = seen_by(queries.end - 1);
-  int64 whole_end = of_first.end;
-  if (wounded(core::Wound::kTailNotMasked) && whole_end == head.keys.length)
-    whole_end = core::round_up(whole_end, 64);
   return {static_cast<int32>(of_first.begin), static_cast<int32>(of_last.end),
-          static_cast<int32>(of_last.begin), static_cast<int32>(whole_end)};
+          static_cast<int32>(of_last.begin), static_cast<int32>(of_first.end)};
 }
 
 // The split's share of the tiles of keys that are seen.

@@ -22,7 +22,7 @@ TW_DEVICE int32 turn_of(Walked tile) {
 // Which of the buffers holds the tile.
 template <class Traits>
 TW_DEVICE int32 stage_of(Walked tile) {
-  if (Traits::kStages == 1 || wounded(core::Wound::kStageNotTurned)) return 0;
+  if (Traits::kStages == 1) return 0;
   return turn_of<Traits>(tile) % 2;
 }
 
@@ -100,8 +100,7 @@ TW_DEVICE void load_side(const Forward& p, typename Traits::Memory& memory, Walk
     auto& tile = memory.key[side.tile];
     const auto row_at = [&](int32 i) -> const uint8* {
       if (!p.keys.paged()) return i < left ? dense + (first + i) * from.row : nullptr;
-      const KeySpot spot =
-          memory.extras.spots[unless(core::Wound::kSpotsOfFirstTile, walked.turn % 4, 0)][i];
+      const KeySpot spot = memory.extras.spots[walked.turn % 4][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
     if (!from.in_pieces) return To::load_elements(tile.bytes, from.bytes, row_at);

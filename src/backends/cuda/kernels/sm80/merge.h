@@ -18,13 +18,12 @@ struct Merged {
 
 TW_DEVICE Merged merged_row(const Forward& p, int64 b, int64 h, int64 i) {
   Merged merged{b, h, i, {}, {}};
-  const int32 count = p.splits.count - (wounded(core::Wound::kSplitLost) ? 1 : 0);
   TW_ROLLED
-  for (int32 n = 0; n < count; ++n)
+  for (int32 n = 0; n < p.splits.count; ++n)
     merged.seen = core::merge(merged.seen, p.splits.rows[row_place(p, n, b, h, i)]);
   merged.row = merged.seen;
   const Tensor& sinks = p.scoring.sinks;
-  if (sinks && !wounded(core::Wound::kMergeUnsunk))
+  if (sinks)
     merged.row =
         core::merge(merged.seen, core::row_of(load_wide<float>(sinks, sinks.offset(0, h, 0, 0))));
   return merged;
@@ -45,9 +44,7 @@ TW_DEVICE float merged_output(const Forward& p, const Merged& merged, int64 colu
     const core::Row<float> part = p.splits.rows[place];
     if (part.sum == 0) continue;
     const float share =
-        wounded(core::Wound::kSplitShareForgotten)
-            ? 1.0f
-            : part.sum * core::exp2(part.max - core::shift(merged.row.max)) / merged.row.sum;
+        part.sum * core::exp2(part.max - core::shift(merged.row.max)) / merged.row.sum;
     sum += share * p.splits.output[place * p.shape.value_dim + column];
   }
   return sum;

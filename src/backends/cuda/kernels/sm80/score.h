@@ -85,15 +85,14 @@ TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corn
                         static_cast<int32>(head.rows.end) - corner.row,
                         static_cast<int32>(head.keys.length) - key},
                        numbers);
-    score::add_gathered(numbers, unless(core::Wound::kBiasHalfTwice, half, 0) * kHalf / 8, scores);
+    score::add_gathered(numbers, half * kHalf / 8, scores);
   }
 }
 
 // One that lies in a tile.
 template <class Traits, class BiasTile>
 TW_DEVICE void add_bias_tile(const BiasTile& tile, typename Traits::Scores& scores) {
-  const int32 warp = unless(core::Wound::kBiasOfFirstWarp, warp_index(), 0);
-  const int32 rows_before = warp * Traits::kRowsOfWarp * BiasTile::kRowBytes;
+  const int32 rows_before = warp_index() * Traits::kRowsOfWarp * BiasTile::kRowBytes;
   const SharedAddress lane = BiasTile::down(shared_address(&tile), lane_index()) + rows_before;
   score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
 }
@@ -173,7 +172,7 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
     score::hide_blocks<score::Lie::kQueriesDown>(memory.extras.asked.blocks, head.band, corner.row,
                                                  corner.keys.first, scores);
   const auto& spots = memory.extras.spots[corner.keys.turn % 4];
-  if (!lacks_pages<Traits>(p, spots) || wounded(core::Wound::kMissingPageSeen)) return;
+  if (!lacks_pages<Traits>(p, spots)) return;
   const int32 origin = 2 * (lane_index() & 3);
   score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
     scores.each_of_row(r, [&](float& score, int32 column) {

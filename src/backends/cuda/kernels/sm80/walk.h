@@ -23,8 +23,7 @@ TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& bl
   const int32 end = core::smaller(key + Traits::kKeys, length) - 1;
   const int32 first_column = place(key, blocks.columns), last_column = place(end, blocks.columns);
   const int32 first_row = static_cast<int32>(head.rows.begin);
-  const int32 warp = unless(core::Wound::kBlocksOfFirstWarp, warp_index(), 0);
-  const int32 row = first_row + warp * Traits::kRowsOfWarp;
+  const int32 row = first_row + warp_index() * Traits::kRowsOfWarp;
   bool of_block = false, of_warp = false;
   if (key < length) {
     const int32 last = place(static_cast<int32>(head.rows.end) - 1, blocks.rows);
@@ -53,12 +52,7 @@ TW_DEVICE Walked tile_before(const Forward& p, typename Traits::Memory& memory, 
     BlockWindow window = shared;
     while (next.first >= memory.head.first_key) {
       if (next.first < window.first) {
-        window = look_at_blocks<Traits>(
-            memory.head, memory.extras.asked.blocks,
-            unless(core::Wound::kBlockWindowKept, next.first, memory.head.last_key));
-        window.first = unless(
-            core::Wound::kBlockWindowKept, window.first,
-            next.first / (kTilesOfWindow * Traits::kKeys) * (kTilesOfWindow * Traits::kKeys));
+        window = look_at_blocks<Traits>(memory.head, memory.extras.asked.blocks, next.first);
         warp_barrier();
         if (lane_index() == 0) shared = window;
         warp_barrier();

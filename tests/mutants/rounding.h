@@ -1,9 +1,7 @@
-// What some wounds and scars of src/core/wound.h do to a number. Without
-// TILEWISE_WOUNDS each of these returns what it was given.
+// What some mutants of the plain backend do to numbers: they round them as other kernels would.
 #pragma once
 
 #include "core/dtype.h"
-#include "core/wound.h"
 
 namespace tilewise::plain {
 
@@ -16,29 +14,17 @@ void round_to(core::SmallFloat format, T* numbers, core::int64 count) {
   }
 }
 
-// The same in the type of 16-bit inputs.
+// To the nearest numbers of the type of 16-bit inputs.
 template <class T>
 void round_like(core::DType dtype, T* numbers, core::int64 count) {
   if (dtype == core::DType::kFloat16) round_to(core::kFloat16, numbers, count);
   if (dtype == core::DType::kBFloat16) round_to(core::kBFloat16, numbers, count);
 }
 
-// Weights, or scores' gradients, before they meet the elements of a tensor of `dtype`.
-template <class T>
-void narrow(core::DType dtype, T* weights, core::int64 count) {
-  if (wounded(core::Wound::kWeightsNarrow)) round_like(dtype, weights, count);
-}
-
-// Sums after a tile, as a kernel keeps them that has no room for float.
-template <class T>
-void keep_sums(core::DType dtype, T* sums, core::int64 count) {
-  if (wounded(core::Wound::kAccumulatorNarrow)) round_like(dtype, sums, count);
-}
-
 // A power of two as an instruction gives it that is good to 22 bits, or the same of a double.
 template <class T>
 T inexact(T power) {
-  if (!wounded(core::Wound::kExpInexact) || sizeof(T) != sizeof(float)) return power;
+  if (sizeof(T) != sizeof(float)) return power;
   const auto bits = __builtin_bit_cast(core::uint32, static_cast<float>(power));
   if ((bits & 0x7FFFFF) == 0) return power;
   return bits % 2 ? power * T(1 + 0x1p-22) : power * T(1 - 0x1p-22);

@@ -1,0 +1,162 @@
+"""Switches must be C++ that means the text and the mutant, each in its place."""
+
+import contextlib
+import io
+import tempfile
+import unittest
+from pathlib import Path
+
+import check_mutants
+import mutant_list
+from mutant_text import ChangeError, switch, write
+
+ON = "::tilewise::mutated(7)"
+
+
+def switched(within: str, text: str, becomes: str) -> str:
+    """The text with a switch of one mutant."""
+    return write(within, [switch(within, text, becomes, 7)])
+
+
+class Switches(unittest.TestCase):
+    """What is switched of a change."""
+
+    def test_expressions(self) -> None:
+        """The smallest that differs, in its brackets."""
+        for text, becomes, expected in [
+            ("int end = keys;", "int end = keys - 1;", f"int end = ({ON} ? (keys - 1) : (keys));"),
+            ("return a + b;", "return a - b;", f"return ({ON} ? (a - b) : (a + b));"),
+            ("f(a, g(b), c);", "f(a, g(0), c);", f"f(a, g(({ON} ? (0) : (b))), c);"),
+            ("f(a, b);", "f(b, a);", f"({ON} ? (f(b, a)) : (f(a, b)));"),
+            ("x = p<3>(a);", "x = p<4>(a);", f"x = ({ON} ? (p<4>(a)) : (p<3>(a)));"),
+            ("x = p<T, 3>(a);", "x = p<T, 4>(a);", f"x = ({ON} ? (p<T, 4>(a)) : (p<T, 3>(a)));"),
+            ("x = n{1} * a;", "x = n{1} * b;", f"x = ({ON} ? (n{{1}} * b) : (n{{1}} * a));"),
+            ("x *= a;", "x *= b;", f"x *= ({ON} ? (b) : (a));"),
+            ("if (v) {", "if (false) {", f"if (({ON} ? bool(false) : bool(v))) {{"),
+        ]:
+            with self.subTest(text=text):
+                self.assertEqual(switched(text, text, becomes), expected)
+
+    def test_statements(self) -> None:
+        """That go, come or change, with nothing around them that is the same in both."""
+        for text, becomes, expected in [
+            ("a(); b();", "a();", f"a(); if ({ON}) {{  }} else {{ b(); }}"),
+            ("{ a(); b(); }", "{ b(); }", f"{{ if ({ON}) {{  }} else {{ a(); }} b(); }}"),
+            ("x = 1;", "if (c) x = 1;", f"if ({ON}) {{ if (c) x = 1; }} else {{ x = 1; }}"),
+            ("int x = 1; y();", "int x = 1; z(); y();", f"int x = 1; if ({ON}) {{ z(); }}y();"),
+        ]:
+            with self.subTest(text=text):
+                self.assertEqual(switched(text, text, becomes), expected)
+
+    def test_white_space_does_not_count(self) -> None:
+        """So a formatter may break lines anew."""
+        self.assertEqual(
+            switched("f(a,\n  b);", "f( a, b );", "f(a, 0);"), f"f(a,\n  ({ON} ? (0) : (b)));"
+        )
+
+    def test_several_in_one_place(self) -> None:
+        """The same one, one within another, and two that overlap, which cannot be."""
+        text = "return f(a, b);"
+        places = [("f(a, b)", "a"), ("f(a, b)", "b"), ("a, b", "c, b")]
+        made = [switch(text, old, new, n) for n, (old, new) in enumerate(places, start=1)]
+        inner = "f((::tilewise::mutated(3) ? (c) : (a)), b)"
+        outer = "(::tilewise::mutated(1) ? (a) : ::tilewise::mutated(2) ? (b) : "
+        self.assertEqual(write(text, made), f"return {outer}({inner}));")
+        text = "a(); b(); c();"
+        overlap = [switch(text, "a(); b();", "", 1), switch(text, "b(); c();", "", 2)]
+        with self.assertRaisesRegex(ChangeError, "overlap"):
+            write(text, overlap)
+
+    def test_what_cannot_be(self) -> None:
+        """A text that is not there once, no change, declarations, what would part an `if`."""
+        for within, text, becomes, reason in [
+            ("a(); a();", "a();", "b();", "2 times"),
+            ("ab();", "b();", "c();", "0 times"),
+            ("a();", "a();", "a( );", "the same"),
+            ("int f(int a) {", "int f(int a) {", "int f(int a, int b) {", "neither"),
+            ("if (x) a();", "a();", "b(); a();", "behind a statement"),
+        ]:
+            with self.subTest(text=text), self.assertRaisesRegex(ChangeError, reason):
+                switched(within, text, becomes)
+
+
+LIST = """
+[less]
+wrong = "It is less."
+file = "src/core/mask.h"
+text = "return a;"
+becomes = "return a - 1;"
+caught_by = ["core's mask", "Band.Fits"]
+"""
+
+
+class Lists(unittest.TestCase):
+    """Reading the list, writing the copy and checking both."""
+
+    def setUp(self) -> None:
+        """A tree with one mutant."""
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.root = Path(temporary.name)
+        for file, text in {
+            "src/core/mask.h": "int f() { return a; }\n",
+            "src/core/base.h": "int a;\n",
+            "tests/core/mask_test.cpp": "TEST(Band, Fits) {}\n",
+            "tests/mutants/core.toml": LIST,
+            "tests/mutants/mutated.h": "bool mutated(int);\n",
+        }.items():
+            (self.root / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / file).write_text(text)
+
+    def test_the_copy(self) -> None:
+        """Has the switch, and all else as it was; what is no longer there goes."""
+        copy = self.root / "build/source"
+        mutants = mutant_list.read_list(self.root)
+        for _ in range(2):
+            mutant_list.write_copy(self.root, copy, mutants)
+            text = (copy / "src/core/mask.h").read_text()
+            self.assertEqual(
+                text,
+                '#include "core/mutated.h"\n'
+                "int f() { return (::tilewise::mutated(1) ? (a - 1) : (a)); }\n",
+            )
+            self.assertEqual((copy / "src/core/base.h").read_text(), "int a;\n")
+            self.assertTrue((copy / "src/core/mutated.h").exists())
+            (copy / "src/core/left.h").write_text("")
+        mutant_list.write_copy(self.root, copy, mutants)
+        self.assertFalse((copy / "src/core/left.h").exists())
+
+    def test_backends(self) -> None:
+        """A mistake runs where it stands; what several share, in plain."""
+        mutant = mutant_list.read_list(self.root)[0]
+        for file, backend in [
+            ("src/backends/cpu/forward.cpp", "cpu"),
+            ("src/backends/cuda/kernels/sm80/merge.h", "cuda"),
+            ("src/backends/plain/forward.cpp", "plain"),
+            ("src/core/mask.h", "plain"),
+        ]:
+            self.assertEqual(mutant._replace(file=file).backend, backend)
+
+    def test_the_check(self) -> None:
+        """Says what has rotted."""
+        for old, new, complaint in [
+            ("return a;", "return b;", "stands 0 times"),
+            ("mask.h", "mark.h", "there is no src/core/mark.h"),
+            ("Band.Fits", "Band.Fitted", "there is no check `Band.Fitted`"),
+            (', "Band.Fits"', "", "names 1 checks"),
+            ("wrong", "harmless", "nothing may notice"),
+            ("less.", "less", "is no sentence"),
+            ("wrong", "bad", "has no such key: bad"),
+            (LIST, "", "holds no mutants"),
+            ("", "", ""),
+        ]:
+            with self.subTest(complaint=complaint):
+                (self.root / "tests/mutants/core.toml").write_text(LIST.replace(old, new, 1))
+                said = io.StringIO()
+                with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+                    self.assertEqual(check_mutants.main([str(self.root)]), bool(complaint))
+                self.assertIn(complaint, said.getvalue())
+
+
+if __name__ == "__main__":
+    unittest.main()
