@@ -52,6 +52,7 @@ template <class Traits>
 struct Shaping {
   KeptSlopes<typename Traits::Scores> slopes;
   typename Traits::Scores bias;
+  const float* lse;  // of the first query of the lane
 };
 
 // Element by element: any type, any strides. 0 where there is none.
@@ -179,16 +180,17 @@ TW_DEVICE bool are_usual(const score::Scoring& p, typename Traits::Scores& produ
   return !score::asks<kFeatures>(p, score::kBias) || !overflow_some(p.factor, products);
 }
 
-// Products to scores in units of log2 less `lse`, which begins at the lane's first query: what is
-// added to a product is summed first. For products that are usual.
+// Products to scores in units of log2 less their row's lse: what is added to a product is summed
+// first. For products that are usual.
 template <class Traits>
 TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory,
-                            const PatchOf& of, const float* lse, typename Traits::Scores& scores,
+                            const PatchOf& of, typename Traits::Scores& scores,
                             Shaping<Traits>& shaping) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   using Scores = typename Traits::Scores;
   Scores beside;
-  for_each_with(lse, beside, [](float& sum, float of_row) { sum = above_lse<Traits>() - of_row; });
+  for_each_with(shaping.lse, beside,
+                [](float& sum, float of_row) { sum = above_lse<Traits>() - of_row; });
   if (score::asks<kFeatures>(p, score::kAlibi)) {
     const float slope = memory.rows[of.stage].tile.slope;
     score::for_each_distance(of.patch.corner(), of.block.band.diagonal, beside,

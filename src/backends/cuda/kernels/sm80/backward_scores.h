@@ -193,15 +193,14 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
 // lie from their row's lse.
 template <class Traits>
 TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                              const float* lse, typename Traits::Scores& scores,
-                              Shaping<Traits>& shaping) {
+                              typename Traits::Scores& scores, Shaping<Traits>& shaping) {
   const bool is_apart = has_apart(memory.rows[of.stage].tile);
   if (are_usual<Traits>(p.scoring, scores) && !is_apart) {
-    shape_by_few<Traits>(p.scoring, memory, of, lse, scores, shaping);
+    shape_by_few<Traits>(p.scoring, memory, of, scores, shaping);
   } else {
     shape<Traits>(p.scoring, memory, of, scores, shaping);
     if (is_apart) take_apart<Traits>(p, memory, of, scores);
-    for_each_with(lse, scores,
+    for_each_with(shaping.lse, scores,
                   [](float& score, float of_row) { score += above_lse<Traits>() - of_row; });
   }
   if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
@@ -211,16 +210,15 @@ TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory
 // Products to weights.
 template <class Traits>
 TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                            const float* lse, typename Traits::Scores& scores,
-                            Shaping<Traits>& shaping) {
+                            typename Traits::Scores& scores, Shaping<Traits>& shaping) {
   if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kShaping) != 0) {
     if (is_shaped<Traits>(p.scoring)) {
-      shape_from_lse<Traits>(p, memory, of, lse, scores, shaping);
+      shape_from_lse<Traits>(p, memory, of, scores, shaping);
       return weigh_distances<Traits>(scores);
     }
   }
   shape_and_hide<Traits>(p, memory, of, scores, shaping);
-  weigh<Traits>(lse, p.scoring.measure.factor, scores);
+  weigh<Traits>(shaping.lse, p.scoring.measure.factor, scores);
 }
 
 // The weights of a patch, and the gradients of its scores.
@@ -232,7 +230,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   Shaping<Traits> shaping;
   const PatchOf of{memory.block, patch, memory.block.head(now.turn.g), now.stage};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
-  const float* lse = memory.rows[now.stage].lse + row;
+  shaping.lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
   if constexpr (Traits::kBiasAhead)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
@@ -240,7 +238,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   scores.clear();
   const SharedAddress keys = now.lane.down_from_keys();
   add_scores<Traits>(keys, now.query_across, patch.row, scores);
-  make_weights<Traits>(p, memory, of, lse, scores, shaping);
+  make_weights<Traits>(p, memory, of, scores, shaping);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);

@@ -110,8 +110,9 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
 
 // The split's share of the tiles of keys that are seen.
 TW_DEVICE void set_tiles(const Forward& p, const Size& size, Range seen, Head& head) {
-  const int32 begin = static_cast<int32>(static_cast<uint32>(seen.begin) / size.keys);
-  const int32 end = static_cast<int32>((static_cast<uint32>(seen.end) + size.keys - 1) / size.keys);
+  const uint32 keys = static_cast<uint32>(size.keys);
+  const int32 begin = static_cast<int32>(static_cast<uint32>(seen.begin) / keys);
+  const int32 end = static_cast<int32>((static_cast<uint32>(seen.end) + keys - 1) / keys);
   const int32 tiles = seen.empty() ? 0 : end - begin;
   const int32 share = p.prepared.splits.divide(tiles + p.splits.count - 1);
   const int32 first = begin + head.split * share;
