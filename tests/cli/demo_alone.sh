@@ -11,7 +11,7 @@ cmake -S "$1" -B "$work" -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON \
 grep "apt-get install libcli11-dev nlohmann-json3-dev" "$work/cmake.log"
 cmake --build "$work" --target help >"$work/targets"
 grep tilewise_demo "$work/targets"
-if grep tilewise_cli "$work/targets"; then exit 1; fi
+if grep -E "tilewise_cli(:|_parts)" "$work/targets"; then exit 1; fi
 
 # What would be compiled for it, beside the library; other generators cannot tell.
 [ "${CMAKE_GENERATOR-}" = Ninja ] || exit 0

@@ -213,7 +213,7 @@ void describe_sm80(const Problem& problem, const Sm80Forward& forward, const Dev
   const sm80::Size& size = forward.size();
   note.add("tensor cores, head dims up to %d, tiles of %d queries by %d keys, %s", size.dim,
            size.rows, size.keys, size.stages == 1 ? "one stage" : "two stages");
-  if (is_short(size.kind)) note.add("; the variant for few queries");
+  if (is_short(size.kind)) note.add("; the variant for few queries, or few keys");
   if (forward.features != 0)
     note.add("; %s: compiled in", feature_words(forward.features).c_str());
   else if (const char* general = why_general(problem))

@@ -32,8 +32,8 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu) {
   BackwardLack lack = is_backward ? why_not_sm80_backward(problem, gpu.shared_bytes)
                                   : BackwardLack{why_not_sm80_forward(problem)};
   const Settings set = settings();
-  if (!lack.what && std::strcmp(set.cuda_kernels, "plain") == 0)
-    lack.what = "TILEWISE_CUDA_KERNELS";
+  if (std::strcmp(set.cuda_kernels, "plain") == 0)
+    lack = {lack.what ? lack.what : "TILEWISE_CUDA_KERNELS", false};
   if (lack.what) return {.why_plain = lack.what, .rows_decide = lack.is_of_rows};
   KernelChoice choice;
   if (is_backward)

@@ -244,15 +244,32 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
   return choice;
 }
 
+namespace {
+
+constexpr int64 kMostBeside = int64{4} << 20;  // numbers of float32: 16 MiB
+
+// Whether the bias's gradient may be summed in tiles. They have a number for each key, and the
+// workspace stays near one copy, as the contract says.
+bool is_bias_for_tiles(const Problem& p, const BackwardShape& tiles) {
+  if (!p.gradients.bias) return true;
+  const auto& bias = p.gradients.bias.size;
+  const Axes size{bias.batch, bias.head, bias.row, bias.column};
+  const int64 copy = sm80::bias_count(size);
+  const int64 in_tiles = sm80::bias_tiles(size, tiles).count() * tiles.queries * tiles.keys;
+  const int64 most = copy + std::max(copy / 2, kMostBeside);
+  return bias.column >= p.shape.keys && in_tiles <= most;
+}
+
+}  // namespace
+
 bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const core::uint32 set = featured_set(asked_of_backward(p), FeaturedFamily::kBackward);
-  // Tiles of a bias's gradient have a number for each key.
-  const bool lies_anyhow = p.gradients.bias && p.gradients.bias.size.column < p.shape.keys;
-  if (set == 0 || lies_anyhow || !are_in_pieces(p)) return false;
+  if (set == 0 || !are_in_pieces(p)) return false;
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
-    if (dim <= sm80::kBackwardShapes[number].dim &&
+    const BackwardShape& tiles = sm80::kBackwardShapes[number];
+    if (dim <= tiles.dim && is_bias_for_tiles(p, tiles) &&
         shared_bytes_of(out) <= std::min(shared_bytes, most_bytes_of(out.family)))
       return true;
   }

@@ -203,6 +203,40 @@ TEST_F(Faults, GradientsOfMaskedPagesAreNotWritten) {
     EXPECT_NEAR(got[n], want[n], 1e-5) << n;
 }
 
+// The same where a block takes the keys of a short sequence in two tiles.
+TEST_F(Faults, GradientsOfRowsThatTheCacheLacksAreNotWritten) {
+  constexpr std::int64_t kSequences = 4, kRows = 64, kKeys = 200, kWide = 64;
+  constexpr std::uint16_t kOne = 0x3f80;
+  const auto ones = [&](std::int64_t rows) {
+    const auto count = static_cast<std::size_t>(kSequences * rows * kHeads * kWide);
+    return copied(TW_BFLOAT16, std::vector<std::uint16_t>(count, kOne),
+                  {kSequences, rows, kHeads, kWide});
+  };
+  Request request;
+  request.query = ones(kRows);
+  request.key = ones(kKeys);
+  request.value = ones(kKeys);
+  request.output = ones(kRows);
+  request.lse = floats({kSequences, kHeads, kRows});
+  request.cache = {.batch_index = integers({kFar, 1, 2, 3})};
+  run(request, TW_FAULT_TABLE);
+  request.gradients.output = ones(kRows);
+  request.gradients.query = ones(kRows);
+  request.gradients.key = ones(kKeys);
+  request.gradients.value = ones(kKeys);
+  const Status asked = workspace(TW_BACKWARD, request, where.workspace_bytes, where);
+  ASSERT_TRUE(asked.ok()) << asked.message;
+  std::vector<double> room(where.workspace_bytes / sizeof(double) + 1);
+  where.workspace = room.data();
+  const Status status = backward(request, where);
+  ASSERT_TRUE(status.ok()) << status.message;
+  EXPECT_EQ(error, TW_FAULT_TABLE);
+  const auto* key = static_cast<const std::uint16_t*>(request.gradients.key.data);
+  for (std::int64_t n = 0; n < kKeys * kHeads * kWide; ++n) ASSERT_EQ(key[n], kOne) << n;
+  const auto* query = static_cast<const std::uint16_t*>(request.gradients.query.data);
+  for (std::int64_t n = 0; n < kRows * kHeads * kWide; ++n) ASSERT_EQ(query[n], 0) << n;
+}
+
 TEST_F(Faults, PositionsThatTheTablesLackTurnNothing) {
   RotaryRequest request;
   request.input = floats({kBatch, kQueries, kHeads, kDim});

@@ -119,6 +119,32 @@ TEST(Sm80BackwardFeatured, SoftcapFarAboveScores) {
   expect_good(drawn);
 }
 
+// The seventh power of what brings products to the cap leaves float32's range; rows of zeros have
+// products that are far below it all the same.
+TEST(Sm80BackwardFeatured, SoftcapFarBelowScores) {
+  Case drawn = featured_dims(1, 64);
+  drawn.scores.softcap = 1e-3;
+  drawn.scores.has_scale = true;
+  drawn.scores.scale = 150;
+  EXPECT_EQ(kernel_of(drawn), "featured 64: softcap");
+  expect_good(drawn, [](conformance::Setup& setup) {
+    for_each_element(setup.query, [&](const conformance::Index& at) {
+      if (at[1] < 64) setup.query.write(at, 0);
+    });
+  });
+}
+
+// One row for all queries would be 64 rows in tiles.
+TEST(Sm80BackwardFeatured, TilesOfABiasStayNearOneCopy) {
+  Case drawn = featured_dims(1, 64);
+  drawn.queries = conformance::dense_side(1, 16);
+  drawn.keys = conformance::dense_side(1, 65536);
+  drawn.scores.has_bias = drawn.gradients.bias = true;
+  drawn.scores.bias_dtype = drawn.dtypes.input;
+  drawn.scores.bias_broadcast[2] = true;
+  EXPECT_EQ(kernel_of(drawn).find("featured"), std::string::npos) << kernel_of(drawn);
+}
+
 // A mask for padding: all queries see the same keys.
 TEST(Sm80BackwardFeatured, RowsOfAMaskThatAreAlike) {
   for (const std::int64_t dim : {64, 256}) {

@@ -144,8 +144,10 @@ struct FarBelowCap {
   TW_DEVICE float slope_at(float capped) const { return multiply_add(capped * inverse, capped, 1); }
 };
 
-// Whether all products of a warp are far below the softcap. None is so large that its powers leave
-// float32's range.
+// The seventh power of what is larger may leave float32's range.
+inline constexpr float kMostOfPower = 0x1p+15f;
+
+// Whether all products of a warp are far below the softcap, and no power overflows.
 template <class Scores>
 TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
   float largest = 0;
@@ -154,7 +156,8 @@ TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
     for (const float product : four) largest = larger_number(largest, magnitude(product));
   });
   // A little less than 1, for the product of each is rounded by itself.
-  const bool is_near = !(largest * core::absolute(p.cap_in) < 0.9999f) || largest > 0x1p+15f;
+  const float in = core::absolute(p.cap_in);
+  const bool is_near = !(largest * in < 0.9999f) || largest > kMostOfPower || in > kMostOfPower;
   return !warp_any(is_near);
 }
 

@@ -36,7 +36,8 @@ TW_DEVICE void begin_keys(const Backward& p, typename Traits::Memory& memory, in
     block_barrier();
     if (thread_index() == 0) {
       block.tile = tile;
-      block.columns = tile_range(tile, Traits::kTiles.keys, block.keys.length);
+      const bool exists = block.keys.batch >= 0;
+      block.columns = exists ? tile_range(tile, Traits::kTiles.keys, block.keys.length) : Range{};
     }
     block_barrier();
   }
