@@ -85,17 +85,6 @@ def _spec_of(name: str) -> Any:
     return next((spec for spec in specs if spec is not None), None)
 
 
-def _refuse_what_is_no_attention(name: str) -> None:
-    top, _, rest = name.partition(".")
-    instead = _NO_ATTENTION.get(rest) if top == "flash_attn" else None
-    if instead is not None:
-        raise ModuleNotFoundError(
-            f"{name} is no attention, and not in tilewise, which stands in for flash_attn here; "
-            f"take {instead}.",
-            name=name,
-        )
-
-
 class _Loader(importlib.abc.Loader):
     """Hands out tilewise's module under the other name."""
 
@@ -114,6 +103,20 @@ class _Loader(importlib.abc.Loader):
         if module.__name__ in (_OURS, f"{_OURS}.flash_attn_3.flash_attn_interface"):
             # What graphs and other packages call as torch.ops.flash_attn and flash_attn_3.
             importlib.import_module(f"{_OURS}._operators").define_all()
+
+
+class _Refusal(importlib.abc.Loader):
+    """Says at the import what to take instead; who only looks for the module gets no error."""
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise ModuleNotFoundError(
+            f"{module.__name__} is no attention, and not in tilewise, which stands in for "
+            f"flash_attn here; take {self.instead}.",
+            name=module.__name__,
+        )
 
 
 class _Distribution(importlib.metadata.Distribution):
@@ -146,8 +149,11 @@ class _Finder(importlib.abc.MetaPathFinder):
         real = _real_name(fullname)
         found = None if real is None else _spec_of(real)
         if real is None or found is None:
-            _refuse_what_is_no_attention(fullname)
-            return None
+            top, _, rest = fullname.partition(".")
+            instead = _NO_ATTENTION.get(rest) if top == "flash_attn" else None
+            if instead is None:
+                return None
+            return importlib.machinery.ModuleSpec(fullname, _Refusal(instead))
         is_package = found.submodule_search_locations is not None
         spec = importlib.machinery.ModuleSpec(
             fullname, _Loader(real), origin=found.origin, is_package=is_package

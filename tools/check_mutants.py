@@ -1,6 +1,7 @@
 """Checks that the mutants of tests/mutants are those of the sources and tests as they stand.
 
-Each changes a text that its file has once, can be switched on, and names two checks that there are.
+Each changes a text that its file has once, can be switched on, and names two checks that there are,
+of which one compares results of calls.
 Usage: check_mutants.py [ROOT]
 """
 
@@ -12,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mutant_list import LIST, Mutant, mutated, read_list
+from mutant_runs import ENOUGH, OF_THE_GPUS_RESULTS, OF_THE_HARNESS, RANDOM_CALLS
 from mutant_text import ChangeError
 
 ROOT = Path(__file__).resolve().parent.parent
-ENOUGH = 2  # checks that notice
-RANDOM_CALLS = "random calls"
 _TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\s*\)")
 
 
@@ -28,7 +28,22 @@ def check_named(root: Path) -> set[str]:
     return {RANDOM_CALLS, *names}
 
 
-def check_mutant(mutant: Mutant, root: Path, checks: set[str]) -> Iterator[str]:
+def suites_of_results(root: Path, backend: str) -> set[str]:
+    """The suites of a backend's programs that compare results of calls."""
+    if backend == "cuda":
+        return OF_THE_GPUS_RESULTS
+    texts = (path.read_text() for path in (root / "tests/conformance").glob("*_test.cpp"))
+    return {suite for text in texts for suite, _ in _TEST.findall(text)} - OF_THE_HARNESS
+
+
+def suite_of(check: str) -> str:
+    """The suite that a check belongs to."""
+    return "Conformance" if check == RANDOM_CALLS else check.split(".")[0]
+
+
+def check_mutant(
+    mutant: Mutant, root: Path, checks: set[str], of_results: set[str]
+) -> Iterator[str]:
     """The complaints about one mutant."""
     path = root / mutant.file
     if path.is_file():
@@ -48,6 +63,8 @@ def check_mutant(mutant: Mutant, root: Path, checks: set[str]) -> Iterator[str]:
         yield f"{mutant.name}: nothing may notice what is harmless."
     if not mutant.is_harmless and len(mutant.caught_by) < ENOUGH:
         yield f"{mutant.name}: names {len(mutant.caught_by)} checks that notice it, not {ENOUGH}."
+    if mutant.caught_by and not {*map(suite_of, mutant.caught_by)} & of_results:
+        yield f"{mutant.name}: names no check that compares results of calls."
 
 
 def main(arguments: list[str]) -> int:
@@ -60,8 +77,10 @@ def main(arguments: list[str]) -> int:
     except ChangeError as reason:
         complaints.append(f"{reason}.")
     checks = check_named(root)
+    backends = {mutant.backend for mutant in mutants}
+    of_results = {backend: suites_of_results(root, backend) for backend in backends}
     for mutant in mutants:
-        complaints += check_mutant(mutant, root, checks)
+        complaints += check_mutant(mutant, root, checks, of_results[mutant.backend])
     if not complaints:
         try:
             for file in {mutant.file for mutant in mutants}:

@@ -21,8 +21,9 @@ from sum_results import Ended, show
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build/results"
-# Seconds that all parts of the usual extent may take on two processors, without torch and with it.
-# With torch a clean run took 1450 on an idle machine.
+# Seconds that all parts of the usual extent should take on two processors, without torch and with
+# it. With torch a clean run took 1450 on an idle machine. One that takes longer is told so and does
+# not fail: how many processors there are, and who else keeps them busy, differs between machines.
 BAR, BAR_WITH_TORCH = 18 * 60, 28 * 60
 # Seconds that each part may take; one that takes longer fails. They are half as much again as it
 # took on two cores that two other runs kept busy (release 848 s, which takes 309 alone), and for
@@ -58,7 +59,7 @@ AFTER = {
 }
 SIDE_BY_SIDE = 2
 # With this exit status one of these parts says that this machine lacks what it needs; the last line
-# of what it printed is the reason.
+# of what it printed is the reason. In CI that is a failure: there every part has to run.
 LACKS, MAY_LACK = 77, {"torch"}
 
 
@@ -149,7 +150,7 @@ class Runner:
             budget = None if self.extent == "full" else BUDGETS[name]
             said = running.output.read_text(errors="replace") if running.output else ""
             print(said, end="")
-            if status == LACKS and name in MAY_LACK:
+            if status == LACKS and name in MAY_LACK and not os.environ.get("CI"):
                 self.left_out[name] = (said.strip() or "it printed above why").splitlines()[-1]
                 print(f"== {name} was not run", flush=True)
                 continue
@@ -161,7 +162,7 @@ class Runner:
 
 
 def main(arguments: list[str]) -> int:
-    """1 when a part failed or took too long."""
+    """1 when a part failed or took longer than its budget; the bar of all is printed alone."""
     extent = arguments[0] if arguments else "usual"
     if extent not in EXTENTS:
         print(f"There is no extent {extent}; there are {', '.join(EXTENTS)}.", file=sys.stderr)

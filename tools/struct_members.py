@@ -8,8 +8,10 @@ from collections.abc import Iterator
 _LITERAL = re.compile(r'"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])*\'')
 _POINTER_TO_FUNCTION = re.compile(r"\(\s*\*\s*(\w+)\s*\)\s*\([^()]*\)")
 _BESIDE = re.compile(r"\balignas\s*\([^()]*\)|\[\[.*?\]\]|^[ \t]*#.*$", re.MULTILINE | re.DOTALL)
+_ATTRIBUTE = r"(?:alignas\s*\((?:[^()]|\([^()]*\))*\)|\[\[.*?\]\])\s*"
 _HEAD = re.compile(
-    r"\bstruct\s+(?P<name>\w+)(?:\s*<[^;{]*>)?(?:\s+final)?(?P<bases>\s*:(?!:)[^;{]*)?\s*\{"
+    rf"\bstruct\s+(?:{_ATTRIBUTE})*(?P<name>\w+)(?:\s*<[^;{{]*>)?(?:\s+final)?"
+    r"(?P<bases>\s*:(?!:)[^;{]*)?\s*\{"
 )
 _NO_MEMBER = re.compile(
     r"(?:using|typedef|friend|static|static_assert|template|enum|class|constexpr|inline)\b"

@@ -89,8 +89,11 @@ def test_gates_of_other_packages() -> None:
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("flash-attn-3")
     assert importlib.util.find_spec("flash_attn.nothing_of_the_kind") is None
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("flash_attn.losses")
+    for name in ("flash_attn.losses", "flash_attn.ops.rms_norm"):
+        importlib.util.find_spec(name)  # who looks for it gets no error, who imports it does
+        with pytest.raises(ModuleNotFoundError, match="is no attention"):
+            importlib.import_module(name)
+        assert name not in sys.modules
 
 
 @pytest.mark.usefixtures("installed")

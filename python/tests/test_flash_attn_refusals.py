@@ -44,6 +44,20 @@ def cached(module: Any = flash, caches: Any = CACHES, **options: Any) -> Callabl
     return call(module.flash_attn_with_kvcache, NEW, *caches, **options)
 
 
+def wrong_caches(module: Any, **options: Any) -> list[tuple[Callable[[], Any], str]]:
+    """Caches that do not fit q, with sentences that call them by their names."""
+    k, v = CACHES
+    caches = [
+        ((k[..., :8], v), "k_cache has dim 8 but q has 16"),
+        ((k.half(), v), "k_cache is float16 but q is float32: q, k_cache and v_cache share"),
+        ((k[:, :, :3], v), "k_cache has 3 heads but q has 4"),
+        ((k, v[:, :, :2]), "v_cache has 2 heads but k_cache has 4"),
+        ((k[0], v), r"k_cache has 3 dimensions, .* \(batch, length, heads, dim\)\.$"),
+        ((k, v[0]), r"v_cache has 3 dimensions, .* \(batch, length, heads, dim\)\.$"),
+    ]
+    return [(cached(module, given, **options), sentence) for given, sentence in caches]
+
+
 IN_PAGES = numbers(0, 9, 1, 2).view(2, 2)
 CASES: list[tuple[Callable[[], Any], str]] = [
     (dense(window_size=3), "window_size is 3; pass two integers"),
@@ -72,6 +86,36 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (cached(three, k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),
     (cached(three, PAGES, cache_seqlens=3, page_table=IN_PAGES), r"page_table\[0, 1\] is 9"),
     (cached(three, cache_batch_idx=numbers(0, 7)), r"cache_batch_idx\[1\] is 7"),
+    (cached(k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
+    (cached(three, k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
+    (cached(k=NEW, v=[1], cache_seqlens=1), "v is a list; pass a torch.Tensor"),
+    (cached(three, k=NEW, v=NEW), "^k is given without cache_seqlens"),
+    (cached(three, qv=NEW[..., :8]), "beside q and v_cache it must be"),
+    (cached(three, softcap="a"), "softcap is 'a'; pass a number"),
+    (cached(three, attention_chunk="a"), "attention_chunk is 'a'; pass a number"),
+    (call(three.flash_attn_with_kvcache, [1], *CACHES), r"q is a list; pass a torch\.Tensor"),
+    (call(three.flash_attn_qkvpacked_func, [1]), r"qkv is a list; pass a torch\.Tensor"),
+    (
+        call(three._flash_attn_forward, NEW, *CACHES, k_new=NEW, v_new=NEW),
+        "k_new is given without seqused_k",
+    ),
+    (call(flash.flash_attn_func, Q, K[0], V), r"k has 3 dimensions, .* heads, dim\)\.$"),
+    (
+        call(flash.flash_attn_varlen_func, FLAT, [1], FLAT, TABLE, TABLE, 9, 9),
+        r"k is a list; pass a torch\.Tensor",
+    ),
+    (
+        call(
+            flash.flash_attn_varlen_func,
+            *(FLAT, *PAGES, numbers(0, 5, 10), numbers(0, 9, 10), 5, 9),
+            block_table=numbers(0, 1, 1, 2).view(2, 2),
+        ),
+        r"cu_seqlens_k\.diff\(\)\[0\] is 9 but sequence 0 has 4",
+    ),
+    (dense(softcap="a"), "softcap is 'a'; pass a number"),
+    (dense(dropout_p="a"), "dropout_p is 'a'; pass a number"),
+    *wrong_caches(flash),
+    *wrong_caches(three),
     (packed(numbers(0, 9), numbers(0, 11), four), "cu_seqlens_k ends at 11"),
     (call(four.flash_attn_varlen_func, NEW, *CACHES, seqused_k=numbers(9, 1)), r"seqused_k\[0\]"),
     (call(four.flash_attn_func, Q, K, V, learnable_sink=torch.ones(3)), "learnable_sink"),
@@ -89,3 +133,12 @@ def test_a_refusal_names_what_the_caller_gave(function: Any, sentence: str) -> N
     assert isinstance(refused.value, RuntimeError)
     for word in ("query_", "key_offsets", "page_table" if "block" in sentence else "block_table"):
         assert word not in str(refused.value)
+
+
+def test_none_is_no_limit_of_a_window() -> None:
+    new: dict[str, Any] = {"k": NEW, "v": NEW, "cache_seqlens": numbers(1, 2)}
+    found, wanted = (
+        three.flash_attn_with_kvcache(NEW, *(x.clone() for x in CACHES), window_size=window, **new)
+        for window in ((None, None), (-1, -1))
+    )
+    assert torch.equal(found, wanted)

@@ -87,6 +87,9 @@ def test_what_arrays_on_a_gpu_cannot_have() -> None:
         attention(query[0], key, value)
     with pytest.raises(ValueError, match=r"^workspace is a JAX array"):
         attention(query, key, value, workspace=table)
+    for name in ("out", "workspace"):
+        with pytest.raises(ValueError, match=f"^{name} is given, and query is a JAX array on a"):
+            attention(query, key, value, **{name: np.zeros((2, 19, 4, 24), np.float32)})
     with pytest.raises(ValueError, match=r"^device is 'cuda', but query is a JAX array"):
         attention(query, key, value, device="cuda")
     with pytest.raises(TypeError, match=r"^casual is no option of attention; did you mean causal"):

@@ -6,6 +6,8 @@ import contextlib
 import doctest
 import importlib
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,11 +20,10 @@ pages: Any = loaded(ROOT / "tools/readme_examples.py")
 
 def shown(page: str, language: str) -> list[Any]:
     """The page's blocks of this language; the README's ```py are those that need torch."""
-    text = (ROOT / page).read_text(encoding="utf-8").replace(f"```{language}\n", "```python\n")
-    found: list[Any] = [x for x in pages.examples(page, text) if x.language == "python"]
+    text = (ROOT / page).read_text(encoding="utf-8")
     if language != "python":
-        found = [x for x in found if "import torch" in x.text]
-    return found
+        text = text.replace("```python\n", "```\n").replace(f"```{language}\n", "```python\n")
+    return [x for x in pages.examples(page, text) if x.language == "python"]
 
 
 EXAMPLES = [*shown("docs/pytorch.md", "python"), *shown("README.md", "py")]
@@ -31,6 +32,9 @@ EXAMPLES = [*shown("docs/pytorch.md", "python"), *shown("README.md", "py")]
 @pytest.mark.filterwarnings("ignore")  # of torch.compile's
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.where)
 def test_a_page_prints_what_it_says(example: Any) -> None:
+    for package in ("jax", "transformers"):
+        if f"tilewise.{package}" in example.text:
+            pytest.importorskip(package)
     torch.manual_seed(0)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -38,13 +42,23 @@ def test_a_page_prints_what_it_says(example: Any) -> None:
             exec(compile(example.text, example.where, "exec"), {"__name__": "__main__"})
         finally:
             tilewise.torch.disable()  # the README leaves it on
+            if "tilewise.transformers" in example.text:
+                tilewise.transformers.disable()
     if example.expected is not None:
         assert pages.matches(example.expected, printed.getvalue()), printed.getvalue()
 
 
 def test_pages_have_examples() -> None:
     assert len(EXAMPLES) >= 9
-    assert any(example.where.startswith("README") for example in EXAMPLES)
+    assert sum(example.where.startswith("README") for example in EXAMPLES) == 2
+
+
+@pytest.mark.parametrize("name", ["flash_attn", "torch", "transformers"])
+def test_what_needs_torch_is_there_when_it_is_asked_for(name: str) -> None:
+    if name == "transformers":
+        pytest.importorskip(name)
+    asking = f"import sys, tilewise; assert 'torch' not in sys.modules; tilewise.{name}.__all__"
+    subprocess.run([sys.executable, "-c", asking], check=True)
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -6,6 +6,7 @@ there is of the GPU's, which build_kernels compiles ahead and clear_kernels forg
 arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
 sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
 what else there is for torch, and tilewise.jax is attention for JAX, traced and differentiated.
+tilewise.flash_attn has flash_attn's names, and tilewise.transformers serves Hugging Face's models.
 Importing this imports none of the frameworks but NumPy. With device="cuda" a call on NumPy's arrays
 runs on a GPU: they are copied there, and the results back.
 
@@ -40,6 +41,10 @@ from tilewise.planning import (
 )
 
 if TYPE_CHECKING:
+    from tilewise import flash_attn as flash_attn
+    from tilewise import jax as jax
+    from tilewise import torch as torch
+    from tilewise import transformers as transformers
     from tilewise.torch import sdpa as sdpa
 
 __version__ = version()
@@ -67,22 +72,27 @@ __all__ = [
 ]
 
 
+# What each of these needs, and imports when it is first asked for.
+_NEEDS = {
+    "flash_attn": "torch",
+    "jax": "JAX",
+    "sdpa": "torch",
+    "torch": "torch",
+    "transformers": "Transformers and torch",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """What needs torch or JAX, when it is first asked for."""
-    if name == "jax":
-        import importlib
+    """What needs torch, JAX or Transformers, when it is first asked for."""
+    if name not in _NEEDS:
+        raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
+    import importlib
 
-        try:
-            return importlib.import_module("tilewise.jax")
-        except ImportError as error:
-            raise AttributeError(f"tilewise.jax cannot be used: {error}") from error
-    if name in ("sdpa", "torch"):
-        import importlib
-
-        try:
-            package = importlib.import_module("tilewise.torch")
-        except ImportError as error:  # so that hasattr is False without torch
-            raise AttributeError(f"tilewise.{name} needs torch: {error}") from error
+    try:
+        package = importlib.import_module(f"tilewise.{'torch' if name == 'sdpa' else name}")
+    except ImportError as error:  # so that hasattr is False without it
+        raise AttributeError(f"tilewise.{name} needs {_NEEDS[name]}: {error}") from error
+    if name == "sdpa":
         globals()["sdpa"] = package.sdpa
-        return package.sdpa if name == "sdpa" else package
-    raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
+        return package.sdpa
+    return package

@@ -118,6 +118,18 @@ class Structs(unittest.TestCase):
         };"""
         self.assertEqual(self.members(text), [("Row", 2), ("Part", 2)])
 
+    def test_attributes_of_a_struct(self) -> None:
+        """Stand before its name."""
+        for head in (
+            "alignas(16)",
+            "alignas(sizeof(int) * 4)",
+            "[[nodiscard]]",
+            '[[deprecated("a[0]")]]',
+            "[[nodiscard]] alignas(kBytes) ",
+        ):
+            with self.subTest(head=head):
+                self.assertEqual(self.members(f"struct {head} Row {{ int a, b; }};"), [("Row", 2)])
+
     def test_too_many_are_refused(self) -> None:
         """Below src/ alone, and where no exception says why."""
         text = "struct Many { int " + ", ".join(f"m{n}" for n in range(13)) + "; };\n"

@@ -86,7 +86,7 @@ wrong = "It is less."
 file = "src/core/mask.h"
 text = "return a;"
 becomes = "return a - 1;"
-caught_by = ["core's mask", "Band.Fits"]
+caught_by = ["Merge.Fits", "Band.Fits"]
 """
 
 
@@ -102,6 +102,7 @@ class Lists(unittest.TestCase):
             "src/core/mask.h": "int f() { return a; }\n",
             "src/core/base.h": "int a;\n",
             "tests/core/mask_test.cpp": "TEST(Band, Fits) {}\n",
+            "tests/conformance/merge_test.cpp": "TEST(Merge, Fits) {}\nTEST(List, IsLong) {}\n",
             "tests/mutants/core.toml": LIST,
             "tests/mutants/mutated.h": "bool mutated(int);\n",
         }.items():
@@ -137,6 +138,11 @@ class Lists(unittest.TestCase):
         ]:
             self.assertEqual(mutant._replace(file=file).backend, backend)
 
+    def test_suites_of_the_gpu_that_compare_results(self) -> None:
+        """Are there, each of them."""
+        found = {check.split(".")[0] for check in check_mutants.check_named(check_mutants.ROOT)}
+        self.assertEqual(check_mutants.suites_of_results(self.root, "cuda") - found, set())
+
     def test_the_check(self) -> None:
         """Says what has rotted."""
         for old, new, complaint in [
@@ -145,6 +151,8 @@ class Lists(unittest.TestCase):
             ("Band.Fits", "Band.Fitted", "there is no check `Band.Fitted`"),
             (', "Band.Fits"', "", "names 1 checks"),
             ("wrong", "harmless", "nothing may notice"),
+            ("Merge.Fits", "core's mask", "names no check that compares results"),
+            ("Merge.Fits", "List.IsLong", "names no check that compares results"),
             ("less.", "less", "is no sentence"),
             ("wrong", "bad", "has no such key: bad"),
             (LIST, "", "holds no mutants"),

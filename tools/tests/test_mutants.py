@@ -19,6 +19,10 @@ HARMLESS = WRONG._replace(name="plain/order", is_harmless=True)
 RANDOM = Failure("test_conformance", "Conformance", "EverySeriesStaysWithinItsBound", "")
 FLOAT = Failure("test_conformance", "Kinds/FloatConformance", "StaysWithin/float16_gauss", "")
 MERGE = Failure("test_conformance", "Merge", "Matches", "")
+OF_A_KERNEL = Failure(mutant_runs.OF_THE_GPU, "Sm80Forward", "SplitsAndSharedTiles", "")
+CATALOG = Failure(mutant_runs.OF_THE_GPU, "CatalogTest", "QuotesPathsInJson", "")
+DRIVER = Failure(mutant_runs.OF_THE_GPU, "CudaDriver", "OpensOne", "")
+LIST = Failure("test_conformance", "List", "HasEverySeries", "")
 MASK = Failure("test_core", "Band", "CoversEveryTile", "mask")
 
 
@@ -78,6 +82,17 @@ class Verdicts(unittest.TestCase):
                 lines, status = mutants.summary([Verdict(WRONG, failures)])
                 self.assertEqual(lines[-1], f"{caught} caught, {1 - caught} missed")
                 self.assertEqual(status, 1 - caught)
+
+    def test_one_of_two_compares_results(self) -> None:
+        """Two that look at other things, in the GPU's program too, are a miss."""
+        for failures, is_caught in [
+            ([MASK, MERGE], True),
+            ([MASK, LIST], False),
+            ([OF_A_KERNEL, CATALOG], True),
+            ([DRIVER, CATALOG], False),
+        ]:
+            with self.subTest(failures=failures):
+                self.assertEqual(Verdict(WRONG, failures).ok, is_caught)
 
     def test_a_harmless_one_that_is_noticed_is_a_false_alarm(self) -> None:
         """Even by one check, and though all others were caught."""
@@ -206,6 +221,12 @@ class Programs(unittest.TestCase):
         verdict = self.runner.examine(WRONG, run_all=False)
         self.assertEqual(verdict.checks, ["Merge.Matches", "random calls"])
         self.assertTrue(verdict.ok)
+
+    def test_random_calls_that_fail_without_a_mutant(self) -> None:
+        """Are told, of whatever family they are."""
+        clean = DEEP.replace("!= 1 ]", "!= 0 ]")
+        (self.folder / "tests/test_conformance").write_text(clean)
+        self.assertEqual([each.suite for each in self.runner.learn()], ["Conformance"])
 
     def test_the_whole_of_it(self) -> None:
         """The last line, and a build in which the tests fail anyway."""

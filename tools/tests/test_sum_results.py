@@ -106,7 +106,12 @@ class Results(unittest.TestCase):
                 "2 passed, 0 failed, 0 skipped",
             ],
         )
-        self.assertIn("elapsed         100       99  longer than the bar", self.show(bar=99)[0])
+
+    def test_a_run_that_takes_longer_than_its_bar(self) -> None:
+        """Is told so, and does not fail."""
+        lines, status = self.show(Ended("lint", 0, 1.0, 5), bar=99)
+        self.assertIn("elapsed         100       99  longer than the bar", lines)
+        self.assertEqual(status, 0)
 
     def test_what_did_not_run_is_told(self) -> None:
         """With its reason, between those that ran and their sums."""

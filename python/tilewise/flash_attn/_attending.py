@@ -20,7 +20,7 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
 )
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import PACKED, USED, asking
+from tilewise.flash_attn._refusal import PACKED, USED, asking, require_tensors
 from tilewise.torch._attention import draw_state
 
 
@@ -75,6 +75,7 @@ def attend(
 ) -> Tensor:
     """The output alone."""
     require_floats("q", q)
+    require_tensors(k=k, v=v)
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))
@@ -92,6 +93,7 @@ def attend_fully(
 ) -> Found:
     """Output, lse, and with return_softmax and dropout the probabilities."""
     require_floats("q", q)
+    require_tensors(k=k, v=v)
     options = wanted.options()
     if lengths is not None:
         options.update(lengths.options(q, k))

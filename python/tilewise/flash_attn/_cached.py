@@ -18,7 +18,14 @@ from tilewise.flash_attn._meaning import (
     to_theirs,
     window_of,
 )
-from tilewise.flash_attn._refusal import CACHED, Names, RefusedError, asking, require_tensors
+from tilewise.flash_attn._refusal import (
+    CACHED,
+    OVER_A_CACHE,
+    Names,
+    RefusedError,
+    asking,
+    require_tensors,
+)
 
 
 class Cache(NamedTuple):
@@ -89,6 +96,7 @@ def place_of(
     batch_idx: Tensor | None,
     leftpad: Tensor | None,
     block_table: Tensor | None,
+    names: Names = CACHED,
 ) -> Cache:
     """The cache of a call, with lengths as a tensor."""
     k_cache, v_cache = caches
@@ -97,7 +105,8 @@ def place_of(
     if cache_seqlens is None:
         if has_new:
             raise RefusedError(
-                "k is given without cache_seqlens, which say behind how many keys it belongs."
+                f"{names['key']} is given without {names['lengths']}, which say behind how many "
+                "keys it belongs."
             )
         capacity = k_cache.shape[1]
         if block_table is not None:
@@ -130,8 +139,8 @@ def extend(
     if new is None:
         if rotation is not None:
             raise RefusedError(
-                "rotary_cos is given without k and v; the cache's own keys are turned already. "
-                "Pass what is to be appended as well."
+                f"rotary_cos is given without {names['key']} and {names['value']}; the cache's own "
+                "keys are turned already. Pass what is to be appended as well."
             )
         return q, lengths
     given: dict[str, Any] = {
@@ -161,10 +170,10 @@ def extend(
             offsets=new.offsets,
             max_length=given["max_key_length"],
             out=_in_fp8(k),
-            names=_of_rotation(names, "k"),
+            names=_of_rotation(names, "key"),
         )
         packed = {"offsets": queries.offsets, "max_length": queries.longest, "out": _in_fp8(q)}
-        packed["names"] = _of_rotation(names, "q")
+        packed["names"] = _of_rotation(names, "query")
         turned = asking(rotary, q, *tables, fixed=rotation.is_fixed, **packed)
     rows = (k, new.v, cache.k_cache, cache.v_cache)
     found = asking(append, *rows, lengths, names=names, **given)
@@ -172,8 +181,8 @@ def extend(
 
 
 def _of_rotation(names: Names, turned: str) -> Names:
-    offsets = "cu_seqlens_q" if turned == "q" else "cu_seqlens_k_new"
-    more = {"input": turned, "offsets": offsets, "positions": "rotary_seqlens"}
+    offsets = names[f"{turned}_offsets"]
+    more = {"input": names[turned], "offsets": offsets, "positions": "seqlens_rotary"}
     return {**names, **more}
 
 
@@ -186,7 +195,10 @@ def require_new(k: Tensor | None, v: Tensor | None, offsets: Tensor | None = Non
     """What is to be appended, if anything."""
     if (k is None) != (v is None):
         raise RefusedError("Of k and v only one is given; pass both, or neither.")
-    return None if k is None or v is None else New(k, v, offsets)
+    if k is None or v is None:
+        return None
+    require_tensors(k=k, v=v)
+    return New(k, v, offsets)
 
 
 def require_tables(cos: Tensor | None, sin: Tensor | None) -> None:
@@ -257,8 +269,8 @@ def flash_attn_with_kvcache(
         options.update(cache.options(lengths))
         rows = (turned, cache.k_cache, cache.v_cache)
         if not return_softmax_lse:
-            return asking(attention, *rows, names=CACHED, **options)
-        out, lse = asking(attention, *rows, return_lse=True, names=CACHED, **options)
+            return asking(attention, *rows, names=OVER_A_CACHE, **options)
+        out, lse = asking(attention, *rows, return_lse=True, names=OVER_A_CACHE, **options)
         turn = None
         if has_turn(alibi_slopes, window_size, causal, None):
             visible = lengths if cache_leftpad is None else lengths - cache_leftpad

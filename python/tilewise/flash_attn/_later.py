@@ -14,7 +14,7 @@ from torch import Tensor
 from tilewise.attention import attention
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import require_floats
-from tilewise.flash_attn._refusal import LATER, Names, RefusedError, asking
+from tilewise.flash_attn._refusal import LATER, Names, RefusedError, asking, require_tensors
 
 _FP8 = tuple(
     getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)
@@ -68,6 +68,7 @@ def attend_later(
     """(output, lse), both with gradients; the lse of a query that sees nothing is -inf."""
     q, k, v = operands
     require_floats("q", q)
+    require_tensors(k=k, v=v)
     factors = factors or Factors()
     query, key = with_values(q, k, v, qv, factors)
     more = {**layout.options(q, k), **factors.options(q)}

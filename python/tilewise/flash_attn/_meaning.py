@@ -100,10 +100,10 @@ def options_of(
         options["causal"] = True
     elif window != (None, None):
         options["window"] = window
-    if softcap and softcap > 0.0:
+    if softcap and number_of("softcap", softcap) > 0.0:
         options["softcap"] = float(softcap)
     if dropout_p:
-        options["dropout"] = float(dropout_p)
+        options["dropout"] = number_of("dropout_p", dropout_p)
     if alibi_slopes is not None:
         require_tensors(alibi_slopes=alibi_slopes)
         options["alibi_slopes"] = alibi_slopes.detach()
@@ -112,7 +112,7 @@ def options_of(
     if sinks is not None:
         options["sinks"] = sinks
     if chunk:
-        options["chunk"] = int(chunk)
+        options["chunk"] = int(number_of("attention_chunk", chunk))
     return options
 
 

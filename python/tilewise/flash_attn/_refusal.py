@@ -42,14 +42,17 @@ CACHED: Names = {
     "cache_batch_index": "cache_batch_idx",
     "page_table": "block_table",
 }
+# Where the cache itself is the keys and values, and not what is appended to it.
+OVER_A_CACHE: Names = {**CACHED, "key": "k_cache", "value": "v_cache"}
 PACKED: Names = {
     **_COMMON,
-    "key_lengths": "cu_seqlens_k's lengths",
+    "key_lengths": "cu_seqlens_k.diff()",
     "key_start": "leftpad_k",
     "page_table": "block_table",
 }
 USED: Names = {**PACKED, "key_lengths": "seqused_k"}
-# Of version 3, whose function for caches has the names that follow.
+# Of version 3, whose private function says k_new where its function for caches says k, and k where
+# that says k_cache.
 LATER: Names = {
     **_COMMON,
     "query_lengths": "seqused_q",
@@ -58,7 +61,20 @@ LATER: Names = {
     "key_start": "leftpad_k",
     "cache_batch_index": "kv_batch_idx",
 }
+APPENDED: Names = {
+    **LATER,
+    "key": "k_new",
+    "value": "v_new",
+    "key_cache": "k",
+    "value_cache": "v",
+    "key_offsets": "cu_seqlens_k_new",
+}
 OF_A_CACHE: Names = {
+    "k": "k_cache",
+    "v": "v_cache",
+    "k_new": "k",
+    "v_new": "v",
+    "seqlens_rotary": "rotary_seqlens",
     "seqused_k": "cache_seqlens",
     "leftpad_k": "cache_leftpad",
     "kv_batch_idx": "cache_batch_idx",
@@ -74,6 +90,9 @@ TURNED: Names = {
 }
 # Words of English, too: arguments where this follows.
 _AS_AN_ARGUMENT = r"(?=\[| of sequence| is\b| has\b| must\b| ends\b| requires\b|\.shape)"
+_NO_WORDS = ("k", "v")
+# A function of flash_attn has packed rows or has not, whatever else it is given.
+_OTHER_RANK = re.compile(r" With(?:out)? (?:query|key)_offsets it takes \d\.$")
 
 
 class RefusedError(ValueError, RuntimeError):
@@ -86,9 +105,13 @@ def in_flash(sentence: str, names: Names) -> str:
     >>> in_flash("key_lengths[0] is 17 but sequence 0 has 16 rows, as query_offsets says.", CACHED)
     'cache_seqlens[0] is 17 but sequence 0 has 16 rows, as cu_seqlens_q says.'
     """
-    words = "|".join(name + ("" if "_" in name else _AS_AN_ARGUMENT) for name in names)
-    said = re.sub(rf"(?<![\w.])(?:{words})(?!\w)", lambda name: names[name[0]], sentence)
-    return said.replace("query, key and value", "q, k and v")
+    words = "|".join(
+        name + ("" if "_" in name or name in _NO_WORDS else _AS_AN_ARGUMENT) for name in names
+    )
+    said = _OTHER_RANK.sub("", sentence)
+    said = re.sub(rf"(?<![\w.])(?:{words})(?!\w)", lambda name: names[name[0]], said)
+    query, key, value = (names.get(name, name) for name in ("query", "key", "value"))
+    return said.replace("query, key and value", f"{query}, {key} and {value}")
 
 
 def asking(function: Callable[..., Any], *arguments: Any, names: Names, **given: Any) -> Any:

@@ -30,7 +30,11 @@ def attend(
     """The output, or output and lse."""
     for name, place in (("out", out), ("workspace", workspace)):
         if place is not None:
-            framework.check(name, place, is_written=True)
+            framework.check(name, place, is_written=True)  # what is JAX's has sentences there
+            raise ValueError(
+                f"{name} is given, and query is a JAX array on a GPU, where JAX alone makes room; "
+                "take the result."
+            )
     asked = _forms.ask(options)
     refuse_device(framework, asked.device)
     given = {**asked.scalars, **asked.arrays}

@@ -12,7 +12,7 @@ from tilewise.flash_attn._kernels import gradients_into, row_sums
 from tilewise.flash_attn._later import Factors, attend_later
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
-from tilewise.flash_attn._refusal import LATER
+from tilewise.flash_attn._refusal import APPENDED
 
 
 def _flash_attn_forward(
@@ -73,12 +73,12 @@ def _flash_attn_forward(
         if new is not None or rotary_cos is not None:
             queries = Queries(q, cu_seqlens_q, _rows(max_seqlen_q, q, cu_seqlens_q))
             where = (kv_batch_idx, leftpad_k, page_table)
-            cache = place_of((k, v), seqused_k, queries.batch, new is not None, *where)
+            cache = place_of((k, v), seqused_k, queries.batch, new is not None, *where, APPENDED)
             is_banded = causal or attention_chunk or window_size_left >= 0 or window_size_right >= 0
             rotation = _rotation(
                 rotary_cos, rotary_sin, rotary_interleaved, not is_banded, seqlens_rotary
             )
-            q, seqused_k = extend(cache, queries, new, rotation, LATER)
+            q, seqused_k = extend(cache, queries, new, rotation, APPENDED)
             k, v = cache.k_cache, cache.v_cache
         layout = Layout(
             cu_seqlens_q,

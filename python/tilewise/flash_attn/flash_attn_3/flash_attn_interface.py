@@ -15,7 +15,7 @@ from torch import Tensor
 from tilewise.flash_attn._cached import lengths_of, require_new
 from tilewise.flash_attn._later import Factors, attend_later, combine
 from tilewise.flash_attn._layout import Layout
-from tilewise.flash_attn._meaning import options_of, sides_of
+from tilewise.flash_attn._meaning import options_of, require_floats, sides_of
 from tilewise.flash_attn._refusal import OF_A_CACHE, RefusedError, asking, require_tensors
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
 
@@ -96,6 +96,7 @@ def flash_attn_qkvpacked_func(
 
     Or with num_heads_q of (batch, length, heads + 2 * key heads, head dim).
     """
+    require_tensors(qkv=qkv)
     if qkv.dim() == 5 and qkv.shape[2] == 3:
         q, k, v = qkv.unbind(2)
     elif qkv.dim() == 4 and num_heads_q is not None and (qkv.shape[2] - num_heads_q) % 2 == 0:
@@ -206,6 +207,7 @@ def flash_attn_with_kvcache(
     Queries may be packed by cu_seqlens_q, new keys by cu_seqlens_k_new. With rotary_seqlens (batch)
     positions count from there and not from cache_seqlens.
     """
+    require_floats("q", q)
     require_new(k, v)
     batch = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.shape[0] - 1
     require_tensors(k_cache=k_cache, v_cache=v_cache)
@@ -213,7 +215,7 @@ def flash_attn_with_kvcache(
         cache_seqlens = lengths_of(cache_seqlens, batch, k_cache.device)
     if page_table is None and cache_batch_idx is None and k_cache.shape[0] > batch:
         k_cache, v_cache = k_cache[:batch], v_cache[:batch]
-    left, right = sides_of(window_size)
+    left, right = (-1 if side is None else side for side in sides_of(window_size))
     found = asking(
         _flash_attn_forward,
         q,
