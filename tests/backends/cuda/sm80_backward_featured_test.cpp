@@ -91,7 +91,8 @@ TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
       drawn.keys = conformance::dense_side(2, 176);
       drawn.scores.has_bias = drawn.scores.has_slopes = true;
       drawn.scores.bias_dtype = drawn.dtypes.input;
-      if (broadcast != kNone) drawn.scores.bias_broadcast[static_cast<std::size_t>(broadcast)] = true;
+      if (broadcast != kNone)
+        drawn.scores.bias_broadcast[static_cast<std::size_t>(broadcast)] = true;
       drawn.gradients.bias = drawn.gradients.slopes = true;
       EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) +
                                       ": ALiBi, bias, the bias's gradient, the slopes' gradient");
