@@ -114,6 +114,17 @@ TEST(Sm80Backward, ManyTiles) {
 }
 
 // No features, all layouts: packed, with a start and an end, with gaps.
+// Sequences too long for the short variants, that begin inside of tiles.
+TEST(Sm80Backward, PackedSequences) {
+  for (const std::uint64_t seed : {1U, 2U}) {
+    Case drawn = dims_case(seed, 64, 64);
+    drawn.batch = 4;
+    drawn.queries = conformance::side_of(conformance::Storage::kPacked, {70, 5, 100, 30});
+    drawn.keys = conformance::side_of(conformance::Storage::kPacked, {300, 40, 0, 130});
+    expect_good(drawn);
+  }
+}
+
 TEST(Sm80Backward, AlignedCallsStayWithinTheBound) {
   for (std::uint64_t seed = 1; seed <= 4 * kMuch; ++seed) {
     Case drawn = conformance::draw_aligned_case(seed);
