@@ -100,4 +100,14 @@ inline Case dims_case(std::uint64_t seed, std::int64_t dim, std::int64_t value_d
   return conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
 }
 
+// Rows whose lse is so large that rounding would make weights larger than 1, and where many keys
+// have the largest score.
+inline void make_scores_huge(Setup& setup) {
+  for (std::int64_t i = 0; i < setup.query.size(1); i += 3)
+    for (std::int64_t h = 0; h < setup.query.size(2); ++h)
+      setup.query.write({0, i, h, 0}, i % 2 == 0 ? 192 : -96);
+  for (std::int64_t j = 0; j < setup.key.size(1); ++j)
+    setup.key.write({0, j, 0, 0}, j % 5 == 0 ? 128 : -64);
+}
+
 }  // namespace tilewise
