@@ -269,9 +269,9 @@ bool sm80_featured_backward(const Problem& p, int shared_bytes, Featured& out) {
   for (int number = sm80::kVariantsOfBackward; number < sm80::kRowsOfBackward; ++number) {
     out = {FeaturedFamily::kBackward, p.query.dtype == DType::kBFloat16, number, set};
     const BackwardShape& tiles = sm80::kBackwardShapes[number];
-    if (dim <= tiles.dim && is_bias_for_tiles(p, tiles) &&
+    if (dim <= tiles.dim &&
         shared_bytes_of(out) <= std::min(shared_bytes, most_bytes_of(out.family)))
-      return true;
+      return is_bias_for_tiles(p, tiles);
   }
   return false;
 }

@@ -144,6 +144,11 @@ TEST(Sm80BackwardFeatured, TilesOfABiasStayNearOneCopy) {
   drawn.scores.bias_dtype = drawn.dtypes.input;
   drawn.scores.bias_broadcast[2] = true;
   EXPECT_EQ(kernel_of(drawn).find("featured"), std::string::npos) << kernel_of(drawn);
+  // Half of each tile is empty; nor do wider kernels serve, whose tiles would be full.
+  drawn.queries = conformance::dense_side(1, 60000);
+  drawn.keys = conformance::dense_side(1, 64);
+  drawn.scores.bias_broadcast[2] = false;
+  EXPECT_EQ(kernel_of(drawn).find("featured"), std::string::npos) << kernel_of(drawn);
 }
 
 // A mask for padding: all queries see the same keys.
