@@ -60,7 +60,7 @@ namespace {
     .name = "tilewise_sm80_" name_, .include = "backends/cuda/kernels/sm80/" header, \
     .parameters = "const __grid_constant__ tilewise::cuda::sm80::Backward p",        \
     .body = "tilewise::cuda::sm80::" call "<tilewise::cuda::DType::" #type ">(p);",  \
-    .threads = sm80::kRowThreads, .blocks = 1,                                       \
+    .threads = sm80::kRowThreads, .blocks = 6,                                       \
     .dynamic_shared_bytes = static_cast<int>(sizeof(sm80::BackwardRowsMemory))       \
   }
 #define TW_SM80_BACKWARD(name_, call, type, number)                                              \

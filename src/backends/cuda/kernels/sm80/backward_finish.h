@@ -6,25 +6,56 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Where the sums of a tile of queries lie, and how: see SumOrder.
-struct QuerySumsTile {
-  const float* sums;  // of kBackwardRows rows
-  const BackwardShape& tiles;
+// What one thread of backward's tiles added as piece `number` of its part of the query's gradient:
+// two columns of a row, and the same two of the row eight below.
+TW_DEVICE FourNumbers sums_at(const float* tile, const SumOrder& order, int32 number,
+                              int32 thread) {
+  if constexpr (kAddsFour)
+    return *reinterpret_cast<const FourNumbers*>(tile + order.place(number, thread, 0));
+  FourNumbers sums;
+  TW_UNROLL
+  for (int32 i = 0; i < 4; ++i) sums.at[i] = tile[order.place(number, thread, i)];
+  return sums;
+}
 
-  // Numbers 8 * piece and on of a row.
-  TW_DEVICE void read(int32 row, int32 piece, float (&numbers)[8]) const {
-    const SumOrder order{tiles.threads(), kAddsFour};
-    const float* tile = sums + row / tiles.queries * tiles.queries * tiles.dim;
-    const int32 down = row % tiles.queries / 16, across = tiles.gradient_across();
-    const int32 warp = down / tiles.gradient_down() * tiles.warps_across() + piece / across;
-    const int32 number = down % tiles.gradient_down() * across + piece % across;
-    const int32 lane = row % 8 * 4, lower = row % 16 / 8;
-    const int32 half = 2 * lower;
+// Two pieces side by side of 16 rows, as a warp reads them. Each lane has two columns of both, of
+// an upper and of a lower row.
+struct PairOfPieces {
+  uint32 words[2][2];  // by piece, and of the upper or the lower row
+
+  // A whole piece of a row: the first piece in lanes 0 and 1 of four and the second in lanes 2 and
+  // 3, of the lower row in odd lanes. All lanes of the warp take part.
+  TW_DEVICE EightElements gather() const {
+    const bool has_lower = lane_index() % 2 != 0, has_second = lane_index() % 4 >= 2;
+    uint32 half[2][2];  // of both pieces, four columns of one row
     TW_UNROLL
-    for (int32 n = 0; n < 8; ++n)
-      numbers[n] = tile[order.place(number, warp * kWarp + lane + n / 2, half + n % 2)];
+    for (int32 n = 0; n < 2; ++n) {
+      const uint32 brought = shuffle(has_lower ? words[n][0] : words[n][1], 1);
+      half[n][0] = has_lower ? brought : words[n][0];
+      half[n][1] = has_lower ? words[n][1] : brought;
+    }
+    EightElements whole;
+    TW_UNROLL
+    for (int32 i = 0; i < 2; ++i) {
+      const uint32 brought = shuffle(has_second ? half[0][i] : half[1][i], 2);
+      whole.words[i] = has_second ? brought : half[0][i];
+      whole.words[2 + i] = has_second ? half[1][i] : brought;
+    }
+    return whole;
   }
 };
+
+template <DType type>
+TW_DEVICE PairOfPieces rounded_pair(const FourNumbers (&sums)[2], float factor) {
+  PairOfPieces pair;
+  TW_UNROLL
+  for (int32 n = 0; n < 2; ++n) {
+    const auto& at = sums[n].at;
+    pair.words[n][0] = pair_of<type>(at[0] * factor, at[1] * factor);
+    pair.words[n][1] = pair_of<type>(at[2] * factor, at[3] * factor);
+  }
+  return pair;
+}
 
 template <DType type>
 TW_DEVICE EightElements rounded(const float (&numbers)[8], float factor) {
@@ -33,6 +64,50 @@ TW_DEVICE EightElements rounded(const float (&numbers)[8], float factor) {
   for (int32 n = 0; n < 4; ++n)
     piece.words[n] = pair_of<type>(numbers[2 * n] * factor, numbers[2 * n + 1] * factor);
   return piece;
+}
+
+// A tile of kBackwardRows rows of the query's gradient.
+struct FinishedRows {
+  int64 batch, head, first;
+  int32 rows;
+};
+
+// Writes 16 rows of two pieces; `row` and `piece` are the first ones.
+TW_DEVICE void put_pair(const Backward& p, const FinishedRows& to, const PairOfPieces& pair,
+                        int32 row, int32 piece) {
+  const EightElements whole = pair.gather();
+  const int32 lane = lane_index(), i = row + lane / 4 + lane % 2 * 8;
+  if (i >= to.rows) return;
+  put_piece(p.out.query, p.out.query.at(to.batch, to.head, to.first + i), piece + lane % 4 / 2,
+            whole);
+}
+
+// Rounds what warp `warp` of backward's tiles added to a tile of queries, which begins at row
+// `row`. It reads two pairs of pieces before it writes one, so that one wait is for both.
+template <DType type>
+TW_DEVICE void finish_part(const Backward& p, const FinishedRows& to, const float* sums, int32 warp,
+                           int32 row) {
+  const BackwardShape& tiles = p.plan.tiles;
+  const SumOrder order{tiles.threads(), kAddsFour};
+  const int32 down = tiles.gradient_down(), across = tiles.gradient_across();
+  const int32 piece = warp % tiles.warps_across() * across;
+  const int32 thread = warp * kWarp + lane_index();
+  row += warp / tiles.warps_across() * down * 16;
+  for (int32 m = 0; m < down; ++m, row += 16) {
+    TW_ROLLED
+    for (int32 n = 0; n < across; n += 4) {
+      const bool has_second = n + 2 < across;
+      FourNumbers first[2], second[2]{};
+      TW_UNROLL
+      for (int32 i = 0; i < 2; ++i) {
+        first[i] = sums_at(sums, order, m * across + n + i, thread);
+        if (has_second) second[i] = sums_at(sums, order, m * across + n + 2 + i, thread);
+      }
+      put_pair(p, to, rounded_pair<type>(first, p.factors.scale), row, piece + n);
+      if (has_second)
+        put_pair(p, to, rounded_pair<type>(second, p.factors.scale), row, piece + n + 2);
+    }
+  }
 }
 
 template <DType type>
@@ -49,18 +124,13 @@ TW_DEVICE void finish_query(const Backward& p, BackwardRowsMemory& memory, int64
   }
   block_barrier();
   const Place& queries = memory.queries;
-  const QuerySumsTile from{p.between.query + memory.padded * tiles.dim, tiles};
-  const auto left = core::smaller<int64>(kBackwardRows, queries.length - work.tile * kBackwardRows);
-  // Sixteen rows of a piece lie side by side.
-  for (int32 n = thread_index(); n < kBackwardRows * tiles.dim / 8; n += kRowThreads) {
-    const int32 pieces = tiles.dim / 8, piece = n / 16 % pieces;
-    const int32 row = n / 16 / pieces * 16 + n % 16;
-    if (row >= left || piece * kPieceBytes >= p.out.query.bytes) continue;
-    float numbers[8];
-    from.read(row, piece, numbers);
-    const int64 at = queries.first + work.tile * kBackwardRows + row;
-    put_piece(p.out.query, p.out.query.at(queries.batch, work.h, at), piece,
-              rounded<type>(numbers, p.factors.scale));
+  const int64 first = work.tile * kBackwardRows;
+  const auto rows = static_cast<int32>(core::smaller<int64>(kBackwardRows, queries.length - first));
+  const FinishedRows to{queries.batch, work.h, queries.first + first, rows};
+  const float* sums = p.between.query + memory.padded * tiles.dim;
+  for (int32 row = 0; row < rows; row += tiles.queries) {
+    for (int32 warp = warp_index(); warp < tiles.warps(); warp += kRowThreads / kWarp)
+      finish_part<type>(p, to, sums + row * tiles.dim, warp, row);
   }
 }
 

@@ -7,9 +7,12 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Eight elements.
+// What 16 bytes hold.
 struct alignas(kPieceBytes) EightElements {
   uint32 words[4];
+};
+struct alignas(kPieceBytes) FourNumbers {
+  float at[4];
 };
 
 // A piece of a row. What lies beyond the row is 0.

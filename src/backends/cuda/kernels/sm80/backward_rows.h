@@ -56,29 +56,11 @@ struct RowSums {
   float apart;  // how many are
 };
 
-// A thread's share of a row of the sequence: a piece, of so many threads that have one each.
-struct RowShare {
-  int64 row;
-  int32 piece, sharers;
-};
-
 // -delta of what the products of a row come to, and of what arrives at its lse.
 TW_DEVICE float with_lse(const Backward& p, float sum, const Place& queries, int64 h, int64 row) {
   const Tensor& lse = p.in.incoming_lse;
   if (!lse) return sum;
   return sum + load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
-}
-
-template <DType type>
-TW_DEVICE float minus_delta_of(const Backward& p, const Place& queries, const RowWork& work,
-                               const RowShare& share) {
-  const auto& in = p.in;
-  const uint8* output = in.output.at(queries.batch, work.h, queries.first + share.row);
-  const uint8* incoming = in.incoming.at(queries.batch, work.h, queries.first + share.row);
-  float sum = -dot<type>(piece_at(in.output, output, share.piece),
-                         piece_at(in.incoming, incoming, share.piece));
-  for (int32 bits = share.sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
-  return with_lse(p, sum, queries, work.h, share.row);
 }
 
 TW_DEVICE float lse_of(const Backward& p, const Place& queries, int64 h, int64 row) {
@@ -98,33 +80,83 @@ TW_DEVICE KnownRow know_row(const Backward& p, int64 h, float given, float minus
   return known;
 }
 
-// All rows of the tile. Rows that do not exist see nothing.
-template <DType type>
-TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
-                            const RowWork& work, int32 sharers) {
-  const int32 piece = thread_index() % sharers, apart = kRowThreads / sharers;
-  const int64 first = work.tile * kBackwardRows;
-  RowSums sums{};
-  TW_ROLLED
-  for (int32 i = thread_index() / sharers; i < kBackwardRows; i += apart) {
-    const bool exists = first + i < memory.queries.length;
-    KnownRow known{core::infinity<float>(), 0, 0};
-    // All lanes of a warp take part in the sums, whether theirs count or not.
-    const int64 row = exists ? first + i : 0;
-    const float minus_delta = minus_delta_of<type>(p, memory.queries, work, {row, piece, sharers});
-    if (exists) known = know_row(p, work.h, lse_of(p, memory.queries, work.h, row), minus_delta);
-    if (piece != 0) continue;
-    const int64 at = memory.padded + i;
-    const bool is_one = is_apart(known.lse);
-    const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
-    p.between.lse[at] =
-        is_one ? lse_of_apart<type, score::kEveryFeature>(p, place, known.lse) : known.lse;
-    p.between.apart[at] = is_one ? known.lse : 0.0f;
-    p.between.minus_delta[at] = known.minus_delta;
-    sums.apart += is_one ? 1.0f : 0.0f;
-    sums.of_sink += known.of_sink;
+// So many rows a thread reads at once, so that one wait is for all of them.
+inline constexpr int32 kRowsAtOnce = 4;
+
+// Which rows of a tile a thread reads a piece of: `first`, and every further one `apart`.
+struct RowSlice {
+  int32 piece, first, apart;
+};
+
+// Of rows i, i + apart, ...: a piece each, and the lse of row number `piece`, which the thread has
+// to work out. In place of rows that do not exist it is row 0 of the sequence.
+struct RowsRead {
+  EightElements output[kRowsAtOnce], incoming[kRowsAtOnce];
+  float lse;
+};
+
+TW_DEVICE RowsRead read_rows(const Backward& p, const Place& queries, const RowWork& work,
+                             const RowSlice& slice, int32 i) {
+  const auto existing = [&](int32 n) {
+    const int64 row = work.tile * kBackwardRows + i + n * slice.apart;
+    return row < queries.length ? row : 0;
+  };
+  RowsRead read;
+  TW_UNROLL
+  for (int32 n = 0; n < kRowsAtOnce; ++n) {
+    const int64 row = queries.first + existing(n);
+    const Rows &output = p.in.output, &incoming = p.in.incoming;
+    read.output[n] = piece_at(output, output.at(queries.batch, work.h, row), slice.piece);
+    read.incoming[n] = piece_at(incoming, incoming.at(queries.batch, work.h, row), slice.piece);
   }
-  return sums;
+  read.lse = lse_of(p, queries, work.h, existing(slice.piece % kRowsAtOnce));
+  return read;
+}
+
+// Of a row: its lse, and -delta but for the gradient that arrives at the lse.
+struct RowSum {
+  float lse, minus_delta;
+};
+
+// Of row number `piece` of those read.
+template <DType type>
+TW_DEVICE RowSum sum_pieces(const RowsRead& read, int32 piece, int32 sharers) {
+  RowSum own{read.lse, 0};
+  TW_UNROLL
+  for (int32 n = 0; n < kRowsAtOnce; ++n) {
+    float sum = -dot<type>(read.output[n], read.incoming[n]);
+    for (int32 bits = sharers / 2; bits > 0; bits /= 2) sum += shuffle(sum, bits);
+    if (piece == n) own.minus_delta = sum;
+  }
+  return own;
+}
+
+// Row i of the tile. One that does not exist sees nothing.
+TW_DEVICE KnownRow keep_row(const Backward& p, const BackwardRowsMemory& memory,
+                            const RowWork& work, int32 i, RowSum sum) {
+  const int64 row = work.tile * kBackwardRows + i;
+  KnownRow known{core::infinity<float>(), 0, 0};
+  if (row < memory.queries.length)
+    known = know_row(p, work.h, sum.lse, with_lse(p, sum.minus_delta, memory.queries, work.h, row));
+  const int64 at = memory.padded + i;
+  const bool is_one = is_apart(known.lse);
+  p.between.lse[at] = known.lse;  // of one that is apart, until keep_apart
+  p.between.apart[at] = is_one ? known.lse : 0.0f;
+  p.between.minus_delta[at] = known.minus_delta;
+  return known;
+}
+
+// Behind a barrier, of tiles that have a row apart. They are rare, and here they cost the others no
+// registers.
+template <DType type>
+TW_DEVICE void keep_apart(const Backward& p, const BackwardRowsMemory& memory,
+                          const RowWork& work) {
+  for (int32 i = thread_index(); i < kBackwardRows; i += kRowThreads) {
+    const int64 at = memory.padded + i, row = work.tile * kBackwardRows + i;
+    const float lse = p.between.apart[at];
+    const HeldRow place{work.b, work.h, row, memory.queries, memory.keys};
+    if (lse != 0) p.between.lse[at] = lse_of_apart<type, score::kEveryFeature>(p, place, lse);
+  }
 }
 
 // ALiBi's of a head, in units of log2.
@@ -134,15 +166,32 @@ TW_DEVICE float slope_of(const Backward& p, const RowWork& work) {
   return score::slope_in_log2(load_wide<float>(slopes, slopes.offset(work.b, work.h, 0, 0)));
 }
 
-struct alignas(kPieceBytes) FourZeros {
-  float zeros[4];
-};
-
 // What the block's part of the workspace begins with.
 TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
   const int32 dim = p.plan.tiles.dim;
-  auto* to = reinterpret_cast<FourZeros*>(p.between.query + memory.padded * dim);
+  auto* to = reinterpret_cast<FourNumbers*>(p.between.query + memory.padded * dim);
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
+}
+
+// All rows of the tile, and its part of the workspace: that is cleared while the first rows come.
+template <DType type>
+TW_DEVICE RowSums know_rows(const Backward& p, const BackwardRowsMemory& memory,
+                            const RowWork& work) {
+  const int32 sharers = threads_of_row(static_cast<int32>(p.shape.value_dim));
+  const RowSlice slice{thread_index() % sharers, thread_index() / sharers, kRowThreads / sharers};
+  RowSums sums{};
+  TW_ROLLED
+  for (int32 i = slice.first; i < kBackwardRows; i += kRowsAtOnce * slice.apart) {
+    const RowsRead read = read_rows(p, memory.queries, work, slice, i);
+    if (i == slice.first) clear_query_sums(p, memory);
+    const RowSum sum = sum_pieces<type>(read, slice.piece, sharers);
+    const int32 own = i + slice.piece * slice.apart;
+    if (slice.piece >= kRowsAtOnce) continue;
+    const KnownRow known = keep_row(p, memory, work, own, sum);
+    sums.apart += is_apart(known.lse) ? 1.0f : 0.0f;
+    sums.of_sink += known.of_sink;
+  }
+  return sums;
 }
 
 TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
@@ -187,7 +236,7 @@ TW_DEVICE void clear_bias_tiles(const Backward& p) {
   const int32 fours = p.plan.tiles.queries * p.plan.tiles.keys / 4;
   for_each_task(bias_tasks(p), [&](int64 task) {
     if (!is_met(p, bias_tile_at(p, task))) return;
-    auto* to = reinterpret_cast<FourZeros*>(p.between.bias) + task * fours;
+    auto* to = reinterpret_cast<FourNumbers*>(p.between.bias) + task * fours;
     for (int32 n = thread_index(); n < fours; n += kRowThreads) to[n] = {};
   });
 }
@@ -195,7 +244,7 @@ TW_DEVICE void clear_bias_tiles(const Backward& p) {
 // All blocks together. What is cleared is filled up to whole fours.
 TW_DEVICE void clear_bias(const Backward& p) {
   if (p.between.bias_in_tiles) return clear_bias_tiles(p);
-  auto* to = reinterpret_cast<FourZeros*>(p.between.bias);
+  auto* to = reinterpret_cast<FourNumbers*>(p.between.bias);
   const int64 fours = core::ceil_div(bias_count(p.out.bias_size), int64{4});
   for (int64 n = block_index() * kRowThreads + thread_index(); n < fours;
        n += block_count() * kRowThreads)
@@ -233,13 +282,10 @@ TW_DEVICE void backward_rows(const Backward& p) {
     block_barrier();
     RowSums sums{};
     const bool exists = work.tile * kBackwardRows < memory.queries.length;
-    if (exists) {
-      sums =
-          know_rows<type>(p, memory, work, threads_of_row(static_cast<int32>(p.shape.value_dim)));
-      clear_query_sums(p, memory);
-    }
+    if (exists) sums = know_rows<type>(p, memory, work);
     if (p.between.turns) clear_turns(p, work);
     const float apart = sum_of_block(sums.apart, memory.between);
+    if (apart > 0) keep_apart<type>(p, memory, work);
     if (exists && thread_index() == 0)
       p.between.tiles[memory.padded / kBackwardRows] = {apart > 0 ? 1 : 0, slope_of(p, work), {}};
     if (!p.between.sinks) return;

@@ -163,10 +163,6 @@ TW_DEVICE void know_short_rows(const Backward& p, typename Traits::Memory& memor
     of_short.of_sink[i] = known.of_sink + (turn.n > 0 ? of_short.of_sink[i] : 0.0f);
 }
 
-struct alignas(kPieceBytes) FourNumbers {
-  float at[4];
-};
-
 // Calls body(four, numbers) for the thread's pieces of a tile's gradient, and where they wait in
 // the workspace for the next tile of keys.
 template <class Traits, class Body>
