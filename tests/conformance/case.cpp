@@ -68,7 +68,7 @@ void describe_scores(std::ostringstream& text, const ScoreCase& scores) {
 
 void describe_gradients(std::ostringstream& text, const GradientCase& gradients) {
   text << " gradients=" << (gradients.query ? "q" : "") << (gradients.key ? "k" : "")
-       << (gradients.value ? "v" : "") << (gradients.bias ? "b" : "")
+       << (gradients.value ? "v" : "") << (gradients.bias ? gradients.bias_as_bias ? "B" : "b" : "")
        << (gradients.slopes ? "a" : "") << (gradients.sinks ? "s" : "")
        << (gradients.has_lse ? "+lse" : "") << (gradients.deterministic ? " deterministic" : "");
 }

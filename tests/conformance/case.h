@@ -71,6 +71,7 @@ struct GradientCase {
   bool has_lse = false;
   bool query = true, key = true, value = true, bias = true, slopes = true, sinks = true;
   bool deterministic = false;
+  bool bias_as_bias = false;  // the bias's gradient has its type, as PyTorch asks, not the lse's
 };
 
 struct DtypeCase {

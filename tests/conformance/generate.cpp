@@ -289,6 +289,7 @@ void set_dtype(Case& drawn, tw_dtype dtype) {
   constexpr tw_dtype kOutputs[] = {TW_FLOAT32, TW_BFLOAT16, TW_FLOAT16};
   drawn.dtypes.input = drawn.dtypes.output = dtype;
   drawn.dtypes.lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
+  drawn.gradients.bias_as_bias = drawn.seed % 2 == 0;
   if (dtype == TW_FLOAT64) return;
   const bool is_narrow = dtype == TW_FLOAT8_E4M3 || dtype == TW_FLOAT8_E5M2;
   const bool is_fourth = drawn.seed % 4 == 0;

@@ -158,12 +158,13 @@ void lay_gradients(const Case& drawn, Layouter& layout, const Setup& setup,
   if (wanted.value) {
     fields.value = layout.output(dtype, layout.rows(drawn.keys, drawn.key_heads, drawn.value_dim));
   }
-  const auto like = [&](const Field& field) {
+  const auto like = [&](const Field& field, bool same_type = false) {
     const tw_tensor& view = field.view();
-    return layout.output(drawn.dtypes.lse, Shape(view.shape, view.shape + view.rank));
+    return layout.output(same_type ? static_cast<tw_dtype>(view.dtype) : drawn.dtypes.lse,
+                         Shape(view.shape, view.shape + view.rank));
   };
   const ScoreFields& scores = setup.scores;
-  if (wanted.bias && !scores.bias.absent()) fields.bias = like(scores.bias);
+  if (wanted.bias && !scores.bias.absent()) fields.bias = like(scores.bias, wanted.bias_as_bias);
   if (wanted.slopes && !scores.slopes.absent()) fields.slopes = like(scores.slopes);
   if (wanted.sinks && !scores.sinks.absent()) fields.sinks = like(scores.sinks);
 }

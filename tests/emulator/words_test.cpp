@@ -90,6 +90,22 @@ TEST(Words, TensorCoresMultiply) {
   check_product<DType::kBFloat16>();
 }
 
+TEST(Words, AMatrixIsTransposed) {
+  // Element (i, j) is 16 * i + j.
+  const auto pair = [](uint32 low, uint32 high) { return low | high << 16; };
+  std::vector<uint32> found(32), want;
+  run({.threads = 32}, [&] {
+    const auto g = static_cast<uint32>(lane_index() / 4), t = static_cast<uint32>(lane_index() % 4);
+    const uint32 row = 16 * g + 2 * t;
+    found[static_cast<std::size_t>(lane_index())] = cuda::transposed(pair(row, row + 1));
+  });
+  for (uint32 lane = 0; lane < 32; ++lane) {
+    const uint32 column = 32 * (lane % 4) + lane / 4;
+    want.push_back(pair(column, column + 16));
+  }
+  EXPECT_EQ(found, want);
+}
+
 TEST(Words, PairsAreRoundedToNearest) {
   EXPECT_EQ(cuda::pair_of<DType::kFloat16>(1.0f, -2.0f), 0xC0003C00u);
   EXPECT_EQ(cuda::pair_of<DType::kBFloat16>(1.0f, -2.0f), 0xC0003F80u);

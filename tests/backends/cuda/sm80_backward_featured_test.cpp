@@ -93,7 +93,7 @@ TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
       drawn.scores.bias_dtype = drawn.dtypes.input;
       if (broadcast != kNone)
         drawn.scores.bias_broadcast[static_cast<std::size_t>(broadcast)] = true;
-      drawn.gradients.bias = drawn.gradients.slopes = true;
+      drawn.gradients.bias = drawn.gradients.slopes = drawn.gradients.bias_as_bias = true;
       EXPECT_EQ(kernel_of(drawn), "featured " + std::to_string(dim) +
                                       ": ALiBi, bias, the bias's gradient, the slopes' gradient");
       expect_good(drawn);
@@ -108,7 +108,7 @@ TEST(Sm80BackwardFeatured, TilesOfABiasThatNobodySees) {
   drawn.mask.band.right = 0;
   drawn.scores.has_bias = true;
   drawn.scores.bias_dtype = drawn.dtypes.input;
-  drawn.gradients.bias = true;
+  drawn.gradients.bias = drawn.gradients.bias_as_bias = true;
   EXPECT_EQ(kernel_of(drawn), "featured 64: bias, the bias's gradient");
   expect_good(drawn);
 }

@@ -44,6 +44,20 @@ TW_DEVICE Fragment load_matrices_transposed(SharedAddress row) {
   return f;
 }
 
+// Of a matrix of 8 x 8 elements, of which each lane brought (g, 2t) and (g, 2t + 1): (2t, g) and
+// (2t + 1, g). All lanes of the warp take part.
+TW_DEVICE uint32 transposed(uint32 pair) {
+#if defined(TW_ON_DEVICE)
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(pair));
+  return pair;
+#else
+  const int32 g = lane_index() / 4, t = lane_index() % 4, shift = g % 2 * 16;
+  const uint32 low = brought_by(8 * t + g / 2, pair) >> shift;
+  const uint32 high = brought_by(8 * t + 4 + g / 2, pair) >> shift;
+  return (low & 0xFFFFu) | high << 16;
+#endif
+}
+
 // What a product's 16 x 8 right side has of each lane: elements (2t, g) and (2t + 1, g), and the
 // same 8 rows further down.
 struct RightFragment {

@@ -6,8 +6,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// What one thread of backward's tiles added as piece `number` of its part of the query's gradient:
-// two columns of a row, and the same two of the row eight below.
+// What one thread of backward's tiles added as number `number` of its sums: two columns of a row,
+// and the same two of the row eight below.
 TW_DEVICE FourNumbers sums_at(const float* tile, const SumOrder& order, int32 number,
                               int32 thread) {
   if constexpr (kAddsFour)
@@ -82,32 +82,49 @@ TW_DEVICE void put_pair(const Backward& p, const FinishedRows& to, const PairOfP
             whole);
 }
 
+// The sums of one thread of backward's tiles: `down` times `across` of them, which is even.
+struct SumsOfThread {
+  const float* tile;
+  SumOrder order;
+  int32 thread, down, across;
+
+  // Calls body(two, m, n) for sums n and n + 1 of each m. Four are read at once, so that one wait
+  // is for all of them.
+  template <class Body>
+  TW_DEVICE void for_each_two(const Body& body) const {
+    for (int32 m = 0; m < down; ++m) {
+      TW_ROLLED
+      for (int32 n = 0; n < across; n += 4) {
+        const bool has_more = n + 2 < across;
+        FourNumbers two[2], more[2]{};
+        TW_UNROLL
+        for (int32 i = 0; i < 2; ++i) {
+          two[i] = sums_at(tile, order, m * across + n + i, thread);
+          if (has_more) more[i] = sums_at(tile, order, m * across + n + 2 + i, thread);
+        }
+        body(two, m, n);
+        if (has_more) body(more, m, n + 2);
+      }
+    }
+  }
+};
+
 // Rounds what warp `warp` of backward's tiles added to a tile of queries, which begins at row
-// `row`. It reads two pairs of pieces before it writes one, so that one wait is for both.
+// `row`.
 template <DType type>
 TW_DEVICE void finish_part(const Backward& p, const FinishedRows& to, const float* sums, int32 warp,
                            int32 row) {
   const BackwardShape& tiles = p.plan.tiles;
-  const SumOrder order{tiles.threads(), kAddsFour};
-  const int32 down = tiles.gradient_down(), across = tiles.gradient_across();
-  const int32 piece = warp % tiles.warps_across() * across;
-  const int32 thread = warp * kWarp + lane_index();
-  row += warp / tiles.warps_across() * down * 16;
-  for (int32 m = 0; m < down; ++m, row += 16) {
-    TW_ROLLED
-    for (int32 n = 0; n < across; n += 4) {
-      const bool has_second = n + 2 < across;
-      FourNumbers first[2], second[2]{};
-      TW_UNROLL
-      for (int32 i = 0; i < 2; ++i) {
-        first[i] = sums_at(sums, order, m * across + n + i, thread);
-        if (has_second) second[i] = sums_at(sums, order, m * across + n + 2 + i, thread);
-      }
-      put_pair(p, to, rounded_pair<type>(first, p.factors.scale), row, piece + n);
-      if (has_second)
-        put_pair(p, to, rounded_pair<type>(second, p.factors.scale), row, piece + n + 2);
-    }
-  }
+  const SumsOfThread from{sums,
+                          {tiles.threads(), kAddsFour},
+                          warp * kWarp + lane_index(),
+                          tiles.gradient_down(),
+                          tiles.gradient_across()};
+  const int32 first = row + warp / tiles.warps_across() * from.down * 16;
+  const int32 piece = warp % tiles.warps_across() * from.across;
+  from.for_each_two([&](const FourNumbers(&two)[2], int32 m, int32 n) {
+    put_pair(p, to, rounded_pair<type>(two, p.factors.scale), first + 16 * m, piece + n);
+  });
 }
 
 template <DType type>
@@ -195,6 +212,39 @@ TW_DEVICE void add_bias_sums(const float* sums, const BackwardShape& tiles, int3
     numbers[n] += sums[order.place(number, warp * kWarp + n * 4 + row % 8 / 2, i)];
 }
 
+// A tile of the bias's gradient, where rows are whole pieces of the inputs' type.
+struct FinishedBias {
+  uint8* first;
+  int64 row;  // bytes
+  int32 rows, keys;
+};
+
+// Rounds what warp `warp` of backward's tiles added to it. Scores are transposed: a sum has two
+// queries of a key, and of the key eight further.
+template <DType type>
+TW_DEVICE void finish_bias_part(const BackwardShape& tiles, const FinishedBias& to,
+                                const float* sums, int32 warp) {
+  const SumsOfThread from{sums,
+                          {tiles.threads(), kAddsFour},
+                          warp * kWarp + lane_index(),
+                          tiles.keys / (16 * tiles.key_warps),
+                          tiles.query_pieces};
+  const int32 first_key = warp / tiles.query_warps * from.down * 16;
+  const int32 first_row = warp % tiles.query_warps * from.across * 8;
+  from.for_each_two([&](const FourNumbers(&two)[2], int32 m, int32 n) {
+    const PairOfPieces by_key = rounded_pair<type>(two, 1);
+    PairOfPieces by_query;
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i)
+      by_query.words[i / 2][i % 2] = transposed(by_key.words[i % 2][i / 2]);
+    const EightElements whole = by_query.gather();
+    const int32 lane = lane_index(), row = first_row + 8 * n + lane / 4 + lane % 2 * 8;
+    const int32 key = first_key + 16 * m + lane % 4 / 2 * 8;
+    if (row < to.rows && key < to.keys)
+      *reinterpret_cast<EightElements*>(to.first + row * to.row + key * 2) = whole;
+  });
+}
+
 template <DType type>
 TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
   const BackwardShape& shape = p.plan.tiles;
@@ -209,6 +259,15 @@ TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
   const auto keys =
       static_cast<int32>(core::smaller(size.column - across * shape.keys, int64{shape.keys}));
   const bool in_eights = comes_in_eights<type>(p), has_sums = is_met(p, tile);
+  if (in_eights && has_sums && size.row > 1) {
+    const Tensor& bias = p.out.bias;
+    const int64 first = bias.offset(tile.head / heads, tile.head % heads, down * shape.queries,
+                                    across * shape.keys);
+    const FinishedBias to{bias.data + first * 2, bias.stride.row * 2, rows, keys};
+    for (int32 warp = warp_index(); warp < shape.warps(); warp += kRowThreads / kWarp)
+      finish_bias_part<type>(shape, to, sums, warp);
+    return;
+  }
   // Eight queries of some pieces lie side by side.
   TW_ROLLED
   for (int32 x = thread_index(); x < core::round_up(rows, 8) * pieces; x += kRowThreads) {
