@@ -24,7 +24,7 @@ MAX_MEMBERS = 12  # of a struct below src/
 MORE_MEMBERS = {
     "src/plan/backend.h: Backend": "each backend names the functions that it has, and no others",
     "src/backends/cuda/kernels/attention.h: Attention": "a kernel's one argument, laid out once",
-    "src/backends/cuda/kernels/turns.h: Append": "a kernel's one argument, laid out once",
+    "src/backends/cuda/kernels/cache_ops.h: Append": "a kernel's one argument, laid out once",
     "src/backends/cuda/kernels/sm80/launch.h: Forward": "a kernel's one argument, laid out once",
     "src/backends/cuda/kernels/sm80/backward_block.h: KeyBlock": "a block's state in registers",
 }

@@ -9,7 +9,8 @@ namespace tilewise::core {
 
 enum class Cover { kNone, kSome, kAll };
 
-// Further limits than this are no limits: no index reaches them, and sums of them do not overflow.
+// A limit of this size does not limit: no index reaches it, and sums of such limits do not
+// overflow.
 inline constexpr int64 kUnlimited = int64{1} << 60;
 
 class Band {
@@ -102,7 +103,7 @@ static_assert(Band{.queries = 4, .keys = 4, .right = 0}.visible_keys(1) == Range
 static_assert(Band{.queries = 4, .keys = 4, .right = 0}.cover({0, 2}, {2, 4}) == Cover::kNone);
 
 // A mask given by blocks: bytes (batch|1, heads|1, row blocks, column blocks), one (batch, head) of
-// it. Everything beyond `present` is a question to its caller's Band.
+// it. The caller's Band hides everything beyond the last block.
 struct BlockMask {
   const uint8* present = nullptr;  // null: everything is present
   int64 row_stride = 0;

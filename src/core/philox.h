@@ -45,7 +45,7 @@ class Dropout {
 
   TW_HD constexpr bool active() const { return threshold_ > 0; }
 
-  // For those who draw for many elements at once, in their own words.
+  // For kernels that draw for many elements at once and compare the bits themselves.
   TW_HD constexpr PhiloxKey key() const { return key_; }
   TW_HD constexpr int32 threshold() const { return threshold_; }
 

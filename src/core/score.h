@@ -29,7 +29,7 @@ struct Softcap {
 
   TW_HD T operator()(T score) const { return cap > 0 ? cap * tanh(score / cap) : score; }
 
-  // By its own result: 1 - tanh^2.
+  // As a function of the capped score: 1 - tanh^2.
   TW_HD T derivative(T capped) const {
     const T ratio = cap > 0 ? capped / cap : T(0);
     return (1 - ratio) * (1 + ratio);
@@ -47,7 +47,7 @@ struct Alibi {
 
   TW_HD T operator()(T score, int64 away) const { return score - slope * T(away); }
 
-  // By the slope; by the score it is 1.
+  // With respect to the slope. With respect to the score it is 1.
   TW_HD static T derivative(int64 away) { return -T(away); }
 };
 

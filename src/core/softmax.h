@@ -57,8 +57,8 @@ TW_HD T lse(Row<T> row) {
   return (row.max + log2(row.sum)) * ln2<T>();
 }
 
-// The row that lse came from, its sum scaled to 1. An lse too large to be scaled is held, as scores
-// are.
+// A row with this lse whose sum is scaled to 1. An lse that is too large for units of log2 is held,
+// as scores are.
 template <class T>
 TW_HD Row<T> row_of(T lse) {
   if (lse == -infinity<T>()) return {};

@@ -24,7 +24,7 @@ Side side_of(const tilewise::Side& side, const View& tensor) {
           .page_size = side.page_size,
           .rows = side.rows,
           .longest = side.longest,
-          .held = {tensor.size.batch, tensor.size.row}};
+          .extent = {tensor.size.batch, tensor.size.row}};
 }
 
 namespace {

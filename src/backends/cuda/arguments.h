@@ -1,9 +1,10 @@
-// From a checked call to what kernels get. Nothing is read but the call's own structs: tensors and
-// tables may lie on a device. Tables that lie on the host have to be brought there first.
+// Makes a checked call into the arguments of kernels. Reads nothing but the call's own structs,
+// because tensors and tables may be on a device. Tables on the host must be copied to the device
+// first.
 #pragma once
 
+#include "backends/cuda/kernels/cache_ops.h"
 #include "backends/cuda/kernels/plain/launch.h"
-#include "backends/cuda/kernels/turns.h"
 #include "plan/arena.h"
 #include "problem/problem.h"
 
@@ -11,7 +12,7 @@ namespace tilewise::cuda {
 
 Tensor tensor_of(const View& view);
 
-// `tensor` is one that has the side's rows: it says how many there are.
+// `tensor` has the side's rows, and tells how many there are.
 Side side_of(const tilewise::Side& side, const View& tensor);
 
 // `error` is a word on the device, or null.
@@ -19,7 +20,8 @@ Attention attention_of(const Problem& problem, core::uint32* error);
 
 Gradients gradients_of(const Problem& problem);
 
-// What the passes of the plain backward leave for each other. Without memory it is only counted.
+// The workspace through which the passes of the plain backward hand sums to each other. An arena
+// without memory only counts the bytes.
 template <class T>
 RowSums row_sums_of(const Problem& p, Arena& arena) {
   const Shape shape = attention_of(p, nullptr).shape;
@@ -33,10 +35,10 @@ RowSums row_sums_of(const Problem& p, Arena& arena) {
 
 Rotary rotary_of(const RotaryProblem& problem, core::uint32* error);
 
-// Without the queries that may turn with it: they are a rotary of their own.
+// Without the queries to be rotated with it: they are a Rotary of their own.
 Append append_of(const AppendProblem& problem, core::uint32* error);
 
-// Of at most kMostParts parts.
+// For at most kMostParts parts.
 Merge merge_of(const MergeProblem& problem);
 
 }  // namespace tilewise::cuda

@@ -1,4 +1,4 @@
-// CUDA's entry in the list: what it accepts, how it plans, and how a call reaches the device.
+// The CUDA backend: what it accepts, how it plans, and how a call reaches the device.
 #include <algorithm>
 
 #include "backends/cuda/driver/memory.h"
@@ -24,7 +24,7 @@ Status accepts(const Asked& asked, const Machine& machine) {
   return check_parts(asked);
 }
 
-// What a run needs of its plan.
+// What a plan stores for its run.
 struct Decided {
   Device* device = nullptr;
   KernelChoice kernels;
@@ -46,8 +46,8 @@ Gpu gpu_of(const Device* device) {
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
-  // `accepts` has found it. One that another thread could not open again after a reset since then
-  // is planned for as it was; `run` gets the driver's answer.
+  // `accepts` has opened the device. If it cannot be opened again after a reset, the call is
+  // planned with the properties it had, and `run` reports the driver's error.
   decided.device = Device::found_before(machine.device.index);
   const Gpu gpu = gpu_of(decided.device);
   decided.kernels = choose_kernels(asked, gpu);
@@ -64,7 +64,8 @@ Status device_of(const Plan& plan, Device*& device) {
   return device ? Status{} : failed("the CUDA device is gone.");
 }
 
-// launch(kernel, arguments, tasks) for each kernel of a call.
+// Calls launch(kernel, arguments, tasks) for each kernel of a call, including the copy of host
+// tables.
 template <class Launch>
 Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room,
                const Launch& launch) {
@@ -75,11 +76,11 @@ Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room
       });
 }
 
-// What a call launches, by index, each once.
+// The indices of the kernels that a call launches, each once.
 class Launched {
  public:
   Launched(const Asked& asked, const KernelChoice& kernels) {
-    // Nothing is refused here.
+    // The callback never fails.
     static_cast<void>(
         run_all(asked, kernels, Room{}, [this](const auto& choice, const auto&, int64 tasks) {
           if (tasks > 0) add(index_of(choice));
@@ -95,14 +96,13 @@ class Launched {
       indices_[count_++] = index;
   }
 
-  static constexpr int kMostKernels = 16;  // of a call
+  static constexpr int kMostKernels = 16;  // per call
   int indices_[kMostKernels] = {};
   std::size_t count_ = 0;
 };
 
-// Loads what a call launches. Where a kernel with features compiled in cannot be made after all,
-// the general one takes its place, now and later: a compiler's trouble is no reason to refuse a
-// call.
+// Loads the kernels of a call. If a featured kernel cannot be compiled after all, the general one
+// replaces it, now and later: a failing compiler is no reason to refuse a call.
 Status load_all(Device& device, const Asked& asked, KernelChoice& kernels) {
   const Status status = load(device, Launched(asked, kernels).indices());
   if (status.ok() || !kernels.has_features()) return status;
@@ -123,11 +123,11 @@ bool all_loaded(const Device& device, std::span<const int> indices) {
                      [&](int index) { return loaded(device, index) != nullptr; });
 }
 
-// Kernels that nobody prepared are loaded on the way, but for a call that is captured: what that
-// would compile and allocate belongs to no graph.
+// Loads kernels that tw_prepare has not loaded. If the stream is being captured this fails instead,
+// because compiling and allocating cannot be part of a graph.
 Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Stream stream) {
   if (all_loaded(device, Launched(asked, kernels).indices())) return {};
-  bool captures = false;  // `run` has made the context current
+  bool captures = false;  // the context is current: `run` made it so
   TW_TRY(device.is_capturing(stream, captures));
   if (captures)
     return invalid(
@@ -136,7 +136,7 @@ Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Str
   return load_all(device, asked, kernels);
 }
 
-// Probabilities are one kernel, and so is forward without a merge.
+// Probabilities and a forward without a merge take one kernel.
 bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.merges ||
@@ -150,14 +150,14 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device, stream);
   TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
-  // None of several kernels is launched before all are there: a refused call changes nothing.
-  // Nor is the choice among them changed on the way.
+  // All kernels of a call must be available before the first is launched, because a refused call
+  // may change nothing. So the choice is not changed later.
   KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (takes_several(asked, kernels) || kernels.has_features())
     TW_TRY(make_ready(*device, asked, kernels, stream));
   core::uint32* error = resources.error;
   if (!error) error = device->error_word();
-  // Grids have a limit; plain kernels with more tasks than blocks take several each.
+  // The size of a grid is limited. Plain kernels with more tasks than blocks loop over several.
   return run_all(asked, kernels, {resources.workspace, error, gpu_of(device)},
                  [&](const auto& choice, const auto& arguments, int64 tasks) -> Status {
                    if (tasks <= 0) return {};
@@ -171,7 +171,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
                  });
 }
 
-// Where there is no device, there is nothing to say: `accepts` says why.
+// Without a device there is nothing to check; `accepts` has said why.
 Status check_place(const tw_device& where, const char* name, const View& view) {
   Device* device = nullptr;
   const Status found = Device::find_opened(where.index, device);
@@ -196,7 +196,7 @@ Status take_faults(const tw_device& where, void* given, core::uint32& faults) {
   return device->take_faults(faults);
 }
 
-// What would serve a call better, and why it cannot.
+// Describes a kernel that would be faster, and why it is not available.
 void describe_missing(const Problem& problem, const Device& device, Text& note) {
   Featured featured;
   if (!wants_featured(problem, gpu_of(&device), featured)) return;
@@ -265,7 +265,7 @@ void describe(const Problem& problem, const Plan& plan, Text& note) {
   describe_origin(*device, Launched(&problem, kernels).indices(), note);
 }
 
-// Shared memory of one multiprocessor; that of a GPU of Hopper where there is none to ask.
+// Shared memory of a multiprocessor; Hopper's if there is no device to ask.
 double fast_bytes(const Machine& machine) {
   Device* device = nullptr;
   const Status found = Device::find_opened(machine.device.index, device);

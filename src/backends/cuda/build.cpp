@@ -20,7 +20,7 @@ struct Job {
   }
 };
 
-// One build: what is done so far, and the first thing that went wrong.
+// The state of one build: progress, and the first failure.
 class Build {
  public:
   Build(const Surroundings& around, const Stock& stock, const Progress& progress)
@@ -31,7 +31,7 @@ class Build {
     tell("");
   }
 
-  // What is there already counts as done; the rest is left.
+  // Counts kernels that exist already as done, and returns the others.
   std::vector<Job> look(const std::vector<Job>& jobs) {
     std::vector<Job> left;
     for (const Job& job : jobs) {
@@ -47,7 +47,7 @@ class Build {
     return left;
   }
 
-  // After a failure nothing more is begun.
+  // Does nothing after a failure.
   void compile(const Job& job) {
     if (has_failed()) return;
     Status status;
@@ -104,7 +104,7 @@ class Build {
   Status said_;
 };
 
-// Whether what has to be compiled can be, and can be kept.
+// Fails if the remaining kernels cannot be compiled, or cannot be kept.
 Status check(const Surroundings& around, const Stock& stock, const std::vector<Job>& left) {
   for (const Job& job : left)
     if (const std::string why = stock.why_not_compiled(*job.target); !why.empty())

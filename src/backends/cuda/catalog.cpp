@@ -11,7 +11,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// A kernel for a target, and what there is of it.
+// A kernel for a target, and where it was found.
 struct Row {
   const Variant* variant;
   std::string architecture;
@@ -26,7 +26,7 @@ struct Row {
   int shared_bytes() const { return cubin.resources.shared_bytes + variant->dynamic_shared_bytes; }
 };
 
-// Those with features compiled in that somebody has compiled before.
+// Adds featured kernels that the disk cache has.
 void add_kept(const Selection& selection, const Stock& stock, const Target& target,
               std::vector<Row>& rows) {
   const auto is_asked = [&](const std::string& name) {
@@ -102,7 +102,7 @@ void add_text_head(const Surroundings& around, const Stock& stock, const Selecti
              around.dump.c_str());
 }
 
-// What ptxas has not said is no number.
+// A number that ptxas did not report is printed as a dash.
 void add_cell(int number, Text& text) {
   if (number >= 0)
     text.add(" %9d", number);
@@ -111,7 +111,7 @@ void add_cell(int number, Text& text) {
 }
 
 void add_text_row(const Row& row, Text& text) {
-  // Nothing stands behind the last word of a line.
+  // No padding after the last column.
   text.add("\n%-38s %-7s %-*s", row.variant->name, row.architecture.c_str(), row.is_there ? 12 : 0,
            row.from());
   if (!row.is_there) return;
@@ -148,7 +148,7 @@ void add_or_null(const std::string& value, Text& text) {
     text.add_quoted(value.c_str());
 }
 
-// Why nothing of the pack is used, as a sentence; empty where something is, or there is none.
+// Why the pack is not used, as a sentence; empty if it is used, or if there is none.
 std::string why_no_pack(const Pack& pack, int driver_version) {
   if (pack.is_of_others())
     return "The build left out a pack of other kernels: run ./dev pack and build again.";

@@ -1,5 +1,5 @@
-// The library's kernels as a person asks about them: which there are, where a call would find each,
-// and making them before the first call.
+// What `tilewise kernels` and its C functions do: list the library's kernels, say where a call
+// would find each, and compile them ahead of the first call.
 #pragma once
 
 #include <string>
@@ -15,25 +15,26 @@ namespace tilewise::cuda {
 // Each of these kernels for each of these targets.
 struct Selection {
   std::vector<const Variant*> variants;
-  // What of those with features compiled in is listed where it is kept: names as of a shell.
+  // Shell patterns. Kernels with features compiled in are listed if the cache has them and a
+  // pattern matches.
   std::vector<std::string> patterns;
-  std::vector<Target> targets;  // of one driver
+  std::vector<Target> targets;  // all for the same driver
   int driver_version = 0;
 };
 
-// Of a choice whose names, architectures or driver cannot be, a sentence says why not.
+// Fails with a sentence if the choice's names, architectures or driver are impossible.
 Status select(const tw_kernel_choice& choice, Selection& out);
 
 void list_kernels(const Selection& selection, const Surroundings& around, tw_format format,
                   Text& text);
 
-// Called before the first and after each; 0 stops.
+// Called before the first kernel and after each. Returning 0 stops the build.
 struct Progress {
   tw_progress call = nullptr;
   void* host = nullptr;
 };
 
-// Fills the disk cache, or with TILEWISE_DUMP the folder that it names.
+// Compiles into the disk cache, or with TILEWISE_DUMP into the folder that it names.
 Status build_kernels(const Selection& selection, const Surroundings& around,
                      const Progress& progress);
 

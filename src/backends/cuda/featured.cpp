@@ -15,7 +15,7 @@ using core::uint32;
 
 constexpr struct {
   uint32 feature;
-  uint32 with_it;  // what goes without saying
+  uint32 with_it;  // features that this one implies
   const char* name;
   const char* words;
 } kFeatures[] = {{score::kAnyScale, 0, "scale", "such a scale"},
@@ -29,7 +29,7 @@ constexpr struct {
                  {score::kSlopesGradient, 0, "dalibi", "the slopes' gradient"}};
 constexpr int kSets = 1 << std::size(kFeatures);
 
-// Which of them a number from 0 to kSets - 1 says.
+// The set that a number from 0 to kSets - 1 encodes.
 uint32 set_of(int number) {
   uint32 set = 0;
   for (std::size_t i = 0; i < std::size(kFeatures); ++i)
@@ -37,8 +37,8 @@ uint32 set_of(int number) {
   return set;
 }
 
-// Only these change what lies in shared memory.
-constexpr uint32 kLying = score::kBias | score::kVisible | score::kBlocks;
+// The features that change the layout of shared memory.
+constexpr uint32 kInShared = score::kBias | score::kVisible | score::kBlocks;
 
 template <int number>
 constexpr int forward_bytes(uint32 features) {
@@ -91,8 +91,8 @@ int bytes_of_backward_row(int number, uint32 features, std::integer_sequence<int
 
 constexpr int kBackwardRows = sm80::kRowsOfBackward - sm80::kVariantsOfBackward;
 
-// What a row of a family's table makes of a kernel: what tells it from the other rows, and the
-// launch. The second row for a head dim takes less memory.
+// The properties of a kernel that come from its row in the family's table. If a head dim has two
+// rows, the second needs less shared memory.
 struct Row {
   std::string name;
   int threads, blocks, shared_bytes;
@@ -102,25 +102,26 @@ Row forward_row(int number, uint32 features) {
   const sm80::Size& size = sm80::kTable[number];
   const bool is_first =
       number == sm80::kVariantsOfForward || sm80::kTable[number - 1].dim != size.dim;
-  return {std::to_string(size.dim) + (is_first ? "" : "_lean"), size.threads(), size.blocks,
-          bytes_of_row(number, features & kLying, std::make_integer_sequence<int, kForwardRows>())};
+  return {
+      std::to_string(size.dim) + (is_first ? "" : "_lean"), size.threads(), size.blocks,
+      bytes_of_row(number, features & kInShared, std::make_integer_sequence<int, kForwardRows>())};
 }
 
 Row backward_row(int number, uint32 features) {
   const sm80::BackwardShape& tiles = sm80::kBackwardShapes[number];
   return {std::to_string(tiles.dim), tiles.threads(), tiles.blocks,
-          bytes_of_backward_row(number, features & kLying,
+          bytes_of_backward_row(number, features & kInShared,
                                 std::make_integer_sequence<int, kBackwardRows>())};
 }
 
-// What a family's kernels are made of.
+// How the text of a family's kernels is made.
 struct Family {
-  const char* name;  // of all of its kernels, before the type
+  const char* name;  // prefix of all its kernels' names
   const char* include;
   const char* parameters;
-  const char* function;  // a template of its traits, as these are of type, row and set
+  const char* function;  // a template over the traits of dtype, row and set
   const char* traits;
-  int first_row, rows;  // of its table, those with features
+  int first_row, rows;  // of its table's featured rows
   Row (*row)(int number, uint32 features);
 };
 // In the order of FeaturedFamily.
@@ -148,7 +149,7 @@ std::string body_of(const Featured& of) {
          std::to_string(of.features | score::kExactly) + "u>>(p);";
 }
 
-// A featured kernel as a number that is not 0, and back.
+// Encodes a featured kernel as a number that is not 0, and back.
 uint32 number_of(const Featured& featured) {
   const auto family = static_cast<uint32>(featured.family);
   const auto row = static_cast<uint32>(featured.number);
@@ -160,7 +161,7 @@ Featured featured_of(uint32 number) {
           static_cast<int>(number >> 18 & 255), number & 0xFFFF};
 }
 
-// Places are taken once and never given back, so that whoever reads needs no lock.
+// Entries are added once and never removed, so readers need no lock.
 std::atomic<uint32> places[kMostFeatured];
 std::atomic<const FeaturedText*> made[kMostFeatured];
 
@@ -185,7 +186,7 @@ uint32 featured_set(uint32 asked, FeaturedFamily family) {
              ((set & score::kSlopesGradient) != 0 && (set & score::kAlibi) == 0)) {
     return 0;
   }
-  // What shapes scores scales them anyhow.
+  // Features that shape scores apply any scale.
   if ((set & (score::kSoftcap | score::kAlibi | score::kBias)) != 0) set &= ~score::kAnyScale;
   for (const auto& each : kFeatures) {
     if ((set & each.feature) == 0) continue;

@@ -34,7 +34,7 @@ void visit_tables(Call& call, const Visit& visit) {
   }
 }
 
-// A call's own tables; a merge has none.
+// Visits a call's own tables. A merge has none.
 template <class Visit>
 void visit_tables_of(const Asked& asked, const Visit& visit) {
   std::visit(
@@ -50,16 +50,16 @@ int64 count_of(const View& table) {
   return table.size.batch * table.size.column;
 }
 
-// Each table begins with a word of its own.
+// Each table begins at a word of its own.
 int64 words_of(const View& table) {
   return core::ceil_div(count_of(table) * core::bytes_of(table.dtype), kWord);
 }
 
-// Words `begin` to `end - 1` of a table, from wherever its strides lead.
+// Copies words `begin` to `end - 1` of a table with any strides.
 void copy_words(const View& table, int64 begin, int64 end, core::uint64* to) {
   const int64 bytes = core::bytes_of(table.dtype), in_word = kWord / bytes;
   const int64 last = core::smaller(end * in_word, count_of(table));
-  to[end - begin - 1] = 0;  // the last word may be half a table's
+  to[end - begin - 1] = 0;  // the table may fill only half of the last word
   auto* at = reinterpret_cast<std::byte*>(to);
   for (int64 n = begin * in_word; n < last; ++n, at += bytes) {
     const int64 b = n / table.size.column, column = n % table.size.column;
@@ -79,7 +79,7 @@ int64 host_table_bytes(const Asked& asked) {
   visit_tables_of(asked, [&](const View& table) {
     if (lies_on_host(table)) words += words_of(table);
   });
-  return words == 0 ? 0 : (words + 1) * kWord;  // one to move the workspace to a word's address
+  return words == 0 ? 0 : (words + 1) * kWord;  // one more to align the workspace
 }
 
 HostTables::HostTables(const Asked& asked, std::byte* workspace)
@@ -99,7 +99,7 @@ HostTables::HostTables(const Asked& asked, std::byte* workspace)
   if (to_) rest_ = reinterpret_cast<std::byte*>(to_ + words_);
 }
 
-// Words from `begin` on of all tables side by side.
+// Takes the words from `begin` on, counted over all tables side by side.
 bool HostTables::next_piece(int64 begin, Tables& piece) const {
   if (!to_) {
     piece.to = nullptr;
@@ -110,7 +110,7 @@ bool HostTables::next_piece(int64 begin, Tables& piece) const {
   const int64 end = core::smaller(begin + kTableWords, words_);
   piece.to = to_ + begin;
   piece.count = end - begin;
-  int64 first = 0;  // word of the table at hand
+  int64 first = 0;  // index of the current table's first word
   visit_tables_of(asked_, [&](const View& table) {
     if (!lies_on_host(table)) return;
     const int64 words = words_of(table);

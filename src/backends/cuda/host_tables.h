@@ -1,6 +1,6 @@
-// Tables of a call that lie on the host: offsets, lengths, starts, positions, indices and pages.
-// They were checked there. Kernels that carry them among their arguments bring them into the
-// workspace, and from then on the call is one whose tables lie on the device.
+// Tables of a call that are on the host: offsets, lengths, starts, positions, indices and pages.
+// They have been checked there. Kernels with the tables in their arguments copy them to the
+// workspace; from then on the call has its tables on the device.
 #pragma once
 
 #include <cstddef>
@@ -12,17 +12,17 @@
 
 namespace tilewise::cuda {
 
-// Bytes of the workspace that the tables take; 0 where none lies on the host.
+// Bytes that the tables take in the workspace; 0 if none is on the host.
 int64 host_table_bytes(const Asked& asked);
 
 class HostTables {
  public:
-  // `asked` has some and must outlive this, as `workspace` must. Without a workspace, tables may
-  // have no memory either.
+  // `asked` must have tables on the host. It and `workspace` must outlive this. If `workspace` is
+  // null, the tables may have no memory either.
   HostTables(const Asked& asked, std::byte* workspace);
 
-  // Calls send(Tables) for one piece after another, until one is refused; its answer. Without a
-  // workspace for one piece, which holds nothing.
+  // Calls send(Tables) for one piece after another, and returns the first failure. If `workspace`
+  // is null, for one empty piece.
   template <class Send>
   Status send(const Send& send) const {
     Tables piece;
@@ -30,7 +30,7 @@ class HostTables {
     return {};
   }
 
-  // The same call, of which all tables lie in the workspace; and what that has left.
+  // The same call with all tables in the workspace, and the rest of the workspace.
   Asked moved() const;
   std::byte* rest() const { return rest_; }
 
@@ -44,8 +44,8 @@ class HostTables {
   std::variant<Problem, RotaryProblem, AppendProblem> moved_;
 };
 
-// run(asked, workspace), of a call whose tables lie on the device: the caller's own, or what this
-// makes of it. Before that send(Tables) brings them there.
+// Calls run(asked, workspace) for a call whose tables are on the device: the caller's own call, or
+// the one that HostTables makes of it after send(Tables) has copied the tables.
 template <class Send, class Run>
 Status with_tables_there(const Asked& asked, std::byte* workspace, const Send& send,
                          const Run& run) {

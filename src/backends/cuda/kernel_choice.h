@@ -1,4 +1,4 @@
-// Which kernels a call launches, and in which order: those of one family.
+// Decides which kernels a call launches, and in which order. All of them belong to one family.
 #pragma once
 
 #include <span>
@@ -11,49 +11,49 @@ namespace tilewise::cuda {
 
 class Device;
 
-// What a plan keeps of it.
+// Stored in a plan.
 struct KernelChoice {
-  const char* why_plain = nullptr;  // what the kernels for tensor cores lack; null: they run it
-  bool rows_decide = false;         // had it rows that begin elsewhere, they might
+  const char* why_plain = nullptr;  // why tensor cores cannot run it; null if they can
+  bool rows_decide = false;         // with other alignment of rows, they might
   Sm80Forward forward{};
-  Sm80Backward backward{};  // of a backward call
+  Sm80Backward backward{};  // for a backward call
 
-  // Whether one of them has features compiled in, and its index.
+  // Whether one of the kernels is featured, and the index of that kernel.
   bool has_features() const {
     return !why_plain && (forward.features != 0 || backward.features != 0);
   }
   int featured_index() const;
 };
 
-// What of a device decides.
+// Properties of the device that the choice depends on.
 struct Gpu {
-  int processors = 1;            // multiprocessors that share the work
-  int shared_bytes = 99 * 1024;  // that a block can have
-  int architecture = 90;         // for 9.0
+  int processors = 1;            // number of multiprocessors
+  int shared_bytes = 99 * 1024;  // available to a block
+  int architecture = 90;         // 90 is compute capability 9.0
   const Device* device = nullptr;
-  // Whether a kernel with features compiled in can be had there, by its index. Null: none can.
+  // Whether the featured kernel of this index is available. Null: none is.
   bool (*has)(const Device* device, int index) = nullptr;
 };
 
-// TILEWISE_CUDA_KERNELS=plain leaves the kernels for tensor cores out, and "packed" those that are
-// compiled for a set of features; any other name is refused.
+// Checks TILEWISE_CUDA_KERNELS: "plain" excludes the tensor-core kernels, "packed" the featured
+// ones; any other name fails.
 Status check_kernels_setting();
 
-// The one place that decides: for a plan, and so for a call, `prepare` and what is said of both.
+// The only place that chooses kernels: for plans, and so for calls, `prepare` and `explain`.
 KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
 
-// The kernel that a call would have, did somebody compile it: the one that it has, too.
+// The featured kernel that the call would use if it were available. It may be the one that is used.
 bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out);
 
-// A kernel's index: its place among packed_variants(), which are the plain ones, then each row of
-// forward's table in both types, then the merge, then those of backward.
+// A kernel's index in packed_variants(): plain kernels, forward's rows in both dtypes, the merge,
+// the kernels of backward.
 constexpr int index_of(const Sm80Merge&) {
   return kPlainVariants + 2 * sm80::kVariantsOfForward;
 }
 inline constexpr int kForwardVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 1;
 inline constexpr int kVariants = kForwardVariants + kBackwardKernels;
 
-// Behind all of them come those with features compiled in. One without a place is no choice.
+// Featured kernels follow behind. The index is -1 if place_of has no room for another.
 inline constexpr int kAllVariants = kVariants + kMostFeatured;
 inline int index_of(const Featured& featured) {
   const int place = place_of(featured);
@@ -78,7 +78,7 @@ inline bool is_featured(int index) {
   return index >= kVariants;
 }
 
-// May throw where there is no memory, the first time that it is asked for one with features.
+// Throws if the first use of a featured kernel is short of memory.
 inline const Variant& variant_at(int index) {
   if (is_featured(index)) return featured_variant(index - kVariants);
   return packed_variants()[static_cast<std::size_t>(index)];
@@ -89,14 +89,14 @@ const Variant& variant_of(const Choice& choice) {
   return variant_at(index_of(choice));
 }
 
-// What the kernels of a call work with. Without memory, `launch` may launch nothing.
+// What the kernels of a call work with. If there is no memory, `launch` must not launch anything.
 struct Room {
   std::byte* workspace = nullptr;
   core::uint32* error = nullptr;
   Gpu gpu;
 };
 
-// launch(choice, arguments, tasks) for each kernel of a call, until one is refused; its answer.
+// Calls launch(choice, arguments, tasks) for each kernel of a call, and returns the first failure.
 template <class Launch>
 Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room,
                 const Launch& launch) {
@@ -113,7 +113,7 @@ Status run_call(const Asked& asked, const KernelChoice& choice, const Room& room
   return forward.merges ? launch(Sm80Merge{}, p, sm80::merge_tasks(p)) : Status{};
 }
 
-// Bytes that a call takes.
+// Bytes of the call's workspace.
 inline int64 workspace_of(const Asked& asked, const KernelChoice& choice, const Gpu& gpu) {
   if (choice.why_plain && !choice.rows_decide) return plain_workspace(asked);
   const Problem& problem = *std::get<const Problem*>(asked);

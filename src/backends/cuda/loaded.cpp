@@ -13,12 +13,12 @@ namespace {
 
 std::atomic<Kernel> kernels[Device::kMost][kAllVariants];
 
-// Of those with features compiled in.
-enum class Fate : unsigned char { kUnknown, kHad, kMissed };
-std::atomic<Fate> fates[Device::kMost][kMostFeatured];
+// Of featured kernels.
+enum class Availability : unsigned char { kUnknown, kAvailable, kMissing };
+std::atomic<Availability> availability[Device::kMost][kMostFeatured];
 
-std::atomic<Fate>& fate_of(const Device& device, int index) {
-  return fates[device.index()][index - kVariants];
+std::atomic<Availability>& availability_of(const Device& device, int index) {
+  return availability[device.index()][index - kVariants];
 }
 
 std::atomic<Kernel>& place_of_kernel(const Device& device, int index) {
@@ -50,7 +50,7 @@ Status load(Device& device, int index, const Cubin& cubin) {
   Kernel kernel = nullptr;
   TW_TRY(device.load(cubin.bytes.data(), variant.name,
                      static_cast<unsigned>(variant.dynamic_shared_bytes), kernel));
-  // Of two threads that come at once the first one's stays; the other's is as good.
+  // If two threads load a kernel at once, the first one's is kept; both are valid.
   Kernel none = nullptr;
   place_of_kernel(device, index).compare_exchange_strong(none, kernel, std::memory_order_release);
   return {};
@@ -78,16 +78,16 @@ Status load(Device& device, std::span<const int> indices) {
 bool can_have(const Device* device, int index) {
   if (!device) return false;
   if (loaded(*device, index)) return true;
-  std::atomic<Fate>& fate = fate_of(*device, index);
-  if (fate.load() != Fate::kUnknown) return fate.load() == Fate::kHad;
+  std::atomic<Availability>& state = availability_of(*device, index);
+  if (state.load() != Availability::kUnknown) return state.load() == Availability::kAvailable;
   try {
     const Target target = target_of(*device);
     const Stock stock(surroundings(), target.driver_version);
     Cubin cubin;
     const bool has =
         stock.find(variant_at(index), target, cubin) || stock.why_not_compiled(target).empty();
-    Fate unknown = Fate::kUnknown;
-    fate.compare_exchange_strong(unknown, has ? Fate::kHad : Fate::kMissed);
+    Availability unknown = Availability::kUnknown;
+    state.compare_exchange_strong(unknown, has ? Availability::kAvailable : Availability::kMissing);
     return has;
   } catch (const std::bad_alloc&) {
     return false;
@@ -95,7 +95,7 @@ bool can_have(const Device* device, int index) {
 }
 
 void give_up(const Device& device, int index) {
-  fate_of(device, index) = Fate::kMissed;
+  availability_of(device, index) = Availability::kMissing;
 }
 
 void describe_origin(const Device& device, std::span<const int> indices, Text& note) {
@@ -106,7 +106,7 @@ void describe_origin(const Device& device, std::span<const int> indices, Text& n
     if (variants.empty()) return;
     const Target target = target_of(device);
     std::string origin = Stock(surroundings(), target.driver_version).origin(variants, target);
-    // A line is what explain shows, whatever folders are called.
+    // Replaces line breaks, which folder names may contain, so that `explain` prints one line.
     for (char& each : origin)
       if (static_cast<unsigned char>(each) < ' ') each = '?';
     note.add("%s", origin.c_str());

@@ -1,4 +1,4 @@
-// Kernels that are ready on a device: found once, and then at hand without a lock.
+// Kernels that are loaded on a device. After loading, they are found without a lock.
 #pragma once
 
 #include <span>
@@ -8,21 +8,21 @@
 
 namespace tilewise::cuda {
 
-// A kernel by its index, see kernel_choice.h. Null until `load` has been there.
+// The kernel of an index of kernel_choice.h. Null until `load` has loaded it.
 Kernel loaded(const Device& device, int index);
 
-// Finds the cubins of those that are not loaded, compiles them if need be, at the same time, and
-// loads them. May take seconds, and is done once.
+// Loads the kernels that are not loaded yet, after finding or compiling their cubins in parallel.
+// May take seconds, once.
 Status load(Device& device, std::span<const int> indices);
 
-// Whether a kernel with features compiled in can be had: it is loaded, kept, or there is an NVRTC
-// that would compile it. Looked after once for each, which may take milliseconds.
+// Whether a featured kernel is available: loaded, in the cache, or an NVRTC would compile it.
+// Checked once for each, which may take milliseconds.
 bool can_have(const Device* device, int index);
 
-// It could not be had after all.
+// Marks a kernel as not available, after it failed to compile or load.
 void give_up(const Device& device, int index);
 
-// Where those that are not loaded would come from, in words.
+// Where the kernels that are not loaded would come from, in words.
 void describe_origin(const Device& device, std::span<const int> indices, Text& note);
 
 }  // namespace tilewise::cuda

@@ -1,5 +1,5 @@
-// The plain kernels as the host knows them: what each is compiled from, and which of them a call
-// launches, in their order.
+// The host's view of the plain kernels: the list of them, and which of them a call launches in
+// which order.
 #pragma once
 
 #include "backends/cuda/arguments.h"
@@ -23,21 +23,21 @@ enum class PlainKernel {
   kMerge,
   kTables
 };
-// In double arithmetic, or in float. From rotary on they know no difference.
+// A kernel in double or in float arithmetic. From kRotary on, kernels have one form only.
 struct PlainChoice {
   PlainKernel kernel;
   bool is_double;
 };
 
 inline constexpr int kPlainVariants = 18;
-// A kernel's place among packed_variants().
+// The kernel's index in packed_variants().
 constexpr int index_of(const PlainChoice& choice) {
   const int kernel = static_cast<int>(choice.kernel),
             pairs = static_cast<int>(PlainKernel::kRotary);
   return kernel < pairs ? 2 * kernel + (choice.is_double ? 1 : 0) : pairs + kernel;
 }
 
-// launch(kernel, arguments, tasks) for each kernel of a call, until one is refused; its answer.
+// Calls launch(kernel, arguments, tasks) for each kernel of a call, and returns the first failure.
 template <class T, class Launch>
 Status run_backward(const Problem& problem, const Attention& attention, std::byte* workspace,
                     const Launch& launch) {
@@ -96,7 +96,7 @@ Status run_merge(const MergeProblem& problem, const Launch& launch) {
   return launch(PlainChoice{PlainKernel::kMerge, false}, p, p.batch * p.heads * p.tokens);
 }
 
-// Of tables that lie on the host.
+// Copies tables from the host.
 template <class Launch>
 Status run_tables(const Tables& p, const Launch& launch) {
   return launch(PlainChoice{PlainKernel::kTables, false}, p, 1);
@@ -106,7 +106,7 @@ inline bool is_double(const Problem& problem) {
   return problem.query.dtype == DType::kFloat64;
 }
 
-// All kernels of a call. What they work on may have no memory yet, where `launch` launches nothing.
+// All kernels of a call. If what they work on has no memory yet, `launch` must not launch anything.
 template <class Launch>
 Status run_plain(const Asked& asked, std::byte* workspace, core::uint32* error,
                  const Launch& launch) {
@@ -121,7 +121,7 @@ Status run_plain(const Asked& asked, std::byte* workspace, core::uint32* error,
                     asked);
 }
 
-// Bytes that it takes.
+// Bytes of the workspace.
 inline int64 plain_workspace(const Asked& asked) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   if (!attention || (*attention)->operation != TW_BACKWARD) return 0;

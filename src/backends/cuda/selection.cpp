@@ -1,4 +1,4 @@
-// Which kernels a choice of the C face means.
+// Resolves the C interface's choice of kernels.
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -12,10 +12,10 @@
 namespace tilewise::cuda {
 namespace {
 
-// No driver is newer, so that any NVRTC will do.
+// Newer than any driver, so that every NVRTC is acceptable.
 constexpr int kAnyDriver = 99000;
 
-// The words of a list with commas between; those that are empty are left out.
+// The words of a comma-separated list, without empty ones.
 std::vector<std::string> words_of(const char* list) {
   std::vector<std::string> words;
   for (const char* end = list; list && *list; list = *end ? end + 1 : end) {
@@ -25,8 +25,8 @@ std::vector<std::string> words_of(const char* list) {
   return words;
 }
 
-// Patterns are a shell's: "*forward*". They mean kernels of the list; one with features compiled in
-// is meant by its name.
+// Patterns are those of a shell, "*forward*", and select listed kernels. A featured kernel is
+// selected by its full name.
 Status select_variants(const char* names, Selection& out) {
   for (const std::string& name : words_of(names)) {
     const std::size_t before = out.variants.size();
@@ -73,7 +73,7 @@ Status select_architecture(const std::string& name, Selection& out) {
   return {};
 }
 
-// Without making a context, for which nobody has asked.
+// Does not create a context, which nobody has asked for.
 void select_gpus(const Calls* calls, Selection& out) {
   int count = 0;
   if (!calls || calls->device_count(&count) != kOk) return;
@@ -100,7 +100,7 @@ Status select(const tw_kernel_choice& choice, Selection& out) {
   TW_TRY(select_variants(choice.names, out));
   const std::vector<std::string> architectures = words_of(choice.architectures);
   const Calls* calls = nullptr;
-  // Both may be given; then no driver is needed.
+  // With both given, no driver is needed.
   const bool asks_driver = architectures.empty() || choice.driver_version == 0;
   const bool has_driver = asks_driver && open_driver(calls).ok();
   out.driver_version = choice.driver_version != 0 ? choice.driver_version

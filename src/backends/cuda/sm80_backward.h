@@ -1,5 +1,5 @@
-// The kernels of backward for tensor cores as the host knows them: which calls they take, by which
-// variant, and what they get.
+// The host's view of the tensor-core kernels for backward: which calls they can run, which variant
+// runs them, and with which arguments.
 #pragma once
 
 #include <algorithm>
@@ -12,19 +12,19 @@ namespace tilewise::cuda {
 
 enum class BackwardStep { kRows, kTiles, kFinish };
 
-// One of the kernels that a call launches. `number` is the place of the tiles among
+// One of the kernels that a call launches. `number` is the index of the tiles in
 // sm80::kBackwardShapes.
 struct Sm80Backward {
   BackwardStep step = BackwardStep::kTiles;
   bool is_bfloat16 = false;
   int number = 0;
-  core::uint32 features = 0;  // that are compiled in, where the row is one with features
+  core::uint32 features = 0;  // compiled in, if the row is a featured one
 
   const sm80::BackwardShape& tiles() const { return sm80::kBackwardShapes[number]; }
 };
 
-// Of all of them that have no features compiled in: rows, finish, then the tiles of every shape,
-// each in both types.
+// Index among the kernels that are not featured: rows, finish, then the tiles of each shape, each
+// in both dtypes.
 constexpr int number_of(const Sm80Backward& choice) {
   const int kernel = choice.step == BackwardStep::kRows     ? 0
                      : choice.step == BackwardStep::kFinish ? 1
@@ -33,30 +33,30 @@ constexpr int number_of(const Sm80Backward& choice) {
 }
 inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 
-// What they lack for a backward call.
+// Why they cannot run a backward call.
 struct BackwardLack {
-  const char* what = nullptr;  // in a few words; null: nothing, they can run it
-  // Pointers have decided: the same call without data may lack nothing. Both need the workspace
-  // that `sm80_backward_workspace` says.
+  const char* what = nullptr;  // in a few words; null if they can run it
+  // Whether only the alignment of its tensors is the reason. Then a plan without data may choose
+  // these kernels, and must ask for the workspace that sm80_backward_workspace returns.
   bool is_of_rows = false;
 };
 
-// `shared_bytes`: what a block of the device can have.
+// `shared_bytes` is what a block of the device can have.
 BackwardLack why_not_sm80_backward(const Problem& problem, int shared_bytes);
 
-// What a common variant does not know, in a word or two; null where one serves.
+// Why a common variant cannot run it, in a word or two; null if one can.
 const char* why_not_common_backward(const Problem& problem);
 
-// The tiles of a call that they can run. `processors`: how many multiprocessors share them.
+// The tiles for a call that they can run. `processors` is the number of multiprocessors.
 Sm80Backward sm80_backward(const Problem& problem, int shared_bytes, int processors);
 
-// The kernel of the tiles that has what the call asks compiled in; false where there is none.
+// The featured kernel for the tiles of a call; false if there is none.
 bool sm80_featured_backward(const Problem& problem, int shared_bytes, Featured& out);
 
-// Bytes of the workspace, whatever pointers decide later.
+// Bytes of the workspace that suffice for any alignment.
 int64 sm80_backward_workspace(const Problem& problem, int shared_bytes);
 
-// What its kernels work with.
+// What the kernels work with.
 struct BackwardRoom {
   std::byte* workspace;
   core::uint32* error;
@@ -66,7 +66,7 @@ struct BackwardRoom {
 sm80::Backward sm80_backward_arguments(const Problem& problem, const Sm80Backward& choice,
                                        const BackwardRoom& room);
 
-// launch(kernel, arguments, tasks) for each kernel of a call, until one is refused; its answer.
+// Calls launch(kernel, arguments, tasks) for each kernel of a call, and returns the first failure.
 template <class Launch>
 Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
                          const BackwardRoom& room, const Launch& launch) {
@@ -76,7 +76,7 @@ Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
   };
   const sm80::FinishTasks finish = sm80::finish_tasks(p);
   const bool is_short = sm80::is_short(p);
-  // One block at least clears what is added to.
+  // At least one block, which clears the sums.
   if (!is_short) TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
   TW_TRY(next(BackwardStep::kTiles, sm80::key_tasks(p.shape, choice.tiles())));
   if (is_short && finish.heads == 0) return {};

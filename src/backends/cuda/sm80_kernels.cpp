@@ -9,26 +9,26 @@ namespace {
 
 constexpr int64 kPieceBytes = 16;
 
-// What a tensor has one of is found without its stride, which may be anything.
+// In a dimension of size 1 the stride may be anything; 0 replaces it.
 int64 step(int64 size, int64 stride) {
   return size > 1 ? stride : 0;
 }
 
-// Whether rows lie so close to each other that a stride in bytes has 32 bits.
+// Whether the row stride in bytes fits into 32 bits.
 bool is_near(const View& view) {
   const int64 elements = std::abs(step(view.size.row, view.stride.row));
   return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
 }
 
-// The same as has_pieces of a bias or a mask, of which a tile takes any columns: it is read in
-// pieces where its columns lie side by side, and its rows not too far apart.
+// Like has_pieces, for a bias or mask, of which a tile takes any columns: they must be contiguous,
+// and the row stride must be small enough.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
   return size.column > 1 && view.stride.column == 1 && is_near(view) &&
          has_pieces(view, kPieceBytes);
 }
 
-// Whether each block of a block mask has whole tiles of keys, for whole warps of queries.
+// Whether each block of a block mask holds whole tiles of keys, and whole warps of queries.
 bool hold_tiles(const tilewise::Mask& mask) {
   constexpr int64 kMostRowsOfWarp = 32, kMostKeys = 64;
   return mask.block_query % kMostRowsOfWarp == 0 && mask.block_key % kMostKeys == 0;
@@ -46,12 +46,12 @@ const char* missing_type(const Problem& p) {
 }
 
 const char* missing_feature(const Problem& p) {
-  // Beyond, 1 - 2 / (1 + e^2y) leaves too little of a small score.
+  // Outside of these limits 1 - 2 / (1 + e^2y) loses too much of a small score.
   constexpr double kMostCap = 256, kLeastCap = 1e-3;
   const double cap = p.scores.softcap;
   if (cap > 0 && (cap > kMostCap || cap < kLeastCap)) return "a softcap far from 1";
   if (!(std::fabs(p.scores.scale) < 1e20)) return "a scale far from 1";
-  // A draw decides for 16 queries by 32 keys.
+  // A draw of Philox decides for 16 queries by 32 keys.
   const int64* base = p.dropout.base;
   if (p.dropout.decide.active() && (base[2] % 16 != 0 || base[3] % 32 != 0))
     return "dropout that begins inside of a draw";
@@ -79,8 +79,8 @@ bool are_in_pieces(const Problem& p) {
          (p.output.dtype != p.query.dtype || has_pieces(p.output, p.shape.value_dim));
 }
 
-// All query heads of a key head share a tile where one head's queries leave most of it empty: keys
-// and values are then read once for all of them. Features by query head know one head a tile.
+// With few queries, one head would leave most of a tile empty. Then all query heads of a key head
+// share it, and keys and values are read once for all. Features by query head need one head a tile.
 int heads_in_tile(const Problem& p) {
   constexpr int64 kFewQueries = 32;
   using namespace score;
@@ -88,7 +88,7 @@ int heads_in_tile(const Problem& p) {
   return by_head == 0 && p.shape.queries <= kFewQueries ? static_cast<int>(p.shape.group()) : 1;
 }
 
-// What needs the general variant of the call's own, wherever its rows lie.
+// What requires the general variant, whatever the alignment of rows.
 const char* feature_of_general(const Problem& problem) {
   using namespace score;
   const core::uint32 asked = asked_of(problem);
@@ -103,8 +103,8 @@ const char* feature_of_general(const Problem& problem) {
   return problem.keys.paged() ? "pages" : nullptr;
 }
 
-// Short variants are for few rows, or for few keys where they are about as wide as their tiles:
-// then more blocks a multiprocessor are worth more than large ones.
+// Short variants serve few rows. They also serve few keys if the head dim nearly fills their tiles:
+// then more blocks per multiprocessor gain more than large tiles.
 bool is_enough(const sm80::Size& size, const Problem& problem, int64 dim, int64 rows) {
   constexpr int64 kFewRows = 64;
   if (dim > size.dim || !is_short(size.kind)) return dim <= size.dim;
@@ -112,7 +112,7 @@ bool is_enough(const sm80::Size& size, const Problem& problem, int64 dim, int64 
   return has_few_keys || rows <= std::min<int64>(size.rows, kFewRows);
 }
 
-// The first variant of the kind whose dims and rows are enough; -1: there is none.
+// The first variant of the kind that is large enough; -1 if there is none.
 int number_of(const Problem& problem, sm80::Kind kind, int64 rows) {
   const int64 dim = std::max(problem.shape.dim, problem.shape.value_dim);
   const auto* found =
@@ -129,9 +129,9 @@ int number_for(const Problem& problem, bool is_general, int64 rows) {
   return number_of(problem, is_general ? Kind::kGeneral : Kind::kCommon, rows);
 }
 
-// As many as fill the multiprocessors, where tiles of queries alone do not. A split has at least so
-// many keys. Where rows lie, pointers decide, and a plan may be made before there are any: so this
-// is of the variant that rows in whole pieces would have.
+// As many splits as fill the multiprocessors, if tiles of queries alone do not; each has at least
+// kLeastKeys keys. A plan may be made before pointers are known, so this assumes the variant for
+// rows of whole pieces, whatever the alignment turns out to be.
 int splits_for(const Problem& p, int heads_in_tile, int processors) {
   constexpr int64 kLeastKeys = 128, kMostSplits = 64;
   const int64 rows = p.shape.queries * heads_in_tile;
@@ -147,10 +147,10 @@ bool sees_all(const tilewise::Mask& mask) {
   return mask.left >= core::kUnlimited && mask.right >= core::kUnlimited && mask.chunk == 0;
 }
 
-// With all keys visible every tile takes as long, and a head's tiles find its keys in the cache.
-// Otherwise heads go in bunches that have about four tiles a multiprocessor: the long ones of all
-// of a bunch come first. Bunches are alike: behind a small last one multiprocessors would be empty
-// while its long tiles run.
+// With all keys visible, tiles take equally long, and heads follow each other, so that the cache
+// keeps a head's keys. Otherwise heads are launched in bunches of about four tiles per
+// multiprocessor, in which the longest tiles of all heads come first. Bunches have equal sizes:
+// after a small last one, multiprocessors would idle while its long tiles run.
 int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors) {
   if (sees_all(p.mask)) return 1;
   const int64 rows = p.shape.queries * choice.heads_in_tile;
@@ -161,7 +161,7 @@ int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors
   return static_cast<int32>(core::ceil_div(std::max(heads, int64{1}), static_cast<int64>(bunches)));
 }
 
-// By 1 to 2^30. Where there are no tasks, by whatever.
+// For divisors from 1 to 2^30. With no tasks the result is unused.
 sm80::Divisor divisor_of(int64 by) {
   int shift = 0;
   while ((int64{1} << shift) < by) ++shift;
@@ -169,11 +169,11 @@ sm80::Divisor divisor_of(int64 by) {
   return {static_cast<int32>(by), static_cast<core::uint32>(rounded_down + 1), shift};
 }
 
-// Whether all sequences of a side lie in rows of the batch that exist, as long as the longest.
+// Whether all sequences of a side are existing batch rows, as long as the longest.
 bool is_dense(const Side& side, int64 batch) {
   const bool has_tables =
       side.packed() || side.paged() || side.used || side.start || side.batch_index;
-  return !has_tables && side.rows <= side.longest && batch <= side.held.batches;
+  return !has_tables && side.rows <= side.longest && batch <= side.extent.batches;
 }
 
 sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm80::Forward& call) {
@@ -191,7 +191,7 @@ sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm
           .group = divisor_of(p.shape.group())};
 }
 
-// Scores that no feature shapes are measured as products.
+// Without features that shape scores, the softmax works on products.
 score::Measure measure_of(double scale, core::uint32 asked) {
   if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
   constexpr auto kLargest = static_cast<double>(core::largest<float>());

@@ -1,5 +1,5 @@
-// The kernels for tensor cores as the host knows them: which calls they take, by which variant, and
-// what they get.
+// The host's view of the tensor-core kernels for forward: which calls they can run, which variant
+// runs them, and with which arguments.
 #pragma once
 
 #include "backends/cuda/arguments.h"
@@ -9,53 +9,54 @@
 
 namespace tilewise::cuda {
 
-// Grids have one dimension.
+// The limit of a grid, which has one dimension.
 inline constexpr int64 kMostBlocks = 1 << 30;
 
-// Forward, by a variant: a row of the table, in a type.
+// A variant of forward: a row of the table, in a dtype.
 struct Sm80Forward {
   bool is_bfloat16 = false;
-  int number = 0;  // of sm80::kTable
+  int number = 0;  // index in sm80::kTable
   int splits = 1, heads_in_tile = 1;
-  // Splits leave what a merge writes; so does one, where the output is of another type.
+  // Whether a merge follows: for several splits, for sinks that the kernel leaves to it, or for an
+  // output of another dtype.
   bool merges = false;
-  core::uint32 features = 0;  // that are compiled in, where the row is one with features
+  core::uint32 features = 0;  // compiled in, if the row is a featured one
 
   const sm80::Size& size() const { return sm80::kTable[number]; }
 };
 
-// The merge of what they left.
+// The merge of the splits.
 struct Sm80Merge {};
 
-// Whether every row, of so many columns, begins at 16 bytes and is whole pieces of as many.
+// Whether every row is 16-byte aligned, and `columns` elements are whole 16-byte pieces.
 bool has_pieces(const View& view, int64 columns);
 
-// What a call asks of its scores: bits of score::Feature.
+// What a call asks of its scores, as bits of score::Feature.
 core::uint32 asked_of(const Problem& problem);
 score::Scoring scoring_of(const Problem& problem, const Attention& attention);
 
-// Of a tensor that may be absent.
+// For a tensor that may be absent.
 sm80::Rows rows_of(const View& view, int64 columns);
 
-// What they lack for a call, in a few words; null where they can run it. The first is of forward
-// and backward alike.
+// Why they cannot run a call, in a few words; null if they can. The first function holds for
+// forward and backward.
 const char* why_no_tensor_cores(const Problem& problem);
 const char* why_not_sm80_forward(const Problem& problem);
 
-// What needs the general variant, in a word or two; null where the common one serves.
+// Why the call needs the general variant, in a word or two; null if the common one can run it.
 const char* why_general(const Problem& problem);
 
-// Of a call that they can run. `processors`: how many multiprocessors share the tiles. The
+// The variant for a call that they can run. `processors` is the number of multiprocessors; the
 // architecture is 90 for 9.0.
 Sm80Forward sm80_forward(const Problem& problem, int processors, int architecture);
 
-// The kernel that has what the call asks compiled in, in place of `choice`, with the same splits;
-// false where there is none: nothing is asked, tiles are short, rows lie anyhow or in pages.
-// `shared_bytes`: what a block can have.
+// The featured kernel that can replace `choice`, with the same splits. Returns false if there is
+// none: nothing is asked, tiles are short, rows are not whole pieces, or keys are paged.
+// `shared_bytes` is what a block can have.
 bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,
                    Featured& out);
 
-// What splits leave for the merge; without memory it is only counted.
+// The workspace between splits and merge. An arena without memory only counts the bytes.
 sm80::Splits splits_of(const Problem& problem, const Sm80Forward& choice, Arena& arena);
 
 sm80::Forward sm80_arguments_of(const Problem& problem, const Sm80Forward& choice,

@@ -1,4 +1,4 @@
-// The list of all kernels: what each is compiled from.
+// The list of all kernels, and the text from which each is compiled.
 #include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
@@ -19,8 +19,8 @@
 namespace tilewise::cuda {
 namespace {
 
-// NOLINTBEGIN(bugprone-macro-parentheses): texts that lie side by side are one.
-// A kernel's name, the function's call, its header, what it is given, its shared memory.
+// NOLINTBEGIN(bugprone-macro-parentheses): the macros concatenate string literals.
+// A kernel's name, call, header, parameter type and shared memory.
 #define TW_PLAIN_KERNEL(name_, call, header, given, shared)                            \
   {                                                                                    \
     .name = "tilewise_plain_" name_, .include = "backends/cuda/kernels/plain/" header, \
@@ -33,7 +33,7 @@ namespace {
   TW_PLAIN_KERNEL(name_ "_float", name_ "<float>", header, given, sizeof(memory<float>)), \
       TW_PLAIN_KERNEL(name_ "_double", name_ "<double>", header, given, sizeof(memory<double>))
 
-// Forward by tensor cores: a row of the table in both types, and what its name says of it.
+// Forward on tensor cores: a row of the table in both dtypes; the name says which.
 #define TW_SM80_FORWARD(name_, type, number)                                                    \
   {                                                                                             \
     .name = "tilewise_sm80_forward_" name_, .include = "backends/cuda/kernels/sm80/forward.h",  \
@@ -53,8 +53,8 @@ namespace {
     .body = "tilewise::cuda::sm80::merge(p);", .threads = sm80::kMergingThreads, .blocks = 1, \
     .dynamic_shared_bytes = 0                                                                 \
   }
-// What comes before and after backward's tiles, and the tiles of a shape: a class of head dims, and
-// what is special about it.
+// Backward's first and last kernel, and the tiles of a shape: a class of head dims, and what is
+// special about it.
 #define TW_SM80_ROWS(name_, call, header, type)                                      \
   {                                                                                  \
     .name = "tilewise_sm80_" name_, .include = "backends/cuda/kernels/sm80/" header, \
@@ -82,8 +82,8 @@ namespace {
       TW_SM80_BACKWARD("bfloat16_" name_, "backward_short", kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
-// In the order of PlainKernel; those that know no difference stand once, at the end. Then in
-// that of forward's table.
+// In the order of PlainKernel, with kernels of one form at the end; then in the order of forward's
+// table.
 constexpr Variant kAll[] = {
     TW_PLAIN_PAIR("forward", "forward.h", "Attention", plain::ForwardMemory),
     TW_PLAIN_PAIR("probabilities", "probabilities.h", "Attention", plain::ProbabilitiesMemory),

@@ -14,8 +14,8 @@ namespace tilewise::cuda {
 
 namespace {
 
-// Bytes that processes may still take, as the machine says, or as a container is allowed; 0: it is
-// not known.
+// Memory that this process may still allocate, by the machine's or the container's limit; 0 if
+// unknown.
 double free_bytes() {
   double least = 0;
   const auto take = [&](double bytes) { least = least == 0 ? bytes : std::min(least, bytes); };
@@ -50,7 +50,7 @@ void at_once(std::size_t count, const std::function<void(std::size_t)>& body) {
     others.reserve(wanted);
     while (others.size() + 1 < wanted) others.emplace_back(work);
   } catch (const std::exception&) {
-    // Those that there are do the work.
+    // No further thread could be started; those that run do all the work.
   }
   work();
   for (std::thread& other : others) other.join();

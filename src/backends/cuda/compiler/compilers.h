@@ -1,5 +1,5 @@
-// The NVRTC libraries of this machine in the order in which a kernel asks them. Whoever compiles
-// and whoever says what would be compiled go the same way.
+// The NVRTC libraries of this machine, in the order in which a kernel tries them. Compiling and
+// reporting what would be compiled use the same search.
 #pragma once
 
 #include <deque>
@@ -15,19 +15,19 @@
 
 namespace tilewise::cuda {
 
-// Where the way ended.
+// Where a search ended.
 struct Stop {
   enum class At { kNowhere, kCache, kNvrtc } at = At::kNowhere;
-  NvrtcFile nvrtc;  // by which the cache's cubin was made; or that which was used
+  NvrtcFile nvrtc;  // the NVRTC that made the cached cubin, or that was used
 };
 
 class Compilers {
  public:
-  // Nothing is searched before somebody asks. `around` has to live as long.
+  // The search for libraries is lazy. `around` must outlive this.
   Compilers(const Surroundings& around, int driver_version);
 
-  // What is done with one that is open and knows the target. With TW_UNSUPPORTED it gives way to
-  // the next; any other answer is the way's own.
+  // What to do with an open library that knows the target. TW_UNSUPPORTED makes the search try the
+  // next one; any other result ends it.
   using Use = std::function<Status(const Nvrtc& nvrtc, const NvrtcFile& file)>;
 
   struct Question {
@@ -37,20 +37,20 @@ class Compilers {
     const Use& use;
   };
 
-  // From the first on: what the cache has of it, else `use` of it. Where none is of use, what the
-  // cache has of one that is not here. Else the first one's reason, or why there is none. May be
-  // called by several threads at once.
+  // For each library in order: the cubin that the cache has of it, else `use`. If none works: a
+  // cubin that the cache has of a library that is not installed here. Else the failure of the first
+  // library, or why there is none. Thread safe.
   Status walk(const Question& question, Cubin& kept, Stop& stop) const;
 
  private:
   struct Candidate {
     explicit Candidate(NvrtcFile found) : named(std::move(found)), opened(named) {}
 
-    const NvrtcFile named;  // as its path says
+    const NvrtcFile named;  // as far as its path tells
     std::once_flag once;
-    NvrtcFile opened;  // as it says itself
+    NvrtcFile opened;  // as the library says
     Nvrtc nvrtc;
-    Status status;  // of opening it
+    Status status;  // result of opening it
   };
 
   void search() const;
@@ -59,7 +59,7 @@ class Compilers {
   const Surroundings& around_;
   int driver_version_;
   mutable std::once_flag searched_;
-  mutable std::deque<Candidate> candidates_;  // the best first
+  mutable std::deque<Candidate> candidates_;  // best first
   mutable Status why_none_;
 };
 

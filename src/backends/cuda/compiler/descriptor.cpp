@@ -15,7 +15,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Of no other process, even of one with another view of the processes' numbers.
+// Differs from that of every other process, even in another PID namespace.
 std::uint64_t random_number() {
   std::uint64_t number = 0;
   if (getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number) return number;
@@ -27,8 +27,8 @@ std::uint64_t random_number() {
          ++count;
 }
 
-// A new file, whose name stands in `name` afterwards. What has that name already is another's, who
-// may be writing it.
+// Creates a new file and returns its name in `name`. An existing file of that name is never reused,
+// because another process may be writing it.
 Descriptor create_file(int folder, char (&name)[32]) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   constexpr int kAttempts = 8;
@@ -76,7 +76,7 @@ bool Descriptor::write_all(std::span<const std::byte> bytes) const {
 }
 
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes) {
-  // To write beyond this ends the process.
+  // Writing beyond this limit would end the process (SIGXFSZ).
   rlimit most{};
   if (getrlimit(RLIMIT_FSIZE, &most) == 0 && bytes.size() > most.rlim_cur) {
     errno = EFBIG;

@@ -1,4 +1,4 @@
-// An open file or folder that closes itself, and whole reads and writes of one.
+// A file or folder descriptor that closes itself, and whole reads and writes.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ class Descriptor {
   bool open() const { return number_ >= 0; }
   int number() const { return number_; }
 
-  // False when what was written may not have reached the file.
+  // Returns false if the data may not have reached the file.
   bool close();
 
   bool read_all(std::size_t bytes, std::vector<std::byte>& into) const;
@@ -30,11 +30,11 @@ class Descriptor {
   int number_;
 };
 
-// How the name of a file begins that is being written; 16 digits, of base 16, follow.
+// The prefix of an unfinished file's name; 16 hexadecimal digits follow.
 inline constexpr char kUnfinished[] = ".new-";
 
-// Writes `name` in a folder so that others see all of it or nothing: under a name that nobody else
-// has, then renamed. Leaves nothing behind when that fails; errno says why.
+// Writes `name` in a folder atomically: to a file with a unique name, which is then renamed. If
+// that fails, the file is removed; errno says why.
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes);
 
 }  // namespace tilewise::cuda

@@ -24,12 +24,12 @@ namespace {
 constexpr off_t kLargestFile = off_t{64} << 20;
 constexpr const char* kSuffix = ".cubin";
 
-// Why the last cubin was not kept, by errno; 0: it was. Of this thread, and of the process, some
-// other thread of which may have compiled it.
+// Why the last cubin was not kept, as errno; 0 if it was. One value for this thread and one for the
+// process, since another thread may have compiled it.
 thread_local int own_failure = 0;
 std::atomic<int> last_failure{0};
 
-// Makes what is missing of a path, for this user alone, as the XDG rules say.
+// Makes the missing folders of a path, accessible to this user only, as the XDG rules require.
 void make_folders(const std::string& path) {
   for (std::size_t at = 1; at != std::string::npos;) {
     at = path.find('/', at + 1);
@@ -37,7 +37,8 @@ void make_folders(const std::string& path) {
   }
 }
 
-// "…64 digits…-12080-104487248.cubin": whoever has no NVRTC finds by it what another has compiled.
+// "…64 digits…-12080-104487248.cubin". The name includes the compiler, so that a process without
+// NVRTC finds cubins of any.
 std::string name_of(const CacheKey& key) {
   return hexadecimal(key.program) + "-" + std::to_string(key.nvrtc_version) + "-" +
          std::to_string(key.nvrtc_bytes) + kSuffix;
@@ -48,7 +49,7 @@ bool is_number(std::string_view text, std::size_t digits) {
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-// The compiler in the name of a file that is kept; false where it is no such name.
+// Reads the compiler from the name of a cached file; false if it is no such name.
 bool read_name(const std::string& name, CacheKey& key) {
   constexpr std::size_t kDigits = 2 * sizeof(Digest);
   key = {};
@@ -58,7 +59,7 @@ bool read_name(const std::string& name, CacheKey& key) {
   return name == name.substr(0, kDigits) + name_of(key).substr(kDigits);
 }
 
-// Has a file of the library this name: a key's, or that of one which is being written?
+// Whether the library gave a file this name: that of a cubin, or of one that is being written.
 bool is_ours(const std::string& name, bool& is_unfinished) {
   is_unfinished = name.starts_with(kUnfinished);
   if (is_unfinished) return is_number(name.substr(std::strlen(kUnfinished)), 16);
@@ -66,14 +67,15 @@ bool is_ours(const std::string& name, bool& is_unfinished) {
   return read_name(name, key);
 }
 
-// A process that is alive may still write it. A clock that went wrong has dated it years ahead.
+// Whether a live process may still be writing the file. A wrong clock may have dated it years
+// ahead.
 bool is_fresh(const struct stat& about) {
   constexpr std::time_t kLongestWrite = 600;  // seconds
   return std::abs(std::time(nullptr) - about.st_mtime) < kLongestWrite;
 }
 
-// use(name) of each in the folder. The stream takes a descriptor of its own, with a place of its
-// own in the folder. False, by errno, where it cannot be listed.
+// Calls use(name) for each entry of the folder. The stream gets a descriptor of its own, whose
+// position in the folder is independent. Returns false, with errno, if the folder cannot be listed.
 template <class Use>
 bool for_each_name(int folder, const Use& use) {
   const auto close_listing = [](DIR* listing) { closedir(listing); };
@@ -84,7 +86,8 @@ bool for_each_name(int folder, const Use& use) {
   return true;
 }
 
-// Shown by the kernel and kept nowhere: folders there look as if root could make more.
+// File systems that the kernel provides and that store nothing. In them it looks as if root could
+// create folders.
 bool is_of_the_kernel(const std::string& folder) {
   constexpr long kProc = 0x9fa0, kSys = 0x62656572, kGroups = 0x63677270;
   struct statfs about {};
@@ -93,7 +96,7 @@ bool is_of_the_kernel(const std::string& folder) {
   return kind == kProc || kind == kSys || kind == kGroups;
 }
 
-// What there is already of the way to `path`, which is not there.
+// The longest prefix of `path` that exists.
 std::string nearest_folder(std::string path) {
   struct stat about {};
   do {
@@ -103,7 +106,8 @@ std::string nearest_folder(std::string path) {
   return path;
 }
 
-// A file that another user could not have put or changed here. A FIFO would make the opening wait.
+// Whether the file is this user's own, so that nobody else could have put or changed it here.
+// Opening must not block, which it would for a FIFO.
 bool own_file(int descriptor, off_t& bytes) {
   struct stat about {};
   if (fstat(descriptor, &about) != 0) return false;
@@ -133,7 +137,7 @@ DiskCache::DiskCache(const std::string& folder, Missing missing) {
     return;
   }
   if (missing == Missing::kMake) make_folders(parent);
-  // The parents may be links of the user's own; what is opened in the end is checked.
+  // Parents may be symbolic links of the user; the folder that is finally opened is checked.
   const Descriptor above(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!above.open()) {
     cannot_open(parent, "");
@@ -150,7 +154,7 @@ DiskCache::DiskCache(const Surroundings& around, Missing missing)
   if (around.cache.empty() && !around.why_no_cache.empty()) why_not_ = around.why_no_cache;
 }
 
-// Unless it can be made after all, when something is to be kept.
+// Unless the folder can be created later, when there is something to keep.
 void DiskCache::cannot_make(const std::string& path) {
   const std::string nearest = nearest_folder(path);
   const bool may = faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
@@ -160,7 +164,7 @@ void DiskCache::cannot_make(const std::string& path) {
              " Name another one in TILEWISE_CACHE.";
 }
 
-// By what errno says.
+// By errno.
 void DiskCache::cannot_open(const std::string& path, const char* as_what) {
   is_absent_ = errno == ENOENT;
   why_not_ = path + " cannot be opened" + as_what + ": " + std::strerror(errno) + ".";
@@ -189,7 +193,7 @@ void DiskCache::open_own(int parent, const std::string& path, const std::string&
   if (is_absent_) cannot_make(path);
 }
 
-// A file can be written over; what else has the name of one cannot.
+// A file can be overwritten; anything else of that name cannot.
 std::string DiskCache::what_is_in_the_way() const {
   std::string in_the_way;
   for_each_name(folder_.number(), [&](const std::string& name) {
@@ -208,8 +212,8 @@ std::string DiskCache::why_not_kept() const {
     return path_ + " may be read and not written: " + std::strerror(errno) + ".";
   if (const std::string folder = what_is_in_the_way(); !folder.empty())
     return folder + " is a folder, in whose place a kernel cannot be kept: remove it.";
-  // A file system that does not say what it has has room.
-  constexpr std::uint64_t kRoom = 1 << 18;  // bytes of a large cubin
+  // A file system that does not tell its free space is assumed to have some.
+  constexpr std::uint64_t kRoom = 1 << 18;  // bytes; more than a large cubin
   struct statvfs about {};
   if (fstatvfs(folder_.number(), &about) == 0 && about.f_blocks > 0 &&
       std::uint64_t{about.f_bavail} * about.f_frsize < kRoom)

@@ -1,5 +1,5 @@
-// Cubins that this user's processes have compiled before. Whatever is wrong with the folder or a
-// file in it, a call goes on without: it compiles.
+// Cubins that processes of this user have compiled before. If anything is wrong with the folder or
+// a file, a call compiles instead.
 #pragma once
 
 #include <string>
@@ -11,40 +11,40 @@
 
 namespace tilewise::cuda {
 
-// What becomes of a folder that is not there.
+// What to do if the folder does not exist.
 enum class Missing { kMake, kLeave };
 
 class DiskCache {
  public:
-  // Opens the folder. Unusable when it is not a folder of this user's alone: others could have put
-  // there what a GPU is to run.
+  // Opens the folder. Not usable unless it belongs to this user alone: otherwise somebody else
+  // could have put code there that a GPU is to run.
   explicit DiskCache(const std::string& folder, Missing missing = Missing::kMake);
 
-  // That of the surroundings, which know why there is none.
+  // The folder of `around`, which also says why there may be none.
   explicit DiskCache(const Surroundings& around, Missing missing = Missing::kMake);
 
   bool usable() const { return folder_.open(); }
 
-  // Not usable because nothing has been kept so far.
+  // Whether it is unusable only because nothing has been kept so far.
   bool is_absent() const { return is_absent_; }
 
   // Why it is not usable, as a sentence.
   const std::string& why_not() const { return why_not_; }
 
-  // Why nothing is kept in one that is usable, as a sentence; empty where something is, as far as
-  // this process knows.
+  // Why nothing is kept although it is usable, as a sentence; empty if, as far as this process
+  // knows, something is.
   std::string why_not_kept() const;
 
   bool load(const CacheKey& key, Cubin& out) const;
   bool store(const CacheKey& key, const Cubin& cubin) const;
 
-  // Made of this by any NVRTC whose cubins a driver of that version loads: the newest one's, and
-  // its key. Lists the folder.
+  // A cubin of this program by any NVRTC whose cubins this driver loads: the newest one's, and its
+  // key. Lists the folder.
   bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
-  // Removes all that the library has put there and leaves what it has not; says how many files that
-  // was, and in a sentence what could not be removed. What somebody else removes meanwhile is not
-  // left.
+  // Removes all files that the library has put there, and no others. Returns how many, and in a
+  // sentence what could not be removed. A file that somebody else removes meanwhile counts as
+  // removed.
   int clear(std::string& why_left) const;
   int clear() const {
     std::string why_left;

@@ -16,7 +16,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-// "core/mask.h" lies in a folder of its own.
+// Creates the folder of a name like "core/mask.h".
 bool make_folders_of(int folder, const std::string& name) {
   for (std::size_t at = 0; (at = name.find('/', at)) != std::string::npos; ++at)
     if (mkdirat(folder, name.substr(0, at).c_str(), 0777) != 0 && errno != EEXIST) return false;
@@ -42,7 +42,7 @@ Status cannot_write(const std::string& folder, int why) {
                 folder.c_str(), std::strerror(why));
 }
 
-// The path stands in the text of what is compiled, where these end it.
+// The path becomes part of the compiled text; quotes and line breaks would end it there.
 bool has_ends(const std::string& path) {
   return path.find_first_of("\"\n\r") != std::string::npos;
 }

@@ -1,5 +1,5 @@
-// What a profiler and a curious person want to see: a kernel's text, its PTX and a cubin that knows
-// its lines, in a folder of their choice.
+// Dumps what a profiler or a reader wants: a kernel's text, its PTX, and a cubin with line numbers,
+// in a folder of the user's choice.
 #pragma once
 
 #include <string>
@@ -9,9 +9,9 @@
 
 namespace tilewise::cuda {
 
-// Compiles the program from its files in `folder`, with the lines in the cubin. The machine code is
-// the same as without them, so the cubin is good for running; its PTX and itself are left as
-// NAME.ARCH.ptx and .cubin.
+// Compiles the program from its files in `folder`, with line information. The machine code is the
+// same as without, so the cubin can be run. Also leaves it there, and its PTX, as NAME.ARCH.cubin
+// and NAME.ARCH.ptx.
 Status compile_in(const std::string& folder, const Nvrtc& nvrtc, const Program& program,
                   const std::string& arch, Compiled& out);
 

@@ -13,7 +13,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// One search: what is wanted, and how it is made.
+// One search: which kernel, and how it is made.
 struct Search {
   const Surroundings& around;
   const Target& target;
@@ -24,7 +24,7 @@ struct Search {
   Status ask(const Compilers& compilers, Cubin& out, Stop& stop) const;
 };
 
-// What the searches of one call share.
+// What all searches of one call share.
 struct Places {
   const Surroundings& around;
   const Target& target;

@@ -1,4 +1,4 @@
-// A kernel's cubin: from the pack, from the disk cache, or made by NVRTC.
+// Finds a kernel's cubin in the pack or the disk cache, or compiles it by NVRTC.
 #pragma once
 
 #include <span>
@@ -10,13 +10,13 @@
 
 namespace tilewise::cuda {
 
-// In this order: a cubin of the pack, the disk cache, NVRTC, PTX of the pack, which the driver then
-// compiles. With TILEWISE_DUMP NVRTC alone. Safe in several threads and processes at once. May take
-// seconds and allocates, so it belongs to `prepare`.
+// Tries in order: a cubin of the pack; the disk cache; NVRTC; PTX of the pack, which the driver
+// compiles. With TILEWISE_DUMP only NVRTC. Safe in several threads and processes at once. May take
+// seconds and allocate, so it belongs into `prepare`.
 Status find_cubin(const Variant& variant, const Target& target, const Surroundings& around,
                   Cubin& out);
 
-// Those of several kernels, looked for at the same time. What failed first decides.
+// The cubins of several kernels, in parallel. Returns the first failure.
 Status find_cubins(std::span<const Variant* const> variants, const Target& target,
                    const Surroundings& around, std::span<Cubin> out);
 

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kShownOfLog = 480;  // bytes; a Status has 768
 
-// One line of the log after another; what ptxas reports is read and left out of the rest.
+// Reads a log line by line: extracts what ptxas reports, and keeps the rest.
 class Log {
  public:
   explicit Log(const std::string& text) {
@@ -71,7 +71,7 @@ class Log {
   Resources resources_;
 };
 
-// As one line.
+// The beginning of the log, as one line.
 std::string beginning(const std::string& log) {
   std::string text = log.substr(0, kShownOfLog);
   while (!text.empty() && text.back() == '\n') text.pop_back();
@@ -80,9 +80,9 @@ std::string beginning(const std::string& log) {
   return text;
 }
 
-// The loader maps what the file says that it has, and the process ends where the file has less.
-// What is no such file the loader refuses by itself. It would wait for a FIFO, which is as little
-// of a library.
+// The loader maps as much as the file's header says, and the process crashes if the file is
+// shorter. The loader itself rejects what is no library. A FIFO is reported as cut short, because
+// opening it would block.
 bool is_cut_short(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat about {};
@@ -143,8 +143,8 @@ Status Nvrtc::open(NvrtcFile& file, Nvrtc& out) {
   for (const std::string& path : {file.path, file.builtins})
     if (path.find('/') != std::string::npos && is_cut_short(path))
       return failed("%s is cut short or no file: install it again.", path.c_str());
-  // NVRTC opens this one by its bare name when it compiles. That of CUDA 13.0 finds it only where
-  // the loader looks; once open, it is found by all.
+  // NVRTC opens this library by its bare name when it compiles. NVRTC of CUDA 13.0 finds it only in
+  // the loader's folders; once it is open here, every version finds it.
   if (!file.builtins.empty()) dlopen(file.builtins.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* library = dlopen(file.path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
@@ -191,7 +191,7 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
     return bytes == 0 || copy(handle, reinterpret_cast<char*>(into.data())) == 0;
   };
   auto options = pointers(program.options);
-  // From 13 on it has a cache, and from there does not say what a kernel takes.
+  // Since 13, NVRTC has a cache of its own, and does not report resources for cached kernels.
   if (version_ >= 13000) options.push_back("--no-cache");
   const int result = calls_.compile(handle, static_cast<int>(options.size()), options.data());
   std::string text;
@@ -210,7 +210,7 @@ Status Nvrtc::run(Handle handle, const Program& program, Compiled& out) const {
         "NVRTC %d.%d (%s) compiles nothing without libnvrtc-builtins.so.%d.%d, which it does not "
         "find: install it beside.",
         version_ / 1000, version_ / 10 % 100, path_.c_str(), version_ / 1000, version_ / 10 % 100);
-  // A program that is wrong is so for every NVRTC. What this one cannot do another may.
+  // A program with an error fails in every NVRTC. Other failures may not occur in the next one.
   constexpr int kWrongProgram = 6;
   Status status = failed("NVRTC %d.%d (%s) could not compile %s for %s (error %d): %s",
                          version_ / 1000, version_ / 10 % 100, path_.c_str(), program.name.c_str(),

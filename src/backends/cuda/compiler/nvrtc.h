@@ -1,5 +1,5 @@
-// NVRTC, the GPU's run-time compiler, opened at run time by declarations of our own: nothing of
-// CUDA is needed to build the library.
+// NVRTC, the run-time compiler for GPUs, opened at run time with declarations of our own: building
+// the library needs nothing of CUDA.
 #pragma once
 
 #include <cstddef>
@@ -12,20 +12,20 @@
 
 namespace tilewise::cuda {
 
-// What NVRTC is given.
+// The input of NVRTC.
 struct Program {
-  std::string name;  // of the file that messages and profilers show
+  std::string name;  // of the file, as messages and profilers show it
   std::string text;
-  std::vector<std::string> options;  // the target among them
+  std::vector<std::string> options;  // including the target
 };
 
-// What ptxas says of a kernel. -1: it said nothing.
+// What ptxas reports of a kernel; -1 if it reported nothing.
 struct Resources {
   int registers = -1, spill_bytes = -1, local_bytes = -1, shared_bytes = -1;
 };
 
 struct Compiled {
-  std::vector<std::byte> cubin;  // empty where the target is PTX
+  std::vector<std::byte> cubin;  // empty if the target is PTX
   std::string ptx;
   std::string log;  // warnings
   Resources resources;
@@ -34,13 +34,12 @@ struct Compiled {
 
 class Nvrtc {
  public:
-  // Opens the library, for good: NVRTC's threads and exit handlers do not survive its closing.
-  // Where the version was a guess, it is known afterwards.
+  // Opens the library and never closes it: NVRTC's threads and exit handlers would not survive
+  // that. If the version was a guess, `file` has the true one afterwards.
   static Status open(NvrtcFile& file, Nvrtc& out);
 
-  // `headers` by the names that the text includes them by. A failure holds the first lines of what
-  // the compiler said. TW_UNSUPPORTED: it is for a reason of this NVRTC's own, and another one may
-  // compile it.
+  // `headers` have the names by which the text includes them. A failure holds the first lines of
+  // the compiler's log. TW_UNSUPPORTED means that the cause is this NVRTC; another one may succeed.
   Status compile(const Program& program, std::span<const Source> headers, Compiled& out) const;
 
  private:

@@ -15,8 +15,8 @@
 namespace tilewise::cuda {
 namespace {
 
-constexpr int kOldestMajor = 12;  // that compiles C++20
-constexpr int kNewestMajor = 19;  // that is looked for
+constexpr int kOldestMajor = 12;  // the oldest that compiles C++20
+constexpr int kNewestMajor = 19;  // the newest that is searched for
 
 std::vector<std::string> matches(const std::string& pattern) {
   glob_t found{};
@@ -31,7 +31,7 @@ std::string folder_of(const std::string& path) {
   return path.substr(0, path.rfind('/') + 1);
 }
 
-// The path that no link hides; empty when nothing is there.
+// The path with links resolved; empty if there is nothing.
 std::string real_path(const std::string& path) {
   char* real = realpath(path.c_str(), nullptr);
   std::string result = real ? real : "";
@@ -39,7 +39,7 @@ std::string real_path(const std::string& path) {
   return result;
 }
 
-// 12080 of "…/libnvrtc.so.12.8.93" and of "…/libnvrtc-builtins.so.12.8", 12000 of ".so.12".
+// 12080 for "…/libnvrtc.so.12.8.93" and "…/libnvrtc-builtins.so.12.8"; 12000 for ".so.12".
 int version_in(const std::string& path, bool& exact) {
   const std::size_t at = path.rfind(".so.");
   int major = 0, minor = 0;
@@ -54,8 +54,8 @@ bool is_regular(const std::string& path) {
   return stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode);
 }
 
-// NVRTC's own name gives its major, and may give its minor. That of the second library beside it
-// makes the minor likely, for it may be another release's.
+// NVRTC's file name has the major version and sometimes the minor. Otherwise the name of the
+// builtins library beside it suggests the minor, but it may belong to another release.
 void read_version(NvrtcFile& file) {
   const std::string real = real_path(file.path);
   file.version = version_in(real, file.exact);
@@ -84,8 +84,8 @@ bool describe_file(const std::string& path, NvrtcFile& file) {
   return true;
 }
 
-// The oldest version that knows a GPU of this generation. One that this library has never met may
-// be known to whatever is newer than what it has.
+// The oldest version that knows GPUs of this generation. A generation that this library does not
+// know needs a version newer than all it knows.
 int oldest_for(int generation) {
   constexpr int kNewestMet = 13000;
   constexpr struct {
@@ -97,7 +97,8 @@ int oldest_for(int generation) {
   return generation <= 90 ? kOldestMajor * 1000 : kNewestMet + 10;
 }
 
-// That of CUDA 12 for a driver that is not known, which every driver can load from.
+// The package to install: that of CUDA 12 if the driver is unknown, since every driver loads its
+// cubins.
 const char* package_for(int driver_version) {
   constexpr int kAnyDriver = 99000;
   return driver_version >= 13000 && driver_version < kAnyDriver ? "nvidia-cuda-nvrtc"
@@ -144,7 +145,7 @@ Status the_named_one(const std::string& path, int driver_version, std::vector<Nv
   return {};
 }
 
-// Of several links to one library the first found stands for all.
+// Of several links to one library only the first is kept.
 void add(const std::string& path, std::vector<NvrtcFile>& found) {
   if (access(path.c_str(), F_OK) != 0) return;
   const std::string real = real_path(path);
@@ -154,18 +155,18 @@ void add(const std::string& path, std::vector<NvrtcFile>& found) {
   if (describe_file(path, file) && file.version / 1000 >= kOldestMajor) found.push_back(file);
 }
 
-// By name: to list a folder of a distribution takes milliseconds.
+// Tries names, because listing a folder of a distribution takes milliseconds.
 void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
   for (int major = kOldestMajor; major <= kNewestMajor; ++major)
     add(folder + "/libnvrtc.so." + std::to_string(major), found);
-  // Torch's wheels put eight digits of a hash into the name; NVRTC's second library has a word of
-  // eight letters there.
+  // Torch's wheels add a hash of eight characters to the name. The builtins library has an
+  // eight-letter word in the same place.
   if (!folder.ends_with("/torch/lib")) return;
   for (const std::string& path : matches(pattern_of(folder) + "/libnvrtc-????????.so.1[2-9]*"))
     if (path.find("libnvrtc-builtins") == std::string::npos) add(path, found);
 }
 
-// Where nothing else is known. Opening it is the only way to learn whether it is there.
+// The last resort: the loader may know one. Only opening it shows whether it exists.
 void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
   for (int major = std::min(driver_version / 1000, kNewestMajor); major >= kOldestMajor; --major) {
     NvrtcFile file;
@@ -203,7 +204,7 @@ Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<Nv
   });
   const NvrtcFile newer = first == found.begin() ? NvrtcFile() : *std::prev(first);
   found.erase(found.begin(), first);
-  // Without its second library NVRTC opens, and compiles nothing.
+  // NVRTC opens without its builtins library, but cannot compile.
   std::stable_partition(found.begin(), found.end(),
                         [](const NvrtcFile& file) { return !file.builtins.empty(); });
   if (found.empty() && around.by_name) add_by_name(driver_version, found);

@@ -1,5 +1,5 @@
-// Finds the NVRTC libraries of this machine, without opening them as long as files can be seen: one
-// has 100 MB.
+// Finds the NVRTC libraries of this machine. It opens none of them if files can be listed, because
+// one has 100 MB.
 #pragma once
 
 #include <string>
@@ -12,19 +12,19 @@
 namespace tilewise::cuda {
 
 struct NvrtcFile {
-  std::string path;      // or a bare name, for the loader to find
-  std::string builtins;  // the library that NVRTC opens when it compiles; empty: not found
-  int version = 0;       // 12080 is 12.8; 0: unknown before it is open
-  bool exact = false;    // else the major is right and the minor a guess
-  long long bytes = 0;   // tells two releases of one version apart
+  std::string path;      // or a bare name for the loader
+  std::string builtins;  // the library that NVRTC opens to compile; empty if not found
+  int version = 0;       // 12080 is 12.8; 0 if unknown until it is open
+  bool exact = false;    // otherwise the major is right and the minor is a guess
+  long long bytes = 0;   // distinguishes releases of the same version
 };
 
-// Those that a driver of this version can work with, the best first. The driver loads a cubin of
-// its own major or an older one, whatever the minor.
+// Libraries that work with this driver, best first. A driver loads cubins of its own major version
+// or older ones, whatever the minor.
 Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found);
 
-// Why what this one compiles is of no use there: the driver is older, or it does not know the GPU.
-// What has no exact version is to be asked again when it is open.
+// Why cubins of this library are of no use: the driver is older, or the library does not know the
+// GPU. Ask again after opening it if the version is not exact.
 Status check_driver(const NvrtcFile& file, int driver_version);
 Status check_target(const NvrtcFile& file, const Target& target);
 

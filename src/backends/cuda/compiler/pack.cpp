@@ -10,14 +10,14 @@
 namespace tilewise::cuda {
 namespace {
 
-// cmake/take_pack.cmake knows this name and where the hash of the sources lies, and leaves the
-// sentence in the place of a pack of other kernels.
+// cmake/take_pack.cmake knows this string and the offset of the sources' hash. It replaces a pack
+// of other kernels by a sentence.
 constexpr char kMagic[16] = "tilewise pack 3";
 constexpr std::string_view kOfOthers = "tilewise pack of other kernels\n";
 
 struct PackHead {
   char magic[16];
-  Digest digest;     // of the rest of the head and of the index
+  Digest digest;     // of the rest of the header and of the index
   char sources[64];  // packed_hash()
   std::uint32_t entries;
   std::int32_t nvrtc_version;
@@ -33,7 +33,7 @@ Digest digest_of(const std::byte* pack, std::size_t entries) {
   return Sha256().add(pack + kHashed, end - kHashed).digest();
 }
 
-// Does the entry run on the target?
+// Whether the entry runs on the target.
 bool runs_on(const PackEntry& entry, const Target& target) {
   if (entry.arch_specific || target.arch_specific)
     return entry.arch_specific && target.arch_specific && entry.major == target.major &&
@@ -47,14 +47,14 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version / 10 % 100);
 }
 
-// Can the driver load what this NVRTC made? PTX must not be newer than the driver at all.
+// Whether the driver loads what this NVRTC made. PTX must not be newer than the driver at all.
 bool loads(const PackEntry& entry, int nvrtc_version, int driver_version) {
   return entry.is_ptx ? nvrtc_version <= driver_version
                       : nvrtc_version / 1000 <= driver_version / 1000;
 }
 
-// A kernel for bfloat16 is squeezed with that for float16 beside it, from which it differs by
-// little: the name of that one, or nothing.
+// A kernel for bfloat16 is compressed relative to its twin for float16, which differs little.
+// Returns the twin's name, or nothing.
 std::string twin_of(std::string name) {
   const std::size_t place = name.find("bfloat16");
   if (place == std::string::npos) return "";
@@ -66,7 +66,7 @@ bool are_alike(const PackEntry& a, const PackEntry& b) {
          a.is_ptx == b.is_ptx;
 }
 
-// One that is itself squeezed alone.
+// The twin's entry, which is itself compressed without a twin.
 const PackEntry* twin_of(std::span<const PackEntry> entries, const PackEntry& entry) {
   const std::string name = twin_of(std::string(entry.name));
   if (name.empty()) return nullptr;

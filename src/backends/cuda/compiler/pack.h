@@ -1,5 +1,5 @@
-// Cubins made ahead of time, on a machine that needs no GPU, and built into the library: an index,
-// then the cubins, each sealed by itself and squeezed.
+// Cubins that were compiled ahead of time, on a machine that needs no GPU, and are built into the
+// library: an index, then the cubins, each sealed and compressed on its own.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace tilewise::cuda {
 
-// What the pack holds each variant for. PTX is for whatever GPU comes later.
+// The targets for which the pack holds each variant. PTX is for future GPUs.
 inline constexpr Target kPackedTargets[] = {
     {.major = 8}, {.major = 9}, {.major = 10}, {.major = 12}};
 inline constexpr Target kPackedPtx{.major = 8};
@@ -22,14 +22,14 @@ struct PackEntry {
   char name[80];  // of the variant
   std::int32_t major, minor, arch_specific, is_ptx;
   std::uint64_t offset, bytes;  // of its cubin in the pack
-  std::uint64_t sealed_bytes;   // of the same when it is expanded
+  std::uint64_t sealed_bytes;   // of the cubin after expansion
 
   Target target() const {
     return {.major = major, .minor = minor, .arch_specific = arch_specific != 0};
   }
 };
 
-// One that goes into a pack.
+// An entry to be written to a pack.
 struct Packed {
   const Variant* variant = nullptr;
   Target target;
@@ -38,7 +38,7 @@ struct Packed {
 
 std::vector<std::byte> write_pack(std::span<const Packed> items, int nvrtc_version);
 
-// Looks into a pack. One that is damaged, or of another library, is empty.
+// Reads a pack. A damaged pack, or one of another library, appears empty.
 class Pack {
  public:
   explicit Pack(std::span<const std::byte> bytes);
@@ -46,18 +46,18 @@ class Pack {
   const std::vector<PackEntry>& entries() const { return entries_; }
   int nvrtc_version() const { return nvrtc_version_; }
 
-  // It was made of other kernels than this library's. The build has left it out.
+  // The pack was made from other kernels than this library's; the build left it out.
   bool is_of_others() const { return is_of_others_; }
 
-  // It is neither that nor whole, so that nothing of it is used.
+  // The pack is neither that nor intact, so nothing of it is used.
   bool is_damaged() const { return is_damaged_; }
 
-  // "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. "; empty
-  // where it can.
+  // "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. "; empty if
+  // the driver can.
   std::string why_too_new(int driver_version) const;
 
-  // A cubin that runs on the target: one of its major, and of its minor or an older one. PTX runs
-  // on every later GPU, once its driver has compiled it.
+  // A cubin that runs on the target: of the same major version, and of the same or an older minor
+  // version. PTX runs on every later GPU after the driver has compiled it.
   bool find(const Variant& variant, const Target& target, Form form, Cubin& out) const;
 
  private:
@@ -70,7 +70,7 @@ class Pack {
   bool is_of_others_ = false, is_damaged_ = false;
 };
 
-// Empty when the library was built without one.
+// Empty if the library was built without a pack.
 std::span<const std::byte> built_in_pack();
 
 }  // namespace tilewise::cuda

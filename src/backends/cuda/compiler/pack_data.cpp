@@ -1,4 +1,4 @@
-// The pack's bytes in the library. TILEWISE_PACK_FILE is the path that CMake found.
+// The bytes of the pack in the library. TILEWISE_PACK_FILE is the path that CMake found.
 #include "backends/cuda/compiler/pack.h"
 
 #if defined(TILEWISE_PACK_FILE)

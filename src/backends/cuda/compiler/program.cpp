@@ -5,7 +5,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Counts up when what a key means changes.
+// Increment when the meaning of a key changes.
 constexpr int kKeyForm = 1;
 
 Sha256 inputs_of(const Program& program) {
@@ -32,7 +32,7 @@ Program program_of(const Variant& variant, const Target& target, Form form) {
   program.text = std::string("#include \"") + variant.include + "\"\n\n" +
                  "extern \"C\" __global__ void __launch_bounds__(" + bounds + ")\n    " +
                  variant.name + "(" + variant.parameters + ") {\n  " + variant.body + "\n}\n";
-  // ptxas's report costs nothing and changes nothing of the cubin.
+  // ptxas's report costs nothing and does not change the cubin.
   program.options = {"--std=c++20", "--gpu-architecture=" + architecture(target, form),
                      "--ptxas-options=-v"};
   return program;

@@ -1,5 +1,5 @@
-// From a variant to the text and the options that NVRTC gets, and to the key under which the result
-// is found again.
+// Makes a variant into the text and options for NVRTC, and into the key under which the result is
+// found again.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace tilewise::cuda {
 
-// PTX can be compiled by the driver for every GPU that is not older than the target.
+// The driver can compile PTX for every GPU that is not older than the target.
 enum class Form { kCubin, kPtx };
 
 Program program_of(const Variant& variant, const Target& target, Form form = Form::kCubin);
@@ -18,19 +18,19 @@ Program program_of(const Variant& variant, const Target& target, Form form = For
 // "sm_90", "sm_90a", "compute_80".
 std::string architecture(const Target& target, Form form);
 
-// A hash of every input but the compiler: all headers of the library, the text, the options and the
-// library's version. It is the key of the pack.
+// A hash of all inputs except the compiler: all headers of the library, the text, the options and
+// the library's version. The pack uses this key.
 Digest key_of(const Program& program);
 
-// The same with the compiler, apart: the key of the disk cache, whose file names say both.
+// The same with the compiler, kept separately: the disk cache's key. Its file names contain both.
 struct CacheKey {
   Digest program{};
   int nvrtc_version = 0;
-  long long nvrtc_bytes = 0;  // tells two releases of one version apart
+  long long nvrtc_bytes = 0;  // distinguishes releases of the same version
 
   bool operator==(const CacheKey&) const = default;
 
-  // Of all three.
+  // A hash of all three.
   Digest digest() const;
 };
 CacheKey cache_key_of(const Program& program, const NvrtcFile& nvrtc);

@@ -11,12 +11,12 @@ constexpr char kMagic[16] = "tilewise cubin1";
 
 struct Seal {
   char magic[16];
-  Digest digest;  // of all that follows
+  Digest digest;  // of everything after it
   Digest key;
   std::int32_t is_ptx;
   std::int32_t registers, spill_bytes, local_bytes, shared_bytes;
   std::int32_t microseconds;
-  std::uint64_t bytes;  // of what follows the seal
+  std::uint64_t bytes;  // after the seal
 };
 static_assert(sizeof(Seal) == 112, "no byte of it may be left to chance");
 

@@ -1,4 +1,4 @@
-// A cubin as it lies in the pack and in the disk cache: sealed by a hash of all that is in it.
+// The format of a cubin in the pack and the disk cache: sealed by a hash of its content.
 #pragma once
 
 #include <cstddef>
@@ -13,20 +13,20 @@ namespace tilewise::cuda {
 
 enum class From { kPack, kCache, kNvrtc };
 
-// What the driver loads.
+// Code that the driver loads.
 struct Cubin {
-  std::vector<std::byte> bytes;  // PTX ends with a zero, as the driver wants it
-  bool is_ptx = false;           // the driver compiles it when it loads it
+  std::vector<std::byte> bytes;  // PTX ends with a zero byte, which the driver needs
+  bool is_ptx = false;           // the driver compiles it while loading
   From from = From::kNvrtc;
-  bool is_kept = false;  // by the disk cache, just now
+  bool is_kept = false;  // was just written to the disk cache
   Resources resources;
-  double seconds = 0;  // that NVRTC took, whenever that was
+  double seconds = 0;  // that NVRTC took to compile it, now or earlier
 };
 
-// `key` says what the cubin was made from.
+// `key` identifies what the cubin was made from.
 std::vector<std::byte> seal(const Cubin& cubin, const Digest& key);
 
-// False for whatever is not a whole, unchanged cubin of this key.
+// Returns false for anything but an intact cubin of this key.
 bool unseal(std::span<const std::byte> bytes, const Digest& key, Cubin& out);
 
 }  // namespace tilewise::cuda

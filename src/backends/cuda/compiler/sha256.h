@@ -1,5 +1,6 @@
-// SHA-256 (FIPS 180-4). The driver loads a damaged cubin without a word, so whatever lies on a disk
-// is held against its hash first; and a cubin is found again by the hash of all it was made from.
+// SHA-256 (FIPS 180-4). The driver loads a damaged cubin without an error, so everything read from
+// disk is checked against its hash. Cubins are found again by the hash of everything they were made
+// from.
 #pragma once
 
 #include <array>
@@ -16,7 +17,7 @@ class Sha256 {
  public:
   Sha256& add(const void* data, std::size_t bytes);
 
-  // With its length before it, so that "ab", "c" and "a", "bc" differ.
+  // Hashes the length first, so that "ab", "c" and "a", "bc" differ.
   Sha256& add_text(std::string_view text);
 
   Digest digest();

@@ -1,5 +1,5 @@
-// The text of core and of the GPU's own headers, which the library carries with it.
-// cmake/embed.cmake makes the definitions.
+// The text of core and of the GPU's headers, which is embedded in the library. cmake/embed.cmake
+// generates the definitions.
 #pragma once
 
 #include <span>
@@ -7,18 +7,18 @@
 namespace tilewise::cuda {
 
 struct Source {
-  const char* name;  // as others include it: "core/mask.h"
+  const char* name;  // as #include names it: "core/mask.h"
   const char* text;
 };
 
 std::span<const Source> embedded_sources();
 
-// SHA-256 of all names and texts, in hexadecimal digits.
+// The SHA-256 of all names and texts, in hexadecimal.
 const char* embedded_hash();
 
-// The same of all that a pack's kernels follow from: of that, of the list of variants, of how a
-// program is made of one, and of the library's version. A pack carries it, and the build leaves out
-// one that was made of other kernels.
+// The same of everything that determines a pack: the embedded text, the list of variants, the code
+// that makes a program of a variant, and the library's version. A pack contains it, so that the
+// build can leave out a pack of other kernels.
 const char* packed_hash();
 
 }  // namespace tilewise::cuda

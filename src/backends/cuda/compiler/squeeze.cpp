@@ -7,11 +7,11 @@
 namespace tilewise::cuda {
 namespace {
 
-// Squeezed bytes are steps, each: how many bytes are given as they are; those bytes; how many are
-// repeated; from how far back. The last step ends where no byte is left. Numbers have seven bits a
-// byte, the low ones first, and a set eighth bit where more follow.
-constexpr std::size_t kShortest = 4;  // repetition; a shorter one takes as much as it saves
-constexpr int kTries = 64;            // places looked at for the longest repetition
+// The format is a list of steps: a count of literal bytes; those bytes; the length of a repetition;
+// its distance back. The last step ends with the data. Numbers have seven bits per byte, low bits
+// first; the eighth bit is set if more bytes follow.
+constexpr std::size_t kShortest = 4;  // a shorter repetition takes as many bytes as it saves
+constexpr int kTries = 64;            // candidates examined for the longest repetition
 constexpr std::size_t kHeads = 1U << 16;
 
 void put_number(std::size_t number, std::vector<std::byte>& out) {
@@ -34,14 +34,14 @@ struct Repetition {
   std::size_t bytes = 0, back = 0;
 };
 
-// The places of each four bytes, the latest first.
+// The positions of each sequence of four bytes, latest first.
 class Places {
  public:
   explicit Places(std::span<const std::byte> plain)
       : plain_(plain), heads_(kHeads, kNone), before_(plain.size(), kNone) {}
 
-  // The longest of those tried: as far back as the one before, which is where two kernels that are
-  // nearly the same go on alike, then the latest.
+  // The longest repetition among the candidates: first at the previous distance, where two nearly
+  // equal kernels continue to match, then the latest positions.
   Repetition longest(std::size_t at, std::size_t last_back) const {
     Repetition best;
     if (last_back != 0) best = of_place(at, at - last_back);
@@ -89,7 +89,7 @@ std::vector<std::byte> squeeze(std::span<const std::byte> plain, std::span<const
   Places places(all);
   std::size_t at = 0;
   while (at < known.size()) places.add(at++);
-  std::size_t given = at, last_back = known.size();  // up to here all is said
+  std::size_t given = at, last_back = known.size();  // everything before `given` is encoded
   while (at < all.size()) {
     const Repetition found = places.longest(at, last_back);
     if (found.bytes == 0) {
@@ -127,7 +127,7 @@ bool expand(std::span<const std::byte> squeezed, std::size_t bytes,
     if (squeezed.empty()) break;
     if (!take_number(squeezed, repeated) || !take_number(squeezed, back)) return false;
     if (back == 0 || back > out.size() || repeated > end - out.size()) return false;
-    // Byte by byte: a repetition may reach into itself.
+    // Byte by byte, because a repetition may overlap with itself.
     for (std::size_t i = 0; i < repeated; ++i) out.push_back(out[out.size() - back]);
   }
   if (out.size() != end) return false;

@@ -1,5 +1,5 @@
-// Makes the pack smaller: what has come before is said by its place and length (LZ77). A cubin of
-// 80 KB becomes 35; gzip -9 makes 22 of it, and is no part of the library.
+// Compresses the pack (LZ77): bytes that occurred before are replaced by their position and length.
+// A cubin of 80 KB becomes 35; gzip -9 would make it 22, but is no part of the library.
 #pragma once
 
 #include <cstddef>
@@ -8,11 +8,11 @@
 
 namespace tilewise::cuda {
 
-// Repetitions may reach back into `known`, which whoever expands has, too.
+// Repetitions may also refer to `known`, which `expand` must be given as well.
 std::vector<std::byte> squeeze(std::span<const std::byte> plain,
                                std::span<const std::byte> known = {});
 
-// False for what squeezes to no such number of bytes, whatever it is.
+// Returns false if the input does not expand to exactly `bytes` bytes. Safe for any input.
 bool expand(std::span<const std::byte> squeezed, std::size_t bytes,
             std::span<const std::byte> known, std::vector<std::byte>& out);
 

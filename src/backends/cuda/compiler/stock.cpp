@@ -8,7 +8,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Without a path it is one of another machine, which shares the cache.
+// Without a path, the library belongs to another machine that shares the cache.
 std::string described(const NvrtcFile& file) {
   const std::string version =
       std::to_string(file.version / 1000) + "." + std::to_string(file.version / 10 % 100);
@@ -27,8 +27,8 @@ Stock::Stock(const Surroundings& around, int driver_version)
       cache_(around, Missing::kLeave),
       compilers_(around, driver_version) {}
 
-// Whether it compiles anything for the target, which one without its second library does not. One
-// that does so once does it as long as the process lives; what fails may be mended.
+// Whether it compiles an empty program for the target; an NVRTC without its builtins library does
+// not. Success is remembered for the life of the process; a failure may be repaired.
 Status Stock::try_out(const Nvrtc& nvrtc, const NvrtcFile& file, const Target& target) const {
   static std::mutex mutex;
   static auto& good = *new std::set<std::pair<std::string, std::string>>;
@@ -57,7 +57,7 @@ Status Stock::walk(const Program& program, const Target& target, const DiskCache
   return compilers_.walk({program, target, cache, use}, kept, stop);
 }
 
-// The one that would compile for the target.
+// The library that would compile for the target.
 Status Stock::choose(const Target& target, NvrtcFile& file) const {
   const DiskCache none("");
   Cubin kept;

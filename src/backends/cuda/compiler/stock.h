@@ -1,5 +1,5 @@
-// What there is already of the kernels: the pack, the disk cache, and which NVRTC would make the
-// rest. It is looked at, and of NVRTC nothing more is asked than an empty program. For one thread.
+// What is available without compiling: the pack, the disk cache, and the NVRTC that would compile
+// the rest. Only looks; of NVRTC it asks no more than to compile an empty program. Not thread safe.
 #pragma once
 
 #include <map>
@@ -17,22 +17,20 @@ namespace tilewise::cuda {
 
 class Stock {
  public:
-  // `around` has to live as long. The version is that of the driver that will load the kernels.
+  // `around` must outlive this. The version is that of the driver that will load the kernels.
   Stock(const Surroundings& around, int driver_version);
 
-  // What a call would find without compiling: a cubin of the pack or of the cache; or, where no
-  // NVRTC is of use for the GPU, PTX of the pack. False where NVRTC would be asked, or would have
-  // to be there.
+  // What a call would find without compiling: a cubin of the pack or the cache; or PTX of the pack,
+  // if no NVRTC works for the GPU. Returns false if NVRTC would be called, or is missing.
   bool find(const Variant& variant, const Target& target, Cubin& out) const;
 
   const Pack& pack() const { return pack_; }
   const DiskCache& cache() const { return cache_; }
 
-  // "12.8 (/path/libnvrtc.so.12)", the one that compiles for the target; empty where none does.
+  // "12.8 (/path/libnvrtc.so.12)": the library that compiles for the target; empty if none does.
   std::string nvrtc(const Target& target) const;
 
-  // Why none would compile for the target and what to install, as a sentence; empty where one
-  // would.
+  // Why no library compiles for the target and what to install, as a sentence; empty if one does.
   std::string why_not_compiled(const Target& target) const;
 
   // Where a call's kernels come from, in words.
@@ -42,7 +40,7 @@ class Stock {
   struct Found {
     bool is_there = false;
     Stop stop;
-    Status why_not;  // where there is neither a cubin nor an NVRTC of use
+    Status why_not;  // if there is neither a cubin nor a working NVRTC
   };
 
   Found look(const Variant& variant, const Target& target, Cubin& out) const;
@@ -56,7 +54,8 @@ class Stock {
   Pack pack_;
   DiskCache cache_;
   Compilers compilers_;
-  mutable std::map<std::pair<std::string, std::string>, Status> failed_;  // path and architecture
+  mutable std::map<std::pair<std::string, std::string>, Status>
+      failed_;  // by path and architecture
 };
 
 }  // namespace tilewise::cuda

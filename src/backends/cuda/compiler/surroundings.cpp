@@ -16,7 +16,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Of a program that runs with more rights than its user, the user may not choose the libraries.
+// In a program with more rights than its user (setuid), the user must not choose libraries.
 std::string variable(const char* name) {
   const char* value = secure_getenv(name);
   return value ? value : "";
@@ -26,10 +26,10 @@ bool absolute(const std::string& path) {
   return path.starts_with('/');
 }
 
-// The places below are patterns. What comes from the environment in them stands for itself.
+// The places below are glob patterns; parts that come from the environment are escaped.
 
-// Where Python packages lie below `folder`, a pattern: nvidia-cuda-nvrtc-cu12, nvidia-cuda-nvrtc,
-// and what an older torch brings along.
+// Adds the places of Python packages below `folder`, a pattern: nvidia-cuda-nvrtc-cu12,
+// nvidia-cuda-nvrtc, and the folder of older torch wheels.
 void add_packages(const std::string& folder, std::vector<std::string>& places) {
   for (const char* package : {"/nvidia/cuda_nvrtc/lib", "/nvidia/cu1[2-9]/lib", "/torch/lib"})
     places.push_back(folder + package);
@@ -40,7 +40,7 @@ void add_folder(const std::string& folder, std::vector<std::string>& places) {
   add_packages(pattern_of(folder), places);
 }
 
-// The absolute ones of a list with colons between.
+// The absolute paths in a colon-separated list.
 std::vector<std::string> folders_of(const std::string& list) {
   std::vector<std::string> folders;
   for (std::size_t begin = 0; begin < list.size();) {
@@ -52,14 +52,14 @@ std::vector<std::string> folders_of(const std::string& list) {
   return folders;
 }
 
-// Of a toolkit in `folder`, a pattern. Its `stubs`, which can compile nothing, lie deeper than this
-// looks.
+// Adds the places of a CUDA toolkit in `folder`, a pattern. They do not include `stubs`, whose
+// libraries cannot compile.
 void add_toolkit(const std::string& folder, std::vector<std::string>& places) {
   places.push_back(folder + "/lib64");
   places.push_back(folder + "/targets/*/lib");
 }
 
-// The folder of Python packages that this library lies in, as that of the wheel does, or none.
+// The folder of Python packages that contains this library, if it comes from a wheel; else empty.
 std::string own_packages() {
   static const char here = 0;
   Dl_info about{};
@@ -72,7 +72,7 @@ std::string own_packages() {
 
 std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
-  // Folders of NVRTC itself, or of Python packages.
+  // These are folders of NVRTC itself, or of Python packages.
   for (const std::string& folder : folders_of(variable("TILEWISE_NVRTC_PATH"))) {
     add_folder(folder, places);
   }
@@ -104,8 +104,8 @@ bool below_shared_folder(const std::string& path) {
   return false;
 }
 
-// What the user names, be it nothing; else a folder of the user's, but none that everybody writes
-// to, which a home may be in a container.
+// The folder that the user names, even an empty name; else one in the user's home, unless everybody
+// can write there, as in some containers.
 std::string cache_folder(std::string& why_not) {
   if (const char* named = secure_getenv("TILEWISE_CACHE")) {
     why_not = *named ? "" : "TILEWISE_CACHE is set and empty.";
@@ -124,8 +124,8 @@ std::string cache_folder(std::string& why_not) {
   return folder + "/tilewise";
 }
 
-// Surroundings are never changed and never destroyed: another thread may read those from before,
-// and may still call while the process ends.
+// Never changed and never destroyed once published: other threads may read old ones, even while the
+// process ends.
 std::atomic<const Surroundings*> kept{nullptr};
 std::mutex adding;
 

@@ -1,5 +1,5 @@
-// What the environment says to the compiler: where NVRTC may lie, where cubins are kept. A value,
-// so that a test can make one of its own.
+// What the environment tells the compiler: where to search NVRTC, where to keep cubins. A value, so
+// that tests can make their own.
 #pragma once
 
 #include <cstddef>
@@ -10,26 +10,25 @@
 namespace tilewise::cuda {
 
 struct Surroundings {
-  std::string nvrtc;                // TILEWISE_NVRTC: this library and no other; empty: search
-  std::vector<std::string> places;  // folders to search, as patterns of glob
-  bool by_name = true;              // also where the loader looks by itself
-  std::string cache;                // the folder of the disk cache; empty: none
-  std::string why_no_cache;         // then, as a sentence
-  std::string dump;                 // TILEWISE_DUMP: the folder where what is made is left
-  std::span<const std::byte> pack;  // cubins that were made ahead of time
+  std::string nvrtc;                // TILEWISE_NVRTC: this library only; empty: search
+  std::vector<std::string> places;  // folders to search, as glob patterns
+  bool by_name = true;              // whether the loader's folders are searched, too
+  std::string cache;                // the folder of the disk cache; empty if there is none
+  std::string why_no_cache;         // a sentence, if there is none
+  std::string dump;                 // TILEWISE_DUMP: the folder for texts, PTX and cubins
+  std::span<const std::byte> pack;  // cubins that were compiled ahead of time
 };
 
-// A path as a pattern of glob that means this path alone, whatever its folders are called; and
-// back.
+// Escapes a path so that, as a glob pattern, it matches only itself; and the reverse.
 std::string pattern_of(const std::string& path);
 std::string path_of(const std::string& pattern);
 
 Surroundings surroundings_of_environment();
 
-// The same, read by the first call of the process and then kept.
+// The surroundings of the process: read at the first call and then kept.
 const Surroundings& surroundings();
 
-// Of NVRTC itself or of Python packages: one more that surroundings() has from then on.
+// Adds a folder of NVRTC or of Python packages to surroundings().
 void add_folder_of_nvrtc(const std::string& folder);
 
 }  // namespace tilewise::cuda

@@ -1,11 +1,11 @@
-// Words for the bits and bytes of a number that are an instruction each.
+// Bit and byte operations that are one instruction each.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
 
 namespace tilewise::cuda {
 
-// The place of the highest bit that is set. One is.
+// The index of the highest set bit. At least one must be set.
 TW_DEVICE int32 highest_bit(uint32 bits) {
 #if defined(TW_ON_DEVICE)
   return 31 - ::__clz(static_cast<int>(bits));
@@ -14,7 +14,7 @@ TW_DEVICE int32 highest_bit(uint32 bits) {
 #endif
 }
 
-// sum + the products of the four bytes of a and those of b.
+// sum + the dot product of the four bytes of a and the four bytes of b.
 TW_DEVICE uint32 add_byte_products(uint32 a, uint32 b, uint32 sum) {
 #if defined(TW_ON_DEVICE)
   return ::__dp4a(a, b, sum);
@@ -24,8 +24,8 @@ TW_DEVICE uint32 add_byte_products(uint32 a, uint32 b, uint32 sum) {
 #endif
 }
 
-// Four bytes of low and high, which are bytes 0 to 3 and 4 to 7: which ones, each a hexadecimal
-// digit of `places`, the lowest first.
+// Selects four bytes out of eight: bytes 0 to 3 are `low`, 4 to 7 `high`. Each hexadecimal digit of
+// `places` selects one, the lowest digit first.
 TW_DEVICE uint32 choose_bytes(uint32 low, uint32 high, uint32 places) {
 #if defined(TW_ON_DEVICE)
   return ::__byte_perm(low, high, places);

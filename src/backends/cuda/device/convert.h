@@ -1,5 +1,4 @@
-// Words for elements: small floats as float. Every one of their numbers is one of float's, so these
-// are exact.
+// Converts small floats to float. Each of their values is a float, so the conversion is exact.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
@@ -21,12 +20,13 @@ TW_DEVICE float from_bfloat16(uint16 code) {
   return __builtin_bit_cast(float, uint32{code} << 16);
 }
 
-// Float16 with half the mantissa.
+// This format is float16 with the lower half of the mantissa cut off.
 TW_DEVICE float from_float8_e5m2(uint8 code) {
   return from_float16(static_cast<uint16>(code << 8));
 }
 
-// The bits at float's places, subnormals too; then float's bias of 127 in place of 7.
+// Moves the bits to their places in a float, which also works for subnormals; then replaces the
+// exponent's bias of 7 by float's 127.
 TW_DEVICE float from_float8_e4m3(uint8 code) {
   const uint32 magnitude = code & 0x7Fu;
   const float size = __builtin_bit_cast(float, magnitude << 20) * 0x1p120f;

@@ -1,13 +1,13 @@
-// Words for copies from global to shared memory that are under way while the thread goes on. Each
-// has 16 bytes, and both of its ends are aligned to as many.
+// Asynchronous copies from global to shared memory (cp.async). Each copies 16 bytes between
+// addresses that are aligned to 16 bytes.
 #pragma once
 
 #include "backends/cuda/device/memory.h"
 
 namespace tilewise::cuda {
 
-// Begins a copy. Until the thread has waited for it, nobody may read what is at `to`, nor write it;
-// and other threads see it after a barrier behind that.
+// Starts a copy. Until the thread has waited for it, `to` may be neither read nor written. Other
+// threads see the copy after a barrier that follows the wait.
 TW_DEVICE void copy_later(SharedAddress to, const uint8* from) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to.byte), "l"(from));
@@ -16,7 +16,7 @@ TW_DEVICE void copy_later(SharedAddress to, const uint8* from) {
 #endif
 }
 
-// The same, or zeros where nothing `exists`: then nothing is read.
+// The same, but writes zeros and reads nothing if the source does not exist.
 TW_DEVICE void copy_or_zeros_later(SharedAddress to, const uint8* from, bool exists) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
@@ -26,7 +26,7 @@ TW_DEVICE void copy_or_zeros_later(SharedAddress to, const uint8* from, bool exi
 #endif
 }
 
-// The same of the first `bytes` of 16, which may be none; the others become zeros.
+// The same for the first `bytes` of 16, which may be none; the rest becomes zeros.
 TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
@@ -36,7 +36,7 @@ TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes)
 #endif
 }
 
-// Brings what is read soon closer: the 128 bytes around `from`, which exist.
+// Prefetches the 128 bytes around `from` to the second-level cache. They must exist.
 TW_DEVICE void read_soon(const uint8* from) {
 #if defined(TW_ON_DEVICE)
   asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
@@ -45,7 +45,7 @@ TW_DEVICE void read_soon(const uint8* from) {
 #endif
 }
 
-// What the thread has begun since it last did this becomes a group.
+// Ends a group: all copies that the thread has started since its previous group.
 TW_DEVICE void commit_copies() {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.commit_group;");
@@ -54,7 +54,7 @@ TW_DEVICE void commit_copies() {
 #endif
 }
 
-// Returns when all of the thread's groups but the last `groups` have landed.
+// Waits until all of the thread's groups but the latest `groups` have arrived.
 template <int32 groups>
 TW_DEVICE void wait_for_copies() {
 #if defined(TW_ON_DEVICE)

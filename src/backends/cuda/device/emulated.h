@@ -1,5 +1,5 @@
-// What the host bodies of device/ ask for. tests/emulator alone defines these: there a kernel's own
-// text runs on the processor, a block at a time, with a fiber for each thread. The library calls
+// What the host bodies of device/ call. Only tests/emulator defines these: there a kernel's own
+// source runs on the processor, block by block, with a fiber for each thread. The library calls
 // none of them.
 #pragma once
 
@@ -12,24 +12,24 @@ using core::int64;
 using core::uint32;
 using core::uint64;
 
-// Of the fiber that runs.
+// The index of the fiber that runs.
 int32 thread_index();
 int64 block_index();
 int64 block_count();
 void* shared_memory();
 
-// Ends the run: the thread has broken a rule of the device.
+// Ends the run, because the thread has broken a rule of the device.
 [[noreturn]] void refuse(const char* what);
 
-// Waits until all threads of the block have come here.
+// Waits until all threads of the block are here.
 void block_barrier();
-// Waits until all threads of the warp have come here; gives what `lane` brought.
+// Waits until all threads of the warp are here; returns what `lane` passed.
 uint64 exchange(uint64 brought, int32 lane);
-// Likewise; whether a lane says so.
+// Waits likewise; returns whether any lane passed true.
 bool any(bool says);
 uint32 ballot(bool says);
 
-// The bodies of device/matrix.h. All threads of the warp have to come to the same one.
+// The bodies of device/matrix.h. All threads of the warp must reach the same call.
 void load_matrices(uint32 row, bool transposed, uint32 (&pairs)[4]);
 struct Operands {
   bool is_bfloat16;
@@ -38,8 +38,8 @@ struct Operands {
 };
 void multiply(float (&sums)[4], const Operands& operands);
 
-// The bodies of device/copy.h. What a copy goes to holds NaNs until its thread waits for it: no
-// copy lands earlier than it must. Of its 16 bytes those behind the first `bytes` become zeros.
+// The bodies of device/copy.h. The target holds NaNs until its thread waits for the copy, so that
+// no test relies on an early arrival. Of its 16 bytes, those after the first `bytes` become zeros.
 void copy_later(uint32 to, const void* from, int32 bytes);
 void commit_copies();
 void wait_for_copies(int32 groups);

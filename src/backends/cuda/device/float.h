@@ -1,4 +1,4 @@
-// Words for float32 that are an instruction or two.
+// Operations on float32 that take one or two instructions.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
@@ -14,7 +14,7 @@ TW_DEVICE float multiply_add(float a, float b, float c) {
 #endif
 }
 
-// a * b, rounded before anything is added: the compiler makes no multiply_add of it.
+// a * b, rounded: the compiler may not fuse it with an addition.
 TW_DEVICE float rounded_product(float a, float b) {
 #if defined(TW_ON_DEVICE)
   return ::__fmul_rn(a, b);
@@ -23,7 +23,8 @@ TW_DEVICE float rounded_product(float a, float b) {
 #endif
 }
 
-// 2^x, off by at most 2^-22 of itself. 2^-inf is 0, and what lies below the normal numbers may be.
+// 2^x with a relative error of at most 2^-22. 2^-inf is 0, and subnormal results may be flushed to
+// 0.
 TW_DEVICE float exp2_approximate(float x) {
 #if defined(TW_ON_DEVICE)
   float power;
@@ -35,7 +36,7 @@ TW_DEVICE float exp2_approximate(float x) {
 #endif
 }
 
-// The same down to the smallest number, at the price of a few instructions.
+// The same with subnormal results, for a few more instructions.
 TW_DEVICE float exp2_to_the_last(float x) {
 #if defined(TW_ON_DEVICE)
   float power;
@@ -46,7 +47,7 @@ TW_DEVICE float exp2_to_the_last(float x) {
 #endif
 }
 
-// 1 / x, off by at most 2^-23 of itself.
+// 1 / x with a relative error of at most 2^-23.
 TW_DEVICE float reciprocal_approximate(float x) {
 #if defined(TW_ON_DEVICE)
   float inverse;
@@ -57,7 +58,7 @@ TW_DEVICE float reciprocal_approximate(float x) {
 #endif
 }
 
-// a * b + c, rounded towards zero: of finite numbers it is never infinite.
+// a * b + c, rounded towards zero: the result of finite numbers is never infinite.
 TW_DEVICE float multiply_add_toward_zero(float a, float b, float c) {
 #if defined(TW_ON_DEVICE)
   return ::__fmaf_rz(a, b, c);
@@ -80,7 +81,7 @@ TW_DEVICE float magnitude(float x) {
 #endif
 }
 
-// The larger one. Where one is NaN, the other.
+// The larger number. If one is NaN, the other.
 TW_DEVICE float larger_number(float a, float b) {
 #if defined(TW_ON_DEVICE)
   return ::fmaxf(a, b);
@@ -89,7 +90,7 @@ TW_DEVICE float larger_number(float a, float b) {
 #endif
 }
 
-// The smaller one; NaN where one is NaN.
+// The smaller number; NaN if one is NaN.
 TW_DEVICE float smaller_or_nan(float a, float b) {
 #if defined(TW_ON_DEVICE)
   float smaller;
@@ -100,7 +101,7 @@ TW_DEVICE float smaller_or_nan(float a, float b) {
 #endif
 }
 
-// The number, or where it lies beyond -limit or limit, that. NaN stays NaN.
+// Clamps to [-limit, limit]. NaN stays NaN.
 TW_DEVICE float held_within(float number, float limit) {
 #if defined(TW_ON_DEVICE)
   float held;

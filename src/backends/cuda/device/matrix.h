@@ -1,8 +1,8 @@
-// Words for tensor cores: 16-bit elements as operands of a warp's product. Each lane has a few
-// pairs of elements; with g = lane / 4 and t = lane % 4, of a 16 x 16 operand
+// Tensor cores: 16-bit elements as operands of a warp's product (mma.sync). Each lane has a few
+// pairs of elements. With g = lane / 4 and t = lane % 4, it has of a 16 x 16 operand
 //     pair 0: row g,      columns 2t, 2t + 1      pair 2: row g,      columns 2t + 8, 2t + 9
 //     pair 1: row g + 8,  columns 2t, 2t + 1      pair 3: row g + 8,  columns 2t + 8, 2t + 9
-// The element of the lower index is the lower half of a pair.
+// The element with the lower index is the lower half of its pair.
 #pragma once
 
 #include "backends/cuda/device/memory.h"
@@ -16,9 +16,9 @@ struct Fragment {
   uint32 pair[4];
 };
 
-// Four matrices of 8 x 8 elements from shared memory. Lane l gives where row l % 8 of matrix l / 8
-// begins, aligned to 16 bytes; pair m is elements (g, 2t) and (g, 2t + 1) of matrix m. All lanes of
-// the warp take part.
+// Loads four 8 x 8 matrices from shared memory (ldmatrix). Lane l passes the address of row l % 8
+// of matrix l / 8, aligned to 16 bytes. It receives elements (g, 2t) and (g, 2t + 1) of matrix m as
+// pair m. All lanes of the warp must take part.
 TW_DEVICE Fragment load_matrices(SharedAddress row) {
   Fragment f;
 #if defined(TW_ON_DEVICE)
@@ -31,7 +31,7 @@ TW_DEVICE Fragment load_matrices(SharedAddress row) {
   return f;
 }
 
-// The same of each matrix transposed: pair m is its elements (2t, g) and (2t + 1, g).
+// The same, with each matrix transposed: pair m is elements (2t, g) and (2t + 1, g).
 TW_DEVICE Fragment load_matrices_transposed(SharedAddress row) {
   Fragment f;
 #if defined(TW_ON_DEVICE)
@@ -44,8 +44,8 @@ TW_DEVICE Fragment load_matrices_transposed(SharedAddress row) {
   return f;
 }
 
-// Of a matrix of 8 x 8 elements, of which each lane brought (g, 2t) and (g, 2t + 1): (2t, g) and
-// (2t + 1, g). All lanes of the warp take part.
+// Transposes a matrix of 8 x 8 elements in registers. Each lane brings (g, 2t) and (g, 2t + 1) and
+// gets (2t, g) and (2t + 1, g). All lanes of the warp take part.
 TW_DEVICE uint32 transposed(uint32 pair) {
 #if defined(TW_ON_DEVICE)
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %0;" : "+r"(pair));
@@ -58,14 +58,14 @@ TW_DEVICE uint32 transposed(uint32 pair) {
 #endif
 }
 
-// What a product's 16 x 8 right side has of each lane: elements (2t, g) and (2t + 1, g), and the
-// same 8 rows further down.
+// A lane's part of a product's 16 x 8 right operand: elements (2t, g) and (2t + 1, g), and those 8
+// rows further down.
 struct RightFragment {
   uint32 pair[2];
 };
 
-// sums (16 x 8) += left (16 x 16) right (16 x 8), in float32. Of the sums a lane has (g, 2t),
-// (g, 2t + 1), (g + 8, 2t) and (g + 8, 2t + 1). All lanes of the warp take part.
+// sums (16 x 8) += left (16 x 16) * right (16 x 8), in float32. A lane has the sums (g, 2t), (g, 2t
+// + 1), (g + 8, 2t) and (g + 8, 2t + 1). All lanes of the warp must take part.
 template <DType type>
 TW_DEVICE void multiply(float (&sums)[4], const Fragment& left, RightFragment right) {
   static_assert(type == DType::kFloat16 || type == DType::kBFloat16);
@@ -87,7 +87,7 @@ TW_DEVICE void multiply(float (&sums)[4], const Fragment& left, RightFragment ri
 #endif
 }
 
-// Two numbers as a pair, each rounded to nearest with ties to even.
+// Packs two numbers to a pair, each rounded to nearest, ties to even.
 template <DType type>
 TW_DEVICE uint32 pair_of(float low, float high) {
 #if defined(TW_ON_DEVICE)

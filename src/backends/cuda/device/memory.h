@@ -1,4 +1,4 @@
-// Words for memory: the block's own, and the error word that all blocks share.
+// Shared memory of a block, and the error word that all blocks share.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
@@ -9,12 +9,12 @@ extern __shared__ __align__(128) unsigned char tilewise_shared_memory[];
 
 namespace tilewise::cuda {
 
-// What a block can have on every GPU that runs these kernels. Beyond 48 KiB the driver is asked for
-// each kernel, when that is loaded.
+// The shared memory that a block can have on every GPU that these kernels support. For more than 48
+// KiB the driver must be asked for each kernel, when that is loaded.
 inline constexpr int32 kMostSharedBytes = 99 * 1024;
 
-// The block's shared memory as a T. The launch asks for sizeof(T) bytes, and they hold anything.
-// Kernels that not every GPU runs say how much theirs have.
+// The block's dynamic shared memory as a T, uninitialised. The launch asks for sizeof(T) bytes.
+// Kernels for GPUs with more pass their own limit.
 template <class T, int32 most = kMostSharedBytes>
 TW_DEVICE T& shared_memory() {
   static_assert(sizeof(T) <= most, "the GPUs that run the kernel have no more");
@@ -26,18 +26,18 @@ TW_DEVICE T& shared_memory() {
 #endif
 }
 
-// A byte of the block's shared memory, by the number that instructions take.
+// A byte address in the block's shared memory, in the 32-bit form that instructions take.
 struct SharedAddress {
   uint32 byte;
 
   TW_DEVICE SharedAddress operator+(int32 bytes) const {
     return {byte + static_cast<uint32>(bytes)};
   }
-  // Flips bits of the number: moves inside of an aligned block.
+  // Flips bits of the address: moves within an aligned block.
   TW_DEVICE SharedAddress operator^(int32 bits) const { return {byte ^ static_cast<uint32>(bits)}; }
 };
 
-// `place` lies in shared memory.
+// `place` must be in shared memory.
 TW_DEVICE SharedAddress shared_address(const void* place) {
 #if defined(TW_ON_DEVICE)
   return {static_cast<uint32>(__cvta_generic_to_shared(place))};
@@ -47,7 +47,8 @@ TW_DEVICE SharedAddress shared_address(const void* place) {
 #endif
 }
 
-// The same place, as a number that stays in a register: the compiler cannot work it out anew.
+// Hides the address's origin from the compiler, so that it stays in a register and is not
+// recomputed.
 TW_DEVICE SharedAddress kept(SharedAddress place) {
 #if defined(TW_ON_DEVICE)
   asm volatile("" : "+r"(place.byte));
@@ -67,8 +68,8 @@ TW_DEVICE const uint8* kept(const uint8* place) {
   return place;
 }
 
-// Of two numbers of 32 bits, whole. Said apart, for a compiler that has widened one of them long
-// before multiplies 64 bits.
+// The full 64-bit product of two 32-bit numbers. It has a function of its own because a compiler
+// that widens one operand early multiplies 64-bit numbers.
 TW_DEVICE int64 wide_product(int32 a, int32 b) {
 #if defined(TW_ON_DEVICE)
   int64 product;
@@ -79,7 +80,7 @@ TW_DEVICE int64 wide_product(int32 a, int32 b) {
 #endif
 }
 
-// Sets bits of a word that other blocks set bits of.
+// Sets bits of a word that other blocks set bits of, too.
 TW_DEVICE void atomic_or(uint32* word, uint32 bits) {
 #if defined(TW_ON_DEVICE)
   atomicOr(word, bits);

@@ -1,18 +1,18 @@
-// Words for memory that several blocks add to, and for blocks that wait for each other.
+// Memory that several blocks add to, and blocks that wait for each other.
 #pragma once
 
 #include "backends/cuda/device/memory.h"
 
 namespace tilewise::cuda {
 
-// Whether one instruction adds four numbers.
+// Whether one instruction can add four numbers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 inline constexpr bool kAddsFour = false;
 #else
 inline constexpr bool kAddsFour = true;
 #endif
 
-// *to += number, in one piece. Blocks that add to one number come in any order.
+// *to += number, atomically. The order in which blocks add is undefined.
 TW_DEVICE void add_to(float* to, float number) {
 #if defined(TW_ON_DEVICE)
   asm volatile("red.global.add.f32 [%0], %1;" ::"l"(to), "f"(number) : "memory");
@@ -21,7 +21,7 @@ TW_DEVICE void add_to(float* to, float number) {
 #endif
 }
 
-// The same of to[0 .. 3], aligned to 16 bytes.
+// The same for to[0 .. 3], aligned to 16 bytes.
 TW_DEVICE void add_four_to(float* to, const float (&numbers)[4]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(numbers[0]),
@@ -32,8 +32,8 @@ TW_DEVICE void add_four_to(float* to, const float (&numbers)[4]) {
 #endif
 }
 
-// Returns when the word has become `number`. What the blocks that counted it up had written before,
-// the thread sees then.
+// Waits until the word equals `number`. Then the thread sees all that was written by the blocks
+// that incremented it.
 TW_DEVICE void wait_for_count(const int32* word, int32 number) {
 #if defined(TW_ON_DEVICE)
   int32 seen;
@@ -41,12 +41,12 @@ TW_DEVICE void wait_for_count(const int32* word, int32 number) {
     asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(word) : "memory");
   } while (seen != number);
 #else
-  // Blocks run one after the other there.
+  // Blocks run one after the other here.
   if (*word != number) emulated::refuse("a block waits for one that comes later");
 #endif
 }
 
-// Counts the word up, behind all that the thread wrote and saw written before.
+// Increments the word, after everything that the thread wrote or saw written.
 TW_DEVICE void count_up(int32* word) {
 #if defined(TW_ON_DEVICE)
   asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(word) : "memory");

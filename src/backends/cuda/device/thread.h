@@ -1,5 +1,5 @@
-// Words for threads: who is running, and waiting for each other. Each has a body for the device and
-// one for the host, where tests run kernels without a GPU.
+// Threads: their indices, barriers, and exchange within a warp. Each function has a body for the
+// device and one for the host, where tests run kernels without a GPU.
 #pragma once
 
 #include "core/softmax.h"
@@ -27,16 +27,16 @@ using core::uint32;
 using core::uint64;
 using core::uint8;
 
-// Of the GPU that this is compiled for: 90 for 9.0. 0 is the host.
+// The architecture that this is compiled for: 90 for 9.0, and 0 for the host.
 #if defined(TW_ON_DEVICE)
 inline constexpr int32 kArchitecture = __CUDA_ARCH__ / 10;
 #else
 inline constexpr int32 kArchitecture = 0;
 #endif
 
-inline constexpr int32 kWarp = 32;  // threads that share an instruction
+inline constexpr int32 kWarp = 32;  // threads that execute in lockstep
 
-// Of this thread in its block, which has one dimension.
+// This thread's index in its block, which has one dimension.
 TW_DEVICE int32 thread_index() {
 #if defined(TW_ON_DEVICE)
   return static_cast<int32>(threadIdx.x);
@@ -45,8 +45,8 @@ TW_DEVICE int32 thread_index() {
 #endif
 }
 
-// The same, asked of the machine each time: what is worked out from it does not stay in registers
-// between uses. For kernels that have none to spare.
+// The same, read from the special register at each call, so that values derived from it need no
+// registers between their uses. For kernels that have none to spare.
 TW_DEVICE int32 thread_index_anew() {
 #if defined(TW_ON_DEVICE)
   int32 index;
@@ -65,7 +65,7 @@ TW_DEVICE int32 warp_index() {
   return thread_index() / kWarp;
 }
 
-// Of this block in its grid, which has one dimension.
+// This block's index in the grid, which has one dimension.
 TW_DEVICE int64 block_index() {
 #if defined(TW_ON_DEVICE)
   return blockIdx.x;
@@ -82,8 +82,8 @@ TW_DEVICE int64 block_count() {
 #endif
 }
 
-// Returns when every thread of the block has come here. What they wrote before, to shared or global
-// memory, all of them see afterwards.
+// Waits until every thread of the block is here. Then all of them see what any of them wrote before
+// to shared or global memory.
 TW_DEVICE void block_barrier() {
 #if defined(TW_ON_DEVICE)
   __syncthreads();
@@ -101,7 +101,7 @@ TW_DEVICE void warp_barrier() {
 #endif
 }
 
-// What the lane whose index differs by `bits` brought. All lanes of the warp take part.
+// What the lane whose index differs in `bits` passed. All lanes of the warp must take part.
 template <class T>
 TW_DEVICE T shuffle(T brought, int32 bits) {
 #if defined(TW_ON_DEVICE)
@@ -116,7 +116,7 @@ TW_DEVICE T shuffle(T brought, int32 bits) {
 #endif
 }
 
-// What the lane of that index brought, likewise: 32 bits.
+// What the lane of that index passed; 32 bits. All lanes must take part.
 template <class T>
 TW_DEVICE T brought_by(int32 lane, T brought) {
 #if defined(TW_ON_DEVICE)
@@ -127,7 +127,7 @@ TW_DEVICE T brought_by(int32 lane, T brought) {
 #endif
 }
 
-// Whether any lane of the warp says so. All lanes take part.
+// Whether any lane of the warp passed true (a vote). All lanes must take part.
 TW_DEVICE bool warp_any(bool says) {
 #if defined(TW_ON_DEVICE)
   return __any_sync(0xFFFFFFFFu, says);
@@ -136,7 +136,7 @@ TW_DEVICE bool warp_any(bool says) {
 #endif
 }
 
-// A bit for each lane of the warp that says so: lane n's is bit n. All lanes take part.
+// A bit mask: bit n is set if lane n passed true. All lanes must take part.
 TW_DEVICE uint32 warp_ballot(bool says) {
 #if defined(TW_ON_DEVICE)
   return __ballot_sync(0xFFFFFFFFu, says);
@@ -145,7 +145,7 @@ TW_DEVICE uint32 warp_ballot(bool says) {
 #endif
 }
 
-// Of what all lanes brought; the same bits in each of them.
+// The sum over the warp; the same bits in each lane.
 template <class T>
 TW_DEVICE T warp_sum(T number) {
   TW_UNROLL
@@ -153,7 +153,7 @@ TW_DEVICE T warp_sum(T number) {
   return number;
 }
 
-// A NaN wins, as in core.
+// NaN wins, as in core.
 template <class T>
 TW_DEVICE T warp_max(T number) {
   TW_UNROLL
@@ -162,7 +162,7 @@ TW_DEVICE T warp_max(T number) {
   return number;
 }
 
-// Calls body(task) for this block's share of `count` tasks, whatever the size of the grid.
+// Calls body(task) for this block's part of `count` tasks, for any size of the grid.
 template <class Body>
 TW_DEVICE void for_each_task(int64 count, const Body& body) {
   for (int64 task = block_index(); task < count; task += block_count()) body(task);

@@ -1,5 +1,5 @@
-// The part of the CUDA driver's interface that this backend uses, in declarations of its own: no
-// CUDA header is needed to build. tests/backends/cuda compares them with cuda.h where there is one.
+// The part of the CUDA driver's interface that this backend uses, declared here so that building
+// needs no CUDA header. tests/backends/cuda compares the declarations with cuda.h if there is one.
 #pragma once
 
 #include <cstddef>
@@ -11,11 +11,11 @@ using Result = int;             // CUresult; 0 is success
 using Ordinal = int;            // CUdevice
 using Address = std::uint64_t;  // CUdeviceptr
 using Context = struct ContextTag*;
-// Also 0 and 1, the legacy default stream, and 2, the calling thread's default stream.
+// Also 0 and 1 for the legacy default stream, and 2 for the calling thread's default stream.
 using Stream = struct StreamTag*;
 using Library = struct LibraryTag*;
-// Belongs to a Library and to no context, so it survives a reset of the device. It may stand
-// wherever a launch takes a Function.
+// Belongs to a Library and to no context, so it survives a reset of the device. A launch takes it
+// in place of a Function.
 using Kernel = struct KernelTag*;
 using Function = struct FunctionTag*;  // belongs to one context
 
@@ -46,7 +46,7 @@ enum : Result {
   kContextDestroyed = 709,
   kAssert = 710,
   kAlreadyRegistered = 712,
-  kFirstFault = 714,  // a damaged stack, and up to kLaunchFailed whatever else a kernel may do
+  kFirstFault = 714,  // a damaged stack; from here to kLaunchFailed: faults of a kernel
   kLaunchFailed = 719,
   kNotPermitted = 800,
   kNotSupported = 801,
@@ -69,19 +69,19 @@ enum : int {
   kProcessors = 16,
   kMajor = 75,
   kMinor = 76,
-  kAllSharedBytes = 81,  // of a multiprocessor
+  kAllSharedBytes = 81,  // per multiprocessor
   kPageableMemoryAccess = 88,
   kOptInSharedBytes = 97
 };
 enum : int { kSharedBytes = 1, kLocalBytes = 3, kRegisters = 4, kDynamicSharedBytes = 8 };
 enum : int { kPointerKind = 2, kPointerIsManaged = 8, kPointerDevice = 9 };
-// CUmemorytype; 0 is what the driver does not know: the host's own, or none.
+// CUmemorytype. 0 means that the driver does not know the address: host memory, or none.
 enum : int { kHostMemory = 1, kDeviceMemory = 2 };
 enum : int { kCaptureGlobal = 0, kCaptureThreadLocal = 1, kCaptureRelaxed = 2 };
-enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
+enum : unsigned { kPortable = 1, kMapped = 2 };  // flags of registered host memory
 
-// (member, exported name, CUDA version whose form is meant, parameters). The version is never the
-// driver's own: a newer one may give the same name other parameters.
+// (member, exported name, CUDA version of the signature, parameters). The version is fixed and not
+// the driver's own, because a newer driver may give the same name other parameters.
 #define TW_DRIVER_CALLS(CALL)                                                                      \
   CALL(driver_version, "cuDriverGetVersion", 2020, (int*))                                         \
   CALL(error_name, "cuGetErrorName", 6000, (Result, const char**))                                 \
@@ -118,7 +118,7 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // of registered memory
   CALL(memory_free, "cuMemFree", 3020, (Address))                                                  \
   CALL(memory_copy, "cuMemcpyAsync", 4000, (Address, Address, std::size_t, Stream))
 
-// NOLINTBEGIN(bugprone-macro-parentheses): a member and its parameters have none.
+// NOLINTBEGIN(bugprone-macro-parentheses): members and parameters take none.
 struct Calls {
   int version = 0;  // the driver's: 12040 is 12.4
 #define TW_MEMBER(member, name, since, parameters) Result(*member) parameters = nullptr;

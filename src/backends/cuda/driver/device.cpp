@@ -3,10 +3,10 @@
 namespace tilewise::cuda {
 namespace {
 
-// Kernels may use so much without asking.
+// Shared memory that a kernel may use without an attribute.
 constexpr unsigned kUsualSharedBytes = 48 << 10;
 
-// Handles that stand for a stream of the current context.
+// Whether the handle means a stream of the current context.
 bool follows_context(Stream stream) {
   return reinterpret_cast<std::uintptr_t>(stream) <= 2;
 }
@@ -81,7 +81,7 @@ Status Device::describe(int index, tw_device_facts& facts) {
   return {};
 }
 
-// What was known before a reset stays: other threads read it.
+// What is already known stays unchanged after a reset, because other threads read it.
 Status Device::open(const Calls& calls, int index) {
   is_open_.store(false, std::memory_order_relaxed);
   if (!is_known_) {
@@ -113,7 +113,7 @@ Status Device::know() {
 Status Device::enter() {
   Context context = nullptr;
   TW_CUDA(*calls_, primary_retain(&context, ordinal_), "using the device's primary context");
-  // A reset gives nothing back, so that after one the context is held twice.
+  // After a reset the old context cannot be released; it is then retained twice.
   if (is_retained_) calls_->primary_release(ordinal_);
   is_retained_ = true;
   const Status shared = share_with(context);
@@ -147,7 +147,7 @@ Status Device::share_page() {
   return {};
 }
 
-// As some virtual GPUs need it. What was allocated before a reset is gone with it.
+// For GPUs that cannot map host memory, as some virtual ones. Memory from before a reset is gone.
 Status Device::allocate_word() {
   static const core::uint32 none = 0;
   Address address = 0;
@@ -162,7 +162,7 @@ Status Device::allocate_word() {
   return {};
 }
 
-// By the calling thread's own stream, which waits for no other and spoils no capture.
+// Uses the calling thread's default stream, which waits for no other stream and breaks no capture.
 Status Device::copy_word(Address to, Address from) const {
   const auto stream = reinterpret_cast<Stream>(std::uintptr_t{2});
   TW_CUDA(*calls_, memory_copy(to, from, sizeof(core::uint32), stream), "copying the error word");
@@ -183,8 +183,7 @@ Status Device::load(const void* cubin, const char* name, unsigned shared_bytes, 
   Function function = nullptr;
   TW_CUDA(*calls_, library_load(&library, cubin, nullptr, nullptr, 0, nullptr, nullptr, 0),
           "loading a kernel");
-  // A cubin for another GPU is found out here; and the code is loaded here, not at the first
-  // launch.
+  // This loads the code now and not at the first launch, and fails if the cubin is for another GPU.
   Result result = calls_->library_kernel(&kernel, library, name);
   if (result == kOk) result = calls_->kernel_function(&function, kernel);
   if (result == kOk && shared_bytes > kUsualSharedBytes)
@@ -210,7 +209,7 @@ Status Device::check_stream(Stream stream) const {
 Status Device::is_capturing(Stream stream, bool& captures) const {
   int state = 0;
   const Result result = calls_->stream_capturing(stream, &state);
-  // 906: the legacy default stream, while a stream that waits for it is captured.
+  // 906: the legacy default stream, while a stream that synchronises with it is being captured.
   captures = result == kCaptureImplicit || state != 0;
   if (result == kOk || result == kCaptureImplicit) return {};
   return driver_failure(*calls_, result, "asking whether the stream is captured");
@@ -228,7 +227,8 @@ Status Device::check_place(const char* name, const void* data, bool on_device) c
   if (on_device && known.load(std::memory_order_relaxed) == address) return {};
   int kind = 0;
   TW_TRY(ask_place(name, address, on_device, kind));
-  // Addresses of the host come back from malloc after their memory is no longer shown.
+  // Only device addresses are remembered: malloc may reuse a registered host address after its
+  // memory was unregistered.
   if (on_device && kind == kDeviceMemory) known.store(address, std::memory_order_relaxed);
   return {};
 }
@@ -297,7 +297,8 @@ Status Device::take_faults(core::uint32& faults) {
 
 Current::Current(const Device& device) : Current(device, nullptr) {}
 
-// Where none is current, to ask about a stream or to launch makes one so, and leaves it there.
+// If no context is current, asking about a stream or launching would make one current and leave it
+// so.
 Current::Current(const Device& device, Stream stream) : device_(device) {
   Context now = nullptr;
   result_ = device.calls().context_current(&now);

@@ -16,7 +16,7 @@ using Resolve = Result (*)(const char*, void**, int, std::uint64_t, int*);
 
 enum class State { kClosed, kOpening, kOpen, kRefused };
 std::atomic<State> state{State::kClosed};
-// This process is a child of one that had begun to start CUDA, which nothing can repair.
+// This process was forked from one that had begun to start CUDA, which cannot be repaired.
 std::atomic<bool> is_lost{false};
 std::once_flag once;
 Calls table;
@@ -27,8 +27,8 @@ void be_a_child() {
   is_lost = is_lost || now == State::kOpening || now == State::kOpen;
 }
 
-// Each name in the form of the version that is meant. A name that is newer than that version is
-// found as a null pointer, with success.
+// Finds each function by its name and the CUDA version of its signature. The driver reports success
+// and a null pointer for a name that is newer than that version.
 Status resolve_all(Resolve resolve, ErrorName error_name, Calls& calls) {
   struct Wanted {
     const char* name;
@@ -58,7 +58,7 @@ Function symbol(void* library, const char* name) {
 const char* driver_path = "libcuda.so.1";
 
 Status open(Calls& calls) {
-  // Never closed: its threads and exit handlers stay.
+  // Never closed, because its threads and exit handlers stay.
   void* library = dlopen(driver_path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* text = dlerror();
@@ -69,7 +69,7 @@ Status open(Calls& calls) {
   const auto version = symbol<Result (*)(int*)>(library, "cuDriverGetVersion");
   const auto start = symbol<Result (*)(unsigned)>(library, "cuInit");
   const auto resolve = symbol<Resolve>(library, "cuGetProcAddress_v2");
-  // These two work before cuInit; the first says whether this is a stub.
+  // These two work before cuInit. The first shows whether this is a stub library.
   const auto error_name = symbol<ErrorName>(library, "cuGetErrorName");
   if (!version)
     return unsupported(

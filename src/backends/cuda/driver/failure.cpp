@@ -7,7 +7,7 @@ namespace {
 
 struct Known {
   Result result;
-  const char* name;  // as the driver calls it, for those of its start, where it may not say
+  const char* name;  // for errors of the driver's start, when it may not be able to tell the name
   const char* advice;
 };
 
@@ -86,7 +86,7 @@ const Known* known(Result result) {
   return nullptr;
 }
 
-// The driver's own word; where that cannot be had, ours.
+// The driver's name of the error; ours if the driver cannot be asked.
 const char* name_of(Result result, ErrorName ask) {
   const char* name = nullptr;
   if (ask && ask(result, &name) == kOk && name) return name;
@@ -94,7 +94,7 @@ const char* name_of(Result result, ErrorName ask) {
   return here ? here->name : "an error without a name";
 }
 
-// Faults of a kernel stay: every later call of the process gets them, whosever it was.
+// Faults of a kernel are sticky: every later call of the process returns them, whoever launched it.
 bool is_fault(Result result) {
   return result == kIllegalAddress || result == kLaunchTimeout || result == kAssert ||
          (result >= kFirstFault && result <= kLaunchFailed);

@@ -1,4 +1,4 @@
-// What the driver's errors are called and what a person can do about them.
+// The names of the driver's errors, and what a person can do about them.
 #pragma once
 
 #include "backends/cuda/driver/calls.h"
@@ -6,13 +6,13 @@
 
 namespace tilewise::cuda {
 
-// The form of cuGetErrorName. Null where there is no driver yet that could be asked.
+// The signature of cuGetErrorName. Null if no driver is open yet.
 using ErrorName = Result (*)(Result, const char**);
 
 // Why the driver does not start: "the NVIDIA driver does not start: CUDA_ERROR_NO_DEVICE (100): …".
 Status start_failure(Result result, ErrorName ask);
 
-// The same of a child whose parent had used CUDA: nothing was asked of the driver.
+// The same for a child whose parent had used CUDA; the driver is not asked.
 Status forked_too_late();
 
 }  // namespace tilewise::cuda

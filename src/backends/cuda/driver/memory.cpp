@@ -12,14 +12,14 @@ Address address_of(const void* memory) {
   return reinterpret_cast<Address>(memory);
 }
 
-// Who asks what there is gets one answer for whatever keeps a device from being used.
+// One answer for every reason that keeps a device from being used.
 Status unusable(Status why) {
   if (why.code == TW_FAILED) why.code = TW_UNSUPPORTED;
   return why;
 }
 
-// None is an answer only where there is a reason: that of the first, which is asked even where the
-// driver counts none.
+// A count of 0 comes with a reason: that of device 0, which is asked even if the driver counts
+// none.
 Status count_usable(int& count) {
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
@@ -67,7 +67,7 @@ Status release(int index, void* memory) {
   return {};
 }
 
-// The driver knows of every address whose it is.
+// The driver knows for each address which device it belongs to.
 Status copy(int index, void* to, const void* from, std::size_t bytes, void* stream) {
   Device* device = nullptr;
   TW_TRY(Device::find(index, device));

@@ -1,4 +1,4 @@
-// CUDA devices as the C face shows them: how many there are, what they are, and memory there.
+// CUDA devices for the C interface: their number, their properties, and memory on them.
 #pragma once
 
 #include "plan/device_calls.h"

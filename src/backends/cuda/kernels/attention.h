@@ -1,5 +1,5 @@
-// A checked call as kernels get it: what problem/problem.h says, in plain structs. Made on the host
-// by backends/cuda/arguments.h, which follows no pointer.
+// A checked call in the form that kernels receive: problem/problem.h as plain structs. The host
+// makes it in backends/cuda/arguments.h, which follows no pointer.
 #pragma once
 
 #include "backends/cuda/kernels/tensor.h"
@@ -11,7 +11,7 @@ namespace tilewise::cuda {
 using core::uint32;
 
 struct Shape {
-  int64 batch, queries, keys;  // lengths of the longest sequence
+  int64 batch, queries, keys;  // of the longest sequence
   int64 heads, key_heads, dim, value_dim;
 };
 
@@ -31,7 +31,7 @@ struct Scores {
 };
 
 struct Dropout {
-  core::Dropout decide;  // where there is a state, of that threshold and by no seed
+  core::Dropout decide;  // with a `state`, only its threshold counts, not its seed
   int64 base[4];
   const core::uint64* state;  // {seed, offset}, or null
 };
@@ -40,7 +40,7 @@ struct Scaling {
   Tensor query, key, value, output_gradient;
 };
 
-// Of forward and probabilities; backward has more.
+// The argument of forward and probabilities. Backward adds its gradients to it.
 struct Attention {
   Shape shape;
   Side queries, keys;
@@ -53,16 +53,16 @@ struct Attention {
 };
 
 struct Gradients {
-  Tensor output, lse;                             // in
-  Tensor query, key, value, bias, slopes, sinks;  // out
-  Axes bias_size;                                 // 1 where the bias was broadcast
-  int64 slopes_batch;                             // likewise
+  Tensor output, lse;                             // inputs
+  Tensor query, key, value, bias, slopes, sinks;  // results
+  Axes bias_size;      // 1 in a dimension in which the bias was broadcast
+  int64 slopes_batch;  // 1 where the slopes were broadcast over the batch
 };
 
-// What passes of backward leave for each other in the workspace.
+// Workspace through which the passes of backward hand sums to each other.
 struct RowSums {
   void* known;           // by (b, h, query): see plain/launch.h
-  void *slopes, *sinks;  // by (b, h, tile): shares of the gradients, null where unwanted
+  void *slopes, *sinks;  // by (b, h, tile): partial gradients; null if not wanted
 };
 
 struct Backward {

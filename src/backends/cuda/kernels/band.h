@@ -1,4 +1,4 @@
-// A call's mask as core's band of one sequence.
+// Makes core's band of one sequence from the call's mask.
 #pragma once
 
 #include "backends/cuda/device/thread.h"

@@ -1,4 +1,4 @@
-// Elements of any type in and out of float or double.
+// Loads and stores elements of any dtype as float or double.
 #pragma once
 
 #include "backends/cuda/device/convert.h"
@@ -11,7 +11,7 @@ TW_DEVICE Raw raw(const uint8* at) {
   return *reinterpret_cast<const Raw*>(at);
 }
 
-// Finite numbers stay finite: a bias that is merely low hides nothing.
+// Clamped to T's finite range: a bias that is only very low must not hide a key.
 template <class T>
 TW_DEVICE T narrow(double number) {
   constexpr double kLargest = static_cast<double>(core::largest<T>());
@@ -20,14 +20,15 @@ TW_DEVICE T narrow(double number) {
   return static_cast<T>(number);
 }
 
-// to[n] = element(at[n]), or 0 where that is null. Reads are under way together.
+// to[n] = element(at[n]), or 0 where at[n] is null. The loads are independent, so all of them are
+// in flight together.
 template <class T, int32 count, class Element>
 TW_DEVICE void fill(const uint8* const (&at)[count], T (&to)[count], const Element& element) {
   TW_UNROLL
   for (int32 n = 0; n < count; ++n) to[n] = at[n] ? static_cast<T>(element(at[n])) : T(0);
 }
 
-// The elements that lie at `at`, in T.
+// Loads the elements at the addresses `at`, converted to T.
 template <class T, int32 count>
 TW_DEVICE void load_each(DType dtype, const uint8* const (&at)[count], T (&to)[count]) {
   switch (dtype) {
@@ -60,8 +61,8 @@ TW_DEVICE T load(const Tensor& tensor, int64 element) {
   return number[0];
 }
 
-// The same of a tensor that is float32 or float64: slopes, sinks and factors are. Each type that is
-// none of these would take a kernel's code and time to compile.
+// As load, for a tensor that is float32 or float64: slopes, sinks and scaling factors are. Support
+// for every further type would cost code and compile time.
 template <class T>
 TW_DEVICE T load_wide(const Tensor& tensor, int64 element) {
   const uint8* at = place_in(tensor, element);
@@ -69,7 +70,7 @@ TW_DEVICE T load_wide(const Tensor& tensor, int64 element) {
                                          : static_cast<T>(raw<float>(at));
 }
 
-// Of a small float's type.
+// The format of one of the small floats.
 TW_DEVICE core::SmallFloat format_of(DType dtype) {
   switch (dtype) {
     case DType::kFloat16:
@@ -91,7 +92,7 @@ TW_DEVICE void store(const Tensor& tensor, int64 element, T value) {
   } else if (tensor.bytes == 4) {
     *reinterpret_cast<float*>(at) = static_cast<float>(value);
   } else {
-    // Which format is known at run time only, so that the code of all of them stands here once.
+    // The format is only known at run time, so that this code exists once and not once a format.
     const uint32 code = encode(format_of(tensor.dtype), static_cast<double>(value));
     if (tensor.bytes == 2)
       *reinterpret_cast<uint16*>(at) = static_cast<uint16>(code);
@@ -100,7 +101,7 @@ TW_DEVICE void store(const Tensor& tensor, int64 element, T value) {
   }
 }
 
-// Element `element` of a length, offset or page table tensor.
+// An element of a table of lengths, offsets or pages.
 TW_DEVICE int64 index_at(const Tensor& tensor, int64 element) {
   const uint8* at = place_in(tensor, element);
   return tensor.dtype == DType::kInt64 ? raw<int64>(at) : raw<int32>(at);

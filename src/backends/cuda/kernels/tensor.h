@@ -1,4 +1,4 @@
-// Tensors and sides as kernels get them: what problem/view.h and problem/side.h say, without their
+// Tensors and sides in the form that kernels receive: problem/view.h and problem/side.h without the
 // host's headers.
 #pragma once
 
@@ -11,7 +11,7 @@ using core::int32;
 using core::int64;
 using core::uint8;
 
-// One number for each of the ways in which tensors are indexed, as in problem/view.h.
+// One number for each dimension by which tensors are indexed, as in problem/view.h.
 struct Axes {
   int64 batch, head, row, column;
 };
@@ -30,16 +30,16 @@ struct Tensor {
   }
 };
 
-// How many batch rows (or pages) and rows the tensors of a side have. Nothing beyond is touched,
-// whatever a table on the device says.
-struct Held {
+// How many batch rows (or pages) and rows the tensors of a side have. Kernels access nothing beyond
+// these, whatever a table on the device says.
+struct Extent {
   int64 batches, rows;
 };
 
 struct Side {
   Tensor offsets, used, start, batch_index, page_table;  // by batch, as in problem/side.h
   int64 page_size, rows, longest;
-  Held held;
+  Extent extent;
 
   TW_HD bool packed() const { return static_cast<bool>(offsets); }
   TW_HD bool paged() const { return static_cast<bool>(page_table); }

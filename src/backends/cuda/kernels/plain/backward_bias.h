@@ -1,21 +1,22 @@
-// The pass of backward that owns the bias: a block takes a tile of the bias, walks everything that
-// the tile was broadcast to, and writes the sum once. It needs no memory beyond that tile.
+// The backward pass for the gradient of the bias. A block has a tile of the bias, walks all batches
+// and heads that the tile was broadcast to, and writes the sum once. It needs no memory besides
+// that tile.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"
 
 namespace tilewise::cuda::plain {
 
-// Indices on the other side that index `own` of a dimension serves: itself, or all of them where
-// the dimension was broadcast.
+// The indices of a dimension that use index `own` of the bias: that one, or all of them if the bias
+// was broadcast.
 TW_DEVICE Range served(int64 size, int64 own, int64 all) {
   return size == 1 ? Range{0, all} : Range{own, core::smaller(own + 1, all)};
 }
 
-// What one tile of one head adds to the bias's tile.
+// Adds one head's score gradients for the tile.
 template <class T>
 TW_DEVICE void add_bias_gradient(const Backward& p, BackwardMemory<T>& memory, int64 row,
-                                 int64 column, ScorePatch<T>& sums) {
+                                 int64 column, ScoreRegisters<T>& sums) {
   ScoreTile<T>& tile = memory.tile;
   const Range rows = tile_range(row, kSide<T>, tile.head.queries.length);
   const Range columns = tile_range(column, kSide<T>, tile.head.keys.length);
@@ -30,7 +31,7 @@ TW_DEVICE void add_bias_gradient(const Backward& p, BackwardMemory<T>& memory, i
 
 template <class T>
 TW_DEVICE void walk_served(const Backward& p, BackwardMemory<T>& memory, const Axes& own,
-                           ScorePatch<T>& sums) {
+                           ScoreRegisters<T>& sums) {
   const Shape& shape = p.attention.shape;
   const Axes& size = p.gradients.bias_size;
   const Range rows = served(size.row, own.row, query_tiles<T>(shape));
@@ -45,10 +46,10 @@ TW_DEVICE void walk_served(const Backward& p, BackwardMemory<T>& memory, const A
   }
 }
 
-// Adds up what one element of the bias was broadcast to, and writes the tile.
+// Sums over rows and columns that the bias was broadcast to, and writes the tile.
 template <class T>
 TW_DEVICE void store_bias_gradient(const Backward& p, BackwardMemory<T>& memory, const Axes& own,
-                                   const ScorePatch<T>& sums) {
+                                   const ScoreRegisters<T>& sums) {
   const Axes& size = p.gradients.bias_size;
   const Tensor& to = p.gradients.bias;
   T* between = memory.tile.scores;
@@ -80,7 +81,7 @@ TW_DEVICE void backward_bias(const Backward& p) {
   for_each_task(bias_gradient_tasks<T>(size), [&](int64 task) {
     const int64 above = task / columns, head = above / rows;
     const Axes own{head / size.head, head % size.head, above % rows, task % columns};
-    ScorePatch<T> sums;
+    ScoreRegisters<T> sums;
     sums.clear();
     walk_served(p, memory, own, sums);
     store_bias_gradient(p, memory, own, sums);

@@ -1,4 +1,4 @@
-// The last pass of backward: gradients by head, from the shares that other passes left.
+// The last backward pass: gradients of slopes and sinks, from the partial sums of other passes.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"
@@ -10,14 +10,14 @@ struct HeadsMemory {
   T between[kWarps];
 };
 
-// The shares of all tiles of head h of `batch` sequences from b on.
+// Sums the partial gradients of head h over all tiles of a range of batches, for this thread.
 template <class T>
-TW_DEVICE T sum_of_shares(const Shape& shape, const T* shares, Range batch, int64 h) {
+TW_DEVICE T sum_of_partials(const Shape& shape, const T* partials, Range batch, int64 h) {
   const int64 tiles = query_tiles<T>(shape);
   T sum = 0;
   for (int64 n = thread_index(); n < batch.size() * tiles; n += kThreads) {
     const int64 b = batch.begin + n / tiles;
-    sum += shares[(b * shape.heads + h) * tiles + n % tiles];
+    sum += partials[(b * shape.heads + h) * tiles + n % tiles];
   }
   return sum;
 }
@@ -31,8 +31,8 @@ TW_DEVICE void backward_heads(const Backward& p) {
     const int64 b = task / shape.heads, h = task % shape.heads;
     const bool of_slope = b < slopes;
     const Range batch = of_slope && slopes > 1 ? Range{b, b + 1} : Range{0, shape.batch};
-    const auto* shares = static_cast<const T*>(of_slope ? p.sums.slopes : p.sums.sinks);
-    const T sum = block_sum(sum_of_shares(shape, shares, batch, h), memory.between);
+    const auto* partials = static_cast<const T*>(of_slope ? p.sums.slopes : p.sums.sinks);
+    const T sum = block_sum(sum_of_partials(shape, partials, batch, h), memory.between);
     const Tensor& to = of_slope ? p.gradients.slopes : p.gradients.sinks;
     if (thread_index() == 0) store(to, to.offset(of_slope ? b : 0, h, 0, 0), sum);
   });

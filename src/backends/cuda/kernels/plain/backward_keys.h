@@ -1,40 +1,40 @@
-// The pass of backward that owns keys: a block walks all queries, of all heads of its group, that
-// see its tile of keys, and so needs no atomics. It has kWidth columns of the key's or of the
-// value's gradient.
+// The backward pass for the gradients of keys and values. A block has a tile of keys and kWidth
+// columns of one of the two gradients, and walks the queries of all heads of the group that see
+// these keys. So it needs no atomics.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"
 
 namespace tilewise::cuda::plain {
 
-// What a block sums up: columns from `first` on.
+// The columns that a block sums, from `first` on.
 struct KeyPart {
   bool of_value;
   int64 first;
 };
 
-// What one query head adds to the gradient of a tile of its keys.
+// Adds what one query head contributes to the gradient of the tile's keys or values.
 template <class T>
 TW_DEVICE void add_key_gradient(const Backward& p, BackwardMemory<T>& memory, Range columns,
-                                KeyPart part, SumPatch<T>& sums) {
+                                KeyPart part, SumRegisters<T>& sums) {
   ScoreTile<T>& tile = memory.tile;
   load_key(p.attention, tile, columns);
   tile.head.for_each_query_tile(columns, kSide<T>, [&](Range rows) {
     load_rows(p, memory, rows);
     differentiate(p, memory, part.of_value ? Wants::kWeights : Wants::kGradient);
     const Square<T>& weights = part.of_value ? tile.gradient : tile.scores;
-    SumPatch<T> apart;
-    apart.clear();
-    add_weighted(apart, transposed(matrix_of<T>(weights)),
+    SumRegisters<T> of_tile;
+    of_tile.clear();
+    add_weighted(of_tile, transposed(matrix_of<T>(weights)),
                  part.of_value ? output_gradient_rows(p, memory) : query_rows(p, memory),
                  part.first, memory.piece);
-    sums.add(apart);
+    sums.add(of_tile);
   });
 }
 
 template <class T>
 TW_DEVICE void store_key_gradient(const Backward& p, BackwardMemory<T>& memory, KeyPart part,
-                                  const SumPatch<T>& sums) {
+                                  const SumRegisters<T>& sums) {
   const Attention& a = p.attention;
   ScoreTile<T>& tile = memory.tile;
   const Tensor& to = part.of_value ? p.gradients.value : p.gradients.key;
@@ -56,7 +56,7 @@ TW_DEVICE void find_key_gradient(const Backward& p, BackwardMemory<T>& memory, c
                                  KeyPart part) {
   const int64 group = p.attention.shape.heads / p.attention.shape.key_heads;
   Head<T>& head = memory.tile.head;
-  SumPatch<T> sums;
+  SumRegisters<T> sums;
   sums.clear();
   for (int64 g = 0; g < group; ++g) {
     head.enter(p.attention, work.b, work.h * group + g);

@@ -1,29 +1,29 @@
-// The pass of backward that owns query rows: the query's gradient, on whose way the slopes' is
-// found. A block has a tile of queries of one head and kWidth columns of the gradient.
+// The backward pass for the query's gradient, which also sums the slopes' gradient. A block has a
+// tile of queries of one head and kWidth columns of the gradient.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_rows.h"
 
 namespace tilewise::cuda::plain {
 
-// This thread's part of what the tile adds to the slope's gradient.
+// This thread's part of the tile's contribution to the slope's gradient.
 template <class T>
-TW_DEVICE T slope_share(const ScoreTile<T>& tile) {
-  T share = 0;
+TW_DEVICE T partial_slope(const ScoreTile<T>& tile) {
+  T partial = 0;
   for_each_row(tile, [&](int32 i) {
     for_each_column<T>([&](int32 j) {
       if (j >= tile.at.columns.size()) return;
       const int64 away = core::distance(tile.at.rows.begin + i, tile.at.columns.begin + j,
                                         tile.head.band.diagonal);
-      share += tile.gradient[i * (kSide<T> + 1) + j] * core::Alibi<T>::derivative(away);
+      partial += tile.gradient[i * (kSide<T> + 1) + j] * core::Alibi<T>::derivative(away);
     });
   });
-  return share;
+  return partial;
 }
 
 template <class T>
 TW_DEVICE void store_query_gradient(const Backward& p, BackwardMemory<T>& memory, int64 first,
-                                    const SumPatch<T>& sums) {
+                                    const SumRegisters<T>& sums) {
   const Attention& a = p.attention;
   ScoreTile<T>& tile = memory.tile;
   const Tensor& to = p.gradients.query;
@@ -36,28 +36,28 @@ TW_DEVICE void store_query_gradient(const Backward& p, BackwardMemory<T>& memory
              [scale](int32) { return scale; });
 }
 
-// Also gives this thread's part of the slope's gradient.
+// Also returns this thread's part of the slope's gradient.
 template <class T>
 TW_DEVICE T find_query_gradient(const Backward& p, BackwardMemory<T>& memory, Range rows,
                                 const Work& work) {
   ScoreTile<T>& tile = memory.tile;
   const int64 first = work.part * kWidth;
-  SumPatch<T> sums;
+  SumRegisters<T> sums;
   sums.clear();
-  T share = 0;
+  T partial = 0;
   load_rows(p, memory, rows);
   tile.head.for_each_key_tile(rows, kSide<T>, [&](Range columns) {
     load_key(p.attention, tile, columns);
     differentiate(p, memory, Wants::kGradient);
-    if (p.sums.slopes && work.part == 0) share += slope_share(tile);
+    if (p.sums.slopes && work.part == 0) partial += partial_slope(tile);
     if (!p.gradients.query) return;
-    SumPatch<T> apart;
-    apart.clear();
-    add_weighted(apart, matrix_of<T>(tile.scores), key_rows(p, memory), first, memory.piece);
-    sums.add(apart);
+    SumRegisters<T> of_tile;
+    of_tile.clear();
+    add_weighted(of_tile, matrix_of<T>(tile.scores), key_rows(p, memory), first, memory.piece);
+    sums.add(of_tile);
   });
   if (p.gradients.query) store_query_gradient(p, memory, first, sums);
-  return share;
+  return partial;
 }
 
 template <class T>
@@ -65,11 +65,11 @@ TW_DEVICE void backward_query(const Backward& p) {
   auto& memory = shared_memory<BackwardMemory<T>>();
   const int64 parts = p.gradients.query ? parts_of(p.attention.shape.dim) : 1;
   for_each_query_tile(p.attention, memory.tile.head, parts, [&](Range rows, const Work& work) {
-    const T share = rows.empty() ? T(0) : find_query_gradient(p, memory, rows, work);
+    const T partial = rows.empty() ? T(0) : find_query_gradient(p, memory, rows, work);
     if (!p.sums.slopes || work.part != 0) return;
-    const T total = block_sum(share, memory.piece);
+    const T total = block_sum(partial, memory.piece);
     if (thread_index() == 0)
-      static_cast<T*>(p.sums.slopes)[share_place<T>(p.attention.shape, work)] = total;
+      static_cast<T*>(p.sums.slopes)[partial_place<T>(p.attention.shape, work)] = total;
   });
 }
 

@@ -1,4 +1,4 @@
-// The first pass of backward: what is known of each row before any tile. A block has a tile of
+// The first backward pass: computes the denominator and delta of each row. A block has a tile of
 // queries of one head.
 #pragma once
 
@@ -9,14 +9,14 @@ namespace tilewise::cuda::plain {
 template <class T>
 struct RowsMemory {
   ScoreTile<T> tile;
-  core::Row<T> own[kSide<T>];  // denominators as this row's own keys and sink make them
-  T given[kSide<T>];           // lse
-  T share[kSide<T>];           // of the sink's gradient
+  core::Row<T> own[kSide<T>];  // denominators recomputed from the row's own keys and sink
+  T given[kSide<T>];           // the caller's lse
+  T partial[kSide<T>];         // of the sink's gradient
   core::Row<T> denominator[kSide<T>];
-  int32 coarse;  // whether some lse is
+  int32 coarse;  // whether some row's lse is coarse
 };
 
-// Whether lse is so large that what its type rounds away is felt in weights made from it.
+// Whether lse is so large that its rounding error changes weights visibly.
 TW_DEVICE bool is_coarse(const Tensor& lse, double given) {
   const double place = lse.dtype == DType::kFloat64 ? 0x1p-52 : 0x1p-23;
   return core::absolute(given) * place > 0x1p-13 &&
@@ -40,13 +40,13 @@ TW_DEVICE void load_lse(const Backward& p, RowsMemory<T>& memory) {
     memory.given[i] = load_wide<T>(a.lse, query_spot(p, tile, i).in(a.lse, tile.head.h));
     memory.denominator[i] = core::row_of(memory.given[i]);
     memory.own[i] = sink;
-    // Whoever writes writes the same.
+    // Several threads may write this, all the same value.
     if (is_coarse(a.lse, memory.given[i])) memory.coarse = 1;
   }
   block_barrier();
 }
 
-// Takes the keys of a tile into `own`.
+// Adds the keys of a tile to `own`.
 template <class T>
 TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   ScoreTile<T>& tile = memory.tile;
@@ -64,9 +64,9 @@ TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   });
 }
 
-// Denominators come from lse. A coarse one has lost them: of 40 keys that all score -1e9, log 40 is
-// beyond float32. Where such an lse is this row's own, and not that of a larger whole, the sum is
-// made again.
+// Denominators come from lse, but a coarse lse has lost them: with 40 keys that all score -1e9, log
+// 40 is below the resolution of float32. If such an lse belongs to this row's keys alone, and not
+// to a larger whole, the sum is recomputed.
 template <class T>
 TW_DEVICE void find_denominators(const Backward& p, RowsMemory<T>& memory) {
   const Attention& a = p.attention;
@@ -81,14 +81,14 @@ TW_DEVICE void find_denominators(const Backward& p, RowsMemory<T>& memory) {
   block_barrier();
   for (int32 i = thread_index(); i < tile.at.rows.size(); i += kThreads) {
     const T given = memory.given[i];
-    const T apart = core::absolute(core::lse(memory.own[i]) - given);
+    const T difference = core::absolute(core::lse(memory.own[i]) - given);
     const T place = core::absolute(given) * T(a.lse.dtype == DType::kFloat64 ? 0x1p-51 : 0x1p-22);
-    if (is_coarse(a.lse, given) && apart <= place) memory.denominator[i] = memory.own[i];
+    if (is_coarse(a.lse, given) && difference <= place) memory.denominator[i] = memory.own[i];
   }
   block_barrier();
 }
 
-// Delta of row i, the same in all lanes of the warp.
+// Delta of row i; all lanes of the warp return it.
 template <class T>
 TW_DEVICE T delta_of(const Backward& p, const ScoreTile<T>& tile, int32 i) {
   const Attention& a = p.attention;
@@ -104,7 +104,7 @@ TW_DEVICE T delta_of(const Backward& p, const ScoreTile<T>& tile, int32 i) {
   return through_lse ? sum - load_wide<T>(through_lse, spot.in(through_lse, h)) : sum;
 }
 
-// And these rows' share of the sink's gradient.
+// Stores what later passes need of each row, and keeps the row's part of the sink's gradient.
 template <class T>
 TW_DEVICE void store_known(const Backward& p, RowsMemory<T>& memory) {
   const ScoreTile<T>& tile = memory.tile;
@@ -114,24 +114,24 @@ TW_DEVICE void store_known(const Backward& p, RowsMemory<T>& memory) {
     const T delta = delta_of(p, tile, i);
     if (lane_index() != 0) return;
     known[i] = {delta, memory.denominator[i]};
-    memory.share[i] = sink.sum == 0 ? T(0) : -weight_in(memory.denominator[i], sink.max) * delta;
+    memory.partial[i] = sink.sum == 0 ? T(0) : -weight_in(memory.denominator[i], sink.max) * delta;
   });
   block_barrier();
 }
 
-// 0 where the sequence has no rows in the tile.
+// Stores the tile's part of the sink's gradient: 0 if the sequence has no rows in the tile.
 template <class T>
-TW_DEVICE void store_sink_share(const Backward& p, const RowsMemory<T>& memory, int64 rows,
-                                int64 place) {
+TW_DEVICE void store_partial_sink(const Backward& p, const RowsMemory<T>& memory, int64 rows,
+                                  int64 place) {
   if (thread_index() != 0 || !p.sums.sinks) return;
-  T share = 0;
-  for (int32 i = 0; i < rows; ++i) share += memory.share[i];
-  static_cast<T*>(p.sums.sinks)[place] = share;
+  T partial = 0;
+  for (int32 i = 0; i < rows; ++i) partial += memory.partial[i];
+  static_cast<T*>(p.sums.sinks)[place] = partial;
 }
 
-// Where a tile's share of a gradient by head lies.
+// The index of a tile's partial gradient of a slope or sink.
 template <class T>
-TW_DEVICE int64 share_place(const Shape& shape, const Work& work) {
+TW_DEVICE int64 partial_place(const Shape& shape, const Work& work) {
   return (work.b * shape.heads + work.h) * query_tiles<T>(shape) + work.tile;
 }
 
@@ -145,7 +145,7 @@ TW_DEVICE void backward_rows(const Backward& p) {
       find_denominators(p, memory);
       store_known(p, memory);
     }
-    store_sink_share(p, memory, rows.size(), share_place<T>(p.attention.shape, work));
+    store_partial_sink(p, memory, rows.size(), partial_place<T>(p.attention.shape, work));
   });
 }
 

@@ -1,5 +1,5 @@
-// One tile of the backward pass. Weights are recomputed from the scores and the forward's lse;
-// every pass then takes from the tile the products that it is after.
+// One tile of the backward pass. Weights are recomputed from scores and lse; each pass then
+// computes the products that it needs from the tile.
 #pragma once
 
 #include "backends/cuda/kernels/plain/tile.h"
@@ -14,14 +14,14 @@ struct BackwardMemory {
   T piece[kChunk * (kWidth + 1)];
 };
 
-// Rows of head h of sequence b begin here.
+// Where the rows of head h of sequence b begin in the table of known rows.
 template <class T>
 TW_DEVICE KnownRow<T>* known_rows(const Backward& p, const Head<T>& head) {
   const Shape& shape = p.attention.shape;
   return static_cast<KnownRow<T>*>(p.sums.known) + (head.b * shape.heads + head.h) * shape.queries;
 }
 
-// Between barriers.
+// Surround with barriers.
 template <class T>
 TW_DEVICE void load_rows(const Backward& p, BackwardMemory<T>& memory, Range rows) {
   const Head<T>& head = memory.tile.head;
@@ -57,10 +57,10 @@ TW_DEVICE Rows<T> output_gradient_rows(const Backward& p, const BackwardMemory<T
           memory.tile.head.factor(a.scaling.output_gradient)};
 }
 
-// What a tile says of a row and a column.
+// The numbers of one pair of query and key.
 template <class T>
 struct Derived {
-  T weight;        // the probability after dropout
+  T weight;        // the probability, after dropout
   T gradient;      // of the score that enters the softmax
   T raw_gradient;  // of scale * q.k, before the softcap
 };
@@ -87,9 +87,9 @@ TW_DEVICE Derived<T> derive(const Attention& p, const BackwardMemory<T>& memory,
 
 enum class Wants { kWeights, kGradient };
 
-// Afterwards `scores` hold raw gradients and `gradient` the gradients; or `gradient` holds the
-// weights, which need no gradient of the output, and `scores` nothing of use. Whatever lies beyond
-// the tile's rows and columns is 0.
+// Computes the tile's gradients. Afterwards `scores` holds raw gradients and `gradient` the
+// gradients. Or, if only weights are wanted, `gradient` holds weights and `scores` is undefined;
+// this does not read the output's gradient. Everything beyond the tile's rows and columns is 0.
 template <class T>
 TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants wants) {
   const Attention& a = p.attention;
@@ -98,7 +98,7 @@ TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants
   const Rows<T> query = query_rows(p, memory), key = key_rows(p, memory),
                 incoming = output_gradient_rows(p, memory);
   const int32 products = wants == Wants::kGradient ? 2 : 1;
-  // First the scores. In a loop, so that the product's text stands here once.
+  // First the scores, then the products with values. A loop keeps the product's code in one place.
   TW_ROLLED
   for (int32 n = 0; n < products; ++n)
     product_of_rows<T>(either(n == 0, query, incoming), either(n == 0, key, value), tile.pieces,
@@ -114,7 +114,7 @@ TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants
   block_barrier();
 }
 
-// The sum of what all threads brought, in thread 0. `between` has room for one number a warp.
+// The sum over all threads, returned in thread 0. `between` has one element per warp.
 template <class T>
 TW_DEVICE T block_sum(T number, T* between) {
   const T sum = warp_sum(number);

@@ -2,14 +2,14 @@
 // once. A block has the rows of all heads of a token.
 #pragma once
 
+#include "backends/cuda/kernels/cache_ops.h"
 #include "backends/cuda/kernels/place.h"
 #include "backends/cuda/kernels/plain/launch.h"
-#include "backends/cuda/kernels/turns.h"
 
 namespace tilewise::cuda::plain {
 
 // The rows of all heads of one token. Head h begins at `from + h * stride.head` of its tensor.
-struct Turn {
+struct TokenRows {
   const Tensor &input, &output;
   int64 from, to;
   int64 heads, dim;
@@ -19,34 +19,34 @@ struct Turn {
   bool inverse;
 };
 
-TW_DEVICE void turn_pair(const Turn& turn, int64 from, int64 to, int64 c) {
-  const Rotation& rotation = turn.rotation;
+TW_DEVICE void rotate_pair(const TokenRows& token, int64 from, int64 to, int64 c) {
+  const Rotation& rotation = token.rotation;
   const int64 first = rotation.interleaved ? 2 * c : c;
-  const int64 second = rotation.interleaved ? 2 * c + 1 : c + turn.pairs;
-  const double x = load<double>(turn.input, from + first);
-  const double y = load<double>(turn.input, from + second);
+  const int64 second = rotation.interleaved ? 2 * c + 1 : c + token.pairs;
+  const double x = load<double>(token.input, from + first);
+  const double y = load<double>(token.input, from + second);
   const auto of = [&](const Tensor& table) {
-    return load<double>(table, table.offset(0, 0, turn.position, c));
+    return load<double>(table, table.offset(0, 0, token.position, c));
   };
   const double cosine = of(rotation.cosine), along = of(rotation.sine);
-  const double sine = turn.inverse ? -along : along;
-  store(turn.output, to + first, x * cosine - y * sine);
-  store(turn.output, to + second, x * sine + y * cosine);
+  const double sine = token.inverse ? -along : along;
+  store(token.output, to + first, x * cosine - y * sine);
+  store(token.output, to + second, x * sine + y * cosine);
 }
 
 // A thread takes a pair, or an element behind the pairs.
-TW_DEVICE void turn_rows(const Turn& turn) {
-  if (turn.from == kNowhere || turn.to == kNowhere) return;
-  const int64 units = turn.dim - turn.pairs;
-  for (int64 n = thread_index(); n < turn.heads * units; n += kThreads) {
+TW_DEVICE void rotate_rows(const TokenRows& token) {
+  if (token.from == kNowhere || token.to == kNowhere) return;
+  const int64 units = token.dim - token.pairs;
+  for (int64 n = thread_index(); n < token.heads * units; n += kThreads) {
     const int64 h = n / units, c = n % units;
-    const int64 from = turn.from + h * turn.input.stride.head;
-    const int64 to = turn.to + h * turn.output.stride.head;
-    if (c < turn.pairs) {
-      turn_pair(turn, from, to, c);
+    const int64 from = token.from + h * token.input.stride.head;
+    const int64 to = token.to + h * token.output.stride.head;
+    if (c < token.pairs) {
+      rotate_pair(token, from, to, c);
       continue;
     }
-    store(turn.output, to + turn.pairs + c, load<double>(turn.input, from + turn.pairs + c));
+    store(token.output, to + token.pairs + c, load<double>(token.input, from + token.pairs + c));
   }
 }
 
@@ -73,8 +73,8 @@ TW_DEVICE void rotary(const Rotary& p) {
       const Spot spot = spot_of(p.side, place, t, faults);
       const int64 first = p.positions ? index_at(p.positions, b * p.positions.stride.batch) : 0;
       const int64 position = within(first, p.fixed ? 0 : t, p.rotation.positions);
-      turn_rows({p.input, p.output, spot.in(p.input, 0), spot.in(p.output, 0), p.heads, p.dim,
-                 p.rotation, pairs_at(p.rotation, position, faults), position, p.inverse});
+      rotate_rows({p.input, p.output, spot.in(p.input, 0), spot.in(p.output, 0), p.heads, p.dim,
+                   p.rotation, pairs_at(p.rotation, position, faults), position, p.inverse});
     }
     if (thread_index() == 0) report(p.error, faults);
   });
@@ -100,10 +100,10 @@ TW_DEVICE void append(const Append& p) {
       const int64 row = within(length, t, p.cache.rows);
       const int64 position = within(length, t, p.rotation.positions);
       const Spot from = spot_of(p.fresh, place, t, faults), to = cached_spot(p, b, row, faults);
-      turn_rows({p.key, p.key_cache, from.in(p.key, 0), to.in(p.key_cache, 0), p.key_heads, p.dim,
-                 p.rotation, pairs_at(p.rotation, position, faults), position, false});
-      turn_rows({p.value, p.value_cache, from.in(p.value, 0), to.in(p.value_cache, 0), p.key_heads,
-                 p.value_dim, p.rotation, 0, 0, false});
+      rotate_rows({p.key, p.key_cache, from.in(p.key, 0), to.in(p.key_cache, 0), p.key_heads, p.dim,
+                   p.rotation, pairs_at(p.rotation, position, faults), position, false});
+      rotate_rows({p.value, p.value_cache, from.in(p.value, 0), to.in(p.value_cache, 0),
+                   p.key_heads, p.value_dim, p.rotation, 0, 0, false});
     }
     if (thread_index() == 0) report(p.error, faults);
   });

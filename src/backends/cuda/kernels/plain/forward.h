@@ -1,6 +1,7 @@
-// The tiled algorithm at its plainest: for a tile of queries, walk the keys tile by tile; score,
-// mask, raise the running row, accumulate; divide at the end. A block has a tile of queries of one
-// head and kWidth columns of its output; the blocks of further columns score again.
+// The tiled algorithm without tensor cores: for a tile of queries, walk the keys tile by tile;
+// score, mask, raise the running row, accumulate; divide at the end. A block has a tile of queries
+// of one head and kWidth columns of its output. Blocks of other columns compute the same scores
+// again.
 #pragma once
 
 #include "backends/cuda/kernels/plain/tile.h"
@@ -23,8 +24,8 @@ TW_DEVICE T drop(const Attention& p, const ScoreTile<T>& tile, T weight, int64 i
   return keeps ? weight * static_cast<T>(head.dropout.scale()) : T(0);
 }
 
-// Scores become weights relative to the row's largest score so far; `factor` shrinks what was
-// accumulated before to that measure.
+// Turns scores into weights relative to the row's maximum so far. `factor` receives what rescales
+// the output accumulated before.
 template <class T>
 TW_DEVICE void raise(const Attention& p, ForwardMemory<T>& memory) {
   ScoreTile<T>& tile = memory.tile;
@@ -48,26 +49,26 @@ TW_DEVICE void raise(const Attention& p, ForwardMemory<T>& memory) {
   });
 }
 
-// output = factor * output + weights . value. The sum of one tile is made apart: a long row of keys
-// loses no more than a short one.
+// output = factor * output + weights * value. Each tile is summed on its own and then added, so
+// that the rounding error does not grow with the number of keys.
 template <class T>
 TW_DEVICE void accumulate(const Attention& p, ForwardMemory<T>& memory, int64 first,
-                          SumPatch<T>& output) {
+                          SumRegisters<T>& output) {
   const ScoreTile<T>& tile = memory.tile;
-  SumPatch<T> apart;
-  apart.clear();
+  SumRegisters<T> of_tile;
+  of_tile.clear();
   const T factor = tile.head.factor(p.scaling.value);
   const Rows<T> value{p.value, tile.at.value, p.shape.value_dim, factor};
-  add_weighted(apart, matrix_of<T>(tile.scores), value, first, memory.value);
+  add_weighted(of_tile, matrix_of<T>(tile.scores), value, first, memory.value);
   output.each([&](int32 i, int32 j, int32 row, int32) {
-    output.at[i][j] = output.at[i][j] * memory.factor[row] + apart.at[i][j];
+    output.at[i][j] = output.at[i][j] * memory.factor[row] + of_tile.at[i][j];
   });
 }
 
-// Divides, and writes the lse with the first part of the columns.
+// Divides, and writes the lse with the first block of columns.
 template <class T>
 TW_DEVICE void finish(const Attention& p, ForwardMemory<T>& memory, int64 first,
-                      SumPatch<T>& output) {
+                      SumRegisters<T>& output) {
   ScoreTile<T>& tile = memory.tile;
   const Head<T>& head = tile.head;
   block_barrier();
@@ -80,7 +81,7 @@ TW_DEVICE void finish(const Attention& p, ForwardMemory<T>& memory, int64 first,
     memory.factor[i] = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
     const Spot spot = spot_of(p.queries, head.queries, tile.at.rows.begin + i, faults);
     tile.at.query[i] = spot.in(p.output, head.h);
-    // To the bit, where the sink is all there is.
+    // If the sink is all there is, lse equals it exactly.
     if (p.lse && first == 0 && spot.batch >= 0)
       store(p.lse, spot.in(p.lse, head.h), seen.sum == 0 ? sink : core::lse(row));
   }
@@ -91,7 +92,7 @@ TW_DEVICE void finish(const Attention& p, ForwardMemory<T>& memory, int64 first,
 template <class T>
 TW_DEVICE void run_tile(const Attention& p, ForwardMemory<T>& memory, Range rows, int64 first) {
   ScoreTile<T>& tile = memory.tile;
-  SumPatch<T> output;
+  SumRegisters<T> output;
   output.clear();
   for (int32 i = thread_index(); i < kSide<T>; i += kThreads) memory.row[i] = {};
   load_query(p, tile, rows);

@@ -1,5 +1,5 @@
-// One sequence as one query head sees it: what every tile of it needs to know. It lies in shared
-// memory, for all threads need the same.
+// One sequence as one query head sees it: data that every tile of it needs, in shared memory
+// because all threads need the same.
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
@@ -29,7 +29,7 @@ TW_DEVICE core::Dropout drawn(const Dropout& dropout) {
 
 template <class T>
 struct Head {
-  // By all threads of the block.
+  // Called by all threads of the block.
   TW_DEVICE void enter(const Attention& p, int64 sequence, int64 query_head) {
     block_barrier();
     if (thread_index() == 0) {
@@ -74,12 +74,12 @@ struct Head {
     }
   }
 
-  // What an FP8 tensor's elements are multiplied by.
+  // The scaling factor of an FP8 tensor.
   TW_DEVICE T factor(const Tensor& scaling) const {
     return scaling ? load_wide<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }
 
-  // -inf, the logit that adds nothing, where there is none.
+  // The head's sink; -inf, which adds nothing, if there is none.
   TW_DEVICE T sink(const Tensor& sinks) const {
     return sinks ? load_wide<T>(sinks, sinks.offset(0, h, 0, 0)) : -core::infinity<T>();
   }

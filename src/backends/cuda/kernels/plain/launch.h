@@ -1,6 +1,6 @@
-// How the plain kernels are launched: sizes that host and kernels share. Each kernel takes kThreads
-// threads a block, sizeof of its memory struct in shared memory, and any number of blocks: `tasks`
-// of them share the work best, fewer take several tasks each.
+// The launch of the plain kernels: sizes that host and kernels share. Each kernel takes kThreads
+// threads per block, sizeof of its memory struct in shared memory, and any number of blocks:
+// `tasks` blocks spread the work best; with fewer, each takes several tasks.
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
@@ -10,20 +10,20 @@ namespace tilewise::cuda::plain {
 
 inline constexpr int32 kThreads = 128;
 
-// What __launch_bounds__ has to say of blocks a multiprocessor: without it, NVRTC 12.8 takes 96 to
-// 128 registers where a kernel wants 160, and spills.
+// The minimum of blocks per multiprocessor for __launch_bounds__. Without it, NVRTC 12.8 gives
+// kernels that need 160 registers only 96 to 128, and they spill.
 inline constexpr int32 kLeastBlocks = 1;
 
-// Columns of a tensor that a block has sums for: dims beyond that take further blocks.
+// Columns of a tensor that a block accumulates. Larger dims take more blocks.
 inline constexpr int32 kWidth = 64;
 
-// Queries and keys of a tile: with these, all that a block needs fits into 48 KiB.
+// Queries and keys of a tile. With these a block's shared memory fits into 48 KiB.
 template <class T>
 inline constexpr int32 kSide = sizeof(T) == 4 ? 64 : 32;
 
-// What is known of each query row before any tile of backward. Its denominator, as a Row whose
-// weights are exp2(score - max) / sum; and delta_i = sum(dO_i * O_i) - dlse_i, the part of a
-// score's gradient that comes through that denominator.
+// What backward knows of each query row before it visits tiles. The denominator is a Row: weights
+// are exp2(score - max) / sum. delta_i = sum(dO_i * O_i) - dlse_i is the part of a score's gradient
+// that comes through the denominator.
 template <class T>
 struct KnownRow {
   T delta;
@@ -44,7 +44,7 @@ TW_HD int64 forward_tasks(const Attention& p) {
   return p.shape.batch * p.shape.heads * query_tiles<T>(p.shape) * parts_of(p.shape.value_dim);
 }
 
-// Of probabilities, and of the first pass of backward.
+// Blocks of probabilities, and of the first pass of backward.
 template <class T>
 TW_HD int64 row_tasks(const Shape& shape) {
   return shape.batch * shape.heads * query_tiles<T>(shape);
@@ -53,11 +53,11 @@ TW_HD int64 row_tasks(const Shape& shape) {
 template <class T>
 TW_HD int64 query_gradient_tasks(const Backward& p) {
   const Shape& shape = p.attention.shape;
-  // The slopes' gradient is found on the way of the first part.
+  // The first part of the columns also sums the slopes' gradient.
   return row_tasks<T>(shape) * (p.gradients.query ? parts_of(shape.dim) : 1);
 }
 
-// A block's part is of the key's or of the value's gradient.
+// Blocks for one tile of keys: each has columns of the key's or of the value's gradient.
 TW_HD inline int64 key_parts(const Backward& p) {
   return p.gradients.key ? parts_of(p.attention.shape.dim) : 0;
 }
@@ -79,7 +79,7 @@ TW_HD int64 bias_gradient_tasks(const Axes& size) {
          core::ceil_div(size.column, kSide<T>);
 }
 
-// The slopes' gradient by (batch, head), then that of the sinks by head.
+// One block per (batch, head) for slopes, then one per head for sinks.
 TW_HD inline int64 head_gradient_tasks(const Backward& p) {
   const int64 heads = p.attention.shape.heads;
   return heads *

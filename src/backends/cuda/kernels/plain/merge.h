@@ -1,15 +1,15 @@
-// Parts of the keys into the whole: each part's output counts by its share of the sum of
-// exponentials. A block has a row of the output.
+// Merges parts of the keys: each part's output is weighted by its part of the softmax denominator.
+// A block has one row of the output.
 #pragma once
 
+#include "backends/cuda/kernels/cache_ops.h"
 #include "backends/cuda/kernels/place.h"
 #include "backends/cuda/kernels/plain/launch.h"
-#include "backends/cuda/kernels/turns.h"
 
 namespace tilewise::cuda::plain {
 
 struct MergeMemory {
-  double share[kMostParts];
+  double weight[kMostParts];
   core::Row<double> total;
 };
 
@@ -39,7 +39,7 @@ TW_DEVICE void merge_row(const Merge& p, MergedRow row, MergeMemory& memory) {
   block_barrier();
   for (int32 n = thread_index(); n < p.parts; n += kThreads) {
     const core::Row<double> part = part_row(p, row, n), total = memory.total;
-    memory.share[n] =
+    memory.weight[n] =
         part.sum == 0 ? 0.0 : part.sum * core::exp2(part.max - core::shift(total.max)) / total.sum;
   }
   block_barrier();
@@ -49,13 +49,13 @@ TW_DEVICE void merge_row(const Merge& p, MergedRow row, MergeMemory& memory) {
     for (int32 n = 0; n < p.parts; ++n) {
       const Tensor& output = p.part[n].output;
       if (part_row(p, row, n).sum != 0)
-        sum += memory.share[n] * load<double>(output, row.in(output) + c);
+        sum += memory.weight[n] * load<double>(output, row.in(output) + c);
     }
     store(p.output, row.in(p.output) + c, sum);
   }
 }
 
-// Up to batch * heads * tokens blocks.
+// Launched with up to batch * heads * tokens blocks.
 TW_DEVICE void merge(const Merge& p) {
   auto& memory = shared_memory<MergeMemory>();
   for_each_task(p.batch * p.heads * p.tokens, [&](int64 task) {

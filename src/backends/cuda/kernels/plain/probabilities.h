@@ -1,5 +1,5 @@
-// The weights themselves, for people who look at them: exp(score - the row's largest), negative
-// where dropout drops. Two walks over the keys of a row: the largest score first.
+// Writes the weights themselves, for inspection; dropped ones are negative. Walks the keys of a row
+// twice: first for the largest score.
 #pragma once
 
 #include "backends/cuda/kernels/plain/tile.h"
@@ -41,7 +41,7 @@ TW_DEVICE void store_weights(const Attention& p, const ProbabilitiesMemory<T>& m
   });
 }
 
-// Of all keys: those of tiles that nobody sees are not met again.
+// Zeros all keys of the rows, because tiles that nobody sees are not visited later.
 template <class T>
 TW_DEVICE void store_zeros(const Attention& p, const ScoreTile<T>& tile) {
   const Head<T>& head = tile.head;
@@ -62,7 +62,7 @@ TW_DEVICE void probabilities(const Attention& p) {
       memory.largest[i] = -core::infinity<T>();
     load_query(p, tile, rows);
     store_zeros(p, tile);
-    // The same walk twice, so that its code is there once.
+    // Both walks run the same code, so that it exists once.
     TW_ROLLED
     for (int32 walk = 0; walk < 2; ++walk) {
       tile.head.for_each_key_tile(rows, kSide<T>, [&](Range columns) {

@@ -1,5 +1,5 @@
-// Tiles in shared memory, and the one matrix product of these kernels: a block of 128 threads, each
-// with its own patch of the result in registers.
+// Tiles in shared memory, and the one matrix product of the plain kernels: each of 128 threads has
+// a register tile of the result.
 #pragma once
 
 #include "backends/cuda/kernels/place.h"
@@ -10,7 +10,7 @@ namespace tilewise::cuda::plain {
 inline constexpr int32 kWarps = kThreads / kWarp;
 // Threads form a grid: thread (y, x) has rows y, y + 8, ... and columns x, x + 16, ... of a result.
 inline constexpr int32 kAcross = 16, kDown = kThreads / kAcross;
-// Inner elements of a product that lie in shared memory at a time.
+// Inner elements of a product that are in shared memory at a time.
 inline constexpr int32 kChunk = 32;
 
 TW_DEVICE int32 thread_row() {
@@ -21,9 +21,9 @@ TW_DEVICE int32 thread_column() {
   return thread_index() % kAcross;
 }
 
-// A patch of sums of a thread. Indices are known at compile time, so it lies in registers.
+// A thread's sums. Indices are compile-time constants, so that the array stays in registers.
 template <class T, int32 rows, int32 columns>
-struct Patch {
+struct RegisterTile {
   static constexpr int32 kRows = rows, kColumns = columns;
   T at[rows][columns];
 
@@ -31,11 +31,11 @@ struct Patch {
     each([this](int32 i, int32 j, int32, int32) { at[i][j] = 0; });
   }
 
-  TW_DEVICE void add(const Patch& other) {
+  TW_DEVICE void add(const RegisterTile& other) {
     each([&](int32 i, int32 j, int32, int32) { at[i][j] += other.at[i][j]; });
   }
 
-  // Calls body(i, j, row, column) for each sum: where it lies here, and in the result.
+  // Calls body(i, j, row, column) for each sum: its index in the register tile, and in the result.
   template <class Body>
   TW_DEVICE void each(const Body& body) const {
     TW_UNROLL
@@ -47,11 +47,11 @@ struct Patch {
   }
 };
 
-// kSide x kSide, and kSide x kWidth.
+// Results of kSide x kSide, and of kSide x kWidth.
 template <class T>
-using ScorePatch = Patch<T, kSide<T> / kDown, kSide<T> / kAcross>;
+using ScoreRegisters = RegisterTile<T, kSide<T> / kDown, kSide<T> / kAcross>;
 template <class T>
-using SumPatch = Patch<T, kSide<T> / kDown, kWidth / kAcross>;
+using SumRegisters = RegisterTile<T, kSide<T> / kDown, kWidth / kAcross>;
 
 // A matrix in shared memory: element (i, k) is data[i * row + k * column].
 template <class T>
@@ -85,24 +85,24 @@ TW_DEVICE void add_product(Sum& sum, Matrix<T> a, Matrix<T> b) {
   }
 }
 
-// Rows of a tensor, by the element that each begins with.
+// Rows of a tensor, by the index of each row's first element.
 template <class T>
 struct Rows {
   const Tensor& tensor;
-  const int64* at;  // in shared memory; kNowhere: there is none, and zeros stand for it
+  const int64* at;  // in shared memory; kNowhere means a row of zeros
   int64 dim;
   T factor;
 };
 
-// One of two, member by member: a choice between their addresses would put both into memory.
+// Selects member by member: a choice between two references would spill both to memory.
 template <class T>
 TW_DEVICE Rows<T> either(bool is_left, const Rows<T>& left, const Rows<T>& right) {
   return {is_left ? left.tensor : right.tensor, is_left ? left.at : right.at,
           is_left ? left.dim : right.dim, is_left ? left.factor : right.factor};
 }
 
-// Columns first, first + 1, ... of `rows` rows, `columns` of them, into rows of columns + 1, so
-// that threads that walk down a column meet other banks. What does not exist becomes 0.
+// Loads `columns` columns from `first` on of `rows` rows, into rows of columns + 1, which avoids
+// bank conflicts when threads walk down a column. Elements that do not exist become 0.
 template <int32 rows, int32 columns, class T>
 TW_DEVICE void load_tile(const Rows<T>& from, int64 first, T* to) {
   constexpr int32 kTogether = 4;
@@ -128,11 +128,11 @@ TW_DEVICE void load_tile(const Rows<T>& from, int64 first, T* to) {
   }
 }
 
-// sums += weights . rows, from column `first` of the rows on. `weights` has kSide columns, and
-// `piece` holds kChunk rows at a time. Between barriers.
+// Adds weights * rows to `sums`, for the columns of `rows` from `first` on. `weights` has kSide
+// columns; `piece` holds kChunk rows at a time. Surround with barriers.
 template <class T>
-TW_DEVICE void add_weighted(SumPatch<T>& sums, Matrix<T> weights, const Rows<T>& rows, int64 first,
-                            T* piece) {
+TW_DEVICE void add_weighted(SumRegisters<T>& sums, Matrix<T> weights, const Rows<T>& rows,
+                            int64 first, T* piece) {
   TW_ROLLED
   for (int32 k = 0; k < kSide<T>; k += kChunk) {
     block_barrier();

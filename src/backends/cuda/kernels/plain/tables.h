@@ -1,6 +1,6 @@
-// Tables that lay on the host, on their way to the device: they travel among a kernel's arguments,
-// which are copied when it is launched. So nothing waits, the host's memory is free at once, and a
-// graph replays what was there when it was captured.
+// Copies tables from the host to the device inside a kernel's arguments, which the driver copies at
+// launch. So no call waits, the host's memory can be reused at once, and a captured graph replays
+// the values of its capture.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
@@ -8,10 +8,10 @@
 
 namespace tilewise::cuda {
 
-// So many words that the arguments fit into the 4 KiB that every driver takes.
+// Chosen so that the arguments fit into the 4 KiB that every driver accepts.
 inline constexpr int32 kTableWords = 508;
 
-// Words of one table or of several, side by side.
+// Words of one or several tables, side by side.
 struct Tables {
   core::uint64* to;
   int64 count;  // of the words below
@@ -21,7 +21,7 @@ static_assert(sizeof(Tables) <= 4096);
 
 namespace plain {
 
-// One block.
+// Launched with one block.
 TW_DEVICE void tables(const Tables& p) {
   for (int64 n = thread_index(); n < p.count; n += kThreads) p.to[n] = p.words[n];
 }

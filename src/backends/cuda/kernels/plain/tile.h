@@ -1,4 +1,4 @@
-// A tile of scores in shared memory, and the steps that every pass shares: load rows, score, mask.
+// A tile of scores in shared memory, and the steps that all passes share: load rows, score, mask.
 #pragma once
 
 #include "backends/cuda/kernels/plain/head.h"
@@ -6,21 +6,22 @@
 
 namespace tilewise::cuda::plain {
 
-// Scores and what belongs to them; rows are kSide + 1 apart.
+// A square of scores or of what belongs to them; its rows are kSide + 1 apart, against bank
+// conflicts.
 template <class T>
 using Square = T[kSide<T> * (kSide<T> + 1)];
 
-// Two sides of a product in pieces of kChunk.
+// Two operands of a product, kChunk columns at a time.
 template <class T>
 struct Pieces {
   T left[kSide<T> * (kChunk + 1)], right[kSide<T> * (kChunk + 1)];
 };
 
-// Where the tile's rows and columns lie in their tensors.
+// Where the tile's rows and columns are in their tensors.
 template <class T>
 struct Spots {
   int64 query[kSide<T>], key[kSide<T>], value[kSide<T>];
-  Range seen[kSide<T>];  // keys that a row sees, as the band says
+  Range seen[kSide<T>];  // keys that a row sees, by the band
   Range rows, columns;
 };
 
@@ -31,7 +32,7 @@ struct ScoreTile {
   union {
     Pieces<T> pieces;
     Square<T> gradient;               // of backward, see differentiate
-    T sums[kSide<T> * (kWidth + 1)];  // on their way out
+    T sums[kSide<T> * (kWidth + 1)];  // on their way to global memory
   };
   Square<T> scores;
 };
@@ -41,7 +42,7 @@ TW_DEVICE Matrix<T> matrix_of(const Square<T>& square) {
   return {square, kSide<T> + 1, 1};
 }
 
-// Rows of query, and what the band lets them see. Between barriers.
+// Sets the tile's queries, and what the band lets each see. Surround with barriers.
 template <class T>
 TW_DEVICE void load_query(const Attention& p, ScoreTile<T>& tile, Range rows) {
   const Head<T>& head = tile.head;
@@ -70,22 +71,23 @@ TW_DEVICE void load_key(const Attention& p, ScoreTile<T>& tile, Range columns) {
     Spot spot{-1, 0};
     if (j < columns.size()) spot = spot_of(p.keys, head.keys, columns.begin + j, faults);
     tile.at.key[j] = spot.in(p.key, head.key_head);
-    // Probabilities have no value.
+    // Probabilities have no value tensor.
     tile.at.value[j] = p.value ? spot.in(p.value, head.key_head) : kNowhere;
     report(p.error, faults);
   }
   block_barrier();
 }
 
-// to(i, j) = row i of `left` times row j of `right`, over all of dim. Leaves the pieces free.
+// to(i, j) = row i of `left` times row j of `right`, over all of dim. The operands' memory is free
+// afterwards.
 template <class T>
 TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces<T>& pieces,
                                T* to) {
-  ScorePatch<T> sum;
+  ScoreRegisters<T> sum;
   sum.clear();
   for (int64 first = 0; first < left.dim; first += kChunk) {
     block_barrier();
-    // In a loop, since the text of loading is a third of a kernel's.
+    // A rolled loop, since inlined twice the loading code would be a third of a kernel.
     TW_ROLLED
     for (int32 side = 0; side < 2; ++side)
       load_tile<kSide<T>, kChunk>(either(side == 0, left, right), first,
@@ -100,7 +102,7 @@ TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces
   block_barrier();
 }
 
-// scores(i, j) = q.k. Between barriers.
+// scores(i, j) = q.k. Surround with barriers.
 template <class T>
 TW_DEVICE void score(const Attention& p, ScoreTile<T>& tile) {
   const Head<T>& head = tile.head;
@@ -109,8 +111,8 @@ TW_DEVICE void score(const Attention& p, ScoreTile<T>& tile) {
   product_of_rows<T>(query, key, tile.pieces, tile.scores);
 }
 
-// A score on its way: after the softcap, for softcap's derivative; and at the end, in units of
-// log2, -inf where the row does not see the column.
+// A score at two points: after the softcap, for softcap's derivative; and at the end in units of
+// log2, or -inf if the row does not see the column.
 template <class T>
 struct Mapped {
   T capped, score;
@@ -121,15 +123,15 @@ template <class T>
 TW_DEVICE bool mask(const Attention& p, const ScoreTile<T>& tile, int32 i, int32 j) {
   const Head<T>& head = tile.head;
   const int64 query = tile.at.rows.begin + i, key = tile.at.columns.begin + j;
-  // What a table on the device leads nowhere does not count.
+  // Keys that a table on the device leads nowhere are hidden.
   if (tile.at.key[j] == kNowhere || !tile.at.seen[i].contains(key)) return false;
   if (!head.blocks.visible(query, key)) return false;
   const Tensor& visible = p.mask.visible;
   return !visible || visible.data[visible.offset(head.b, head.h, query, key)] != 0;
 }
 
-// q.k -> scale -> softcap -> ALiBi -> bias, of row i and column j of the tile. Scores that overflow
-// stay finite on the way: -inf is for hidden ones.
+// q.k -> scale -> softcap -> ALiBi -> bias, for row i and column j of the tile. Scores that
+// overflow are clamped to finite numbers: only hidden ones are -inf.
 template <class T>
 TW_DEVICE Mapped<T> map(const Attention& p, const ScoreTile<T>& tile, int32 i, int32 j) {
   const Head<T>& head = tile.head;
@@ -151,19 +153,20 @@ TW_DEVICE Mapped<T> map(const Attention& p, const ScoreTile<T>& tile, int32 i, i
   return {capped, core::to_log2(s)};
 }
 
-// One task: `part` of tile number `tile` of one head of one sequence.
+// One task: `part` of the columns of tile `tile` of one head of one sequence.
 struct Work {
   int64 b, h, tile, part;
 };
 
-// (batch, head, tile, part), later tiles first: under a causal mask those have more to do.
+// Decodes a task's index (batch, head, tile, part). Later tiles come first: under a causal mask
+// they take longest.
 TW_DEVICE Work work_at(int64 task, int64 heads, int64 tiles, int64 parts) {
   const int64 above = task / parts, head = above / tiles;
   return {head / heads, head % heads, tiles - 1 - above % tiles, task % parts};
 }
 
-// Calls body(rows, work) for each tile of queries and each of its parts that are this block's, also
-// where the sequence has no rows there.
+// Calls body(rows, work) for each of this block's tasks. `rows` is empty if the sequence has no
+// rows in the tile.
 template <class T, class Body>
 TW_DEVICE void for_each_query_tile(const Attention& p, Head<T>& head, int64 parts,
                                    const Body& body) {
@@ -175,21 +178,21 @@ TW_DEVICE void for_each_query_tile(const Attention& p, Head<T>& head, int64 part
   });
 }
 
-// Calls body(i) for the rows of the tile that are this warp's.
+// Calls body(i) for the tile's rows that belong to this warp.
 template <class T, class Body>
 TW_DEVICE void for_each_row(const ScoreTile<T>& tile, const Body& body) {
   const auto rows = static_cast<int32>(tile.at.rows.size());
   for (int32 i = warp_index(); i < rows; i += kWarps) body(i);
 }
 
-// Calls body(j) for the columns j that are this lane's.
+// Calls body(j) for the columns j that belong to this lane.
 template <class T, class Body>
 TW_DEVICE void for_each_column(const Body& body) {
   TW_ROLLED
   for (int32 j = lane_index(); j < kSide<T>; j += kWarp) body(j);
 }
 
-// Where rows of sums go: columns first, first + 1, ... of `rows` rows of a tensor, times a factor.
+// Where sums are written: columns first, first + 1, ... of `rows` rows of a tensor, times a factor.
 template <class T>
 struct Written {
   const Tensor& tensor;
@@ -198,9 +201,9 @@ struct Written {
   int32 rows;
 };
 
-// Stores sums by way of shared memory, so that there is one store in the code and not one a sum.
+// Stores sums by way of shared memory, so that the code has one store and not one per sum.
 template <class T, class Factor>
-TW_DEVICE void store_sums(const Written<T>& to, const SumPatch<T>& sums, T* between,
+TW_DEVICE void store_sums(const Written<T>& to, const SumRegisters<T>& sums, T* between,
                           const Factor& factor) {
   block_barrier();
   sums.each([&](int32 i, int32 j, int32 row, int32 column) {

@@ -1,4 +1,4 @@
-// A bias onto a warp's scores: from a tile in shared memory, or element by element.
+// Adds a bias to a warp's scores: from a tile in shared memory, or element by element.
 #pragma once
 
 #include "backends/cuda/device/convert.h"
@@ -7,16 +7,16 @@
 
 namespace tilewise::cuda::score {
 
-// The element of a pair that has the lower index, and the other one.
+// Element `number` of a pair: 0 is the lower half, 1 the upper.
 template <DType type>
 TW_DEVICE float half_of(uint32 pair, int32 number) {
   const auto code = static_cast<uint16>(number == 0 ? pair & 0xFFFF : pair >> 16);
   return type == DType::kBFloat16 ? from_bfloat16(code) : from_float16(code);
 }
 
-// From a tile of queries by keys, of the inputs' type. It is read like an operand of a product:
-// `lane` is where the lane begins to, from the warp's first query and key, down where queries lie
-// down, across where keys do.
+// Adds from a tile of queries by keys in the inputs' type, which is read like an operand of a
+// product. `lane` is the address at which the lane begins to read, at the warp's first query and
+// key: by Tile::down where scores have queries down, by Tile::across where they have keys down.
 template <Lie lie, DType type, class Tile, class Scores>
 TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
   TW_UNROLL
@@ -33,14 +33,15 @@ TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
   }
 }
 
-// Elements of any type and anyhow: of queries and keys from (b, h, query, key) on, so many of them.
+// A rectangle of a bias of any type and layout: `queries` by `keys` elements from (b, h, query,
+// key).
 struct BiasPart {
   const Tensor& bias;
   int64 b, h;
   int32 query, key, queries, keys;
 };
 
-// Brings a warp's part, rows by columns, to shared memory: zeros beyond its end.
+// Copies the warp's rectangle to shared memory, with zeros beyond its end.
 template <int32 rows, int32 columns>
 TW_DEVICE void gather_bias(const BiasPart& from, float (&to)[rows][columns]) {
   warp_barrier();
@@ -56,7 +57,8 @@ TW_DEVICE void gather_bias(const BiasPart& from, float (&to)[rows][columns]) {
   warp_barrier();
 }
 
-// From what was gathered, for pieces `first` to `first + columns / 8 - 1` across. Queries lie down.
+// Adds what gather_bias copied to pieces `first` to `first + columns / 8 - 1` of the scores, which
+// have queries down.
 template <int32 rows, int32 columns, class Scores>
 TW_DEVICE void add_gathered(const float (&from)[rows][columns], int32 first, Scores& scores) {
   const int32 lane = lane_index();

@@ -1,5 +1,6 @@
-// Dropout's decisions over a warp's registers: core's, eight at a time. One draw decides for
-// queries {i, i + 8} by keys {j, j + 8, j + 16, j + 24}, and a lane has all eight of these.
+// Core's dropout decisions for the scores in a warp's registers, eight at a time. One draw of
+// Philox decides for queries {i, i + 8} by keys {j, j + 8, j + 16, j + 24}, and one lane has all
+// eight of these.
 #pragma once
 
 #include "backends/cuda/kernels/score/scoring.h"
@@ -8,12 +9,13 @@
 
 namespace tilewise::cuda::score {
 
-// Of one head of one sequence: what a draw is of beside its query and key. The base of queries is a
-// multiple of 16 and that of keys one of 32; others go elsewhere.
+// What a draw depends on besides its query and key: one head of one sequence. The base of the
+// queries must be a multiple of 16 and that of the keys a multiple of 32; other calls take other
+// kernels.
 struct Drawing {
   core::PhiloxKey key;
   uint32 batch, head;
-  uint32 first_query, first_key;  // of the base, counted as draws count: 8 of 16 and 8 of 32
+  uint32 first_query, first_key;  // the base in units of draws: 8 of 16 queries, 8 of 32 keys
   int32 threshold;
 };
 
@@ -29,14 +31,14 @@ TW_DEVICE Drawing drawing_of(const Dropout& dropout, int64 b, int64 h) {
           drawn.threshold()};
 }
 
-// Decisions 2 n and 2 n + 1 are the halves of word n. Each is compared where it stands above 16
-// bits that do not count. The threshold is above 0.
+// Decisions 2 n and 2 n + 1 are the low and the high half of word n. Each is compared in the high
+// half of a word, with 16 bits below that cannot change the outcome. The threshold is above 0.
 TW_DEVICE bool keeps(const core::Counter& drawn, int32 decision, int32 threshold) {
   const uint32 word = drawn.word[decision / 2];
   return (decision % 2 ? word : word << 16) > (static_cast<uint32>(threshold) << 16) - 1;
 }
 
-// The draw of a query and a key, and of all others that share it.
+// The draw that decides for this query and key, and for the seven others that share it.
 TW_DEVICE core::Counter draw(const Drawing& by, int32 query, int32 key) {
   const auto i = static_cast<uint32>(query), j = static_cast<uint32>(key);
   const core::Counter place{
@@ -44,8 +46,8 @@ TW_DEVICE core::Counter draw(const Drawing& by, int32 query, int32 key) {
   return core::philox<7>(place, by.key);
 }
 
-// Which of a lane's numbers decision d of a draw is about: 4 (half of the queries) + quarter of the
-// keys, from piece (m, n) and register `parity` on.
+// Where decision d of a draw lies among a lane's registers, relative to piece (m, n) and register
+// `parity`. d is 4 * (which half of the queries) + (which quarter of the keys).
 struct Decided {
   int32 m, n, i;
 };
@@ -55,8 +57,8 @@ TW_DEVICE constexpr Decided decided_by(int32 d, int32 parity) {
   return {0, d % 4, 2 * (d / 4) + parity};
 }
 
-// Calls drop(number, m, n, i) for each number of the lane that is dropped. Corners lie at multiples
-// of 16 queries and 32 keys; a warp has at least so many.
+// Calls drop(number, m, n, i) for each number of the lane that is dropped. The warp's corner must
+// be a multiple of 16 queries and 32 keys, and it must have at least as many of each.
 template <Lie lie, class Numbers, class Drop>
 TW_DEVICE void for_each_dropped(const Drawing& by, Corner<lie> corner, Numbers& numbers,
                                 const Drop& drop) {

@@ -1,5 +1,5 @@
-// Hides scores: they become -inf, and no weight comes of them. What core's masks say, over a warp's
-// registers.
+// Applies core's masks to the scores in a warp's registers. A hidden score becomes -inf, so its
+// weight is 0.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -13,7 +13,7 @@ TW_DEVICE void hide(float& score) {
   score = -core::infinity<float>();
 }
 
-// Scores that overflowed, back among the finite numbers: only hidden keys have -inf.
+// Clamps scores to [-limit, limit], so that afterwards only hidden keys have -inf.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, float limit) {
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -22,8 +22,9 @@ TW_DEVICE void hold(Scores& scores, float limit) {
   });
 }
 
-// The same, for products, which seldom overflow: to add each to a sum that is finite while all of
-// them are costs less. Times twice the scale, what lies beyond the limit is infinite.
+// The same for products, which rarely overflow. One sum of all of them detects that: a product
+// beyond the limit, multiplied by twice the scale, is infinite, and so is the sum. This costs less
+// than clamping each.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, Measure measure) {
   const float factor = measure.factor * (2.00001f / core::log2e<float>());
@@ -36,7 +37,7 @@ TW_DEVICE void hold(Scores& scores, Measure measure) {
   if (warp_any(!(core::absolute(sum) <= core::largest<float>()))) hold(scores, measure.limit);
 }
 
-// Of scores that are finite where they are not hidden: hidden ones stay so.
+// The same where only hidden scores are -inf: those stay.
 template <class Scores>
 TW_DEVICE void hold_seen(Scores& scores, float limit) {
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -46,8 +47,8 @@ TW_DEVICE void hold_seen(Scores& scores, float limit) {
   });
 }
 
-// What the band does not let see, and keys behind the last one. Where so many heads share a tile of
-// queries, rows count them too.
+// Hides what the band hides, and keys beyond the last one. If several heads share a tile of
+// queries, a row counts heads too: query = row / heads_in_tile.
 template <Lie lie, class Scores>
 TW_DEVICE void hide_band(const core::Band& band, Corner<lie> corner, Scores& scores,
                          int32 heads_in_tile = 1) {
@@ -67,8 +68,8 @@ TW_DEVICE void hide_band(const core::Band& band, Corner<lie> corner, Scores& sco
   });
 }
 
-// What the block mask does not have. Blocks begin at multiples of 16, and so do the warp's scores:
-// `query` and `key` are those of its first. So a piece of 16 x 16 lies in one block.
+// Hides what the block mask lacks. `query` and `key` are those of the warp's first score. Blocks
+// and warps both begin at multiples of 16, so each 16 x 16 piece of the scores lies in one block.
 template <Lie lie, class Scores>
 TW_DEVICE void hide_blocks(const core::BlockMask& blocks, const core::Band& band, int32 query,
                            int32 key, Scores& scores) {
@@ -78,7 +79,7 @@ TW_DEVICE void hide_blocks(const core::BlockMask& blocks, const core::Band& band
     for (int32 n = 0; n < Scores::kAcross; n += 2) {
       const int64 i = query + Corner<lie>::queries_to(m, n, 0);
       const int64 j = key + Corner<lie>::keys_to(m, n, 0);
-      // Behind the last query or key there is no block to ask; there the band hides.
+      // Beyond the last query or key the mask has no blocks; there hide_band hides.
       if (i >= band.queries || j >= band.keys || blocks.visible(i, j)) continue;
       TW_UNROLL
       for (int32 half = 0; half < 2; ++half) {

@@ -1,15 +1,15 @@
-// What a call asks of its scores, as kernels for tensor cores get it.
+// What a call asks of its scores, in the form that the tensor-core kernels receive.
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
 
 namespace tilewise::cuda::score {
 
-// What may be asked beside a band. A kernel is compiled for some of these. Either each one of them
-// is asked for or not when it runs, by a branch that all threads take alike; or the kernel is there
-// for calls that ask for all of them and no other, and has no branch.
+// Features that a call may ask for besides a band. A kernel is compiled for a set of them. A
+// general kernel tests each at run time, by a branch that is uniform in the grid. A featured kernel
+// (kExactly) serves only calls that ask for exactly its set, and needs no branch.
 enum Feature : uint32 {
-  kAnyScale = 1,  // one that is not positive, or far from 1
+  kAnyScale = 1,  // a scale that is not positive, or far from 1
   kSoftcap = 2,
   kAlibi = 4,
   kBias = 8,
@@ -17,30 +17,31 @@ enum Feature : uint32 {
   kBlocks = 32,
   kDropout = 64,
   kSinks = 128,
-  kBiasPieces = 256,      // the bias is of the inputs' type, its rows whole pieces of 16 bytes
-  kVisiblePieces = 512,   // so are the rows of the boolean mask
-  kBlocksOfTiles = 1024,  // tiles of queries and keys lie in one block of the block mask each
-  // Of backward, and not in kEveryFeature: gradients that are wanted beside the usual ones.
+  kBiasPieces = 256,      // the bias has the inputs' type, and rows of whole 16-byte pieces
+  kVisiblePieces = 512,   // so has the boolean mask
+  kBlocksOfTiles = 1024,  // no tile of queries and keys crosses a block of the block mask
+  // Only for backward, and not in kEveryFeature: gradients that are wanted besides the usual ones.
   kBiasGradient = 2048,
   kSlopesGradient = 4096
 };
-// Of a set that a kernel is compiled for: it has all of them.
+// In a set that a kernel is compiled for: each call asks for all of it, and for nothing else.
 inline constexpr uint32 kExactly = 1u << 15;
-// These make scores of products before the softmax sees them; otherwise it works on products.
+// Features that turn products into scores before the softmax. Without them the softmax works on the
+// products themselves.
 inline constexpr uint32 kShaping = kAnyScale | kSoftcap | kAlibi | kBias;
 inline constexpr uint32 kEveryFeature = 2047;
 
-// From what the softmax works on to scores in units of log2.
+// Converts the softmax's input to scores in units of log2.
 struct Measure {
-  float factor;  // of products scale * log2(e), above 0; of scores 1
-  float limit;   // what lies beyond is held there, as core's to_log2 holds scores
+  float factor;  // scale * log2(e), above 0, if the input is products; 1 if it is scores
+  float limit;   // larger inputs are clamped to this, as core's to_log2 does
 };
 
-// What is known of scores before the softmax sees them.
+// What is known about scores before the softmax.
 enum class Known {
-  kNothing,  // what overflowed is infinite or NaN, and no key is hidden
-  kFinite,   // only hidden keys have -inf; others may lie beyond the measure
-  kHeld      // and none of them does
+  kNothing,  // nothing is hidden yet; overflow has left infinities or NaN
+  kFinite,   // -inf means hidden; other scores may exceed Measure::limit
+  kHeld      // -inf means hidden; no other score exceeds it
 };
 
 struct Scoring {
@@ -50,17 +51,18 @@ struct Scoring {
   Tensor slopes, bias, sinks;
   Mask mask;
   Dropout dropout;
-  uint32 asked;  // of Feature
+  uint32 asked;  // bits of Feature
 };
 
-// Of what a kernel is compiled for, and a call asks.
+// Whether the call asks for one of the features `any_of`, in a kernel compiled for the set
+// `compiled`.
 template <uint32 compiled>
 TW_HD constexpr bool asks(const Scoring& p, uint32 any_of) {
   if ((compiled & any_of) == 0) return false;
   return (compiled & kExactly) != 0 || (p.asked & any_of) != 0;
 }
 
-// Scores in units of log2 are held within this: core's to_log2 of the largest ones.
+// The largest score in units of log2 after clamping: core's to_log2 of the largest float.
 inline constexpr float kMostScore = core::largest<float>() / 2 * core::log2e<float>();
 
 }  // namespace tilewise::cuda::score

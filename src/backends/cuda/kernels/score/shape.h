@@ -1,6 +1,6 @@
-// Products to scores in units of log2: scale, softcap, ALiBi, bias. Each map stands beside its
-// derivative. core/score.h says the same element by element; here it is made for many elements at
-// once, by instructions that the GPU has for it.
+// Turns products into scores in units of log2: scale, softcap, ALiBi, bias. Each map stands beside
+// its derivative. core/score.h defines the same maps for one element; these work on a warp's
+// registers and use the GPU's approximate instructions.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -11,8 +11,8 @@
 
 namespace tilewise::cuda::score {
 
-// 1 - tanh^2 of each score of a call with a softcap, as pairs of float16: of piece (m, n),
-// registers 0 and 1, and 2 and 3. Backward keeps them until the scores' gradient is there.
+// The derivative of the softcap, 1 - tanh^2, of each score, as pairs of float16: registers 0 and 1,
+// and 2 and 3, of piece (m, n). Backward keeps it until it has the scores' gradients.
 template <class Scores>
 struct CapSlopes {
   uint32 pair[Scores::kDown][Scores::kAcross][2];
@@ -22,13 +22,13 @@ struct CapSlopes {
     pair[m][n][1] = pair_of<DType::kFloat16>(slopes[2], slopes[3]);
   }
 };
-// What forward gives for it.
+// Forward passes this instead: it needs no derivative.
 struct NoSlopes {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
-// cap_out * tanh(y) of 2y log2(e) between -1 and 1, off by at most 2^-22 of itself: a polynomial,
-// whose factors have that of the cap in them.
+// cap * tanh for small arguments: a polynomial in exponent = 2y log2(e), for -1 < exponent < 1,
+// with a relative error of at most 2^-22. Its coefficients include the factor cap_out.
 struct SmallCap {
   float factors[4];
 
@@ -44,10 +44,10 @@ struct SmallCap {
   }
 };
 
-// cap * tanh(score / cap) of four products. tanh(y) = 1 - 2 / (1 + e^2y), and one reciprocal serves
-// all four: the unit that makes it makes the exponentials, too. Beyond 2^30 tanh is 1 in float32,
-// so the product of four such numbers stays finite. Near 0 that leaves few digits of the score,
-// and a polynomial serves. `slopes` get 1 - tanh^2.
+// cap * tanh(score / cap) of four products, as tanh(y) = 1 - 2 / (1 + e^2y). One reciprocal serves
+// all four, because the unit that computes it also computes the exponentials. The exponent is
+// limited to 30: there tanh is 1 in float32, and the product of four terms stays finite. Near 0
+// this form cancels, and SmallCap is used instead. `slopes` receives 1 - tanh^2.
 TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], float (&slopes)[4]) {
   float exponent[4], grown[4];
   TW_UNROLL
@@ -58,7 +58,7 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   const float low = grown[0] * grown[1], high = grown[2] * grown[3];
   const float all = reciprocal_approximate(low * high), of_low = high * all, of_high = low * all;
   float inverse[4] = {of_low * grown[1], of_low * grown[0], of_high * grown[3], of_high * grown[2]};
-  if (all != all) {  // a NaN, which is of one of them alone
+  if (all != all) {  // a NaN in one of the four must not spread to the others
     TW_UNROLL
     for (int32 i = 0; i < 4; ++i) inverse[i] = reciprocal_approximate(grown[i]);
   }
@@ -70,8 +70,9 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   }
 }
 
-// The same of all of a warp's products; above what no score of the lane lies. Most scores are far
-// below the cap: where all of them are, there is neither an exponential nor a choice.
+// The same for all of a warp's products. Returns an upper bound of the lane's scores. Usually all
+// scores are far below the cap; then the polynomial alone is used, without exponentials and
+// selects.
 template <class Scores, class Slopes>
 TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
   const SmallCap small(p);
@@ -80,7 +81,7 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     TW_UNROLL
     for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
-  // A little less than 1, for the product of each is rounded by itself.
+  // Slightly below 1, because cap() rounds each product on its own.
   if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
@@ -100,11 +101,11 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     }
     kept.keep(slopes, m, n);
   });
-  // tanh(y) is no further from 0 than y.
+  // |tanh(y)| <= |y|, so the bound of the products bounds the scores.
   return largest * core::absolute(p.factor) * 1.0001f;
 }
 
-// Products times the scale, in units of log2. Those that overflow are infinite.
+// Multiplies products by scale * log2(e). Products that overflow become infinite.
 template <class Scores>
 TW_DEVICE void scale(const Scoring& p, Scores& scores) {
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -113,8 +114,8 @@ TW_DEVICE void scale(const Scoring& p, Scores& scores) {
   });
 }
 
-// The same where they are finite afterwards. To add each to a sum that is finite while all of them
-// are costs less than to hold each.
+// The same, with results clamped to finite numbers. Overflow is detected by one sum of all results,
+// which costs less than clamping each.
 template <class Scores>
 TW_DEVICE void scale_within(const Scoring& p, Scores& scores) {
   float sums[4] = {};
@@ -146,13 +147,13 @@ TW_DEVICE void scale_and_cap(const Scoring& p, Scores& scores, Slopes& kept) {
   });
 }
 
-// ALiBi's slope in units of log2. Held, for infinity times a distance of 0 would be NaN.
+// ALiBi's slope in units of log2, clamped: an infinite slope times a distance of 0 would be NaN.
 TW_DEVICE float slope_in_log2(float slope) {
   return held_within(slope * core::log2e<float>(), core::largest<float>());
 }
 
-// A key counts less the further it lies from the diagonal. The derivative by the slope, in natural
-// units, is -distance; calls body(score, distance) for both.
+// Calls body(score, distance from the diagonal) for each score. ALiBi subtracts slope * distance;
+// its derivative with respect to the slope is -distance, in natural units.
 template <Lie lie, class Scores, class Body>
 TW_DEVICE void for_each_distance(Corner<lie> corner, int64 diagonal, Scores& scores,
                                  const Body& body) {
@@ -166,17 +167,18 @@ TW_DEVICE void for_each_distance(Corner<lie> corner, int64 diagonal, Scores& sco
   });
 }
 
-// ALiBi's slope, and where a warp's scores begin.
+// ALiBi's slope, and the query and key of the warp's first score.
 struct Distances {
   float slope;
   Corner<Lie::kQueriesDown> of_warp;
   int64 diagonal;
 };
 
-// The same of products times `factor`. Where all keys lie on one side of the diagonal, as most do,
-// distances grow from column to column, and no sign is taken off; towards the diagonal they shrink,
-// so that keys near it would be left with the digits of a far one. What overflows is infinite;
-// where `is_finite` asks for that, products are finite and stay so.
+// scores = products * factor + ALiBi. Usually all keys of a tile lie before the diagonal or after
+// it. Then distances change linearly along a row, and one multiply-add per score computes them. A
+// tile that the diagonal cuts takes the first branch, where each distance is computed by itself: a
+// running one would lose the low bits of distances near 0. Results that overflow are infinite; with
+// `is_finite`, the products are finite and so are the results.
 template <bool is_finite, class Scores>
 TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
   const auto add = [](float a, float b, float c) {
@@ -211,12 +213,12 @@ TW_DEVICE void add_alibi(Corner<lie> corner, int64 diagonal, float slope, Scores
   });
 }
 
-// One element of a bias. Of finite numbers the sum is finite; -inf hides the key.
+// Adds one element of a bias. A sum of finite numbers stays finite; -inf hides the key.
 TW_DEVICE void add_bias_within(float& score, float bias) {
   score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
 }
 
-// The same, held. Of finite numbers the sum is finite; -inf hides the key.
+// The same, clamped to kMostScore.
 TW_DEVICE void add_bias_to(float& score, float bias) {
   score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
   if (score != -core::infinity<float>()) score = held_within(score, kMostScore);

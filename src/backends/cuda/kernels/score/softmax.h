@@ -1,4 +1,4 @@
-// The running rows of a warp: four lanes have a part of each row.
+// Online softmax of a warp's rows. Each row is spread over four lanes.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -9,27 +9,27 @@
 
 namespace tilewise::cuda::score {
 
-// A row's reference rises only when a score exceeds it by so many powers of two: until then weights
-// grow up to 2^8, which every type here holds, and nothing is rescaled.
+// A row's reference (its running maximum) is raised only when a score exceeds it by more than this
+// many powers of two. Until then weights grow up to 2^8, which every type here can hold, and
+// nothing needs to be rescaled.
 inline constexpr float kSlack = 8;
 
-// Where the rows that a lane has a part of lie in shared memory.
+// A lane's view of its rows in shared memory.
 template <int32 threads>
 struct RowsOfLane {
-  static constexpr int32 kApart = threads;  // of sums
+  static constexpr int32 kSumStride = threads;  // floats between the sums of two rows
   float *reference, *sum;
 
-  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r * 8], sum[r * kApart]}; }
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r * 8], sum[r * kSumStride]}; }
   TW_DEVICE void set(int32 r, core::Row<float> row) const {
     reference[r * 8] = row.max;
-    sum[r * kApart] = row.sum;
+    sum[r * kSumStride] = row.sum;
   }
 };
 
-// The same in registers from the first tile of keys to the last, for kernels that have some to
-// spare.
+// The same in registers for the whole walk over the keys, in kernels that have enough of them.
 template <int32 rows>
-struct HeldRows {
+struct RegisterRows {
   float reference[rows], sum[rows];
 
   TW_DEVICE void clear() {
@@ -44,35 +44,36 @@ struct HeldRows {
   TW_DEVICE void add(int32 r, float weights) { sum[r] += weights; }
 };
 
-// And for the others: references are read once a tile, sums stay where they lie.
+// For kernels that have too few: references are cached in registers for one tile, sums stay in
+// shared memory.
 template <int32 rows, int32 threads>
-struct ReadRows {
-  RowsOfLane<threads> lying;
+struct CachedRows {
+  RowsOfLane<threads> shared;
   float reference[rows];
 
-  TW_DEVICE explicit ReadRows(RowsOfLane<threads> from) : lying(from) {
+  TW_DEVICE explicit CachedRows(RowsOfLane<threads> from) : shared(from) {
     TW_UNROLL
     for (int32 r = 0; r < rows; ++r) reference[r] = from.reference[r * 8];
   }
-  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r], lying.sum[r * threads]}; }
+  TW_DEVICE core::Row<float> at(int32 r) const { return {reference[r], shared.sum[r * threads]}; }
   TW_DEVICE void set(int32 r, core::Row<float> row) {
     reference[r] = row.max;
-    lying.set(r, row);
+    shared.set(r, row);
   }
-  TW_DEVICE void add(int32 r, float weights) { lying.sum[r * threads] += weights; }
+  TW_DEVICE void add(int32 r, float weights) { shared.sum[r * threads] += weights; }
 };
 
-// A block's running rows. They lie in shared memory, where each is touched once a tile of keys:
-// registers are scarce, and what they hold is touched all the time.
+// A block's running rows in shared memory. They are accessed once per tile of keys, so registers
+// are better spent on what every instruction uses.
 template <int32 rows, int32 threads>
 struct RunningRows {
   static constexpr int32 kRowsOfWarp = rows * kWarp / threads;
-  // The maximum that weights are relative to. It changes seldom.
+  // The running maximum that weights are relative to. It changes rarely.
   float reference[rows];
-  // Each lane's own share of the sums of the rows that it has a part of.
+  // Each lane's partial sums of its rows.
   float sum[kRowsOfWarp / 8][threads];
 
-  // By all threads of the block, each warp its own rows.
+  // Called by all threads of the block; each warp clears its own rows.
   TW_DEVICE void clear() {
     static_assert(kRowsOfWarp <= kWarp, "no lane has two references to set");
     if (lane_index() < kRowsOfWarp)
@@ -87,7 +88,7 @@ struct RunningRows {
   }
 };
 
-// The largest number that the lane has in each of its rows.
+// The largest score that the lane has in each of its rows.
 template <class Scores>
 struct Largest {
   Largest() = default;
@@ -99,7 +100,7 @@ struct Largest {
     });
   }
 
-  // Of row r, by all four lanes that have a part of it.
+  // The maximum of row r over its four lanes.
   TW_DEVICE float of_row(int32 r) const {
     float largest = of_lane[r];
     largest = larger_number(largest, shuffle(largest, 1));
@@ -109,18 +110,18 @@ struct Largest {
   float of_lane[Scores::kRowsOfLane];
 };
 
-// A reference is a rounded product. Up to here what the rounding took is far below 1, so that a
-// product which is not rounded may be held against it.
+// A reference is a rounded product. Up to this size its rounding error is far below 1, so an
+// unrounded product may be compared with it.
 inline constexpr float kUsualReference = 0x1p+16f;
 
 TW_DEVICE bool is_huge(float shift) {
   return core::absolute(shift) > kUsualReference;
 }
 
-// Whether the lane has something to see to: a score far above its row's reference, or a reference
-// that is huge (or that no score has set yet); or where scores are not held yet, a row of scores
-// that are all down beyond the measure or NaN. One that is beyond it upwards is far above. Of a row
-// whose keys are all hidden nothing is to be seen to.
+// Whether one of the lane's rows needs the slow path: a score far above the row's reference; a
+// reference that is huge, or that no score has set yet; or, before scores are clamped, a row whose
+// scores are all below -limit or NaN. (Scores above the limit are far above the reference.) A row
+// whose keys are all hidden does not need it.
 template <class Scores, class Rows>
 TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
                           const Largest<Scores>& largest) {
@@ -128,7 +129,7 @@ TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
   bool unusual = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
     const float score = largest.of_lane[r], reference = rows.reference[r];
-    // Without branches.
+    // Bitwise operators, so that the compiler makes no branches.
     unusual |= score * measure.factor > reference + kSlack;
     unusual |= is_huge(reference);
     const bool is_hidden = known == Known::kFinite && score == -core::infinity<float>();
@@ -137,8 +138,8 @@ TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
   return unusual;
 }
 
-// Whether products may lie beyond the measure where that counts: a row has only such products, or
-// its reference is or becomes huge. Far from there what is -inf weighs nothing, held or not.
+// Whether clamping can matter: a row has only products beyond the limit, or its reference is or
+// becomes huge. Elsewhere a product of -inf has weight 0, clamped or not.
 template <class Scores, class Rows>
 TW_DEVICE bool is_far(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
   bool far = false;
@@ -149,26 +150,27 @@ TW_DEVICE bool is_far(const Rows& rows, Measure measure, const Largest<Scores>& 
   return far;
 }
 
-// Moves the references of rows that passed their own limit, and what was accumulated with them.
+// Raises the references of rows that a score exceeds by more than kSlack, and rescales their sums
+// and output.
 template <class Scores, class Output, class Rows>
 TW_DEVICE void raise_rows(Rows& rows, Measure measure, const Largest<Scores>& largest,
                           Output& output) {
   float scores[Scores::kRowsOfLane];
-  // Of all rows first: the lanes' answers are waited for once.
+  // First the maxima of all rows, so that their shuffles overlap.
   for_each_row_of_lane<Scores>(
       [&](int32 r) { scores[r] = rounded_product(largest.of_row(r), measure.factor); });
   for_each_row_of_lane<Scores>([&](int32 r) {
     core::Row<float> row = rows.at(r);
     if (!(scores[r] > row.max + kSlack)) return;
     const float factor = core::raise(row, scores[r]);
-    // All lanes that have a part of the row write the same reference.
+    // All lanes of a row write the same reference.
     rows.set(r, row);
     output.each_of_row(r, [&](float& sum, int32) { sum *= factor; });
   });
 }
 
-// Scores to weights, where they lie, and these into the rows' sums. Scores times `factor` less
-// their row's shift are distances to its reference.
+// Turns scores into weights in place, exp2(score * factor - shift), and adds them to the rows'
+// sums.
 template <class Scores, class Rows>
 TW_DEVICE void weigh_by(Rows& rows, float factor, const float (&shifts)[Scores::kRowsOfLane],
                         Scores& scores) {
@@ -185,8 +187,8 @@ TW_DEVICE void weigh_by(Rows& rows, float factor, const float (&shifts)[Scores::
   });
 }
 
-// Where a reference is huge: scores become distances. Each row by its own reference: no bit of a
-// row depends on another's.
+// For huge references: replaces scores by their distances to the reference. Each row decides by its
+// own reference, so that no row's bits depend on other rows.
 template <class Scores>
 TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOfLane],
                              Scores& scores) {
@@ -199,14 +201,14 @@ TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOf
   });
 }
 
-// What is known of scores: nothing above `most` is among the lane's own, which costs less to know
-// than each row's largest.
+// What is known about scores, and an upper bound `most` of the lane's own, if computing it was
+// cheaper than each row's maximum.
 struct Bounded {
   Known known;
   float most = core::infinity<float>();
 };
 
-// Whether a row may have a score far above its reference, or a reference that is huge.
+// Whether, as far as the bound says, a row may need the slow path.
 template <class Scores, class Rows>
 TW_DEVICE bool may_be_unusual(const Rows& rows, float most) {
   bool unusual = false;
@@ -217,7 +219,7 @@ TW_DEVICE bool may_be_unusual(const Rows& rows, float most) {
   return unusual;
 }
 
-// Scores to weights, after the rows' references have risen where scores ask for it.
+// Turns scores into weights, and raises the rows' references first where needed.
 template <bool is_bounded, class Scores, class Output, class Rows>
 TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& scores, Output& output) {
   const Known known = bounded.known;
@@ -247,8 +249,8 @@ TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& score
     set_distances(factor, shifts, scores);
     factor = 1;
     for (float& shift : shifts) shift = 0;
-    // From Blackwell on, registers are enough only where this case has a text of its own. Before,
-    // one text lets the compiler put exponentials beside the product that follows.
+    // From Blackwell on, this case needs its own copy of the code to fit into the registers. On
+    // older GPUs one copy lets the compiler interleave the exponentials with the next product.
     if constexpr (kArchitecture >= 100) {
       const float none[Scores::kRowsOfLane] = {};
       return weigh_by(rows, 1, none, scores);
@@ -257,8 +259,8 @@ TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& score
   weigh_by(rows, factor, shifts, scores);
 }
 
-// Weights as left fragments of a product: a piece of 16 x 16 has columns 8 n of two pieces of
-// scores, pair 2 (n % 2) + r % 2 of row r.
+// Weights as left fragments of the product with the values: fragment n / 2 takes its 16 columns
+// from score pieces n and n + 1, for even n.
 template <DType type, class Scores>
 struct Weights {
   TW_DEVICE void set(const Scores& scores) {
@@ -277,8 +279,8 @@ struct Weights {
   Fragment at[Scores::kDown][Scores::kAcross / 2];
 };
 
-// The row's lse. A score that was held stands for one of half the largest number, whatever the
-// scale makes of it.
+// The row's lse. If the row's maximum was clamped, lse is that of a score of half the largest
+// float, whatever the scale.
 TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
   const float held = rounded_product(measure.limit, measure.factor);
   constexpr float kHalf = core::largest<float>() / 2;
@@ -287,7 +289,7 @@ TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
   return core::lse(row);
 }
 
-// Row r with the sum of all lanes that have a part of it.
+// Row r with its sum added up over its four lanes.
 template <class Rows>
 TW_DEVICE core::Row<float> whole_row(Rows rows, int32 r) {
   core::Row<float> row = rows.at(r);

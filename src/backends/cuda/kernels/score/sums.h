@@ -1,22 +1,23 @@
-// What a warp's product leaves in registers, and which query and key each register belongs to. The
-// sums of mma.sync (pieces of 16 x 8) and of wgmma (16 rows a warp) lie alike, so every step of the
-// scores is written once over them: see the other files here.
+// Accumulators of a warp's product, and the query and key that each register belongs to. mma.sync
+// (16 x 8 pieces) and wgmma (16 rows a warp) use the same layout, so each step on the scores is
+// written once over it: see the other files here.
 #pragma once
 
 #include "backends/cuda/device/thread.h"
 
 namespace tilewise::cuda::score {
 
-// Of a warp, `down` by `across` pieces of 16 x 8. at[m][n][i] of a lane lies in row
-// 16 m + 8 (i / 2) + lane / 4 and column 8 n + 2 (lane % 4) + i % 2. Indices are known at compile
-// time, so it lies in registers.
+// A warp's accumulators: `down` x `across` pieces of 16 x 8. Register at[m][n][i] of a lane is row
+// 16 m + 8 (i / 2) + lane / 4, column 8 n + 2 (lane % 4) + i % 2. All indices are compile-time
+// constants, so that the array stays in registers.
 template <int32 down, int32 across>
 struct Sums {
   static constexpr int32 kDown = down, kAcross = across;
-  // Rows that a lane has a part of: row 8 r + lane / 4 for each r.
+  // Each lane has a part of these rows: row 8 r + lane / 4 for each r.
   static constexpr int32 kRowsOfLane = 2 * down;
 
-  // Calls body(number, column) for what the lane has of its row r; columns count from its first.
+  // Calls body(number, column) for the lane's numbers in its row r; columns count from the lane's
+  // first.
   template <class Body>
   TW_DEVICE void each_of_row(int32 r, const Body& body) {
     TW_UNROLL
@@ -26,7 +27,7 @@ struct Sums {
     }
   }
 
-  // Calls body(four, m, n) for the four numbers of each piece.
+  // Calls body(four, m, n) for the lane's four numbers of each piece.
   template <class Body>
   TW_DEVICE void each_piece(const Body& body) {
     TW_UNROLL
@@ -46,31 +47,31 @@ struct Sums {
   float at[down][across][4];
 };
 
-// Calls body(r) for each row that a lane has a part of.
+// Calls body(r) for each of the lane's rows.
 template <class Sums, class Body>
 TW_DEVICE void for_each_row_of_lane(const Body& body) {
   TW_UNROLL
   for (int32 r = 0; r < Sums::kRowsOfLane; ++r) body(r);
 }
 
-// How scores lie in a warp's sums. Forward has queries down and keys across, backward the
-// transpose.
+// The orientation of scores in a warp's accumulators. Forward has queries down and keys across;
+// backward has the transpose.
 enum class Lie { kQueriesDown, kKeysDown };
 
-// The query and key of a lane's first register. The distances of the others are the same in every
-// lane, and known at compile time.
+// The query and key of a lane's first register. The offsets of its other registers are the same in
+// every lane, and compile-time constants.
 template <Lie lie>
 struct Corner {
   static constexpr bool kTransposed = lie == Lie::kKeysDown;
   int32 query, key;
 
-  // Of the lane, where the warp's first score is that of `query` and `key`.
+  // For this lane, if the warp's first score belongs to `query` and `key`.
   TW_DEVICE static Corner of(int32 query, int32 key, int32 lane) {
     const int32 down = lane >> 2, across = 2 * (lane & 3);
     return {query + (kTransposed ? across : down), key + (kTransposed ? down : across)};
   }
 
-  // From the first register to i of piece (m, n).
+  // The offset from the lane's first register to register i of piece (m, n).
   TW_DEVICE static constexpr int32 queries_to(int32 m, int32 n, int32 i) {
     return kTransposed ? 8 * n + (i & 1) : 16 * m + 8 * (i >> 1);
   }
@@ -78,7 +79,7 @@ struct Corner {
     return kTransposed ? 16 * m + 8 * (i >> 1) : 8 * n + (i & 1);
   }
 
-  // Where the lane stands on the side that lies down, and on the one across.
+  // The lane's index along the dimension that runs down, and along the one across.
   TW_DEVICE int32 down() const { return kTransposed ? key : query; }
   TW_DEVICE int32 across() const { return kTransposed ? query : key; }
 };

@@ -1,6 +1,6 @@
-// The boolean mask. A warp brings its own part of it to shared memory a tile ahead, packs that to
-// bits, and picks the bits of its registers. (Held in registers, the mask is loaded by the compiler
-// only where it is used, and the warp waits.)
+// The boolean mask. Each warp prefetches its part of it to shared memory, one tile ahead, packs the
+// bytes to bits and picks the bits of its own registers. (Prefetched into registers instead, the
+// compiler moves the loads to their use, and the warp stalls.)
 #pragma once
 
 #include "backends/cuda/device/bits.h"
@@ -9,31 +9,31 @@
 
 namespace tilewise::cuda::score {
 
-// The bytes of the mask for a warp's scores. What lies beyond counts as hidden.
+// The bytes of the mask for a warp's scores. Anything beyond `queries` and `keys` counts as hidden.
 struct VisibleSource {
-  const uint8* first;  // of the warp's first query and key
+  const uint8* first;  // at the warp's first query and key
   int64 row, column;   // strides
   int32 queries, keys;
 };
 
-// 1 in each byte of `word` that is not 0.
+// Sets each byte of the result to 1 where the byte of `word` is not 0, else to 0.
 TW_DEVICE uint32 bytes_that_count(uint32 word) {
   return (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) >> 7 & 0x01010101u;
 }
 
-// The four lowest bits: of the four bytes, which hold 0 or 1.
+// Collects four bytes that are 0 or 1 into the four lowest bits.
 TW_DEVICE uint32 four_bits(uint32 bytes) {
   return bytes * 0x10204080u >> 28;
 }
 
-// Of a warp.
+// A warp's part of the mask for one tile.
 template <int32 queries, int32 keys>
 struct VisibleTile {
   static constexpr int32 kWords = keys / 32, kPiecesOfRow = keys / 16;
   static constexpr int32 kPieces = queries * kPiecesOfRow / kWarp;  // of a lane
   static_assert(queries * kPiecesOfRow % kWarp == 0);
 
-  // By a lane, its own pieces: rows lie in whole pieces of 16 bytes.
+  // Copies the lane's pieces. Needs rows of whole 16-byte pieces.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     TW_UNROLL
     for (int32 n = 0; n < kPieces; ++n) {
@@ -44,7 +44,7 @@ struct VisibleTile {
     }
   }
 
-  // When the lane's copies have landed.
+  // Packs bytes to bits, once the lane's copies have arrived.
   TW_DEVICE void pack(int32 lane) {
     warp_barrier();
     TW_UNROLL
@@ -59,7 +59,7 @@ struct VisibleTile {
     warp_barrier();
   }
 
-  // In place of both, from rows that lie anyhow.
+  // Replaces copy and pack for rows of any layout: reads byte by byte.
   TW_DEVICE void gather(const VisibleSource& from, int32 lane) {
     warp_barrier();
     TW_ROLLED
@@ -75,7 +75,7 @@ struct VisibleTile {
     warp_barrier();
   }
 
-  // Bits of 32 keys.
+  // The bits of 32 keys.
   TW_DEVICE uint32 word(int32 query, int32 number) const {
     const uint32 place = static_cast<uint32>(query * kWords + number) * 2;
     return bits[place] | uint32{bits[place + 1]} << 16;
@@ -88,19 +88,18 @@ struct VisibleTile {
   alignas(4) uint16 bits[kPieces * kWarp];
 };
 
-// What a lane holds of a tile of 64 keys for `rows` rows: a bit for each of its own scores, that of
-// register 2 n + i of piece n, and of two rows each word. None where there is no mask.
+// A lane's bits for a tile of 64 keys: one for each of its scores. Register i of piece n has bit 2
+// n + i; each word holds two rows. Empty where there is no mask.
 template <int32 rows>
-struct HeldVisible {
+struct VisibleBits {
   uint32 word[rows / 2];
 };
 template <>
-struct HeldVisible<0> {};
+struct VisibleBits<0> {};
 
-// The same tile by fewer instructions, for 64 keys and queries that lie down. A lane copies a piece
-// of each row that it has a part of, which are the quarter of the row; four lanes have the whole,
-// and exchange bits. They lie in shared memory until a tile has come, and in registers from then
-// on, so that the next tile may come into the same place.
+// The same with fewer instructions, for 64 keys and scores with queries down. Of each of its rows a
+// lane copies a quarter; the four lanes of the row exchange bits. The bits move to registers as
+// soon as the tile has arrived, so that the next tile can overwrite the shared memory.
 template <int32 queries>
 struct VisiblePieces {
   static constexpr int32 kRows = queries / 8;  // of a lane
@@ -110,8 +109,8 @@ struct VisiblePieces {
   };
   Piece piece[kRows][kWarp];
 
-  // Rows that are all the same come once, for a warp: blocks of all heads want them at the same
-  // time.
+  // If all rows are equal (row stride 0), the warp copies only one: the blocks of all heads want it
+  // at the same time.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     const int32 first = lane % 4 * 16,
                 bytes = core::smaller(core::larger(from.keys - first, 0), 16);
@@ -124,23 +123,24 @@ struct VisiblePieces {
     }
   }
 
-  // When the lane's copies have landed. Nothing of it is read later than here.
-  TW_DEVICE HeldVisible<kRows> take(bool rows_are_alike, int32 lane) const {
-    HeldVisible<kRows> held;
+  // Takes the lane's bits, once its copies have arrived. The shared memory is free afterwards.
+  TW_DEVICE VisibleBits<kRows> take(bool rows_are_alike, int32 lane) const {
+    VisibleBits<kRows> bits;
     if (rows_are_alike) warp_barrier();
     const Piece* const first = &piece[0][rows_are_alike ? lane % 4 : lane];
     const int32 step = rows_are_alike ? 0 : kWarp;
     TW_UNROLL
     for (int32 r = 0; r < kRows; r += 2) {
       const uint32 word = packed(first[r * step]) | packed(first[(r + 1) * step]) << 16;
-      held.word[r / 2] = kept(own_bits(word, lane));
+      bits.word[r / 2] = kept(own_bits(word, lane));
     }
     if (rows_are_alike) warp_barrier();
-    return held;
+    return bits;
   }
 
  private:
-  // Four pieces of four groups of four bits become four groups of four pieces, of two rows.
+  // Transposes a 4 x 4 matrix of 4-bit groups over the four lanes of a row, for two rows at once:
+  // each lane has a quarter of the row, and gets the bits of its own scores.
   TW_DEVICE static uint32 own_bits(uint32 word, int32 lane) {
     word = choose_bytes(word, shuffle(word, 2), (lane & 2) == 0 ? 0x6240u : 0x3715u);
     const uint32 other = shuffle(word, 1);
@@ -149,8 +149,8 @@ struct VisiblePieces {
     return (word & own) | ((is_even ? other << 4 : other >> 4) & ~own);
   }
 
-  // Of 16 keys. Four bits are those of a lane, two of each piece of 8 columns, and the lanes'
-  // follow each other.
+  // Packs 16 keys to 16 bits in the order of the lanes: the four bits of lane 0 (two of each
+  // 8-column piece), then those of lane 1, and so on.
   TW_DEVICE static uint32 packed(const Piece& from) {
     constexpr uint32 kFirst = 0x20100201u, kSecond = 0x80400804u;
     uint32 seen[4];  // 2^7 in each byte that is not 0
@@ -165,19 +165,19 @@ struct VisiblePieces {
   }
 };
 
-// A warp's part where keys lie down: 32 keys for up to 32 queries. A lane copies what one query
-// sees, packs it to a word, and lanes exchange bits.
+// A warp's part for scores with keys down: 32 keys by up to 32 queries. Each lane copies and packs
+// the 32 keys of one query, and lanes exchange bits.
 template <int32 queries>
 struct VisibleColumns {
   static_assert(queries % 8 == 0 && queries <= kWarp);
-  // Of a lane's bits, those that mean something.
+  // The used ones among a lane's 32 bits.
   static constexpr uint32 kAll = ((1u << queries / 4) - 1) * 0x01010101u;
   struct alignas(16) Piece {
     uint32 words[4];
   };
   Piece piece[2][queries];
 
-  // Rows that are all the same come once, for a warp.
+  // If all rows are equal, the warp copies only one.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     if (lane >= (from.row == 0 ? 1 : queries)) return;
     TW_UNROLL
@@ -188,8 +188,8 @@ struct VisibleColumns {
     }
   }
 
-  // When the copies of all lanes have landed: bit 8 j + k of a lane is that of its query k, counted
-  // by columns, and of the key 8 j further than its first.
+  // Takes the lane's bits, once the copies of all lanes have arrived. Bit 8 j + k belongs to the
+  // lane's k-th query (in column order) and to the key 8 j after its first.
   TW_DEVICE uint32 take(bool rows_are_alike, int32 lane) const {
     const int32 row = rows_are_alike ? 0 : lane % queries, first = lane / 4;
     const uint32 word = packed(piece[0][row]) | packed(piece[1][row]) << 16;
@@ -204,7 +204,7 @@ struct VisibleColumns {
   }
 
  private:
-  // 16 bits of 16 keys.
+  // Packs 16 keys to 16 bits.
   TW_DEVICE static uint32 packed(const Piece& from) {
     uint32 seen[4];  // 2^7 in each byte that is not 0
     TW_UNROLL
@@ -219,7 +219,7 @@ struct VisibleColumns {
   }
 };
 
-// The scores of a lane that it does not see, by its bits of such a part.
+// Hides the lane's scores whose bit of VisibleColumns is 0.
 template <class Tile, class Scores>
 TW_DEVICE void hide_unseen_columns(uint32 own, Scores& scores) {
   if (!warp_any(own != Tile::kAll)) return;
@@ -230,30 +230,30 @@ TW_DEVICE void hide_unseen_columns(uint32 own, Scores& scores) {
   });
 }
 
-// Whether some lane has a score that it does not see: most tiles have none, of masks for padding
-// and documents.
+// Whether any lane of the warp has a hidden score. Masks for padding and documents have none in
+// most tiles.
 template <int32 rows>
-TW_DEVICE bool hides_some(const HeldVisible<rows>& held) {
+TW_DEVICE bool hides_some(const VisibleBits<rows>& bits) {
   uint32 all = ~0u;
   TW_UNROLL
-  for (const uint32 word : held.word) all &= word;
+  for (const uint32 word : bits.word) all &= word;
   return warp_any(all != ~0u);
 }
 
-// The scores of a lane that it does not see.
+// Hides the lane's scores whose bit is 0.
 template <int32 rows, class Scores>
-TW_DEVICE void hide_unseen(const HeldVisible<rows>& held, Scores& scores) {
+TW_DEVICE void hide_unseen(const VisibleBits<rows>& bits, Scores& scores) {
   static_assert(rows == Scores::kRowsOfLane);
   for_each_row_of_lane<Scores>([&](int32 r) {
     scores.each_of_row(r, [&](float& score, int32 column) {
       const int32 place = column / 8 * 2 + column % 2 + r % 2 * 16;
-      if ((held.word[r / 2] & 1u << place) == 0) hide(score);
+      if ((bits.word[r / 2] & 1u << place) == 0) hide(score);
     });
   });
 }
 
-// Of a word of 32 keys, those of row r of the lane. Words that are visible whole are left alone:
-// most are, of masks for padding and documents.
+// Hides scores of the lane's row r by a word of 32 keys. Skips words that are all visible: with
+// masks for padding and documents, most are.
 template <class Scores>
 TW_DEVICE void hide_word(uint32 word, int32 r, int32 number, int32 lane, Scores& scores) {
   if (!warp_any(word != ~0u)) return;
@@ -264,8 +264,8 @@ TW_DEVICE void hide_word(uint32 word, int32 r, int32 number, int32 lane, Scores&
       hide(scores.at[r / 2][number * 4 + j / 2][r % 2 * 2 + j % 2]);
 }
 
-// Where keys lie down, those of piece (m, n) that a query does not see: register i of it, and the
-// one 8 keys further. `word` begins at the lane's key.
+// For scores with keys down: hides register i of piece (m, n), and the one 8 keys further down, if
+// their bits are 0. Bit 0 of `word` is the lane's key.
 template <class Scores>
 TW_DEVICE void hide_pair(uint32 word, int32 m, int32 n, int32 i, Scores& scores) {
   if ((word & 1u) == 0) hide(scores.at[m][n][i]);

@@ -1,15 +1,15 @@
-// Attention forward by tensor cores. A block has a tile of rows of one head, and each of its four
-// warps a quarter of them.
+// Forward on tensor cores. A block has one tile of queries of one head (in short, rows), which its
+// warps divide among them.
 //
-//   two stages      query     key, value of tile n     key, value of tile n - 1, on their way
-//   one stage       query     key of tile n    then value of tile n, and key of tile n - 1
-//                     |          |                          (cp.async)
-//   a warp          score = query . key    registers, float32
-//                   shape, mask, raise, weigh    where features, borders or new maxima ask for it
-//                   output += weights . value    registers: weights are a left operand as they lie
+//   shared memory  two stages: query; key and value of tile n, and those of tile n - 1 in flight
+//   shared memory  one stage:  query; key of tile n, then its value and the key of tile n - 1
 //
-// Tiles of keys go from the last that the queries see to the first. A warp whose rows see nothing
-// of a tile leaves it out, and all of them one that the block mask does not have.
+//   a warp         score = query * key          float32 accumulators in registers
+//                  shape, mask, raise, weigh    where features, borders or new maxima need it
+//                  output += weights * value    weights are a left fragment as they are
+//
+// Tiles of keys are walked from the last visible one to the first. A warp skips a tile that none of
+// its rows sees; all warps skip a tile that the block mask lacks.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/finish.h"
@@ -18,17 +18,20 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Copies have landed but for the last groups, and everybody sees them.
+// Waits until all but the latest `groups` of the block's asynchronous copies have arrived, for all
+// threads.
 template <int32 groups = 0>
 TW_DEVICE void await_copies() {
   wait_for_copies<groups>();
   block_barrier();
 }
 
-// For each tile of keys, as sight_of(tile) says of which a warp sees something: calls
-// weigh(tile, sight) once its keys have come, and then accumulate(tile) when its values have.
+// The walk over tiles of keys. Calls weigh(tile, sight) when a tile's keys have arrived, and
+// accumulate(tile) when its values have; sight = sight_of(tile), and warps that see nothing skip
+// both.
 //
-// This, weighing and the kernel are long: what stays in registers hangs on what is in one text.
+// This function, `weigh` and the kernel are long on purpose: the compiler allocates registers
+// better over one function.
 // NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity)
 template <class Traits, class SightOf, class Weigh, class Accumulate>
 TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
@@ -36,36 +39,36 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
                                  const Accumulate& accumulate) {
   const Head& head = memory.head;
   const int32 first_key = head.first_key;
-  auto held = key_share<Traits>(head, memory, thread_index());
+  auto share = key_share<Traits>(head, memory, thread_index());
   if constexpr (Traits::kHoldsRows) {
-    held.key = kept(held.key);
-    held.value = kept(held.value);
-    held.to = kept(held.to);
+    share.key = kept(share.key);
+    share.value = kept(share.value);
+    share.to = kept(share.to);
   }
   const auto share_now = [&]() -> KeyShare<Traits> {
-    if constexpr (Traits::kHoldsRows) return held;
+    if constexpr (Traits::kHoldsRows) return share;
     return key_share<Traits>(head, memory, thread_index_anew());
   };
   TW_ROLLED
   for (Walked tile = begin; tile.first >= first_key;) {
     const Walked next = tile_before<Traits>(p, memory, tile);
     const bool is_last = next.first < first_key;
-    // Read before the barrier, where waiting costs nothing.
+    // Read before the barrier, so that the latency overlaps with waiting there.
     Sight<Traits> sight = sight_of(tile);
-    // What comes during the first tile was asked for before the walk.
+    // During the first tile, the next copies were already started by begin_walk.
     const bool is_ahead = Traits::kBeginsAhead && tile.first == head.last_key;
     if (is_ahead)
       await_copies<1>();
     else
       await_copies();
-    // Before the next tile of it comes into the same place.
+    // Taken before the copy of the next tile overwrites it.
     if constexpr (Traits::kHoldsVisible) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
         sight.visible = memory.extras.visible.at[warp_index()].take(
             p.scoring.mask.visible.stride.row == 0, lane_index());
     }
     if constexpr (Traits::kStages == 1) {
-      if (!is_ahead && (!Traits::kIsGeneral || tile.turn >= 0))
+      if (!is_ahead && (!Traits::kIsGeneral || tile.index >= 0))
         load_value<Traits>(p, memory, tile, share_now());
       look_up<Traits>(p, memory, next);
       commit_copies();
@@ -92,12 +95,12 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
   }
 }
 
-// Scores to weights of the rows.
+// Turns a tile's scores into weights.
 template <class Traits, class Rows>
 TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                      const Sight<Traits>& sight, Rows& rows, typename Traits::Scores& scores,
                      typename Traits::Output& output) {
-  // A bound of the scores is for tiles whose kernels have a softcap.
+  // Only softcap yields a bound of the scores.
   constexpr bool kIsBounded = Traits::kIsFeatured && (Traits::kFeatures & score::kSoftcap) != 0;
   const score::Bounded known = finish_scores<Traits>(p, memory, corner, sight, scores);
   score::weigh<kIsBounded>(rows, p.scoring.measure, known, scores, output);
@@ -108,7 +111,7 @@ TW_DEVICE void weigh(const Forward& p, typename Traits::Memory& memory, TileCorn
   }
 }
 
-// output += weights . value. `value` is where the lane begins to read the tile, down.
+// output += weights * value. `value` is where the lane begins to read the tile, by Tile::down.
 template <class Traits>
 TW_DEVICE void accumulate(const typename Traits::Weights& weights, SharedAddress value,
                           typename Traits::Output& output) {
@@ -120,8 +123,8 @@ TW_DEVICE void accumulate(const typename Traits::Weights& weights, SharedAddress
       });
 }
 
-// Leaves for the walk what the block's threads know, each of all of it. By all threads; ends with a
-// barrier.
+// Publishes in shared memory what all threads of the block need during the walk. Called by all
+// threads; ends with a barrier.
 template <class Traits>
 TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   if (thread_index() == 0) {
@@ -130,7 +133,7 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
       set_asked<Traits::kFeatures>(p.scoring, head, memory.extras.asked);
   }
   if constexpr (Traits::kSkipsTiles) {
-    // Of no window yet.
+    // Marks the window as empty.
     if (lane_index() == 0) memory.extras.window[warp_index()].first = head.last_key + Traits::kKeys;
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
@@ -139,7 +142,7 @@ TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memor
   block_barrier();
 }
 
-// What comes while the first tile of keys is used: its values, or with two stages the next tile.
+// Starts the copies that overlap with the first tile: its values, or with two stages the next tile.
 template <class Traits>
 TW_DEVICE void load_ahead(const Forward& p, const Head& head, typename Traits::Memory& memory,
                           Walked first, const KeyShare<Traits>& mine) {
@@ -150,9 +153,9 @@ TW_DEVICE void load_ahead(const Forward& p, const Head& head, typename Traits::M
   load_value<Traits>(p, memory, next, mine);
 }
 
-// Where the walk begins, which has asked for its queries by then. The common variant has asked for
-// its first tile of keys, before anything else is worked out; the general one does so in the walk,
-// by a turn without a tile: the text of loading, which is long there, stands once.
+// The prologue: starts the copy of the queries and, in common variants, of the first tile of keys,
+// before anything else is computed. General variants start the walk with an iteration that has no
+// tile instead (index -1), so that their long loading code exists only once.
 template <class Traits>
 TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   const Walked before{head.last_key + Traits::kKeys, -1, true};
@@ -202,19 +205,19 @@ TW_DEVICE void forward(const Forward& p) {
   if constexpr (Traits::kHoldsQuery) {
     wait_for_copies<Traits::kBeginsAhead ? 1 : 0>();
     block_barrier();
-    query.hold();
+    query.load_fragments();
   }
   typename Traits::Weights weights;
-  typename Traits::HeldRows held;
-  if constexpr (Traits::kHoldsRows) held.clear();
+  typename Traits::RegisterRows own_rows;
+  if constexpr (Traits::kHoldsRows) own_rows.clear();
   const Reach reach_of_warp = memory.reach[warp_index()];
   for_each_key_tile<Traits>(
       p, memory, begin,
       [&](Walked tile) -> Sight<Traits> {
-        if (Traits::kIsGeneral && tile.turn < 0) return {};
+        if (Traits::kIsGeneral && tile.index < 0) return {};
         const Reach reach =
             Traits::kHoldsRows ? reach_of_warp : memory.reach[Traits::thread() / kWarp];
-        // By votes, for these tell the compiler that the warp stays together.
+        // Warp votes tell the compiler that the branch is uniform in the warp.
         return {warp_any(tile.is_present && reach.meets(tile.first, Traits::kKeys)),
                 !warp_any(!reach.covers(tile.first, Traits::kKeys)),
                 {}};
@@ -222,7 +225,8 @@ TW_DEVICE void forward(const Forward& p) {
       [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
-        // Or the compiler keeps a place for each of its steps.
+        // Recomputed in each iteration; otherwise the compiler keeps an address in a register for
+        // each step.
         if constexpr (!Traits::kHasRegisters)
           query.lane = query_lane(lane, rows_before(Traits::thread()));
         score<Traits>(query,
@@ -230,9 +234,9 @@ TW_DEVICE void forward(const Forward& p) {
                       scores);
         const TileCorner corner = corner_of<Traits>(head, tile);
         if constexpr (Traits::kHoldsRows) {
-          weigh<Traits>(p, memory, corner, sight, held, scores, output);
+          weigh<Traits>(p, memory, corner, sight, own_rows, scores, output);
         } else {
-          typename Traits::ReadRows rows(memory.rows.at[0].of_lane());
+          typename Traits::CachedRows rows(memory.rows.at[0].of_lane());
           weigh<Traits>(p, memory, corner, sight, rows, scores, output);
         }
         weights.set(scores);
@@ -245,16 +249,16 @@ TW_DEVICE void forward(const Forward& p) {
                           lane),
             output);
       });
-  // Output goes where the warp's own queries were, so it waits for no other warp, once a tile of
-  // keys was awaited and all queries with it. Where queries are read to the end the warp's own
-  // barrier would do, too, but racecheck does not see that one.
+  // The epilogue writes the output over the warp's own queries in shared memory. If a tile was
+  // walked, all queries have arrived by now, and a warp barrier is enough. If queries were read
+  // from there until the end, it would be enough as well, but racecheck does not recognise it.
   wait_for_copies<0>();
   if (head.last_key < head.first_key || !Traits::kHoldsQuery)
     block_barrier();
   else
     warp_barrier();
   if constexpr (Traits::kHoldsRows)
-    finish<Traits>(p, memory, held, output);
+    finish<Traits>(p, memory, own_rows, output);
   else
     finish<Traits>(p, memory, memory.rows.at[0].of_lane(), output);
 }

@@ -1,5 +1,5 @@
-// What all threads of a block need to know of their tile of queries. It lies in shared memory:
-// registers are scarce.
+// What all threads of a block need to know about their tile of queries. It is kept in shared
+// memory, because registers are scarce.
 #pragma once
 
 #include "backends/cuda/kernels/band.h"
@@ -12,8 +12,9 @@ namespace tilewise::cuda::sm80 {
 
 using core::Range;
 
-// Keys that some row of a warp sees, and those that all of them see: what its first and its last
-// row see say both, as for core's band. Tiles between the two are masked.
+// The keys that at least one row of a warp sees (begin, end), and those that all its rows see
+// (whole_begin, whole_end). The first and the last row determine both, as for core's band. Tiles of
+// keys in the first range but not in the second need masking.
 struct alignas(16) Reach {
   int32 begin, end;
   int32 whole_begin, whole_end;
@@ -26,18 +27,19 @@ struct alignas(16) Reach {
   }
 };
 
-// Rows of a tile are queries; where several heads share it, each query's heads follow each other.
+// One tile of queries of one head. If heads share the tile, row = query * heads_in_tile + head.
 struct Head {
   int32 b, h, key_head;
   Place queries, keys;
-  const uint8 *key, *value;  // of the first key, where keys lie in no pages
+  const uint8 *key, *value;  // at the first key, if keys are not paged
   core::Band band;
-  Range rows;                 // of the tile
-  int32 first_key, last_key;  // where tiles of keys begin; the last below the first: there is none
+  Range rows;  // of the tile
+  int32 first_key,
+      last_key;  // first keys of the first and the last tile; no tile if last_key < first_key
   int32 split;
 };
 
-// Which query and head a row of a tile is.
+// The query and head of a row of the tile.
 struct RowOfHead {
   int32 query, h;
 };
@@ -49,54 +51,54 @@ TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
   return {query, head.h + (row - query * p.heads_in_tile)};
 }
 
-// What features ask for.
+// Per-block data of features.
 struct Asked {
   core::BlockMask blocks;
   score::Drawing drawing;
-  float slope;  // in units of log2
-  // From the tile's first query and the first key on, where they lie in pieces.
+  float slope;  // of ALiBi, in units of log2
+  // At the tile's first query and key 0, if they are copied in pieces.
   const uint8 *bias, *visible;
 };
 
-// Of a block mask, 32 tiles of keys that follow each other, the first of which is `first`: a bit
-// for each of which it has something for the block's rows, and for those of a warp.
+// A window of 32 consecutive tiles of keys under a block mask, from key `first` on. A set bit means
+// that the mask has something for the block's rows, or for the warp's rows.
 struct BlockWindow {
   int32 first;
   uint32 of_block, of_warp;
 };
 
-// Tile `tile` of queries of a head, and a split of its keys.
+// What a block works on: tile `tile` of queries of a head, and a split of its keys.
 struct Work {
   int32 tile, h, b, split;
 };
 
-// Tiles of heads that go together follow each other, the last tile of each head first: under a
-// causal mask those have more to do.
+// Decodes a block's index. Heads of a bunch are interleaved, and the last tile of each comes first:
+// under a causal mask it takes longest.
 TW_DEVICE Work work_at(const Forward& p, int32 task) {
   const Prepared& by = p.prepared;
   const int32 place = by.splits.divide(task), split = task - place * p.splits.count;
   const int32 first = by.tiles_together.divide(place) * p.heads_together;
   const int32 within = place - first * by.tiles;
-  // Behind the last whole bunch of heads there may be fewer.
+  // The last bunch may have fewer heads.
   const int32 together = core::smaller(p.heads_together, by.all_heads - first);
-  const int32 turn =
+  const int32 from_last =
       together == p.heads_together ? by.heads_together.divide(within) : within / together;
-  const int32 head = first + within - turn * together, b = by.heads.divide(head);
-  return {by.tiles - 1 - turn, (head - b * by.heads.by) * p.heads_in_tile, b, split};
+  const int32 head = first + within - from_last * together, b = by.heads.divide(head);
+  return {by.tiles - 1 - from_last, (head - b * by.heads.by) * p.heads_in_tile, b, split};
 }
 
-// Of rows of a tile, which are some.
+// The queries of a range of rows, which must not be empty.
 TW_DEVICE Range queries_of(const Forward& p, Range rows) {
   const auto begin = static_cast<int32>(rows.begin), last = static_cast<int32>(rows.end - 1);
   const Divisor& heads = p.prepared.heads_in_tile;
   return {heads.divide(begin), heads.divide(last) + 1};
 }
 
-// Keys that the rows of a warp see: `rows_of_warp` of a tile.
+// What the rows of a warp see; each warp has `rows_of_warp` of the tile's rows.
 TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp, int32 warp) {
   const int64 first = head.rows.begin + warp * rows_of_warp;
   const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};
-  // Keys of a row of the batch that does not exist are seen by nobody.
+  // If the batch row does not exist, its keys are hidden.
   if (rows.empty() || head.keys.batch < 0) return {};
   const auto seen_by = [&](int64 query) -> Range {
     if (p.prepared.sees_all) return {0, head.keys.length};
@@ -108,33 +110,33 @@ TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp,
           static_cast<int32>(of_last.begin), static_cast<int32>(of_first.end)};
 }
 
-// The split's share of the tiles of keys that are seen.
+// Sets the range of tiles of keys for the block's split.
 TW_DEVICE void set_tiles(const Forward& p, const Size& size, Range seen, Head& head) {
   const uint32 keys = static_cast<uint32>(size.keys);
   const int32 begin = static_cast<int32>(static_cast<uint32>(seen.begin) / keys);
   const int32 end = static_cast<int32>((static_cast<uint32>(seen.end) + keys - 1) / keys);
   const int32 tiles = seen.empty() ? 0 : end - begin;
-  const int32 share = p.prepared.splits.divide(tiles + p.splits.count - 1);
-  const int32 first = begin + head.split * share;
-  const int32 last = seen.empty() ? first : core::smaller(first + share, end);
+  const int32 tiles_of_split = p.prepared.splits.divide(tiles + p.splits.count - 1);
+  const int32 first = begin + head.split * tiles_of_split;
+  const int32 last = seen.empty() ? first : core::smaller(first + tiles_of_split, end);
   head.first_key = first * size.keys;
   head.last_key = (last - 1) * size.keys;
 }
 
-// Where sequence b lies on one side.
+// Where sequence b is on one side.
 TW_DEVICE Place find_place(const Forward& p, const Side& side, int64 b, uint32& faults) {
   if (p.prepared.is_dense) return {b, b, 0, side.rows};
   return place_of(side, b, faults);
 }
 
-// Keys that the tile's queries see.
+// The keys that at least one of the tile's queries sees.
 TW_DEVICE Range seen_keys(const Forward& p, const Head& head) {
   if (head.rows.empty() || head.keys.batch < 0) return {};
   if (p.prepared.sees_all) return {0, head.keys.length};
   return head.band.keys_of(queries_of(p, head.rows));
 }
 
-// By all threads alike.
+// Called by all threads, which compute the same.
 TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
   const Work work = work_at(p, static_cast<int32>(block_index()));
   uint32 faults = 0;
@@ -152,7 +154,7 @@ TW_DEVICE void set_head(const Forward& p, const Size& size, Head& head) {
   if (thread_index() == 0) report(p.error, faults);
 }
 
-// By one thread. `features`: those that the kernel is compiled for.
+// Called by one thread. `features` is the set that the kernel is compiled for.
 template <uint32 features>
 TW_DEVICE void set_asked(const score::Scoring& p, const Head& head, Asked& asked) {
   const Tensor &blocks = p.mask.blocks, &slopes = p.slopes;

@@ -1,6 +1,6 @@
-// How the kernels for tensor cores are launched: what they get, and sizes that host and kernels
-// share. A block has one tile of queries of one head, and a split of the keys that they see; it
-// takes sizeof of its memory struct in shared memory.
+// The arguments of the tensor-core kernels for forward, and sizes that host and kernels share. A
+// block has one tile of queries of one head, and one split of the keys that they see; its dynamic
+// shared memory is sizeof(Traits::Memory).
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
@@ -10,11 +10,11 @@
 namespace tilewise::cuda::sm80 {
 
 enum class Kind : int32 {
-  kCommon,        // a band, and rows in whole pieces of 16 bytes
-  kGeneral,       // every feature, each of which is asked for when it runs
-  kShort,         // as common, for few queries or few keys
-  kShortGeneral,  // as general, likewise
-  kFeatured       // as common, with a set of features compiled in
+  kCommon,        // a band, and rows of whole 16-byte pieces
+  kGeneral,       // all features, tested at run time; rows of any alignment
+  kShort,         // like common, with small tiles for few queries or keys
+  kShortGeneral,  // like general, with small tiles
+  kFeatured       // like common, with an exact set of features compiled in
 };
 
 TW_HD constexpr bool is_general(Kind kind) {
@@ -24,22 +24,22 @@ TW_HD constexpr bool is_short(Kind kind) {
   return kind == Kind::kShort || kind == Kind::kShortGeneral;
 }
 
-// What a variant for head dims up to `dim` is made of. Head dims below are filled up with zeros.
+// A row of the table: a variant for head dims up to `dim`. Smaller head dims are padded with zeros.
 struct Size {
   Kind kind;
   int32 dim;
-  int32 rows, keys;  // of a tile
-  int32 warps;       // of a block, which share the rows
-  int32 stages;      // tiles of keys in shared memory: with two, one comes in while one is used
-  int32 blocks;      // that a multiprocessor should hold
-  // Of a short row: it serves any number of rows where there are no more keys.
+  int32 rows, keys;  // per tile
+  int32 warps;       // per block; they divide the rows
+  int32 stages;      // buffers for tiles of keys; with two, the next one is prefetched
+  int32 blocks;      // per multiprocessor, for __launch_bounds__
+  // Short variants only: up to so many keys, the variant also serves any number of rows.
   int32 few_keys = 0;
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
 };
 inline constexpr int32 kMostWarps = 4;
 
-// The one table. Of a kind, dims and then rows increase.
+// The table of variants. Within a kind, rows are sorted by dim, then by rows.
 inline constexpr Size kTable[] = {
     {Kind::kCommon, 32, 128, 64, 4, 2, 2},       {Kind::kCommon, 48, 128, 64, 4, 2, 2},
     {Kind::kCommon, 64, 128, 64, 4, 2, 2},       {Kind::kCommon, 96, 128, 64, 4, 2, 2},
@@ -56,36 +56,36 @@ inline constexpr Size kTable[] = {
     {Kind::kFeatured, 128, 128, 64, 4, 2, 2},    {Kind::kFeatured, 128, 128, 64, 4, 1, 2},
     {Kind::kFeatured, 192, 64, 64, 4, 1, 2},     {Kind::kFeatured, 256, 64, 64, 4, 1, 2}};
 inline constexpr int32 kRowsOfForward = sizeof kTable / sizeof kTable[0];
-// Those behind them are no variant each, but one for each set of features.
+// The featured rows behind these are not variants by themselves: each set of features makes one.
 inline constexpr int32 kVariantsOfForward = 21;
 static_assert(kTable[kVariantsOfForward - 1].kind != Kind::kFeatured &&
               kTable[kVariantsOfForward].kind == Kind::kFeatured);
 
-// Rows of a tensor, which begin with its first column: strides and sizes are in bytes.
+// Rows of a tensor, each from its first column on. Strides and sizes are in bytes.
 struct Rows {
   uint8* data;
   int64 batch, head, row;  // strides
   int32 bytes;             // of a row
-  bool in_pieces;          // rows begin at 16 bytes, and are whole pieces of as many
+  bool in_pieces;          // rows are 16-byte aligned, and whole 16-byte pieces
 
   TW_HD uint8* at(int64 b, int64 h, int64 i) const { return data + b * batch + h * head + i * row; }
 };
 
-// Lengths and counts of tiles that fit into 32 bits with room to spare; and strides.
+// Limits of lengths and strides, so that 32-bit arithmetic on them cannot overflow.
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
-// What a split of the keys leaves for the merge: rows by (split, b, h, query), and their outputs.
-// Without memory none is left: the output is written at once.
+// The partial results of the splits for the merge: running rows by (split, b, h, query), and their
+// outputs. Null pointers if there is no merge: then the output is written directly.
 struct Splits {
   int32 count;
   float* output;
   core::Row<float>* rows;
-  Tensor merged;  // of any type
+  Tensor merged;  // the final output, of any dtype
 
   TW_HD bool are_left() const { return output != nullptr; }
 };
 
-// A division of numbers below 2^31 by what the host knows, as a product.
+// Division by a number that the host knows, as a multiplication. For dividends below 2^31.
 struct Divisor {
   int32 by;
   uint32 factor;
@@ -96,16 +96,16 @@ struct Divisor {
   }
 };
 
-// What the host works out of a call once, so that its blocks need not. Heads are groups of those
-// that share a tile.
+// What the host computes once per call, so that blocks need not. "Heads" here means groups of query
+// heads that share a tile.
 struct Prepared {
-  bool is_dense;           // a sequence is a row of the batch, and all are as long as the longest
+  bool is_dense;           // each sequence is a batch row of full length
   bool sees_all;           // there is no band
-  int32 tiles, all_heads;  // of a head; of all sequences
+  int32 tiles, all_heads;  // per head; over all sequences
   Divisor splits, heads_in_tile, heads_together;
-  Divisor tiles_together;  // of heads that go together
-  Divisor heads;           // of a sequence
-  Divisor group;           // query heads of a key head
+  Divisor tiles_together;  // heads_together * tiles
+  Divisor heads;           // per sequence
+  Divisor group;           // query heads per key head
 };
 
 struct Forward {
@@ -116,16 +116,16 @@ struct Forward {
   Tensor lse;
   score::Scoring scoring;
   Splits splits;
-  int32 heads_in_tile;   // rows of a tile: so many heads of each query, which share a key head
-  int32 heads_together;  // heads whose tiles follow each other: the longest of all of them first
-  uint32* error;         // gets bits of tw_fault
+  int32 heads_in_tile;   // rows of a tile = queries * this; such heads share a key head
+  int32 heads_together;  // heads launched as a bunch: the longest tiles of all of them first
+  uint32* error;         // receives bits of tw_fault
 };
 
-// From this architecture on, common variants have no registers left for sinks at their end, and
-// leave them to the merge.
+// From this architecture on, common variants lack the registers for sinks in their epilogue, and
+// the merge applies them.
 inline constexpr int32 kSinksMerged = 120;
 
-// Of a forward whose tiles have `rows` rows.
+// Tiles of queries of a head, if a tile has `rows` rows.
 TW_HD inline int64 query_tiles(const Forward& p, int32 rows) {
   return core::ceil_div(p.shape.queries * p.heads_in_tile, rows);
 }
@@ -138,7 +138,7 @@ TW_HD inline int64 row_place(const Forward& p, int64 split, int64 b, int64 h, in
   return ((split * p.shape.batch + b) * p.shape.heads + h) * p.shape.queries + i;
 }
 
-// The merge: a block has kMergedRows rows of one head, a warp each.
+// The merge kernel: a block has kMergedRows rows of one head, one per warp.
 inline constexpr int32 kMergedRows = 4, kMergingThreads = 32 * kMergedRows;
 
 TW_HD inline int64 merge_tasks(const Forward& p) {

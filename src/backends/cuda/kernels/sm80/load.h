@@ -1,29 +1,30 @@
-// What comes to shared memory: tiles of queries, keys and values, and of what features ask for.
+// Copies to shared memory: tiles of queries, keys and values, and what features need with them.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/traits.h"
 
 namespace tilewise::cuda::sm80 {
 
-// A tile of keys on the walk: its first key, how many were walked before, and whether the block
-// mask has it for the warp's rows.
+// One step of the walk: the tile's first key, the number of tiles walked before, and whether the
+// block mask has it for this warp's rows.
 struct Walked {
-  int32 first, turn;
+  int32 first, index;
   bool is_present;
 };
 
-// Without a block mask none is left out, and where a tile lies tells its turn: one register less.
+// The parity of this selects the stage. Without a block mask no tile is skipped, and it can be
+// derived from the tile's position, which saves a register.
 template <class Traits>
-TW_DEVICE int32 turn_of(Walked tile) {
-  if (Traits::kIsGeneral || Traits::kSkipsTiles) return tile.turn;
+TW_DEVICE int32 tile_index(Walked tile) {
+  if (Traits::kIsGeneral || Traits::kSkipsTiles) return tile.index;
   return static_cast<int32>(static_cast<uint32>(tile.first) / Traits::kKeys);
 }
 
-// Which of the buffers holds the tile.
+// The buffer of the tile.
 template <class Traits>
 TW_DEVICE int32 stage_of(Walked tile) {
   if (Traits::kStages == 1) return 0;
-  return turn_of<Traits>(tile) % 2;
+  return tile_index<Traits>(tile) % 2;
 }
 
 template <class Traits>
@@ -44,7 +45,7 @@ TW_DEVICE void load_query(const Forward& p, const Head& head, typename Traits::M
   From::load(tile, {first, p.query.row, p.query.bytes, rows});
 }
 
-// Where the keys of a tile lie, of a cache of pages: one a thread.
+// Looks up the pages of a tile of keys, one key per thread.
 template <class Traits>
 TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked tile) {
   if constexpr (Traits::kIsGeneral) {
@@ -52,7 +53,7 @@ TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked
     static_assert(Traits::kThreads >= Traits::kKeys);
     if (!p.keys.paged() || first < memory.head.first_key || i >= Traits::kKeys) return;
     const Place& keys = memory.head.keys;
-    KeySpot& to = memory.extras.spots[tile.turn % 4][i];
+    KeySpot& to = memory.extras.spots[tile.index % 4][i];
     to = {kNoKey, 0};
     if (first + i >= keys.length) return;
     uint32 faults = 0;
@@ -62,14 +63,14 @@ TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked
   }
 }
 
-// A thread's share of loading keys and values that lie in no pages.
+// A thread's share of loading tiles of keys and values that are not paged.
 template <class Traits>
 struct KeyShare {
   using To = Loader<typename Traits::KeyTile, Traits::kThreads>;
   typename To::Share share;
-  int32 keys;                // of the sequence
-  const uint8 *key, *value;  // its piece of the first one
-  SharedAddress to;          // where that goes, in the first tile of keys
+  int32 keys;                // keys in the sequence
+  const uint8 *key, *value;  // the thread's piece of the first row
+  SharedAddress to;          // its place in the first tile of keys
 };
 
 template <class Traits>
@@ -80,8 +81,8 @@ TW_DEVICE KeyShare<Traits> key_share(const Head& head, const typename Traits::Me
           head.value + share.bytes_before(), shared_address(&memory.key[0]) + share.place()};
 }
 
-// Keys, or values: where their rows lie, the thread's piece of the first, and the tile that they go
-// to, counted from the first of keys.
+// One of keys and values: its rows, the thread's piece of the first row, and the index of the tile
+// to fill, counted from the first tile of keys.
 struct KeySide {
   const Rows& rows;
   const uint8* piece;
@@ -100,7 +101,7 @@ TW_DEVICE void load_side(const Forward& p, typename Traits::Memory& memory, Walk
     auto& tile = memory.key[side.tile];
     const auto row_at = [&](int32 i) -> const uint8* {
       if (!p.keys.paged()) return i < left ? dense + (first + i) * from.row : nullptr;
-      const KeySpot spot = memory.extras.spots[walked.turn % 4][i];
+      const KeySpot spot = memory.extras.spots[walked.index % 4][i];
       return spot.page < 0 ? nullptr : from.at(spot.page, head.key_head, spot.row);
     };
     if (!from.in_pieces) return To::load_elements(tile.bytes, from.bytes, row_at);
@@ -119,8 +120,8 @@ TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Wal
                     {p.value, mine.value, Traits::kStages + stage_of<Traits>(walked)});
 }
 
-// The warp's part of the boolean mask for a tile of keys, which begins at `first`: from wherever
-// its first row begins.
+// The warp's part of the boolean mask for the tile of keys at `first`. `row` is the address of the
+// warp's first row.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head& head,
                                             const uint8* row, int32 first) {
@@ -131,7 +132,7 @@ TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head&
           static_cast<int32>(head.keys.length) - first};
 }
 
-// The same of a mask whose rows lie anyhow.
+// The same for a mask of any layout.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& head, int32 first) {
   const Tensor& visible = p.mask.visible;
@@ -140,7 +141,8 @@ TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& h
                               first);
 }
 
-// To where the bias of a tile of keys, or the warp's part of the boolean mask, comes in pieces.
+// Start the copies of a bias tile and of the warp's part of the boolean mask, if they come in
+// pieces.
 template <class Traits, class BiasTile>
 TW_DEVICE void load_bias(const Forward& p, typename Traits::Memory& memory, const BiasTile& to,
                          int32 first) {
@@ -162,7 +164,7 @@ TW_DEVICE void load_visible(const Forward& p, typename Traits::Memory& memory, V
           lane_index());
 }
 
-// What features ask for beside a tile of keys.
+// Starts the copies that features need with a tile of keys.
 template <class Traits>
 TW_DEVICE void load_beside(const Forward& p, typename Traits::Memory& memory, Walked walked) {
   const int32 stage = stage_of<Traits>(walked), first = walked.first;
@@ -177,7 +179,7 @@ TW_DEVICE void load_beside(const Forward& p, typename Traits::Memory& memory, Wa
     load_visible<Traits>(p, memory, memory.extras.visible.at[warp_index()], first);
 }
 
-// Keys of a tile, and that.
+// Starts the copies of a tile of keys, and of what features need with it.
 template <class Traits>
 TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
                         const KeyShare<Traits>& mine) {

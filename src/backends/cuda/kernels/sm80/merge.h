@@ -1,5 +1,5 @@
-// What splits of the keys left, into the whole: each split's output counts by its share of the sum
-// of exponentials, in the splits' order. A warp has a row of the output.
+// Merges the splits of the keys: each split's output is weighted by its part of the softmax
+// denominator, always in the order of the splits. A warp has one row of the output.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
@@ -10,7 +10,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Row i of head h of sequence b, and all that its splits have seen.
+// Row i of head h of sequence b, with the running row over all splits.
 struct Merged {
   int64 b, h, i;
   core::Row<float> seen, row;  // without and with the sink
@@ -43,14 +43,14 @@ TW_DEVICE float merged_output(const Forward& p, const Merged& merged, int64 colu
     const int64 place = row_place(p, n, merged.b, merged.h, merged.i);
     const core::Row<float> part = p.splits.rows[place];
     if (part.sum == 0) continue;
-    const float share =
+    const float weight =
         part.sum * core::exp2(part.max - core::shift(merged.row.max)) / merged.row.sum;
-    sum += share * p.splits.output[place * p.shape.value_dim + column];
+    sum += weight * p.splits.output[place * p.shape.value_dim + column];
   }
   return sum;
 }
 
-// An element of the output, whose type the run knows.
+// Stores an element of the output, whose dtype is known at run time.
 TW_DEVICE void store_merged(const Tensor& to, int64 element, float number) {
   auto* small = reinterpret_cast<uint16*>(to.data) + element;
   if (to.dtype == DType::kBFloat16)
@@ -61,7 +61,7 @@ TW_DEVICE void store_merged(const Tensor& to, int64 element, float number) {
     store(to, element, number);
 }
 
-// merge_tasks(p) blocks.
+// Launched with merge_tasks(p) blocks.
 TW_DEVICE void merge(const Forward& p) {
   const int64 tiles = core::ceil_div(p.shape.queries, kMergedRows), head = block_index() / tiles;
   const int64 b = head / p.shape.heads, h = head % p.shape.heads;

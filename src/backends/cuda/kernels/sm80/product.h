@@ -1,5 +1,5 @@
-// A warp's product: sums in registers, fragments from wherever the caller has them. One loop serves
-// all products of forward and backward.
+// A warp's matrix product: accumulators in registers, fragments supplied by the caller. This one
+// loop serves all products of forward and backward.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
@@ -9,12 +9,12 @@ namespace tilewise::cuda::sm80 {
 
 using score::Sums;
 
-// sums += left right, over `steps` times 16 inner elements. left(m, k) is the fragment of rows 16 m
-// at step k; right(n, k) that of columns 16 n, its two halves beside each other.
+// sums += left * right over 16 * `steps` inner elements. left(m, k) returns the fragment of rows 16
+// m .. 16 m + 15 at step k; right(n, k) that of columns 16 n .. 16 n + 15, as two halves of 8.
 //
-// Fragments are fetched one step ahead into a second set of registers: with one set, every four
-// products wait for a fetch, and ptxas makes no second set by itself. The loops are two, for one
-// over all steps is not unrolled when it is large.
+// Fragments are double buffered: those of the next step are loaded during the current one. With one
+// set of registers every fourth mma waits for its ldmatrix, and ptxas does not create a second set
+// by itself. There are two nested loops because ptxas does not unroll a single long one.
 template <DType type, int32 steps>
 struct Product {
   template <class Sums, class Left, class Right>

@@ -1,6 +1,6 @@
-// Scores of a warp's queries with a tile of keys: products, what features make of them, and what
-// masks hide. Without features that shape them, scores stay products: raising a row and weighing
-// multiply by the measure's factor on the way.
+// Scores of a warp's queries with a tile of keys: the product, then features, then masks. Without
+// features that shape scores, they stay plain products, and `raise` and `weigh` multiply by
+// Measure::factor themselves.
 #pragma once
 
 #include "backends/cuda/kernels/score/bias.h"
@@ -8,38 +8,38 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Fragments of the warp's queries, from registers or from shared memory.
+// The warp's queries as fragments, in registers or read from shared memory at each use.
 template <class Traits>
 struct Query {
-  static constexpr int32 kHeld = Traits::kHoldsQuery ? Traits::kDim / 16 : 1;
+  static constexpr int32 kSteps = Traits::kHoldsQuery ? Traits::kDim / 16 : 1;
   SharedAddress lane;
-  Fragment held[Traits::kDown][kHeld];
+  Fragment fragments[Traits::kDown][kSteps];
 
   TW_DEVICE Fragment read(int32 m, int32 k) const {
     return load_matrices(Traits::QueryTile::moved(lane, m * 16, k));
   }
 
-  // When the queries have come.
-  TW_DEVICE void hold() {
+  // Call when the queries have arrived.
+  TW_DEVICE void load_fragments() {
     if constexpr (Traits::kHoldsQuery) {
       TW_UNROLL
       for (int32 m = 0; m < Traits::kDown; ++m) {
         TW_UNROLL
-        for (int32 k = 0; k < kHeld; ++k) held[m][k] = read(m, k);
+        for (int32 k = 0; k < kSteps; ++k) fragments[m][k] = read(m, k);
       }
     }
   }
 
   TW_DEVICE Fragment operator()(int32 m, int32 k) const {
     if constexpr (Traits::kHoldsQuery) {
-      return held[m][k];
+      return fragments[m][k];
     } else {
       return read(m, k);
     }
   }
 };
 
-// scores = query . key. `key` is where the lane begins to read the tile, across.
+// scores = query * key. `key` is where the lane begins to read the tile, by Tile::across.
 template <class Traits>
 TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
                      typename Traits::Scores& scores) {
@@ -49,11 +49,12 @@ TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
   });
 }
 
-// What a warp sees of a tile of keys: something, all of it but for the boolean mask, and that.
+// What a warp sees of a tile of keys: anything at all; everything (apart from the boolean mask);
+// and its bits of that mask.
 template <class Traits>
 struct Sight {
   bool some, all;
-  typename Traits::HeldVisible visible;
+  typename Traits::VisibleBits visible;
 };
 
 // The warp's first row, and the tile of keys.
@@ -73,7 +74,7 @@ TW_DEVICE TileCorner corner_of(const Head& head, Walked keys) {
   return {static_cast<int32>(head.rows.begin) + warp * Traits::kRowsOfWarp, keys};
 }
 
-// A bias whose elements come one by one.
+// Adds a bias that is read element by element.
 template <class Traits, class Numbers>
 TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corner,
                              Numbers& numbers, typename Traits::Scores& scores) {
@@ -89,7 +90,7 @@ TW_DEVICE void add_each_bias(const Forward& p, const Head& head, TileCorner corn
   }
 }
 
-// One that lies in a tile.
+// Adds a bias that was prefetched to a tile.
 template <class Traits, class BiasTile>
 TW_DEVICE void add_bias_tile(const BiasTile& tile, typename Traits::Scores& scores) {
   const int32 rows_before = warp_index() * Traits::kRowsOfWarp * BiasTile::kRowBytes;
@@ -112,7 +113,8 @@ TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileC
   }
 }
 
-// Products to scores, where a feature asks for it; what is known of them then.
+// Applies scale, softcap, ALiBi and bias, if asked for. Returns what is known of the scores
+// afterwards.
 template <class Traits>
 TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                                typename Traits::Scores& scores) {
@@ -144,7 +146,7 @@ TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory
   return {Known::kNothing};
 }
 
-// Keys of pages that a table on the device should have named, and did not.
+// Whether the tile has keys whose page the device's table should have named, but did not.
 template <class Traits>
 TW_DEVICE bool lacks_pages(const Forward& p, const KeySpot (&spots)[Traits::kKeys]) {
   if (!p.keys.paged()) return false;
@@ -154,7 +156,7 @@ TW_DEVICE bool lacks_pages(const Forward& p, const KeySpot (&spots)[Traits::kKey
   return warp_any(lacks);
 }
 
-// What masks hide, beside the band.
+// Applies the masks other than the band.
 template <class Traits>
 TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                     typename Traits::Scores& scores) {
@@ -171,7 +173,7 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   if (score::asks<kFeatures>(p.scoring, score::kBlocks))
     score::hide_blocks<score::Lie::kQueriesDown>(memory.extras.asked.blocks, head.band, corner.row,
                                                  corner.keys.first, scores);
-  const auto& spots = memory.extras.spots[corner.keys.turn % 4];
+  const auto& spots = memory.extras.spots[corner.keys.index % 4];
   if (!lacks_pages<Traits>(p, spots)) return;
   const int32 origin = 2 * (lane_index() & 3);
   score::for_each_row_of_lane<typename Traits::Scores>([&](int32 r) {
@@ -181,8 +183,8 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
   });
 }
 
-// What the band does not let see, and keys behind the last one. Each lane asks the band for one row
-// of the warp, and lanes tell each other. Most bands only begin or end inside of a tile.
+// Hides what the band hides, and keys beyond the last one. Each lane asks the band about one row,
+// and a shuffle distributes the answers. Most tiles are cut by one end of the band only.
 template <class Traits>
 TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner corner,
                          typename Traits::Scores& scores) {
@@ -208,8 +210,8 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
   });
 }
 
-// Shapes and masks: the band where the warp does not see the tile whole. What is known of scores by
-// then.
+// Applies features and masks; the band only if the warp does not see the whole tile. Returns what
+// is known of the scores afterwards.
 template <class Traits>
 TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
                                        TileCorner corner, const Sight<Traits>& sight,
@@ -222,7 +224,7 @@ TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory
   if constexpr (Traits::kIsGeneral)
     masks = masks || p.keys.paged() ||
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
-  // Before it is known whether something is hidden: registers are enough for that alone.
+  // Clamps even when the mask turns out to hide nothing: testing that first would cost registers.
   if constexpr (Traits::kHoldsVisible)
     masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
   if (masks && known.known == Known::kNothing) {

@@ -1,4 +1,5 @@
-// Tiles of 16-bit elements in shared memory: how rows come in, and from where lanes read fragments.
+// Tiles of 16-bit elements in shared memory: how rows are copied in, and where lanes read
+// fragments.
 #pragma once
 
 #include "backends/cuda/device/copy.h"
@@ -8,27 +9,27 @@ namespace tilewise::cuda::sm80 {
 
 inline constexpr int32 kPieceBytes = 16;
 
-// Rows lie in pieces of 16 bytes, and a row's pieces change places by its number: what a warp reads
-// or writes at once (eight rows of one column of pieces) lies in different banks. Rows are filled
-// up to a multiple of 32 elements; what lies there is neither written nor read.
+// A row is stored as 16-byte pieces, swizzled: the index of a piece is XORed with bits of the row's
+// number. A warp accesses the same piece of eight rows at once, and so hits different banks. Rows
+// are padded to a multiple of 32 elements; the padding is neither written nor read.
 template <int32 rows, int32 columns>
 struct Tile {
   static_assert(columns % 16 == 0);
   static constexpr int32 kTileRows = rows, kPieces = columns / 8;
   static constexpr int32 kRowBytes = (columns + 31) / 32 * 64, kBytes = rows * kRowBytes;
-  // Whole groups of eight pieces change places, or of four where a row has no whole eights.
+  // The swizzle permutes groups of eight pieces, or of four if a row is not a multiple of eight.
   static constexpr int32 kGroup = kRowBytes % 128 == 0 ? 8 : 4;
 
-  // Of the first byte of a piece.
+  // The byte offset of a piece in the tile.
   TW_DEVICE static int32 place(int32 row, int32 piece) {
-    const int32 turn = kGroup == 8 ? row & 7 : row >> 1 & 3;
-    return row * kRowBytes + (piece ^ turn) * kPieceBytes;
+    const int32 swizzle = kGroup == 8 ? row & 7 : row >> 1 & 3;
+    return row * kRowBytes + (piece ^ swizzle) * kPieceBytes;
   }
 
-  // Where a lane's row of four matrices begins. `down`: two matrices below each other and two
-  // to their right; `across`: two beside each other and two below those. Down serves left sides
-  // that lie as [m][k] and, transposed, right ones as [k][n]; across serves right sides as [n][k]
-  // and, transposed, left ones as [k][m].
+  // Where a lane begins to read a 16 x 16 fragment: the address of its row in one of four 8 x 8
+  // matrices. `down` orders the matrices column by column, `across` row by row. `down` serves left
+  // operands stored as [m][k] and, transposed, right ones stored as [k][n]; `across` serves right
+  // operands stored as [n][k] and, transposed, left ones stored as [k][m].
   TW_DEVICE static SharedAddress down(SharedAddress tile, int32 lane) {
     return tile + place(lane & 15, lane >> 4);
   }
@@ -36,8 +37,8 @@ struct Tile {
     return tile + place((lane & 7) + (lane >> 4) * 8, lane >> 3 & 1);
   }
 
-  // The same place of a lane `row` rows below, a multiple of 16, and `step` times 16 columns to the
-  // right. Tiles are aligned so that exchanged pieces are flipped bits.
+  // The lane's address for the fragment `row` rows (a multiple of 16) further down and 16 * `step`
+  // columns further right. Tiles are aligned, so that a swizzle is an XOR of the address.
   TW_DEVICE static SharedAddress moved(SharedAddress lane, int32 row, int32 step) {
     constexpr int32 kSteps = kGroup / 2;
     const SharedAddress inside = lane ^ (step % kSteps * 2 * kPieceBytes);
@@ -47,7 +48,7 @@ struct Tile {
   alignas(128) uint8 bytes[kBytes];
 };
 
-// None where the count is 0.
+// An array that may be empty.
 template <class Each, int32 count>
 struct Several {
   Each at[count];
@@ -55,7 +56,7 @@ struct Several {
 template <class Each>
 struct Several<Each, 0> {};
 
-// What a tile is filled from; whatever lies beyond its rows and bytes becomes zeros.
+// The rows that fill a tile. What lies beyond `rows` and `bytes` is filled with zeros.
 struct Source {
   const uint8* first;
   int64 stride;  // of rows, in bytes
@@ -67,20 +68,19 @@ TW_HD constexpr int32 power_of_two_within(int32 x) {
   return x < 2 ? 1 : 2 * power_of_two_within(x / 2);
 }
 
-// One thread's share of filling a tile, of `threads`: one column of pieces, and every kApart-th
-// row.
+// Fills a tile by `threads` threads. Each has one column of pieces, and every kApart-th row.
 template <class Tile, int32 threads>
 struct Loader {
   static constexpr int32 kMostApart = power_of_two_within(threads / Tile::kPieces);
   static constexpr int32 kApart = core::smaller(kMostApart, Tile::kTileRows);
   static_assert(Tile::kTileRows % kApart == 0);
 
-  // A thread's first row, and its column.
+  // A thread's share: its first row, and its column of pieces.
   struct Share {
     int32 row, piece;
 
     TW_DEVICE bool has_rows() const { return kApart * Tile::kPieces == threads || row < kApart; }
-    // Of the thread's first piece.
+    // The offset in the tile of the thread's first piece.
     TW_DEVICE int32 place() const { return Tile::place(row, piece); }
     TW_DEVICE int32 bytes_before() const { return piece * kPieceBytes; }
   };
@@ -90,15 +90,15 @@ struct Loader {
     return {static_cast<int32>(i / Tile::kPieces), static_cast<int32>(i % Tile::kPieces)};
   }
 
-  // Of rows that lie a stride apart, in whole pieces.
+  // Copies rows at a constant stride, in whole pieces.
   TW_DEVICE static void load(SharedAddress tile, const Source& from) {
     const Share share = share_of(thread_index_anew());
     const uint8* at = from.first + (share.row * from.stride + share.bytes_before());
     load(tile + share.place(), share, at, from);
   }
 
-  // The same, where it is known already to what place the thread's first piece goes, and from
-  // where.
+  // The same, if the caller has computed the addresses of the thread's first piece in advance:
+  // `first` in the tile and `at` in global memory.
   TW_DEVICE static void load(SharedAddress first, Share share, const uint8* at,
                              const Source& from) {
     if (!share.has_rows()) return;
@@ -113,7 +113,7 @@ struct Loader {
       });
   }
 
-  // Of rows that lie anyhow, in whole pieces: row_at(i) is where row i begins, or null.
+  // Copies whole pieces of rows at any addresses: row_at(i) is the address of row i, or null.
   template <class RowAt>
   TW_DEVICE static void load_rows(SharedAddress tile, int32 bytes, const RowAt& row_at) {
     const Share share = share_of(thread_index_anew());
@@ -126,8 +126,8 @@ struct Loader {
     });
   }
 
-  // The same of elements of two bytes that lie anyhow, by threads that wait for them. They lie
-  // there after the next barrier. `bytes_of_tile`: where `tile` lies.
+  // The same for rows of any alignment, element by element and synchronously; a barrier must
+  // follow. `bytes_of_tile` is the tile's address.
   template <class RowAt>
   TW_DEVICE static void load_elements(uint8* bytes_of_tile, int32 bytes, const RowAt& row_at) {
     constexpr int32 kElements = Tile::kPieces * 8;
@@ -144,8 +144,9 @@ struct Loader {
   }
 
  private:
-  // Calls body(place in the tile, row beyond the thread's first) for the thread's rows, the first
-  // of which goes to `first`. Where they lie eights apart their pieces change places alike.
+  // Calls body(address in the tile, row relative to the thread's first) for each of the thread's
+  // rows, the first of which is at `first`. If kApart is a multiple of eight, all its rows have the
+  // same swizzle.
   template <class Body>
   TW_DEVICE static void each(SharedAddress first, Share share, const Body& body) {
     TW_UNROLL

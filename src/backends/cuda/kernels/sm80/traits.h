@@ -1,4 +1,4 @@
-// What one variant of forward is made of: a row of the table, in a type, with features.
+// What a variant of forward is made of: a row of kTable, a dtype and a set of features.
 #pragma once
 
 #include "backends/cuda/kernels/score/softmax.h"
@@ -9,15 +9,15 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Where a key lies in a cache of pages: below 0, nowhere.
+// The place of a key in a paged cache. A negative page means that there is none.
 struct KeySpot {
   int32 page, row;
 };
-// No page, as a table said that should know; or no key.
+// The page table has no valid page for this key; or the key is beyond the last.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
-// What features have in shared memory, of a kernel that has all of them. Spots are of four tiles of
-// keys: the one in use, the one on its way, and the one that is looked up meanwhile.
+// What a general variant keeps in shared memory for features. Spots of keys are kept for four
+// tiles: they are looked up two tiles ahead of their use.
 template <class Traits>
 struct GeneralExtras {
   static constexpr int32 kWarps = Traits::kWarps, kRowsOfWarp = Traits::kRowsOfWarp;
@@ -25,11 +25,11 @@ struct GeneralExtras {
   using BiasTile = Tile<Traits::kRows, kKeys>;
   using Visible = score::VisibleTile<kRowsOfWarp, kKeys>;
 
-  // Beside a tile of keys.
+  // Prefetched with a tile of keys.
   struct Stage {
     union {
       BiasTile bias;
-      float numbers[kWarps][kRowsOfWarp][kKeys / 2];  // of a bias that comes element by element
+      float numbers[kWarps][kRowsOfWarp][kKeys / 2];  // a bias that is read element by element
     };
     Visible visible[kWarps];
   };
@@ -39,8 +39,8 @@ struct GeneralExtras {
   BlockWindow window[kWarps];
 };
 
-// The same where it is known which there are. A warp reads its part of the boolean mask before the
-// next one is asked for, so that one tile of it is enough.
+// What a featured variant keeps there: only what its set of features needs. The mask needs one
+// tile, because a warp takes its bits before the copy of the next tile starts.
 template <class Traits>
 struct FeaturedExtras {
   static constexpr bool kHasBias = (Traits::kFeatures & score::kBias) != 0;
@@ -71,7 +71,7 @@ struct ExtrasOf<Traits, Kind::kFeatured> {
   using Type = FeaturedExtras<Traits>;
 };
 
-// Each warp has kRowsOfWarp rows: their scores with a tile of keys, and their output.
+// Each warp has kRowsOfWarp rows of queries: their scores with a tile of keys, and their output.
 template <DType type, int32 number,
           uint32 features = is_general(kTable[number].kind) ? score::kEveryFeature : 0>
 struct Traits {
@@ -80,24 +80,25 @@ struct Traits {
   static constexpr bool kIsGeneral = is_general(kSize.kind);
   static constexpr bool kIsFeatured = kSize.kind == Kind::kFeatured;
   static constexpr uint32 kFeatures = features;
-  // Whether tiles of keys may be left out.
+  // Whether a block mask can exclude tiles of keys.
   static constexpr bool kSkipsTiles = (features & score::kBlocks) != 0;
-  // Whether what the block's threads know of the features is needed for the first tile of keys.
+  // Whether shared data about the features (`settle`) is needed before the first tile of keys is
+  // loaded.
   static constexpr bool kSettlesFirst =
       (features & (score::kBlocks | score::kBias | score::kVisible)) != 0;
-  // Of queries, keys and values, filled up with zeros.
+  // Columns of the tiles of queries, keys and values; padded with zeros.
   static constexpr int32 kDim = kSize.dim;
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
   static constexpr int32 kWarps = kSize.warps, kThreads = kSize.threads();
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
-  // Whether what comes while the first tile is used is asked for before the walk. What comes for
-  // features has no second place.
+  // Whether the copies that overlap with the first tile are started before the walk. Features have
+  // no second buffer for that.
   static constexpr bool kBeginsAhead = !kIsGeneral && !kIsFeatured;
-  // Whether a thread may have as many registers as there are.
+  // Whether a thread may use up to 255 registers.
   static constexpr bool kHasRegisters = kThreads * kSize.blocks <= 256;
-  // Fragments of the queries stay in registers where there is room for them.
+  // Whether query fragments stay in registers, in variants that have enough of them.
   static constexpr bool kHoldsQuery = kDim <= 64 && !kIsGeneral && kHasRegisters;
-  // So do running rows, and all that a lane works out once.
+  // Whether running rows, and what a lane computes once, stay in registers.
   static constexpr bool kHoldsRows = !kIsGeneral && (kDim <= 96 || kDown == 1) && kHasRegisters;
 
   using QueryTile = Tile<kRows, kDim>;
@@ -108,23 +109,25 @@ struct Traits {
   using ScoreProduct = Product<type, kDim / 16>;
   using OutputProduct = Product<type, kKeys / 16>;
   using RunningRows = Several<score::RunningRows<kRows, kThreads>, kHoldsRows ? 0 : 1>;
-  using HeldRows = score::HeldRows<Scores::kRowsOfLane>;
-  using ReadRows = score::ReadRows<Scores::kRowsOfLane, kThreads>;
-  // Of the boolean mask, what a lane holds from the time a tile has come.
+  using RegisterRows = score::RegisterRows<Scores::kRowsOfLane>;
+  using CachedRows = score::CachedRows<Scores::kRowsOfLane, kThreads>;
+  // Whether each lane keeps its bits of the boolean mask in registers during a tile.
   static constexpr bool kHoldsVisible = kIsFeatured && (features & score::kVisible) != 0;
-  using HeldVisible = score::HeldVisible<kHoldsVisible ? Scores::kRowsOfLane : 0>;
+  using VisibleBits = score::VisibleBits<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
-  // Two blocks fill a multiprocessor of Hopper. What is asked when it runs is for tests alone.
+  // Two blocks fit into a multiprocessor of Hopper. Sets that are tested at run time are only used
+  // by tests.
   static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;
 
-  // What is worked out from it in a tile stays in registers only where there are some to spare.
+  // If registers are scarce, the thread index is read again at each use, so that values derived
+  // from it are recomputed and do not occupy registers.
   TW_DEVICE static int32 thread() { return kHoldsRows ? thread_index() : thread_index_anew(); }
 
   struct Memory {
-    QueryTile query;           // in the end, the output on its way out
-    KeyTile key[2 * kStages];  // and as many of values behind them
+    QueryTile query;           // in the epilogue, the output
+    KeyTile key[2 * kStages];  // kStages tiles of keys, then as many of values
     Head head;
     Reach reach[kWarps];
     RunningRows rows;

@@ -1,5 +1,5 @@
-// Which tiles of keys a block walks: from the last that its queries see to the first, without those
-// of which a block mask has nothing.
+// The order of tiles of keys: from the last visible one to the first, without those that the block
+// mask excludes.
 #pragma once
 
 #include "backends/cuda/device/bits.h"
@@ -9,8 +9,8 @@ namespace tilewise::cuda::sm80 {
 
 inline constexpr int32 kTilesOfWindow = 32;
 
-// Looks at 32 tiles of keys at once, each lane at one of them: those around the one that begins at
-// `first`. By a warp, for itself: what all warps need of it is the same for each.
+// Reads the block mask for the 32 tiles of keys around key `first`, one per lane. Each warp does
+// this for itself, because of_warp differs between warps.
 template <class Traits>
 TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& blocks, int32 first) {
   constexpr int32 kKeysOfWindow = kTilesOfWindow * Traits::kKeys;
@@ -42,10 +42,11 @@ TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& bl
   return {begin, warp_ballot(of_block), warp_ballot(of_warp)};
 }
 
-// The tile of keys that is walked next. Where a window was left, the warp looks at another.
+// The next tile of the walk. Reads the next window of the block mask when the current one is used
+// up.
 template <class Traits>
 TW_DEVICE Walked tile_before(const Forward& p, typename Traits::Memory& memory, Walked tile) {
-  Walked next{tile.first - Traits::kKeys, tile.turn + 1, true};
+  Walked next{tile.first - Traits::kKeys, tile.index + 1, true};
   if constexpr (Traits::kSkipsTiles) {
     if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks)) return next;
     BlockWindow& shared = memory.extras.window[warp_index()];

@@ -1,4 +1,4 @@
-// Rotary embedding, appending and merging as kernels get them.
+// The arguments of the kernels for rotary embedding, appending to a cache and merging.
 #pragma once
 
 #include "backends/cuda/kernels/tensor.h"
@@ -23,7 +23,7 @@ struct Rotary {
   uint32* error;  // gets bits of tw_fault
 };
 
-// New rows of the keys and of the values, and the cache that they go to.
+// New rows of keys and values, and the cache that they are written to.
 struct Append {
   int64 batch, key_heads, dim, value_dim;
   Side fresh, cache;
@@ -37,7 +37,7 @@ struct Part {
   Tensor output, lse;
 };
 
-// So many parts that the arguments fit into the 4 KiB that every driver takes.
+// Chosen so that all arguments fit into the 4 KiB that every driver accepts.
 inline constexpr int32 kMostParts = 32;
 
 struct Merge {
