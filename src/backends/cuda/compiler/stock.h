@@ -54,8 +54,8 @@ class Stock {
   Pack pack_;
   DiskCache cache_;
   Compilers compilers_;
-  mutable std::map<std::pair<std::string, std::string>, Status>
-      failed_;  // by path and architecture
+  // By path and architecture.
+  mutable std::map<std::pair<std::string, std::string>, Status> failed_;
 };
 
 }  // namespace tilewise::cuda

@@ -123,31 +123,31 @@ TW_DEVICE bool is_huge(float shift) {
 // scores are all below -limit or NaN. (Scores above the limit are far above the reference.) A row
 // whose keys are all hidden does not need it.
 template <class Scores, class Rows>
-TW_DEVICE bool is_unusual(const Rows& rows, Measure measure, Known known,
-                          const Largest<Scores>& largest) {
+TW_DEVICE bool needs_slow_path(const Rows& rows, Measure measure, Known known,
+                               const Largest<Scores>& largest) {
   const float least = known == Known::kHeld ? -core::infinity<float>() : -measure.limit;
-  bool unusual = false;
+  bool slow = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
     const float score = largest.of_lane[r], reference = rows.reference[r];
     // Bitwise operators, so that the compiler makes no branches.
-    unusual |= score * measure.factor > reference + kSlack;
-    unusual |= is_huge(reference);
+    slow |= score * measure.factor > reference + kSlack;
+    slow |= is_huge(reference);
     const bool is_hidden = known == Known::kFinite && score == -core::infinity<float>();
-    unusual |= !(score >= least) && !is_hidden;
+    slow |= !(score >= least) && !is_hidden;
   });
-  return unusual;
+  return slow;
 }
 
 // Whether clamping can matter: a row has only products beyond the limit, or its reference is or
 // becomes huge. Elsewhere a product of -inf has weight 0, clamped or not.
 template <class Scores, class Rows>
-TW_DEVICE bool is_far(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
-  bool far = false;
+TW_DEVICE bool needs_clamping(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
+  bool needed = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
-    far |= !(core::absolute(largest.of_lane[r] * measure.factor) <= kUsualReference);
-    far |= is_huge(core::shift(rows.reference[r]));
+    needed |= !(core::absolute(largest.of_lane[r] * measure.factor) <= kUsualReference);
+    needed |= is_huge(core::shift(rows.reference[r]));
   });
-  return far;
+  return needed;
 }
 
 // Raises the references of rows that a score exceeds by more than kSlack, and rescales their sums
@@ -210,27 +210,27 @@ struct Bounded {
 
 // Whether, as far as the bound says, a row may need the slow path.
 template <class Scores, class Rows>
-TW_DEVICE bool may_be_unusual(const Rows& rows, float most) {
-  bool unusual = false;
+TW_DEVICE bool may_need_slow_path(const Rows& rows, float most) {
+  bool slow = false;
   for_each_row_of_lane<Scores>([&](int32 r) {
-    unusual |= !(most <= rows.reference[r] + kSlack);
-    unusual |= is_huge(rows.reference[r]);
+    slow |= !(most <= rows.reference[r] + kSlack);
+    slow |= is_huge(rows.reference[r]);
   });
-  return unusual;
+  return slow;
 }
 
 // Turns scores into weights, and raises the rows' references first where needed.
 template <bool is_bounded, class Scores, class Output, class Rows>
 TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& scores, Output& output) {
   const Known known = bounded.known;
-  bool unusual = false;
+  bool slow = false;
   Largest<Scores> largest;
-  if (!is_bounded || warp_any(may_be_unusual<Scores>(rows, bounded.most))) {
+  if (!is_bounded || warp_any(may_need_slow_path<Scores>(rows, bounded.most))) {
     largest = Largest<Scores>(scores);
-    unusual = warp_any(is_unusual(rows, measure, known, largest));
+    slow = warp_any(needs_slow_path(rows, measure, known, largest));
   }
-  if (unusual) {
-    if (known != Known::kHeld && warp_any(is_far(rows, measure, largest))) {
+  if (slow) {
+    if (known != Known::kHeld && warp_any(needs_clamping(rows, measure, largest))) {
       if (known == Known::kFinite)
         hold_seen(scores, measure.limit);
       else
@@ -245,7 +245,7 @@ TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& score
     shifts[r] = core::shift(rows.reference[r]);
     huge |= is_huge(shifts[r]);
   });
-  if (unusual && warp_any(huge)) {
+  if (slow && warp_any(huge)) {
     set_distances(factor, shifts, scores);
     factor = 1;
     for (float& shift : shifts) shift = 0;

@@ -17,7 +17,7 @@ struct VisibleSource {
 };
 
 // Sets each byte of the result to 1 where the byte of `word` is not 0, else to 0.
-TW_DEVICE uint32 bytes_that_count(uint32 word) {
+TW_DEVICE uint32 nonzero_bytes(uint32 word) {
   return (((word & 0x7F7F7F7Fu) + 0x7F7F7F7Fu) | word) >> 7 & 0x01010101u;
 }
 
@@ -52,8 +52,7 @@ struct VisibleTile {
       const Piece& piece = bytes[lane + kWarp * n];
       uint32 packed = 0;
       TW_UNROLL
-      for (int32 w = 0; w < 4; ++w)
-        packed |= four_bits(bytes_that_count(piece.words[w])) << (4 * w);
+      for (int32 w = 0; w < 4; ++w) packed |= four_bits(nonzero_bytes(piece.words[w])) << (4 * w);
       bits[lane + kWarp * n] = static_cast<uint16>(packed);
     }
     warp_barrier();

@@ -51,7 +51,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
   };
   TW_ROLLED
   for (Walked tile = begin; tile.first >= first_key;) {
-    const Walked next = tile_before<Traits>(p, memory, tile);
+    const Walked next = next_tile<Traits>(p, memory, tile);
     const bool is_last = next.first < first_key;
     // Read before the barrier, so that the latency overlaps with waiting there.
     Sight<Traits> sight = sight_of(tile);
@@ -70,7 +70,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     if constexpr (Traits::kStages == 1) {
       if (!is_ahead && (!Traits::kIsGeneral || tile.index >= 0))
         load_value<Traits>(p, memory, tile, share_now());
-      look_up<Traits>(p, memory, next);
+      look_up_pages<Traits>(p, memory, next);
       commit_copies();
       if (sight.some) weigh(tile, sight);
       await_copies();
@@ -83,7 +83,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
         load_key<Traits>(p, memory, next, mine);
         load_value<Traits>(p, memory, next, mine);
         if (Traits::kIsGeneral && p.keys.paged())
-          look_up<Traits>(p, memory, tile_before<Traits>(p, memory, next));
+          look_up_pages<Traits>(p, memory, next_tile<Traits>(p, memory, next));
       }
       commit_copies();
       if (sight.some) {
@@ -126,7 +126,7 @@ TW_DEVICE void accumulate(const typename Traits::Weights& weights, SharedAddress
 // Publishes in shared memory what all threads of the block need during the walk. Called by all
 // threads; ends with a barrier.
 template <class Traits>
-TW_DEVICE void settle(const Forward& p, const Head& head, typename Traits::Memory& memory) {
+TW_DEVICE void publish(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   if (thread_index() == 0) {
     memory.head = head;
     if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
@@ -147,7 +147,7 @@ template <class Traits>
 TW_DEVICE void load_ahead(const Forward& p, const Head& head, typename Traits::Memory& memory,
                           Walked first, const KeyShare<Traits>& mine) {
   if (Traits::kStages == 1) return load_value<Traits>(p, memory, first, mine);
-  const Walked next = tile_before<Traits>(p, memory, first);
+  const Walked next = next_tile<Traits>(p, memory, first);
   if (next.first < head.first_key) return;
   load_key<Traits>(p, memory, next, mine);
   load_value<Traits>(p, memory, next, mine);
@@ -160,15 +160,16 @@ template <class Traits>
 TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   const Walked before{head.last_key + Traits::kKeys, -1, true};
   if constexpr (Traits::kIsGeneral) {
-    settle<Traits>(p, head, memory);
+    publish<Traits>(p, head, memory);
     load_query<Traits>(p, head, memory);
-    if (Traits::kStages == 2) look_up<Traits>(p, memory, tile_before<Traits>(p, memory, before));
+    if (Traits::kStages == 2)
+      look_up_pages<Traits>(p, memory, next_tile<Traits>(p, memory, before));
     commit_copies();
     return before;
   }
   load_query<Traits>(p, head, memory);
-  if constexpr (Traits::kSettlesFirst) settle<Traits>(p, head, memory);
-  const Walked last = tile_before<Traits>(p, memory, before);
+  if constexpr (Traits::kPublishesFirst) publish<Traits>(p, head, memory);
+  const Walked last = next_tile<Traits>(p, memory, before);
   const bool is_seen = last.first >= head.first_key;
   const auto mine = key_share<Traits>(head, memory, thread_index());
   if (is_seen) {
@@ -180,7 +181,7 @@ TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits:
     if (is_seen) load_ahead<Traits>(p, head, memory, last, mine);
     commit_copies();
   }
-  if constexpr (!Traits::kSettlesFirst) settle<Traits>(p, head, memory);
+  if constexpr (!Traits::kPublishesFirst) publish<Traits>(p, head, memory);
   return last;
 }
 

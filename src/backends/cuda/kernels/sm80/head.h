@@ -34,8 +34,8 @@ struct Head {
   const uint8 *key, *value;  // at the first key, if keys are not paged
   core::Band band;
   Range rows;  // of the tile
-  int32 first_key,
-      last_key;  // first keys of the first and the last tile; no tile if last_key < first_key
+  // The first key of the first and of the last tile of keys. No tile if last_key < first_key.
+  int32 first_key, last_key;
   int32 split;
 };
 

@@ -47,7 +47,7 @@ TW_DEVICE void load_query(const Forward& p, const Head& head, typename Traits::M
 
 // Looks up the pages of a tile of keys, one key per thread.
 template <class Traits>
-TW_DEVICE void look_up(const Forward& p, typename Traits::Memory& memory, Walked tile) {
+TW_DEVICE void look_up_pages(const Forward& p, typename Traits::Memory& memory, Walked tile) {
   if constexpr (Traits::kIsGeneral) {
     const int32 i = thread_index(), first = tile.first;
     static_assert(Traits::kThreads >= Traits::kKeys);
@@ -166,12 +166,12 @@ TW_DEVICE void load_visible(const Forward& p, typename Traits::Memory& memory, V
 
 // Starts the copies that features need with a tile of keys.
 template <class Traits>
-TW_DEVICE void load_beside(const Forward& p, typename Traits::Memory& memory, Walked walked) {
+TW_DEVICE void load_feature_data(const Forward& p, typename Traits::Memory& memory, Walked walked) {
   const int32 stage = stage_of<Traits>(walked), first = walked.first;
   if constexpr (Traits::kIsGeneral) {
-    auto& beside = memory.extras.stage[stage];
-    load_bias<Traits>(p, memory, beside.bias, first);
-    load_visible<Traits>(p, memory, beside.visible[warp_index()], first);
+    auto& buffers = memory.extras.stage[stage];
+    load_bias<Traits>(p, memory, buffers.bias, first);
+    load_visible<Traits>(p, memory, buffers.visible[warp_index()], first);
   }
   if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kBias) != 0)
     load_bias<Traits>(p, memory, memory.extras.bias.at[stage], first);
@@ -184,7 +184,7 @@ template <class Traits>
 TW_DEVICE void load_key(const Forward& p, typename Traits::Memory& memory, Walked walked,
                         const KeyShare<Traits>& mine) {
   load_side<Traits>(p, memory, walked, mine, {p.key, mine.key, stage_of<Traits>(walked)});
-  load_beside<Traits>(p, memory, walked);
+  load_feature_data<Traits>(p, memory, walked);
 }
 
 }  // namespace tilewise::cuda::sm80

@@ -106,10 +106,10 @@ TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileC
     if constexpr ((Traits::kFeatures & score::kBias) != 0)
       add_bias_tile<Traits>(memory.extras.bias.at[stage], scores);
   } else {
-    auto& beside = memory.extras.stage[stage];
+    auto& buffers = memory.extras.stage[stage];
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBiasPieces))
-      return add_bias_tile<Traits>(beside.bias, scores);
-    add_each_bias<Traits>(p, memory.head, corner, beside.numbers[warp_index()], scores);
+      return add_bias_tile<Traits>(buffers.bias, scores);
+    add_each_bias<Traits>(p, memory.head, corner, buffers.numbers[warp_index()], scores);
   }
 }
 

@@ -82,9 +82,9 @@ struct Traits {
   static constexpr uint32 kFeatures = features;
   // Whether a block mask can exclude tiles of keys.
   static constexpr bool kSkipsTiles = (features & score::kBlocks) != 0;
-  // Whether shared data about the features (`settle`) is needed before the first tile of keys is
+  // Whether shared data about the features (`publish`) is needed before the first tile of keys is
   // loaded.
-  static constexpr bool kSettlesFirst =
+  static constexpr bool kPublishesFirst =
       (features & (score::kBlocks | score::kBias | score::kVisible)) != 0;
   // Columns of the tiles of queries, keys and values; padded with zeros.
   static constexpr int32 kDim = kSize.dim;

@@ -12,7 +12,7 @@ inline constexpr int32 kTilesOfWindow = 32;
 // Reads the block mask for the 32 tiles of keys around key `first`, one per lane. Each warp does
 // this for itself, because of_warp differs between warps.
 template <class Traits>
-TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& blocks, int32 first) {
+TW_DEVICE BlockWindow read_blocks(const Head& head, const core::BlockMask& blocks, int32 first) {
   constexpr int32 kKeysOfWindow = kTilesOfWindow * Traits::kKeys;
   const int32 begin = first / kKeysOfWindow * kKeysOfWindow;
   const int32 key = begin + lane_index() * Traits::kKeys;
@@ -45,7 +45,7 @@ TW_DEVICE BlockWindow look_at_blocks(const Head& head, const core::BlockMask& bl
 // The next tile of the walk. Reads the next window of the block mask when the current one is used
 // up.
 template <class Traits>
-TW_DEVICE Walked tile_before(const Forward& p, typename Traits::Memory& memory, Walked tile) {
+TW_DEVICE Walked next_tile(const Forward& p, typename Traits::Memory& memory, Walked tile) {
   Walked next{tile.first - Traits::kKeys, tile.index + 1, true};
   if constexpr (Traits::kSkipsTiles) {
     if (!score::asks<Traits::kFeatures>(p.scoring, score::kBlocks)) return next;
@@ -53,7 +53,7 @@ TW_DEVICE Walked tile_before(const Forward& p, typename Traits::Memory& memory, 
     BlockWindow window = shared;
     while (next.first >= memory.head.first_key) {
       if (next.first < window.first) {
-        window = look_at_blocks<Traits>(memory.head, memory.extras.asked.blocks, next.first);
+        window = read_blocks<Traits>(memory.head, memory.extras.asked.blocks, next.first);
         warp_barrier();
         if (lane_index() == 0) shared = window;
         warp_barrier();
