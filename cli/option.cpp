@@ -21,8 +21,9 @@ std::vector<std::string> split(const std::string& text) {
 }
 
 std::string described(const Integer& integer) {
-  if (integer.least == INT64_MIN && integer.most == INT64_MAX) return "a whole number below 2^63";
-  return fmt::format("a whole number from {} to {}", integer.least, integer.most);
+  const bool is_bounded = integer.most != INT64_MAX;
+  const std::string most = is_bounded ? std::to_string(integer.most) : "2^63 - 1";
+  return fmt::format("a whole number from {} to {}", integer.least, most);
 }
 
 std::string described(const Real& real) {

@@ -13,7 +13,7 @@ namespace tilewise::cli {
 
 struct Integer {
   std::optional<std::int64_t>* place;
-  std::int64_t least = INT64_MIN, most = INT64_MAX;
+  std::int64_t least = 0, most = INT64_MAX;
 };
 struct Natural {
   std::optional<std::uint64_t>* place;

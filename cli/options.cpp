@@ -158,10 +158,8 @@ Case ShapeOptions::shape() const {
   sizes.value_dim = value_dim.value_or(sizes.value_dim);
   if (!dtype.empty()) shape.dtype = dtype;
   if (!bias.empty()) shape.scores.bias = bias;
-  for (const std::int64_t size : {sizes.batch, sizes.heads, sizes.key_heads, sizes.queries,
-                                  sizes.keys, sizes.dim, sizes.value_dim}) {
-    if (size < 0)
-      throw Failure(kUsage, fmt::format("a size of {} is negative; give 0 or more", size));
+  for (const std::int64_t size : bias) {
+    if (size < 0) throw Failure(kUsage, fmt::format("--bias takes sizes from 0 on, not {}", size));
   }
   if (bias.size() > 4) {
     throw Failure(kUsage, fmt::format("--bias takes four sizes, as in 1,8,1,1024; {} were given",

@@ -207,8 +207,8 @@ class UsageTest(ProgramTest):
             (("explain", "--case", "causal-1042"), "did you mean 'causal-1024'"),
             (("explain", "--case", "zebra"), "tilewise bench --list"),
             (("explain", "--length", "many"), "--length cannot be 'many'"),
-            (("explain", "--length", "-3"), "negative"),
             (("explain", "--length", str(1 << 60)), "64 bits"),
+            (("explain", "--bias", "1,-8,1,4"), "--bias takes sizes from 0 on, not -8"),
             (("explain", "--heads", "6", "--kv-heads", "4"), "heads"),
             (("explain", "--dtype", "float23"), "float type 'float23'"),
             (("explain", "--device", "gpu"), "--device takes"),
@@ -226,8 +226,11 @@ class UsageTest(ProgramTest):
     def test_numbers_that_an_option_cannot_take(self) -> None:
         huge = "99999999999999999999"
         for command, option, value, wanted in (
-            ("explain", "--batch", huge, "a whole number below 2^63"),
-            ("explain", "--batch", "0x10", "a whole number below 2^63"),
+            ("explain", "--batch", huge, "a whole number from 0 to 2^63 - 1"),
+            ("explain", "--batch", "0x10", "a whole number from 0 to 2^63 - 1"),
+            ("explain", "--heads", "-5", "a whole number from 0 to 2^63 - 1"),
+            ("explain", "--kv-heads", "-5", "a whole number from 0 to 2^63 - 1"),
+            ("explain", "--chunk", "-3", "a whole number from 0 to 2^63 - 1"),
             ("explain", "--seed", "-1", "a whole number from 0 to 2^64 - 1"),
             ("explain", "--seed", "18446744073709551616", "a whole number from 0 to 2^64 - 1"),
             ("explain", "--seed-offset", "-1", "a whole number from 0 to 2^64 - 1"),
