@@ -32,7 +32,7 @@ using conformance::Pick;
 using conformance::Series;
 
 struct Options {
-  std::string tier = "quick", name, family, dtype, device, backend, journal;
+  std::string tier = "quick", name, dtype, device, backend, journal;
   std::optional<std::uint64_t> seed;
   std::optional<std::int64_t> jobs;
   bool list = false, json = false;
@@ -41,17 +41,11 @@ struct Options {
 std::vector<const Series*> chosen_series(const Options& options) {
   std::vector<const Series*> list = conformance::series_named(options.name);
   if (list.empty()) throw Failure(kUsage, no_such("case", options.name, series_names()));
-  if (!options.family.empty() && !conformance::family_named(options.family)) {
-    throw Failure(kUsage, no_such("family", options.family, family_names()));
-  }
   const std::int32_t dtype = options.dtype.empty() ? 0 : dtype_from_name(options.dtype);
-  std::erase_if(list, [&](const Series* each) {
-    return (!options.family.empty() && name_of(each->family) != options.family) ||
-           (dtype != 0 && each->dtype != dtype);
-  });
+  std::erase_if(list, [&](const Series* each) { return dtype != 0 && each->dtype != dtype; });
   if (list.empty()) {
     throw Failure(kUsage,
-                  "no series is all that --case, --family and --dtype ask for together "
+                  "no series is all that --case and --dtype ask for together "
                   "(see tilewise check --list)");
   }
   return list;
@@ -222,7 +216,6 @@ Command check_command() {
       {{"--tier", "How far to go; quick when not given", &options->tier, "{smoke,quick,gpu,full}"},
        {"--case", "Only this series, or those that begin so", &options->name, "SERIES"},
        {"--seed", "Of that series, this case alone", Natural{&options->seed}, "NUMBER"},
-       {"--family", "Only this family of numbers", &options->family, "FAMILY"},
        {"--dtype", "Only this type", &options->dtype, "DTYPE"},
        device_option(&options->device),
        {"--backend", "Only this backend", &options->backend, "BACKEND"},

@@ -238,13 +238,6 @@ std::vector<std::string> series_names() {
   return names;
 }
 
-std::vector<std::string> family_names() {
-  std::vector<std::string> names(conformance::kFamilies.size());
-  std::transform(conformance::kFamilies.begin(), conformance::kFamilies.end(), names.begin(),
-                 [](conformance::Family each) { return name_of(each); });
-  return names;
-}
-
 Journal::Journal(std::string file, const std::string& identity) : file_(std::move(file)) {
   if (file_.empty()) return;
   std::ifstream in(file_);

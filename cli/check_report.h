@@ -49,7 +49,6 @@ void show(const CheckResult& result, bool json);
 void show_series(bool json);
 
 [[nodiscard]] std::vector<std::string> series_names();
-[[nodiscard]] std::vector<std::string> family_names();
 
 // One line of JSON for each series that is done.
 class Journal {

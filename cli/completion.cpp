@@ -29,7 +29,6 @@ std::vector<std::string> values_of(const std::string& type) {
   if (type.find("CASE") != std::string::npos) return case_names();
   if (type.find("BACKEND") != std::string::npos) return backend_names();
   if (type.find("SERIES") != std::string::npos) return series_names();
-  if (type.find("FAMILY") != std::string::npos) return family_names();
   if (type.find("DTYPE") != std::string::npos) return float_type_names();
   const std::size_t open = type.find('{'), end = type.find('}');
   if (open == std::string::npos || end == std::string::npos) return {};
@@ -51,7 +50,7 @@ const Choice kHelp{{"-h", "--help"}, "Print this help", false, false, {}, false}
 std::vector<Choice> choices_of(const Command& command) {
   std::vector<Choice> choices{kHelp};
   for (const Option& option : command.options) {
-    Choice choice{names_of(option), option.about, option.takes_value(), false, {}, false};
+    Choice choice{{option.name}, option.about, option.takes_value(), false, {}, false};
     if (!choice.flags.front().starts_with("-")) choice.flags.clear();
     choice.is_repeated = std::holds_alternative<std::vector<std::string>*>(option.place);
     if (choice.takes_value) {

@@ -11,7 +11,6 @@ namespace tilewise::cli {
 
 struct DemoOptions {
   std::int64_t length = 0;  // 0: what this machine does in seconds
-  std::uint64_t seed = 1;
   std::string dtype = "float32", device, backend;
   std::int32_t threads = 0;
   tw_format plans = TW_TEXT;

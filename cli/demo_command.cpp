@@ -13,7 +13,6 @@ namespace {
 
 struct Options {
   std::optional<std::int64_t> length;
-  std::optional<std::uint64_t> seed;
   std::string dtype = "float32";
   ExecutionOptions execution;
   bool json = false;
@@ -72,7 +71,6 @@ void show_json(const DemoReport& report) {
 
 ExitStatus run(const Options& options) {
   const DemoReport report = demonstrate({.length = options.length.value_or(0),
-                                         .seed = options.seed.value_or(1),
                                          .dtype = options.dtype,
                                          .device = options.execution.device,
                                          .backend = options.execution.backend,
@@ -89,8 +87,7 @@ Command demo_command() {
   std::vector<Option> table{
       {"--length", "Rows; without, what this machine does in seconds",
        Integer{&options->length, 64, 1 << 20}, "NUMBER"},
-      {"--dtype", "The type of the elements; float32 when not given", &options->dtype, "DTYPE"},
-      {"--seed", "Of the random numbers", Natural{&options->seed}, "NUMBER"}};
+      {"--dtype", "The type of the elements; float32 when not given", &options->dtype, "DTYPE"}};
   options->execution.add_to(table);
   table.push_back({"--json", "As JSON", &options->json, ""});
   return {"demo", "Attention forward and backward on this machine: proved, timed and weighed",

@@ -46,7 +46,7 @@ Command explain_command() {
                {{"--backward", "The gradients instead of the attention", &options->backward, ""},
                 {"--json", "As JSON", &options->json, ""}});
   return {"explain", "Say which backend runs a shape and why, with which tile, work and memory",
-          "Example: tilewise explain --heads 32 --kv-heads 8 --length 4096 --dim 128 --causal",
+          "Example: tilewise explain --heads 32 --key-heads 8 --length 4096 --dim 128 --causal",
           table, [options] { return run(*options); }};
 }
 

@@ -79,12 +79,8 @@ struct Reader {
 
 }  // namespace
 
-std::vector<std::string> names_of(const Option& option) {
-  return split(option.flags);
-}
-
 void take(const Option& option, const std::string& value) {
-  const std::string name = names_of(option).front();
+  const std::string& name = option.name;
   if (option.takes_value() && value.empty()) {
     throw Failure(kUsage, fmt::format("{} has an empty value; give it one, or leave it out", name));
   }

@@ -29,7 +29,7 @@ using Destination = std::variant<bool*, std::string*, std::vector<std::string>*,
                                  Real, std::vector<std::int64_t>*>;
 
 struct Option {
-  std::string flags;  // "--kv-heads,--key-heads"; without dashes, the word at this place
+  std::string name;  // "--key-heads"; without dashes, the word at this place
   std::string about;
   Destination place;
   std::string type;  // what help calls the value: "FILE", "{cpu,cuda}"
@@ -38,9 +38,6 @@ struct Option {
 
   [[nodiscard]] bool takes_value() const { return !std::holds_alternative<bool*>(place); }
 };
-
-// "--kv-heads", "--key-heads"
-[[nodiscard]] std::vector<std::string> names_of(const Option& option);
 
 // Puts a value that was given where it belongs; one that the option cannot take is a Failure.
 void take(const Option& option, const std::string& value);

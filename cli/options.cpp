@@ -43,9 +43,7 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
        {"--softcap", "Scores become cap * tanh(score / cap)", Real{&softcap}, "NUMBER", group},
        {"--dropout", "The part of the probabilities that is dropped", Real{&dropout}, "NUMBER",
         group},
-       {"--seed", "Dropout's seed", Natural{&seed}, "NUMBER", group},
-       {"--seed-offset", "Dropout's place in its stream of numbers", Natural{&offset}, "NUMBER",
-        group}});
+       {"--seed", "Dropout's seed", Natural{&seed}, "NUMBER", group}});
 }
 
 namespace {
@@ -97,24 +95,23 @@ void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
   scores.softcap = softcap.value_or(scores.softcap);
   scores.dropout = dropout.value_or(scores.dropout);
   scores.seed = seed.value_or(scores.seed);
-  scores.offset = offset.value_or(scores.offset);
 }
 
 void ShapeOptions::add_to(std::vector<Option>& options) {
   const std::string group = "Shape";
-  const auto add = [&](const char* flags, std::optional<std::int64_t>& size, const char* about) {
-    options.push_back({flags, about, Integer{&size}, "NUMBER", group});
+  const auto add = [&](const char* flag, std::optional<std::int64_t>& size, const char* about) {
+    options.push_back({flag, about, Integer{&size}, "NUMBER", group});
   };
   options.push_back(
       {"--case", "Start from a case of the list (tilewise bench --list)", &name, "CASE", group});
-  add("--batch", batch, "Sequences; 1 when not given");
-  add("--heads", heads, "Query heads; 8 when not given");
-  add("--kv-heads,--key-heads", key_heads, "Key and value heads; as many as query heads");
-  add("--length", length, "Queries and keys alike; 1024 when not given");
-  add("--queries", queries, "Queries a sequence");
-  add("--keys", keys, "Keys a sequence");
-  add("--dim", dim, "The length of a query and a key; 64 when not given");
-  add("--value-dim", value_dim, "The length of a value; as a key's");
+  add("--batch", sizes.batch, "Sequences; 1 when not given");
+  add("--heads", sizes.heads, "Query heads; 8 when not given");
+  add("--key-heads", sizes.key_heads, "Key and value heads; as many as query heads");
+  add("--length", sizes.length, "Queries and keys alike; 1024 when not given");
+  add("--queries", sizes.queries, "Queries a sequence");
+  add("--keys", sizes.keys, "Keys a sequence");
+  add("--dim", sizes.dim, "The length of a query and a key; 64 when not given");
+  add("--value-dim", sizes.value_dim, "The length of a value; as a key's");
   options.insert(
       options.end(),
       {{"--dtype", "The type of the elements; float32 when not given", &dtype, "DTYPE", group},
@@ -122,6 +119,18 @@ void ShapeOptions::add_to(std::vector<Option>& options) {
         "B,H,Q,K", group},
        {"--alibi", "A bias by distance, one slope a head", &has_slopes, "", group},
        {"--sinks", "One more logit in each denominator", &has_sinks, "", group}});
+}
+
+void SizeOptions::apply(Sizes& sizes) const {
+  sizes.batch = batch.value_or(sizes.batch);
+  if (heads) sizes.key_heads = *heads;
+  sizes.heads = heads.value_or(sizes.heads);
+  sizes.key_heads = key_heads.value_or(sizes.key_heads);
+  if (length) sizes.queries = sizes.keys = *length;
+  sizes.queries = queries.value_or(sizes.queries);
+  sizes.keys = keys.value_or(sizes.keys);
+  if (dim) sizes.dim = sizes.value_dim = *dim;
+  sizes.value_dim = value_dim.value_or(sizes.value_dim);
 }
 
 Case ShapeOptions::shape() const {
@@ -141,21 +150,13 @@ Case ShapeOptions::shape() const {
       throw Failure(kUsage, error.what());
     }
   }
-  Sizes& sizes = shape.sizes;
-  if (sizes.is_packed() && (batch || length || queries || keys)) {
+  const bool has_lengths = sizes.batch || sizes.length || sizes.queries || sizes.keys;
+  if (shape.sizes.is_packed() && has_lengths) {
     throw Failure(kUsage, fmt::format("case {} is packed and has its own lengths; --batch, "
                                       "--length, --queries and --keys cannot change them",
                                       name));
   }
-  sizes.batch = batch.value_or(sizes.batch);
-  if (heads) sizes.key_heads = *heads;
-  sizes.heads = heads.value_or(sizes.heads);
-  sizes.key_heads = key_heads.value_or(sizes.key_heads);
-  if (length) sizes.queries = sizes.keys = *length;
-  sizes.queries = queries.value_or(sizes.queries);
-  sizes.keys = keys.value_or(sizes.keys);
-  if (dim) sizes.dim = sizes.value_dim = *dim;
-  sizes.value_dim = value_dim.value_or(sizes.value_dim);
+  sizes.apply(shape.sizes);
   if (!dtype.empty()) shape.dtype = dtype;
   if (!bias.empty()) shape.scores.bias = bias;
   for (const std::int64_t size : bias) {

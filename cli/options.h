@@ -18,17 +18,23 @@ struct AttentionOptions {
   std::string window, diagonal;
   std::optional<std::int64_t> chunk;
   std::optional<double> scale, softcap, dropout;
-  std::optional<std::uint64_t> seed, offset;
+  std::optional<std::uint64_t> seed;
 
   void add_to(std::vector<Option>& options);
   // Overrides what was asked for; contradictions are a Failure.
   void apply(MaskChoice& mask, ScoreChoice& scores) const;
 };
 
+struct SizeOptions {
+  std::optional<std::int64_t> batch, heads, key_heads, length, queries, keys, dim, value_dim;
+
+  void apply(Sizes& sizes) const;
+};
+
 // A shape given by a case of the list, by numbers, or by a case with some numbers changed.
 struct ShapeOptions {
   std::string name, dtype;
-  std::optional<std::int64_t> batch, heads, key_heads, length, queries, keys, dim, value_dim;
+  SizeOptions sizes;
   std::vector<std::int64_t> bias;
   bool has_slopes = false, has_sinks = false;
 

@@ -14,7 +14,7 @@ namespace {
 
 void add_option(const Option& option, CLI::App& app) {
   if (bool* const* place = std::get_if<bool*>(&option.place)) {
-    app.add_flag(option.flags, **place, option.about)->group(option.group);
+    app.add_flag(option.name, **place, option.about)->group(option.group);
     return;
   }
   const bool is_list = std::holds_alternative<std::vector<std::int64_t>*>(option.place);
@@ -26,11 +26,11 @@ void add_option(const Option& option, CLI::App& app) {
     }
     return true;
   };
-  CLI::Option* added = app.add_option(option.flags, take_all, option.about);
+  CLI::Option* added = app.add_option(option.name, take_all, option.about);
   added->type_name(option.type)->group(option.group)->required(option.is_required);
   const bool is_repeated = std::holds_alternative<std::vector<std::string>*>(option.place);
   // Words without dashes stand one after another.
-  const bool takes_several = is_list || (is_repeated && !option.flags.starts_with("-"));
+  const bool takes_several = is_list || (is_repeated && !option.name.starts_with("-"));
   added->type_size(1)->expected(takes_several ? -1 : 1);
   if (is_repeated) added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }

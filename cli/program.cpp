@@ -20,7 +20,7 @@ namespace {
 constexpr const char* kFooter =
     "Examples:\n"
     "  tilewise demo\n"
-    "  tilewise explain --heads 32 --kv-heads 8 --length 4096 --dim 128 --causal\n"
+    "  tilewise explain --heads 32 --key-heads 8 --length 4096 --dim 128 --causal\n"
     "  tilewise run --query q.npy --key k.npy --value v.npy --causal --output o.npy\n"
     "  tilewise bench --case causal-1024 --direction forward\n"
     "  tilewise kernels list\n"

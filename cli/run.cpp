@@ -20,7 +20,7 @@ namespace {
 
 struct Options {
   Paths paths;
-  std::string both_offsets, block_size;
+  std::string block_size;
   FileTypes types;
   AttentionOptions attention;
   ExecutionOptions execution;
@@ -78,19 +78,6 @@ void set_block_size(const std::string& text, tw_mask& mask) {
   mask.block_key = static_cast<std::int32_t>(*key);
 }
 
-Paths complete_paths(const Options& options) {
-  Paths paths = options.paths;
-  if (options.both_offsets.empty()) return paths;
-  for (const char* flag : {"--query-offsets", "--key-offsets"}) {
-    if (!paths.at(flag).empty()) {
-      throw Failure(kUsage,
-                    fmt::format("--cu-seqlens stands for both offsets; drop it or {}", flag));
-    }
-    paths.at(flag) = options.both_offsets;
-  }
-  return paths;
-}
-
 void report(const Options& options, const Device& device, Call& call, double taken) {
   Json json{{"version", tw_version()}, {"device", device.name()}, {"seconds", taken}};
   if (!options.json) print(fmt::format("on {}\n", device.text()));
@@ -130,7 +117,7 @@ double compute(bool has_gradients, Call& call, Runner& runner) {
 
 ExitStatus run(const Options& options) {
   check_usage(options);
-  const Paths paths = complete_paths(options);
+  const Paths& paths = options.paths;
   const bool has_gradients = wants_gradients(options);
   const char* backend = backend_named(options.execution.backend);
   const Device device = options.execution.chosen();
@@ -183,13 +170,10 @@ Command run_command() {
     const std::string flag = file.flag;
     table.back().is_required = flag == "--query" || flag == "--key" || flag == "--value";
   }
-  table.insert(table.end(),
-               {{"--cu-seqlens", "Where packed sequences begin, queries and keys alike",
-                 &options->both_offsets, "FILE", "Input"},
-                {"--block-size", "How many queries and keys a block has", &options->block_size,
-                 "QUERIES,KEYS", "Input"},
-                {"--bfloat16", "Files of uint16 hold the bits of bfloat16 numbers",
-                 &options->types.is_uint16_bfloat16, "", "Input"}});
+  table.insert(table.end(), {{"--block-size", "How many queries and keys a block has",
+                              &options->block_size, "QUERIES,KEYS", "Input"},
+                             {"--bfloat16", "Files of uint16 hold the bits of bfloat16 numbers",
+                              &options->types.is_uint16_bfloat16, "", "Input"}});
   for (const OutputFile& file : output_files()) {
     table.push_back({file.flag, file.about, &options->paths[file.flag], "FILE", "Output"});
   }

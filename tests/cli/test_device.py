@@ -100,7 +100,7 @@ class RunOnPlayedGpu(OnPlayedGpu, RunTest):
         offsets = self.give("offsets", (3,), [0, 4, 6], "<i8")
         result = start(
             *("run", "--query", query, "--key", key, "--value", key),
-            *("--cu-seqlens", offsets, "--output", self.path("o")),
+            *("--query-offsets", offsets, "--key-offsets", offsets, "--output", self.path("o")),
         )
         self.assert_refused(result, 2, "ends at 6 but")
 

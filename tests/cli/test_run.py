@@ -154,7 +154,7 @@ class RunTest(ProgramTest):
         offsets = self.give("offsets", (4,), [0, 3, 3, 7], "<i4")
         query, key, value = (numbers(7 * DIM, seed) for seed in (7, 8, 9))
         result = start(
-            *("run", "--causal", "--cu-seqlens", offsets),
+            *("run", "--causal", "--query-offsets", offsets, "--key-offsets", offsets),
             *("--query", self.give("pq", (7, 1, DIM), query)),
             *("--key", self.give("pk", (7, 1, DIM), key)),
             *("--value", self.give("pv", (7, 1, DIM), value)),

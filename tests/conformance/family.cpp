@@ -1,7 +1,5 @@
 #include "conformance/family.h"
 
-#include <algorithm>
-
 namespace tilewise::conformance {
 
 const char* name_of(Family family) {
@@ -30,13 +28,6 @@ const char* name_of(Family family) {
       return "late";
   }
   return "";
-}
-
-std::optional<Family> family_named(std::string_view name) {
-  const auto* const found = std::find_if(kFamilies.begin(), kFamilies.end(),
-                                         [&](Family each) { return name_of(each) == name; });
-  if (found == kFamilies.end()) return std::nullopt;
-  return *found;
 }
 
 }  // namespace tilewise::conformance

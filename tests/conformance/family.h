@@ -2,8 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
-#include <string_view>
 
 namespace tilewise::conformance {
 
@@ -27,6 +25,5 @@ inline constexpr std::array kFamilies = {Family::kNeedle, Family::kGauss, Family
                                          Family::kLonely, Family::kLate};
 
 [[nodiscard]] const char* name_of(Family family);
-[[nodiscard]] std::optional<Family> family_named(std::string_view name);
 
 }  // namespace tilewise::conformance
