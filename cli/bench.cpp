@@ -22,15 +22,21 @@
 namespace tilewise::cli {
 namespace {
 
+struct CaseOptions {
+  std::vector<std::string> names, tiers;
+  std::string dtype;
+};
+
 struct Options {
-  std::vector<std::string> cases, backends, tiers;
-  std::string direction = "both", dtype, layout = "heads", device, record;
+  CaseOptions cases;
+  std::vector<std::string> backends;
+  std::string direction = "both", layout = "heads", device, record;
   std::optional<double> seconds;
   std::optional<std::int64_t> threads;
   bool list = false, json = false, has_no_peers = false;
 };
 
-std::vector<std::string> chosen_tiers(const Options& options) {
+std::vector<std::string> chosen_tiers(const CaseOptions& options) {
   if (options.tiers.empty()) return {"usual"};
   std::vector<std::string> known = tier_names();
   for (const std::string& tier : options.tiers) {
@@ -43,14 +49,14 @@ std::vector<std::string> chosen_tiers(const Options& options) {
   return options.tiers;
 }
 
-std::vector<Case> chosen_cases(const Options& options) {
+std::vector<Case> chosen_cases(const CaseOptions& options) {
   std::vector<Case> cases;
   try {
-    for (const std::string& name : options.cases) cases.push_back(find_case(name));
+    for (const std::string& name : options.names) cases.push_back(find_case(name));
   } catch (const std::invalid_argument& error) {
     throw Failure(kUsage, error.what());
   }
-  if (options.cases.empty()) {
+  if (options.names.empty()) {
     const std::vector<std::string> tiers = chosen_tiers(options);
     for (const Case& shape : all_cases()) {
       const auto is_of = [&](const std::string& tier) { return tier == tier_name(shape.tier); };
@@ -134,7 +140,7 @@ ExitStatus run(const Options& options) {
     show_cases(options.json);
     return kOk;
   }
-  const std::vector<Case> cases = chosen_cases(options);
+  const std::vector<Case> cases = chosen_cases(options.cases);
   for (const Case& shape : cases) require_elements(dtype_from_name(shape.dtype));
   (void)known_backends(options);
   const Device device = device_of(options);
@@ -183,12 +189,12 @@ Command bench_command() {
       "TILEWISE_PEER_SECONDS,\n"
       "120, is given up. --record writes TILEWISE_COMMIT beside the figures.\n"
       "Example: tilewise bench --case causal-1024 --direction forward --seconds 3",
-      {{"--case", "Only these cases; may be given several times", &options->cases, "CASE"},
-       {"--tier", "Without --case, the cases of this tier; usual", &options->tiers,
+      {{"--case", "Only these cases; may be given several times", &options->cases.names, "CASE"},
+       {"--tier", "Without --case, the cases of this tier; usual", &options->cases.tiers,
         "{quick,usual,long,bars,lengths,gpu,all}"},
        {"--direction", "Which way; both when not given", &options->direction,
         "{forward,backward,both}"},
-       {"--dtype", "This type in place of each case's own", &options->dtype, "DTYPE"},
+       {"--dtype", "This type in place of each case's own", &options->cases.dtype, "DTYPE"},
        {"--layout", "How our tensors lie; heads when not given", &options->layout, "{heads,rows}"},
        device_option(&options->device),
        {"--backend", "Only these; may be given several times", &options->backends, "BACKEND"},

@@ -19,15 +19,26 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
 MAX_COLUMNS = 100
 MAX_TEMPLATE_PARAMETERS = 4
-MAX_MEMBERS = 12  # of a struct below src/
-# Those that have more, and why. A line too many is a complaint, too.
+MAX_MEMBERS = 12  # of a struct
+# Why a struct may have more, and which do so. One too many is a complaint, too.
 MORE_MEMBERS = {
-    "src/plan/backend.h: Backend": "each backend names the functions that it has, and no others",
-    "src/backends/cuda/kernels/attention.h: Attention": "a kernel's one argument, laid out once",
-    "src/backends/cuda/kernels/cache_ops.h: Append": "a kernel's one argument, laid out once",
-    "src/backends/cuda/kernels/sm80/launch.h: Forward": "a kernel's one argument, laid out once",
-    "src/backends/cuda/kernels/sm80/backward_block.h: KeyBlock": "a block's state in registers",
+    "an interface between two programs says what is in it": {
+        "include/tilewise/tilewise.h: tw_append_request",
+        "include/tilewise/types.hpp: Request",
+        "python/xla/ffi.h: Api",
+    },
+    "a kernel's one argument, which the host fills and the GPU reads": {
+        "src/backends/cuda/kernels/attention.h: Attention",
+        "src/backends/cuda/kernels/cache_ops.h: Append",
+        "src/backends/cuda/kernels/sm80/launch.h: Forward",
+    },
+    "each backend names the functions that it has, and no others": {"src/plan/backend.h: Backend"},
+    "a block's state in registers": {"src/backends/cuda/kernels/sm80/backward_block.h: KeyBlock"},
+    "a played driver: what it is told and what it has seen, function by function": {
+        "tests/backends/cuda/fake_cuda.h: FakeCuda",
+    },
 }
+_EXCUSED = set[str]().union(*MORE_MEMBERS.values())
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MIRRORED = Path("python/tilewise/flash_attn")  # its modules have the names of another package's
 LEFTOVERS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
@@ -136,14 +147,14 @@ def check_text(path: Path, text: str) -> Iterator[str]:
 
 def check_structs(path: Path, text: str, used: set[str]) -> Iterator[str]:
     """The complaints about the structs of `path`; adds to `used` what MORE_MEMBERS excuses."""
-    if path.parts[0] != "src" or path.suffix not in CPP_SUFFIXES:
+    if path.suffix not in CPP_SUFFIXES:
         return
     for number, name, members in struct_members(cpp_without_comments(text)):
         if members <= MAX_MEMBERS:
             continue
         key = f"{path.as_posix()}: {name}"
         used.add(key)
-        if key not in MORE_MEMBERS:
+        if key not in _EXCUSED:
             yield (
                 f"{path}:{number}: {name} has {members} members; at most {MAX_MEMBERS} are "
                 "allowed: group those that belong together."
@@ -173,7 +184,7 @@ def main(arguments: list[str]) -> int:
     if root == ROOT:
         complaints += [
             f"{key} needs no exception any more: take it off MORE_MEMBERS."
-            for key in sorted(MORE_MEMBERS.keys() - used)
+            for key in sorted(_EXCUSED - used)
         ]
     for complaint in complaints:
         print(complaint, file=sys.stderr)

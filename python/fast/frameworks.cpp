@@ -38,15 +38,15 @@ bool intern_names() {
       {&interned.dtype, "dtype"},
       {&interned.get_device, "get_device"},
       {&interned.array_struct, "__array_struct__"},
-      {&interned.untyped_storage, "untyped_storage"},
-      {&interned.nbytes, "nbytes"},
-      {&interned.storage_offset, "storage_offset"},
+      {&interned.storage.untyped_storage, "untyped_storage"},
+      {&interned.storage.nbytes, "nbytes"},
+      {&interned.storage.storage_offset, "storage_offset"},
       {&interned.new_empty, "new_empty"},
-      {&interned.save_for_backward, "save_for_backward"},
-      {&interned.saved_tensors, "saved_tensors"},
-      {&interned.needs_input_grad, "needs_input_grad"},
-      {&interned.call, "call"},
-      {&interned.materialize_grads, "materialize_grads"}};
+      {&interned.node.save_for_backward, "save_for_backward"},
+      {&interned.node.saved_tensors, "saved_tensors"},
+      {&interned.node.needs_input_grad, "needs_input_grad"},
+      {&interned.node.call, "call"},
+      {&interned.node.materialize_grads, "materialize_grads"}};
   for (const auto& [place, text] : texts) {
     *place = PyUnicode_InternFromString(text);
     if (*place == nullptr) return false;
@@ -89,7 +89,7 @@ PyObject* adopt(PyObject*, PyObject* arguments) {
     frameworks[framework_count++] = {
         held,       protocol,     family,
         exchange,   kept(dtypes), kept(empty_like),
-        kept(make), kept(stream), PyObject_HasAttr(type, interned.untyped_storage) != 0};
+        kept(make), kept(stream), PyObject_HasAttr(type, interned.storage.untyped_storage) != 0};
   }
   return PyUnicode_FromString(said);
 }

@@ -36,10 +36,16 @@ PyObject* adopt(PyObject* module, PyObject* arguments);
 
 // The attributes that are asked for by name, made once. False: an exception is set.
 bool intern_names();
+struct StorageNames {
+  PyObject *untyped_storage, *nbytes, *storage_offset;
+};
+struct NodeNames {  // of a node of torch's graph
+  PyObject *save_for_backward, *saved_tensors, *needs_input_grad, *call, *materialize_grads;
+};
 struct Names {
-  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct,
-      *untyped_storage, *nbytes, *storage_offset, *new_empty, *save_for_backward, *saved_tensors,
-      *needs_input_grad, *call, *materialize_grads;
+  PyObject *exchange, *data_ptr, *shape, *stride, *dtype, *get_device, *array_struct, *new_empty;
+  StorageNames storage;
+  NodeNames node;
 };
 const Names& names();
 

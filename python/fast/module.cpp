@@ -62,11 +62,11 @@ PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   const Reference found = attend(asked, Py_None, Py_True);
   if (!found) return not_implemented();
   PyObject *output = PyTuple_GetItem(found.get(), 0), *lse = PyTuple_GetItem(found.get(), 1);
-  const Reference saved = PyObject_CallMethodObjArgs(given[0], names().save_for_backward, given[2],
-                                                     given[1], given[3], lse, output, nullptr);
+  const Reference saved = PyObject_CallMethodObjArgs(
+      given[0], names().node.save_for_backward, given[2], given[1], given[3], lse, output, nullptr);
   const Reference call = saved ? PyTuple_Pack(2, given[4], given[5]) : nullptr;
-  if (!call || PyObject_SetAttr(given[0], names().call, call.get()) != 0 ||
-      PyObject_SetAttr(given[0], names().materialize_grads, Py_False) != 0)
+  if (!call || PyObject_SetAttr(given[0], names().node.call, call.get()) != 0 ||
+      PyObject_SetAttr(given[0], names().node.materialize_grads, Py_False) != 0)
     return nullptr;
   return share(output).release();
 }
@@ -75,9 +75,10 @@ PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
 //   -> the gradients of attend_saving's arguments after ctx
 PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 3, "differentiate_saved")) return nullptr;
-  const Reference saved = PyObject_GetAttr(given[0], names().saved_tensors);
-  const Reference call = saved ? PyObject_GetAttr(given[0], names().call) : nullptr;
-  const Reference needs = call ? PyObject_GetAttr(given[0], names().needs_input_grad) : nullptr;
+  const Reference saved = PyObject_GetAttr(given[0], names().node.saved_tensors);
+  const Reference call = saved ? PyObject_GetAttr(given[0], names().node.call) : nullptr;
+  const Reference needs =
+      call ? PyObject_GetAttr(given[0], names().node.needs_input_grad) : nullptr;
   if (!needs) return nullptr;
   const auto part = [](const Reference& tuple, Py_ssize_t i) {
     return PyTuple_GetItem(tuple.get(), i);  // borrowed

@@ -190,11 +190,13 @@ bool read(const Framework& framework, PyObject* array, View& view) {
 bool is_held(const Framework& framework, PyObject* array, const View& view) {
   if (!framework.has_storages || view.tensor.byte_size == 0) return true;
   // Methods that keep the GIL: those that let it go abort a process that ends meanwhile.
-  const Reference storage = PyObject_CallMethodObjArgs(array, names().untyped_storage, nullptr);
+  const Reference storage =
+      PyObject_CallMethodObjArgs(array, names().storage.untyped_storage, nullptr);
   const Reference bytes =
-      storage ? PyObject_CallMethodObjArgs(storage.get(), names().nbytes, nullptr) : nullptr;
+      storage ? PyObject_CallMethodObjArgs(storage.get(), names().storage.nbytes, nullptr)
+              : nullptr;
   const Reference offset =
-      bytes ? PyObject_CallMethodObjArgs(array, names().storage_offset, nullptr) : nullptr;
+      bytes ? PyObject_CallMethodObjArgs(array, names().storage.storage_offset, nullptr) : nullptr;
   const long long held = offset ? PyLong_AsLongLong(bytes.get()) : 0;
   const long long first = offset ? PyLong_AsLongLong(offset.get()) : 0;
   if (!offset || PyErr_Occurred() != nullptr) {

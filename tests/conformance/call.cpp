@@ -35,9 +35,9 @@ tw_sequences sequences_of(const SideCase& side, const SideFields& fields) {
   sequences.offsets = fields.offsets.view();
   sequences.used = fields.used.view();
   sequences.start = fields.start.view();
-  sequences.max_length = side.max_length;
+  sequences.max_length = side.packed.max_length;
   // Nobody can look there how long they are.
-  if (calls_run_on_device() && side.max_length == 0 && side.storage == Storage::kPacked) {
+  if (calls_run_on_device() && side.packed.max_length == 0 && side.storage == Storage::kPacked) {
     for (std::int64_t b = 0; b + 1 < fields.offsets.view().shape[0]; ++b) {
       const double rows = fields.offsets.read({b + 1}) - fields.offsets.read({b});
       sequences.max_length = std::max(sequences.max_length, static_cast<std::int64_t>(rows));
@@ -97,8 +97,8 @@ void Request::set_options(const Case& drawn, const Setup& setup) {
   options.keys = is_plain(drawn.keys) ? nullptr : &keys;
   if (!drawn.keys.is_cache()) return;
   cache.size = sizeof cache;
-  cache.page_table = setup.page_table.view();
-  cache.batch_index = setup.batch_index.view();
+  cache.page_table = setup.keys.page_table.view();
+  cache.batch_index = setup.keys.batch_index.view();
   options.cache = &cache;
 }
 

@@ -26,7 +26,7 @@ void describe_side(std::ostringstream& text, const char* name, const SideCase& s
   text << ']';
   if (side.has_used) text << " used";
   if (side.has_start) text << " start";
-  if (side.max_length > 0) text << " max_length=" << side.max_length;
+  if (side.packed.max_length > 0) text << " max_length=" << side.packed.max_length;
   if (side.page_size > 0) text << " page_size=" << side.page_size;
   if (side.is_cache()) {
     text << " places=";

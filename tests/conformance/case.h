@@ -15,16 +15,20 @@ namespace tilewise::conformance {
 
 enum class Storage { kDense, kPacked, kPaged, kIndexed };
 
+struct PackedCase {
+  std::int64_t before = 0, after = 0;  // tokens that nobody owns at both ends
+  std::int64_t max_length = 0;         // 0, or an upper bound
+};
+
 // Where one side's sequences lie. Sequence b counts rows start[b] .. end[b] - 1 of its capacity[b].
 struct SideCase {
   Storage storage = Storage::kDense;
   std::vector<std::int64_t> capacity, start, end;
   bool has_used = false, has_start = false;
-  std::int64_t before = 0, after = 0;  // packed: tokens that nobody owns at both ends
-  std::int64_t max_length = 0;         // packed: 0, or an upper bound
-  std::int64_t page_size = 0;          // paged: capacity is page_size * columns
-  std::int64_t outer = 0;              // pages, or rows of an indexed cache
-  std::vector<std::int64_t> places;    // page table (batch, columns), or batch index (batch)
+  PackedCase packed;
+  std::int64_t page_size = 0;        // paged: capacity is page_size * columns
+  std::int64_t outer = 0;            // pages, or rows of an indexed cache
+  std::vector<std::int64_t> places;  // page table (batch, columns), or batch index (batch)
   tw_dtype index_dtype = TW_INT32;
 
   [[nodiscard]] std::int64_t length(std::int64_t b) const {
@@ -87,9 +91,12 @@ struct RunCase {
   bool keeps_pieces = false;  // of 16 bytes: rows of 16-bit elements begin and end with whole ones
 };
 
-struct Case {
-  std::uint64_t seed = 0;
+struct SizeCase {
   std::int64_t batch = 1, heads = 1, key_heads = 1, dim = 1, value_dim = 1;
+};
+
+struct Case : SizeCase {
+  std::uint64_t seed = 0;
   SideCase queries, keys;
   MaskCase mask;
   ScoreCase scores;

@@ -117,12 +117,12 @@ SideCase draw_side(Storage storage, std::int64_t batch, std::int64_t most, Rando
   } else {
     for (std::int64_t b = 0; b < batch; ++b) side.capacity.push_back(draw_length(random, most));
     const std::int64_t longest = *std::max_element(side.capacity.begin(), side.capacity.end());
-    side.before = random.chance(0.3) ? random.integer(1, 5) : 0;
-    side.after = random.chance(0.3) ? random.integer(1, 5) : 0;
-    std::int64_t tokens = side.before + side.after;
+    side.packed.before = random.chance(0.3) ? random.integer(1, 5) : 0;
+    side.packed.after = random.chance(0.3) ? random.integer(1, 5) : 0;
+    std::int64_t tokens = side.packed.before + side.packed.after;
     for (const std::int64_t each : side.capacity) tokens += each;
     const std::int64_t slack = random.chance(0.5) ? 3 : 0;
-    if (random.chance(0.5)) side.max_length = std::min(longest + slack, tokens);
+    if (random.chance(0.5)) side.packed.max_length = std::min(longest + slack, tokens);
   }
   draw_rows(side, random);
   return side;

@@ -29,7 +29,7 @@ class Layouter {
   Field output(tw_dtype dtype, const Shape& shape) { return make(dtype, shape, Role::kOutput); }
 
   [[nodiscard]] Shape rows(const SideCase& side, std::int64_t heads, std::int64_t dim) const {
-    std::int64_t tokens = side.before + side.after;
+    std::int64_t tokens = side.packed.before + side.packed.after;
     for (std::int64_t each : side.capacity) tokens += each;
     switch (side.storage) {
       case Storage::kPacked:
@@ -80,7 +80,7 @@ SideFields lay_side(const SideCase& side, Layouter& layout) {
   SideFields fields;
   if (side.storage == Storage::kPacked) {
     fields.offsets = layout.table(side.index_dtype, {batch + 1});
-    std::int64_t token = side.before;
+    std::int64_t token = side.packed.before;
     fields.offsets.write({0}, static_cast<double>(token));
     for (std::int64_t b = 0; b < batch; ++b) {
       token += side.capacity[static_cast<std::size_t>(b)];
@@ -100,7 +100,7 @@ SideFields lay_side(const SideCase& side, Layouter& layout) {
 void lay_cache(const SideCase& side, std::int64_t batch, Layouter& layout, Setup& setup) {
   if (!side.is_cache()) return;
   const auto count = static_cast<std::int64_t>(side.places.size());
-  Field& field = side.storage == Storage::kPaged ? setup.page_table : setup.batch_index;
+  Field& field = side.storage == Storage::kPaged ? setup.keys.page_table : setup.keys.batch_index;
   const std::int64_t columns = count / batch;
   field = side.storage == Storage::kPaged ? layout.table(side.index_dtype, {batch, columns})
                                           : layout.table(side.index_dtype, {batch});
@@ -214,8 +214,8 @@ std::vector<Setup::Named> Setup::inputs() {
                             {"key offsets", &keys.offsets},
                             {"key used", &keys.used},
                             {"key start", &keys.start},
-                            {"page table", &page_table},
-                            {"batch index", &batch_index},
+                            {"page table", &keys.page_table},
+                            {"batch index", &keys.batch_index},
                             {"slopes", &scores.slopes},
                             {"bias", &scores.bias},
                             {"sinks", &scores.sinks},

@@ -16,6 +16,7 @@ namespace tilewise::conformance {
 
 struct SideFields {
   Field offsets, used, start;
+  Field page_table, batch_index;  // of a cache: of keys alone
 };
 
 struct ScoreFields {
@@ -34,7 +35,6 @@ struct GradientFields {
 struct Setup {
   Field query, key, value, output, lse, probabilities;
   SideFields queries, keys;
-  Field page_table, batch_index;
   ScoreFields scores;
   ScalingFields scaling;
   GradientFields gradients;

@@ -24,7 +24,7 @@ std::vector<std::int64_t> shuffled(std::int64_t count, Random& random) {
 }  // namespace
 
 std::int64_t SideCase::extent() const {
-  if (max_length > 0) return max_length;
+  if (packed.max_length > 0) return packed.max_length;
   return capacity.empty() ? 0 : *std::max_element(capacity.begin(), capacity.end());
 }
 
@@ -33,7 +33,7 @@ std::array<std::int64_t, 2> SideCase::place(std::int64_t b, std::int64_t i) cons
   const std::int64_t row = start[at] + i;
   switch (storage) {
     case Storage::kPacked: {
-      std::int64_t token = before + row;
+      std::int64_t token = packed.before + row;
       for (std::size_t earlier = 0; earlier < at; ++earlier) token += capacity[earlier];
       return {0, token};
     }

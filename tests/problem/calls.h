@@ -26,8 +26,21 @@ class Memory {
   std::deque<std::vector<std::uint64_t>> buffers_;
 };
 
+// What a call of attention hands over, with everything that its options point to.
+struct AttentionStructs {
+  tw_mask mask{};
+  tw_scores scores{};
+  tw_dropout dropout{};
+  tw_sequences queries{}, keys{};
+  tw_cache cache{};
+  tw_scaling scaling{};
+  tw_options options{};
+  tw_gradients gradients{};
+  tw_request request{};
+};
+
 // Batch 2, 5 queries, 7 keys, 4 heads on 2 key heads, dims 8 and 16, float32.
-struct Attention {
+struct Attention : AttentionStructs {
   explicit Attention(tw_operation asked = TW_FORWARD);
   Attention(const Attention&) = delete;
   Attention& operator=(const Attention&) = delete;
@@ -44,15 +57,6 @@ struct Attention {
   Buffers buffers;
   Memory memory;
   std::uint64_t state[2] = {3, 4};
-  tw_mask mask{};
-  tw_scores scores{};
-  tw_dropout dropout{};
-  tw_sequences queries{}, keys{};
-  tw_cache cache{};
-  tw_scaling scaling{};
-  tw_options options{};
-  tw_gradients gradients{};
-  tw_request request{};
   Problem problem;
 };
 
