@@ -11,10 +11,7 @@ from sum_results import count_file
 
 ROOT = Path(__file__).resolve().parents[2]
 # All of a project but its tests.
-PROJECT = """cmake_minimum_required(VERSION 3.22)
-project(forced NONE)
-enable_testing()
-"""
+PROJECT = "cmake_minimum_required(VERSION 3.22)\nproject(forced NONE)\nenable_testing()\n"
 # Stands for test_conformance: it says what a machine lacks, and ends as it is told.
 PROGRAM = """#!/bin/sh
 echo "TILEWISE_CPU_ISA is 'wide', which this machine lacks: use another one."
@@ -32,30 +29,14 @@ class ForcedTests(unittest.TestCase):
         assert function
         endings = {"good": 0, "bad": 1, "lacking": 77}
         calls = [f"tilewise_forced_test({name} ENDS={end})" for name, end in endings.items()]
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            (folder / "CMakeLists.txt").write_text(
-                "\n".join([PROJECT, function.group(), *calls, ""])
-            )
-            subprocess.run(
-                ["cmake", "-G", "Ninja", "-S", folder, "-B", folder],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            program = folder / "test_conformance"
-            program.write_text(PROGRAM)
-            program.chmod(0o755)
-            report = folder / "ctest.xml"
-            subprocess.run(
-                ["ctest", "--test-dir", folder, "--output-junit", report],
-                check=False,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            self.assertEqual(count_file(report), (1, 1, 1))
-            skipped = ElementTree.parse(report).getroot().iterfind(".//testcase[skipped]")
-            self.assertEqual([case.get("name") for case in skipped], ["lacking"])
-
-
-if __name__ == "__main__":
-    unittest.main()
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "CMakeLists.txt").write_text("\n".join([PROJECT, function.group(), *calls, ""]))
+        subprocess.run(["cmake", "-G", "Ninja", "."], cwd=folder, check=True, capture_output=True)
+        program, report = folder / "test_conformance", folder / "ctest.xml"
+        program.write_text(PROGRAM)
+        program.chmod(0o755)
+        run = ["ctest", "--output-junit", "ctest.xml"]
+        subprocess.run(run, cwd=folder, check=False, capture_output=True)
+        self.assertEqual(count_file(report), (1, 1, 1))
+        skipped = ElementTree.parse(report).getroot().iterfind(".//testcase[skipped]")
+        self.assertEqual([case.get("name") for case in skipped], ["lacking"])

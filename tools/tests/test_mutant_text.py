@@ -13,46 +13,44 @@ from mutant_text import ChangeError, switch, write
 ON = "::tilewise::mutated(7)"
 
 
-def switched(within: str, text: str, becomes: str) -> str:
-    """The text with a switch of one mutant."""
-    return write(within, [switch(within, text, becomes, 7)])
+# (the text, what it becomes, what is written)
+EXPRESSIONS = [
+    ("int end = keys;", "int end = keys - 1;", f"int end = ({ON} ? (keys - 1) : (keys));"),
+    ("return a + b;", "return a - b;", f"return ({ON} ? (a - b) : (a + b));"),
+    ("f(a, g(b), c);", "f(a, g(0), c);", f"f(a, g(({ON} ? (0) : (b))), c);"),
+    ("f(a, b);", "f(b, a);", f"({ON} ? (f(b, a)) : (f(a, b)));"),
+    ("x = p<3>(a);", "x = p<4>(a);", f"x = ({ON} ? (p<4>(a)) : (p<3>(a)));"),
+    ("x = p<T, 3>(a);", "x = p<T, 4>(a);", f"x = ({ON} ? (p<T, 4>(a)) : (p<T, 3>(a)));"),
+    ("x = n{1} * a;", "x = n{1} * b;", f"x = ({ON} ? (n{{1}} * b) : (n{{1}} * a));"),
+    ("x *= a;", "x *= b;", f"x *= ({ON} ? (b) : (a));"),
+    ("if (v) {", "if (false) {", f"if (({ON} ? bool(false) : bool(v))) {{"),
+]
+STATEMENTS = [
+    ("a(); b();", "a();", f"a(); if ({ON}) {{  }} else {{ b(); }}"),
+    ("{ a(); b(); }", "{ b(); }", f"{{ if ({ON}) {{  }} else {{ a(); }} b(); }}"),
+    ("x = 1;", "if (c) x = 1;", f"if ({ON}) {{ if (c) x = 1; }} else {{ x = 1; }}"),
+    ("int x = 1; y();", "int x = 1; z(); y();", f"int x = 1; if ({ON}) {{ z(); }}y();"),
+]
+# (where, the text, what it becomes, why it cannot be)
+IMPOSSIBLE = [
+    ("a(); a();", "a();", "b();", "2 times"),
+    ("ab();", "b();", "c();", "0 times"),
+    ("a();", "a();", "a( );", "the same"),
+    ("int f(int a) {", "int f(int a) {", "int f(int a, int b) {", "neither"),
+    ("if (x) a();", "a();", "b(); a();", "behind a statement"),
+]
 
 
 class Switches(unittest.TestCase):
     """What is switched of a change."""
 
-    def test_expressions(self) -> None:
-        """The smallest that differs, in its brackets."""
-        for text, becomes, expected in [
-            ("int end = keys;", "int end = keys - 1;", f"int end = ({ON} ? (keys - 1) : (keys));"),
-            ("return a + b;", "return a - b;", f"return ({ON} ? (a - b) : (a + b));"),
-            ("f(a, g(b), c);", "f(a, g(0), c);", f"f(a, g(({ON} ? (0) : (b))), c);"),
-            ("f(a, b);", "f(b, a);", f"({ON} ? (f(b, a)) : (f(a, b)));"),
-            ("x = p<3>(a);", "x = p<4>(a);", f"x = ({ON} ? (p<4>(a)) : (p<3>(a)));"),
-            ("x = p<T, 3>(a);", "x = p<T, 4>(a);", f"x = ({ON} ? (p<T, 4>(a)) : (p<T, 3>(a)));"),
-            ("x = n{1} * a;", "x = n{1} * b;", f"x = ({ON} ? (n{{1}} * b) : (n{{1}} * a));"),
-            ("x *= a;", "x *= b;", f"x *= ({ON} ? (b) : (a));"),
-            ("if (v) {", "if (false) {", f"if (({ON} ? bool(false) : bool(v))) {{"),
-        ]:
+    def test_one(self) -> None:
+        """The smallest part that differs; white space does not count, so lines may break anew."""
+        broken = ("f(a,\n  b);", "f( a, b );", "f(a, 0);", f"f(a,\n  ({ON} ? (0) : (b)));")
+        same = [(text, *change) for change in EXPRESSIONS + STATEMENTS for text in change[:1]]
+        for within, text, becomes, expected in [*same, broken]:
             with self.subTest(text=text):
-                self.assertEqual(switched(text, text, becomes), expected)
-
-    def test_statements(self) -> None:
-        """That go, come or change, with nothing around them that is the same in both."""
-        for text, becomes, expected in [
-            ("a(); b();", "a();", f"a(); if ({ON}) {{  }} else {{ b(); }}"),
-            ("{ a(); b(); }", "{ b(); }", f"{{ if ({ON}) {{  }} else {{ a(); }} b(); }}"),
-            ("x = 1;", "if (c) x = 1;", f"if ({ON}) {{ if (c) x = 1; }} else {{ x = 1; }}"),
-            ("int x = 1; y();", "int x = 1; z(); y();", f"int x = 1; if ({ON}) {{ z(); }}y();"),
-        ]:
-            with self.subTest(text=text):
-                self.assertEqual(switched(text, text, becomes), expected)
-
-    def test_white_space_does_not_count(self) -> None:
-        """So a formatter may break lines anew."""
-        self.assertEqual(
-            switched("f(a,\n  b);", "f( a, b );", "f(a, 0);"), f"f(a,\n  ({ON} ? (0) : (b)));"
-        )
+                self.assertEqual(write(within, [switch(within, text, becomes, 7)]), expected)
 
     def test_several_in_one_place(self) -> None:
         """The same one, one within another, and two that overlap, which cannot be."""
@@ -68,16 +66,9 @@ class Switches(unittest.TestCase):
             write(text, overlap)
 
     def test_what_cannot_be(self) -> None:
-        """A text that is not there once, no change, declarations, what would part an `if`."""
-        for within, text, becomes, reason in [
-            ("a(); a();", "a();", "b();", "2 times"),
-            ("ab();", "b();", "c();", "0 times"),
-            ("a();", "a();", "a( );", "the same"),
-            ("int f(int a) {", "int f(int a) {", "int f(int a, int b) {", "neither"),
-            ("if (x) a();", "a();", "b(); a();", "behind a statement"),
-        ]:
+        for within, text, becomes, reason in IMPOSSIBLE:
             with self.subTest(text=text), self.assertRaisesRegex(ChangeError, reason):
-                switched(within, text, becomes)
+                switch(within, text, becomes, 7)
 
 
 LIST = """
@@ -91,13 +82,10 @@ caught_by = ["Merge.Fits", "Band.Fits"]
 
 
 class Lists(unittest.TestCase):
-    """Reading the list, writing the copy and checking both."""
+    """A tree with one mutant: reading the list, writing the copy and checking both."""
 
     def setUp(self) -> None:
-        """A tree with one mutant."""
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.root = Path(temporary.name)
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory()))
         for file, text in {
             "src/core/mask.h": "int f() { return a; }\n",
             "src/core/base.h": "int a;\n",
@@ -115,12 +103,9 @@ class Lists(unittest.TestCase):
         mutants = mutant_list.read_list(self.root)
         for _ in range(2):
             mutant_list.write_copy(self.root, copy, mutants)
+            switched = "int f() { return (::tilewise::mutated(1) ? (a - 1) : (a)); }\n"
             text = (copy / "src/core/mask.h").read_text()
-            self.assertEqual(
-                text,
-                '#include "core/mutated.h"\n'
-                "int f() { return (::tilewise::mutated(1) ? (a - 1) : (a)); }\n",
-            )
+            self.assertEqual(text, '#include "core/mutated.h"\n' + switched)
             self.assertEqual((copy / "src/core/base.h").read_text(), "int a;\n")
             self.assertTrue((copy / "src/core/mutated.h").exists())
             (copy / "src/core/left.h").write_text("")
@@ -139,7 +124,6 @@ class Lists(unittest.TestCase):
             self.assertEqual(mutant._replace(file=file).backend, backend)
 
     def test_suites_of_the_gpu_that_compare_results(self) -> None:
-        """Are there, each of them."""
         found = {check.split(".")[0] for check in check_mutants.check_named(check_mutants.ROOT)}
         self.assertEqual(check_mutants.suites_of_results(self.root, "cuda") - found, set())
 
@@ -164,7 +148,3 @@ class Lists(unittest.TestCase):
                 with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
                     self.assertEqual(check_mutants.main([str(self.root)]), bool(complaint))
                 self.assertIn(complaint, said.getvalue())
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -15,59 +15,40 @@ def block(language: str, *lines: str) -> str:
     return "\n".join([f"```{language}", *lines, "```", ""])
 
 
-class Pages(unittest.TestCase):
-    """What is taken out of a page."""
+ONE = block("python", "print(1)")
 
-    def test_only_known_languages_are_examples(self) -> None:
-        """Shell lines and text are for the eye; places are those of the opening fence."""
+
+class Examples(unittest.TestCase):
+    """What is taken out of a page, and what becomes of it."""
+
+    def test_what_is_an_example_and_what_its_output(self) -> None:
         page = block("sh", "false") + "\n" + block("c", "int main;") + block("text", "alone")
-        found = examples.examples("page", page)
-        self.assertEqual([("c", "page:5")], [(e.language, e.where) for e in found])
-
-    def test_output_stands_right_behind_its_example(self) -> None:
-        """Prose between them makes the block no output."""
-        near = block("python", "print(1)") + "\n" + block("text", "1")
-        far = block("python", "print(1)") + "So:\n" + block("text", "1")
-        self.assertEqual("1\n", examples.examples("page", near)[0].expected)
-        self.assertIsNone(examples.examples("page", far)[0].expected)
+        found = examples.examples("page", page + ONE + "So:\n" + block("text", "1"))
+        self.assertEqual(
+            [(e.language, e.where, e.expected) for e in found],
+            [("c", "page:5", "alone\n"), ("python", "page:11", None)],
+        )
 
     def test_dots_stand_for_anything(self) -> None:
-        """Within a line and across lines, but not for what is left out without them."""
         self.assertTrue(examples.matches("a ... c", "a b\nb c\n"))
         self.assertFalse(examples.matches("a", "a b"))
         self.assertFalse(examples.matches("a.c", "abc"))
 
-    def test_own_pages_hold_every_language(self) -> None:
-        """The README keeps its promise to have an example of each."""
+    def test_the_readme_has_an_example_of_each_language(self) -> None:
         languages = {example.language for example in examples.read_examples([])}
         self.assertEqual(set(examples.LANGUAGES), languages)
 
-
-class Runs(unittest.TestCase):
-    """What happens to an example."""
-
-    def failures(self, page: str) -> int:
-        """How many examples of the page fail."""
+    def test_what_passes_and_what_fails(self) -> None:
         tools = examples.Tools(Path("/nowhere"), sys.executable, dict(os.environ))
-        with contextlib.redirect_stdout(io.StringIO()):
-            return examples.run_all(examples.examples("page", page), tools)
-
-    def test_what_should_pass(self) -> None:
-        """Scripts and commands that end well and print what the page says, if it says."""
-        self.assertEqual(0, self.failures(block("python", "print(1 + 1)") + block("text", "2")))
-        self.assertEqual(0, self.failures(block("python", "print(1 + 1)")))
-        self.assertEqual(
-            0, self.failures(block("console", "$ echo a; echo b", "a", "...", "$ true"))
-        )
-
-    def test_what_should_fail(self) -> None:
-        """Other output, a bad status, also of a command that is not the last, a missing library."""
-        for page in [
-            block("python", "print(5)") + block("text", "6"),
-            block("python", "raise SystemExit(1)"),
-            block("console", "$ echo a", "b"),
-            block("console", "$ false", "$ true"),
-            block("c", "int main(void) { return 0; }"),
-        ]:
-            with self.subTest(page):
-                self.assertEqual(1, self.failures(page))
+        for bad, page in (
+            (0, ONE + block("text", "1")),
+            (0, ONE),
+            (0, block("console", "$ echo a; echo b", "a", "...", "$ true")),
+            (1, ONE + block("text", "6")),
+            (1, block("python", "raise SystemExit(1)")),
+            (1, block("console", "$ echo a", "b")),
+            (1, block("console", "$ false", "$ true")),
+            (1, block("c", "int main(void) { return 0; }")),  # there is no library
+        ):
+            with self.subTest(page), contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(examples.run_all(examples.examples("page", page), tools), bad)

@@ -9,8 +9,9 @@ from unittest import mock
 
 import watch
 
-# Waits for a child that is busy for a second, or for ever.
+# Each waits for a child: one that is busy for a second, one that sleeps, one that never ends.
 WAITING = "python3 -c 'import time\nwhile time.process_time() < 1: pass' & wait"
+SLEEPING = "sleep 60 & wait"
 ENDLESS = "sh -c 'echo \"$$\"; while :; do :; done' & wait"
 
 
@@ -24,34 +25,24 @@ def lives(process: int) -> bool:
 
 
 class Children(unittest.TestCase):
-    """Programs that wait for one of their own."""
+    """What becomes of a program where a quarter of a second is a long sleep."""
 
-    def watched(self, script: str, limit: float | None) -> tuple[watch.Ended, str]:
-        """What becomes of it where a quarter of a second is a long sleep, and what it prints."""
+    def watched(self, script: str, limit: float | None = None) -> tuple[watch.Ended, str]:
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(watch, "ASLEEP", 0.25):
             output = Path(folder) / "output"
             ended = watch.run_watched(["sh", "-c", script], dict(os.environ), output, limit)
             return ended, output.read_text()
 
-    def test_who_waits_for_a_busy_child_does_not_sleep(self) -> None:
-        """Only the child uses the processor."""
-        ended, _ = self.watched(WAITING, None)
-        self.assertFalse(ended.hangs)
-        self.assertGreater(ended.seconds, 0.9)
-
-    def test_who_waits_for_a_sleeping_child_sleeps(self) -> None:
-        """None of them does anything."""
-        self.assertTrue(self.watched("sleep 60 & wait", None)[0].hangs)
+    def test_a_busy_child_counts_and_a_sleeping_one_does_not(self) -> None:
+        busy, _ = self.watched(WAITING)
+        self.assertFalse(busy.hangs)
+        self.assertGreater(busy.seconds, 0.9)
+        self.assertTrue(self.watched(SLEEPING)[0].hangs)
 
     def test_a_child_that_never_ends_is_ended(self) -> None:
-        """It counts towards the limit, and does not outlive the program."""
         ended, said = self.watched(ENDLESS, 0.3)
         self.assertTrue(ended.hangs)
         patience = time.monotonic() + 10
         while lives(int(said)) and time.monotonic() < patience:
             time.sleep(0.01)
         self.assertFalse(lives(int(said)))
-
-
-if __name__ == "__main__":
-    unittest.main()
