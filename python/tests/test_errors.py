@@ -88,25 +88,18 @@ def test_wrong_values(options: dict[str, Any], sentence: str) -> None:
     assert sentence in str(error.value)
 
 
+# What the library refuses tests/problem knows; here its members have the names of options.
 @pytest.mark.parametrize(
     ("options", "word"),
     [
         ({"dropout": 1.0}, "^dropout is 1"),
-        ({"dropout": float("nan")}, "dropout"),
-        ({"scale": float("inf")}, "^scale is inf"),
-        ({"softcap": -1.0}, "softcap"),
-        ({"scale": -1e39}, r"^scale is -1e\+39"),
         ({"scale": 1e-50}, "^scale is 1e-50"),
         ({"softcap": 1e39}, r"^softcap is 1e\+39"),
-        ({"softcap": 1e-50}, "^softcap is 1e-50"),
         ({"chunk": -1}, "^chunk is -1"),
         ({"mask": np.ones((19, 36), bool)}, r"^mask has shape \(1, 1, 19, 36\)"),
-        ({"bias": np.zeros((3, 1, 1, 1))}, "bias"),
-        ({"sinks": [0.0]}, "sinks"),
-        ({"alibi_slopes": [[0.0] * 4] * 3}, "alibi_slopes"),
-        ({"key_lengths": [38, 1]}, r"key_lengths\[0\] is 38"),
-        ({"key_lengths": [-1, 1]}, r"key_lengths\[0\] is -1"),
-        ({"key_lengths": [1]}, "key_lengths"),
+        ({"sinks": [0.0]}, "^sinks"),
+        ({"alibi_slopes": [[0.0] * 4] * 3}, "^alibi_slopes"),
+        ({"key_lengths": [38, 1]}, r"^key_lengths\[0\] is 38"),
         ({"block_mask": [[True]], "block_size": (16, 15)}, r"block_size\[1\] is 15"),
         ({"page_table": [[0], [2]]}, "page_table is given without key_lengths"),
         ({"page_table": [[0], [2]], "key_lengths": [5, 5]}, r"page_table\[1, 0\] is 2"),

@@ -77,6 +77,7 @@ cases = {
     "query": lambda size: tilewise.attention(cut(size, 2, 64, 4, 64), query, query),
     "key": lambda size: tilewise.attention(query, cut(size, 2, 64, 4, 64, count=1), query),
     "sdpa": lambda size: tilewise.sdpa(*(cut(size, 2, 4, 64, 64) for _ in range(3))),
+    "sdpa's value": lambda size: tilewise.sdpa(query, query, cut(size, 2, 64, 4, 64)),
     "bias": lambda size: tilewise.attention(query, query, query, bias=cut(size, 4, 64, 64)),
     "out": lambda size: tilewise.attention(query, query, query, out=cut(size, 2, 64, 4, 64)),
     "gradients": gradients,
@@ -185,15 +186,6 @@ def test_what_is_no_tensor() -> None:
                 attend(*given)
 
 
-def test_sdpa_of_freed_storage() -> None:
-    for place in range(3):
-        given = list(heads_first())
-        given[place] = given[place].clone()
-        given[place].untyped_storage().resize_(0)
-        with pytest.raises(ValueError, match="has no memory: it is empty of data"):
-            tilewise.sdpa(*given)
-
-
 def test_types_that_differ() -> None:
     query, key, value = tensors()
     with pytest.raises(ValueError, match=r"float64"):
@@ -201,13 +193,6 @@ def test_types_that_differ() -> None:
     for call in (attend, tilewise.sdpa):
         with pytest.raises(ValueError, match=r"key|heads|dim"):
             call(query, key[..., :3], value)
-
-
-def test_freed_storage() -> None:
-    query, key, value = tensors()
-    key.untyped_storage().resize_(0)
-    with pytest.raises(ValueError, match=r"^key has no memory"):
-        attend(query, key, value)
 
 
 def test_out_with_gradients() -> None:
@@ -228,9 +213,6 @@ def test_out_with_gradients() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"cuasal": True}, "cuasal is no option of attention; did you mean causal?"),
-        ({"causal": 1.0}, "causal is a float; it must be True or False."),
-        ({"return_lse": "no"}, "return_lse is a str; it must be True or False."),
         ({"output_dtype": torch.int8}, "output_dtype is torch.int8; it must be one of torch's"),
         ({"mask": torch.ones(9, 13)}, "mask has dtype float32; it must be bool"),
         ({"bias": torch.ones(9, 13, dtype=torch.int32)}, "bias has dtype int32; it must have"),

@@ -1,32 +1,12 @@
-// What the C face promises about calls: workspace, threads, allocation, sentences.
+// What the C face promises about calls: workspace, structs, sentences.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "sanitizers.h"
 #include "tilewise/tilewise.hpp"
-
-// The whole program counts: what the library takes by malloc comes through here as well. Sanitizers
-// bring their own malloc, so there nothing is counted and the test that needs it says so.
-#if !TW_ADDRESS_SANITIZER && !TW_THREAD_SANITIZER
-#define TW_COUNTS_ALLOCATIONS 1
-namespace {
-
-std::atomic<long> allocations{0};
-
-}  // namespace
-
-extern "C" void* __libc_malloc(size_t bytes);
-extern "C" __attribute__((visibility("default"))) void* malloc(size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_malloc(bytes);
-}
-#endif
 
 namespace tilewise {
 namespace {
@@ -239,11 +219,8 @@ TEST(Call, NewerStructIsRefusedOnlyWhereItIsUsed) {
       << message;
 }
 
-TEST(Call, UnknownOperationIsRefused) {
+TEST(Call, WorkspaceNeedsAPlaceForItsAnswer) {
   Sample sample;
-  std::size_t bytes = 0;
-  EXPECT_EQ(workspace(static_cast<tw_operation>(3), sample.request, bytes).message,
-            "operation is 3: it must be TW_FORWARD (0), TW_BACKWARD (1) or TW_PROBABILITIES (2).");
   detail::Lowered form(sample.request);
   char message[64];
   EXPECT_EQ(tw_workspace(TW_FORWARD, form.for_operation(TW_FORWARD), nullptr, nullptr, message,
@@ -257,54 +234,6 @@ TEST(Call, MessagesAreCutToFit) {
   EXPECT_EQ(tw_forward(nullptr, nullptr, message, sizeof message), TW_INVALID);
   EXPECT_EQ(std::strlen(message), sizeof message - 1);
   EXPECT_EQ(tw_forward(nullptr, nullptr, nullptr, 0), TW_INVALID);
-}
-
-TEST(Call, AllocatesNothing) {
-#ifndef TW_COUNTS_ALLOCATIONS
-  GTEST_SKIP() << "The sanitizer's own malloc cannot be counted.";
-#else
-  Sample sample;
-  const tw_operation operations[] = {TW_FORWARD, TW_BACKWARD};
-  for (tw_operation operation : operations) {
-    const Request asked = sample.for_operation(operation);
-    std::size_t bytes = 0;
-    ASSERT_TRUE(workspace(operation, asked, bytes).ok());
-    std::vector<std::byte> memory(bytes);
-    Execution execution;
-    execution.workspace = memory.data();
-    execution.workspace_bytes = bytes;
-    ASSERT_TRUE(prepare(operation, asked, execution).ok());
-    detail::Lowered form(asked);
-    const tw_request* request = form.for_operation(operation);
-    const tw_execution where = detail::lowered(execution);
-    char message[512];
-    const long before = allocations.load();
-    const auto function = operation == TW_FORWARD ? tw_forward : tw_backward;
-    const tw_status status = function(request, &where, message, sizeof message);
-    const tw_status refused = function(nullptr, &where, message, sizeof message);
-    EXPECT_EQ(allocations.load(), before);
-    EXPECT_EQ(status, TW_OK) << message;
-    EXPECT_EQ(refused, TW_INVALID);
-  }
-  EXPECT_GT(allocations.load(), 0) << "nothing is counted at all";
-#endif
-}
-
-TEST(Call, SideBySideCallsAgree) {
-  Sample first;
-  ASSERT_TRUE(forward(first.request).ok());
-  std::vector<std::thread> callers;
-  std::atomic<int> wrong{0};
-  for (int caller = 0; caller < 4; ++caller)
-    callers.emplace_back([&] {
-      for (int i = 0; i < 10; ++i) {
-        const auto mine = std::make_unique<Sample>();
-        if (!forward(mine->request).ok()) ++wrong;
-        if (std::memcmp(mine->output, first.output, sizeof first.output) != 0) ++wrong;
-      }
-    });
-  for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(wrong.load(), 0);
 }
 
 TEST(Call, SaysWhatItKnows) {

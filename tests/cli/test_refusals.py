@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -49,51 +48,22 @@ class RunRefusalTest(ProgramTest):
         self.assertEqual(self.take("o").values, [1.0] * 24)
 
     def test_files_that_cannot_be_read(self) -> None:
-        pipe = self.folder / "pipe"
-        os.mkfifo(pipe)
+        """Of each kind one; npy_test.cpp has the others."""
+        whole = npy_file.encode(npy_file.header("<f4", (1, 3, 2, 4)), b"\0" * 96)
         for path, words in (
             (self.path("absent"), "No such file or directory"),
-            (self.folder, "it is a directory"),
             ("/dev/zero", "it is not a regular file"),
-            (pipe, "it is not a regular file"),
+            (self.raw("empty", b""), "does not begin as a .npy file"),
+            (self.raw("short", whole[:-1]), "needs 96 bytes, but 95 follow"),
         ):
             self.assert_unchanged(self.run_with(query=path), words)
-
-    def test_files_that_are_no_npy(self) -> None:
-        text = npy_file.header("<f4", (1, 3, 2, 4))
-        whole = npy_file.encode(text, b"\0" * 96)
-        huge = npy_file.header("<f4", (1 << 40, 1 << 40, 2, 4))
-        large = npy_file.header("<f4", (1 << 20, 1 << 20, 2, 4))
-        for content, words in (
-            (b"", "does not begin as a .npy file"),
-            (b"PK\x03\x04 not at all", "does not begin as a .npy file"),
-            (whole[:9], "it ends in the middle of its header"),
-            (whole[:40], "but the file ends after"),
-            (whole[:-1], "needs 96 bytes, but 95 follow"),
-            (whole + b"\0", "needs 96 bytes, but 97 follow"),
-            (npy_file.encode("(1, 2)", b""), "not the Python dictionary"),
-            (npy_file.encode("{'d\xe9scr': 1}", b""), "not ASCII"),
-            (npy_file.encode(huge, b""), "more bytes than 64 bits can count"),
-            (npy_file.encode(large, b""), "needs 35184372088832 bytes, but 0 follow"),
-            (npy_file.encode(npy_file.header("|O", (1,)), b"\0" * 8), "Python objects"),
-            (npy_file.encode(npy_file.header("<c8", (1,)), b"\0" * 8), "have the type '<c8'"),
-            (whole.replace(b"\x01\x00", b"\x07\x00", 1), "version 7.0"),
-            (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{", "claims 2147483647 bytes; at most"),
-        ):
-            self.assert_unchanged(self.run_with(query=self.raw("bad", content)), words)
 
     def test_shapes_and_types_that_do_not_fit(self) -> None:
         for name, shape, kind, words in (
             ("query", (24,), "<f4", "the query has 1 dimensions"),
-            ("query", (1, 3, 2, 3), "<f4", "dim"),
             ("query", (1, 3, 3, 4), "<f4", "heads"),
-            ("query", (1, 3, 2, 4), "<f8", "float64"),
-            ("query", (1, 3, 2, 4), "<i4", "int32"),
             ("query", (1, 3, 2, 4), "<u2", "--bfloat16"),
-            ("value", (1, 4, 2, 4), "<f4", "value"),
-            ("bias", (1, 2, 3, 4), "<f4", "bias"),
             ("mask", (1, 1, 3, 5), "<f4", "visible"),
-            ("sinks", (3,), "<f4", "sinks"),
         ):
             count = 1
             for extent in shape:
@@ -118,7 +88,6 @@ class RunRefusalTest(ProgramTest):
                 "--block-size takes QUERIES,KEYS",
             ),
             (("--dropout", "1.5"), "dropout"),
-            (("--softcap", "-1"), "softcap"),
             (("--output-dtype", "float31"), "did you mean 'float32'"),
             (("--backend", "plan"), "did you mean 'plain'"),
             (("--lse", self.path("o")), "two outputs would go there"),
@@ -262,14 +231,13 @@ class UsageTest(ProgramTest):
         for variable in ("TILEWISE_BACKEND", "TILEWISE_CPU_ISA"):
             result = start("explain", "--case", "tiny", **{variable: "nonsense"})
             self.assert_refused(result, 2, variable)
-        for text in ("abc", "-3", "4097", "99999999999999999999"):
-            for words in (
-                ("explain", "--case", "tiny"),
-                ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers"),
-                ("check", "--tier", "smoke", "--case", "random/gauss/float32"),
-            ):
-                result = start(*words, TILEWISE_NUM_THREADS=text)
-                self.assert_refused(result, 2, f"TILEWISE_NUM_THREADS is '{text}'")
+        for words in (
+            ("explain", "--case", "tiny"),
+            ("bench", "--case", "tiny", "--seconds", "0.01", "--no-peers"),
+            ("check", "--tier", "smoke", "--case", "random/gauss/float32"),
+        ):
+            result = start(*words, TILEWISE_NUM_THREADS="abc")
+            self.assert_refused(result, 2, "TILEWISE_NUM_THREADS is 'abc'")
 
 
 if __name__ == "__main__":

@@ -89,22 +89,5 @@ TEST(Fused, InterleavedOperandsAndGradients) {
   expect_slice(gradients, kHeads + kKeyHeads, apart.setup.gradients.value);
 }
 
-// One head further, and the gradients of query and key share bytes: refused, and nothing is
-// written.
-TEST(Fused, OverlappingGradientsAreRefused) {
-  Field gradients = Field::dense(TW_FLOAT64, {kBatch, kLength, kAllHeads, kDim});
-  Trial trial(fused_case());
-  trial.forward();
-  Request request(trial.drawn, trial.setup);
-  request.gradients.query = slice(gradients, 0, kHeads);
-  request.gradients.key = slice(gradients, kHeads - 1, kKeyHeads);
-  std::size_t bytes = 0;
-  ASSERT_EQ(request.workspace(TW_BACKWARD, bytes).status, TW_OK);
-  const Outcome outcome = request.call(TW_BACKWARD, bytes);
-  EXPECT_EQ(outcome.status, TW_INVALID);
-  EXPECT_NE(outcome.message.find("share memory"), std::string::npos) << outcome.message;
-  EXPECT_TRUE(gradients.unchanged());
-}
-
 }  // namespace
 }  // namespace tilewise::conformance

@@ -1,17 +1,13 @@
-// Every task runs once, workers never share a number, and nothing goes wrong when calls nest, run
-// side by side, or follow a fork.
+// Every task runs once, workers never share a number, and nothing goes wrong when calls nest or run
+// side by side. pool_test.cpp has forks, and tests/robust hooks that break their rules.
 #include "parallel/parallel.h"
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <thread>
 #include <vector>
-
-#include "sanitizers.h"
 
 namespace tilewise {
 namespace {
@@ -71,28 +67,6 @@ TEST(Parallel, CallsSideBySide) {
   EXPECT_EQ(good.load(), 1200);
 }
 
-TEST(Parallel, WorksAfterFork) {
-#if TW_THREAD_SANITIZER
-  GTEST_SKIP() << "The thread sanitizer starts no threads after a fork.";
-#endif
-  ASSERT_TRUE(runs_each_once(Parallel(3), 100));  // so that there are threads to lose
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(20);
-    const bool good = runs_each_once(Parallel(3), 100);
-#if TW_ADDRESS_SANITIZER
-    // The leak checker cannot look into the stacks of threads that the fork left behind.
-    _exit(good ? 0 : 1);
-#else
-    std::exit(good ? 0 : 1);  // the child's pool must go in peace, too
-#endif
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
-  EXPECT_TRUE(runs_each_once(Parallel(3), 100));
-}
-
 TEST(Parallel, HookTakesTheLibrarysPlace) {
   struct Host {
     int calls = 0;
@@ -107,56 +81,6 @@ TEST(Parallel, HookTakesTheLibrarysPlace) {
   EXPECT_TRUE(runs_each_once(Parallel(hook), 9));
   EXPECT_EQ(host.calls, 1);
   EXPECT_EQ(Parallel(hook).workers(), 2);
-}
-
-// A task or worker out of range does not run, and after it nothing does.
-TEST(Parallel, HookThatBreaksItsRulesIsStopped) {
-  struct Host {
-    std::int64_t task;
-    std::int32_t worker;
-  };
-  const auto breach_of = [](Host host) {
-    Hook hook{nullptr, &host, 2};
-    hook.parallel_for = [](void* self, std::int64_t tasks, TaskFunction task, void* argument) {
-      const Host& given = *static_cast<Host*>(self);
-      for (std::int64_t t = 1; t < tasks; ++t) task(argument, t, 0);
-      task(argument, given.task, given.worker);
-    };
-    const Parallel parallel(hook);
-    std::int64_t runs = 0;
-    auto count = [&](std::int64_t, std::int32_t) { ++runs; };
-    parallel(5, count);
-    const bool good = parallel.breach().of == Breach::Of::kNone;
-    EXPECT_EQ(runs, good ? 5 : 4);
-    parallel(5, count);
-    EXPECT_EQ(runs, good ? 10 : 4);
-    return parallel.breach();
-  };
-  EXPECT_EQ(breach_of({0, 1}).of, Breach::Of::kNone);
-  for (const std::int64_t task : {-1, 5}) {
-    const Breach breach = breach_of({task, 0});
-    EXPECT_EQ(breach.of, Breach::Of::kTask);
-    EXPECT_EQ(breach.given, task);
-    EXPECT_EQ(breach.allowed, 5);
-  }
-  for (const std::int32_t worker : {-1, 2}) {
-    const Breach breach = breach_of({0, worker});
-    EXPECT_EQ(breach.of, Breach::Of::kWorker);
-    EXPECT_EQ(breach.given, worker);
-    EXPECT_EQ(breach.allowed, 2);
-  }
-}
-
-TEST(Parallel, HookThatRunsTooFewTasksIsNoticed) {
-  Hook hook{nullptr, nullptr, 1};
-  hook.parallel_for = [](void*, std::int64_t, TaskFunction task, void* argument) {
-    task(argument, 2, 0);
-  };
-  const Parallel parallel(hook);
-  parallel(4, [](std::int64_t, std::int32_t) {});
-  EXPECT_EQ(parallel.breach().of, Breach::Of::kCount);
-  EXPECT_EQ(parallel.breach().given, 1);
-  EXPECT_EQ(parallel.breach().allowed, 4);
 }
 
 TEST(Parallel, TextSaysHowMany) {

@@ -106,21 +106,5 @@ TEST_F(Registry, ANamedBackendSaysThatItRunsElsewhere) {
                "is CUDA 1. TILEWISE_BACKEND allows no other.");
 }
 
-TEST_F(Registry, WorkspaceGrowsLinearlyWithLength) {
-  const auto bytes = [&](tw_operation operation, int64 length) {
-    Problem problem = small_problem();
-    problem.operation = operation;
-    problem.shape.queries = problem.shape.keys = length;
-    EXPECT_TRUE(choose(&problem).ok());
-    return plan_.workspace_bytes;
-  };
-  // Tiles of a short call may be smaller. Those of a long one have their full size where they fill
-  // its length; else all are a few rows shorter.
-  EXPECT_EQ(bytes(TW_FORWARD, 3 << 13), bytes(TW_FORWARD, 3 << 19));
-  const int64 once = bytes(TW_BACKWARD, 1 << 15), twice = bytes(TW_BACKWARD, 1 << 16);
-  EXPECT_LE(twice, 2 * once);
-  EXPECT_GE(twice - once, (1 << 15) * 4);  // one float a row: delta
-}
-
 }  // namespace
 }  // namespace tilewise

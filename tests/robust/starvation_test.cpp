@@ -116,8 +116,10 @@ bool call_cold(const Arguments&) {
     const long before = memory_requests();
     const bool ready = call->get_ready(with_threads(1));
     const long asked = memory_requests();
+    const tw_status refused = call->run_refused(with_threads(1));
     const tw_status status = call->run(with_threads(1));
-    if (!ready || status != TW_OK) return complain(call->name() + ": " + call->message());
+    if (!ready || refused != TW_INVALID || status != TW_OK)
+      return complain(call->name() + ": " + call->message());
     // The workspace is the test's own, and taken at once.
     if (asked - before > 1) return complain("tw_workspace took memory for " + call->name());
     if (memory_requests() != asked) return complain(call->name() + " took memory");
