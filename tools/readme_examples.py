@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Takes the examples out of the pages and runs them against an installed Tilewise.
 
-    tools/readme_examples.py --prefix DIR --python EXE [--only c,cpp,python,console] [PAGE ...]
-    tools/readme_examples.py --build FOLDER ...    installs that build into a fresh DIR first
+    tools/readme_examples.py --build FOLDER [--python EXE] [PAGE ...]
 
+It installs the build into a fresh folder, DIR.
 Blocks fenced as ```c and ```cpp are whole programs: they are compiled against DIR (by the installed
 tilewise.pc where pkg-config is there) and run. ```python blocks are whole scripts for EXE. Lines of
 a ```console block that begin with "$ " are commands; DIR/bin comes first on their PATH. A ```text
@@ -203,18 +203,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pages", nargs="*", metavar="PAGE")
-    parser.add_argument("--prefix", type=Path, help="where Tilewise is installed")
-    parser.add_argument("--build", type=Path, help="a build to install into a fresh prefix")
+    parser.add_argument("--build", type=Path, required=True, help="a build to install")
     parser.add_argument("--python", default=sys.executable, help="runs the Python examples")
-    parser.add_argument("--only", default=",".join(LANGUAGES), help="the languages to run")
-    options = parser.parse_args(arguments)
-    options.languages = options.only.split(",")
-    for language in options.languages:
-        if language not in LANGUAGES:
-            parser.error(f"--only names '{language}'; it takes any of {','.join(LANGUAGES)}")
-    if bool(options.prefix) == bool(options.build):
-        parser.error("give either --prefix, where Tilewise is installed, or --build, to install")
-    return options
+    return parser.parse_args(arguments)
 
 
 def read_examples(pages: list[str]) -> list[Example]:
@@ -227,31 +218,22 @@ def read_examples(pages: list[str]) -> list[Example]:
 
 
 def check(options: argparse.Namespace, prefix: Path) -> int:
-    """Runs the chosen examples against the library in `prefix`; the exit status."""
+    """Runs the examples against the library in `prefix`; the exit status."""
     if not library_folders(prefix):
-        print(
-            f"readme_examples: no libtilewise below {prefix}; install it there first: "
-            f"cmake --install BUILD --prefix {prefix}"
-        )
+        print(f"readme_examples: {options.build} installs no libtilewise; build it first.")
         return 1
     found = read_examples(options.pages)
-    chosen = [example for example in found if example.language in options.languages]
-    missing = set(options.languages) - {example.language for example in chosen}
-    failed = run_all(chosen, Tools(prefix, options.python, environment(prefix)))
+    missing = {*LANGUAGES} - {example.language for example in found}
+    failed = run_all(found, Tools(prefix, options.python, environment(prefix)))
     for language in sorted(missing):
         print(f"  FAILED  the pages hold no {language} example")
-    left_out = len(found) - len(chosen)
-    print(
-        f"readme_examples: {len(chosen)} examples, {len(chosen) - failed} passed, {failed} failed"
-        + (f", {left_out} left out by --only" if left_out else "")
-    )
+    passed = len(found) - failed
+    print(f"readme_examples: {len(found)} examples, {passed} passed, {failed} failed")
     return 1 if failed or missing else 0
 
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    if options.prefix:
-        return check(options, options.prefix.resolve())
     with tempfile.TemporaryDirectory() as folder:
         command = ["cmake", "--install", str(options.build), "--prefix", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
