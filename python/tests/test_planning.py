@@ -120,6 +120,17 @@ def test_workspace_of_shapes_and_arrays(
     assert from_shapes == tilewise.workspace_bytes(*arrays(), operation=operation)
 
 
+def test_a_type_that_arrays_do_not_have() -> None:
+    given = arrays(dtype=np.float32)
+    assert tilewise.explain(*given, dtype="float32")
+    assert tilewise.workspace_bytes(given[0], *SHAPES[1:], dtype=np.float32) >= 0
+    with pytest.raises(TypeError, match=r"^dtype is 'nope', which NumPy does not know"):
+        tilewise.explain(*given, dtype="nope")
+    for function in (tilewise.explain, tilewise.workspace_bytes):
+        with pytest.raises(ValueError, match=r"^query is an array of float32, but dtype is 'flo"):
+            function(*given, dtype="float64")
+
+
 def test_what_cannot_be_planned() -> None:
     wrong: Any = "sideways"
     with pytest.raises(ValueError, match=r"operation is 'sideways'; it must be one of forward"):

@@ -25,6 +25,7 @@ ArrayOrShape = Union[Array, "tuple[int, ...]"]
 Operation = Literal["forward", "backward", "probabilities"]
 
 _LIKELY_BYTES = 4096
+_OLDEST_DRIVER = 12  # the major CUDA version
 _OPERATIONS = {operation.name.lower(): operation for operation in _abi.Operation}
 
 
@@ -60,15 +61,16 @@ def explain(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     operation: Operation = "forward",
     json: bool = False,
     **options: Unpack[Options],
 ) -> str | dict[str, Any]:
     """Which backend runs a call and why, with which tile, workspace, work, traffic and time.
 
-    query, key and value are arrays or just their shapes, with `dtype` for all that are shapes.
-    operation is "forward", "backward" or "probabilities". With json=True the answer is a dict.
+    query, key and value are arrays or just their shapes; `dtype` is the type of all of them, which
+    shapes need (float32 when it is not given) and arrays have. operation is "forward", "backward"
+    or "probabilities". With json=True the answer is a dict.
 
     >>> import tilewise
     >>> shape = (2, 128, 8, 64)
@@ -87,7 +89,7 @@ def workspace_bytes(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     operation: Operation = "forward",
     **options: Unpack[Options],
 ) -> int:
@@ -110,7 +112,7 @@ def make_ready(
     key: ArrayOrShape,
     value: ArrayOrShape,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     operation: Operation = "forward",
     **options: Any,
 ) -> None:
@@ -234,8 +236,10 @@ def _driver_version(driver: str | None) -> int:
     if not isinstance(driver, str):
         raise TypeError(f"driver is a {type(driver).__name__}; it must be a str, as '12.4'.")
     match = re.fullmatch(r"([0-9]{2})\.([0-9])", driver)
-    if not match:
-        raise ValueError(f"driver is {driver!r}; it must be a CUDA version, as '12.4'.")
+    if not match or int(match[1]) < _OLDEST_DRIVER:
+        raise ValueError(
+            f"driver is {driver!r}; it must be a CUDA version from 12.0 on, as '12.4'."
+        )
     return int(match[1]) * 1000 + int(match[2]) * 10
 
 
@@ -249,15 +253,19 @@ def _planned(
     if operation not in _OPERATIONS:
         raise ValueError(f"operation is {operation!r}; it must be one of {', '.join(_OPERATIONS)}.")
     framework = _framework_of(given, dtype, options)
-    blank_code = 0
+    code = _code_of(framework, "float32" if dtype is None else dtype)
     operands: list[Any] = []
     for name, item in zip(("query", "key", "value"), given):
-        if not isinstance(item, (tuple, list)):
-            operands.append(item)
+        if isinstance(item, (tuple, list)):
+            shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in item)
+            operands.append(Blank(shape, code))
             continue
-        shape = tuple(check.integer(f"{name}'s shape", size, low=0) for size in item)
-        blank_code = blank_code or _code_of(framework, dtype)
-        operands.append(Blank(shape, blank_code))
+        if dtype is not None and framework.is_array(item) and framework.code(item) != code:
+            raise ValueError(
+                f"{name} is an array of {framework.dtype_name(item)}, but dtype is {dtype!r}; an "
+                "array has its own type, so leave dtype out or make them agree."
+            )
+        operands.append(item)
     call = Call(framework, _forms.ask(options), Operands(*operands))
     number = _OPERATIONS[operation]
     call.blank_results(number)
