@@ -170,6 +170,18 @@ def test_gradients_of_one_input_alone() -> None:
     assert sinks.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_an_offset_without_a_seed_is_used(is_compiled: bool) -> None:
+    def dropped(offset: int) -> Any:
+        torch.manual_seed(3)
+        return tilewise.attention(*tensors(), dropout=0.5, dropout_offset=offset)
+
+    function = torch.compile(dropped, backend="eager") if is_compiled else dropped
+    first = function(1)
+    assert torch.equal(function(1), first)
+    assert not torch.equal(function(2**64 - 1), first)
+
+
 def test_dropout_is_torchs_to_repeat() -> None:
     given = tensors(needs_grad=True)
 

@@ -139,7 +139,7 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
         _refuse_layout("bias", bias)
         arrays["bias"] = readable(bias)
     if dropout and "seed" not in arrays and "dropout_state" not in arrays:
-        arrays["dropout_state"] = draw_state(query.device)
+        arrays["dropout_state"] = draw_state(query.device, arrays.get("dropout_offset"))
 
 
 def _as_tensors(arrays: dict[str, Any], query: Tensor) -> dict[str, Any]:
@@ -161,16 +161,21 @@ def _signed(number: int) -> int:
 
 def state_of(arrays: dict[str, Any], device: torch.device) -> Tensor:
     """A seed and an offset given as numbers, as the tensor that operators take."""
-    numbers = [_signed(arrays["seed"]), _signed(arrays.get("dropout_offset", 0))]
-    # Filled there: a copy from the host would be waited for.
-    parts = [torch.full((1,), number, dtype=torch.int64, device=device) for number in numbers]
-    return torch.cat(parts)
+    numbers = (arrays["seed"], arrays.get("dropout_offset", 0))
+    return torch.cat([_on(device, number) for number in numbers])
 
 
-def draw_state(device: torch.device) -> Tensor:
+def _on(device: torch.device, number: int) -> Tensor:
+    """Filled there: a copy from the host would be waited for."""
+    return torch.full((1,), _signed(number), dtype=torch.int64, device=device)
+
+
+def draw_state(device: torch.device, offset: int | None = None) -> Tensor:
     """A seed and an offset from torch's generator: by manual_seed the same ones, in checkpoints the
-    same ones again, and in a captured graph new ones at each replay. Nothing waits for them."""
-    return torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
+    same ones again, and in a captured graph new ones at each replay. Nothing waits for them. The
+    caller's offset stands in place of a drawn one."""
+    state = torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
+    return state if offset is None else torch.cat([state[:1], _on(device, offset)])
 
 
 def differentiable(operands: Operands, asked: Asked, flags: int, places: Places) -> Any:
