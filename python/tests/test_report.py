@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,25 @@ def test_says_what_is_here_and_that_it_is_exact() -> None:
     assert lines["library"].startswith(tilewise.__version__)
     assert "all are exact" in lines["check"]
     assert "plain" in lines["backends"]
+
+
+def test_what_cannot_be_printed_is_said() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tilewise", "--seconds", "0"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.stderr == "tilewise: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python does not say how it was started")
+def test_a_library_that_does_not_load_is_said() -> None:
+    surroundings = {**os.environ, "TILEWISE_LIBRARY": "/nowhere"}
+    command = [sys.executable, "-m", "tilewise"]
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"tilewise cannot use the shared library /nowhere: [^\n]+\n", done.stderr)
+    assert done.returncode == 1
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from tilewise import _checkup, _machine, _tensors
@@ -38,19 +39,33 @@ def main(arguments: list[str] | None = None) -> int:
         failures += tensors.failures
     if options.json:
         more = tensors._asdict() if isinstance(tensors, _checkup.Findings) else tensors
-        print(json.dumps({**facts, "check": findings._asdict(), "tensors": more}))
+        lines = [json.dumps({**facts, "check": findings._asdict(), "tensors": more})]
     else:
-        for name, value in facts.items():
-            print(f"{name:16} {', '.join(value) if isinstance(value, list) else value}".rstrip())
-        print(f"{'check':16} {findings.sentence()}")
+        lines = [
+            f"{name:16} {', '.join(value) if isinstance(value, list) else value}".rstrip()
+            for name, value in facts.items()
+        ]
+        lines.append(f"{'check':16} {findings.sentence()}")
         if tensors is not None:
             said = tensors if isinstance(tensors, str) else tensors.sentence()
-            print(f"{'tensors':16} {said}")
-        for failure in failures:
-            print(f"{'':16} {failure}")
-        for refusal in findings.left_out:
-            print(f"{'not checked':16} {refusal}")
+            lines.append(f"{'tensors':16} {said}")
+        lines += [f"{'':16} {failure}" for failure in failures]
+        lines += [f"{'not checked':16} {refusal}" for refusal in findings.left_out]
+    _say("\n".join(lines))
     return 1 if failures else 0
+
+
+def _say(text: str) -> None:
+    """Prints it, or ends the program where it cannot arrive."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # What is left would be written, and fail, once more as Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        is_reader_gone = isinstance(error, BrokenPipeError)
+        sys.exit(
+            1 if is_reader_gone else f"tilewise: cannot write to standard output: {error.strerror}"
+        )
 
 
 if __name__ == "__main__":

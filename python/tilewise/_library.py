@@ -49,7 +49,21 @@ def load(path: Path) -> ctypes.CDLL:
     return library
 
 
-_library = load(library_path())
+def _is_program() -> bool:
+    """Whether this is imported by Python on its way to `python -m tilewise`."""
+    words: list[str] = getattr(sys, "orig_argv", [])  # from Python 3.10 on
+    return sys.argv[:1] == ["-m"] and any(
+        word == "-m" and name.partition(".")[0] == "tilewise"
+        for word, name in zip(words, words[1:])
+    )
+
+
+try:
+    _library = load(library_path())
+except ImportError as why:
+    if _is_program():
+        sys.exit(str(why))
+    raise
 
 
 def call(name: str, *arguments: Any) -> None:
