@@ -27,6 +27,21 @@ def test_fakes_are_refused_as_tensors_are() -> None:
         attend(query[:, :, 1:], key, value)
 
 
+def test_fakes_beside_tensors_with_memory() -> None:
+    query, key, value = tensors()
+    with pytest.raises(ValueError, match=r"^key lies on cpu, but query on meta; the arrays of one"):
+        attend(query.to("meta"), key, value)
+    fakes = [x.to("meta") for x in (query, key, value)]
+    with pytest.raises(ValueError, match=r"^sinks lies on cpu, but query on meta"):
+        attend(*fakes, sinks=torch.zeros(4))
+
+
+@pytest.mark.parametrize("function", [tilewise.attention, tilewise.sdpa])
+def test_stand_ins_of_a_symbolic_trace(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"torch\.fx\.wrap\('attention'\) at the top"):
+        torch.fx.symbolic_trace(lambda x: function(x, x, x))
+
+
 def test_options_of_another_kind() -> None:
     query, key, value = heads_first()
     tilewise.sdpa(query, key, value, scale=1)

@@ -173,7 +173,18 @@ def _of_cupy(value: object) -> Framework | None:
     return CUPY if array is not None and isinstance(value, array) else None
 
 
+def refuse_proxy(value: object) -> None:
+    """torch.fx traces with stand-ins, which have neither shape nor type."""
+    proxy = imported("torch", "fx.Proxy")
+    if proxy is not None and isinstance(value, proxy):
+        raise TypeError(
+            "torch.fx.symbolic_trace cannot look into tilewise's functions. Beside `from tilewise "
+            "import attention` write torch.fx.wrap('attention') at the top of your module, which "
+            "keeps the call whole, or trace by torch.export."
+        )
+
+
 def offer_all() -> None:
     """From now on the arrays of all three are known when they are seen."""
-    for maker in (_of_torch, _of_jax, _of_cupy):
+    for maker in (_of_torch, _of_jax, _of_cupy, refuse_proxy):
         _frameworks.offer(maker)

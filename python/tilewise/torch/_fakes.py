@@ -14,6 +14,12 @@ def require_shapes(flat: Flat) -> None:
         offsets = flat.query_offsets if name == "query" else flat.key_offsets
         require_rank(name, tuple(getattr(flat, name).shape), offsets is not None)
     query, key, value = flat.query, flat.key, flat.value
+    for name, tensor in {"key": key, "value": value, **flat.arrays()}.items():
+        if tensor.device != query.device:
+            raise ValueError(
+                f"{name} lies on {tensor.device}, but query on {query.device}; the arrays of one "
+                "call must lie on one device."
+            )
     heads = 1 if flat.heads_first else -2
     if _differ(query.shape[-1], key.shape[-1]):
         raise ValueError(

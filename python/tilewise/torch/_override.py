@@ -58,7 +58,8 @@ class Enabled:
 def enable() -> Enabled:
     """From now on torch.nn.functional.scaled_dot_product_attention is tilewise.sdpa.
 
-    It holds for the whole process and all its threads, until disable, or until the `with` ends:
+    It holds for the whole process and all its threads, until disable, or until the `with` ends. Of
+    several, each `with` ends its own alone, and one disable ends all of them:
 
         with tilewise.torch.enable():
             model(tokens)

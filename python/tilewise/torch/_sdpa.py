@@ -13,6 +13,7 @@ from tilewise import _forms
 from tilewise._attend import GROUPED, HEADS_FIRST
 from tilewise._call import Operands
 from tilewise._forms import Asked
+from tilewise._others import refuse_proxy
 from tilewise.torch import _node, _shortest
 from tilewise.torch._arrays import PLAIN, TORCH
 from tilewise.torch._attention import NEW, call, differentiable, is_autocast_on
@@ -185,6 +186,7 @@ def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) ->
     """What was given instead of tensors and of bools."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor):
+            refuse_proxy(tensor)
             raise TypeError(f"{name} is a {type(tensor).__name__}; sdpa takes torch tensors.")
         TORCH.check_layout(name, tensor)
     for name, switch in (("is_causal", is_causal), ("enable_gqa", enable_gqa)):
