@@ -88,6 +88,8 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (cached(three, cache_batch_idx=numbers(0, 7)), r"cache_batch_idx\[1\] is 7"),
     (cached(k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
     (cached(three, k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
+    (cached(k=NEW.half(), v=NEW, cache_seqlens=1), "^k is float16 but k_cache is float32: they"),
+    (cached(three, k=NEW, v=NEW.half(), cache_seqlens=1), "^v is float16 but v_cache is float32"),
     (cached(k=NEW, v=[1], cache_seqlens=1), "v is a list; pass a torch.Tensor"),
     (cached(three, k=NEW, v=NEW), "^k is given without cache_seqlens"),
     (cached(three, qv=NEW[..., :8]), "beside q and v_cache it must be"),

@@ -143,6 +143,7 @@ def extend(
                 "keys are turned already. Pass what is to be appended as well."
             )
         return q, lengths
+    _require_types(cache, new, names)
     given: dict[str, Any] = {
         "page_table": cache.block_table,
         "cache_batch_index": cache.batch_idx,
@@ -178,6 +179,17 @@ def extend(
     rows = (k, new.v, cache.k_cache, cache.v_cache)
     found = asking(append, *rows, lengths, names=names, **given)
     return turned if found is None else found, lengths + new.lengths()
+
+
+def _require_types(cache: Cache, new: New, names: Names) -> None:
+    """tilewise.append would convert."""
+    for ours, x, kept in (("key", new.k, cache.k_cache), ("value", new.v, cache.v_cache)):
+        if x.dtype != kept.dtype:
+            one, other = (str(each).partition(".")[2] for each in (x.dtype, kept.dtype))
+            raise RefusedError(
+                f"{names[ours]} is {one} but {names[f'{ours}_cache']} is {other}: they must share "
+                "one type."
+            )
 
 
 def _of_rotation(names: Names, turned: str) -> Names:
