@@ -12,7 +12,7 @@ from tilewise.flash_attn._later import Factors, attend_later
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn._refusal import CUTE, RefusedError
-from tilewise.flash_attn.cute._refusals import refuse
+from tilewise.flash_attn.cute._refusals import refusing
 
 
 def operands_of(
@@ -29,6 +29,7 @@ def operands_of(
     return (qv, v, v), None
 
 
+@refusing
 def _flash_attn_fwd(
     q: Tensor | None,
     k: Tensor | None,
@@ -75,14 +76,6 @@ def _flash_attn_fwd(
 
     What tunes their kernels, tile_mn and the like, changes nothing.
     """
-    refuse(
-        gather_kv_indices=gather_kv_indices,
-        aux_scalars=aux_scalars,
-        score_mod=score_mod,
-        mask_mod=mask_mod,
-        block_sparse_tensors=block_sparse_tensors,
-        aux_tensors=aux_tensors,
-    )
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,
@@ -102,6 +95,7 @@ def _flash_attn_fwd(
     return output, (row if return_lse or lse is not None else None), None, None, None
 
 
+@refusing
 def _flash_attn_bwd(
     q: Tensor,
     k: Tensor,
@@ -134,13 +128,6 @@ def _flash_attn_bwd(
     learnable_sink: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse."""
-    refuse(
-        score_mod=score_mod,
-        score_mod_bwd=score_mod_bwd,
-        mask_mod=mask_mod,
-        aux_tensors=aux_tensors,
-        block_sparse_tensors=block_sparse_tensors,
-    )
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,

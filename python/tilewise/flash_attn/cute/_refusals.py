@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from typing import Any, Callable, TypeVar, cast
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _INSTEAD = {
     "score_mod": (
         "it is a function of CuTe's, which nothing but its own compiler can run. Tilewise has "
@@ -24,8 +27,16 @@ _INSTEAD = {
 }
 
 
-def refuse(**given: Any) -> None:
-    """Refuses whatever is not None."""
-    for name, value in given.items():
-        if value is not None:
-            raise NotImplementedError(f"{name} is given, but {_INSTEAD[name]}.")
+def refusing(function: _Function) -> _Function:
+    """The function, which refuses whatever of these is not None."""
+    parameters = enumerate(inspect.signature(function).parameters)
+    places = [(name, place) for place, name in parameters if name in _INSTEAD]
+
+    @functools.wraps(function)
+    def checked(*given: Any, **named: Any) -> Any:
+        for name, place in places:
+            if (given[place] if place < len(given) else named.get(name)) is not None:
+                raise NotImplementedError(f"{name} is given, but {_INSTEAD[name]}.")
+        return function(*given, **named)
+
+    return cast("_Function", checked)

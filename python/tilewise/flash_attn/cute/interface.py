@@ -3,6 +3,13 @@
 They return (output, lse) always. lse is None unless it is asked for, when it has a gradient, or
 something else needs one. learnable_sink has one, too. Windows have None for no limit. What shares
 out or tunes the work (num_splits, pack_gqa, scheduler_metadata and the like) changes nothing.
+
+>>> import torch
+>>> from tilewise.flash_attn.cute import flash_attn_func
+>>> q = k = v = torch.randn(2, 10, 4, 16)
+>>> output, lse = flash_attn_func(q, k, v, causal=True, return_lse=True)
+>>> output.shape, lse.shape
+(torch.Size([2, 10, 4, 16]), torch.Size([2, 4, 10]))
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of
 from tilewise.flash_attn._refusal import CUTE
 from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of
-from tilewise.flash_attn.cute._refusals import refuse
+from tilewise.flash_attn.cute._refusals import refusing
 
 __all__ = [
     "_flash_attn_bwd",
@@ -28,6 +35,7 @@ __all__ = [
 ]
 
 
+@refusing
 def flash_attn_func(
     q: Tensor | None,
     k: Tensor | None,
@@ -53,25 +61,7 @@ def flash_attn_func(
     gather_bwd_recompute_p: bool = False,
     gather_bwd_token_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of q (batch, queries, heads, head dim) over k and v: (output, lse or None).
-
-    >>> import torch
-    >>> from tilewise.flash_attn.cute import flash_attn_func
-    >>> q = k = v = torch.randn(2, 10, 4, 16)
-    >>> output, lse = flash_attn_func(q, k, v, causal=True, return_lse=True)
-    >>> output.shape, lse.shape
-    (torch.Size([2, 10, 4, 16]), torch.Size([2, 4, 10]))
-    """
-    refuse(
-        gather_kv_indices=gather_kv_indices,
-        score_mod=score_mod,
-        score_mod_bwd=score_mod_bwd,
-        mask_mod=mask_mod,
-        aux_tensors=aux_tensors,
-        aux_scalars=aux_scalars,
-        block_sparse_tensors=block_sparse_tensors,
-        block_sparse_tensors_bwd=block_sparse_tensors_bwd,
-    )
+    """Attention of q (batch, queries, heads, head dim) over k and v: (output, lse or None)."""
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,
@@ -86,6 +76,7 @@ def flash_attn_func(
     return out, _wanted(lse, return_lse)
 
 
+@refusing
 def flash_attn_varlen_func(
     q: Tensor | None,
     k: Tensor | None,
@@ -126,16 +117,6 @@ def flash_attn_varlen_func(
 
     max_seqlen may be tensors of one number.
     """
-    refuse(
-        gather_kv_indices=gather_kv_indices,
-        score_mod=score_mod,
-        score_mod_bwd=score_mod_bwd,
-        mask_mod=mask_mod,
-        aux_tensors=aux_tensors,
-        aux_scalars=aux_scalars,
-        block_sparse_tensors=block_sparse_tensors,
-        block_sparse_tensors_bwd=block_sparse_tensors_bwd,
-    )
     options = options_of(
         softmax_scale=softmax_scale,
         causal=causal,
