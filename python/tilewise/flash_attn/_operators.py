@@ -100,53 +100,30 @@ def define_all() -> None:
     _define("flash_attn_3", _SCHEMAS_3, functions)
 
 
+def _arguments(function: Any, given: tuple[Any, ...]) -> dict[str, Any]:
+    """An operator's arguments by the function's names. torch leaves out what equals a default at
+    the end."""
+    return dict(zip(inspect.signature(function).parameters, given))
+
+
 def _forward_3(*given: Any) -> tuple[Tensor, ...]:
-    """torch leaves out what equals the operator's default at the end, and one differs from the
-    function's."""
-    named = dict(zip(inspect.signature(_kernels_3._flash_attn_forward).parameters, given))
+    """One of the operator's defaults differs from the function's."""
+    named = _arguments(_kernels_3._flash_attn_forward, given)
     return _kernels_3._flash_attn_forward(**{"rotary_interleaved": False, **named})
 
 
-def _backward_3(
-    dout: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    softmax_lse: Tensor,
-    dq: Tensor | None = None,
-    dk: Tensor | None = None,
-    dv: Tensor | None = None,
-    cu_seqlens_q: Tensor | None = None,
-    cu_seqlens_k: Tensor | None = None,
-    seqused_q: Tensor | None = None,
-    seqused_k: Tensor | None = None,
-    max_seqlen_q: int | None = None,
-    max_seqlen_k: int | None = None,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
+def _backward_3(*given: Any) -> tuple[Tensor, ...]:
     """Here the places of the gradients come before the lengths, and new ones may be asked for."""
-    pairs = zip((dq, dk, dv), (q, k, v))
-    places = [torch.empty_like(x) if place is None else place for place, x in pairs]
-    offsets = (cu_seqlens_q, cu_seqlens_k)
-    lengths = (*offsets, seqused_q, seqused_k, max_seqlen_q, max_seqlen_k)
-    read = (dout, q, k, v, out, softmax_lse)
+    given += (None,) * (15 - len(given))
+    read, places, lengths, rest = given[:6], given[6:9], given[9:15], given[15:]
+    pairs = zip(places, read[1:4])
+    places = tuple(torch.empty_like(x) if place is None else place for place, x in pairs)
     sums = _kernels_3._flash_attn_backward(*read, *lengths, *places, *rest)
     return (*places, sums, *(sums.new_empty(0) for _ in range(4)))
 
 
-def _metadata_3(
-    batch_size: int,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    num_heads: int,
-    num_heads_k: int,
-    headdim: int,
-    headdim_v: int,
-    qkv_dtype: Any,
-    seqused_k: Tensor,
-    *_: Any,
-) -> Tensor:
+def _metadata_3(*given: Any) -> Tensor:
+    batch_size, seqused_k = given[0], given[8]
     return torch.zeros(batch_size, dtype=torch.int32, device=seqused_k.device)
 
 
@@ -164,49 +141,24 @@ def _define(namespace: str, schemas: dict[str, str], functions: dict[str, Any]) 
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
 
 
-def _forward_fake(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    dropout_p: float,
-    softmax_scale: float,
-    causal: bool,
-    window_size_left: int,
-    window_size_right: int,
-    softcap: float,
-    alibi_slopes: Tensor | None,
-    return_softmax: bool,
-) -> tuple[Tensor, ...]:
-    batch, queries, heads, _ = q.shape
-    rows = batch, heads, queries, k.shape[1]
-    return _fakes(q, v, rows[:3], rows, dropout_p and return_softmax)
+def _forward_fake(*given: Any) -> tuple[Tensor, ...]:
+    call = _arguments(_kernels._flash_attn_forward, given)
+    batch, queries, heads, _ = call["q"].shape
+    rows = batch, heads, queries, call["k"].shape[1]
+    return _fakes(call, rows[:3], rows)
 
 
-def _varlen_fake(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    cu_seqlens_q: Tensor,
-    cu_seqlens_k: Tensor,
-    max_seqlen_q: Any,
-    max_seqlen_k: Any,
-    dropout_p: float,
-    softmax_scale: float,
-    causal: bool,
-    window_size_left: int = -1,
-    window_size_right: int = -1,
-    softcap: float = 0.0,
-    alibi_slopes: Tensor | None = None,
-    return_softmax: bool = False,
-    *_: Any,
-) -> tuple[Tensor, ...]:
-    tokens, heads, _ = q.shape
-    rows = cu_seqlens_q.shape[0] - 1, heads, max_seqlen_q, max_seqlen_k
-    return _fakes(q, v, (heads, tokens), rows, dropout_p and return_softmax)
+def _varlen_fake(*given: Any) -> tuple[Tensor, ...]:
+    call = _arguments(_kernels._flash_attn_varlen_forward, given)
+    tokens, heads, _ = call["q"].shape
+    sequences = call["cu_seqlens_q"].shape[0] - 1
+    rows = sequences, heads, call["max_seqlen_q"], call["max_seqlen_k"]
+    return _fakes(call, (heads, tokens), rows)
 
 
-def _fakes(q: Tensor, v: Tensor, lse: Any, rows: Any, has_dmask: Any) -> tuple[Tensor, ...]:
-    *lead, queries, keys = rows
+def _fakes(call: dict[str, Any], lse: Any, rows: Any) -> tuple[Tensor, ...]:
+    q, v, (*lead, queries, keys) = call["q"], call["v"], rows
+    has_dmask = call["dropout_p"] and call.get("return_softmax", False)
     shape = (*lead, round_multiple(queries, 128), round_multiple(keys, 128))
     return (
         q.new_empty((*q.shape[:-1], v.shape[-1])),
@@ -221,22 +173,12 @@ def _backward_fake(dout: Tensor, *_: Any) -> Tensor:
     return dout.new_empty((batch, heads, round_multiple(queries, 128)), dtype=torch.float32)
 
 
-def _varlen_backward_fake(
-    dout: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    softmax_lse: Tensor,
-    dq: Tensor | None,
-    dk: Tensor | None,
-    dv: Tensor | None,
-    cu_seqlens_q: Tensor,
-    *_: Any,
-) -> Tensor:
+def _varlen_backward_fake(*given: Any) -> Tensor:
+    call = _arguments(_kernels._flash_attn_varlen_backward, given)
+    dout, sequences = call["dout"], call["cu_seqlens_q"].shape[0] - 1
     tokens, heads, _ = dout.shape
-    padding = 128 * (cu_seqlens_q.shape[0] - 1)
-    return dout.new_empty((heads, tokens + padding), dtype=torch.float32)
+    made: Tensor = dout.new_empty((heads, tokens + 128 * sequences), dtype=torch.float32)
+    return made
 
 
 _FAKES = {

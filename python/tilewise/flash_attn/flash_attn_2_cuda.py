@@ -38,19 +38,9 @@ def fwd(
 ) -> list[Tensor]:
     """[output, softmax_lse, S_dmask, rng_state]."""
     _refuse_generator(gen_)
-    found = _flash_attn_forward(
-        q,
-        k,
-        v,
-        dropout_p=p_dropout,
-        softmax_scale=softmax_scale,
-        causal=is_causal,
-        window_size_left=window_size_left,
-        window_size_right=window_size_right,
-        softcap=softcap,
-        alibi_slopes=alibi_slopes_,
-        return_softmax=return_softmax,
-    )
+    window = (window_size_left, window_size_right)
+    scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
+    found = _flash_attn_forward(q, k, v, *scores, return_softmax)
     return [_put(out_, found[0]), *found[1:]]
 
 
@@ -80,26 +70,12 @@ def varlen_fwd(
 ) -> list[Tensor]:
     """[output, softmax_lse, S_dmask, rng_state] of packed sequences."""
     _refuse_generator(gen_)
-    found = _flash_attn_varlen_forward(
-        q,
-        k,
-        v,
-        cu_seqlens_q=cu_seqlens_q,
-        cu_seqlens_k=cu_seqlens_k,
-        max_seqlen_q=max_seqlen_q,
-        max_seqlen_k=max_seqlen_k,
-        dropout_p=p_dropout,
-        softmax_scale=softmax_scale,
-        causal=is_causal,
-        window_size_left=window_size_left,
-        window_size_right=window_size_right,
-        softcap=softcap,
-        alibi_slopes=alibi_slopes_,
-        return_softmax=return_softmax,
-        block_table=block_table_,
-        leftpad_k=leftpad_k_,
-        seqused_k=seqused_k_,
-    )
+    window = (window_size_left, window_size_right)
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
+    places = (block_table_, leftpad_k_, seqused_k_)
+    given = (q, k, v, *lengths, *scores, return_softmax, *places)
+    found = _flash_attn_varlen_forward(*given)
     return [_put(out_, found[0]), *found[1:]]
 
 
