@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import torch
 
+from peer_suites import why_outside
+
 # The GPU that tests of the processor are told of: what FlashAttention's own tests ask it.
 _CAPABILITIES = {"flash_attn": (8, 0), "flash_attn_3": (9, 0), "flash_attn_4": (10, 0)}
 _LARGE = 2**37
@@ -131,12 +133,7 @@ class Cases:
             return
         lines = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
         said = " ".join(lines)[:400] or report.longreprtext[-400:]
-        known = (
-            why
-            for name, pattern, why in self.asked["outside"]
-            if name in function and re.search(pattern, said)
-        )
-        row["failed" if (why := next(known, None)) is None else "outside"] += 1
+        row["failed" if (why := why_outside(function, said)) is None else "outside"] += 1
         self.row_of[report.nodeid] = self._row(report.nodeid, function)
         self.failures[report.nodeid] = said if why is None else f"(outside: {why})"
 

@@ -68,6 +68,14 @@ class Copies(unittest.TestCase):
 class Counts(unittest.TestCase):
     """The table of a suite."""
 
+    def test_dropout_is_outside_where_torchs_mask_is_compared(self) -> None:
+        name = "test_flash_attention_vs_math_ref_grads_batch_size_1_dropout_p_0_22_seq_len_q_4"
+        said = "E Tensor-likes are not close! E Greatest absolute difference: {} at index"
+        wanted = "other weights are dropped"
+        self.assertEqual(peer_suites.why_outside(name, said.format("0.5")), wanted)
+        self.assertIsNone(peer_suites.why_outside(name, said.format("nan")))
+        self.assertIsNone(peer_suites.why_outside("test_other_dropout_p_0_2", said.format("0.5")))
+
     def test_sums_and_failures(self) -> None:
         found = {
             "rows": {"b test_two": {"failed": 1, "outside": 2}, "a test_one": {"passed": 3}},
