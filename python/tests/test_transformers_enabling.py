@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,6 +107,22 @@ def test_masks_of_other_kinds() -> None:
         learned.expand(2, -1, -1, -1), key, value
     )
     close(found, wanted.transpose(1, 2))
+
+
+def test_a_sink_for_each_query() -> None:
+    query, key, value = (torch.randn(2, 4, 5, 8, requires_grad=True) for _ in range(3))
+    sinks = torch.randn(2, 4, 5, 1, requires_grad=True)
+    module = SimpleNamespace(is_causal=True, training=True)
+    found, _ = face.attention_forward(module, query, key, value, None, sinks=sinks)
+    scores = query @ key.transpose(2, 3) / 8**0.5
+    scores = scores.masked_fill(torch.ones(5, 5, dtype=torch.bool).triu(1), -torch.inf)
+    weights = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+    wanted = (weights @ value).transpose(1, 2)
+    close(found, wanted)
+    inputs = (query, key, value, sinks)
+    arriving = torch.randn_like(wanted)
+    for one, other in zip(*(torch.autograd.grad(x, inputs, arriving) for x in (found, wanted))):
+        close(one, other)
 
 
 def test_the_kernel_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from torch_cases import close, torch
 from transformers_cases import (
     DECODERS,
     ENCODERS,
+    OF_EAGER,
     face,
     model_of,
     padded,
@@ -106,6 +107,25 @@ def test_t5_has_a_bias_that_learns() -> None:
         switched(model, "tilewise").generate, ids, attention_mask=mask, max_new_tokens=6
     )
     assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("side", ["none", "right"])
+@pytest.mark.parametrize("name", OF_EAGER)
+def test_models_that_know_eagers_masks_alone(name: str, side: str) -> None:
+    case = OF_EAGER[name]
+    if not hasattr(transformers, case[0]):
+        pytest.skip("this Transformers does not have it yet")
+    model = model_of(case)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data.mul_(3)  # so that attention is seen in the result
+    ids, mask = padded("right")
+    if side == "none":
+        ids, mask = tokens(), torch.ones_like(mask)
+    given = {"input_ids": ids, "attention_mask": mask}
+    if name == "NLLB-MoE":
+        given["labels"] = tokens(2, 7, seed=1)
+    same(model, ["eager"], given)
 
 
 def test_whisper_crosses() -> None:

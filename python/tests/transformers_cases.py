@@ -63,6 +63,40 @@ ENCODERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 
+# Transformers refuses "sdpa" for these: their masks are eager's alone.
+OF_EAGER: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "NLLB-MoE": (
+        "NllbMoeConfig",
+        "NllbMoeForConditionalGeneration",
+        {
+            "d_model": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 32,
+            "decoder_ffn_dim": 32,
+            "num_experts": 2,
+            "vocab_size": 50,
+            "pad_token_id": 0,
+            "decoder_start_token_id": 1,
+        },
+    ),
+    "DeepSeek-V4": (
+        "DeepseekV4Config",
+        "DeepseekV4ForCausalLM",
+        {
+            **SIZES,
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 2,
+            "num_experts_per_tok": 1,
+            "q_lora_rank": 16,
+            "qk_rope_head_dim": 4,
+            "sliding_window": 4,
+        },
+    ),
+}
+
 
 def model_of(case: tuple[str, str, dict[str, Any]], implementation: str = "eager") -> Any:
     """A random model, the same each time."""

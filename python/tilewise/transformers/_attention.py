@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise._attend import GROUPED, HEADS_FIRST
+from tilewise._attend import GROUPED, HEADS_FIRST, Places
 from tilewise.torch._attention import call
 from tilewise.torch._sdpa import sdpa
 from tilewise.transformers._masks import BandMask
@@ -29,6 +29,7 @@ def attention_forward(
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     position_bias: Tensor | None = None,
+    sinks: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of query (batch, heads, queries, dim) over key and value, as a Transformers model
@@ -36,7 +37,8 @@ def attention_forward(
 
     Without attention_mask causality decides, beginning at the first query and key: Transformers
     leaves the mask away only where that is meant. A bool mask says what is visible, one of a float
-    type is added to the scores. Key and value may have fewer heads.
+    type is added to the scores. Key and value may have fewer heads. s_aux (heads) is one more logit
+    in each denominator, and sinks (batch, heads, queries, 1) one for each query.
     """
     if kwargs.get("output_attentions"):
         _warn_of_weights()
@@ -44,7 +46,13 @@ def attention_forward(
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
     is_bare = attention_mask is None and position_bias is None and softcap is None
-    if is_bare and s_aux is None and not dropout and (queries == 1 or queries == keys):
+    if (
+        is_bare
+        and s_aux is None
+        and sinks is None
+        and not dropout
+        and (queries == 1 or queries == keys)
+    ):
         if queries == 1 or not is_causal or sliding_window is None or sliding_window >= queries:
             # The shortest way, for what asks for no more.
             causal = queries > 1 and bool(is_causal)
@@ -89,7 +97,12 @@ def attention_forward(
         options["dropout"] = float(dropout)
     if query.shape[0] != key.shape[0]:  # learned queries, one for all of a batch
         query = query.expand(key.shape[0], -1, -1, -1)
-    output = call(query, key, value, options, HEADS_FIRST | GROUPED)
+    if sinks is None:
+        output = call(query, key, value, options, HEADS_FIRST | GROUPED)
+    else:
+        output, lse = call(query, key, value, options, HEADS_FIRST | GROUPED, Places(lse=True))
+        # exp(lse) of exp(lse) + exp(sink): what the sink leaves of each weight
+        output = output * torch.sigmoid(lse[..., None] - sinks).to(output.dtype)
     return output.transpose(1, 2).contiguous(), None
 
 

@@ -36,6 +36,9 @@ _QUESTIONS = frozenset(
 )
 
 
+# Models that know the masks of eager alone: causality is in these and not in their modules, or they
+# extend them by numbers that are added to the scores.
+_AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
 _WHOLE = ("causal_mask_function", "bidirectional_mask_function")
 
 
@@ -115,8 +118,12 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
     """The mask function of tilewise, with the arguments of transformers.masking_utils.sdpa_mask.
 
     None where causality alone, beginning at the first query and key, or nothing at all says it; a
-    BandMask where a band and padding do; and otherwise what sdpa_mask makes.
+    BandMask where a band and padding do; and otherwise what sdpa_mask makes. Some models get what
+    eager_mask makes.
     """
+    if getattr(named.get("config"), "model_type", None) in _AS_EAGER:
+        numbers: Tensor | None = masking_utils.eager_mask(*given, **named)
+        return numbers
     is_eager = not (given or is_compiling() or is_watched())
     is_known = is_eager and type(named.get("q_length")) is int and named["q_length"] > 1
     sides = _sides_of(named.get("mask_function")) if is_known else None
