@@ -60,6 +60,9 @@ def test_rows_by_index() -> None:
     wanted = torch.full_like(x, 2).index_add(0, indices, torch.ones_like(one))
     assert torch.equal(gradient, wanted)
     assert other.data_ptr() == x.data_ptr()
+    assert torch.equal(padding.IndexFirstAxis.apply(x, indices), x[indices])
+    assert torch.equal(padding.IndexPutFirstAxis.apply(x[:2], indices, 6), put)
+    assert torch.equal(padding.IndexFirstAxisResidual.apply(x, indices)[0], one)
 
 
 def test_names_of_einops() -> None:
@@ -315,6 +318,17 @@ def test_mha_generates(key_heads: int, has_lengths: bool) -> None:
     assert lengths is None or not lengths.any()
 
 
+def test_what_models_take_from_the_module_of_mha() -> None:
+    given, kv = generation.InferenceParams(9, 3), torch.randn(2, 4, 2, 2, 8)
+    assert torch.equal(mha._update_kv_cache(kv, given, 0), kv)
+    given.seqlen_offset = 4
+    assert torch.equal(mha._update_kv_cache(kv, given, 0), torch.cat((kv, kv), 1))
+    layer = mha.LinearResidual(8, 3)
+    found, same = layer(kv)
+    assert same is kv
+    assert found.shape[-1] == 3
+
+
 @pytest.mark.parametrize(
     ("make", "call", "sentence"),
     [
@@ -354,6 +368,15 @@ def test_cross_entropy(smoothing: float) -> None:
     close(z, (0.5 * logits.logsumexp(-1) ** 2 * (labels != -100)).detach())
     with pytest.raises(NotImplementedError, match="process_group"):
         losses.cross_entropy_loss(logits, labels, process_group=object())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_rotary_embedding_that_ran_before_it_is_compiled() -> None:
+    module, qkv = layers.RotaryEmbedding(16), torch.randn(2, 5, 3, 4, 16)
+    wanted = module(qkv.clone())
+    close(torch.compile(module, fullgraph=True, backend="eager")(qkv.clone()), wanted)
+    same = layers.ApplyRotaryEmbQKV_.apply(qkv, module._cos_cached, module._sin_cached)
+    close(same, wanted)
 
 
 @pytest.mark.filterwarnings("ignore")

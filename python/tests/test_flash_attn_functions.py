@@ -51,6 +51,15 @@ def test_dense(given: dict[str, Any], keys: int) -> None:
     assert tuple(s_dmask.shape) == (0,)
 
 
+def test_lse_of_float64_under_alibi() -> None:
+    q, k, v = dense(dtype=torch.float64)
+    slopes = torch.tensor([0.3, 0.7, 1.1, 0.013])
+    _, lse, _ = flash.flash_attn_func(
+        q, k, v, causal=True, alibi_slopes=slopes, return_attn_probs=True
+    )
+    close(lse, formula(q, k, v, causal=True, slopes=slopes.double())[1], 1e-11)
+
+
 def test_a_query_that_sees_nothing() -> None:
     q, k, v = dense(queries=6, keys=4)
     out, lse, _ = flash.flash_attn_func(q, k, v, causal=True, return_attn_probs=True)

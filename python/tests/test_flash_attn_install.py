@@ -120,6 +120,13 @@ def test_it_does_not_take_over_what_is_imported(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("installed")
+def test_the_compiled_part_of_three_is_found() -> None:
+    assert importlib.util.find_spec("flash_attn_3._C") is not None
+    importlib.import_module("flash_attn_3._C")
+    assert torch.ops.flash_attn_3.fwd is not None
+
+
+@pytest.mark.usefixtures("installed")
 def test_operators_of_torch() -> None:
     importlib.import_module("flash_attn")
     q, k, v = dense(grad=False)

@@ -98,6 +98,17 @@ def test_three_varlen_used_in_part() -> None:
         close(lse[:, first : first + rows].double(), wanted_lse[0].detach())
 
 
+def test_three_by_classes_with_apply() -> None:
+    q, k, v = dense(heads=2)
+    found = three.FlashAttnFunc.apply(q, k, v, None, True)
+    close(found, three.flash_attn_func(q, k, v, causal=True), 0)
+    flat = [x.flatten(0, 1) for x in (q, k, v)]
+    ends, ends_k = (torch.tensor([0, n, 2 * n], dtype=torch.int32) for n in (9, 13))
+    given = (ends, ends_k, None, None, 9, 13, None, True)
+    close(three.FlashAttnVarlenFunc.apply(*flat, *given), found.flatten(0, 1))
+    assert three.maybe_contiguous(q) is q
+
+
 def test_three_with_a_cache() -> None:
     caches = [made(3, 12, 2, 16, seed=s, grad=False) for s in (1, 2)]
     other = [x.clone() for x in caches]

@@ -12,6 +12,8 @@ from torch_cases import torch
 three: Any = importlib.import_module("tilewise.flash_attn.flash_attn_3.flash_attn_interface")
 four: Any = importlib.import_module("tilewise.flash_attn.cute.interface")
 layers: Any = importlib.import_module("tilewise.flash_attn.layers.rotary")
+old: Any = importlib.import_module("tilewise.flash_attn.flash_attn_interface")
+padding: Any = importlib.import_module("tilewise.flash_attn.bert_padding")
 mha: Any = importlib.import_module("tilewise.flash_attn.modules.mha")
 
 Q: Any = made(2, 5, 4, 16, grad=False)
@@ -58,6 +60,13 @@ def wrong_caches(module: Any, **options: Any) -> list[tuple[Callable[[], Any], s
     return [(cached(module, given, **options), sentence) for given, sentence in caches]
 
 
+def longest(given: Any) -> tuple[Callable[[], Any], str]:
+    ends = numbers(0, 10)
+    function = call(flash.flash_attn_varlen_func, FLAT, FLAT, FLAT, ends, ends, given, 10)
+    return function, "max_seqlen_q and max_seqlen_k must be integers"
+
+
+FIVE = made(2, 5, 3, 4, 16, grad=False)
 IN_PAGES = numbers(0, 9, 1, 2).view(2, 2)
 CASES: list[tuple[Callable[[], Any], str]] = [
     (dense(window_size=3), "window_size is 3; pass two integers"),
@@ -115,6 +124,17 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         r"cu_seqlens_k\.diff\(\)\[0\] is 9 but sequence 0 has 4",
     ),
     (dense(softcap="a"), "softcap is 'a'; pass a number"),
+    (dense(softcap=float("nan")), "softcap is nan"),
+    (call(old.flash_attn_unpadded, None, FLAT, FLAT), "q is None; pass a torch.Tensor"),
+    (call(old.flash_attn_unpadded_qkvpacked_func, K, TABLE, 5), r"qkv has shape \(2, 6, 2, 16\)"),
+    (call(three.flash_attn_combine, None, None), "out_partial is None; pass"),
+    (call(layers.apply_rotary_emb_qkv_, None, TABLE, TABLE), "qkv is None; pass"),
+    (call(padding.unpad_input, Q, None), "attention_mask is None; pass"),
+    (
+        call(mha.SelfAttention(), FIVE, key_padding_mask=TABLE),
+        r"key_padding_mask has shape \(6, 8\)",
+    ),
+    *(longest(given) for given in (float("nan"), -5, "5", numbers(1, 2))),
     (dense(dropout_p="a"), "dropout_p is 'a'; pass a number"),
     *wrong_caches(flash),
     *wrong_caches(three),

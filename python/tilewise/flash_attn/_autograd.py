@@ -25,6 +25,11 @@ def _apply(
         return returned(q, k, v, wanted, return_softmax, lengths)
 
 
+def applied(name: str, function: Any) -> Any:
+    """A class of theirs whose `apply` is this function."""
+    return type(name, (), {"__doc__": function.__doc__, "apply": staticmethod(function)})
+
+
 class FlashAttnFunc:
     @staticmethod
     def apply(q: Tensor, k: Tensor, v: Tensor, *tail: Any) -> Any:

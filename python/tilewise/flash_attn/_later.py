@@ -79,6 +79,7 @@ def attend_later(
 
 def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     """Attention over all keys from (parts, ..., heads, dim) and (parts, ..., heads)."""
+    require_tensors(out_partial=out_partial, lse_partial=lse_partial)
     if out_partial.dim() < 2 or tuple(lse_partial.shape) != tuple(out_partial.shape[:-1]):
         raise RefusedError(
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "

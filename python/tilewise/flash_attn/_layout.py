@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tilewise.flash_attn._meaning import bound_of
-from tilewise.flash_attn._refusal import require_tensors
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 
 
 class Layout(NamedTuple):
@@ -79,3 +79,15 @@ def _longest(given: Any, rows: Tensor) -> Any:
     """On a device nobody reads the offsets, so that all rows must bound them."""
     bound = bound_of(given, rows.shape[0])
     return rows.shape[0] if bound is None and rows.is_cuda else bound
+
+
+def parts_of(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:
+    """The tensors that lie in one, as views."""
+    require_tensors(**{name: packed})
+    if packed.dim() != rank or packed.shape[-3] != count:
+        raise RefusedError(
+            f"{name} has shape {tuple(packed.shape)}; it must have {rank} dimensions, and {count} "
+            "in the third from the end."
+        )
+    parts: tuple[Tensor, ...] = packed.unbind(-3)
+    return parts

@@ -7,6 +7,7 @@ distance.
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +27,11 @@ class Turn(NamedTuple):
     slopes: Tensor
     diagonals: Tensor
 
-    def term(self, is_packed: bool) -> Tensor:
+    def term(self, is_packed: bool, dtype: torch.dtype) -> Tensor:
         """slope * (i + d), shaped as lse is."""
+        slopes = self.slopes.detach().to(dtype)
         if is_packed:
-            return self.slopes.detach()[..., None] * self.diagonals
-        slopes = self.slopes.detach()
+            return slopes[..., None] * self.diagonals
         slopes = slopes[None] if slopes.dim() == 1 else slopes
         diagonals = self.diagonals[None] if self.diagonals.dim() == 1 else self.diagonals
         return slopes[:, :, None] * diagonals[:, None, :]
@@ -100,7 +101,7 @@ def options_of(
         options["causal"] = True
     elif window != (None, None):
         options["window"] = window
-    if softcap and number_of("softcap", softcap) > 0.0:
+    if softcap and not number_of("softcap", softcap) <= 0.0:  # so that a NaN is refused
         options["softcap"] = float(softcap)
     if dropout_p:
         options["dropout"] = number_of("dropout_p", dropout_p)
@@ -122,8 +123,17 @@ def bound_of(longest: Any, rows: Any) -> Any:
     if isinstance(longest, Tensor):
         if longest.is_cuda or torch.compiler.is_compiling():
             return rows
-        longest = int(longest)
-    return longest if longest is None or torch.compiler.is_compiling() else max(int(longest), 1)
+        if longest.numel() == 1:
+            longest = longest.item()
+    if longest is None or torch.compiler.is_compiling():
+        return longest
+    is_number = isinstance(longest, (numbers.Real, torch.SymInt))
+    if not is_number or not longest >= 0:
+        raise RefusedError(
+            f"The longest sequence is given as {longest!r}; max_seqlen_q and max_seqlen_k must be "
+            "integers from 0 on."
+        )
+    return max(int(longest), 1)
 
 
 def require_floats(name: str, tensor: Any) -> None:
@@ -167,12 +177,12 @@ def to_theirs(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) ->
     """An lse of tilewise's as flash_attn returns it, without a gradient."""
     lse = lse.detach()
     if turn is not None:
-        lse = lse + turn.term(is_packed)
+        lse = lse + turn.term(is_packed, lse.dtype)
     return torch.where(lse == -_INFINITY, _INFINITY, lse)
 
 
 def to_ours(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) -> Tensor:
     """An lse of flash_attn's, maybe merged from several, as tilewise's backward reads it."""
     if turn is not None:
-        lse = lse - turn.term(is_packed)
+        lse = lse - turn.term(is_packed, lse.dtype)
     return torch.where(lse == _INFINITY, -_INFINITY, lse)

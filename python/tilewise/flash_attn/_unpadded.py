@@ -13,10 +13,10 @@ from torch import Tensor
 
 from tilewise.attention import attention
 from tilewise.flash_attn._attending import Wanted, returned
-from tilewise.flash_attn._layout import packed
+from tilewise.flash_attn._layout import packed, parts_of
 from tilewise.flash_attn._meaning import require_floats, to_theirs
 from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking, require_tensors
 from tilewise.torch._attention import draw_state
 
 
@@ -64,7 +64,7 @@ def flash_attn_unpadded_kvpacked_func(
     deterministic: bool = False,
 ) -> Any:
     """flash_attn_varlen_kvpacked_func of before version 2."""
-    k, v = kv.unbind(-3)
+    k, v = parts_of("kv", kv, 4, 2)
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
     return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
@@ -81,7 +81,7 @@ def flash_attn_unpadded_qkvpacked_func(
     deterministic: bool = False,
 ) -> Any:
     """flash_attn_varlen_qkvpacked_func of before version 2."""
-    q, k, v = qkv.unbind(-3)
+    q, k, v = parts_of("qkv", qkv, 4, 3)
     lengths = (cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
     rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
     return flash_attn_unpadded_func(q, k, v, *lengths, *rest)
@@ -122,6 +122,7 @@ def flash_attn_unpadded(
 ) -> Any:
     """flash_attn_unpadded_func, which without lengths takes (tokens, heads, head dim) as one
     sequence."""
+    require_tensors(q=q, k=k)
     if q.dim() != 3:
         raise RefusedError(
             f"q has shape {tuple(q.shape)}; it must be packed, (tokens, heads, head dim). "

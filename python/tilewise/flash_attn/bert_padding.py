@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._autograd import applied
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 
 
 def index_first_axis(x: Tensor, indices: Tensor) -> Tensor:
@@ -18,6 +19,7 @@ def index_first_axis(x: Tensor, indices: Tensor) -> Tensor:
 
 def index_put_first_axis(values: Tensor, indices: Tensor, first_axis_dim: int) -> Tensor:
     """Puts row t of values where indices[t] says, in a tensor of first_axis_dim rows, else 0."""
+    require_tensors(values=values, indices=indices)
     rows = values.new_zeros(first_axis_dim, *values.shape[1:])
     return rows.index_copy(0, indices.to(torch.int64), values)
 
@@ -25,6 +27,11 @@ def index_put_first_axis(values: Tensor, indices: Tensor, first_axis_dim: int) -
 def index_first_axis_residual(x: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     """index_first_axis, and x for a residual path; gradients of both are summed."""
     return index_first_axis(x, indices), x.view_as(x)
+
+
+IndexFirstAxis = applied("IndexFirstAxis", index_first_axis)
+IndexPutFirstAxis = applied("IndexPutFirstAxis", index_put_first_axis)
+IndexFirstAxisResidual = applied("IndexFirstAxisResidual", index_first_axis_residual)
 
 
 def unpad_input(
@@ -75,6 +82,7 @@ def _packed(
 
 
 def _require(name: str, mask: Tensor, hidden_states: Tensor) -> None:
+    require_tensors(**{name: mask}, hidden_states=hidden_states)
     if hidden_states.dim() < 2 or tuple(mask.shape) != tuple(hidden_states.shape[:2]):
         raise RefusedError(
             f"{name} has shape {tuple(mask.shape)} and hidden_states "

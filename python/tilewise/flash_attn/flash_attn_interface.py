@@ -31,9 +31,8 @@ from tilewise.flash_attn._kernels import (
     _get_block_size_n,
     maybe_contiguous,
 )
-from tilewise.flash_attn._layout import packed
+from tilewise.flash_attn._layout import packed, parts_of
 from tilewise.flash_attn._probabilities import round_multiple
-from tilewise.flash_attn._refusal import RefusedError, require_tensors
 from tilewise.flash_attn._unpadded import (
     flash_attn_unpadded,
     flash_attn_unpadded_func,
@@ -136,7 +135,7 @@ def flash_attn_kvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    k, v = _parts("kv", kv, 5, 2)
+    k, v = parts_of("kv", kv, 5, 2)
     return returned(q, k, v, wanted, return_attn_probs)
 
 
@@ -155,7 +154,7 @@ def flash_attn_qkvpacked_func(
     wanted = Wanted(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
-    q, k, v = _parts("qkv", qkv, 5, 3)
+    q, k, v = parts_of("qkv", qkv, 5, 3)
     return returned(q, k, v, wanted, return_attn_probs)
 
 
@@ -219,7 +218,7 @@ def flash_attn_varlen_kvpacked_func(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
     lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    k, v = _parts("kv", kv, 4, 2)
+    k, v = parts_of("kv", kv, 4, 2)
     return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
@@ -241,17 +240,5 @@ def flash_attn_varlen_qkvpacked_func(
         dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes, deterministic
     )
     lengths = packed(cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-    q, k, v = _parts("qkv", qkv, 4, 3)
+    q, k, v = parts_of("qkv", qkv, 4, 3)
     return returned(q, k, v, wanted, return_attn_probs, lengths)
-
-
-def _parts(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:
-    """The tensors that lie in one, as views."""
-    require_tensors(**{name: packed})
-    if packed.dim() != rank or packed.shape[-3] != count:
-        raise RefusedError(
-            f"{name} has shape {tuple(packed.shape)}; it must have {rank} dimensions, and {count} "
-            "in the third from the end."
-        )
-    parts: tuple[Tensor, ...] = packed.unbind(-3)
-    return parts

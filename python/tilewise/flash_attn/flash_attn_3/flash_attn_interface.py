@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tilewise.flash_attn._autograd import applied
 from tilewise.flash_attn._cached import lengths_of, require_new
+from tilewise.flash_attn._kernels import maybe_contiguous as maybe_contiguous
 from tilewise.flash_attn._later import Factors, attend_later, combine
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import options_of, require_floats, sides_of
@@ -166,6 +168,19 @@ def flash_attn_varlen_func(
     factors = Factors(q_descale, k_descale, v_descale)
     out, lse = attend_later((q, k, v), options, Layout(*lengths), qv, factors)
     return (out, lse.detach()) if return_attn_probs else out
+
+
+def _apply_varlen(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, *rest: Any
+) -> Any:
+    """In FlashAttnVarlenFunc the used lengths come before the longest ones."""
+    used, longest, options = rest[:2], rest[2:4], rest[4:]
+    return flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, *longest, *used, *options)
+
+
+FlashAttnFunc = applied("FlashAttnFunc", flash_attn_func)
+FlashAttnQKVPackedFunc = applied("FlashAttnQKVPackedFunc", flash_attn_qkvpacked_func)
+FlashAttnVarlenFunc = applied("FlashAttnVarlenFunc", _apply_varlen)
 
 
 def flash_attn_with_kvcache(

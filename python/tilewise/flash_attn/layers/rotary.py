@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._autograd import applied
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 from tilewise.flash_attn.ops.triton.rotary import apply_rotary, put
 from tilewise.torch._plain import is_compiling
 
@@ -138,6 +139,9 @@ def apply_rotary_emb(
 apply_rotary_emb_func = apply_rotary_emb
 
 
+ApplyRotaryEmb = applied("ApplyRotaryEmb", apply_rotary_emb)
+
+
 def apply_rotary_emb_qkv_(
     qkv: Tensor,
     cos: Tensor,
@@ -153,6 +157,7 @@ def apply_rotary_emb_qkv_(
     Or of (batch, length, heads + 2 * key heads, head dim), with the number of heads as num_heads_q.
     cos_k and sin_k are for the keys, where these have tables of their own.
     """
+    require_tensors(qkv=qkv)
     own_k = cos if cos_k is None else cos_k, sin if sin_k is None else sin_k
     how = _How(interleaved, seqlen_offsets)
     if qkv.dim() == 5:
@@ -178,6 +183,9 @@ def apply_rotary_emb_qkv_(
     return _in_place(qkv, [_Part(queries, cos, sin), _Part(keys, *own_k)], how)
 
 
+ApplyRotaryEmbQKV_ = applied("ApplyRotaryEmbQKV_", apply_rotary_emb_qkv_)
+
+
 def apply_rotary_emb_kv_(
     kv: Tensor,
     cos: Tensor,
@@ -186,11 +194,15 @@ def apply_rotary_emb_kv_(
     seqlen_offsets: int | Tensor = 0,
 ) -> Tensor:
     """Turns the keys of kv (batch, length, 2, key heads, head dim) in place."""
+    require_tensors(kv=kv)
     if kv.dim() != 5 or kv.shape[2] != 2:
         raise RefusedError(
             f"kv has shape {tuple(kv.shape)}; it must be (batch, length, 2, key heads, head dim)."
         )
     return _in_place(kv, [_Part(_columns(0, 1), cos, sin)], _How(interleaved, seqlen_offsets))
+
+
+ApplyRotaryEmbKV_ = applied("ApplyRotaryEmbKV_", apply_rotary_emb_kv_)
 
 
 def _columns(start: int, stop: int) -> Any:
@@ -244,7 +256,7 @@ class RotaryEmbedding(nn.Module):
             and seqlen <= self._seq_len_cached
             and found.device == device
             and found.dtype == dtype
-            and not (self.training and found.is_inference())
+            and not (self.training and not is_compiling() and found.is_inference())
         ):
             return
         self._seq_len_cached = seqlen

@@ -143,6 +143,11 @@ class _Masked(nn.Module):
             options["dropout"] = self.drop.p
         is_causal = self.causal if causal is None else causal
         if mask is not None:
+            if tuple(mask.shape) != tuple(k.shape[:2]):
+                raise RefusedError(
+                    f"key_padding_mask has shape {tuple(mask.shape)}; it must be (batch, keys), "
+                    f"{tuple(k.shape[:2])}."
+                )
             options["mask"] = _visible(mask, q.shape[1], is_causal, shift)
         elif is_causal:
             options["causal"] = True

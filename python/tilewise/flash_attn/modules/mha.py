@@ -24,6 +24,7 @@ __all__ = [
     "CrossAttention",
     "FlashCrossAttention",
     "FlashSelfAttention",
+    "LinearResidual",
     "ParallelMHA",
     "SelfAttention",
     "get_alibi_slopes",
@@ -274,6 +275,26 @@ class MHA(nn.Module):
             window_size=self.window_size,
             alibi_slopes=None if slopes is None else slopes.to(torch.float32),
         )
+
+
+class LinearResidual(nn.Linear):
+    """A linear layer that also returns what it got, for a residual path."""
+
+    def forward(self, input: Tensor) -> Any:  # noqa: A002
+        return super().forward(input), input
+
+
+def _update_kv_cache(kv: Tensor, inference_params: Any, layer_idx: Any) -> Tensor:
+    """Writes kv (batch, new, 2, key heads, head dim) into a layer's cache, which it makes at first;
+    returns the part of the cache that is filled."""
+    memory = inference_params.key_value_memory_dict
+    if layer_idx not in memory:
+        sizes = (inference_params.max_batch_size, inference_params.max_seqlen)
+        memory[layer_idx] = kv.new_empty((*sizes, *kv.shape[2:]))
+    first, start = inference_params.batch_size_offset, inference_params.seqlen_offset
+    cache: Tensor = memory[layer_idx][first : first + kv.shape[0], : start + kv.shape[1]]
+    cache[:, start:] = kv
+    return cache
 
 
 class ParallelMHA(nn.Module):
