@@ -234,7 +234,7 @@ def test_by_the_environment(tmp_path: Path) -> None:
     quiet = (
         f"import site, sys; site.addsitedir({str(tmp_path)!r}); print({STAND_IN!r} in sys.modules)"
     )
-    for value in ("0", ""):
+    for value in ("0", "", "False", "off"):
         assert run("-c", quiet, TILEWISE_FLASH_ATTN=value).split() == ["False"]
 
 
@@ -294,6 +294,12 @@ def test_a_safe_path_stays_as_it_is(tmp_path: Path) -> None:
     assert run("-P", "-m", "tilewise.flash_attn", script) == plain
 
 
+def test_a_script_knows_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("print(__file__)")
+    given = os.path.relpath(tmp_path / "script.py")
+    assert run("-m", "tilewise.flash_attn", given) == run(given)
+
+
 def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     command: Any = importlib.import_module("tilewise.flash_attn.__main__")
     for arguments in ([], ["-m"], ["-c"]):
@@ -302,6 +308,8 @@ def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--help"]) == 0
     assert command.main(["/nowhere/script.py"]) == 2
     assert "no file" in capsys.readouterr().err
+    assert command.main(["-u", "script.py"]) == 2
+    assert "-u is no option of it; those of Python go before -m." in capsys.readouterr().err
     assert not flash.is_installed()
 
 

@@ -110,6 +110,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
         call(three._flash_attn_forward, NEW, *CACHES, k_new=NEW, v_new=NEW),
         "k_new is given without seqused_k",
     ),
+    (
+        call(three._flash_attn_forward, NEW, *CACHES, k_new=NEW, seqused_k=numbers(1, 1)),
+        "Of k_new and v_new only one is given",
+    ),
     (call(flash.flash_attn_func, Q, K[0], V), r"k has 3 dimensions, .* heads, dim\)\.$"),
     (
         call(flash.flash_attn_varlen_func, FLAT, [1], FLAT, TABLE, TABLE, 9, 9),

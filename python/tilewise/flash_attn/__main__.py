@@ -27,7 +27,10 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments and arguments[0] not in ("-m", "-c") else 2
     first, rest = arguments[0], arguments[1:]
     if first not in ("-m", "-c", "-") and not Path(first).exists():
-        print(f"tilewise.flash_attn: there is no file {first}.", file=sys.stderr)
+        said = f"there is no file {first}."
+        if first.startswith("-"):
+            said = f"{first} is no option of it; those of Python go before -m."
+        print(f"tilewise.flash_attn: {said}", file=sys.stderr)
         return 2
     install()
     os.environ["TILEWISE_FLASH_ATTN"] = "1"
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if not getattr(sys.flags, "safe_path", False):  # else Python has put no folder there
         sys.path[0] = str(Path(first).resolve().parent)
-    runpy.run_path(first, run_name="__main__")
+    runpy.run_path(str(Path(first).absolute()), run_name="__main__")  # __file__ is absolute
     return 0
 
 

@@ -203,13 +203,16 @@ def _in_fp8(x: Tensor) -> Tensor | None:
     return torch.zeros_like(x) if x.dtype.itemsize == 1 else None
 
 
-def require_new(k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None) -> New | None:
+def require_new(
+    k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None, names: Names = CACHED
+) -> New | None:
     """What is to be appended, if anything."""
+    key, value = names["key"], names["value"]
     if (k is None) != (v is None):
-        raise RefusedError("Of k and v only one is given; pass both, or neither.")
+        raise RefusedError(f"Of {key} and {value} only one is given; pass both, or neither.")
     if k is None or v is None:
         return None
-    require_tensors(k=k, v=v)
+    require_tensors(**{key: k, value: v})
     return New(k, v, offsets)
 
 

@@ -109,7 +109,7 @@ def attention_forward(
 def _warn_of_weights() -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(
-            "output_attentions is True, but tilewise never has the weights; None comes instead. "
+            "output_attentions is True, but tilewise never has the weights: they are left out. "
             'attn_implementation="eager" gives them.',
             stacklevel=3,
         )

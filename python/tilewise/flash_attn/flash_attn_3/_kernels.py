@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._cached import New, Queries, Rotation, extend, place_of, require_tables
+from tilewise.flash_attn._cached import (
+    Queries,
+    Rotation,
+    extend,
+    place_of,
+    require_new,
+    require_tables,
+)
 from tilewise.flash_attn._kernels import gradients_into, row_sums
 from tilewise.flash_attn._later import Factors, attend_later
 from tilewise.flash_attn._layout import Layout
@@ -69,7 +76,7 @@ def _flash_attn_forward(
     with torch.no_grad():
         if page_table is not None and kv_batch_idx is not None:  # which row of the table then
             page_table, kv_batch_idx = page_table.index_select(0, kv_batch_idx), None
-        new = None if k_new is None or v_new is None else New(k_new, v_new, cu_seqlens_k_new)
+        new = require_new(k_new, v_new, cu_seqlens_k_new, APPENDED)
         if new is not None or rotary_cos is not None:
             queries = Queries(q, cu_seqlens_q, _rows(max_seqlen_q, q, cu_seqlens_q))
             where = (kv_batch_idx, leftpad_k, page_table)
