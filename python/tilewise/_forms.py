@@ -12,28 +12,25 @@ from typing import Any, NamedTuple
 
 from tilewise import _abi, _device
 from tilewise import _arguments as check
-from tilewise._slots import SLOTS, Form
+from tilewise._slots import NUMBERS, SLOTS, Form
+from tilewise.options import DEFAULTS
 
 LARGEST_SEED = 2**64 - 1
 _MOST = 1024  # combinations that are kept; numbers that change with each call must not pile up
-_SCALARS = (
+_OTHERS = (  # neither an array nor a number that goes to its place as it is
     "scale",
     "causal",
     "window",
     "diagonal",
-    "chunk",
     "block_size",
-    "softcap",
-    "dropout",
     "dropout_base",
-    "max_query_length",
-    "max_key_length",
     "deterministic",
     "threads",
     "device",
 )
-_NUMBERS = ("seed", "dropout_offset")  # change with each call, so they stay outside
-KNOWN = (*_SCALARS, *_NUMBERS, *SLOTS)
+_SCALARS = (*NUMBERS, *_OTHERS)
+_SEEDS = ("seed", "dropout_offset")  # change with each call, so they stay outside
+KNOWN = (*_SCALARS, *_SEEDS, *SLOTS)
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 
@@ -60,7 +57,7 @@ def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
     scalars: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     for name, value in options.items():
-        if name in SLOTS or name in _NUMBERS:
+        if name in SLOTS or name in _SEEDS:
             if value is not None:
                 arrays[name] = value
             continue
@@ -96,7 +93,7 @@ def _check_together(arrays: dict[str, Any], has_blocks: bool) -> None:
         raise ValueError("block_size is given without a block_mask; give both or neither.")
     if "block_mask" in arrays and not has_blocks:
         raise ValueError("block_mask is given without block_size; add block_size=(queries, keys).")
-    for name in _NUMBERS:
+    for name in _SEEDS:
         if name in arrays:
             arrays[name] = check.integer(name, arrays[name], 0, LARGEST_SEED)
     if "dropout_state" in arrays and ("seed" in arrays or arrays.get("dropout_offset", 0) != 0):
@@ -111,21 +108,28 @@ def _build(scalars: dict[str, Any], output_dtype: int) -> tuple[bytes, float, bo
     form = Form(output_dtype=output_dtype)
     form.deterministic = check.flag("deterministic", given("deterministic", False))
     form.threads = check.integer("threads", given("threads", 0), 0, 2**31 - 1)
+    for name in NUMBERS:
+        _fill_number(form, name, scalars)
     _fill_mask(form.mask, scalars)
-    _fill_scores(form.scores, scalars)
+    if given("scale") is not None:
+        form.scores.has_scale, form.scores.scale = 1, check.real("scale", given("scale"))
+        form.scores.size = _size(_abi.Scores)
     _device.parsed(given("device", "cpu"))
-    dropout = check.real("dropout", given("dropout", 0.0))
     base = check.sequence("dropout_base", given("dropout_base", (0, 0, 0, 0)), 4)
     form.dropout.base[:] = [check.integer("dropout_base", part) for part in base]
-    if dropout != 0:
-        form.dropout.size = _size(_abi.Dropout)
-        form.dropout.probability = dropout
-    for side, name in (("queries", "max_query_length"), ("keys", "max_key_length")):
-        if given(name) is not None:
-            part = getattr(form, side)
-            part.size = _size(_abi.Sequences)
-            part.max_length = check.integer(name, given(name), low=0)
-    return bytes(form), dropout, given("block_size") is not None
+    return bytes(form), form.dropout.probability, given("block_size") is not None
+
+
+def _fill_number(form: Form, name: str, scalars: dict[str, Any]) -> None:
+    place, default = NUMBERS[name], DEFAULTS.get(name)
+    given = scalars.get(name, default)
+    if given is None and default is None:
+        return
+    number = place.check(name, given)
+    part = getattr(form, place.part)
+    setattr(part, place.member, number)
+    if number != 0:
+        part.size = _size(type(part))
 
 
 def _size(part: type[Any]) -> int:
@@ -134,7 +138,6 @@ def _size(part: type[Any]) -> int:
 
 
 def _fill_mask(mask: Any, scalars: dict[str, Any]) -> None:
-    mask.chunk = check.integer("chunk", scalars.get("chunk", 0))
     left, right = _window(scalars)
     if left is not None:
         mask.has_left, mask.left = 1, left
@@ -147,7 +150,7 @@ def _fill_mask(mask: Any, scalars: dict[str, Any]) -> None:
             check.integer("block_size", size, 0, 2**31 - 1) for size in sizes
         )
     # A block size alone is refused by itself, and comes with blocks otherwise.
-    if mask.chunk or mask.has_left or mask.has_right or mask.diagonal:
+    if mask.has_left or mask.has_right or mask.diagonal:
         mask.size = _size(_abi.Mask)
 
 
@@ -180,14 +183,6 @@ def _diagonal(diagonal: object) -> tuple[int, int]:
             f"diagonal is {diagonal!r}; it must be 'bottom_right', 'top_left' or an integer."
         )
     return _DIAGONALS[diagonal], 0
-
-
-def _fill_scores(scores: Any, scalars: dict[str, Any]) -> None:
-    scores.softcap = check.real("softcap", scalars.get("softcap", 0.0))
-    if scalars.get("scale") is not None:
-        scores.has_scale, scores.scale = 1, check.real("scale", scalars["scale"])
-    if scores.has_scale or scores.softcap != 0:
-        scores.size = _size(_abi.Scores)
 
 
 # What is asked when nothing is; nobody adds to its arrays, for it drops nothing.

@@ -1,14 +1,16 @@
-"""The places of a request that arrays go to, by the names that options have.
+"""The places of a request that arrays and numbers go to, by the names that options have.
 
-The extension has the same table (python/fast/slots.h); a test compares the two.
+The extension has the same table of arrays (python/fast/slots.h); a test compares the two.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+import functools
+from typing import Any, Callable, NamedTuple
 
 from tilewise import _abi
+from tilewise import _arguments as check
 from tilewise._abi import SizedStructure
 
 
@@ -57,6 +59,25 @@ SLOTS: dict[str, Slot] = {
     "key_factor": Slot("scaling", "key", "factors", 2),
     "value_factor": Slot("scaling", "value", "factors", 2),
     "output_gradient_factor": Slot("scaling", "output_gradient", "factors", 2),
+}
+
+
+class Number(NamedTuple):
+    """One place: the struct and the member, and the check that a value passes before."""
+
+    part: str
+    member: str
+    check: Callable[[str, Any], float]
+
+
+_length = functools.partial(check.integer, low=0)
+# The options that are one number each, which goes there as it is. 0 asks for nothing.
+NUMBERS: dict[str, Number] = {
+    "chunk": Number("mask", "chunk", check.integer),
+    "softcap": Number("scores", "softcap", check.real),
+    "dropout": Number("dropout", "probability", check.real),
+    "max_query_length": Number("queries", "max_length", _length),
+    "max_key_length": Number("keys", "max_length", _length),
 }
 _PARTS: dict[str, type[SizedStructure]] = {
     "mask": _abi.Mask,
