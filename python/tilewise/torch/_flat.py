@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
+
+from tilewise.options import DEFAULTS, Options
 
 
 class Flat(NamedTuple):
@@ -86,6 +88,9 @@ _TYPES = {
     "heads_first": "bool",
     "grouped": "bool",
 }
+# Those that are options and go as they are: a diagonal goes as two.
+_PLAIN = tuple(name for name in _TYPES if name in Options.__annotations__ and name != "diagonal")
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"bool": bool, "float": float}
 ROWS = 3  # query, key, value
 COUNT = len(Flat._fields)
 TENSORS = Flat._fields[ROWS : COUNT - len(_TYPES)]
@@ -96,3 +101,25 @@ SCHEMA = ", ".join(
         *(f"{_TYPES[name]} {name}" for name in Flat._fields[COUNT - len(_TYPES) :]),
     )
 )
+
+
+def plain_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Of `options` those that go as they are, each with a value."""
+    arguments: dict[str, Any] = {}
+    for name in _PLAIN:
+        value = options.get(name, DEFAULTS.get(name))
+        kind = _TYPES[name]
+        if kind == "SymInt[]":
+            arguments[name] = list(value or ())
+        else:
+            arguments[name] = _CONVERSIONS[kind](value) if kind in _CONVERSIONS else value
+    return arguments
+
+
+def plain_options(flat: Flat) -> dict[str, Any]:
+    """The same options again, from the operators' arguments."""
+    options = {name: getattr(flat, name) for name in _PLAIN}
+    for name, value in options.items():
+        if _TYPES[name] == "SymInt[]":
+            options[name] = tuple(value) or None
+    return options

@@ -18,7 +18,15 @@ from tilewise._call import Operands
 from tilewise._forms import Asked
 from tilewise.torch._arrays import CODES, DTYPES, PLAIN, TORCH, new_like, require_held
 from tilewise.torch._fakes import require_shapes
-from tilewise.torch._flat import COUNT, ROWS, SCHEMA, TENSORS, Flat
+from tilewise.torch._flat import (
+    COUNT,
+    ROWS,
+    SCHEMA,
+    TENSORS,
+    Flat,
+    plain_arguments,
+    plain_options,
+)
 from tilewise.torch._plain import no_tangents
 
 _DIFFERENTIABLE = (0, 1, 2, 3, 4, 5)  # query, key, value, bias, slopes, sinks
@@ -50,24 +58,14 @@ def flatten(
     shift: Any = 0
     if not isinstance(diagonal, str):
         diagonal, shift = "shifted", diagonal
+    named = {**{name: arrays.get(name) for name in TENSORS}, **plain_arguments(options)}
     return Flat(
         *operands,
-        **{name: arrays.get(name) for name in TENSORS},
-        scale=get("scale"),
-        causal=bool(get("causal", False)),
+        **named,
         left=left,
         right=right,
         diagonal=diagonal,
         shift=shift,
-        chunk=get("chunk", 0),
-        block_size=list(get("block_size") or ()),
-        softcap=float(get("softcap", 0.0)),
-        dropout=float(get("dropout", 0.0)),
-        dropout_base=list(get("dropout_base", (0, 0, 0, 0))),
-        max_query_length=get("max_query_length"),
-        max_key_length=get("max_key_length"),
-        deterministic=bool(get("deterministic", False)),
-        threads=get("threads", 0),
         output_dtype=get("output_dtype"),
         heads_first=bool(flags & HEADS_FIRST),
         grouped=bool(flags & GROUPED),
@@ -77,21 +75,9 @@ def flatten(
 def unflatten(flat: Flat) -> tuple[Operands, Asked, int]:
     """The same call from the operators' arguments."""
     is_shifted = flat.diagonal == "shifted"
-    options = {
-        "scale": flat.scale,
-        "causal": flat.causal,
-        "window": (flat.left, flat.right),
-        "diagonal": int(flat.shift) if is_shifted else flat.diagonal,
-        "chunk": int(flat.chunk),
-        "block_size": tuple(flat.block_size) or None,
-        "softcap": flat.softcap,
-        "dropout": flat.dropout,
-        "dropout_base": tuple(flat.dropout_base),
-        "max_query_length": flat.max_query_length,
-        "max_key_length": flat.max_key_length,
-        "deterministic": flat.deterministic,
-        "threads": flat.threads,
-    }
+    options = plain_options(flat)
+    options["window"] = (flat.left, flat.right)
+    options["diagonal"] = int(flat.shift) if is_shifted else flat.diagonal
     dtype = flat.output_dtype
     asked = _forms.ask({**options, **flat.arrays()}, 0 if dtype is None else CODES[dtype])
     flags = HEADS_FIRST * flat.heads_first | GROUPED * flat.grouped
