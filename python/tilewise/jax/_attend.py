@@ -45,10 +45,7 @@ def _check(asked: Asked, operands: Operands) -> None:
         key.shape,
         value.shape,
         dtype=query.dtype.name,
-        scale=asked.scale,
-        softcap=asked.softcap,
-        window=(asked.left, asked.right),
-        diagonal="bottom_right" if asked.diagonal is None else asked.diagonal,
+        **asked.options(),
     )
 
 

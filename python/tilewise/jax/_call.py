@@ -22,8 +22,28 @@ class Asked(NamedTuple):
     softcap: float = 0.0
     left: int | None = None
     right: int | None = None
-    diagonal: int | None = None  # None: from the bottom right
+    shift: int | None = None  # of the diagonal; None: it begins at the bottom right
     deterministic: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """The same as tilewise.Options has it."""
+        options = self._asdict()
+        options["window"] = (options.pop("left"), options.pop("right"))
+        shift = options.pop("shift")
+        options["diagonal"] = "bottom_right" if shift is None else shift
+        return options
+
+    def attributes(self) -> dict[str, Any]:
+        """What request.cpp reads, by these names; without what is off."""
+        given = {
+            name: value
+            for name, value in self._asdict().items()
+            if name not in self._field_defaults or value != self._field_defaults[name]
+        }
+        return {name: _KINDS[type(value)](value) for name, value in given.items()}
+
+
+_KINDS: dict[type, Any] = {float: np.float64, int: np.int64, bool: np.int32}
 
 
 class Call(NamedTuple):
@@ -90,15 +110,7 @@ def invoke(call: Call, *operands: Any) -> tuple[Any, ...]:
     attributes: dict[str, Any] = {
         "operands": " ".join(call.operands),
         "results": " ".join(call.results),
-        "scale": np.float64(call.asked.scale),
+        **call.asked.attributes(),
     }
-    asked = call.asked
-    if asked.softcap:
-        attributes["softcap"] = np.float64(asked.softcap)
-    for name, value in (("left", asked.left), ("right", asked.right), ("shift", asked.diagonal)):
-        if value is not None:
-            attributes[name] = np.int64(value)
-    if asked.deterministic:
-        attributes["deterministic"] = np.int32(1)
     target = jax.ffi.ffi_call(f"tilewise_{call.operation}", results, vmap_method="sequential")
     return tuple(target(*operands, **attributes))

@@ -121,7 +121,7 @@ def dot_product_attention(
     if left is not None and right is not None and left + right < 0:
         operands["mask"] = jnp.zeros((1, 1, 1, 1), jnp.bool_)  # a window without a key
         left = right = None
-    asked = Asked(scaled(operands, scale), left=left, right=right, diagonal=0)
+    asked = Asked(scaled(operands, scale), left=left, right=right, shift=0)
     output, lse = attend(asked, operands)
     output = output.astype(dtype)
     if rank == 3:
