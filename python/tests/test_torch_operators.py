@@ -27,6 +27,15 @@ def flat(given: Any, options: dict[str, Any], flags: int = 0) -> Any:
     return _operators.flatten(Operands(*given), arrays, options, flags)
 
 
+def test_every_option_is_an_argument() -> None:
+    """But for window, which goes as two, and what the operators do not ask: dropout comes with its
+    state, tensors with their device."""
+    from tilewise.torch._flat import Flat
+
+    missing = set(tilewise.Options.__annotations__) - set(Flat._fields)
+    assert missing == {"window", "seed", "dropout_offset", "device"}
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_opcheck(name: str) -> None:
     for given in (tensors(needs_grad=True), tensors(value_dim=8, needs_grad=True)):
