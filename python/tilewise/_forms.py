@@ -28,9 +28,9 @@ _OTHERS = (  # neither an array nor a number that goes to its place as it is
     "threads",
     "device",
 )
-_SCALARS = (*NUMBERS, *_OTHERS)
+_SCALARS = frozenset((*NUMBERS, *_OTHERS))
 _SEEDS = ("seed", "dropout_offset")  # change with each call, so they stay outside
-KNOWN = (*_SCALARS, *_SEEDS, *SLOTS)
+KNOWN = (*NUMBERS, *_OTHERS, *_SEEDS, *SLOTS)
 _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diagonal.TOP_LEFT}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Callable, NamedTuple
 
 from tilewise.options import DEFAULTS, Options
@@ -88,9 +89,19 @@ _TYPES = {
     "heads_first": "bool",
     "grouped": "bool",
 }
-# Those that are options and go as they are: a diagonal goes as two.
-_PLAIN = tuple(name for name in _TYPES if name in Options.__annotations__ and name != "diagonal")
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"bool": bool, "float": float}
+# Those that are options and go as they are, which a diagonal does not; and those of each type.
+_PLAIN = {
+    name: DEFAULTS.get(name)
+    for name in _TYPES
+    if name in Options.__annotations__ and name != "diagonal"
+}
+_LISTS = tuple(name for name in _PLAIN if _TYPES[name] == "SymInt[]")
+_CONVERTED: dict[str, Callable[[Any], Any]] = {
+    name: {"bool": bool, "float": float}[_TYPES[name]]
+    for name in _PLAIN
+    if _TYPES[name] in ("bool", "float")
+}
+_read_plain = operator.attrgetter(*_PLAIN)
 ROWS = 3  # query, key, value
 COUNT = len(Flat._fields)
 TENSORS = Flat._fields[ROWS : COUNT - len(_TYPES)]
@@ -105,21 +116,17 @@ SCHEMA = ", ".join(
 
 def plain_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Of `options` those that go as they are, each with a value."""
-    arguments: dict[str, Any] = {}
-    for name in _PLAIN:
-        value = options.get(name, DEFAULTS.get(name))
-        kind = _TYPES[name]
-        if kind == "SymInt[]":
-            arguments[name] = list(value or ())
-        else:
-            arguments[name] = _CONVERSIONS[kind](value) if kind in _CONVERSIONS else value
+    arguments = {name: options.get(name, default) for name, default in _PLAIN.items()}
+    for name, convert in _CONVERTED.items():
+        arguments[name] = convert(arguments[name])
+    for name in _LISTS:
+        arguments[name] = list(arguments[name] or ())
     return arguments
 
 
 def plain_options(flat: Flat) -> dict[str, Any]:
     """The same options again, from the operators' arguments."""
-    options = {name: getattr(flat, name) for name in _PLAIN}
-    for name, value in options.items():
-        if _TYPES[name] == "SymInt[]":
-            options[name] = tuple(value) or None
+    options = dict(zip(_PLAIN, _read_plain(flat)))
+    for name in _LISTS:
+        options[name] = tuple(options[name]) or None
     return options

@@ -52,24 +52,15 @@ def flatten(
     operands: Operands, arrays: dict[str, Any], options: dict[str, Any], flags: int
 ) -> Flat:
     """A call as the operators' arguments. `options` are those that are no tensors."""
-    get = options.get
-    left, right = get("window") or (None, None)
-    diagonal: Any = get("diagonal", "bottom_right")
-    shift: Any = 0
-    if not isinstance(diagonal, str):
-        diagonal, shift = "shifted", diagonal
-    named = {**{name: arrays.get(name) for name in TENSORS}, **plain_arguments(options)}
-    return Flat(
-        *operands,
-        **named,
-        left=left,
-        right=right,
-        diagonal=diagonal,
-        shift=shift,
-        output_dtype=get("output_dtype"),
-        heads_first=bool(flags & HEADS_FIRST),
-        grouped=bool(flags & GROUPED),
-    )
+    named = plain_arguments(options)
+    named["left"], named["right"] = options.get("window") or (None, None)
+    diagonal = options.get("diagonal", "bottom_right")
+    is_shifted = not isinstance(diagonal, str)
+    named["diagonal"], named["shift"] = ("shifted", diagonal) if is_shifted else (diagonal, 0)
+    named["output_dtype"] = options.get("output_dtype")
+    named["heads_first"] = bool(flags & HEADS_FIRST)
+    named["grouped"] = bool(flags & GROUPED)
+    return Flat(*operands, *[arrays.get(name) for name in TENSORS], **named)
 
 
 def unflatten(flat: Flat) -> tuple[Operands, Asked, int]:
