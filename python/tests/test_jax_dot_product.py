@@ -235,6 +235,8 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("local_window_size is 1.5", GIVEN, {"local_window_size": 1.5}),
     (r"local_window_size is \(1, 2, 3\)", GIVEN, {"local_window_size": (1, 2, 3)}),
     (r"scale has the shape \(2,\)", GIVEN, {"scale": jnp.ones(2)}),
+    ("scale is 'a'; give one number", GIVEN, {"scale": "a"}),
+    ("key is None; give an array", (GIVEN[0], None, GIVEN[2]), {}),
 ]
 
 
@@ -242,3 +244,7 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 def test_bad_arguments(sentence: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=sentence):
         mine(*given, **options)
+
+
+def test_a_window_beyond_all_keys() -> None:
+    close(mine(*GIVEN, local_window_size=2**70), mine(*GIVEN))

@@ -132,6 +132,9 @@ def dot_product_attention(
     return output, jax.lax.stop_gradient(residual)
 
 
+_FAR = 2**40  # farther than any key
+
+
 def _window(window: Window) -> tuple[int | None, int | None]:
     """How many keys to the left and to the right are visible; None is all of them."""
     if window is None:
@@ -147,4 +150,5 @@ def _window(window: Window) -> tuple[int | None, int | None]:
         raise ValueError(
             f"local_window_size is {window!r}; give an integer, or two: (left, right)."
         )
-    return sides
+    left, right = (None if side >= _FAR else side for side in sides)
+    return left, right

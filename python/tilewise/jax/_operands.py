@@ -41,7 +41,10 @@ def scaled(operands: dict[str, Any], scale: Any) -> float:
     if jnp.ndim(scale) != 0:
         raise ValueError(f"scale has the shape {jnp.shape(scale)}; give one number.")
     if not isinstance(scale, jax.Array):
-        return float(scale)
+        try:
+            return float(scale)
+        except (TypeError, ValueError):
+            raise ValueError(f"scale is {scale!r}; give one number.") from None
     if query.dtype == jnp.float16:
         for name in ("query", "key", "value"):
             operands[name] = operands[name].astype(jnp.float32)
@@ -55,6 +58,8 @@ def _rows(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
     given = {"query": query, "key": key, "value": value}
     made = {}
     for name, x in given.items():
+        if x is None:
+            raise ValueError(f"{name} is None; give an array.")
         x = jnp.asarray(x)
         if x.ndim not in (3, 4):
             raise ValueError(
