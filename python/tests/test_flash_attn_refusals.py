@@ -85,6 +85,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (packed(numbers(0, 11), numbers(0, 9)), "cu_seqlens_q ends at 11"),
     (cached(caches=(CACHES[0], [1])), "v_cache is a list; pass a torch.Tensor"),
     (cached(cache_seqlens=[3]), r"cache_seqlens is \[3\]; pass an integer or a tensor"),
+    (cached(cache_seqlens=2**40), "cache_seqlens is 1099511627776; no cache"),
     (cached(cache_seqlens=2.7), "cache_seqlens is 2.7; pass an integer or a tensor"),
     (cached(cache_seqlens=numbers(9, 1)), r"cache_seqlens\[0\] is 9"),
     (cached(k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),

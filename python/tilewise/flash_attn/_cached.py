@@ -26,6 +26,7 @@ from tilewise.flash_attn._refusal import (
     asking,
     require_tensors,
 )
+from tilewise.torch._plain import is_compiling
 
 
 class Cache(NamedTuple):
@@ -124,6 +125,8 @@ def lengths_of(cache_seqlens: Any, batch: Any, device: Any) -> Tensor:
         return cache_seqlens
     if isinstance(cache_seqlens, float) or not hasattr(cache_seqlens, "__index__"):
         raise RefusedError(f"cache_seqlens is {cache_seqlens!r}; pass an integer or a tensor.")
+    if not is_compiling() and abs(cache_seqlens) >= 2**31:
+        raise RefusedError(f"cache_seqlens is {cache_seqlens}; no cache is that long.")
     return torch.full((batch,), cache_seqlens, dtype=torch.int32, device=device)
 
 

@@ -1,4 +1,4 @@
-"""A call under vmap, and as what cannot be differentiated again."""
+"""Calls under vmap, and gradients, which have no gradients of their own."""
 
 from __future__ import annotations
 

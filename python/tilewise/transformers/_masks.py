@@ -2,8 +2,8 @@
 
 Transformers asks a mask function for a tensor of bools, (batch, 1, queries, keys). Most of these
 are causal, perhaps by a window, or in both directions, and hide padding: what tilewise takes as two
-numbers and one row of bools a sequence. A BandMask is that, and becomes the tensor for whoever does
-anything with it but hand it on.
+numbers and one row of bools a sequence. A BandMask is that. Code that does more than pass it on
+gets the tensor.
 """
 
 from __future__ import annotations
@@ -34,12 +34,6 @@ _QUESTIONS = frozenset(
         *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "requires_grad")),
     )
 )
-
-
-# Models that know the masks of eager alone: causality is in these and not in their modules, or they
-# extend them by numbers that are added to the scores.
-_AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
-_WHOLE = ("causal_mask_function", "bidirectional_mask_function")
 
 
 class BandMask(Tensor):
@@ -114,6 +108,11 @@ class BandMask(Tensor):
         return func(*made[0], **made[1])
 
 
+# Models that know the masks of eager alone: causality is in these and not in their modules, or they
+# extend them by numbers that are added to the scores.
+_AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
+
+
 def mask_of(*given: Any, **named: Any) -> Tensor | None:
     """The mask function of tilewise, with the arguments of transformers.masking_utils.sdpa_mask.
 
@@ -152,6 +151,9 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
             return None
     band = Band(left, right, shift)
     return BandMask.of((named["batch_size"], queries, keys), band, padding, place)
+
+
+_WHOLE = ("causal_mask_function", "bidirectional_mask_function")
 
 
 def _sides_of(mask_function: Any) -> tuple[int | None, int | None] | None:
