@@ -119,6 +119,8 @@ Status check(const Surroundings& around, const Stock& stock, const std::vector<J
 
 Status build_kernels(const Selection& selection, const Surroundings& around,
                      const Progress& progress) {
+  if (selection.variants.empty())
+    return invalid("A kernel with features compiled in is built by its full name.");
   std::vector<Job> jobs;
   for (const Target& target : selection.targets)
     for (const Variant* variant : selection.variants) jobs.push_back({variant, &target});

@@ -191,7 +191,9 @@ sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& ar
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
   if (is_full(p)) return 1;
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
-  const double wanted = std::round(4 * processors / (count + 1));
+  double wanted = std::round(4 * processors / (count + 1));
+  // With a window only the last tiles of a head have less to do, and together they fill the end.
+  if (p.mask.left < core::kUnlimited) wanted = std::max(wanted, 8.0);
   const int64 heads = p.shape.batch * p.shape.key_heads;
   return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
 }
