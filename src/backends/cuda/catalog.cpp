@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <set>
 
 #include "backends/cuda/compiler/program.h"
 #include "backends/cuda/compiler/stock.h"
@@ -128,9 +129,15 @@ int count_of(const std::vector<Row>& rows, const char* from) {
   return count;
 }
 
+std::size_t count_variants(const std::vector<Row>& rows) {
+  std::set<const Variant*> found;
+  for (const Row& row : rows) found.insert(row.variant);
+  return found.size();
+}
+
 void write_text(const std::vector<Row>& rows, const Selection& selection, Text& text) {
-  text.add("kernels %zu %s for", selection.variants.size(),
-           selection.variants.size() == 1 ? "variant" : "variants");
+  const std::size_t variants = count_variants(rows);
+  text.add("kernels %zu %s for", variants, variants == 1 ? "variant" : "variants");
   for (const Target& target : selection.targets)
     text.add(" %s", architecture(target, Form::kCubin).c_str());
   text.add(": %d in the pack, %d in the cache, %d not compiled yet\n\n", count_of(rows, "pack"),
@@ -148,11 +155,12 @@ void add_or_null(const std::string& value, Text& text) {
     text.add_quoted(value.c_str());
 }
 
-// Why the pack is not used, as a sentence; empty if it is used, or if there is none.
+// Why no pack is used, as a sentence; empty if one is used.
 std::string why_no_pack(const Pack& pack, int driver_version) {
   if (pack.is_of_others())
     return "The build left out a pack of other kernels: run ./dev pack and build again.";
   if (pack.is_damaged()) return "The pack is damaged: build the library again.";
+  if (pack.entries().empty()) return "The library was built without a pack.";
   std::string too_new = pack.why_too_new(driver_version);
   while (too_new.ends_with(' ')) too_new.pop_back();
   return too_new;

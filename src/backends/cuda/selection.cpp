@@ -25,10 +25,18 @@ std::vector<std::string> words_of(const char* list) {
   return words;
 }
 
-// Patterns are those of a shell, "*forward*", and select listed kernels. A featured kernel is
-// selected by its full name.
+bool names_a_featured(const std::string& pattern) {
+  const std::vector<Featured> all = every_featured();
+  return std::any_of(all.begin(), all.end(), [&](const Featured& each) {
+    return fnmatch(pattern.c_str(), kernel_name(each).c_str(), 0) == 0;
+  });
+}
+
+// Patterns are those of a shell, "*forward*". They select kernels that the pack may have; a
+// featured kernel is selected by its full name, and listed where the cache has it.
 Status select_variants(const char* names, Selection& out) {
-  for (const std::string& name : words_of(names)) {
+  const std::vector<std::string> words = words_of(names);
+  for (const std::string& name : words) {
     const std::size_t before = out.variants.size();
     for (const Variant& variant : packed_variants())
       if (fnmatch(name.c_str(), variant.name, 0) == 0) out.variants.push_back(&variant);
@@ -37,12 +45,12 @@ Status select_variants(const char* names, Selection& out) {
     const int place = is_new ? place_of(featured) : -1;
     if (place >= 0) out.variants.push_back(&featured_variant(place));
     out.patterns.push_back(name);
-    if (out.variants.size() == before)
+    if (out.variants.size() == before && !names_a_featured(name))
       return invalid("There is no kernel '%.80s': `tilewise kernels list` names all %zu.",
                      name.c_str(), packed_variants().size());
   }
-  if (out.variants.empty()) out.patterns.emplace_back("*");
-  if (out.variants.empty())
+  if (words.empty()) out.patterns.emplace_back("*");
+  if (words.empty())
     for (const Variant& variant : packed_variants()) out.variants.push_back(&variant);
   std::sort(out.variants.begin(), out.variants.end());
   out.variants.erase(std::unique(out.variants.begin(), out.variants.end()), out.variants.end());
@@ -94,7 +102,7 @@ Status select(const tw_kernel_choice& choice, Selection& out) {
   if (choice.driver_version != 0 &&
       (choice.driver_version < kOldestDriver || choice.driver_version > kAnyDriver))
     return invalid(
-        "choice.driver_version is %d: give 12040 for a driver of CUDA 12.4 (12.0 is the oldest), "
+        "driver_version is %d: give 12040 for a driver of CUDA 12.4 (12.0 is the oldest), "
         "or 0.",
         choice.driver_version);
   TW_TRY(select_variants(choice.names, out));

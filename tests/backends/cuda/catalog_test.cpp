@@ -153,6 +153,7 @@ TEST_F(CatalogTest, ListsWhereNothingIsThere) {
       << text;
   const std::string json = listed(TW_JSON);
   EXPECT_TRUE(has(json, "\"nvrtc\": null")) << json;
+  EXPECT_TRUE(has(json, "\"why_no_pack\": \"The library was built without a pack.\"")) << json;
   EXPECT_TRUE(has(json, "\"variant\": \"tiny_test_kernel\", \"arch\": \"sm_80\", \"from\": null"))
       << json;
   EXPECT_FALSE(std::filesystem::exists(around_.cache));
@@ -192,8 +193,13 @@ TEST(Select, KernelsWithFeaturesAreMeantByTheirNames) {
       select(choice("tilewise_sm80_forward_float16_128_softcap_alibi", "sm_90"), selection).ok());
   ASSERT_EQ(selection.variants.size(), 1U);
   EXPECT_STREQ(selection.variants.front()->name, "tilewise_sm80_forward_float16_128_softcap_alibi");
-  // Patterns mean those of the list.
-  EXPECT_NE(refusal(choice("*_softcap", "sm_90")).find("There is no kernel '*_softcap'"),
+  // A pattern means those of the list, and those of the cache when that is listed.
+  Selection kept;
+  ASSERT_TRUE(select(choice("*_softcap", "sm_90", 12040), kept).ok());
+  EXPECT_TRUE(kept.variants.empty());
+  const Status status = build_kernels(kept, surroundings_of_environment(), {});
+  EXPECT_TRUE(has(status.sentence, "by its full name")) << status.sentence;
+  EXPECT_NE(refusal(choice("*_hardcap", "sm_90")).find("There is no kernel '*_hardcap'"),
             std::string::npos);
 }
 
@@ -211,6 +217,8 @@ TEST_F(CatalogTest, ListsKernelsWithFeaturesThatAreKept) {
   selection_ = before;
   EXPECT_TRUE(has(listed(TW_JSON), "\"" + name + "\", \"arch\": \"sm_80\", \"from\": \"cache\""))
       << listed(TW_JSON);
+  EXPECT_TRUE(has(listed(TW_TEXT), "3 variants for sm_80: 0 in the pack, 1 in the cache, 2 not"))
+      << listed(TW_TEXT);
   selection_.patterns = {"*_alibi"};
   EXPECT_FALSE(has(listed(TW_TEXT), name));
 }
