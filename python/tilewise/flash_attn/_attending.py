@@ -11,10 +11,10 @@ from tilewise.attention import attention
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import (
     Turn,
+    Wanted,
     bound_of,
     dense_diagonals,
     has_turn,
-    options_of,
     packed_diagonals,
     require_floats,
     to_theirs,
@@ -22,22 +22,6 @@ from tilewise.flash_attn._meaning import (
 from tilewise.flash_attn._probabilities import dropped_probabilities
 from tilewise.flash_attn._refusal import PACKED, USED, asking, require_tensors
 from tilewise.torch._attention import draw_state
-
-
-class Wanted(NamedTuple):
-    """The arguments that all functions have in common, by flash_attn's names and defaults."""
-
-    dropout_p: float = 0.0
-    softmax_scale: Any = None
-    causal: bool = False
-    window_size: Any = (-1, -1)
-    softcap: float = 0.0
-    alibi_slopes: Any = None
-    deterministic: bool = False
-    sinks: Any = None
-
-    def options(self) -> dict[str, Any]:
-        return options_of(**self._asdict())
 
 
 class Found(NamedTuple):

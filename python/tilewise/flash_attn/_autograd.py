@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.flash_attn._attending import Wanted, returned
+from tilewise.flash_attn._attending import returned
 from tilewise.flash_attn._layout import Layout, packed
+from tilewise.flash_attn._meaning import Wanted
 
 
 def _apply(

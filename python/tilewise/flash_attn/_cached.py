@@ -11,9 +11,9 @@ from tilewise.attention import attention
 from tilewise.cache import append, rotary
 from tilewise.flash_attn._meaning import (
     Turn,
+    Wanted,
     cached_diagonals,
     has_turn,
-    options_of,
     require_floats,
     to_theirs,
     window_of,
@@ -266,14 +266,14 @@ def flash_attn_with_kvcache(
     """
     require_floats("q", q)
     require_tables(rotary_cos, rotary_sin)
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window_size,
         softcap=softcap,
         alibi_slopes=alibi_slopes,
         sinks=s_aux,
-    )
+    ).options()
     with torch.no_grad():
         new = require_new(k, v)
         where = (cache_batch_idx, cache_leftpad, block_table)

@@ -15,9 +15,9 @@ from tilewise._attend import Gradients
 from tilewise._call import Operands
 from tilewise._slots import SLOTS
 from tilewise.attention import attention_backward
-from tilewise.flash_attn._attending import Found, Wanted, attend_fully, turn_of
+from tilewise.flash_attn._attending import Found, attend_fully, turn_of
 from tilewise.flash_attn._layout import Layout, packed
-from tilewise.flash_attn._meaning import to_ours
+from tilewise.flash_attn._meaning import Wanted, to_ours
 from tilewise.flash_attn._probabilities import BLOCK_COLUMNS, round_multiple
 from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.torch import _operators

@@ -79,42 +79,46 @@ def number_of(name: str, value: Any) -> float:
         raise RefusedError(f"{name} is {value!r}; pass a number.") from None
 
 
-def options_of(
-    *,
-    softmax_scale: Any = None,
-    causal: bool = False,
-    window_size: Any = (-1, -1),
-    softcap: float = 0.0,
-    dropout_p: float = 0.0,
-    alibi_slopes: Tensor | None = None,
-    deterministic: bool = False,
-    sinks: Tensor | None = None,
-    chunk: int = 0,
-    has_signed_window: bool = False,
-) -> dict[str, Any]:
-    """The options of tilewise.attention for these arguments, without what is off."""
-    options: dict[str, Any] = {}
-    if softmax_scale is not None:
-        options["scale"] = number_of("softmax_scale", softmax_scale)
-    window = (signed_window_of if has_signed_window else window_of)(window_size, causal)
-    if window == (None, 0):
-        options["causal"] = True
-    elif window != (None, None):
-        options["window"] = window
-    if softcap and not number_of("softcap", softcap) <= 0.0:  # so that a NaN is refused
-        options["softcap"] = float(softcap)
-    if dropout_p:
-        options["dropout"] = number_of("dropout_p", dropout_p)
-    if alibi_slopes is not None:
-        require_tensors(alibi_slopes=alibi_slopes)
-        options["alibi_slopes"] = alibi_slopes.detach()
-    if deterministic:
-        options["deterministic"] = True
-    if sinks is not None:
-        options["sinks"] = sinks
-    if chunk:
-        options["chunk"] = int(number_of("attention_chunk", chunk))
-    return options
+class Wanted(NamedTuple):
+    """The arguments that functions have in common, by flash_attn's names and defaults."""
+
+    dropout_p: float = 0.0
+    softmax_scale: Any = None
+    causal: bool = False
+    window_size: Any = (-1, -1)
+    softcap: float = 0.0
+    alibi_slopes: Any = None
+    deterministic: bool = False
+    sinks: Any = None
+    chunk: int = 0
+    has_signed_window: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """The options of tilewise.attention for these arguments, without what is off."""
+        options: dict[str, Any] = {}
+        if self.softmax_scale is not None:
+            options["scale"] = number_of("softmax_scale", self.softmax_scale)
+        meaning = signed_window_of if self.has_signed_window else window_of
+        window = meaning(self.window_size, self.causal)
+        if window == (None, 0):
+            options["causal"] = True
+        elif window != (None, None):
+            options["window"] = window
+        # Not "above 0", so that a NaN is refused.
+        if self.softcap and not number_of("softcap", self.softcap) <= 0.0:
+            options["softcap"] = float(self.softcap)
+        if self.dropout_p:
+            options["dropout"] = number_of("dropout_p", self.dropout_p)
+        if self.alibi_slopes is not None:
+            require_tensors(alibi_slopes=self.alibi_slopes)
+            options["alibi_slopes"] = self.alibi_slopes.detach()
+        if self.deterministic:
+            options["deterministic"] = True
+        if self.sinks is not None:
+            options["sinks"] = self.sinks
+        if self.chunk:
+            options["chunk"] = int(number_of("attention_chunk", self.chunk))
+        return options
 
 
 def bound_of(longest: Any, rows: Any) -> Any:

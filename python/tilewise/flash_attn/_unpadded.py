@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tilewise.attention import attention
-from tilewise.flash_attn._attending import Wanted, returned
+from tilewise.flash_attn._attending import returned
 from tilewise.flash_attn._layout import packed, parts_of
-from tilewise.flash_attn._meaning import require_floats, to_theirs
+from tilewise.flash_attn._meaning import Wanted, require_floats, to_theirs
 from tilewise.flash_attn._probabilities import dropped_probabilities
 from tilewise.flash_attn._refusal import PACKED, RefusedError, asking, require_tensors
 from tilewise.torch._attention import draw_state

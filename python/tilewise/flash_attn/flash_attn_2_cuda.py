@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from tilewise.flash_attn._attending import Wanted
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
 from tilewise.flash_attn._kernels import (
     _flash_attn_forward,
@@ -18,6 +17,7 @@ from tilewise.flash_attn._kernels import (
     row_sums,
 )
 from tilewise.flash_attn._layout import packed
+from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._refusal import RefusedError
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from tilewise.flash_attn import flash_attn_2_cuda as flash_attn_gpu
-from tilewise.flash_attn._attending import Wanted, returned
+from tilewise.flash_attn._attending import returned
 from tilewise.flash_attn._autograd import (
     FlashAttnFunc,
     FlashAttnKVPackedFunc,
@@ -32,6 +32,7 @@ from tilewise.flash_attn._kernels import (
     maybe_contiguous,
 )
 from tilewise.flash_attn._layout import packed, parts_of
+from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._probabilities import round_multiple
 from tilewise.flash_attn._unpadded import (
     flash_attn_unpadded,

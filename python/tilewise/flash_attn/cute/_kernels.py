@@ -10,7 +10,7 @@ from torch import Tensor
 from tilewise.flash_attn._kernels import gradients_into
 from tilewise.flash_attn._later import Factors, attend_later
 from tilewise.flash_attn._layout import Layout
-from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._refusal import CUTE, RefusedError
 from tilewise.flash_attn.cute._refusals import refusing
 
@@ -76,14 +76,14 @@ def _flash_attn_fwd(
 
     What tunes their kernels, tile_mn and the like, changes nothing.
     """
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=(window_size_left, window_size_right),
         softcap=softcap or 0.0,
         sinks=learnable_sink,
         has_signed_window=True,
-    )
+    ).options()
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     factors = Factors(q_descale, k_descale, v_descale)
     with torch.no_grad():
@@ -128,7 +128,7 @@ def _flash_attn_bwd(
     learnable_sink: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse."""
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=(window_size_left, window_size_right),
@@ -136,7 +136,7 @@ def _flash_attn_bwd(
         deterministic=deterministic,
         sinks=learnable_sink,
         has_signed_window=True,
-    )
+    ).options()
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     options.update(Layout(*lengths).options(q, k))
     with torch.no_grad():

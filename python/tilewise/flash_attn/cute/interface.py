@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tilewise.flash_attn._later import attend_later, combine
 from tilewise.flash_attn._layout import Layout
-from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._refusal import CUTE
 from tilewise.flash_attn.cute._kernels import _flash_attn_bwd, _flash_attn_fwd, operands_of
 from tilewise.flash_attn.cute._refusals import refusing
@@ -62,7 +62,7 @@ def flash_attn_func(
     gather_bwd_token_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of q (batch, queries, heads, head dim) over k and v: (output, lse or None)."""
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window_size,
@@ -70,7 +70,7 @@ def flash_attn_func(
         deterministic=deterministic,
         sinks=learnable_sink,
         has_signed_window=True,
-    )
+    ).options()
     operands, qv = operands_of(q, k, v, qv)
     out, lse = attend_later(operands, options, Layout(), qv, names=CUTE)
     return out, _wanted(lse, return_lse)
@@ -117,7 +117,7 @@ def flash_attn_varlen_func(
 
     max_seqlen may be tensors of one number.
     """
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window_size,
@@ -125,7 +125,7 @@ def flash_attn_varlen_func(
         deterministic=deterministic,
         sinks=learnable_sink,
         has_signed_window=True,
-    )
+    ).options()
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     operands, qv = operands_of(q, k, v, qv)
     layout = Layout(*lengths, page_table)

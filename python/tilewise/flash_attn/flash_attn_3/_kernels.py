@@ -18,7 +18,7 @@ from tilewise.flash_attn._cached import (
 from tilewise.flash_attn._kernels import gradients_into, row_sums
 from tilewise.flash_attn._later import Factors, attend_later
 from tilewise.flash_attn._layout import Layout
-from tilewise.flash_attn._meaning import options_of
+from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._refusal import APPENDED
 
 
@@ -65,14 +65,14 @@ def _flash_attn_forward(
     appended. scheduler_metadata, num_splits, pack_gqa and sm_margin change nothing.
     """
     window = (window_size_left, window_size_right)
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window,
         softcap=softcap,
         sinks=s_aux,
         chunk=attention_chunk,
-    )
+    ).options()
     with torch.no_grad():
         if page_table is not None and kv_batch_idx is not None:  # which row of the table then
             page_table, kv_batch_idx = page_table.index_select(0, kv_batch_idx), None
@@ -142,13 +142,13 @@ def _flash_attn_backward(
     sm_margin: int = 0,
 ) -> Tensor:
     """Fills dq, dk and dv, those that are there; returns the row sums of dout * out."""
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=is_causal,
         window_size=(window_size_left, window_size_right),
         softcap=softcap,
         deterministic=deterministic,
-    )
+    ).options()
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, sequed_q, sequed_k)
     layout = Layout(*lengths)
     options.update(layout.options(q, k))

@@ -17,7 +17,7 @@ from tilewise.flash_attn._cached import lengths_of, require_new
 from tilewise.flash_attn._kernels import maybe_contiguous as maybe_contiguous
 from tilewise.flash_attn._later import Factors, attend_later, combine
 from tilewise.flash_attn._layout import Layout
-from tilewise.flash_attn._meaning import options_of, require_floats, sides_of
+from tilewise.flash_attn._meaning import Wanted, require_floats, sides_of
 from tilewise.flash_attn._refusal import OF_A_CACHE, RefusedError, asking, require_tensors
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
 
@@ -65,7 +65,7 @@ def flash_attn_func(
     >>> flash_attn_func(q, k, v, causal=True, attention_chunk=4).shape
     torch.Size([2, 10, 4, 16])
     """
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window_size,
@@ -73,7 +73,7 @@ def flash_attn_func(
         deterministic=deterministic,
         sinks=s_aux,
         chunk=attention_chunk,
-    )
+    ).options()
     factors = Factors(q_descale, k_descale, v_descale)
     out, lse = attend_later((q, k, v), options, Layout(), qv, factors)
     return (out, lse.detach()) if return_attn_probs else out
@@ -155,7 +155,7 @@ def flash_attn_varlen_func(
 ) -> Any:
     """flash_attn_func of packed sequences: sequence b has rows cu_seqlens[b] to cu_seqlens[b + 1],
     of which the first seqused[b] count."""
-    options = options_of(
+    options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,
         window_size=window_size,
@@ -163,7 +163,7 @@ def flash_attn_varlen_func(
         deterministic=deterministic,
         sinks=s_aux,
         chunk=attention_chunk,
-    )
+    ).options()
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
     factors = Factors(q_descale, k_descale, v_descale)
     out, lse = attend_later((q, k, v), options, Layout(*lengths), qv, factors)
