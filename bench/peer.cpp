@@ -19,9 +19,9 @@ NamedPeer found(const std::string& name, const Find& find) {
 
 std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation) {
   const Sizes& sizes = shape.sizes;
-  const ScoreChoice& scores = shape.scores;
-  const bool has_features = scores.softcap != 0 || !scores.bias.empty() || scores.has_slopes ||
-                            scores.has_sinks || scores.dropout != 0;
+  const Extras& extras = shape.extras;
+  const bool has_features = shape.scores.softcap != 0 || !extras.bias.empty() ||
+                            extras.has_slopes || extras.has_sinks || shape.dropout.probability != 0;
   if (has_features || sizes.is_packed() || sizes.queries == 0 || sizes.keys == 0) {
     return std::nullopt;
   }
@@ -29,8 +29,8 @@ std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation) {
                      static_cast<double>(sizes.queries) * static_cast<double>(sizes.keys);
   if (visible_pairs(shape) == all) return PeerCase{&shape, operation, false};
   // Peers begin the diagonal top left or bottom right; in a square these are one.
-  const MaskChoice& mask = shape.mask;
-  const bool is_plain = mask.is_causal() && mask.chunk == 0 && mask.shift == 0;
+  const Mask& mask = shape.mask;
+  const bool is_plain = is_causal(mask) && mask.chunk == 0 && mask.shift == 0;
   if (!is_plain || sizes.queries != sizes.keys) return std::nullopt;
   return PeerCase{&shape, operation, true};
 }

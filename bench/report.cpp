@@ -67,7 +67,7 @@ Json case_json(const Measurement& result) {
   Json row{{"name", result.shape.name},
            {"dtype", result.shape.dtype},
            {"direction", direction_name(result.operation)},
-           {"causal", result.shape.mask.is_causal()},
+           {"causal", is_causal(result.shape.mask)},
            {"batch", sizes.batch},
            {"heads", sizes.heads},
            {"key_heads", sizes.key_heads},

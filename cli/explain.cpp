@@ -20,7 +20,7 @@ struct Options {
 
 ExitStatus run(const Options& options) {
   Case shape = options.shape.shape();
-  options.attention.apply(shape.mask, shape.scores);
+  options.attention.apply(shape);
   Call call;
   describe(shape, options.backward, call);
   const char* backend = backend_named(options.execution.backend);

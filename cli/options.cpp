@@ -38,18 +38,19 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
        {"--diagonal", "Where query 0 stands; a number is a key's index", &diagonal,
         "{bottom-right,top-left,NUMBER}", group},
        {"--chunk", "Keys of other chunks of this length are hidden", Integer{&chunk}, "KEYS",
-        group},
-       {"--scale", "Scores are scale * q.k; without, 1/sqrt(dim)", Real{&scale}, "NUMBER", group},
-       {"--softcap", "Scores become cap * tanh(score / cap)", Real{&softcap}, "NUMBER", group},
-       {"--dropout", "The part of the probabilities that is dropped", Real{&dropout}, "NUMBER",
-        group},
-       {"--seed", "Dropout's seed", Natural{&seed}, "NUMBER", group}});
+        group}});
+  for (std::size_t i = 0; i < reals.size(); ++i) {
+    const RealOption& real = kRealOptions[i];
+    options.push_back(
+        {fmt::format("--{}", real.name), real.about, Real{&reals[i]}, "NUMBER", group});
+  }
+  options.push_back({"--seed", "Dropout's seed", Natural{&seed}, "NUMBER", group});
 }
 
 namespace {
 
 // Elsewhere -1 stands for a side without a limit.
-void refuse_empty_window(const std::string& window, bool causal, const MaskChoice& mask) {
+void refuse_empty_window(const std::string& window, bool causal, const Mask& mask) {
   // As far as two sides may be to have a sum.
   const auto near = [](std::int64_t side) {
     constexpr std::int64_t kFar = INT64_MAX / 2;
@@ -62,13 +63,13 @@ void refuse_empty_window(const std::string& window, bool causal, const MaskChoic
                                     window, causal ? " with --causal" : ""));
 }
 
-void apply_diagonal(const std::string& diagonal, MaskChoice& mask) {
+void apply_diagonal(const std::string& diagonal, Mask& mask) {
   if (diagonal == "bottom-right") {
-    mask.diagonal = Diagonal::kBottomRight;
+    mask.diagonal = TW_BOTTOM_RIGHT;
   } else if (diagonal == "top-left") {
-    mask.diagonal = Diagonal::kTopLeft;
+    mask.diagonal = TW_TOP_LEFT;
   } else if (const auto shift = parse_integer(diagonal)) {
-    mask.diagonal = Diagonal::kShifted;
+    mask.diagonal = TW_SHIFTED;
     mask.shift = *shift;
   } else {
     throw Failure(kUsage,
@@ -80,7 +81,8 @@ void apply_diagonal(const std::string& diagonal, MaskChoice& mask) {
 
 }  // namespace
 
-void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
+void AttentionOptions::apply(Case& shape) const {
+  Mask& mask = shape.mask;
   if (!window.empty()) {
     const Window sides = parse_window(window);
     mask.left = sides.left;
@@ -91,10 +93,10 @@ void AttentionOptions::apply(MaskChoice& mask, ScoreChoice& scores) const {
   if (!window.empty()) refuse_empty_window(window, causal, mask);
   if (!diagonal.empty()) apply_diagonal(diagonal, mask);
   mask.chunk = chunk.value_or(mask.chunk);
-  if (scale) scores.scale = scale;
-  scores.softcap = softcap.value_or(scores.softcap);
-  scores.dropout = dropout.value_or(scores.dropout);
-  scores.seed = seed.value_or(scores.seed);
+  for (std::size_t i = 0; i < reals.size(); ++i) {
+    if (reals[i]) kRealOptions[i].put(shape, *reals[i]);
+  }
+  shape.dropout.seed = seed.value_or(shape.dropout.seed);
 }
 
 void ShapeOptions::add_to(std::vector<Option>& options) {
@@ -158,7 +160,7 @@ Case ShapeOptions::shape() const {
   }
   sizes.apply(shape.sizes);
   if (!dtype.empty()) shape.dtype = dtype;
-  if (!bias.empty()) shape.scores.bias = bias;
+  if (!bias.empty()) shape.extras.bias = bias;
   for (const std::int64_t size : bias) {
     if (size < 0) throw Failure(kUsage, fmt::format("--bias takes sizes from 0 on, not {}", size));
   }
@@ -166,8 +168,8 @@ Case ShapeOptions::shape() const {
     throw Failure(kUsage, fmt::format("--bias takes four sizes, as in 1,8,1,1024; {} were given",
                                       bias.size()));
   }
-  shape.scores.has_slopes |= has_slopes;
-  shape.scores.has_sinks |= has_sinks;
+  shape.extras.has_slopes |= has_slopes;
+  shape.extras.has_sinks |= has_sinks;
   return shape;
 }
 

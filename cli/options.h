@@ -1,7 +1,9 @@
 // Options that several commands share, and what they become: a case's mask, scores and sizes.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,12 +19,12 @@ struct AttentionOptions {
   bool causal = false;
   std::string window, diagonal;
   std::optional<std::int64_t> chunk;
-  std::optional<double> scale, softcap, dropout;
+  std::array<std::optional<double>, std::size(kRealOptions)> reals;
   std::optional<std::uint64_t> seed;
 
   void add_to(std::vector<Option>& options);
   // Overrides what was asked for; contradictions are a Failure.
-  void apply(MaskChoice& mask, ScoreChoice& scores) const;
+  void apply(Case& shape) const;
 };
 
 struct SizeOptions {

@@ -123,11 +123,9 @@ ExitStatus run(const Options& options) {
   const Device device = options.execution.chosen();
 
   Call call;
-  MaskChoice mask;
-  ScoreChoice scores;
-  options.attention.apply(mask, scores);
-  set_mask(mask, call.mask);
-  set_scores(scores, call);
+  Case asked;
+  options.attention.apply(asked);
+  set_options(asked, call);
   if (!options.block_size.empty()) set_block_size(options.block_size, call.mask);
   call.options.deterministic = options.deterministic ? 1 : 0;
   const std::vector<NpyArray> inputs = read_inputs(paths, options.types, call);

@@ -56,13 +56,8 @@ void Call::link(bool has_gradients) {
   const auto asks = [](const tw_sequences& side) {
     return side.offsets.rank != 0 || side.used.rank != 0 || side.start.rank != 0;
   };
-  const bool has_mask = mask.has_left != 0 || mask.has_right != 0 || mask.chunk != 0 ||
-                        mask.diagonal != TW_BOTTOM_RIGHT || mask.visible.rank != 0 ||
-                        mask.blocks.rank != 0;
-  const bool has_scores = scores.has_scale != 0 || scores.softcap != 0 || scores.slopes.rank != 0 ||
-                          scores.bias.rank != 0 || scores.sinks.rank != 0;
-  options.mask = has_mask ? &mask : nullptr;
-  options.scores = has_scores ? &scores : nullptr;
+  options.mask = &mask;
+  options.scores = &scores;
   options.dropout = dropout.probability != 0 ? &dropout : nullptr;
   options.queries = asks(queries) ? &queries : nullptr;
   options.keys = asks(keys) ? &keys : nullptr;
@@ -71,23 +66,10 @@ void Call::link(bool has_gradients) {
   request.gradients = has_gradients ? &gradients : nullptr;
 }
 
-void set_mask(const MaskChoice& choice, tw_mask& mask) {
-  mask.has_left = choice.left ? 1 : 0;
-  mask.left = choice.left.value_or(0);
-  mask.has_right = choice.right ? 1 : 0;
-  mask.right = choice.right.value_or(0);
-  mask.diagonal = static_cast<std::int32_t>(choice.diagonal);
-  mask.shift = choice.shift;
-  mask.chunk = choice.chunk;
-}
-
-void set_scores(const ScoreChoice& choice, Call& call) {
-  call.scores.has_scale = choice.scale ? 1 : 0;
-  call.scores.scale = choice.scale.value_or(0);
-  call.scores.softcap = choice.softcap;
-  call.dropout.probability = choice.dropout;
-  call.dropout.seed = choice.seed;
-  call.dropout.offset = choice.offset;
+void set_options(const Case& shape, Call& call) {
+  call.mask = detail::lowered(shape.mask);
+  call.scores = detail::lowered(shape.scores);
+  call.dropout = detail::lowered(shape.dropout);
 }
 
 namespace {
@@ -147,12 +129,11 @@ void describe(const Case& shape, bool backward, Call& call) {
     call.queries = packed(call.query_offsets, sizes.queries);
     call.keys = packed(call.key_offsets, sizes.keys);
   }
-  set_mask(shape.mask, call.mask);
-  set_scores(shape.scores, call);
+  set_options(shape, call);
   const Shape per_head{sizes.heads};
-  if (!shape.scores.bias.empty()) call.scores.bias = dense_tensor(dtype, shape.scores.bias);
-  if (shape.scores.has_slopes) call.scores.slopes = dense_tensor(TW_FLOAT32, per_head);
-  if (shape.scores.has_sinks) call.scores.sinks = dense_tensor(TW_FLOAT32, per_head);
+  if (!shape.extras.bias.empty()) call.scores.bias = dense_tensor(dtype, shape.extras.bias);
+  if (shape.extras.has_slopes) call.scores.slopes = dense_tensor(TW_FLOAT32, per_head);
+  if (shape.extras.has_sinks) call.scores.sinks = dense_tensor(TW_FLOAT32, per_head);
   describe_operands(shape, dtype, call);
   if (backward) describe_gradients(call);
   call.link(backward);

@@ -18,7 +18,7 @@ namespace tilewise::cli {
                                      void* data = nullptr);
 [[nodiscard]] std::int64_t element_count(const tw_tensor& tensor);
 
-// Fill in the structs first, then link(): only options that ask for something are passed on.
+// Fill in the structs first, then link(), which hangs them on the request.
 struct Call {
   Call();
   Call(const Call&) = delete;
@@ -36,9 +36,8 @@ struct Call {
   std::vector<std::int64_t> query_offsets, key_offsets;
 };
 
-void set_mask(const MaskChoice& choice, tw_mask& mask);
-// What needs no tensor: scale, softcap and dropout.
-void set_scores(const ScoreChoice& choice, Call& call);
+// The mask, scores and dropout of a case, without tensors.
+void set_options(const Case& shape, Call& call);
 
 // The shapes of every tensor of a case, without memory (but for the packed offsets), and links it.
 void describe(const Case& shape, bool backward, Call& call);

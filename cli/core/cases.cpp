@@ -7,10 +7,10 @@ namespace {
 
 // Keys that query `i` sees, as one interval clipped to the sequence: bands and chunks are
 // intervals.
-std::int64_t seen(const MaskChoice& mask, std::int64_t i, std::int64_t queries, std::int64_t keys) {
-  const std::int64_t diagonal = mask.diagonal == Diagonal::kBottomRight ? keys - queries
-                                : mask.diagonal == Diagonal::kTopLeft   ? 0
-                                                                        : mask.shift;
+std::int64_t seen(const Mask& mask, std::int64_t i, std::int64_t queries, std::int64_t keys) {
+  const std::int64_t diagonal = mask.diagonal == TW_BOTTOM_RIGHT ? keys - queries
+                                : mask.diagonal == TW_TOP_LEFT   ? 0
+                                                                 : mask.shift;
   const std::int64_t centre = i + diagonal;
   std::int64_t first = mask.left ? centre - *mask.left : 0;
   std::int64_t last = mask.right ? centre + *mask.right : keys - 1;
@@ -30,6 +30,10 @@ std::int64_t Sizes::query_length(std::int64_t sequence) const {
 
 std::int64_t Sizes::key_length(std::int64_t sequence) const {
   return is_packed() ? key_lengths.at(static_cast<std::size_t>(sequence)) : keys;
+}
+
+bool is_causal(const Mask& mask) {
+  return mask.right == 0 && !mask.left;
 }
 
 double visible_pairs(const Case& shape) {

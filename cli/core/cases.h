@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tilewise/tilewise.hpp"
+
 namespace tilewise::cli {
 
 struct Sizes {
@@ -22,24 +24,10 @@ struct Sizes {
   [[nodiscard]] std::int64_t key_length(std::int64_t sequence) const;
 };
 
-enum class Diagonal { kBottomRight = 0, kTopLeft = 1, kShifted = 2 };
-
-struct MaskChoice {
-  std::optional<std::int64_t> left, right;
-  Diagonal diagonal = Diagonal::kBottomRight;
-  std::int64_t shift = 0;  // with kShifted
-  std::int64_t chunk = 0;  // 0: none
-
-  [[nodiscard]] bool is_causal() const { return right == 0 && !left; }
-};
-
-struct ScoreChoice {
-  std::optional<double> scale;
-  double softcap = 0;              // 0: none
+// Tensors of a case that are no operands.
+struct Extras {
   std::vector<std::int64_t> bias;  // its shape; empty: none
   bool has_slopes = false, has_sinks = false;
-  double dropout = 0;
-  std::uint64_t seed = 0, offset = 0;
 };
 
 // What a case is for: tests run the quick ones, a benchmark the usual ones unless told otherwise.
@@ -52,8 +40,26 @@ struct Case {
   Tier tier = Tier::kQuick;
   std::string dtype = "float32";
   Sizes sizes;
-  MaskChoice mask;
-  ScoreChoice scores;
+  // Without their tensors.
+  Mask mask;
+  Scores scores;
+  Dropout dropout;
+  Extras extras;
+};
+
+// An option that is one real number: its name, --NAME in the command line and a field of a case's
+// scores, what it does, and where it goes.
+struct RealOption {
+  const char *name, *about;
+  void (*put)(Case& shape, double number);
+};
+inline constexpr RealOption kRealOptions[] = {
+    {"scale", "Scores are scale * q.k; without, 1/sqrt(dim)",
+     [](Case& shape, double number) { shape.scores.scale = number; }},
+    {"softcap", "Scores become cap * tanh(score / cap)",
+     [](Case& shape, double number) { shape.scores.softcap = number; }},
+    {"dropout", "The part of the probabilities that is dropped",
+     [](Case& shape, double number) { shape.dropout.probability = number; }},
 };
 
 // Reads a list of cases; throws std::invalid_argument with a sentence that names the case and
@@ -69,6 +75,8 @@ struct Case {
 
 [[nodiscard]] std::string_view tier_name(Tier tier);
 [[nodiscard]] std::vector<std::string> tier_names();
+
+[[nodiscard]] bool is_causal(const Mask& mask);
 
 // How many (query, key) pairs the band leaves visible, over all heads and sequences.
 [[nodiscard]] double visible_pairs(const Case& shape);

@@ -107,39 +107,37 @@ Sizes read_sizes(Fields& fields) {
   return sizes;
 }
 
-MaskChoice read_mask(const Json& json, const std::string& where) {
+Mask read_mask(const Json& json, const std::string& where) {
   Fields fields(json, where + ", mask");
-  MaskChoice mask;
+  Mask mask;
   mask.left = fields.get_optional<std::int64_t>("left");
   mask.right = fields.get_optional<std::int64_t>("right");
   mask.chunk = fields.get_size("chunk", 0);
   if (const auto shift = fields.get_optional<std::int64_t>("shift")) {
-    mask.diagonal = Diagonal::kShifted;
+    mask.diagonal = TW_SHIFTED;
     mask.shift = *shift;
   }
   if (const auto diagonal = fields.get_optional<std::string>("diagonal")) {
-    if (mask.diagonal == Diagonal::kShifted || *diagonal != "top-left") {
+    if (mask.diagonal == TW_SHIFTED || *diagonal != "top-left") {
       fields.fail("takes a diagonal of 'top-left' or else a shift; without, it is bottom-right");
     }
-    mask.diagonal = Diagonal::kTopLeft;
+    mask.diagonal = TW_TOP_LEFT;
   }
   fields.refuse_unknown();
   return mask;
 }
 
-ScoreChoice read_scores(const Json& json, const std::string& where) {
+void read_scores(const Json& json, const std::string& where, Case& shape) {
   Fields fields(json, where + ", scores");
-  ScoreChoice scores;
-  scores.scale = fields.get_optional<double>("scale");
-  scores.softcap = fields.get<double>("softcap", 0);
-  scores.bias = fields.get<std::vector<std::int64_t>>("bias", {});
-  scores.has_slopes = fields.get<bool>("alibi", false);
-  scores.has_sinks = fields.get<bool>("sinks", false);
-  scores.dropout = fields.get<double>("dropout", 0);
-  scores.seed = fields.get<std::uint64_t>("seed", 0);
-  scores.offset = fields.get<std::uint64_t>("offset", 0);
+  for (const RealOption& real : kRealOptions) {
+    if (fields.has(real.name)) real.put(shape, fields.get<double>(real.name, 0));
+  }
+  shape.extras.bias = fields.get<std::vector<std::int64_t>>("bias", {});
+  shape.extras.has_slopes = fields.get<bool>("alibi", false);
+  shape.extras.has_sinks = fields.get<bool>("sinks", false);
+  shape.dropout.seed = fields.get<std::uint64_t>("seed", 0);
+  shape.dropout.offset = fields.get<std::uint64_t>("offset", 0);
   fields.refuse_unknown();
-  return scores;
 }
 
 Tier read_tier(Fields& fields) {
@@ -163,7 +161,7 @@ Case read_case(const Json& json) {
   shape.dtype = fields.get<std::string>("dtype", shape.dtype);
   shape.sizes = read_sizes(fields);
   if (fields.has("mask")) shape.mask = read_mask(fields.child("mask"), fields.where());
-  if (fields.has("scores")) shape.scores = read_scores(fields.child("scores"), fields.where());
+  if (fields.has("scores")) read_scores(fields.child("scores"), fields.where(), shape);
   fields.refuse_unknown();
   return shape;
 }

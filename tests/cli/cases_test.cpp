@@ -51,7 +51,7 @@ TEST(Cases, FillsInWhatIsNotGiven) {
   EXPECT_EQ(cases[0].sizes.keys, 7);
   EXPECT_EQ(cases[0].sizes.value_dim, 8);
   EXPECT_EQ(cases[0].mask.shift, -3);
-  EXPECT_TRUE(cases[0].mask.is_causal());
+  EXPECT_TRUE(is_causal(cases[0].mask));
 }
 
 TEST(Cases, RefusesWhatItDoesNotUnderstand) {
@@ -93,7 +93,7 @@ TEST(Cases, FindsByNameOrSaysWhatIsNear) {
 }
 
 // The header's words, one pair at a time.
-bool sees(const MaskChoice& mask, std::int64_t i, std::int64_t j, std::int64_t shift) {
+bool sees(const Mask& mask, std::int64_t i, std::int64_t j, std::int64_t shift) {
   const std::int64_t distance = j - i - shift;
   if (mask.left && distance < -*mask.left) return false;
   if (mask.right && distance > *mask.right) return false;
@@ -109,9 +109,9 @@ TEST(Cases, CountsVisiblePairsAsOneByOne) {
     double pairs = 0;
     for (std::int64_t b = 0; b < shape.sizes.batch; ++b) {
       const std::int64_t queries = shape.sizes.query_length(b), keys = shape.sizes.key_length(b);
-      const std::int64_t shift = shape.mask.diagonal == Diagonal::kBottomRight ? keys - queries
-                                 : shape.mask.diagonal == Diagonal::kTopLeft   ? 0
-                                                                               : shape.mask.shift;
+      const std::int64_t shift = shape.mask.diagonal == TW_BOTTOM_RIGHT ? keys - queries
+                                 : shape.mask.diagonal == TW_TOP_LEFT   ? 0
+                                                                        : shape.mask.shift;
       for (std::int64_t i = 0; i < queries; ++i) {
         for (std::int64_t j = 0; j < keys; ++j) pairs += sees(shape.mask, i, j, shift) ? 1 : 0;
       }

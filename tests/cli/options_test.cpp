@@ -22,14 +22,13 @@ TEST(Options, ReadsWindows) {
 
 TEST(Options, UnderCausalAndAWindowBothHold) {
   const auto right_of = [](const char* window) {
-    MaskChoice mask;
-    ScoreChoice scores;
+    Case shape;
     AttentionOptions options;
     options.causal = true;
     options.window = window;
-    options.apply(mask, scores);
-    EXPECT_EQ(mask.left, 7);
-    return mask.right;
+    options.apply(shape);
+    EXPECT_EQ(shape.mask.left, 7);
+    return shape.mask.right;
   };
   EXPECT_EQ(right_of("7,inf"), 0);
   EXPECT_EQ(right_of("7,3"), 0);
@@ -39,12 +38,11 @@ TEST(Options, UnderCausalAndAWindowBothHold) {
 
 TEST(Options, RefusesAWindowThatHidesEveryKey) {
   const auto apply = [](const char* window, bool causal) {
-    MaskChoice mask;
-    ScoreChoice scores;
+    Case shape;
     AttentionOptions options;
     options.causal = causal;
     options.window = window;
-    options.apply(mask, scores);
+    options.apply(shape);
   };
   EXPECT_THROW(apply("-1,-1", false), Failure);
   EXPECT_THROW(apply("2,-3", false), Failure);
@@ -56,15 +54,14 @@ TEST(Options, RefusesAWindowThatHidesEveryKey) {
 }
 
 TEST(Options, ReadsDiagonals) {
-  MaskChoice mask;
-  ScoreChoice scores;
+  Case shape;
   AttentionOptions options;
   options.diagonal = "-17";
-  options.apply(mask, scores);
-  EXPECT_EQ(mask.diagonal, Diagonal::kShifted);
-  EXPECT_EQ(mask.shift, -17);
+  options.apply(shape);
+  EXPECT_EQ(shape.mask.diagonal, TW_SHIFTED);
+  EXPECT_EQ(shape.mask.shift, -17);
   options.diagonal = "middle";
-  EXPECT_THROW(options.apply(mask, scores), Failure);
+  EXPECT_THROW(options.apply(shape), Failure);
 }
 
 TEST(Options, AShapeStartsFromACaseAndChangesIt) {
