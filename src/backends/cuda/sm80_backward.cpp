@@ -14,7 +14,8 @@ using sm80::kBackwardRows;
 
 using sm80::BackwardKind;
 
-// The place of the first of a kind that is as wide as a head and fits into a block's memory, or -1.
+// The index of the first shape of a kind that is as wide as the head and fits into a block's shared
+// memory, or -1.
 int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const auto takes_alibi = [&](const BackwardShape& tiles) {
@@ -30,7 +31,8 @@ int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   return number < sm80::kRowsOfBackward ? number : -1;
 }
 
-// Features that common kernels do not know, by their names; first those that need the general one.
+// The features that common kernels do not have, and their names. Those that need a general kernel
+// come first.
 constexpr struct {
   core::uint32 feature;
   const char* name;
@@ -49,10 +51,11 @@ core::uint32 named_features(const Problem& p) {
   return asked_of(p) & all;
 }
 
-// The shape for a call whose rows are whole pieces of 16 bytes, or not; -1: there is none.
+// The index of the shape for a call, or -1. `in_pieces` says whether rows are whole pieces of 16
+// bytes.
 int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
   const core::uint32 asked = named_features(p);
-  // The slopes' gradient is the general variants' alone.
+  // Only general variants have the gradient of slopes.
   const core::uint32 masked = p.gradients.slopes ? kMasks : kMasks | score::kAlibi;
   int number = -1;
   if (in_pieces && (asked & ~masked) == 0)
@@ -62,7 +65,7 @@ int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
   return find_of_kind(p, BackwardKind::kGeneral, shared_bytes);
 }
 
-// What a call asks, with the gradients that are wanted beside the usual ones.
+// The features of a call, including the gradients of bias and slopes.
 core::uint32 asked_of_backward(const Problem& p) {
   core::uint32 asked = asked_of(p);
   if (p.gradients.bias) asked |= score::kBiasGradient;
@@ -80,24 +83,24 @@ bool is_full(const Problem& p) {
   return p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
 }
 
-// Whether so few tiles of keys share the multiprocessors that two blocks in one, of which the one
-// has more to do than the other, would leave it half empty for long.
-bool are_few(const Problem& p, const BackwardShape& tiles, int processors) {
+// Whether the grid has so few blocks that a block should have a multiprocessor for itself. With two
+// blocks of unequal work, the multiprocessor would be half empty for long.
+bool is_small_grid(const Problem& p, const BackwardShape& tiles, int processors) {
   const int64 blocks =
       p.shape.batch * p.shape.key_heads * core::ceil_div(p.shape.keys, int64{tiles.keys});
   return blocks <= (is_full(p) ? 1 : 3) * int64{processors};
 }
 
-// The place of the short tiles that take a call which a common variant takes, or -1: the first that
-// have room for it. Twice as many keys as a tile has are for one block where there are enough of
-// these.
+// The index of the short shape for a call that a common variant can run, or -1. It is the first
+// with room for the sequence. A block takes two tiles of keys only if the grid then still fills the
+// GPU.
 int find_short(const Problem& p, int shared_bytes, int processors) {
   const tilewise::Shape& s = p.shape;
   const auto* found =
       std::find_if(std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),
                    [&](const BackwardShape& tiles) {
                      return tiles.kind == BackwardKind::kShort && s.queries <= 2 * tiles.keys &&
-                            s.keys <= (tiles.takes_twice() ? 2 : 1) * tiles.keys &&
+                            s.keys <= (tiles.takes_two_tiles() ? 2 : 1) * tiles.keys &&
                             std::max(s.dim, s.value_dim) <= tiles.dim;
                    });
   if (found == std::end(sm80::kBackwardShapes)) return -1;
@@ -107,7 +110,7 @@ int find_short(const Problem& p, int shared_bytes, int processors) {
   return serves ? static_cast<int>(found - std::begin(sm80::kBackwardShapes)) : -1;
 }
 
-// The boolean mask counts, too.
+// Whether all rows are whole pieces of 16 bytes, those of the boolean mask included.
 bool are_in_pieces(const Problem& p) {
   const core::uint32 mask = asked_of(p) & (score::kVisible | score::kVisiblePieces);
   if (mask == score::kVisible) return false;
@@ -130,8 +133,9 @@ bool is_broadcast(const View& bias, const tilewise::Shape& shape) {
          size.column < shape.keys;
 }
 
-// Numbers of key rows, in double: they may pass what an integer holds.
-bool has_few_blocks(const Problem& p) {
+// Whether no kernel has too many blocks. Computed in double, because the number may overflow an
+// integer.
+bool fits_grid(const Problem& p) {
   constexpr int kLeastRows = 32;
   const tilewise::Shape& s = p.shape;
   const double heads = static_cast<double>(s.batch) * static_cast<double>(s.heads);
@@ -139,55 +143,57 @@ bool has_few_blocks(const Problem& p) {
   return heads * (rows / kLeastRows + 1) < static_cast<double>(kMostBlocks);
 }
 
-// Rows of all sequences in the workspace; see padded_first of the kernels.
+// Workspace rows of one head, for all sequences; see padded_first of the kernels.
 int64 padded_rows(const Problem& p) {
   if (p.queries.packed())
     return (p.query.size.row / kBackwardRows + p.shape.batch + 1) * kBackwardRows;
   return p.shape.batch * core::round_up(p.shape.queries, kBackwardRows);
 }
 
-// The workspace of a call; without memory it is only counted.
-sm80::Between between_of(const Problem& p, const BackwardShape& tiles, Arena& arena) {
+// The workspace of a call. An arena without memory only counts the bytes.
+sm80::Workspace workspace_of(const Problem& p, const BackwardShape& tiles, Arena& arena) {
   const tilewise::Shape& s = p.shape;
   const tilewise::Gradients& wanted = p.gradients;
   const tilewise::Axes& bias = wanted.bias.size;
   const int64 heads = s.batch * s.heads, rows = padded_rows(p);
   const auto tiles_of = [](int64 length, int64 tile) { return core::ceil_div(length, tile); };
-  sm80::Between between{};
+  sm80::Workspace workspace{};
   const bool is_short = tiles.kind == BackwardKind::kShort;
   if (wanted.sinks)
-    between.sinks = arena.take<float>(heads * (is_short ? 1 : tiles_of(s.queries, kBackwardRows)));
+    workspace.sinks =
+        arena.take<float>(heads * (is_short ? 1 : tiles_of(s.queries, kBackwardRows)));
   if (is_short) {
     if (s.keys > tiles.keys)
-      between.query =
+      workspace.query =
           arena.take<float>(heads * tiles_of(s.queries, tiles.queries) * tiles.queries * tiles.dim);
-    return between;
+    return workspace;
   }
-  between.padded_rows = rows;
-  between.lse = arena.take<float>(s.heads * rows);
-  between.minus_delta = arena.take<float>(s.heads * rows);
-  between.apart = arena.take<float>(s.heads * rows);
-  between.tiles = arena.take<sm80::TileNumbers>(s.heads * rows / kBackwardRows);
-  between.query = arena.take<float>(s.heads * rows * tiles.dim);
+  workspace.padded_rows = rows;
+  workspace.lse = arena.take<float>(s.heads * rows);
+  workspace.minus_delta = arena.take<float>(s.heads * rows);
+  workspace.apart = arena.take<float>(s.heads * rows);
+  workspace.tiles = arena.take<sm80::TileNumbers>(s.heads * rows / kBackwardRows);
+  workspace.query = arena.take<float>(s.heads * rows * tiles.dim);
   if (wanted.slopes)
-    between.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
+    workspace.slopes = arena.take<float>(heads * tiles_of(s.keys, tiles.keys) * tiles.warps());
   if (p.deterministic && wanted.query)
-    between.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
-  if (!wanted.bias) return between;
-  between.bias_in_tiles = tiles.kind == BackwardKind::kFeatured;
+    workspace.turns = arena.take<int32>(heads * tiles_of(s.queries, tiles.queries));
+  if (!wanted.bias) return workspace;
+  workspace.bias_in_tiles = tiles.kind == BackwardKind::kFeatured;
   const Axes size{bias.batch, bias.head, bias.row, bias.column};
   const sm80::BiasTiles of_bias = sm80::bias_tiles(size, tiles);
-  const int64 of_column = between.bias_in_tiles ? int64{tiles.queries} * tiles.keys : 1;
-  const int64 of_row = of_column * (between.bias_in_tiles ? of_bias.across : bias.column);
-  const int64 of_head = of_row * (between.bias_in_tiles ? of_bias.down : bias.row);
+  const int64 of_column = workspace.bias_in_tiles ? int64{tiles.queries} * tiles.keys : 1;
+  const int64 of_row = of_column * (workspace.bias_in_tiles ? of_bias.across : bias.column);
+  const int64 of_head = of_row * (workspace.bias_in_tiles ? of_bias.down : bias.row);
   const int64 of_batch = of_head * bias.head;
-  between.bias = arena.take<float>(core::round_up(of_batch * bias.batch, int64{4}));
-  between.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
-                         bias.row > 1 ? of_row : 0, bias.column > 1 ? of_column : 0};
-  return between;
+  workspace.bias = arena.take<float>(core::round_up(of_batch * bias.batch, int64{4}));
+  workspace.bias_stride = {bias.batch > 1 ? of_batch : 0, bias.head > 1 ? of_head : 0,
+                           bias.row > 1 ? of_row : 0, bias.column > 1 ? of_column : 0};
+  return workspace;
 }
 
-// See the same of forward: here the first tiles of keys have the most to do.
+// How many heads' tiles are interleaved, as in forward. Here the first tiles of keys have the most
+// work.
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
   if (is_full(p)) return 1;
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
@@ -218,7 +224,7 @@ BackwardLack why_not_sm80_backward(const Problem& p, int shared_bytes) {
   if (p.keys.paged()) return {"backward with pages"};
   if (p.deterministic && p.gradients.bias && is_broadcast(p.gradients.bias, p.shape))
     return {"a bias's gradient that is summed, always in the same order"};
-  if (!has_few_blocks(p)) return {"so many rows"};
+  if (!fits_grid(p)) return {"so many rows"};
   if (find_shape(p, are_in_pieces(p), shared_bytes) >= 0) return {};
   return {"a head dim above 128 with features, in what memory a block of this GPU has", true};
 }
@@ -240,25 +246,26 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
     return choice;
   }
   const int few = find_of_kind(p, BackwardKind::kFew, shared_bytes);
-  // One that is as wide, so that the workspace is the same.
-  if (few >= 0 && sm80::kBackwardShapes[few].dim == tiles.dim && are_few(p, tiles, processors))
+  // It must be as wide, so that the workspace is the same.
+  if (few >= 0 && sm80::kBackwardShapes[few].dim == tiles.dim &&
+      is_small_grid(p, tiles, processors))
     choice.number = few;
   return choice;
 }
 
 namespace {
 
-constexpr int64 kMostBeside = int64{4} << 20;  // numbers of float32: 16 MiB
+constexpr int64 kMostPadding = int64{4} << 20;  // in float32: 16 MiB
 
-// Whether the bias's gradient may be summed in tiles. They have a number for each key, and the
-// workspace stays near one copy, as the contract says.
+// Whether the bias's gradient may be summed in tiles: the bias has a column for each key, and the
+// padding of the tiles keeps the workspace near one copy, as the contract says.
 bool is_bias_for_tiles(const Problem& p, const BackwardShape& tiles) {
   if (!p.gradients.bias) return true;
   const auto& bias = p.gradients.bias.size;
   const Axes size{bias.batch, bias.head, bias.row, bias.column};
   const int64 copy = sm80::bias_count(size);
   const int64 in_tiles = sm80::bias_tiles(size, tiles).count() * tiles.queries * tiles.keys;
-  const int64 most = copy + std::max(copy / 2, kMostBeside);
+  const int64 most = copy + std::max(copy / 2, kMostPadding);
   return bias.column >= p.shape.keys && in_tiles <= most;
 }
 
@@ -282,12 +289,13 @@ int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
   int64 most = 0;
   const auto count = [&](int number) {
     Arena arena(nullptr);
-    if (number >= 0) between_of(p, sm80::kBackwardShapes[number], arena);
+    if (number >= 0) workspace_of(p, sm80::kBackwardShapes[number], arena);
     most = std::max(most, number >= 0 ? kAlignmentRoom + arena.used() : plain_workspace(&p));
   };
   for (const bool in_pieces : {false, true}) count(find_shape(p, in_pieces, shared_bytes));
   if (const int found = find_short(p, shared_bytes, 0); found >= 0) count(found);
-  // Where pointers do not let it be, it is one more that is not needed.
+  // If pointers turn out to be unaligned, the featured kernel is not used, and this only adds
+  // bytes.
   Featured featured;
   if (sm80_featured_backward(p, shared_bytes, featured)) count(featured.number);
   return most;
@@ -309,7 +317,7 @@ sm80::Backward sm80_backward_arguments(const Problem& p, const Sm80Backward& cho
                  .lse = attention.lse,
                  .incoming_lse = gradients.lse},
           .out = outputs_of(p, gradients),
-          .between = between_of(p, choice.tiles(), arena),
+          .workspace = workspace_of(p, choice.tiles(), arena),
           .scoring = scoring_of_backward(p, attention),
           .factors = {static_cast<float>(p.scores.scale),
                       static_cast<float>(p.dropout.decide.active() ? p.dropout.decide.scale() : 1)},

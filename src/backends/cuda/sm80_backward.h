@@ -23,7 +23,7 @@ struct Sm80Backward {
   const sm80::BackwardShape& tiles() const { return sm80::kBackwardShapes[number]; }
 };
 
-// Index among the kernels that are not featured: rows, finish, then the tiles of each shape, each
+// The index among the kernels that are not featured: rows, finish, then tiles of each shape, each
 // in both dtypes.
 constexpr int number_of(const Sm80Backward& choice) {
   const int kernel = choice.step == BackwardStep::kRows     ? 0
@@ -56,7 +56,7 @@ bool sm80_featured_backward(const Problem& problem, int shared_bytes, Featured& 
 // Bytes of the workspace that suffice for any alignment.
 int64 sm80_backward_workspace(const Problem& problem, int shared_bytes);
 
-// What the kernels work with.
+// The memory and the GPU that the kernels work with.
 struct BackwardRoom {
   std::byte* workspace;
   core::uint32* error;

@@ -1,22 +1,21 @@
-// Attention backward by tensor cores. A block has a tile of keys of one head, and meets every tile
-// of queries that sees some of them, of all query heads that share the key head. Scores are
-// transposed: a row of every fragment is a key.
+// Attention backward on tensor cores. A block owns one tile of keys of one key head. It visits
+// every tile of queries that sees some of its keys, for all query heads that share the key head.
+// Scores are transposed: a row of a fragment is a key.
 //
-//   shared memory   key, value      query, arriving gradient, lse and delta of a tile of queries;
-//                     |             the next one on its way (cp.async)
-//   a warp          score = key . query,  at_weight = value . incoming - delta      its keys x
-//   queries
-//                   weigh: weights = 2^(score - lse),  at_score = weights * at_weight
-//                     |  at_score and weights, rounded, to shared memory
+//   shared memory   key, value; query, incoming gradient, lse and delta of a tile of queries.
+//                   The tile of the next visit is prefetched (cp.async).
+//   each warp       score = key . query and at_weight = value . incoming - delta, for its patch
+//                   weights = 2^(score - lse), at_score = weights * at_weight
+//                   Both are rounded to the inputs' type and stored in shared memory.
 //                   ---- barrier ----
-//   a warp          of_value += weights . incoming,  of_key += at_score . query     its keys,
-//                     registers to the end; a share of the columns
-//   a warp          of_query = at_score (transposed) . key     a share of the tile's rows and
-//                     columns, added to the workspace
+//   each warp       of_value += weights . incoming and of_key += at_score . query,
+//                     for its keys and some of the columns; accumulated in registers
+//   each warp       of_query = at_score (transposed) . key,
+//                     for some of the tile's rows and columns; added to the workspace
 //
-// `rows` made lse, delta and a cleared workspace before; `finish` rounds what was added there.
-// Where results have to be the same every time, blocks add to a tile of queries in the order of
-// their keys: each counts the tile up behind its additions, and waits for its own number.
+// Before this kernel, `rows` computes lse and delta and clears the workspace. After it, `finish`
+// rounds the sums in the workspace. If results must be deterministic, the blocks add to a tile of
+// queries in the order of their keys: a counter for each tile of queries says whose turn it is.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_scores.h"
@@ -24,6 +23,7 @@
 
 namespace tilewise::cuda::sm80 {
 
+// Starts the copies of the block's keys and values.
 template <class Traits>
 TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
   const KeyBlock& block = memory.block;
@@ -35,14 +35,15 @@ TW_DEVICE void load_keys(const Backward& p, typename Traits::Memory& memory) {
                     p.in.value.at(block.keys.batch, block.key_head, first), rows);
 }
 
-// What a block sums up of its keys.
+// A thread's accumulators for the gradients of the block's keys and values.
 template <class Traits>
 struct KeyGradients {
   typename Traits::KeySums of_key, of_value;
 };
 
-// A lane's place where it reads `count` times 16 columns, the first of them `part` * count. Where
-// the count is a power of two, the rest of the way is known at compile time.
+// Where a lane reads `count` groups of 16 columns, from group `part` * count on. If count is a
+// power of two, the swizzle of `part` is applied once to the address, and offsets from it are
+// constants.
 template <class Tile, int32 count>
 struct ColumnsOfPart {
   static constexpr bool kIsKnown = (count & (count - 1)) == 0;
@@ -58,8 +59,8 @@ struct ColumnsOfPart {
   }
 };
 
-// sums += left . columns of queries or gradients. `left(m, k)` is a fragment, k times 16 queries on
-// from row `row`.
+// sums += left . rows of queries or incoming gradients, from row `row` on, for the warp's columns.
+// `left(m, k)` returns the fragment of keys 16 m and queries 16 k.
 template <class Traits, class Left>
 TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, SharedAddress down,
                            int32 row) {
@@ -70,37 +71,37 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
   Traits::KeyProduct::add(sums, left, [&](int32 n, int32 k) { return columns.read(k * 16, n); });
 }
 
-// Scores of one turn: weights and gradients of scores. Where they are left operands as they lie,
-// also what follows from them for the keys.
+// Computes the weights and score gradients of one visit. If the warp's registers already have the
+// layout of left operands, also adds their products to the gradients of the keys.
 template <class Traits>
-TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
-                         const TurnPlaces<Traits>& now, KeyGradients<Traits>& sums) {
+TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory,
+                              const VisitPlaces<Traits>& now, KeyGradients<Traits>& sums) {
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
   const int32 warp = warp_index();
   TW_ROLLED
-  for (int32 time = 0; time < Traits::kTimes; ++time) {
-    const int32 row = (warp % kTiles.query_warps + time) * Traits::kQueriesAtOnce;
+  for (int32 n = 0; n < Traits::kTimes; ++n) {
+    const int32 row = (warp % kTiles.query_warps + n) * Traits::kQueriesAtOnce;
     const int32 query = now.query(p, block);
     Cover cover = now.cover(memory, query, row);
     uint32 visible = 0;
     if constexpr (Traits::kIsFeatured && Traits::kBringsMask) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible)) {
-        visible = take_visible<Traits>(p.scoring, memory, now.stage);
+        visible = visible_bits<Traits>(p.scoring, memory, now.stage);
         if (!warp_any(visible != 0)) cover = Cover::kNone;
       }
     }
     if (cover == Cover::kNone) {
-      share_nothing<Traits>(memory, row);
+      store_zeros<Traits>(memory, row);
       continue;
     }
     const Patch patch{query + row,
                       block.tile * kTiles.keys + warp / kTiles.query_warps * Traits::kKeysOfWarp,
                       row, cover, visible};
-    PatchPairs<Traits> pairs;
+    PatchResult<Traits> pairs;
     differentiate<Traits>(p, memory, now, patch, pairs);
-    share_weights<Traits, false>(memory, row, pairs.weights);
-    share<Traits>(memory.squares[0], row, pairs.at_scores);
+    store_weights<Traits, false>(memory, row, pairs.weights);
+    store_tile<Traits>(memory.squares[0], row, pairs.at_scores);
     if constexpr (!Traits::kShares) {
       add_columns<Traits>(
           sums.of_value, [&](int32 m, int32 k) { return pairs.weights.operand(m, k); },
@@ -112,20 +113,21 @@ TW_DEVICE void do_scores(const Backward& p, typename Traits::Memory& memory,
   }
 }
 
-// Of a square in shared memory, as left operand of the warp's keys.
+// Reads left operands from a tile of scores in shared memory, for the warp's keys.
 template <class Traits>
 TW_DEVICE auto rows_of_square(SharedAddress down) {
   return [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
 }
 
+// Multiplies the tile's score gradients by the keys, and adds the result to the workspace.
 template <class Traits>
-TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memory& memory,
-                                 const TurnPlaces<Traits>& now,
-                                 const SquarePlaces<Traits>& squares) {
+TW_DEVICE void compute_query_gradient(const Backward& p, const typename Traits::Memory& memory,
+                                      const VisitPlaces<Traits>& now,
+                                      const SquarePlaces<Traits>& squares) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
-  const int64 row = block.padded(p.between, block.head(now.turn.g), now.query(p, block));
+  const int64 row = block.padded(p.workspace, block.head(now.visit.g), now.query(p, block));
   const int32 first = warp_index() % kTiles.warps_across() * Traits::kQueryParts;
   TW_ROLLED
   for (int32 part = 0; part < Traits::kQueryParts; ++part) {
@@ -139,32 +141,34 @@ TW_DEVICE void do_query_gradient(const Backward& p, const typename Traits::Memor
           return load_matrices_transposed(Traits::Square::moved(squares.across, k * 16, m));
         },
         [&](int32 n, int32 k) { return columns.read(k * 16, n); });
-    if (!Traits::kStepsApart || p.between.query)
-      add_query_gradient<Traits>(p.between.query + row * Traits::kDim, part, sums);
+    if (!Traits::kStepsApart || p.workspace.query)
+      add_query_gradient<Traits>(p.workspace.query + row * Traits::kDim, part, sums);
   }
 }
 
-// Thread 0 speaks for the block: barriers order what the other threads add.
-TW_DEVICE void wait_for_turn(const InOrder& order, KeyBlock& block) {
+// Waits until the block may add to a tile of queries. Thread 0 waits for the whole block; the
+// barrier that follows holds back the other threads.
+TW_DEVICE void wait_for_turn(const Turn& turn, KeyBlock& block) {
   if (thread_index() != 0) return;
-  wait_for_count(order.count, order.before);
-  block.added_to = order.count;
+  wait_for_count(turn.counter, turn.number);
+  block.turn_counter = turn.counter;
 }
 
-// Behind the barrier that follows a turn.
-TW_DEVICE void pass_on(KeyBlock& block) {
-  if (thread_index() != 0 || !block.added_to) return;
-  count_up(block.added_to);
-  block.added_to = nullptr;
+// Lets the next block add to the tile. Call it after the barrier that ends the visit.
+TW_DEVICE void end_turn(KeyBlock& block) {
+  if (thread_index() != 0 || !block.turn_counter) return;
+  count_up(block.turn_counter);
+  block.turn_counter = nullptr;
 }
 
+// Does the work of one visit, and returns what is known of the next ones.
 template <class Traits>
-TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
-                           const TurnPlaces<Traits>& now, const Coming& next,
+TW_DEVICE Visits run_visit(const Backward& p, typename Traits::Memory& memory,
+                           const VisitPlaces<Traits>& now, const NextVisit& next,
                            KeyGradients<Traits>& sums) {
   KeyBlock& block = memory.block;
-  do_scores<Traits>(p, memory, now, sums);
-  if (p.between.turns) wait_for_turn(order_of<Traits>(p, block, now.turn), block);
+  compute_scores<Traits>(p, memory, now, sums);
+  if (p.workspace.turns) wait_for_turn(turn_of<Traits>(p, block, now.visit), block);
   const SquarePlaces<Traits> squares(memory);
   block_barrier();
   if constexpr (Traits::kShares)
@@ -175,41 +179,41 @@ TW_DEVICE Upcoming do_turn(const Backward& p, typename Traits::Memory& memory,
     if constexpr (Traits::kShares) block_barrier();
     if (next.exists) load_incoming<Traits>(p, memory, next, 0);
   }
-  do_query_gradient<Traits>(p, memory, now, squares);
-  const Upcoming then = upcoming<Traits>(p, memory, next.turn);
+  compute_query_gradient<Traits>(p, memory, now, squares);
+  const Visits then = visits_from<Traits>(p, memory, next.visit);
   if constexpr (Traits::kShares)
     add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
   return then;
 }
 
-// Which of the two buffers holds the queries of the next turn.
+// The stage that receives the queries of the next visit; there are two.
 TW_DEVICE int32 next_stage(int32 stage) {
   return stage ^ 1;
 }
 
-// Loads the block's keys and the first turn.
+// The prologue: starts the copies of the block's keys and of the first visit.
 template <class Traits>
-TW_DEVICE Upcoming begin_turns(const Backward& p, typename Traits::Memory& memory) {
+TW_DEVICE Visits begin_visits(const Backward& p, typename Traits::Memory& memory) {
   load_keys<Traits>(p, memory);
-  const Turn first = first_turn<Traits>(p, memory);
-  Coming next = coming<Traits>(p, memory, first);
+  const Visit first = first_visit<Traits>(p, memory);
+  NextVisit next = next_visit<Traits>(p, memory, first);
   if (next.exists) {
-    load_turn<Traits>(p, memory, next, 0);
+    load_visit<Traits>(p, memory, next, 0);
     if (Traits::kTiles.incoming_stages == 1) load_incoming<Traits>(p, memory, next, 0);
   }
-  const AtHand now = at_hand<Traits>(p, memory, first);
+  const CurrentVisit now = current_visit<Traits>(p, memory, first);
   if (Traits::kKnowsPlaces && now.exists)
-    next = coming<Traits>(p, memory, after<Traits>(p, memory, first));
+    next = next_visit<Traits>(p, memory, visit_after<Traits>(p, memory, first));
   return {now, next};
 }
 
-// What was loaded last is there for all, and what was added before for whoever waits for it.
+// Waits until the copies of all threads have arrived, and ends the block's last turn.
 template <class Traits>
-TW_DEVICE void await_turn(const Backward& p, typename Traits::Memory& memory) {
+TW_DEVICE void await_visit(const Backward& p, typename Traits::Memory& memory) {
   commit_copies();
   wait_for_copies<0>();
   block_barrier();
-  if (p.between.turns) pass_on(memory.block);
+  if (p.workspace.turns) end_turn(memory.block);
 }
 
 template <class Traits>
@@ -217,25 +221,26 @@ TW_DEVICE void backward(const Backward& p) {
   auto& memory = shared_memory<typename Traits::Memory, Traits::kMostShared>();
   enter<Traits>(p, memory);
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured)
-    if (p.between.slopes) clear_slope_shares<Traits>(p, memory.block);
+    if (p.workspace.slopes) clear_slope_partials<Traits>(p, memory.block);
   if (memory.block.columns.empty()) return;
-  Upcoming known = begin_turns<Traits>(p, memory);
+  Visits visits = begin_visits<Traits>(p, memory);
   const LanePlaces<Traits> lane(memory);
   KeyGradients<Traits> sums;
   sums.of_key.clear();
   sums.of_value.clear();
   TW_ROLLED
-  for (int32 stage = 0; known.at_hand.exists; stage = next_stage(stage)) {
+  for (int32 stage = 0; visits.current.exists; stage = next_stage(stage)) {
     if constexpr (!Traits::kKnowsPlaces)
-      known.coming = coming<Traits>(p, memory, after<Traits>(p, memory, known.at_hand.turn));
-    await_turn<Traits>(p, memory);
+      visits.next =
+          next_visit<Traits>(p, memory, visit_after<Traits>(p, memory, visits.current.visit));
+    await_visit<Traits>(p, memory);
     if constexpr (Traits::kBringsMask && Traits::kMaskStages == 1)
       if ((p.scoring.asked & score::kVisible) != 0)
         memory.visible.at[warp_index()].pack(lane_index());
-    if (known.coming.exists) load_turn<Traits>(p, memory, known.coming, next_stage(stage));
-    known = do_turn<Traits>(p, memory, {lane, known.at_hand, stage}, known.coming, sums);
+    if (visits.next.exists) load_visit<Traits>(p, memory, visits.next, next_stage(stage));
+    visits = run_visit<Traits>(p, memory, {lane, visits.current, stage}, visits.next, sums);
   }
-  await_turn<Traits>(p, memory);
+  await_visit<Traits>(p, memory);
   store_key_gradients<Traits>(p, memory, sums.of_key, sums.of_value);
 }
 

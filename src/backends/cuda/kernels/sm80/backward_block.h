@@ -1,5 +1,5 @@
-// What all threads of a block need to know of its keys, and in which order it meets the tiles of
-// queries that see them. It lies in shared memory: registers are scarce.
+// What a block's threads need to know about its keys, and about the tiles of queries that it
+// visits. It is kept in shared memory, because registers are scarce.
 #pragma once
 
 #include "backends/cuda/kernels/band.h"
@@ -12,21 +12,22 @@ namespace tilewise::cuda::sm80 {
 using core::Cover;
 using core::Range;
 
-// Row 0 of a sequence among those of the workspace. Packed sequences follow each other, and each
-// may need one tile more than it has whole ones.
+// The workspace row of a sequence's row 0. Every sequence begins at a multiple of kBackwardRows, so
+// a packed sequence may take one tile more than its length / kBackwardRows.
 TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
   if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
   return b * core::round_up(longest, kBackwardRows);
 }
 
-// Tiles that a band lets meet, on either side. Both ask the same of a pair of tiles, so that who
-// counts the tiles before his own counts those that come.
-struct Meeting {
+// The pairs of query and key tiles for which the band may leave scores visible. Both functions
+// apply the same condition: key_tiles counts exactly the blocks that add to a tile of queries,
+// which the order of turns needs.
+struct BandTiles {
   core::Band band;
 
   TW_DEVICE bool is_empty() const { return -band.left > band.right; }
 
-  // Where the chunk of a position begins; without chunks all is one.
+  // Where the chunk of a position begins. Without chunks, there is one that has no ends.
   TW_DEVICE int64 chunk_begin(int64 position) const {
     return band.chunk > 0 ? core::floor_div(position, band.chunk) * band.chunk : -core::kUnlimited;
   }
@@ -34,7 +35,7 @@ struct Meeting {
     return band.chunk > 0 ? chunk_begin(position) + band.chunk : core::kUnlimited;
   }
 
-  // Tiles of `size` queries that meet some of `keys`.
+  // The tiles of `size` queries that may see some of `keys`.
   TW_DEVICE Range query_tiles(Range keys, int64 size) const {
     const int64 last = keys.end - 1;
     const int64 first = core::larger(keys.begin - band.right, chunk_begin(keys.begin));
@@ -42,7 +43,7 @@ struct Meeting {
     return tiles(first - band.diagonal, end - band.diagonal, band.queries, size);
   }
 
-  // Tiles of `size` keys that meet some of `rows`.
+  // The tiles of `size` keys of which some may be visible to `rows`.
   TW_DEVICE Range key_tiles(Range rows, int64 size) const {
     const int64 begin = rows.begin + band.diagonal, last = rows.end - 1 + band.diagonal;
     const int64 first = core::larger(begin - band.left, chunk_begin(begin));
@@ -57,16 +58,16 @@ struct Meeting {
   }
 };
 
-// Queries that see some key of a warp, and those that see all of them. As for core's band, what the
-// first and the last key are seen by says both.
+// The queries that see some key of a warp, and those that see all its keys (whole_*). Both follow
+// from the queries that see the warp's first and last key.
 struct alignas(16) QueryReach {
   int32 begin, end;
   int32 whole_begin, whole_end;
 
-  // Of `count` queries from `first` on, of which the sequence has `length`.
+  // How much of the warp's keys `count` queries see, from `first` on, in a sequence of `length`.
   TW_DEVICE Cover cover(int32 first, int32 count, int32 length) const {
     const int32 last = core::smaller(first + count, length);
-    // Without branches, for products are under way.
+    // Without branches, so that the compiler can interleave this with mma instructions.
     const bool meets = static_cast<int32>(first < end) & static_cast<int32>(begin < last);
     const bool is_whole =
         static_cast<int32>(whole_begin <= first) & static_cast<int32>(last <= whole_end);
@@ -74,48 +75,50 @@ struct alignas(16) QueryReach {
   }
 };
 
+// A block's tile of keys, and the tiles of queries that it visits.
 struct KeyBlock {
   int32 b, key_head, tile;
-  int32 heads;  // of queries that share the key head
+  int32 heads;  // query heads that share the key head
   Place queries, keys;
   Range columns;  // the block's keys
   core::Band band;
-  score::Drawing drawing;   // of the first head of the group
-  int32 first_tile, tiles;  // of queries
-  int32 turned;             // the tile that comes first
-  int64 first_row;          // of the sequence in the workspace
-  int32* added_to;          // thread 0's: the counter of the tile of the last turn, or null
+  score::Drawing drawing;   // dropout's state for the first head of the group
+  int32 first_tile, tiles;  // the tiles of queries to visit, for each head
+  int32 rotation;           // how far the visits of a head start into its tiles
+  int64 first_row;          // the workspace row of the sequence's row 0
+  int32* turn_counter;      // for thread 0: the counter to raise when the turn ends, or null
 
   TW_DEVICE int32 head(int32 g) const { return key_head * heads + g; }
 
-  // Of a query head, and a row of the sequence: its place among those of the workspace.
-  TW_DEVICE int64 padded(const Between& p, int64 h, int64 row) const {
+  // The workspace row of row `row` of the sequence, for query head `h`.
+  TW_DEVICE int64 padded(const Workspace& p, int64 h, int64 row) const {
     return h * p.padded_rows + first_row + row;
   }
 };
 
-// Whether tiles of queries come from the last to the first.
-TW_DEVICE bool goes_back(const Backward& p) {
-  return p.between.turns != nullptr;
+// Whether blocks add in turns. If so, they visit their tiles of queries from the last to the first.
+TW_DEVICE bool takes_turns(const Backward& p) {
+  return p.workspace.turns != nullptr;
 }
 
-// The g-th query head of the group and the n-th tile of its queries.
-struct Turn {
+// The n-th tile of queries that a block visits for the g-th query head of its group.
+struct Visit {
   int32 g, n;
 
   TW_DEVICE bool exists(const KeyBlock& block) const { return g < block.heads; }
 
-  // Which tile of queries.
+  // The index of the tile of queries.
   TW_DEVICE int32 tile(const Backward& p, const KeyBlock& block) const {
-    if (goes_back(p)) return block.first_tile + block.tiles - 1 - n;
-    const int32 along = n + block.turned;
-    return block.first_tile + (along < block.tiles ? along : along - block.tiles);
+    if (takes_turns(p)) return block.first_tile + block.tiles - 1 - n;
+    const int32 rotated = n + block.rotation;
+    return block.first_tile + (rotated < block.tiles ? rotated : rotated - block.tiles);
   }
 };
 
-// Tile `tile` of keys of a key head, those of heads that go together side by side, the first tile
-// of each head first: under a causal mask that has the most to do. In this order blocks that wait
-// for each other come. Sequences that share a bias read it together, and add to its gradient.
+// The work of a block. Blocks go through the tiles of `heads_together` heads at a time, and begin
+// with the first tile of each of these heads, because under a causal mask it has the most work. A
+// block only waits for blocks that come before it. If sequences share a bias, the same head of all
+// sequences comes together, so that they find the bias in the cache.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -134,7 +137,7 @@ TW_DEVICE KeyWork key_work_at(const Backward& p, int32 tiles, int32 task) {
   return {within / together, head % heads, head / heads};
 }
 
-// The mask by blocks of one head.
+// The block mask of one head.
 TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
   const Tensor& blocks = mask.blocks;
   return {.present = blocks.data + blocks.offset(b, h, 0, 0),
@@ -143,14 +146,14 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
           .columns = mask.block_key};
 }
 
-// Of 32 tiles of queries of a head, from `first` on, which the mask by blocks has. Each warp has
-// its own.
+// Which of 32 tiles of queries of head g, from tile `first` on, the block mask leaves visible: a
+// bit for each. Every warp keeps one.
 struct PresentTiles {
   int32 g, first;
   uint32 tiles;
 };
 
-// By one thread.
+// Fills in `block`. Call it by one thread.
 template <class Traits>
 TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   constexpr BackwardShape kTiles = Traits::kTiles;
@@ -171,19 +174,19 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
       block.keys.batch < 0 ? Range{} : tile_range(work.tile, kTiles.keys, block.keys.length);
   const Range tiles = block.columns.empty()
                           ? Range{}
-                          : Meeting{block.band}.query_tiles(block.columns, kTiles.queries);
+                          : BandTiles{block.band}.query_tiles(block.columns, kTiles.queries);
   block.first_tile = static_cast<int32>(tiles.begin);
   block.tiles = static_cast<int32>(tiles.size());
-  block.added_to = nullptr;
-  // Where all queries see all keys, the blocks of a head begin with different tiles, so that they
-  // do not all add to the same rows.
-  block.turned = 0;
+  block.turn_counter = nullptr;
+  // If all queries see all keys, the blocks of a head start at different tiles, so that they do not
+  // all add to the same rows at once.
+  block.rotation = 0;
   if (p.plan.heads_together == 1 && block.tiles > 0)
-    block.turned = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;
+    block.rotation = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;
   report(p.error, faults);
 }
 
-// Of the keys of a warp.
+// The reach of the keys of a warp.
 template <class Traits>
 TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
   const int64 first = int64{block.tile} * Traits::kTiles.keys + key_warp * Traits::kKeysOfWarp;
@@ -196,14 +199,14 @@ TW_DEVICE QueryReach reach_of(const KeyBlock& block, int32 key_warp) {
           static_cast<int32>(of_last.begin), is_whole ? static_cast<int32>(of_first.end) : 0};
 }
 
-// A mask for padding may hide all keys of the block from all queries: there is no turn then. Where
-// blocks wait for each other, each is counted.
+// A padding mask may hide all keys of the block from all queries; then the block visits nothing. It
+// must visit if blocks add in turns, because other blocks wait for its turn.
 template <class Traits>
-TW_DEVICE void leave_unseen_keys(const Backward& p, KeyBlock& block) {
+TW_DEVICE void skip_hidden_keys(const Backward& p, KeyBlock& block) {
   const Tensor& visible = p.scoring.mask.visible;
   const bool has_one_row =
       visible.stride.row == 0 && (visible.stride.head == 0 || block.heads == 1);
-  if (!has_one_row || goes_back(p) || warp_index() != 0) return;
+  if (!has_one_row || takes_turns(p) || warp_index() != 0) return;
   const uint8* first =
       visible.data + visible.offset(block.b, block.head(0), 0, block.columns.begin);
   bool is_seen = false;
@@ -212,14 +215,14 @@ TW_DEVICE void leave_unseen_keys(const Backward& p, KeyBlock& block) {
   if (!warp_any(is_seen) && lane_index() == 0) block.tiles = 0;
 }
 
-// By all threads of the block; ends with a barrier.
+// Fills in what shared memory keeps about the block. Call it by all threads; ends with a barrier.
 template <class Traits>
 TW_DEVICE void enter(const Backward& p, typename Traits::Memory& memory) {
   if (thread_index() == 0) find_block<Traits>(p, memory.block);
   block_barrier();
   if constexpr (Traits::kIsFeatured)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
-      leave_unseen_keys<Traits>(p, memory.block);
+      skip_hidden_keys<Traits>(p, memory.block);
   if (lane_index() == 0)
     memory.reach[warp_index()] =
         reach_of<Traits>(memory.block, warp_index() / Traits::kTiles.query_warps);

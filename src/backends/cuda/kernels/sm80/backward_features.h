@@ -1,4 +1,5 @@
-// What features ask of backward, for kernels that take them: scores shaped and hidden, and dropout.
+// The features in backward, for the kernels that support them: softcap, ALiBi and bias, masks, and
+// dropout.
 #pragma once
 
 #include "backends/cuda/kernels/score/bias.h"
@@ -6,32 +7,33 @@
 
 namespace tilewise::cuda::sm80 {
 
-// The softcap's slopes, in float32: pairs of float16 would be felt beside inputs of that type.
+// The derivative of the softcap for each score. It is kept in float32, because rounding it to
+// float16 would add a visible error to float16 inputs.
 template <class Scores>
-struct KeptSlopes {
+struct SoftcapDerivatives {
   Scores at;
 
-  TW_DEVICE void keep(const float (&slopes)[4], int32 m, int32 n) {
+  TW_DEVICE void keep(const float (&derivatives)[4], int32 m, int32 n) {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) at.at[m][n][i] = slopes[i];
+    for (int32 i = 0; i < 4; ++i) at.at[m][n][i] = derivatives[i];
   }
 };
 
-// A patch of a head's scores.
+// A patch of scores of query head `h`, whose tile of queries is in `stage`.
 struct PatchOf {
   using Corner = score::Corner<score::Lie::kKeysDown>;
   const KeyBlock& block;
   const Patch& patch;
   int32 h, stage;
 
-  // Of a tensor by queries and keys, the element of the lane's first number.
+  // The offset of the lane's first score in a tensor with a row per query and a column per key.
   TW_DEVICE int64 first_of(const Tensor& tensor) const {
     const Corner corner = patch.corner();
     return tensor.offset(block.b, h, corner.query, corner.key);
   }
 
-  // Calls body(number, exists, queries, keys) for each number: whether its query and key exist, and
-  // how far they are from those of the lane's first one.
+  // Calls body(number, exists, query, key) for each of the lane's numbers. `exists` says whether
+  // its query and key exist; `query` and `key` are relative to those of the lane's first number.
   template <class Numbers, class Body>
   TW_DEVICE void for_each(Numbers& numbers, const Body& body) const {
     const Corner corner = patch.corner();
@@ -47,15 +49,15 @@ struct PatchOf {
   }
 };
 
-// What is known of a patch's scores beside the products.
+// What turns the products of a patch into weights and score gradients.
 template <class Traits>
 struct Shaping {
-  KeptSlopes<typename Traits::Scores> slopes;
+  SoftcapDerivatives<typename Traits::Scores> softcap_derivatives;
   typename Traits::Scores bias;
-  const float* lse;  // of the first query of the lane
+  const float* lse;  // the lse of the lane's first query; those of the others follow
 };
 
-// Element by element: any type, any strides. 0 where there is none.
+// Loads the bias element by element, of any type and with any strides. 0 where no score exists.
 template <class Scores>
 TW_DEVICE void load_bias(const Tensor& bias, const PatchOf& of, Scores& numbers) {
   const uint8* first = place_in(bias, of.first_of(bias));
@@ -79,7 +81,7 @@ TW_DEVICE void add_bias(const Scores& bias, Scores& scores) {
   });
 }
 
-// By the boolean mask, element by element.
+// Applies the boolean mask, read from global memory element by element.
 template <class Scores>
 TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchOf& of, Scores& scores) {
   const uint8* first = visible.data + of.first_of(visible);
@@ -94,7 +96,7 @@ TW_DEVICE bool is_shaped(const score::Scoring& p) {
   return score::asks<Traits::kFeatures>(p, score::kShaping);
 }
 
-// Calls body(score, bias) for each score, with its element of a bias that has come in a tile.
+// Calls body(score, bias) for each score. The bias is read from a tile in shared memory.
 template <class Traits, class Body>
 TW_DEVICE void for_each_bias(const typename Traits::BiasTile& tile, const Patch& patch,
                              typename Traits::Scores& scores, const Body& body) {
@@ -116,11 +118,11 @@ TW_DEVICE void for_each_bias(const typename Traits::BiasTile& tile, const Patch&
   }
 }
 
-// A softcap of products that are far below it: a polynomial of the product's square.
-struct FarBelowCap {
+// The softcap for products far below the cap: an odd polynomial, whose factors include the scale.
+struct SoftcapPolynomial {
   float factors[4], inverse;
 
-  TW_DEVICE explicit FarBelowCap(const score::Scoring& p) {
+  TW_DEVICE explicit SoftcapPolynomial(const score::Scoring& p) {
     const score::SmallCap small(p);
     const float square = p.cap_in * p.cap_in;
     float power = p.cap_in;
@@ -140,14 +142,17 @@ struct FarBelowCap {
     return product * multiply_add(square, slope, factors[0]);
   }
 
-  // 1 - tanh^2 of what came of a product.
-  TW_DEVICE float slope_at(float capped) const { return multiply_add(capped * inverse, capped, 1); }
+  // The derivative, 1 - tanh^2, from the capped score.
+  TW_DEVICE float derivative_at(float capped) const {
+    return multiply_add(capped * inverse, capped, 1);
+  }
 };
 
-// The seventh power of what is larger may leave float32's range.
+// Up to here, the seventh power is finite in float32.
 inline constexpr float kMostOfPower = 0x1p+15f;
 
-// Whether all products of a warp are far below the softcap, and no power overflows.
+// Whether SoftcapPolynomial may be used for all products of a warp: they are far below the cap, and
+// none of their powers overflows.
 template <class Scores>
 TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
   float largest = 0;
@@ -155,16 +160,16 @@ TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
     TW_UNROLL
     for (const float product : four) largest = larger_number(largest, magnitude(product));
   });
-  // A little less than 1, for the product of each is rounded by itself.
+  // Slightly below 1, because each product is rounded on its own.
   const float in = core::absolute(p.cap_in);
   const bool is_near = !(largest * in < 0.9999f) || largest > kMostOfPower || in > kMostOfPower;
   return !warp_any(is_near);
 }
 
-// Whether a product of a warp overflows, or is NaN. To add each to a sum that is finite while all
-// of them are costs less than to look at each.
+// Whether a product of the warp overflows or is NaN. This is detected by one sum of all products,
+// which costs less than testing each.
 template <class Scores>
-TW_DEVICE bool overflow_some(float factor, Scores& products) {
+TW_DEVICE bool any_overflows(float factor, Scores& products) {
   float sums[4] = {};
   products.each_piece([&](float(&four)[4], int32, int32) {
     TW_UNROLL
@@ -174,59 +179,61 @@ TW_DEVICE bool overflow_some(float factor, Scores& products) {
   return warp_any(!(core::absolute(sum) <= core::largest<float>()));
 }
 
-// Whether products need no care, in a patch no row of which is apart. An lse that is not apart says
-// that what overflows has no weight: only where a bias hides it, infinity meets infinity.
+// Whether shape_fast may be used for a patch without rows apart. Their lse implies that a product
+// which overflows has weight 0. But if a bias of -infinity hides a product of +infinity, the sum is
+// NaN; so calls with a bias test for overflow.
 template <class Traits>
-TW_DEVICE bool are_usual(const score::Scoring& p, typename Traits::Scores& products) {
+TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scores& products) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   if (score::asks<kFeatures>(p, score::kSoftcap)) return are_far_below_cap(p, products);
-  return !score::asks<kFeatures>(p, score::kBias) || !overflow_some(p.factor, products);
+  return !score::asks<kFeatures>(p, score::kBias) || !any_overflows(p.factor, products);
 }
 
-// Products to scores in units of log2 less their row's lse: what is added to a product is summed
-// first. For products that are usual.
+// Turns products into score - lse in units of log2, if allow_fast_shaping permits it. Everything
+// that is added to the product is summed first, so that each product takes one multiply-add.
 template <class Traits>
-TW_DEVICE void shape_by_few(const score::Scoring& p, typename Traits::Memory& memory,
-                            const PatchOf& of, typename Traits::Scores& scores,
-                            Shaping<Traits>& shaping) {
+TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memory,
+                          const PatchOf& of, typename Traits::Scores& scores,
+                          Shaping<Traits>& shaping) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   using Scores = typename Traits::Scores;
-  Scores beside;
-  for_each_with(shaping.lse, beside,
+  Scores added;
+  for_each_with(shaping.lse, added,
                 [](float& sum, float of_row) { sum = above_lse<Traits>() - of_row; });
   if (score::asks<kFeatures>(p, score::kAlibi)) {
     const float slope = memory.rows[of.stage].tile.slope;
-    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, beside,
+    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, added,
                              [&](float& sum, float away) {
-                               // The same for many of the patch, and finite.
+                               // Shared by scores of equal distance. Rounding toward zero keeps
+                               // it finite.
                                sum += multiply_add_toward_zero(away, -slope, 0.0f);
                              });
   }
   if constexpr (Traits::kBringsBias)
     if (score::asks<kFeatures>(p, score::kBias))
-      for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, beside, [](float& sum, float bias) {
+      for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, added, [](float& sum, float bias) {
         sum = multiply_add(bias, core::log2e<float>(), sum);
       });
   const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
-  const FarBelowCap cap(p);
+  const SoftcapPolynomial cap(p);
   scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
-    float slopes[4];
+    float derivatives[4];
     TW_UNROLL
     for (int32 i = 0; i < 4; ++i) {
       const float capped = caps ? cap(four[i]) : four[i];
-      slopes[i] = cap.slope_at(capped);
-      four[i] = multiply_add(capped, caps ? 1.0f : p.factor, beside.at[m][n][i]);
+      derivatives[i] = cap.derivative_at(capped);
+      four[i] = multiply_add(capped, caps ? 1.0f : p.factor, added.at[m][n][i]);
     }
-    if (caps) shaping.slopes.keep(slopes, m, n);
+    if (caps) shaping.softcap_derivatives.keep(derivatives, m, n);
   });
 }
 
-// Products to scores in units of log2, where something shapes them, by a text for whatever comes.
-// What overflows is held: what is added then makes no NaN and nothing infinite.
+// Turns products into scores in units of log2, for all inputs. Products that overflow are clamped,
+// so that adding to them makes neither NaN nor infinity.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, const PatchOf& of,
                      typename Traits::Scores& scores, Shaping<Traits>& shaping) {
-  score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.slopes);
+  score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.softcap_derivatives);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi))
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[of.stage].tile.slope,
                      scores);
@@ -240,16 +247,16 @@ TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, c
   }
 }
 
-// The lane's bits of a boolean mask that has come.
+// The lane's bits of the boolean mask, from shared memory.
 template <class Traits>
-TW_DEVICE uint32 take_visible(const score::Scoring& p, const typename Traits::Memory& memory,
+TW_DEVICE uint32 visible_bits(const score::Scoring& p, const typename Traits::Memory& memory,
                               int32 stage) {
   const auto thread = static_cast<uint32>(thread_index_anew());
   return memory.visible.at[stage * Traits::kWarps + static_cast<int32>(thread / kWarp)].take(
       p.mask.visible.stride.row == 0, static_cast<int32>(thread % kWarp));
 }
 
-// By what the warp has brought.
+// Applies the boolean mask from the warp's part in shared memory, packed to bits.
 template <class Traits>
 TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, const Patch& patch,
                             typename Traits::Scores& scores) {
@@ -280,7 +287,7 @@ TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scori
                                               of.patch.query, of.patch.key, scores);
 }
 
-// Weights that are dropped become negative, 0 too.
+// Marks dropped weights by their sign bit; a weight of 0 becomes -0.
 template <class Scores>
 TW_DEVICE void mark_dropped(const PatchOf& of, Scores& weights) {
   score::Drawing drawing = of.block.drawing;
@@ -289,7 +296,8 @@ TW_DEVICE void mark_dropped(const PatchOf& of, Scores& weights) {
                           [](float& weight, int32, int32, int32) { weight = -weight; });
 }
 
-// weights = weights * (keep * gradients - delta), where gradients of what is dropped are 0.
+// weights = |weights| * (keep * gradients - delta). Dropped weights have their sign bit set, and
+// the gradient 0.
 template <class Scores>
 TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weights,
                              Scores& gradients) {
@@ -308,11 +316,12 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
   }
 }
 
-// The softcap's slopes are taken together with the weights, where nobody wants gradients of what
-// lies between.
+// Applies the softcap's derivative to the weights, ahead of the gradients. Only if no gradient of
+// bias or slopes is wanted: those are taken before the derivative.
 template <class Traits>
-TW_DEVICE void multiply_by_slopes(Shaping<Traits>& shaping, typename Traits::Scores& weights) {
-  multiply_each(weights, shaping.slopes.at);
+TW_DEVICE void multiply_by_softcap_derivatives(Shaping<Traits>& shaping,
+                                               typename Traits::Scores& weights) {
+  multiply_each(weights, shaping.softcap_derivatives.at);
 }
 
 }  // namespace tilewise::cuda::sm80

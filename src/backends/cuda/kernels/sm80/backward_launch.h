@@ -1,5 +1,5 @@
-// How the kernels of backward are launched, and what they get. Three of them run one after the
-// other: rows, the tiles, and finish. Short tiles need no rows, and finish for sinks alone.
+// The arguments of backward's kernels, and their numbers of blocks. Three kernels run one after
+// another: rows, tiles, finish. Short variants need no rows, and need finish only for sinks.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_shape.h"
@@ -7,7 +7,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Threads of a block of the first and of the last kernel.
+// Threads of a block of `rows` and `finish`.
 inline constexpr int32 kRowThreads = 128;
 
 struct BackwardInputs {
@@ -15,7 +15,7 @@ struct BackwardInputs {
   Tensor lse, incoming_lse;
 };
 
-// Absent ones have no data.
+// Outputs that are not wanted have no data.
 struct BackwardOutputs {
   Rows query, key, value;
   Tensor bias, slopes, sinks;
@@ -23,36 +23,37 @@ struct BackwardOutputs {
   int64 slopes_batch;
 };
 
-// What is known of a tile of kBackwardRows rows of a head.
+// What `rows` computes once for kBackwardRows rows of a head.
 struct alignas(16) TileNumbers {
-  int32 has_apart;  // whether some row is apart
-  float slope;      // of ALiBi, in units of log2
+  int32 has_apart;  // whether it has a row apart
+  float slope;      // ALiBi's slope in units of log2
   int32 spare[2];
 };
 
-// What the kernels leave for each other in the workspace; null where it is not wanted. Rows are
-// those of the workspace: padded_rows a head.
-struct Between {
-  // By row. In units of log2; infinity where it sees nothing or is none; what `rows` says of a row
-  // that is apart.
+// What the kernels hand to each other in the workspace. Pointers are null if a call does not need
+// them. Rows are those of the workspace, padded_rows per head.
+struct Workspace {
+  // By row, in units of log2. Infinite if the row does not exist or sees no key; see remaining_lse
+  // for a row apart.
   float* lse;
   float* minus_delta;
-  float* apart;        // the lse of a row that is, or 0
-  TileNumbers* tiles;  // by kBackwardRows rows
-  float* query;        // by tile of queries, see SumOrder; there though nobody may want it; of
-                       // short tiles where keys come twice, in the order of threads
-  float* slopes;       // by (b, h, tile of keys, warp): shares
-  float* sinks;        // by (b, h, tile of kBackwardRows queries), or by (b, h): shares
-  float* bias;         // sums, in the order of bias_stride
-  int32* turns;        // by (b, h, tile of queries): how many tiles of keys have added to it
-  int64 padded_rows;   // of all sequences
-  // Of `bias`, 0 where it was broadcast. In tiles, as featured kernels sum them, rows and columns
-  // are those of tiles, each of which has its numbers in the order in which threads have them.
+  float* apart;        // by row: the lse of a row apart, or else 0
+  TileNumbers* tiles;  // one for each kBackwardRows rows
+  // Sums of the query's gradient, by tile of queries in SumOrder, even if it is not wanted. A short
+  // kernel with two tiles of keys keeps the sums of the first one here; others have none.
+  float* query;
+  float* slopes;      // partial sums by (b, h, tile of keys, warp)
+  float* sinks;       // partial sums by (b, h, tile of kBackwardRows queries), or by (b, h)
+  float* bias;        // sums, with the strides of bias_stride
+  int32* turns;       // by (b, h, tile of queries): how many blocks have had their turn
+  int64 padded_rows;  // of one head, for all sequences
+  // 0 along axes that were broadcast. Featured kernels sum the bias in tiles (bias_in_tiles). Then
+  // row and column count tiles, and a tile has its numbers in SumOrder.
   Axes bias_stride;
   bool bias_in_tiles;
 };
 
-// What gradients are multiplied by in the end: scale, and dropout's for what is kept.
+// The final factors of gradients: the scale, and dropout's factor for weights that are kept.
 struct GradientFactors {
   float scale, keep;
 };
@@ -62,18 +63,18 @@ struct Backward {
   Side queries, keys;
   BackwardInputs in;
   BackwardOutputs out;
-  Between between;
+  Workspace workspace;
   score::Scoring scoring;
   GradientFactors factors;
   struct {
-    int32 heads_together;  // key heads whose tiles follow each other
-    bool batch_first;      // of all heads, those of one number in all sequences come together
+    int32 heads_together;  // how many key heads' tiles are interleaved; see key_work_at
+    bool batch_first;      // whether the same head of all sequences comes together
     BackwardShape tiles;
   } plan;
   uint32* error;  // gets bits of tw_fault
 };
 
-// Of all sequences: each has its own, whatever the tables say.
+// Tiles of kBackwardRows queries in a sequence of the maximal length. Every sequence gets as many.
 TW_HD inline int64 row_tiles(const Shape& shape) {
   return core::ceil_div(shape.queries, kBackwardRows);
 }
@@ -87,7 +88,7 @@ TW_HD inline int64 key_tiles(const Shape& shape, const BackwardShape& tiles) {
 }
 
 TW_HD inline int64 key_tasks(const Shape& shape, const BackwardShape& tiles) {
-  // A short one has all keys of a sequence.
+  // A block of a short kernel has all keys of a sequence.
   const int64 of_head = tiles.kind == BackwardKind::kShort ? 1 : key_tiles(shape, tiles);
   return shape.batch * shape.key_heads * of_head;
 }
@@ -96,7 +97,7 @@ TW_HD inline int64 query_tiles(const Shape& shape, const BackwardShape& tiles) {
   return core::ceil_div(shape.queries, tiles.queries);
 }
 
-// Numbers of the bias's gradient that a block of finish has.
+// Elements of the bias's gradient for a block of `finish`, if they are not in tiles.
 inline constexpr int64 kBiasPart = 16 * kRowThreads;
 
 TW_HD inline int64 bias_count(const Axes& size) {
@@ -107,12 +108,12 @@ TW_HD inline bool is_short(const Backward& p) {
   return p.plan.tiles.kind == BackwardKind::kShort;
 }
 
-// Shares of the gradient of a head's sink, of each sequence.
-TW_HD inline int64 sink_shares(const Backward& p) {
+// How many partial sums of the gradient of a head's sink each sequence has.
+TW_HD inline int64 sink_partials(const Backward& p) {
   return is_short(p) ? 1 : row_tiles(p.shape);
 }
 
-// Tiles of the bias's gradient; where its rows are one, all tiles of queries add to the same.
+// Tiles of the bias's gradient. If the bias has one row, all tiles of queries add to the same one.
 struct BiasTiles {
   int64 heads, down, across;
 
@@ -124,14 +125,15 @@ TW_HD inline BiasTiles bias_tiles(const Axes& size, const BackwardShape& tiles) 
           core::ceil_div(size.column, int64{tiles.keys})};
 }
 
-// Finish has tiles of the query's gradient, parts of the bias's, and the numbers of single heads.
+// Tasks of `finish`: tiles of the query's gradient, parts of the bias's, and single numbers of
+// heads (the gradients of slopes and sinks).
 struct FinishTasks {
   int64 query, bias, heads;
 };
 
 TW_HD inline int64 bias_tasks(const Backward& p) {
   if (!p.out.bias) return 0;
-  if (p.between.bias_in_tiles) return bias_tiles(p.out.bias_size, p.plan.tiles).count();
+  if (p.workspace.bias_in_tiles) return bias_tiles(p.out.bias_size, p.plan.tiles).count();
   return core::ceil_div(bias_count(p.out.bias_size), kBiasPart);
 }
 

@@ -1,4 +1,4 @@
-// How the rows of a tensor come into a tile, and pieces of rows anywhere.
+// Copies rows of a tensor into a tile, and loads and stores single pieces of rows.
 #pragma once
 
 #include "backends/cuda/kernels/element.h"
@@ -7,7 +7,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// What 16 bytes hold.
+// A piece (16 bytes) as elements of the inputs' type, and as floats.
 struct alignas(kPieceBytes) EightElements {
   uint32 words[4];
 };
@@ -15,7 +15,7 @@ struct alignas(kPieceBytes) FourNumbers {
   float at[4];
 };
 
-// A piece of a row. What lies beyond the row is 0.
+// Loads a piece of a row. Elements beyond the end of the row are 0.
 TW_DEVICE EightElements piece_at(const Rows& from, const uint8* row, int32 piece) {
   const int32 first = piece * kPieceBytes;
   EightElements read{};
@@ -28,7 +28,8 @@ TW_DEVICE EightElements piece_at(const Rows& from, const uint8* row, int32 piece
   return read;
 }
 
-TW_DEVICE void put_piece(const Rows& to, uint8* row, int32 piece, const EightElements& from) {
+// Stores a piece of a row, without the elements beyond the end of the row.
+TW_DEVICE void store_piece(const Rows& to, uint8* row, int32 piece, const EightElements& from) {
   const int32 first = piece * kPieceBytes;
   if (first >= to.bytes) return;
   if (to.in_pieces) {
@@ -42,8 +43,8 @@ TW_DEVICE void put_piece(const Rows& to, uint8* row, int32 piece, const EightEle
           static_cast<uint16>(from.words[n / 2] >> n % 2 * 16);
 }
 
-// Fills a tile, by all threads: row 0 begins at `first`, and there are so many. A general kernel
-// also takes rows that begin anywhere.
+// Starts the copy of `rows` rows into a tile; row 0 begins at `first`. Call it by all threads.
+// General kernels also accept rows that are not aligned to pieces.
 template <class Traits, class Tile>
 TW_DEVICE void load_tile(Tile& tile, const Rows& from, const uint8* first, int32 rows) {
   using Load = Loader<Tile, Traits::kThreads>;

@@ -1,16 +1,17 @@
-// The scores of one turn: from products of keys and queries to weights, and to gradients of scores.
+// The scores of one visit: products of keys and queries, weights, and gradients of scores.
 #pragma once
 
-#include "backends/cuda/kernels/sm80/backward_shares.h"
-#include "backends/cuda/kernels/sm80/backward_turn.h"
+#include "backends/cuda/kernels/sm80/backward_partials.h"
+#include "backends/cuda/kernels/sm80/backward_visit.h"
 
 namespace tilewise::cuda::sm80 {
 
-// From where a lane reads fragments. Tiles of kDim columns lie alike, and so do both squares.
+// The addresses from which a lane reads fragments. They hold for all tiles of kDim columns, with
+// the tile's offset added.
 template <class Traits>
 struct LanePlaces {
   using KeyTile = typename Traits::KeyTile;
-  SharedAddress down, across;  // of the first tile of keys
+  SharedAddress down, across;  // in the tile of keys, which comes first in shared memory
   SharedAddress known_from_keys;
 
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
@@ -22,7 +23,7 @@ struct LanePlaces {
     known_from_keys = from_keys(warp_index());
   }
 
-  // From the warp's own keys on.
+  // `down` from the warp's own keys on.
   TW_DEVICE SharedAddress down_from_keys() const {
     if constexpr (Traits::kIsTight) return from_keys(thread_index_anew() / kWarp);
     return known_from_keys;
@@ -34,12 +35,12 @@ struct LanePlaces {
   }
 };
 
-// The same of the squares, once a turn: it is worked out anew, for registers are scarce.
+// The same in the tiles of scores. Recomputed at each visit, because registers are scarce.
 template <class Traits>
 struct SquarePlaces {
   using Square = typename Traits::Square;
   SharedAddress down;    // from the warp's keys on
-  SharedAddress across;  // from the queries on that the warp has of the query's gradient
+  SharedAddress across;  // from the queries on whose gradient the warp computes
 
   TW_DEVICE explicit SquarePlaces(const typename Traits::Memory& memory) {
     constexpr BackwardShape kTiles = Traits::kTiles;
@@ -53,20 +54,20 @@ struct SquarePlaces {
   }
 };
 
-// What a block works with in one turn.
+// Where a lane finds the data of the current visit.
 template <class Traits>
-struct TurnPlaces {
+struct VisitPlaces {
   const LanePlaces<Traits>& lane;
-  Turn turn;
+  Visit visit;
   int32 known_query;
   Cover known_cover;
   int32 stage;
-  SharedAddress query_down, query_across;  // from where the lane reads the turn's queries
+  SharedAddress query_down, query_across;  // as in LanePlaces, in the visit's tiles
   SharedAddress incoming_down, incoming_across;
 
-  TW_DEVICE TurnPlaces(const LanePlaces<Traits>& places, const AtHand& now, int32 of_stage)
+  TW_DEVICE VisitPlaces(const LanePlaces<Traits>& places, const CurrentVisit& now, int32 of_stage)
       : lane(places),
-        turn(now.turn),
+        visit(now.visit),
         known_query(now.query),
         known_cover(now.cover),
         stage(of_stage) {
@@ -80,25 +81,26 @@ struct TurnPlaces {
     incoming_across = lane.across + incoming;
   }
 
-  // The tile's first query.
+  // The first query of the tile.
   TW_DEVICE int32 query(const Backward& p, const KeyBlock& block) const {
-    return Traits::kKeepsQuery ? known_query : turn.tile(p, block) * Traits::kTiles.queries;
+    return Traits::kKeepsQuery ? known_query : visit.tile(p, block) * Traits::kTiles.queries;
   }
 
-  // Of the warp's patch that begins at row `row` of the tile.
+  // The cover of the warp's patch that begins at row `row` of the tile.
   TW_DEVICE Cover cover(const typename Traits::Memory& memory, int32 first_query, int32 row) const {
     if constexpr (Traits::kKnowsPlaces && Traits::kTimes == 1) return known_cover;
     return cover_of<Traits>(memory, first_query, row);
   }
 };
 
-// What comes of a patch: weights, and gradients of scores, both rounded.
+// The result of a patch: weights and gradients of scores, rounded to the inputs' type.
 template <class Traits>
-struct PatchPairs {
+struct PatchResult {
   typename Traits::Pairs weights, at_scores;
 };
 
-// sums += rows of keys or values, from `left` on, times rows of queries or gradients, `row` and on.
+// sums += left . right: rows of keys or values times rows of queries or incoming gradients, from
+// row `row` on.
 template <class Traits>
 TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
                           typename Traits::Scores& sums) {
@@ -111,8 +113,8 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
-// Calls body(place, m, n, half) for where a warp's pairs lie in a square, from its first row on.
-// Eights of rows change their pieces alike, so that most of a place is known at compile time.
+// Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores.
+// Groups of eight rows have the same swizzle, so that most offsets are constants.
 template <class Traits, class Body>
 TW_DEVICE void for_each_pair(typename Traits::Square& square, int32 first_row, const Body& body) {
   using Square = typename Traits::Square;
@@ -132,50 +134,50 @@ TW_DEVICE void for_each_pair(typename Traits::Square& square, int32 first_row, c
   }
 }
 
-// A warp's part of a square, for all warps.
+// Stores a warp's patch in a tile of scores, for other warps to read.
 template <class Traits>
-TW_DEVICE void share(typename Traits::Square& square, int32 first_row,
-                     const typename Traits::Pairs& pairs) {
+TW_DEVICE void store_tile(typename Traits::Square& square, int32 first_row,
+                          const typename Traits::Pairs& pairs) {
   for_each_pair<Traits>(square, first_row, [&](uint32& pair, int32 m, int32 n, int32 half) {
     pair = pairs.at[m][n][half];
   });
 }
 
-// The same of queries that see nothing.
+// Stores zeros as weights and gradients, for a patch without visible scores.
 template <class Traits>
-TW_DEVICE void share_nothing(typename Traits::Memory& memory, int32 first_row) {
+TW_DEVICE void store_zeros(typename Traits::Memory& memory, int32 first_row) {
   for (auto& square : memory.squares)
     for_each_pair<Traits>(square, first_row, [](uint32& pair, int32, int32, int32) { pair = 0; });
 }
 
-// Of weights, where they are shared, and this is when.
+// Stores weights, if other warps read them and this is the moment that kSharesEarly chooses.
 template <class Traits, bool early>
-TW_DEVICE void share_weights(typename Traits::Memory& memory, int32 first_row,
+TW_DEVICE void store_weights(typename Traits::Memory& memory, int32 first_row,
                              const typename Traits::Pairs& weights) {
   if constexpr (Traits::kShares && Traits::kSharesEarly == early)
-    share<Traits>(memory.squares[1], first_row, weights);
+    store_tile<Traits>(memory.squares[1], first_row, weights);
 }
 
-// Of a patch in whose tile some rows are apart.
+// Adjusts the scores of rows apart, in a patch whose tile has some.
 template <class Traits>
-TW_DEVICE void take_apart(const Backward& p, const typename Traits::Memory& memory,
-                          const PatchOf& of, typename Traits::Scores& scores) {
+TW_DEVICE void shift_apart(const Backward& p, const typename Traits::Memory& memory,
+                           const PatchOf& of, typename Traits::Scores& scores) {
   score::Measure measure = p.scoring.measure;
-  // What shapes scores has held them, and left -inf of a bias as it is.
+  // shape() has clamped the scores, except for -infinity from a bias, which must stay.
   if (is_shaped<Traits>(p.scoring)) measure.limit = core::infinity<float>();
   const int32 query = of.patch.corner().query;
   if constexpr (Traits::kIsShort)
-    return take_apart(memory.of_short.at[0].apart + (query - of.patch.query + of.patch.row),
-                      measure, scores);
+    return shift_apart(memory.of_short.at[0].apart + (query - of.patch.query + of.patch.row),
+                       measure, scores);
   else
-    take_apart(p.between.apart + of.block.padded(p.between, of.h, query), measure, scores);
+    shift_apart(p.workspace.apart + of.block.padded(p.workspace, of.h, query), measure, scores);
 }
 
 TW_DEVICE bool has_apart(const TileNumbers& tile) {
   return tile.has_apart != 0;
 }
 
-// From products to what the weights are made of. What seldom comes shares one branch.
+// Turns products into the scores that weigh() takes. The rare cases share one branch.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
                               typename Traits::Scores& scores, Shaping<Traits>& shaping) {
@@ -183,23 +185,23 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
     if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, of, scores, shaping);
   const bool is_apart = has_apart(memory.rows[of.stage].tile);
   if (is_apart || of.patch.cover == Cover::kSome) {
-    if (is_apart) take_apart<Traits>(p, memory, of, scores);
+    if (is_apart) shift_apart<Traits>(p, memory, of, scores);
     score::hide_band(of.block.band, of.patch.corner(), scores);
   }
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
 }
 
-// The same of a kernel that has features compiled in, where something shapes scores: as far as they
-// lie from their row's lse.
+// The same in featured kernels with softcap, ALiBi or bias. Leaves score - lse, for
+// weigh_distances.
 template <class Traits>
 TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
                               typename Traits::Scores& scores, Shaping<Traits>& shaping) {
   const bool is_apart = has_apart(memory.rows[of.stage].tile);
-  if (are_usual<Traits>(p.scoring, scores) && !is_apart) {
-    shape_by_few<Traits>(p.scoring, memory, of, scores, shaping);
+  if (allow_fast_shaping<Traits>(p.scoring, scores) && !is_apart) {
+    shape_fast<Traits>(p.scoring, memory, of, scores, shaping);
   } else {
     shape<Traits>(p.scoring, memory, of, scores, shaping);
-    if (is_apart) take_apart<Traits>(p, memory, of, scores);
+    if (is_apart) shift_apart<Traits>(p, memory, of, scores);
     for_each_with(shaping.lse, scores,
                   [](float& score, float of_row) { score += above_lse<Traits>() - of_row; });
   }
@@ -207,7 +209,7 @@ TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory
   hide_by_masks<Traits>(memory, p.scoring, of, scores);
 }
 
-// Products to weights.
+// Turns products into weights.
 template <class Traits>
 TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
                             typename Traits::Scores& scores, Shaping<Traits>& shaping) {
@@ -221,14 +223,14 @@ TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory, 
   weigh<Traits>(shaping.lse, p.scoring.measure.factor, scores);
 }
 
-// The weights of a patch, and the gradients of its scores.
+// Computes the weights of a patch and the gradients of its scores.
 template <class Traits>
 TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
-                             const TurnPlaces<Traits>& now, const Patch& patch,
-                             PatchPairs<Traits>& pairs) {
+                             const VisitPlaces<Traits>& now, const Patch& patch,
+                             PatchResult<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
   Shaping<Traits> shaping;
-  const PatchOf of{memory.block, patch, memory.block.head(now.turn.g), now.stage};
+  const PatchOf of{memory.block, patch, memory.block.head(now.visit.g), now.stage};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   shaping.lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
@@ -243,18 +245,19 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
     if (drops) mark_dropped(of, scores);
   round_weights<Traits>(drops, scores, pairs.weights);
-  share_weights<Traits, true>(memory, patch.row, pairs.weights);
+  store_weights<Traits, true>(memory, patch.row, pairs.weights);
   if constexpr (Traits::kIsFeatured)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
-      multiply_by_slopes<Traits>(shaping, scores);
+      multiply_by_softcap_derivatives<Traits>(shaping, scores);
   begin_with(minus_delta, drops, at_weights);
   add_scores<Traits>(keys + Traits::kValueAt, now.incoming_across, patch.row, at_weights);
   if (drops)
     multiply_kept(minus_delta, p.factors.keep, scores, at_weights);
   else
     multiply_each(scores, at_weights);
-  if constexpr (Traits::kIsGeneral) give_shares<Traits>(p, of, now.turn.g, scores, shaping);
-  if constexpr (Traits::kIsFeatured) give_wanted<Traits>(p, of, now.turn.g, scores);
+  if constexpr (Traits::kIsGeneral)
+    add_general_gradients<Traits>(p, of, now.visit.g, scores, shaping);
+  if constexpr (Traits::kIsFeatured) add_feature_gradients<Traits>(p, of, now.visit.g, scores);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 

@@ -1,5 +1,5 @@
-// The tiles of the backward kernel: a row of one table for each of its size classes. Host and
-// kernel share them.
+// The table of tile shapes of the backward kernels, a row for each variant. Host and kernels use
+// it.
 #pragma once
 
 #include "core/base.h"
@@ -9,43 +9,50 @@ namespace tilewise::cuda::sm80 {
 using core::int32;
 using core::int64;
 
-// What a kernel knows beside a band, and which each call asks for by flags: nothing; masks and
-// dropout; or every feature, and rows that begin anywhere. For few blocks there is one as common,
-// whose blocks have a multiprocessor for themselves. Short ones know as much, and a block has all
-// keys of a sequence. Featured ones have a set of features compiled in: such a row is a kernel for
-// each set.
+// The kinds of variants:
+// - common: no features but the band;
+// - masked: boolean and block masks, dropout and ALiBi, each enabled by a flag at run time;
+// - general: all features, each enabled by a flag at run time, and rows that are not aligned;
+// - few: like common, for grids with few blocks: a block has a multiprocessor for itself;
+// - short: like common; a block has all keys of a sequence;
+// - featured: one kernel for each set of features, with that set compiled in.
 enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFew, kShort, kFeatured };
 
-// A block has `keys` keys, and meets the queries that see them in tiles of `queries`. Scores are
-// transposed: of a tile, each of key_warps x query_warps warps has 8 * query_pieces queries at a
-// time. Of the query's gradient, warps_down of the warps share the rows, the others the columns.
+// A block has `keys` keys and visits the queries that see them in tiles of `queries`. Scores are
+// transposed: key_warps x query_warps warps share a tile, and a warp has 8 * query_pieces queries
+// at a time. For the query's gradient, the warps divide the tile into warps_down parts of the rows
+// and warps_across() parts of the columns.
 struct BackwardShape {
-  int32 dim;  // of queries, keys and values, filled up with zeros
+  int32 dim;  // columns of queries, keys and values, padded with zeros
   int32 queries, keys;
   int32 key_warps, query_warps, query_pieces;
   int32 warps_down;
-  int32 incoming_stages;  // tiles of the arriving gradient: 2, the next one on its way; or 1
-  int32 blocks;           // that a multiprocessor should hold
+  int32 incoming_stages;  // for the incoming gradient: 2 (the next tile is prefetched) or 1
+  int32 blocks;           // per multiprocessor, the occupancy that registers must allow
   BackwardKind kind;
-  bool brings_mask;  // a boolean mask comes to shared memory a turn ahead, and ALiBi has room, too
-  int32 shared_kib;  // what a block needs: parts of 99, 163 and 227 KiB are there
+  bool
+      brings_mask;  // whether the boolean mask is prefetched to shared memory; such rows have ALiBi
+  int32 shared_kib;  // shared memory that a block needs: 99, 163 or 227 KiB
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
   TW_HD constexpr int32 threads() const { return 32 * warps(); }
-  // Of the query's gradient, in pieces of 16 rows and of 8 columns a warp.
+  // A warp's part of the query's gradient, in pieces of 16 rows and 8 columns.
   TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
   TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
-  // Of short tiles: whether a block takes twice as many keys, one tile after the other.
-  TW_HD constexpr bool takes_twice() const { return kind == BackwardKind::kShort && keys == 128; }
-  // So many parts of it one after the other: features leave a thread no room for all of its sums.
+  // Whether a block of this short variant can take two tiles of keys, one after the other.
+  TW_HD constexpr bool takes_two_tiles() const {
+    return kind == BackwardKind::kShort && keys == 128;
+  }
+  // In how many parts a warp computes its part, to need fewer accumulators at a time: features
+  // leave no registers for all of them.
   TW_HD constexpr int32 gradient_parts() const {
     return kind == BackwardKind::kGeneral && queries * dim / threads() >= 64 ? 4 : 1;
   }
 };
 
-// Of one kind the next that is as wide as a head, and then the first that fits into a block's
-// memory; of short ones the first that has room for a sequence, too.
+// The host takes the first row of a kind that is as wide as the head and fits into the shared
+// memory of a block; a short one must have room for the sequence, too.
 inline constexpr BackwardShape kBackwardShapes[] = {
     {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
@@ -76,19 +83,19 @@ inline constexpr BackwardShape kBackwardShapes[] = {
     {256, 64, 64, 2, 4, 2, 2, 1, 1, BackwardKind::kFeatured, false, 227},
 };
 inline constexpr int32 kRowsOfBackward = sizeof kBackwardShapes / sizeof kBackwardShapes[0];
-// Those before the featured ones, which come last.
+// The number of rows before the featured ones, which come last.
 inline constexpr int32 kVariantsOfBackward = 24;
 static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFeatured &&
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;
 
-// Rows of a sequence begin at a multiple of this in the workspace, and as many are done at a time
-// before and after the kernel.
+// A sequence begins at a multiple of this row in the workspace. It is also the number of queries of
+// a block of `rows` and `finish`.
 inline constexpr int32 kBackwardRows = 64;
 
-// Where the query's gradient is summed: a tile of `queries` rows has queries * dim numbers in the
-// order in which threads have them, so that a warp adds to memory that hangs together. `four` adds
-// of a thread lie side by side where one instruction makes all of them.
+// The order of the sums in the workspace: the numbers of a tile are in the order of the threads'
+// accumulators, so that a warp's atomics go to contiguous memory. With `four`, the four numbers of
+// a piece are adjacent, because one instruction adds all four.
 struct SumOrder {
   int32 threads;
   bool four;

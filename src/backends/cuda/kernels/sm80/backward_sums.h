@@ -1,5 +1,5 @@
-// Where the sums of a block go: those of its keys to their rows, those of queries to the workspace,
-// where blocks add.
+// The epilogues of a block's sums: the gradients of its keys are stored, those of queries are added
+// to the workspace.
 #pragma once
 
 #include "backends/cuda/device/order.h"
@@ -7,7 +7,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Adds four numbers of a piece in SumOrder. `first` is the thread's first of piece 0.
+// Adds the four numbers of a piece to sums in SumOrder, atomically. `first` is the thread's place
+// in piece 0.
 template <class Traits>
 TW_DEVICE void add_in_order(float* first, int32 piece, const float (&four)[4]) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
@@ -19,7 +20,7 @@ TW_DEVICE void add_in_order(float* first, int32 piece, const float (&four)[4]) {
   }
 }
 
-// Adds a part of a tile's share of the query's gradient.
+// Adds part `part` of a warp's query gradients to the sums of a tile.
 template <class Traits>
 TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
@@ -29,7 +30,7 @@ TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::Quer
   });
 }
 
-// Rounds the sums of a warp's keys, times a factor, into a tile.
+// Multiplies a warp's key gradients by `factor` and rounds them into a tile in shared memory.
 template <class Traits>
 TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySums& sums,
                           float factor) {
@@ -48,6 +49,7 @@ TW_DEVICE void round_into(typename Traits::KeyTile& tile, typename Traits::KeySu
   });
 }
 
+// Stores a tile of gradients in coalesced pieces.
 template <class Traits>
 TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
                           const typename Traits::KeyTile& tile) {
@@ -58,12 +60,13 @@ TW_DEVICE void store_rows(const Rows& to, const KeyBlock& block,
   TW_ROLLED
   for (int32 n = Traits::thread(); n < rows * KeyTile::kPieces; n += Traits::kThreads) {
     const int32 row = n / KeyTile::kPieces, piece = n % KeyTile::kPieces;
-    put_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
-              *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));
+    store_piece(to, to.at(block.keys.batch, block.key_head, first + row), piece,
+                *reinterpret_cast<const EightElements*>(tile.bytes + KeyTile::place(row, piece)));
   }
 }
 
-// By all threads, when nobody reads the tiles of keys and values any more.
+// Stores the gradients of keys and values through their tiles in shared memory, which no thread may
+// still be reading. Call it by all threads.
 template <class Traits>
 TW_DEVICE void store_key_gradients(const Backward& p, typename Traits::Memory& memory,
                                    typename Traits::KeySums& of_key,

@@ -1,25 +1,25 @@
-// From the scores of a warp's keys with some queries to weights and gradients of scores.
+// Steps on a warp's registers of scores: weights, and the gradients of scores.
 #pragma once
 
 #include "backends/cuda/kernels/score/hide.h"
-#include "backends/cuda/kernels/sm80/backward_held.h"
+#include "backends/cuda/kernels/sm80/backward_apart.h"
 #include "backends/cuda/kernels/sm80/backward_traits.h"
 
 namespace tilewise::cuda::sm80 {
 
-// Of a warp, one turn's queries that it has at once.
+// The scores that a warp computes at once: its keys, by some queries of the visit's tile.
 struct Patch {
-  int32 query, key;  // the first of each in the sequence
-  int32 row;         // the first query in its tile
+  int32 query, key;  // the first of each, in the sequence
+  int32 row;         // the first query, in its tile
   Cover cover;
-  uint32 visible;  // of a boolean mask that has come, the lane's bits
+  uint32 visible;  // the lane's bits of the boolean mask, in featured kernels
 
   TW_DEVICE score::Corner<score::Lie::kKeysDown> corner() const {
     return score::Corner<score::Lie::kKeysDown>::of(query, key, thread_index_anew() & (kWarp - 1));
   }
 };
 
-// Two neighbours.
+// Two adjacent floats, loaded by one instruction.
 struct alignas(8) Two {
   float at[2];
 };
@@ -28,8 +28,8 @@ TW_DEVICE Two two_at(const float* at) {
   return *reinterpret_cast<const Two*>(at);
 }
 
-// Calls body(score, number) for what a warp has of each query, with the query's number. `numbers`
-// begin at the lane's first query.
+// Calls body(score, number) for each score, with the number of its query. `numbers` begins at the
+// lane's first query.
 template <class Scores, class Body>
 TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& body) {
   TW_UNROLL
@@ -43,12 +43,13 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
   }
 }
 
+// 2^exponent; with subnormal results only in kernels that keep them.
 template <class Traits>
 TW_DEVICE float weight_of(float exponent) {
   return Traits::kToTheLast ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
 }
 
-// Scores to weights: 2^(score * factor - lse).
+// Turns scores into weights: 2^(score * factor - lse).
 template <class Traits>
 TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& scores) {
   for_each_with(lse, scores, [factor](float& score, float of_row) {
@@ -56,13 +57,14 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
   });
 }
 
-// Scores that something shapes are taken from their lse before. Where weights count down to the
-// last, they are larger by so much, so that they are normal numbers.
+// weigh_distances takes score - lse plus this. In kernels that keep subnormal weights it scales the
+// exponentials into the normal range.
 template <class Traits>
 TW_DEVICE constexpr float above_lse() {
   return Traits::kToTheLast ? 64.0f : 0.0f;
 }
 
+// Turns score - lse + above_lse() into weights.
 template <class Traits>
 TW_DEVICE void weigh_distances(typename Traits::Scores& scores) {
   scores.each_piece([](float(&four)[4], int32, int32) {
@@ -74,13 +76,14 @@ TW_DEVICE void weigh_distances(typename Traits::Scores& scores) {
   });
 }
 
-// Scores of rows that are apart, so that `weigh` makes the right weights of them. Of rows that are
-// held, those that nothing tells from the row's largest one become 0, the others -inf. The others
-// become what they are below their lse, and rounding makes none larger. `apart`, the rows' own lse,
-// begins at the lane's first query.
+// Adjusts the scores of rows apart, so that weigh() returns the right weights. In a row whose lse
+// was held, scores that cannot be told from the largest one become 0; all others are so far below
+// that their weight is 0. In other rows apart a score becomes score - lse, at most 0. `apart` has
+// the rows' lse (0 for rows not apart), from the lane's first query on.
 template <class Scores>
-TW_DEVICE void take_apart(const float* apart, score::Measure measure, Scores& scores) {
-  constexpr float kTold = -0x1p+107f;  // closer to the largest one than this nothing is told apart
+TW_DEVICE void shift_apart(const float* apart, score::Measure measure, Scores& scores) {
+  // Closer to the largest score, float32 cannot tell scores apart.
+  constexpr float kTold = -0x1p+107f;
   const float inverse = reciprocal_approximate(measure.factor);
   scores.each_piece([&](float(&four)[4], int32, int32 n) {
     TW_UNROLL
@@ -94,6 +97,7 @@ TW_DEVICE void take_apart(const float* apart, score::Measure measure, Scores& sc
   });
 }
 
+// Rounds to the inputs' type.
 template <class Traits>
 TW_DEVICE void round_pairs(typename Traits::Scores& scores, typename Traits::Pairs& pairs) {
   scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -106,7 +110,7 @@ TW_DEVICE bool is_negative(float number) {
   return __builtin_bit_cast(int32, number) < 0;
 }
 
-// Of weights; with `drops` those that are dropped are negative, and become 0.
+// The same for weights. With `drops`, dropped weights have their sign bit set and become 0.
 template <class Traits>
 TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
                              typename Traits::Pairs& pairs) {
@@ -118,8 +122,8 @@ TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
   });
 }
 
-// Where products begin, so that what they end with is already less delta. Dropout multiplies the
-// products alone.
+// Starts the accumulators at -delta, so that it need not be subtracted later. With dropout they
+// start at 0, because its factor applies to the products but not to delta.
 template <class Scores>
 TW_DEVICE void begin_with(const float* minus_delta, bool drops, Scores& sums) {
   if (drops) return sums.clear();

@@ -1,12 +1,12 @@
-// The end of a tile of queries: rows are divided by their sums, and leave.
+// The epilogue of a tile of queries: divides the rows by their sums, and stores output and lse.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/traits.h"
 
 namespace tilewise::cuda::sm80 {
 
-// Rows of the query tile, which now holds output, leave in pieces of 16 bytes: each warp's own, row
-// i to row_at(i).
+// Stores the warp's rows of output in pieces of 16 bytes, from the query tile, which now holds
+// output. Row i goes to row_at(i).
 template <class Traits, class RowAt>
 TW_DEVICE void store_pieces_at(const Forward& p, const typename Traits::Memory& memory,
                                const RowAt& row_at) {
@@ -27,7 +27,7 @@ TW_DEVICE void store_pieces_at(const Forward& p, const typename Traits::Memory& 
   TW_UNROLL
   for (int32 n = 0; n < kCount; ++n) {
     const int32 row = before + row_of(n), skipped = piece_of(n) * kPieceBytes;
-    // Without a branch for each.
+    // One predicate instead of two branches.
     const bool exists = static_cast<bool>((row < rows) & (skipped < p.output.bytes));
     if (exists) *reinterpret_cast<Piece*>(row_at(row) + skipped) = pieces[n];
   }
@@ -51,7 +51,7 @@ TW_DEVICE void store_pieces(const Forward& p, const typename Traits::Memory& mem
   });
 }
 
-// The same element by element.
+// The same, element by element.
 template <class Traits>
 TW_DEVICE void store_elements(const Forward& p, const typename Traits::Memory& memory) {
   using QueryTile = typename Traits::QueryTile;
@@ -81,7 +81,7 @@ TW_DEVICE float kept_scale(const Forward& p) {
   return drops ? static_cast<float>(p.scoring.dropout.decide.scale()) : 1.0f;
 }
 
-// Of row r of a lane: its place in the tile, and in the call.
+// Row r of a lane: its index in the tile, and its place in the call.
 struct LaneRow {
   int32 i;
   bool exists;
@@ -99,9 +99,9 @@ TW_DEVICE LaneRow row_of_lane(const Forward& p, const Head& head, int32 thread, 
   return {i, i < head.rows.size(), row_of_head(p, head, i)};
 }
 
-// What the rows of a split come to: the merge divides and writes.
+// Stores a split's rows in the workspace, where the merge reads them.
 template <class Traits, class Rows>
-TW_DEVICE void leave_split(const Forward& p, const Head& head, const Rows& rows,
+TW_DEVICE void store_split(const Forward& p, const Head& head, const Rows& rows,
                            typename Traits::Output& output) {
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
   const float kept = kept_scale<Traits>(p);
@@ -120,23 +120,23 @@ TW_DEVICE void leave_split(const Forward& p, const Head& head, const Rows& rows,
   });
 }
 
-// What a row's sums are multiplied by, and its lse where it is asked for.
-struct Divided {
+// The factor of a row's output, and its lse if that is wanted.
+struct RowFactor {
   float factor, lse;
 };
 
-// A row that saw nothing has sum 0, and output 0.
+// A row that sees no key has sum 0 and output 0.
 template <class Traits>
-TW_DEVICE Divided divide(const Forward& p, const core::Row<float>& seen, const LaneRow& of) {
+TW_DEVICE RowFactor divide(const Forward& p, const core::Row<float>& seen, const LaneRow& of) {
   const score::Measure measure = p.scoring.measure;
   const bool saw_nothing = seen.sum == 0;
   if constexpr (Traits::kIsGeneral || Traits::kIsFeatured || kArchitecture < kSinksMerged) {
     if ((p.scoring.asked & score::kSinks) != 0 && of.exists) {
       const float sink = sink_of(p, of.at.h);
       const core::Row<float> row = core::merge(seen, core::row_of(sink));
-      const float share = core::exp2(seen.max - core::shift(row.max)) / row.sum;
-      // To the bit, where the sink is all there is.
-      return {saw_nothing ? 0.0f : share, saw_nothing ? sink : score::lse_of(row, measure)};
+      const float factor = core::exp2(seen.max - core::shift(row.max)) / row.sum;
+      // If the row sees no key, its lse is exactly the sink.
+      return {saw_nothing ? 0.0f : factor, saw_nothing ? sink : score::lse_of(row, measure)};
     }
   }
   const float lse = p.lse ? score::lse_of(seen, measure) : 0.0f;
@@ -151,8 +151,8 @@ TW_DEVICE void store_lse(const Forward& p, const Head& head, const LaneRow& of, 
   reinterpret_cast<float*>(p.lse.data)[element] = lse;
 }
 
-// Four lanes have a part of the same rows: each of them sees to one, and returns what its sums are
-// multiplied by. Where there are two rows, two lanes do the same.
+// Four lanes share the same rows. Each lane finishes one of them and returns its factor. If there
+// are two rows, two lanes do the same work, and one of them stores the lse.
 template <class Traits, class Rows>
 TW_DEVICE float finish_row(const Forward& p, const Head& head, const Rows& rows, int32 thread) {
   constexpr int32 kRows = Traits::Output::kRowsOfLane;
@@ -164,17 +164,17 @@ TW_DEVICE float finish_row(const Forward& p, const Head& head, const Rows& rows,
     if (r == own) row = other;
   }
   const LaneRow of = row_of_lane<Traits>(p, head, thread, own);
-  const Divided divided = divide<Traits>(p, row, of);
+  const RowFactor divided = divide<Traits>(p, row, of);
   if (thread % 4 < kRows) store_lse<Traits>(p, head, of, divided.lse);
   return divided.factor;
 }
 
-// Divides, and writes the warp's rows.
+// Divides and stores the warp's rows.
 template <class Traits, class Rows>
 TW_DEVICE void finish(const Forward& p, typename Traits::Memory& memory, const Rows& rows,
                       typename Traits::Output& output) {
   using QueryTile = typename Traits::QueryTile;
-  if (p.splits.are_left()) return leave_split<Traits>(p, memory.head, rows, output);
+  if (p.splits.are_left()) return store_split<Traits>(p, memory.head, rows, output);
   const int32 thread = thread_index_anew(), lane = thread & (kWarp - 1);
   const float kept = kept_scale<Traits>(p);
   const float own = kept * finish_row<Traits>(p, memory.head, rows, thread);

@@ -1,10 +1,10 @@
-// Rows that are apart, for their lse is so large that a weight does not follow from it alone. The
-// kernel of the tiles is spared all of this but one question for each tile of queries.
+// Rows apart: rows whose lse is so large that score - lse is too inexact for their weights. They
+// are rare: rows of finfo.min, and products that overflow. The tiles kernel only tests a flag for
+// each tile of queries.
 //
-// An lse may have been held: the largest score lies beyond half of what float32 holds. Nobody can
-// tell of such an lse how many keys have that score, and so what each one's weight is; `rows`
-// counts them. These rows are rare: rows of finfo.min, and products that overflow. Of others that
-// are large, rounding may take so much that a weight would be larger than 1.
+// - If the lse was held (clamped), the row's largest score is beyond half of float32's range. Then
+//   the lse does not say how many keys have that score and share the weight; `rows` counts them.
+// - For other large lse, the rounding error of score - lse could make a weight larger than 1.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
@@ -16,27 +16,28 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Of an lse in units of log2.
+// Whether an lse in units of log2 was clamped.
 TW_DEVICE bool is_held(float lse) {
   return core::absolute(lse) == score::kMostScore;
 }
 
-// Below this, rounding makes no weight larger than 1.002.
+// For an lse below this, rounding makes no weight larger than 1.002.
 inline constexpr float kApart = 0x1p+13f;
 
 TW_DEVICE bool is_apart(float lse) {
   return core::absolute(lse) >= kApart && core::absolute(lse) <= score::kMostScore;
 }
 
-// A query of a head, in its sequence.
-struct HeldRow {
+// A row apart: query `row` of head `h` in sequence `b`.
+struct RowApart {
   int64 b, h, row;
   Place queries, keys;
 };
 
-// `features`, here and below: of which a kernel that counts may be asked.
+// Whether no mask hides the key from the row. `features`, here and below, are those that the kernel
+// supports.
 template <uint32 features>
-TW_DEVICE bool sees(const score::Scoring& p, const HeldRow& at, int64 key) {
+TW_DEVICE bool sees(const score::Scoring& p, const RowApart& at, int64 key) {
   if constexpr ((features & (score::kVisible | score::kBlocks)) == 0) return true;
   const Tensor &visible = p.mask.visible, &blocks = p.mask.blocks;
   if (visible && visible.data[visible.offset(at.b, at.h, at.row, key)] == 0) return false;
@@ -51,9 +52,9 @@ TW_DEVICE float element_of(const uint8* at) {
   return type == DType::kBFloat16 ? from_bfloat16(code) : from_float16(code);
 }
 
-// The score of a key as core's words say it, in natural units.
+// The score of a key in natural units, computed by the definitions in core/score.h.
 template <DType type, uint32 features>
-TW_DEVICE float score_of(const Backward& p, const HeldRow& at, int64 key, int64 diagonal) {
+TW_DEVICE float score_of(const Backward& p, const RowApart& at, int64 key, int64 diagonal) {
   const score::Scoring& asked = p.scoring;
   const int64 key_head = at.h / (p.shape.heads / p.shape.key_heads);
   const uint8* left = p.in.query.at(at.queries.batch, at.h, at.queries.first + at.row);
@@ -76,10 +77,10 @@ TW_DEVICE float score_of(const Backward& p, const HeldRow& at, int64 key, int64 
   return score;
 }
 
-// log2 of how many keys share the row's weight: those that are held as its lse is. Below all others
-// they are all that it sees.
+// log2 of how many keys share the row's weight: those whose score is clamped like its lse. If that
+// is the lowest score (`is_lowest`), they are all keys that the row sees.
 template <DType type, uint32 features>
-TW_DEVICE float count_held(const Backward& p, const HeldRow& at, bool is_lowest) {
+TW_DEVICE float log2_held_keys(const Backward& p, const RowApart& at, bool is_lowest) {
   const score::Scoring& asked = p.scoring;
   const core::Band band = band_of(asked.mask, at.queries.length, at.keys.length);
   const core::Range seen = at.keys.batch < 0 ? core::Range{} : band.visible_keys(at.row);
@@ -95,14 +96,14 @@ TW_DEVICE float count_held(const Backward& p, const HeldRow& at, bool is_lowest)
         score_of<type, features>(p, at, key, band.diagonal) >= core::largest<float>() / 2)
       count += 1;
   }
-  // An lse that was made elsewhere may be held by no key here.
+  // If the caller's lse comes from elsewhere, no key may match it.
   return core::log2(core::larger(count, 1.0f));
 }
 
-// What remains to be subtracted from scores of such a row when the tiles have taken them apart.
+// What remains to be subtracted from the scores of a row apart after shift_apart.
 template <DType type, uint32 features>
-TW_DEVICE float lse_of_apart(const Backward& p, const HeldRow& at, float lse) {
-  return is_held(lse) ? count_held<type, features>(p, at, lse < 0) : 0.0f;
+TW_DEVICE float remaining_lse(const Backward& p, const RowApart& at, float lse) {
+  return is_held(lse) ? log2_held_keys<type, features>(p, at, lse < 0) : 0.0f;
 }
 
 }  // namespace tilewise::cuda::sm80
