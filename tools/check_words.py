@@ -4,8 +4,8 @@ Kernels of the GPU spell the machine in the words of device/ alone, each of whic
 with which tests run kernels on the processor. So what runs on the device, kernels/ and core, has no
 inline assembly, and kernels/ no name that only a CUDA compiler knows.
 
-And in src some words have one meaning and one place (docs/architecture.md), and some things had
-other names once. On the GPU's side nobody looks yet.
+And in src some words have one meaning and stand only where they have it (docs/architecture.md);
+some are second names of things and stand nowhere.
 Usage: check_words.py [ROOT]
 """
 
@@ -21,13 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 KERNELS = "src/backends/cuda/kernels/"
 ON_DEVICE = (KERNELS, "src/core/")
 GPU = "src/backends/cuda/"
-# A word as a name or as a part of one, where it may stand, and what it means there.
-ONE_MEANING = {
-    "shares?": ("src/parallel/", "a thread's part of the tasks"),
-    "turns?": ("src/backends/cpu/backward/key_pass.h", "a range's turn at a gradient"),
-    "slant": ("", "call it softcap_derivative"),
-    "stair": ("", "call it exp2_table"),
-    "few": ("", "call it decode, or say what there are few of"),
+# A word as a name or as a part of one, the paths it may stand in, and what it means there.
+ONE_MEANING: dict[str, tuple[tuple[str, ...], str]] = {
+    "shares?": (
+        ("src/parallel/", KERNELS + "sm80/", GPU + "driver/device."),
+        "a thread's part of the tasks, or of a tile that its block loads",
+    ),
+    "turns?": (
+        ("src/backends/cpu/backward/key_pass.h", KERNELS + "sm80/backward", GPU + "sm80_backward."),
+        "when a range of keys may add to a gradient",
+    ),
+    "slant": ((), "call it softcap_derivative"),
+    "stair": ((), "call it exp2_table"),
+    "few": ((GPU,), "call it decode, or say what there are few of"),
 }
 
 _ASSEMBLY = re.compile(r"\b(?:asm|__asm__|__asm)\b")
@@ -50,14 +56,14 @@ def check_file(path: str, text: str) -> list[str]:
 
 def check_meaning(path: str, text: str) -> list[str]:
     """Words that stand where they would mean a second thing."""
-    if not path.startswith("src/") or path.startswith(GPU):
+    if not path.startswith("src/"):
         return []
     code = _LITERAL.sub('""', cpp_without_comments(text))
     return [
         f"{path}:{code.count(chr(10), 0, match.start()) + 1}: {match[0]}: {meaning}"
-        + (f" in {place}, and nothing else." if place else ".")
-        for word, (place, meaning) in _ONE_MEANING.items()
-        if not (place and path.startswith(place))
+        + (f" in {' and '.join(places)}, and nothing else." if places else ".")
+        for word, (places, meaning) in _ONE_MEANING.items()
+        if not path.startswith(places)
         for match in word.finditer(code)
     ]
 

@@ -10,6 +10,7 @@ KERNEL = "src/backends/cuda/kernels/plain/forward.h"
 CORE, PLAN, POOL = "src/core/math.h", "src/plan/work.cpp", "src/parallel/pool.cpp"
 DEVICE, CPU = "src/backends/cuda/device/thread.h", "src/backends/cpu/simd/vector.h"
 TEST, GPU = "tests/plan/work_test.cpp", "src/backends/cuda/backend.cpp"
+TILE, BACKWARD = (f"src/backends/cuda/kernels/sm80/{name}.h" for name in ("tile", "backward_order"))
 # (texts, where each is refused, where it may stand)
 RULES: list[tuple[list[str], list[str], list[str]]] = [
     (['asm volatile("");', '__asm__("");', 'asm("" : "+r"(x));'], [KERNEL, CORE], [DEVICE, CPU]),
@@ -17,7 +18,8 @@ RULES: list[tuple[list[str], list[str], list[str]]] = [
     (["int t = threadIdx.x;", "atomicAdd(p, 1);", "__shared__ float x[4];"], [KERNEL], [DEVICE]),
     (["// asm and __syncthreads are words of device/\n", 'call("__syncthreads");'], [], [KERNEL]),
     (["x = __builtin_bit_cast(float, y);", "int assembly = atomics;"], [], [KERNEL]),
-    (["int share = 1;", "first_share(n);", "int shares_;"], [PLAN], [POOL, GPU, TEST]),
+    (["int share = 1;", "first_share(n);", "int shares_;"], [PLAN, GPU], [POOL, TILE, TEST]),
+    (["wait_for_turn(tile);"], [PLAN, GPU, TILE], [BACKWARD, TEST]),
     (["// each has a share\n", 'text("share");', "int shared;"], [], [PLAN]),
 ]
 

@@ -19,7 +19,7 @@ using sm80::BackwardKind;
 int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const auto takes_alibi = [&](const BackwardShape& tiles) {
-    return kind != BackwardKind::kMasked || tiles.brings_mask || !p.scores.slopes;
+    return kind != BackwardKind::kMasked || tiles.loads_mask || !p.scores.slopes;
   };
   const auto* found =
       std::find_if(std::begin(sm80::kBackwardShapes), std::end(sm80::kBackwardShapes),

@@ -65,7 +65,7 @@ template <class Traits, class Left>
 TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, SharedAddress down,
                            int32 row) {
   using QueryTile = typename Traits::QueryTile;
-  const int32 part = Traits::kShares ? warp_index() % Traits::kTiles.query_warps : 0;
+  const int32 part = Traits::kExchangesWeights ? warp_index() % Traits::kTiles.query_warps : 0;
   const ColumnsOfPart<QueryTile, Traits::KeySums::kAcross / 2> columns(
       down + row * QueryTile::kRowBytes, part);
   Traits::KeyProduct::add(sums, left, [&](int32 n, int32 k) { return columns.read(k * 16, n); });
@@ -80,12 +80,12 @@ TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory
   const KeyBlock& block = memory.block;
   const int32 warp = warp_index();
   TW_ROLLED
-  for (int32 n = 0; n < Traits::kTimes; ++n) {
-    const int32 row = (warp % kTiles.query_warps + n) * Traits::kQueriesAtOnce;
+  for (int32 n = 0; n < Traits::kPatchesOfWarp; ++n) {
+    const int32 row = (warp % kTiles.query_warps + n) * Traits::kQueriesOfPatch;
     const int32 query = now.query(p, block);
     Cover cover = now.cover(memory, query, row);
     uint32 visible = 0;
-    if constexpr (Traits::kIsFeatured && Traits::kBringsMask) {
+    if constexpr (Traits::kIsFeatured && Traits::kLoadsMask) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible)) {
         visible = visible_bits<Traits>(p.scoring, memory, now.stage);
         if (!warp_any(visible != 0)) cover = Cover::kNone;
@@ -101,8 +101,8 @@ TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory
     PatchResult<Traits> pairs;
     differentiate<Traits>(p, memory, now, patch, pairs);
     store_weights<Traits, false>(memory, row, pairs.weights);
-    store_tile<Traits>(memory.squares[0], row, pairs.at_scores);
-    if constexpr (!Traits::kShares) {
+    store_tile<Traits>(memory.score_tiles[0], row, pairs.at_scores);
+    if constexpr (!Traits::kExchangesWeights) {
       add_columns<Traits>(
           sums.of_value, [&](int32 m, int32 k) { return pairs.weights.operand(m, k); },
           now.incoming_down, row);
@@ -115,15 +115,16 @@ TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory
 
 // Reads left operands from a tile of scores in shared memory, for the warp's keys.
 template <class Traits>
-TW_DEVICE auto rows_of_square(SharedAddress down) {
-  return [down](int32 m, int32 k) { return load_matrices(Traits::Square::moved(down, m * 16, k)); };
+TW_DEVICE auto rows_of_score_tile(SharedAddress down) {
+  return
+      [down](int32 m, int32 k) { return load_matrices(Traits::ScoreTile::moved(down, m * 16, k)); };
 }
 
 // Multiplies the tile's score gradients by the keys, and adds the result to the workspace.
 template <class Traits>
 TW_DEVICE void compute_query_gradient(const Backward& p, const typename Traits::Memory& memory,
                                       const VisitPlaces<Traits>& now,
-                                      const SquarePlaces<Traits>& squares) {
+                                      const ScoreTilePlaces<Traits>& score_tiles) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
@@ -138,10 +139,10 @@ TW_DEVICE void compute_query_gradient(const Backward& p, const typename Traits::
     Traits::QueryProduct::add(
         sums,
         [&](int32 m, int32 k) {
-          return load_matrices_transposed(Traits::Square::moved(squares.across, k * 16, m));
+          return load_matrices_transposed(Traits::ScoreTile::moved(score_tiles.across, k * 16, m));
         },
         [&](int32 n, int32 k) { return columns.read(k * 16, n); });
-    if (!Traits::kStepsApart || p.workspace.query)
+    if (!Traits::kSeparatesProducts || p.workspace.query)
       add_query_gradient<Traits>(p.workspace.query + row * Traits::kDim, part, sums);
   }
 }
@@ -169,20 +170,21 @@ TW_DEVICE Visits run_visit(const Backward& p, typename Traits::Memory& memory,
   KeyBlock& block = memory.block;
   compute_scores<Traits>(p, memory, now, sums);
   if (p.workspace.turns) wait_for_turn(turn_of<Traits>(p, block, now.visit), block);
-  const SquarePlaces<Traits> squares(memory);
+  const ScoreTilePlaces<Traits> score_tiles(memory);
   block_barrier();
-  if constexpr (Traits::kShares)
+  if constexpr (Traits::kExchangesWeights)
     add_columns<Traits>(sums.of_value,
-                        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
+                        rows_of_score_tile<Traits>(score_tiles.down + Traits::ScoreTile::kBytes),
                         now.incoming_down, 0);
   if constexpr (Traits::kTiles.incoming_stages == 1) {
-    if constexpr (Traits::kShares) block_barrier();
+    if constexpr (Traits::kExchangesWeights) block_barrier();
     if (next.exists) load_incoming<Traits>(p, memory, next, 0);
   }
-  compute_query_gradient<Traits>(p, memory, now, squares);
+  compute_query_gradient<Traits>(p, memory, now, score_tiles);
   const Visits then = visits_from<Traits>(p, memory, next.visit);
-  if constexpr (Traits::kShares)
-    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+  if constexpr (Traits::kExchangesWeights)
+    add_columns<Traits>(sums.of_key, rows_of_score_tile<Traits>(score_tiles.down), now.query_down,
+                        0);
   return then;
 }
 
@@ -202,7 +204,7 @@ TW_DEVICE Visits begin_visits(const Backward& p, typename Traits::Memory& memory
     if (Traits::kTiles.incoming_stages == 1) load_incoming<Traits>(p, memory, next, 0);
   }
   const CurrentVisit now = current_visit<Traits>(p, memory, first);
-  if (Traits::kKnowsPlaces && now.exists)
+  if (Traits::kLooksAhead && now.exists)
     next = next_visit<Traits>(p, memory, visit_after<Traits>(p, memory, first));
   return {now, next};
 }
@@ -230,11 +232,11 @@ TW_DEVICE void backward(const Backward& p) {
   sums.of_value.clear();
   TW_ROLLED
   for (int32 stage = 0; visits.current.exists; stage = next_stage(stage)) {
-    if constexpr (!Traits::kKnowsPlaces)
+    if constexpr (!Traits::kLooksAhead)
       visits.next =
           next_visit<Traits>(p, memory, visit_after<Traits>(p, memory, visits.current.visit));
     await_visit<Traits>(p, memory);
-    if constexpr (Traits::kBringsMask && Traits::kMaskStages == 1)
+    if constexpr (Traits::kLoadsMask && Traits::kMaskStages == 1)
       if ((p.scoring.asked & score::kVisible) != 0)
         memory.visible.at[warp_index()].pack(lane_index());
     if (visits.next.exists) load_visit<Traits>(p, memory, visits.next, next_stage(stage));

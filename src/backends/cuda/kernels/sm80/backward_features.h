@@ -209,7 +209,7 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
                                sum += multiply_add_toward_zero(away, -slope, 0.0f);
                              });
   }
-  if constexpr (Traits::kBringsBias)
+  if constexpr (Traits::kLoadsBias)
     if (score::asks<kFeatures>(p, score::kBias))
       for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, added, [](float& sum, float bias) {
         sum = multiply_add(bias, core::log2e<float>(), sum);
@@ -238,11 +238,11 @@ TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, c
     score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[of.stage].tile.slope,
                      scores);
   if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
-  if constexpr (Traits::kBringsBias) {
+  if constexpr (Traits::kLoadsBias) {
     for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, scores,
                           [](float& score, float bias) { score::add_bias_to(score, bias); });
   } else {
-    if constexpr (!Traits::kBiasAhead) load_bias(p.bias, of, shaping.bias);
+    if constexpr (!Traits::kPrefetchesBias) load_bias(p.bias, of, shaping.bias);
     add_bias(shaping.bias, scores);
   }
 }
@@ -277,7 +277,7 @@ TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scori
   if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
     if constexpr (Traits::kIsFeatured)
       score::hide_unseen_columns<typename Traits::VisibleTile>(of.patch.visible, scores);
-    else if constexpr (Traits::kBringsMask)
+    else if constexpr (Traits::kLoadsMask)
       hide_by_bits<Traits>(memory, of.patch, scores);
     else
       hide_by_elements(p.mask.visible, of, scores);

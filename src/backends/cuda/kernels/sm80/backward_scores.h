@@ -37,20 +37,20 @@ struct LanePlaces {
 
 // The same in the tiles of scores. Recomputed at each visit, because registers are scarce.
 template <class Traits>
-struct SquarePlaces {
-  using Square = typename Traits::Square;
+struct ScoreTilePlaces {
+  using ScoreTile = typename Traits::ScoreTile;
   SharedAddress down;    // from the warp's keys on
   SharedAddress across;  // from the queries on whose gradient the warp computes
 
-  TW_DEVICE explicit SquarePlaces(const typename Traits::Memory& memory) {
+  TW_DEVICE explicit ScoreTilePlaces(const typename Traits::Memory& memory) {
     constexpr BackwardShape kTiles = Traits::kTiles;
     const auto thread = static_cast<uint32>(thread_index_anew());
     const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
-    const SharedAddress begin = shared_address(&memory.squares);
-    down = Square::down(begin, lane) +
-           warp / kTiles.query_warps * Traits::kKeysOfWarp * Square::kRowBytes;
-    across = Square::moved(Square::across(begin, lane), 0,
-                           warp / kTiles.warps_across() * kTiles.gradient_down());
+    const SharedAddress begin = shared_address(&memory.score_tiles);
+    down = ScoreTile::down(begin, lane) +
+           warp / kTiles.query_warps * Traits::kKeysOfWarp * ScoreTile::kRowBytes;
+    across = ScoreTile::moved(ScoreTile::across(begin, lane), 0,
+                              warp / kTiles.warps_across() * kTiles.gradient_down());
   }
 };
 
@@ -88,7 +88,7 @@ struct VisitPlaces {
 
   // The cover of the warp's patch that begins at row `row` of the tile.
   TW_DEVICE Cover cover(const typename Traits::Memory& memory, int32 first_query, int32 row) const {
-    if constexpr (Traits::kKnowsPlaces && Traits::kTimes == 1) return known_cover;
+    if constexpr (Traits::kLooksAhead && Traits::kPatchesOfWarp == 1) return known_cover;
     return cover_of<Traits>(memory, first_query, row);
   }
 };
@@ -116,19 +116,20 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
 // Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores.
 // Groups of eight rows have the same swizzle, so that most offsets are constants.
 template <class Traits, class Body>
-TW_DEVICE void for_each_pair(typename Traits::Square& square, int32 first_row, const Body& body) {
-  using Square = typename Traits::Square;
+TW_DEVICE void for_each_pair(typename Traits::ScoreTile& score_tile, int32 first_row,
+                             const Body& body) {
+  using ScoreTile = typename Traits::ScoreTile;
   const auto thread = static_cast<uint32>(thread_index_anew());
   const auto lane = static_cast<int32>(thread % kWarp), warp = static_cast<int32>(thread / kWarp);
   const int32 key = warp / Traits::kTiles.query_warps * Traits::kKeysOfWarp + lane / 4;
   TW_UNROLL
   for (int32 n = 0; n < Traits::kAcross; ++n) {
-    uint8* first = square.bytes + (Square::place(key, first_row / 8 + n) + lane % 4 * 4);
+    uint8* first = score_tile.bytes + (ScoreTile::place(key, first_row / 8 + n) + lane % 4 * 4);
     TW_UNROLL
     for (int32 m = 0; m < Traits::kDown; ++m) {
       TW_UNROLL
       for (int32 half = 0; half < 2; ++half)
-        body(*reinterpret_cast<uint32*>(first + (m * 16 + half * 8) * Square::kRowBytes), m, n,
+        body(*reinterpret_cast<uint32*>(first + (m * 16 + half * 8) * ScoreTile::kRowBytes), m, n,
              half);
     }
   }
@@ -136,9 +137,9 @@ TW_DEVICE void for_each_pair(typename Traits::Square& square, int32 first_row, c
 
 // Stores a warp's patch in a tile of scores, for other warps to read.
 template <class Traits>
-TW_DEVICE void store_tile(typename Traits::Square& square, int32 first_row,
+TW_DEVICE void store_tile(typename Traits::ScoreTile& score_tile, int32 first_row,
                           const typename Traits::Pairs& pairs) {
-  for_each_pair<Traits>(square, first_row, [&](uint32& pair, int32 m, int32 n, int32 half) {
+  for_each_pair<Traits>(score_tile, first_row, [&](uint32& pair, int32 m, int32 n, int32 half) {
     pair = pairs.at[m][n][half];
   });
 }
@@ -146,16 +147,17 @@ TW_DEVICE void store_tile(typename Traits::Square& square, int32 first_row,
 // Stores zeros as weights and gradients, for a patch without visible scores.
 template <class Traits>
 TW_DEVICE void store_zeros(typename Traits::Memory& memory, int32 first_row) {
-  for (auto& square : memory.squares)
-    for_each_pair<Traits>(square, first_row, [](uint32& pair, int32, int32, int32) { pair = 0; });
+  for (auto& score_tile : memory.score_tiles)
+    for_each_pair<Traits>(score_tile, first_row,
+                          [](uint32& pair, int32, int32, int32) { pair = 0; });
 }
 
-// Stores weights, if other warps read them and this is the moment that kSharesEarly chooses.
+// Stores weights, if other warps read them and this is the moment that kStoresWeightsEarly chooses.
 template <class Traits, bool early>
 TW_DEVICE void store_weights(typename Traits::Memory& memory, int32 first_row,
                              const typename Traits::Pairs& weights) {
-  if constexpr (Traits::kShares && Traits::kSharesEarly == early)
-    store_tile<Traits>(memory.squares[1], first_row, weights);
+  if constexpr (Traits::kExchangesWeights && Traits::kStoresWeightsEarly == early)
+    store_tile<Traits>(memory.score_tiles[1], first_row, weights);
 }
 
 // Adjusts the scores of rows apart, in a patch whose tile has some.
@@ -234,7 +236,7 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   shaping.lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
-  if constexpr (Traits::kBiasAhead)
+  if constexpr (Traits::kPrefetchesBias)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
       load_bias(p.scoring.bias, of, shaping.bias);
   scores.clear();

@@ -30,8 +30,7 @@ struct BackwardShape {
   int32 incoming_stages;  // for the incoming gradient: 2 (the next tile is prefetched) or 1
   int32 blocks;           // per multiprocessor, the occupancy that registers must allow
   BackwardKind kind;
-  bool
-      brings_mask;  // whether the boolean mask is prefetched to shared memory; such rows have ALiBi
+  bool loads_mask;  // whether the boolean mask is prefetched to shared memory; such rows have ALiBi
   int32 shared_kib;  // shared memory that a block needs: 99, 163 or 227 KiB
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }

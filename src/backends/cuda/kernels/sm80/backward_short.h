@@ -209,7 +209,7 @@ TW_DEVICE void short_query_gradient(const Backward& p, typename Traits::Memory& 
                                     int32 stage, const LanePlaces<Traits>& lane) {
   using QuerySums = typename Traits::QuerySums;
   constexpr BackwardShape kTiles = Traits::kTiles;
-  const SquarePlaces<Traits> squares(memory);
+  const ScoreTilePlaces<Traits> score_tiles(memory);
   const int32 warp = thread_index_anew() / kWarp, part = warp % kTiles.warps_across();
   QuerySums sums;
   sums.clear();
@@ -224,7 +224,7 @@ TW_DEVICE void short_query_gradient(const Backward& p, typename Traits::Memory& 
   Traits::QueryProduct::add(
       sums,
       [&](int32 m, int32 k) {
-        return load_matrices_transposed(Traits::Square::moved(squares.across, k * 16, m));
+        return load_matrices_transposed(Traits::ScoreTile::moved(score_tiles.across, k * 16, m));
       },
       [&](int32 n, int32 k) { return columns.read(k * 16, n); });
   if constexpr (kTiles.takes_two_tiles())
@@ -243,18 +243,19 @@ TW_DEVICE void run_short_visit(const Backward& p, typename Traits::Memory& memor
   const LanePlaces<Traits> lane(memory);
   const int32 query = visit.n * Traits::kTiles.queries;
   const int32 warp = thread_index_anew() / kWarp;
-  const int32 row = warp % Traits::kTiles.query_warps * Traits::kQueriesAtOnce;
+  const int32 row = warp % Traits::kTiles.query_warps * Traits::kQueriesOfPatch;
   const CurrentVisit current{visit, true, query, cover_of<Traits>(memory, query, row)};
   const VisitPlaces<Traits> now(lane, current, stage);
   compute_scores<Traits>(p, memory, now, sums);
   block_barrier();
   if (thread_index_anew() == 0) memory.rows[stage].tile.has_apart = 0;
-  if constexpr (Traits::kShares) {
-    const SquarePlaces<Traits> squares(memory);
+  if constexpr (Traits::kExchangesWeights) {
+    const ScoreTilePlaces<Traits> score_tiles(memory);
     add_columns<Traits>(sums.of_value,
-                        rows_of_square<Traits>(squares.down + Traits::Square::kBytes),
+                        rows_of_score_tile<Traits>(score_tiles.down + Traits::ScoreTile::kBytes),
                         now.incoming_down, 0);
-    add_columns<Traits>(sums.of_key, rows_of_square<Traits>(squares.down), now.query_down, 0);
+    add_columns<Traits>(sums.of_key, rows_of_score_tile<Traits>(score_tiles.down), now.query_down,
+                        0);
     block_barrier();
   }
   if (p.out.query.data) short_query_gradient<Traits>(p, memory, visit, stage, lane);
@@ -290,7 +291,7 @@ TW_DEVICE void store_sink_partial(const Backward& p, typename Traits::Memory& me
   auto& of_short = memory.of_short.at[0];
   const int32 i = thread_index_anew();
   const bool has_row = block.tiles > 0 && i < Traits::kTiles.queries;
-  const float sum = sum_of_block(has_row ? of_short.of_sink[i] : 0.0f, of_short.between);
+  const float sum = sum_of_block(has_row ? of_short.of_sink[i] : 0.0f, of_short.warp_sums);
   if (i == 0) p.workspace.sinks[int64{block.b} * p.shape.heads + block.head(g)] = sum;
 }
 

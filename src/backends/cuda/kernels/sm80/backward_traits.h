@@ -1,4 +1,4 @@
-// What one variant of the backward kernel is made of.
+// The compile-time description of one variant of the backward kernel: sizes, types, shared memory.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -11,29 +11,29 @@
 
 namespace tilewise::cuda::sm80 {
 
-// Of the queries of a tile, for one stage.
+// What `rows` computed for the queries of a tile; one stage.
 template <int32 queries>
 struct alignas(kPieceBytes) RowNumbers {
   float lse[queries], minus_delta[queries];
   TileNumbers tile;
 };
 
-// What no other kernel has left in the workspace for a block that has all keys of a sequence.
+// What a short kernel keeps in shared memory because it has no `rows` before it.
 template <int32 queries, int32 warps>
 struct ShortRows {
-  float apart[queries];    // the lse of a row that is, or 0
-  float of_sink[queries];  // shares of the gradient of a head's sink, by row of the tiles
-  float between[warps];    // of sums of all threads
+  float apart[queries];    // the lse of a row apart, or else 0
+  float of_sink[queries];  // terms of the gradient of a head's sink, by row of the tiles
+  float warp_sums[warps];  // for sum_of_block
 };
 
-// What a row of the table knows, each asked for when it runs.
+// The features that a row of the table supports, each enabled by a flag at run time.
 TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   switch (tiles.kind) {
     case BackwardKind::kGeneral:
       return score::kEveryFeature;
     case BackwardKind::kMasked:
       return score::kVisible | score::kBlocks | score::kDropout |
-             (tiles.brings_mask ? uint32{score::kAlibi} : 0);
+             (tiles.loads_mask ? uint32{score::kAlibi} : 0);
     default:
       return 0;
   }
@@ -48,7 +48,7 @@ struct Either<false, First, Second> {
   using Type = Second;
 };
 
-// A row of the table, in a type, with features.
+// A row of the table with an element type and a set of features.
 template <DType type, int32 number, uint32 features = features_of(kBackwardShapes[number])>
 struct BackwardTraits {
   static constexpr DType kType = type;
@@ -61,89 +61,93 @@ struct BackwardTraits {
   static constexpr int32 kQueryStages = kIsShort ? kTiles.incoming_stages : 2;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
-  // Whether it is worked out ahead from where a thread brings its share of a turn: where there are
-  // registers for it.
-  static constexpr bool kKnowsPlaces = kIsCommon || kIsFeatured;
-  // Where ptxas would spill, a lane's place and a turn's first query are worked out again and
-  // again.
+  // Whether the addresses of the next visit's copies are computed during the current visit. Needs
+  // registers.
+  static constexpr bool kLooksAhead = kIsCommon || kIsFeatured;
+  // Where ptxas would spill, a lane's addresses (kIsTight) and a visit's first query (not
+  // kKeepsQuery) are recomputed at each use.
   static constexpr bool kIsTight =
       kTiles.query_warps == 1 && (kArchitecture == 80 || kArchitecture == 100);
-  static constexpr bool kKeepsQuery = kKnowsPlaces && (kArchitecture != 100 || kTiles.dim != 128);
-  // Weights that are far below the normal numbers count where a bias has a gradient.
-  static constexpr bool kToTheLast = kIsGeneral || (features & score::kBiasGradient) != 0;
-  // Whether a bias is on its way while products are made: where there are registers for it.
-  static constexpr bool kBiasAhead = kIsGeneral && kTiles.dim == 128;
+  static constexpr bool kKeepsQuery = kLooksAhead && (kArchitecture != 100 || kTiles.dim != 128);
+  // Whether subnormal weights are kept. The gradient of a bias needs them.
+  static constexpr bool kKeepsTinyWeights = kIsGeneral || (features & score::kBiasGradient) != 0;
+  // Whether the bias is loaded into registers before the products, to hide its latency.
+  static constexpr bool kPrefetchesBias = kIsGeneral && kTiles.dim == 128;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
-  // Of scores a warp has kDown by kAcross pieces, keys down and queries across, so many times over.
+  // A patch has kDown x kAcross pieces, keys down and queries across. A warp computes
+  // kPatchesOfWarp of them in a visit.
   static constexpr int32 kDown = kTiles.keys / (16 * kTiles.key_warps);
   static constexpr int32 kAcross = kTiles.query_pieces;
-  static constexpr int32 kKeysOfWarp = 16 * kDown, kQueriesAtOnce = 8 * kAcross;
-  static constexpr int32 kTimes = kTiles.queries / (kQueriesAtOnce * kTiles.query_warps);
-  // Weights go through shared memory where a warp needs those of other warps; otherwise they are
-  // left operands as they lie.
-  static constexpr bool kShares = kTiles.query_warps > 1;
-  static_assert(kTimes == 1 || !kShares);
-  // Before gradients are made, or together with them: ptxas spills the one or the other. Together,
-  // exponentials and products of gradients need not wait for each other.
-  static constexpr bool kSharesEarly =
-      kShares && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
+  static constexpr int32 kKeysOfWarp = 16 * kDown, kQueriesOfPatch = 8 * kAcross;
+  static constexpr int32 kPatchesOfWarp = kTiles.queries / (kQueriesOfPatch * kTiles.query_warps);
+  // Whether warps exchange weights through shared memory. If not, a warp has all queries of its
+  // keys, and its registers are left operands as they are.
+  static constexpr bool kExchangesWeights = kTiles.query_warps > 1;
+  static_assert(kPatchesOfWarp == 1 || !kExchangesWeights);
+  // Whether weights are stored before the gradients of scores are computed. Later is faster,
+  // because exponentials and products then overlap, but with these features ptxas would spill.
+  static constexpr bool kStoresWeightsEarly =
+      kExchangesWeights && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
 
-  // Of the boolean mask, a warp's part in one turn.
+  // The boolean mask: queries of a warp's part in one visit.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
-  static constexpr bool kBringsMask =
-      kTiles.brings_mask || (kIsFeatured && (features & score::kVisible) != 0);
-  static constexpr bool kBringsBias = kIsFeatured && (features & score::kBias) != 0;
+  static constexpr bool kLoadsMask =
+      kTiles.loads_mask || (kIsFeatured && (features & score::kVisible) != 0);
+  static constexpr bool kLoadsBias = kIsFeatured && (features & score::kBias) != 0;
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
-  // A mask is packed when it is used; with one tile of it, before the next comes.
+  // Featured kernels pack a mask when they use it. Others have one stage, and pack it before the
+  // next tile arrives.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
-  using VisibleColumns = score::VisibleColumns<kBringsMask ? kQueriesOfWarp : 16>;
+  using VisibleColumns = score::VisibleColumns<kLoadsMask ? kQueriesOfWarp : 16>;
   using VisibleTile =
       typename Either<kIsFeatured, VisibleColumns,
-                      score::VisibleTile<kBringsMask ? kQueriesOfWarp : 16, 32>>::Type;
+                      score::VisibleTile<kLoadsMask ? kQueriesOfWarp : 16, 32>>::Type;
 
   using BiasTile = Tile<kTiles.queries, kTiles.keys>;
   using KeyTile = Tile<kTiles.keys, kDim>;
   using QueryTile = Tile<kTiles.queries, kDim>;
-  using Square = Tile<kTiles.keys, kTiles.queries>;  // of scores, a row a key
+  using ScoreTile = Tile<kTiles.keys, kTiles.queries>;  // a row per key
   using Scores = Sums<kDown, kAcross>;
   using KeySums = Sums<kDown, kDim / (8 * kTiles.query_warps)>;
   static constexpr int32 kQueryParts = kTiles.gradient_parts();
   using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
-  // Where sums of keys and queries together leave few registers, a branch keeps products apart,
-  // at up to 7 % of the time.
-  static constexpr bool kStepsApart = kDim > 128 || kSharesEarly;
+  // Where accumulators leave few registers, a branch keeps the compiler from interleaving the
+  // products of keys and queries. It costs up to 7 % of the time.
+  static constexpr bool kSeparatesProducts = kDim > 128 || kStoresWeightsEarly;
   using ScoreProduct = Product<type, kDim / 16>;
-  using KeyProduct = Product<type, (kShares ? kTiles.queries : kQueriesAtOnce) / 16>;
+  using KeyProduct = Product<type, (kExchangesWeights ? kTiles.queries : kQueriesOfPatch) / 16>;
   using QueryProduct = Product<type, kTiles.keys / 16>;
 
-  // Scores in pairs of queries, rounded to the inputs' type: [m][n][rows 8 further down].
+  // A patch, rounded to the inputs' type, as pairs of queries: [m][n][whether 8 rows below].
   struct Pairs {
     uint32 at[kDown][kAcross][2];
 
-    // As a left operand of 16 keys and of queries 16 k.
+    // The left operand of keys 16 m and queries 16 k.
     TW_DEVICE Fragment operand(int32 m, int32 k) const {
       return {{at[m][2 * k][0], at[m][2 * k][1], at[m][2 * k + 1][0], at[m][2 * k + 1][1]}};
     }
   };
 
   struct Memory {
-    KeyTile key, value;  // in the end their gradients, on their way out
+    KeyTile key, value;  // at the end, their rounded gradients
     QueryTile query[kQueryStages], incoming[kTiles.incoming_stages];
-    Square squares[kShares ? 2 : 1];  // gradients of scores, and weights
+    ScoreTile score_tiles[kExchangesWeights ? 2 : 1];  // gradients of scores, then weights
     RowNumbers<kTiles.queries> rows[kQueryStages];
     Several<ShortRows<kTiles.queries, kWarps>, kIsShort ? 1 : 0> of_short;
-    Several<BiasTile, kBringsBias ? 2 : 0> bias;
-    Several<VisibleTile, kBringsMask ? kMaskStages * kWarps : 0> visible;
+    Several<BiasTile, kLoadsBias ? 2 : 0> bias;
+    Several<VisibleTile, kLoadsMask ? kMaskStages * kWarps : 0> visible;
     Several<PresentTiles, kSkipsBlocks ? kWarps : 0> present;
     KeyBlock block;
     QueryReach reach[kWarps];
   };
-  // Where tiles begin. They are aligned alike, so that a lane's place in one is that in another.
+  // The offsets of tiles in Memory. They are aligned alike, so that a lane's offset in one tile
+  // holds in the others.
   static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
   static constexpr int32 kIncomingAt = kQueryAt + kQueryStages * QueryTile::kBytes;
 
-  // What follows from it would lie in registers through a short one's loop over keys.
+  // The thread's index. A short kernel reads it anew each time, so that values derived from it
+  // occupy no registers during its loop over keys.
   TW_DEVICE static int32 thread() { return kIsShort ? thread_index_anew() : thread_index(); }
 
   static constexpr int32 kMostShared = kTiles.shared_kib * 1024;

@@ -11,7 +11,7 @@ namespace tilewise::cuda::sm80 {
 struct CurrentVisit {
   Visit visit;
   bool exists;
-  // With kKnowsPlaces: the tile's first query, and the cover of the warp's first patch.
+  // With kLooksAhead: the tile's first query, and the cover of the warp's first patch.
   int32 query;
   Cover cover;
 };
@@ -30,7 +30,7 @@ struct NextVisit {
 // The cover of the warp's keys by the queries of a patch that begins at row `row` of a tile.
 template <class Traits>
 TW_DEVICE Cover cover_of(const typename Traits::Memory& memory, int32 query, int32 row) {
-  return memory.reach[warp_index()].cover(query + row, Traits::kQueriesAtOnce,
+  return memory.reach[warp_index()].cover(query + row, Traits::kQueriesOfPatch,
                                           static_cast<int32>(memory.block.queries.length));
 }
 
@@ -51,9 +51,9 @@ TW_DEVICE CurrentVisit current_visit(const Backward& p, const typename Traits::M
                                      Visit visit) {
   constexpr BackwardShape kTiles = Traits::kTiles;
   const KeyBlock& block = memory.block;
-  if constexpr (!Traits::kKnowsPlaces) return {visit, visit.exists(block), 0, Cover::kNone};
+  if constexpr (!Traits::kLooksAhead) return {visit, visit.exists(block), 0, Cover::kNone};
   const int32 query = visit.tile(p, block) * kTiles.queries;
-  const int32 row = warp_index() % kTiles.query_warps * Traits::kQueriesAtOnce;
+  const int32 row = warp_index() % kTiles.query_warps * Traits::kQueriesOfPatch;
   CurrentVisit now{visit, visit.exists(block), query, cover_of<Traits>(memory, query, row)};
   if constexpr (Traits::kSkipsBlocks)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBlocks) && now.exists &&
@@ -114,20 +114,20 @@ TW_DEVICE NextVisit next_visit(const Backward& p, const typename Traits::Memory&
                  static_cast<const uint8*>(numbers),
                  nullptr,
                  nullptr};
-  if constexpr (!Traits::kKnowsPlaces) return next;
+  if constexpr (!Traits::kLooksAhead) return next;
   next.queries = share_of_rows<Traits>(p.in.query, block, visit, query);
   if constexpr (Traits::kTiles.incoming_stages == 2)
     next.incoming = share_of_rows<Traits>(p.in.incoming, block, visit, query);
-  if constexpr (Traits::kBringsBias)
+  if constexpr (Traits::kLoadsBias)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
       next.bias = share_of_bias<Traits>(p.scoring.bias, block, visit, query);
-  if constexpr (Traits::kBringsMask)
+  if constexpr (Traits::kLoadsMask)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
       next.visible = warp_of_mask<Traits>(p.scoring.mask.visible, block, visit, query);
   return next;
 }
 
-// What is known of the visit that comes now and, with kKnowsPlaces, of the one after it.
+// What is known of the visit that comes now and, with kLooksAhead, of the one after it.
 struct Visits {
   CurrentVisit current;
   NextVisit next;
@@ -135,7 +135,7 @@ struct Visits {
 
 template <class Traits>
 TW_DEVICE Visits visits_from(const Backward& p, typename Traits::Memory& memory, Visit next) {
-  if constexpr (!Traits::kKnowsPlaces) return {current_visit<Traits>(p, memory, next), {}};
+  if constexpr (!Traits::kLooksAhead) return {current_visit<Traits>(p, memory, next), {}};
   return {current_visit<Traits>(p, memory, next),
           next_visit<Traits>(p, memory, visit_after<Traits>(p, memory, next))};
 }
@@ -156,7 +156,7 @@ template <class Traits>
 TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory,
                             const NextVisit& next, int32 stage) {
   const uint8* first = next.queries;
-  if constexpr (!Traits::kKnowsPlaces)
+  if constexpr (!Traits::kLooksAhead)
     first = share_of_rows<Traits>(p.in.query, memory.block, next.visit, next.query);
   load_share<Traits>(memory.query[stage], p.in.query, first, next.rows);
   constexpr int32 kNumbers = Traits::kTiles.queries / 2 + 1;
@@ -171,7 +171,7 @@ template <class Traits>
 TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
                              const NextVisit& next, int32 stage) {
   const uint8* first = next.incoming;
-  if constexpr (!Traits::kKnowsPlaces || Traits::kTiles.incoming_stages == 1)
+  if constexpr (!Traits::kLooksAhead || Traits::kTiles.incoming_stages == 1)
     first = share_of_rows<Traits>(p.in.incoming, memory.block, next.visit, next.query);
   load_share<Traits>(memory.incoming[stage], p.in.incoming, first, next.rows);
 }
@@ -200,7 +200,7 @@ TW_DEVICE void load_mask(const Backward& p, typename Traits::Memory& memory, con
   const int32 row = warp % kTiles.query_warps * Traits::kQueriesOfWarp;
   const int32 key = warp / kTiles.query_warps * Traits::kKeysOfWarp;
   const uint8* first = next.visible;
-  if constexpr (!Traits::kKnowsPlaces)
+  if constexpr (!Traits::kLooksAhead)
     first = warp_of_mask<Traits>(p.scoring.mask.visible, block, next.visit, next.query);
   memory.visible.at[stage % Traits::kMaskStages * Traits::kWarps + warp].copy(
       {first, p.scoring.mask.visible.stride.row, 1, next.rows - row,
@@ -214,10 +214,10 @@ TW_DEVICE void load_visit(const Backward& p, typename Traits::Memory& memory, co
                           int32 stage) {
   load_queries<Traits>(p, memory, next, stage);
   if constexpr (Traits::kTiles.incoming_stages == 2) load_incoming<Traits>(p, memory, next, stage);
-  if constexpr (Traits::kBringsBias)
+  if constexpr (Traits::kLoadsBias)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
       load_bias<Traits>(p, memory, next, stage);
-  if constexpr (Traits::kBringsMask)
+  if constexpr (Traits::kLoadsMask)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
       load_mask<Traits>(p, memory, next, stage);
 }

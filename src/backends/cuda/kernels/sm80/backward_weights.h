@@ -46,7 +46,7 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
 // 2^exponent; with subnormal results only in kernels that keep them.
 template <class Traits>
 TW_DEVICE float weight_of(float exponent) {
-  return Traits::kToTheLast ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
+  return Traits::kKeepsTinyWeights ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
 }
 
 // Turns scores into weights: 2^(score * factor - lse).
@@ -61,7 +61,7 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
 // exponentials into the normal range.
 template <class Traits>
 TW_DEVICE constexpr float above_lse() {
-  return Traits::kToTheLast ? 64.0f : 0.0f;
+  return Traits::kKeepsTinyWeights ? 64.0f : 0.0f;
 }
 
 // Turns score - lse + above_lse() into weights.
@@ -71,7 +71,7 @@ TW_DEVICE void weigh_distances(typename Traits::Scores& scores) {
     TW_UNROLL
     for (float& score : four) {
       score = exp2_approximate(score);
-      if (Traits::kToTheLast) score *= 0x1p-64f;
+      if (Traits::kKeepsTinyWeights) score *= 0x1p-64f;
     }
   });
 }
