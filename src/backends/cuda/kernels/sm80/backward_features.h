@@ -19,8 +19,8 @@ struct SoftcapDerivatives {
   }
 };
 
-// A patch of scores of query head `h`, whose tile of queries is in `stage`.
-struct PatchOf {
+// A patch of scores with its block, its query head `h` and the stage that holds its queries.
+struct PatchContext {
   using Corner = score::Corner<score::Lie::kKeysDown>;
   const KeyBlock& block;
   const Patch& patch;
@@ -59,12 +59,12 @@ struct Shaping {
 
 // Loads the bias element by element, of any type and with any strides. 0 where no score exists.
 template <class Scores>
-TW_DEVICE void load_bias(const Tensor& bias, const PatchOf& of, Scores& numbers) {
-  const uint8* first = place_in(bias, of.first_of(bias));
+TW_DEVICE void load_bias(const Tensor& bias, const PatchContext& context, Scores& numbers) {
+  const uint8* first = place_in(bias, context.first_of(bias));
   const int64 row = bias.stride.row * bias.bytes, column = bias.stride.column * bias.bytes;
   const uint8* at[4];
   int32 count = 0, piece = 0;
-  of.for_each(numbers, [&](float&, bool exists, int32 query, int32 key) {
+  context.for_each(numbers, [&](float&, bool exists, int32 query, int32 key) {
     at[count] = exists ? first + (query * row + key * column) : nullptr;
     if (++count < 4) return;
     load_each(bias.dtype, at, numbers.at[piece / Scores::kAcross][piece % Scores::kAcross]);
@@ -83,9 +83,10 @@ TW_DEVICE void add_bias(const Scores& bias, Scores& scores) {
 
 // Applies the boolean mask, read from global memory element by element.
 template <class Scores>
-TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchOf& of, Scores& scores) {
-  const uint8* first = visible.data + of.first_of(visible);
-  of.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
+TW_DEVICE void hide_by_elements(const Tensor& visible, const PatchContext& context,
+                                Scores& scores) {
+  const uint8* first = visible.data + context.first_of(visible);
+  context.for_each(scores, [&](float& score, bool exists, int32 query, int32 key) {
     const uint8* at = first + (query * visible.stride.row + key * visible.stride.column);
     if (exists && *at == 0) score::hide(score);
   });
@@ -193,7 +194,7 @@ TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scor
 // that is added to the product is summed first, so that each product takes one multiply-add.
 template <class Traits>
 TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memory,
-                          const PatchOf& of, typename Traits::Scores& scores,
+                          const PatchContext& context, typename Traits::Scores& scores,
                           Shaping<Traits>& shaping) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   using Scores = typename Traits::Scores;
@@ -201,8 +202,8 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
   for_each_with(shaping.lse, added,
                 [](float& sum, float of_row) { sum = above_lse<Traits>() - of_row; });
   if (score::asks<kFeatures>(p, score::kAlibi)) {
-    const float slope = memory.rows[of.stage].tile.slope;
-    score::for_each_distance(of.patch.corner(), of.block.band.diagonal, added,
+    const float slope = memory.rows[context.stage].tile.slope;
+    score::for_each_distance(context.patch.corner(), context.block.band.diagonal, added,
                              [&](float& sum, float away) {
                                // Shared by scores of equal distance. Rounding toward zero keeps
                                // it finite.
@@ -211,9 +212,9 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
   }
   if constexpr (Traits::kLoadsBias)
     if (score::asks<kFeatures>(p, score::kBias))
-      for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, added, [](float& sum, float bias) {
-        sum = multiply_add(bias, core::log2e<float>(), sum);
-      });
+      for_each_bias<Traits>(
+          memory.bias.at[context.stage], context.patch, added,
+          [](float& sum, float bias) { sum = multiply_add(bias, core::log2e<float>(), sum); });
   const bool caps = score::asks<kFeatures>(p, score::kSoftcap);
   const SoftcapPolynomial cap(p);
   scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -231,18 +232,19 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
 // Turns products into scores in units of log2, for all inputs. Products that overflow are clamped,
 // so that adding to them makes neither NaN nor infinity.
 template <class Traits>
-TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory, const PatchOf& of,
-                     typename Traits::Scores& scores, Shaping<Traits>& shaping) {
+TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory,
+                     const PatchContext& context, typename Traits::Scores& scores,
+                     Shaping<Traits>& shaping) {
   score::scale_and_cap<Traits::kFeatures>(p, scores, shaping.softcap_derivatives);
   if (score::asks<Traits::kFeatures>(p, score::kAlibi))
-    score::add_alibi(of.patch.corner(), of.block.band.diagonal, memory.rows[of.stage].tile.slope,
-                     scores);
+    score::add_alibi(context.patch.corner(), context.block.band.diagonal,
+                     memory.rows[context.stage].tile.slope, scores);
   if (!score::asks<Traits::kFeatures>(p, score::kBias)) return;
   if constexpr (Traits::kLoadsBias) {
-    for_each_bias<Traits>(memory.bias.at[of.stage], of.patch, scores,
+    for_each_bias<Traits>(memory.bias.at[context.stage], context.patch, scores,
                           [](float& score, float bias) { score::add_bias_to(score, bias); });
   } else {
-    if constexpr (!Traits::kPrefetchesBias) load_bias(p.bias, of, shaping.bias);
+    if constexpr (!Traits::kPrefetchesBias) load_bias(p.bias, context, shaping.bias);
     add_bias(shaping.bias, scores);
   }
 }
@@ -273,26 +275,27 @@ TW_DEVICE void hide_by_bits(typename Traits::Memory& memory, const Patch& patch,
 
 template <class Traits>
 TW_DEVICE void hide_by_masks(typename Traits::Memory& memory, const score::Scoring& p,
-                             const PatchOf& of, typename Traits::Scores& scores) {
+                             const PatchContext& context, typename Traits::Scores& scores) {
   if (score::asks<Traits::kFeatures>(p, score::kVisible)) {
     if constexpr (Traits::kIsFeatured)
-      score::hide_unseen_columns<typename Traits::VisibleTile>(of.patch.visible, scores);
+      score::hide_unseen_columns<typename Traits::VisibleTile>(context.patch.visible, scores);
     else if constexpr (Traits::kLoadsMask)
-      hide_by_bits<Traits>(memory, of.patch, scores);
+      hide_by_bits<Traits>(memory, context.patch, scores);
     else
-      hide_by_elements(p.mask.visible, of, scores);
+      hide_by_elements(p.mask.visible, context, scores);
   }
   if (!Traits::kIsFeatured && score::asks<Traits::kFeatures>(p, score::kBlocks))
-    score::hide_blocks<score::Lie::kKeysDown>(blocks_of(p.mask, of.block.b, of.h), of.block.band,
-                                              of.patch.query, of.patch.key, scores);
+    score::hide_blocks<score::Lie::kKeysDown>(blocks_of(p.mask, context.block.b, context.h),
+                                              context.block.band, context.patch.query,
+                                              context.patch.key, scores);
 }
 
 // Marks dropped weights by their sign bit; a weight of 0 becomes -0.
 template <class Scores>
-TW_DEVICE void mark_dropped(const PatchOf& of, Scores& weights) {
-  score::Drawing drawing = of.block.drawing;
-  drawing.head += static_cast<uint32>(of.h - of.block.head(0));
-  score::for_each_dropped(drawing, of.patch.corner(), weights,
+TW_DEVICE void mark_dropped(const PatchContext& context, Scores& weights) {
+  score::Drawing drawing = context.block.drawing;
+  drawing.head += static_cast<uint32>(context.h - context.block.head(0));
+  score::for_each_dropped(drawing, context.patch.corner(), weights,
                           [](float& weight, int32, int32, int32) { weight = -weight; });
 }
 

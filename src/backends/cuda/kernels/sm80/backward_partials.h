@@ -9,12 +9,13 @@ namespace tilewise::cuda::sm80 {
 
 // Adds to the bias's gradient with atomics, element by element.
 template <class Scores>
-TW_DEVICE void add_bias_gradient(const Workspace& to, const PatchOf& of, Scores& gradients) {
+TW_DEVICE void add_bias_gradient(const Workspace& to, const PatchContext& context,
+                                 Scores& gradients) {
   const Axes& stride = to.bias_stride;
-  const PatchOf::Corner corner = of.patch.corner();
-  float* first = to.bias + (of.block.b * stride.batch + of.h * stride.head +
+  const PatchContext::Corner corner = context.patch.corner();
+  float* first = to.bias + (context.block.b * stride.batch + context.h * stride.head +
                             corner.query * stride.row + corner.key * stride.column);
-  of.for_each(gradients, [&](float gradient, bool exists, int32 query, int32 key) {
+  context.for_each(gradients, [&](float gradient, bool exists, int32 query, int32 key) {
     // Hidden scores have the gradient 0 and are skipped. A NaN is added.
     if (exists && gradient != 0)
       add_to(first + (query * stride.row + key * stride.column), gradient);
@@ -36,25 +37,25 @@ TW_DEVICE void clear_slope_partials(const Backward& p, const KeyBlock& block) {
 }
 
 template <class Traits>
-TW_DEVICE void add_slope_partial(const Backward& p, const PatchOf& of, int32 g,
+TW_DEVICE void add_slope_partial(const Backward& p, const PatchContext& context, int32 g,
                                  typename Traits::Scores& gradients) {
   float partial = 0;
-  score::for_each_distance(of.patch.corner(), of.block.band.diagonal, gradients,
+  score::for_each_distance(context.patch.corner(), context.block.band.diagonal, gradients,
                            [&](float gradient, float away) { partial -= gradient * away; });
   const float sum = warp_sum(partial);
-  if (lane_index() == 0) *slope_partial<Traits>(p, of.block, g) += sum;
+  if (lane_index() == 0) *slope_partial<Traits>(p, context.block, g) += sum;
 }
 
 // Adds to the bias's gradient in tiles, in the order of the accumulators, so that a warp's atomics
 // go to contiguous memory. Scores that do not exist add zeros.
 template <class Traits>
-TW_DEVICE void add_bias_gradient_to_tile(const Workspace& to, const PatchOf& of,
+TW_DEVICE void add_bias_gradient_to_tile(const Workspace& to, const PatchContext& context,
                                          typename Traits::Scores& gradients) {
   constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
   const Axes& stride = to.bias_stride;
-  float* tile = to.bias + (of.block.b * stride.batch + of.h * stride.head +
-                           of.patch.query / Traits::kTiles.queries * stride.row +
-                           of.block.tile * stride.column);
+  float* tile = to.bias + (context.block.b * stride.batch + context.h * stride.head +
+                           context.patch.query / Traits::kTiles.queries * stride.row +
+                           context.block.tile * stride.column);
   float* first = tile + kOrder.place(0, thread_index_anew(), 0);
   gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
     add_in_order<Traits>(first, m * Traits::Scores::kAcross + n, four);
@@ -63,23 +64,23 @@ TW_DEVICE void add_bias_gradient_to_tile(const Workspace& to, const PatchOf& of,
 
 // Adds the gradients of bias and slopes, in featured kernels.
 template <class Traits>
-TW_DEVICE void add_feature_gradients(const Backward& p, const PatchOf& of, int32 g,
+TW_DEVICE void add_feature_gradients(const Backward& p, const PatchContext& context, int32 g,
                                      typename Traits::Scores& gradients) {
   constexpr uint32 kFeatures = Traits::kFeatures;
   if constexpr ((kFeatures & score::kBiasGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kBiasGradient))
-      add_bias_gradient_to_tile<Traits>(p.workspace, of, gradients);
+      add_bias_gradient_to_tile<Traits>(p.workspace, context, gradients);
   if constexpr ((kFeatures & score::kSlopesGradient) != 0)
     if (score::asks<kFeatures>(p.scoring, score::kSlopesGradient))
-      add_slope_partial<Traits>(p, of, g, gradients);
+      add_slope_partial<Traits>(p, context, g, gradients);
 }
 
 // The same in general kernels. Then applies the softcap's derivative, which those two do not have.
 template <class Traits>
-TW_DEVICE void add_general_gradients(const Backward& p, const PatchOf& of, int32 g,
+TW_DEVICE void add_general_gradients(const Backward& p, const PatchContext& context, int32 g,
                                      typename Traits::Scores& gradients, Shaping<Traits>& shaping) {
-  if (p.workspace.bias) add_bias_gradient(p.workspace, of, gradients);
-  if (p.workspace.slopes) add_slope_partial<Traits>(p, of, g, gradients);
+  if (p.workspace.bias) add_bias_gradient(p.workspace, context, gradients);
+  if (p.workspace.slopes) add_slope_partial<Traits>(p, context, g, gradients);
   if (score::asks<Traits::kFeatures>(p.scoring, score::kSoftcap))
     multiply_each(gradients, shaping.softcap_derivatives.at);
 }

@@ -163,16 +163,18 @@ TW_DEVICE void store_weights(typename Traits::Memory& memory, int32 first_row,
 // Adjusts the scores of rows apart, in a patch whose tile has some.
 template <class Traits>
 TW_DEVICE void shift_apart(const Backward& p, const typename Traits::Memory& memory,
-                           const PatchOf& of, typename Traits::Scores& scores) {
+                           const PatchContext& context, typename Traits::Scores& scores) {
   score::Measure measure = p.scoring.measure;
   // shape() has clamped the scores, except for -infinity from a bias, which must stay.
   if (is_shaped<Traits>(p.scoring)) measure.limit = core::infinity<float>();
-  const int32 query = of.patch.corner().query;
+  const int32 query = context.patch.corner().query;
   if constexpr (Traits::kIsShort)
-    return shift_apart(memory.of_short.at[0].apart + (query - of.patch.query + of.patch.row),
-                       measure, scores);
+    return shift_apart(
+        memory.of_short.at[0].apart + (query - context.patch.query + context.patch.row), measure,
+        scores);
   else
-    shift_apart(p.workspace.apart + of.block.padded(p.workspace, of.h, query), measure, scores);
+    shift_apart(p.workspace.apart + context.block.padded(p.workspace, context.h, query), measure,
+                scores);
 }
 
 TW_DEVICE bool has_apart(const TileNumbers& tile) {
@@ -181,47 +183,51 @@ TW_DEVICE bool has_apart(const TileNumbers& tile) {
 
 // Turns products into the scores that weigh() takes. The rare cases share one branch.
 template <class Traits>
-TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                              typename Traits::Scores& scores, Shaping<Traits>& shaping) {
+TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory,
+                              const PatchContext& context, typename Traits::Scores& scores,
+                              Shaping<Traits>& shaping) {
   if constexpr (!Traits::kIsFeatured && (Traits::kFeatures & score::kShaping) != 0)
-    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, of, scores, shaping);
-  const bool is_apart = has_apart(memory.rows[of.stage].tile);
-  if (is_apart || of.patch.cover == Cover::kSome) {
-    if (is_apart) shift_apart<Traits>(p, memory, of, scores);
-    score::hide_band(of.block.band, of.patch.corner(), scores);
+    if (is_shaped<Traits>(p.scoring)) shape<Traits>(p.scoring, memory, context, scores, shaping);
+  const bool is_apart = has_apart(memory.rows[context.stage].tile);
+  if (is_apart || context.patch.cover == Cover::kSome) {
+    if (is_apart) shift_apart<Traits>(p, memory, context, scores);
+    score::hide_band(context.block.band, context.patch.corner(), scores);
   }
-  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, of, scores);
+  if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, context, scores);
 }
 
 // The same in featured kernels with softcap, ALiBi or bias. Leaves score - lse, for
 // weigh_distances.
 template <class Traits>
-TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                              typename Traits::Scores& scores, Shaping<Traits>& shaping) {
-  const bool is_apart = has_apart(memory.rows[of.stage].tile);
+TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory,
+                              const PatchContext& context, typename Traits::Scores& scores,
+                              Shaping<Traits>& shaping) {
+  const bool is_apart = has_apart(memory.rows[context.stage].tile);
   if (allow_fast_shaping<Traits>(p.scoring, scores) && !is_apart) {
-    shape_fast<Traits>(p.scoring, memory, of, scores, shaping);
+    shape_fast<Traits>(p.scoring, memory, context, scores, shaping);
   } else {
-    shape<Traits>(p.scoring, memory, of, scores, shaping);
-    if (is_apart) shift_apart<Traits>(p, memory, of, scores);
+    shape<Traits>(p.scoring, memory, context, scores, shaping);
+    if (is_apart) shift_apart<Traits>(p, memory, context, scores);
     for_each_with(shaping.lse, scores,
                   [](float& score, float of_row) { score += above_lse<Traits>() - of_row; });
   }
-  if (of.patch.cover == Cover::kSome) score::hide_band(of.block.band, of.patch.corner(), scores);
-  hide_by_masks<Traits>(memory, p.scoring, of, scores);
+  if (context.patch.cover == Cover::kSome)
+    score::hide_band(context.block.band, context.patch.corner(), scores);
+  hide_by_masks<Traits>(memory, p.scoring, context, scores);
 }
 
 // Turns products into weights.
 template <class Traits>
-TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory, const PatchOf& of,
-                            typename Traits::Scores& scores, Shaping<Traits>& shaping) {
+TW_DEVICE void make_weights(const Backward& p, typename Traits::Memory& memory,
+                            const PatchContext& context, typename Traits::Scores& scores,
+                            Shaping<Traits>& shaping) {
   if constexpr (Traits::kIsFeatured && (Traits::kFeatures & score::kShaping) != 0) {
     if (is_shaped<Traits>(p.scoring)) {
-      shape_from_lse<Traits>(p, memory, of, scores, shaping);
+      shape_from_lse<Traits>(p, memory, context, scores, shaping);
       return weigh_distances<Traits>(scores);
     }
   }
-  shape_and_hide<Traits>(p, memory, of, scores, shaping);
+  shape_and_hide<Traits>(p, memory, context, scores, shaping);
   weigh<Traits>(shaping.lse, p.scoring.measure.factor, scores);
 }
 
@@ -232,20 +238,20 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
                              PatchResult<Traits>& pairs) {
   typename Traits::Scores scores, at_weights;
   Shaping<Traits> shaping;
-  const PatchOf of{memory.block, patch, memory.block.head(now.visit.g), now.stage};
+  const PatchContext context{memory.block, patch, memory.block.head(now.visit.g), now.stage};
   const int32 row = patch.row + 2 * (thread_index_anew() & 3);
   shaping.lse = memory.rows[now.stage].lse + row;
   const float* minus_delta = memory.rows[now.stage].minus_delta + row;
   if constexpr (Traits::kPrefetchesBias)
     if (score::asks<Traits::kFeatures>(p.scoring, score::kBias))
-      load_bias(p.scoring.bias, of, shaping.bias);
+      load_bias(p.scoring.bias, context, shaping.bias);
   scores.clear();
   const SharedAddress keys = now.lane.down_from_keys();
   add_scores<Traits>(keys, now.query_across, patch.row, scores);
-  make_weights<Traits>(p, memory, of, scores, shaping);
+  make_weights<Traits>(p, memory, context, scores, shaping);
   const bool drops = score::asks<Traits::kFeatures>(p.scoring, score::kDropout);
   if constexpr ((Traits::kFeatures & score::kDropout) != 0)
-    if (drops) mark_dropped(of, scores);
+    if (drops) mark_dropped(context, scores);
   round_weights<Traits>(drops, scores, pairs.weights);
   store_weights<Traits, true>(memory, patch.row, pairs.weights);
   if constexpr (Traits::kIsFeatured)
@@ -258,8 +264,8 @@ TW_DEVICE void differentiate(const Backward& p, typename Traits::Memory& memory,
   else
     multiply_each(scores, at_weights);
   if constexpr (Traits::kIsGeneral)
-    add_general_gradients<Traits>(p, of, now.visit.g, scores, shaping);
-  if constexpr (Traits::kIsFeatured) add_feature_gradients<Traits>(p, of, now.visit.g, scores);
+    add_general_gradients<Traits>(p, context, now.visit.g, scores, shaping);
+  if constexpr (Traits::kIsFeatured) add_feature_gradients<Traits>(p, context, now.visit.g, scores);
   round_pairs<Traits>(scores, pairs.at_scores);
 }
 
