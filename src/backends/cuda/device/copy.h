@@ -37,7 +37,7 @@ TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes)
 }
 
 // Prefetches the 128 bytes around `from` to the second-level cache. They must exist.
-TW_DEVICE void read_soon(const uint8* from) {
+TW_DEVICE void prefetch(const uint8* from) {
 #if defined(TW_ON_DEVICE)
   asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
 #else

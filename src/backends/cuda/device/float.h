@@ -37,7 +37,7 @@ TW_DEVICE float exp2_approximate(float x) {
 }
 
 // The same with subnormal results, for a few more instructions.
-TW_DEVICE float exp2_to_the_last(float x) {
+TW_DEVICE float exp2_with_subnormals(float x) {
 #if defined(TW_ON_DEVICE)
   float power;
   asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(x));

@@ -11,19 +11,8 @@
 
 namespace tilewise::cuda::score {
 
-// The derivative of the softcap, 1 - tanh^2, of each score, as pairs of float16: registers 0 and 1,
-// and 2 and 3, of piece (m, n). Backward keeps it until it has the scores' gradients.
-template <class Scores>
-struct CapSlopes {
-  uint32 pair[Scores::kDown][Scores::kAcross][2];
-
-  TW_DEVICE void keep(const float (&slopes)[4], int32 m, int32 n) {
-    pair[m][n][0] = pair_of<DType::kFloat16>(slopes[0], slopes[1]);
-    pair[m][n][1] = pair_of<DType::kFloat16>(slopes[2], slopes[3]);
-  }
-};
-// Forward passes this instead: it needs no derivative.
-struct NoSlopes {
+// Forward passes this in place of an array for the softcap's derivatives, which it does not need.
+struct NoDerivatives {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 

@@ -121,7 +121,7 @@ TW_DEVICE void prefetch_output(const Backward& p, const KeyBlock& block, Visit v
   const int32 query = visit.n * Traits::kTiles.queries, i = thread_index_anew();
   if (i >= Traits::kTiles.queries || query + i >= static_cast<int32>(queries.length)) return;
   const uint8* row = p.in.output.at(queries.batch, block.head(visit.g), queries.first + query + i);
-  for (int32 n = 0; n < p.in.output.bytes; n += 128) read_soon(row + n);
+  for (int32 n = 0; n < p.in.output.bytes; n += 128) prefetch(row + n);
 }
 
 // Computes -delta of each row. The thread's own copies of the incoming gradient must have arrived.

@@ -46,7 +46,7 @@ TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& b
 // 2^exponent; with subnormal results only in kernels that keep them.
 template <class Traits>
 TW_DEVICE float weight_of(float exponent) {
-  return Traits::kKeepsTinyWeights ? exp2_to_the_last(exponent) : exp2_approximate(exponent);
+  return Traits::kKeepsTinyWeights ? exp2_with_subnormals(exponent) : exp2_approximate(exponent);
 }
 
 // Turns scores into weights: 2^(score * factor - lse).

@@ -126,7 +126,7 @@ TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory
   const bool has_bias = score::asks<kFeatures>(scoring, score::kBias);
   const bool has_cap = score::asks<kFeatures>(scoring, score::kSoftcap);
   float most = core::infinity<float>();
-  score::NoSlopes none;
+  score::NoDerivatives none;
   if (has_cap)
     most = score::cap_all(scoring, scores, none);
   else if (has_bias)
