@@ -38,8 +38,8 @@ score::Scoring scoring_of(const Problem& problem, const Attention& attention);
 // For a tensor that may be absent.
 sm80::Rows rows_of(const View& view, int64 columns);
 
-// Why they cannot run a call, in a few words; null if they can. The first function holds for
-// forward and backward.
+// Why the tensor-core kernels cannot run a call, in a few words; null if they can. The first
+// function checks what forward and backward have in common.
 const char* why_no_tensor_cores(const Problem& problem);
 const char* why_not_sm80_forward(const Problem& problem);
 

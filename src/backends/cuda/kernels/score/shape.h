@@ -166,8 +166,9 @@ struct Distances {
 // scores = products * factor + ALiBi. Usually all keys of a tile lie before the diagonal or after
 // it. Then distances change linearly along a row, and one multiply-add per score computes them. A
 // tile that the diagonal cuts takes the first branch, where each distance is computed by itself: a
-// running one would lose the low bits of distances near 0. Results that overflow are infinite; with
-// `is_finite`, the products are finite and so are the results.
+// running one would lose the low bits of distances near 0. With `is_finite` the caller promises
+// finite products, and rounding toward zero keeps the results finite. Without it, results that
+// overflow are infinite.
 template <bool is_finite, class Scores>
 TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
   const auto add = [](float a, float b, float c) {

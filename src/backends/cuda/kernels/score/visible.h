@@ -87,8 +87,9 @@ struct VisibleTile {
   alignas(4) uint16 bits[kPieces * kWarp];
 };
 
-// A lane's bits for a tile of 64 keys: one for each of its scores. Register i of piece n has bit 2
-// n + i; each word holds two rows. Empty where there is no mask.
+// A lane's bits for a tile of 64 keys: one for each of its scores. Each word holds two of the
+// lane's rows, 16 bits each. Bit 2 n + i is key i of the lane's two in piece n; the second row's
+// bits begin at 16. Empty where there is no mask.
 template <int32 rows>
 struct VisibleBits {
   uint32 word[rows / 2];

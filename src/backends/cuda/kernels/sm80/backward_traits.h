@@ -82,7 +82,7 @@ struct BackwardTraits {
   static constexpr int32 kKeysOfWarp = 16 * kDown, kQueriesOfPatch = 8 * kAcross;
   static constexpr int32 kPatchesOfWarp = kTiles.queries / (kQueriesOfPatch * kTiles.query_warps);
   // Whether warps exchange weights through shared memory. If not, a warp has all queries of its
-  // keys, and its registers are left operands as they are.
+  // keys, and its registers already hold the left operand (A) of the next mma.
   static constexpr bool kExchangesWeights = kTiles.query_warps > 1;
   static_assert(kPatchesOfWarp == 1 || !kExchangesWeights);
   // Whether weights are stored before the gradients of scores are computed. Later is faster,
