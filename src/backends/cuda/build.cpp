@@ -119,8 +119,11 @@ Status check(const Surroundings& around, const Stock& stock, const std::vector<J
 
 Status build_kernels(const Selection& selection, const Surroundings& around,
                      const Progress& progress) {
-  if (selection.variants.empty())
-    return invalid("A kernel with features compiled in is built by its full name.");
+  if (!selection.listed_alone.empty())
+    return invalid(
+        "'%.80s' matches kernels with features compiled in, each of which is built by "
+        "its full name.",
+        selection.listed_alone.c_str());
   std::vector<Job> jobs;
   for (const Target& target : selection.targets)
     for (const Variant* variant : selection.variants) jobs.push_back({variant, &target});

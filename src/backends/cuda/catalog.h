@@ -18,6 +18,7 @@ struct Selection {
   // Shell patterns. Kernels with features compiled in are listed if the cache has them and a
   // pattern matches.
   std::vector<std::string> patterns;
+  std::string listed_alone;  // a pattern that only kernels with features match, which build refuses
   std::vector<Target> targets;  // all for the same driver
   int driver_version = 0;
 };

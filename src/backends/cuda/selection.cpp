@@ -45,7 +45,9 @@ Status select_variants(const char* names, Selection& out) {
     const int place = is_new ? place_of(featured) : -1;
     if (place >= 0) out.variants.push_back(&featured_variant(place));
     out.patterns.push_back(name);
-    if (out.variants.size() == before && !names_a_featured(name))
+    if (out.variants.size() > before) continue;
+    out.listed_alone = name;
+    if (!names_a_featured(name))
       return invalid("There is no kernel '%.80s': `tilewise kernels list` names all %zu.",
                      name.c_str(), packed_variants().size());
   }

@@ -199,7 +199,7 @@ int32 heads_together(const Problem& p, const BackwardShape& tiles, int processor
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
   double wanted = std::round(4 * processors / (count + 1));
   // With a window only the last tiles of a head have less to do, and together they fill the end.
-  if (p.mask.left < core::kUnlimited) wanted = std::max(wanted, 8.0);
+  if (p.mask.left < p.shape.keys) wanted = std::max(wanted, 8.0);
   const int64 heads = p.shape.batch * p.shape.key_heads;
   return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
 }

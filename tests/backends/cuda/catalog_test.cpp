@@ -199,6 +199,9 @@ TEST(Select, KernelsWithFeaturesAreMeantByTheirNames) {
   EXPECT_TRUE(kept.variants.empty());
   const Status status = build_kernels(kept, surroundings_of_environment(), {});
   EXPECT_TRUE(has(status.sentence, "by its full name")) << status.sentence;
+  Selection both;
+  ASSERT_TRUE(select(choice("tilewise_sm80_merge,*_softcap", "sm_90", 12040), both).ok());
+  EXPECT_FALSE(build_kernels(both, surroundings_of_environment(), {}).ok());
   EXPECT_NE(refusal(choice("*_hardcap", "sm_90")).find("There is no kernel '*_hardcap'"),
             std::string::npos);
 }

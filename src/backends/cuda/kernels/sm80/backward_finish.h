@@ -117,13 +117,14 @@ template <DType type>
 TW_DEVICE void finish_part(const Backward& p, const GradientRows& to, const float* sums, int32 warp,
                            int32 row) {
   const BackwardShape& tiles = p.plan.tiles;
-  const SumsOfThread from{sums,
-                          {tiles.threads(), kAddsFour},
-                          warp * kWarp + lane_index(),
-                          tiles.gradient_down(),
-                          tiles.gradient_across()};
-  const int32 first = row + warp / tiles.warps_across() * from.down * 16;
-  const int32 piece = warp % tiles.warps_across() * from.across;
+  const int32 down = tiles.gradient_down(), across = tiles.gradient_across();
+  const int32 first = row + warp / tiles.warps_across() * down * 16;
+  const int32 piece = warp % tiles.warps_across() * across;
+  if (piece * kPieceBytes >= p.out.query.bytes) return;
+  // Not those of rows that do not exist.
+  const int32 sixteens = core::smaller(down, (to.rows - first + 15) / 16);
+  const SumsOfThread from{
+      sums, {tiles.threads(), kAddsFour}, warp * kWarp + lane_index(), sixteens, across};
   from.for_each_two([&](const FourNumbers(&two)[2], int32 m, int32 n) {
     store_pair(p, to, round_pair<type>(two, p.factors.scale), first + 16 * m, piece + n);
   });

@@ -84,6 +84,16 @@ inline constexpr BackwardShape kBackwardShapes[] = {
 inline constexpr int32 kRowsOfBackward = sizeof kBackwardShapes / sizeof kBackwardShapes[0];
 // The number of rows before the featured ones, which come last.
 inline constexpr int32 kVariantsOfBackward = 24;
+
+// The kernel after the tiles reads sums in pairs.
+TW_HD constexpr bool have_even_sums() {
+  for (const BackwardShape& shape : kBackwardShapes)
+    if (shape.kind != BackwardKind::kShort &&
+        (shape.gradient_across() % 2 != 0 || shape.query_pieces % 2 != 0))
+      return false;
+  return true;
+}
+static_assert(have_even_sums());
 static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFeatured &&
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;
