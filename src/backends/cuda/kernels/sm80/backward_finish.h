@@ -10,12 +10,14 @@ namespace tilewise::cuda::sm80 {
 // two of the row eight below.
 TW_DEVICE FourNumbers sums_at(const float* tile, const SumOrder& order, int32 number,
                               int32 thread) {
-  if constexpr (kAddsFour)
+  if constexpr (kAddsFour) {
     return *reinterpret_cast<const FourNumbers*>(tile + order.place(number, thread, 0));
-  FourNumbers sums;
-  TW_UNROLL
-  for (int32 i = 0; i < 4; ++i) sums.at[i] = tile[order.place(number, thread, i)];
-  return sums;
+  } else {
+    FourNumbers sums;
+    TW_UNROLL
+    for (int32 i = 0; i < 4; ++i) sums.at[i] = tile[order.place(number, thread, i)];
+    return sums;
+  }
 }
 
 // A lane's registers for two adjacent pieces (16 bytes each) of 16 rows, in the layout of
