@@ -40,16 +40,15 @@ void run_in(const Problem& problem, const Decided& decided, const Resources& res
   }
 }
 
-// What a feature costs: about so many times as long as plain attention at head dim 64, forward and
-// backward. Measured with AVX2; a larger head dim makes it less (docs/kernels/cpu.md).
+// The cost of a feature: its time as a multiple of plain attention at head dim 64, measured with
+// AVX2. A larger head dim makes it less (docs/kernels/cpu.md).
 struct Cost {
   const char* name;
   bool asked;
   double forward, backward;
 };
 
-// Whether rows are used where they lie, for a few queries, and whether they would have to be
-// copied.
+// Whether a call decodes, and whether decoding must copy rows of keys or values.
 struct Decoding {
   bool is_chosen, copies;
 };

@@ -18,7 +18,7 @@ Numbers numbers(const View& view, int64 element) {
   return {view.at(element), view.dtype};
 }
 
-// Without a change of type there is nothing to compute. Heads that lie side by side are one row.
+// Copies a token's rows where their type does not change. Contiguous heads are copied as one row.
 void copy(const TokenRows& token) {
   const View &from = token.from.view, &to = token.to.view;
   const bool is_one = from.stride.head == token.dim && to.stride.head == token.dim;
@@ -53,7 +53,7 @@ void move_rows(const CacheKernels& kernels, const TokenRows& token) {
                     numbers(to, token.to.head(h) + rotated), token.dim - rotated);
 }
 
-// Columns of a row that are merged at a time, on the stack: a merge has no workspace.
+// Columns of a row merged at a time. Their sums are on the stack, because a merge has no workspace.
 constexpr int64 kMergedColumns = 256;
 
 void merge_columns(const CacheKernels& kernels, const MergedRow& row, core::Range columns) {

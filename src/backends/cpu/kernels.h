@@ -1,8 +1,9 @@
-// What an instruction set does: steps on tiles in scratch memory. The walk over tiles, and all that
-// knows of masks, pages and heads, is above and the same for every instruction set.
+// The kernels of an instruction set: steps on tiles in scratch memory. The loops over tiles, and
+// the code for masks, pages and heads, call these kernels and are the same for every instruction
+// set.
 //
-// Scores stand on their side: a tile's rows are keys, its lanes are queries. So keys and values are
-// read along their rows, and the softmax of a query runs down a lane and never across.
+// Tiles of scores are transposed: rows are keys, lanes are queries. So keys and values are read
+// along their rows, and the softmax of a query stays in its lane.
 #pragma once
 
 #include <cstddef>
@@ -17,54 +18,54 @@ using core::int64;
 using core::uint32;
 using core::uint64;
 
-// Rows of memory, wherever each begins.
+// Rows in memory: row i begins at at[i] and has `dim` elements.
 struct Rows {
   std::byte* const* at;
   int64 count, dim;
   DType dtype;
 };
 
-// Rows as numbers in scratch memory, `pitch` apart.
+// Rows of T, `pitch` elements apart, as a rule in scratch memory.
 template <class T>
 struct Matrix {
   T* data;
   int64 pitch;
 };
 
-// Columns of values are kept in panels of this many, key after key: what a block takes from a panel
-// lies together, whatever strides the caller's tensor has.
+// Columns in a panel of values. A panel holds its columns key after key, so that a register block
+// reads contiguous memory, whatever strides the caller's tensor has.
 inline constexpr int64 kPanel = 8;
 
-// Bytes that memory gives at once.
+// Bytes of a cache line.
 inline constexpr int64 kLine = 64;
 
-// Keys are taken in blocks of registers. A stretch of keys may begin at every kRowStep-th one, and
-// as many as kKeysBeyond after its last may be read (they give scores that nobody reads).
+// A range of keys may begin at any multiple of kRowStep, because the rows of every register block
+// divide it. Kernels may read kKeysBeyond keys after the last one; nobody reads their scores.
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
-// A tile of scores, or of weights made of them: `keys` rows of `pitch` lanes. The first `vectors`
-// vectors of a row are in use. Vector j has keys_of(j) keys: a multiple of kRowStep, or all, and no
-// fewer than the vector before it. What lies beyond is neither written nor read.
+// A tile of scores or weights: `keys` rows of Kernels::pitch lanes, of which the first `vectors`
+// vectors are in use. Vector j has keys_of(j) keys, a multiple of kRowStep or all, and no fewer
+// than vector j - 1; its other keys are neither written nor read.
 template <class T>
 struct ScoreTile {
   int64 keys_of(int64 vector) const { return ends ? ends[vector] : keys; }
 
   T* data;
   int64 keys, vectors;
-  const int64* ends = nullptr;  // by vector; null: all end with the tile
+  const int64* ends = nullptr;  // keys of each vector; null: all have `keys`
 };
 
-// The lanes' own numbers, one a lane.
+// The running rows of online softmax, one number a lane.
 template <class T>
 struct RunningRows {
   T *max, *sum;
-  T* factor;  // out of raise: what was accumulated before shrinks by this
+  T* factor;  // set by raise: multiplies the output accumulated so far
 };
 
-// Rows that will be read soon. They lie where the caller's strides put them, too far apart for a
-// hardware prefetcher to find.
+// Rows to prefetch because they are read soon. They have the caller's strides, often too large for
+// the hardware prefetcher.
 struct Prefetch {
-  // The n-th of so many parts.
+  // Part n of the rows, cut into `parts` parts.
   Prefetch part(int64 n, int64 parts) const {
     const int64 begin = count * n / parts;
     return {at + begin, count * (n + 1) / parts - begin, bytes};
@@ -74,7 +75,7 @@ struct Prefetch {
   int64 count = 0, bytes = 0;
 };
 
-// raw scores = key . query.
+// ForwardSteps::score: raw scores = key . query, and the largest of each lane.
 template <class T>
 struct ScoreArgs {
   Matrix<const T> key;  // kKeysBeyond more rows may be read
@@ -86,39 +87,39 @@ struct ScoreArgs {
   Prefetch prefetch = {}, prefetch_bias = {};
 };
 
-// Which keys of the tile a lane sees: begin <= key < end, where the bias is not -inf.
+// The keys of the tile that a lane sees: begin <= key < end, and bias not -inf.
 template <class T>
 struct Limits {
   const T *begin, *end;
   const T* bias;  // [key][lane], or null
 };
 
-// q.k -> scale -> softcap -> ALiBi -> bias -> log2, hidden ones -inf. Lanes whose largest score is
-// in order by `limit` stay as they are, so that what one lane holds changes no bit of another; a
-// limit of 0 leaves none.
+// ForwardSteps::map: q.k -> scale -> softcap -> ALiBi -> bias -> log2; hidden scores become -inf.
+// It maps the lanes whose largest |score| is not below `limit` and leaves the others raw, so that
+// no lane's bits depend on its neighbours. A limit of 0 maps all lanes.
 template <class T>
 struct MapArgs {
   ScoreTile<T> tile;
   Limits<T> limits;
   T scale, softcap;
-  const T* slope;     // by lane, or null
-  const T* position;  // by lane: where the diagonal crosses it, counted from the tile's first key
-  T* softcap_derivative;  // [key][lane], or null: takes the softcap's derivative
+  const T* slope;         // by lane, or null
+  const T* position;      // by lane: the key on the diagonal, counted from the tile's first
+  T* softcap_derivative;  // out, [key][lane]: the softcap's derivative; or null
   T* largest;
   T limit;
-  T* unit;  // by lane, see RaiseArgs: 1 where a lane was mapped
+  T* unit;  // out, by lane: 1 where a lane was mapped; see RaiseArgs
 };
 
 template <class T>
 struct RaiseArgs {
   ScoreTile<T> tile;
   const T* largest;
-  const T* unit;  // by lane: what takes its scores to log2
+  const T* unit;  // by lane: score * unit is in units of log2
   RunningRows<T> rows;
   const T* keep = nullptr;  // dropout's factors, or null
 };
 
-// Decisions of core::Dropout for a tile whose first key has this column.
+// Inputs of core::Dropout for a tile; `column` is that of the tile's first key.
 struct DropArgs {
   uint32 key[2];
   uint32 batch;
@@ -126,8 +127,8 @@ struct DropArgs {
   int64 column;
 };
 
-// Each lane's place in the matrix of scores. A row counts as Philox's counter has it; `upper` is 1
-// for the upper eight of sixteen rows.
+// Each lane's row and head for dropout. One Philox draw serves rows r and r + 8 of sixteen: `row`
+// counts such pairs of rows, and `upper` is 1 for row r + 8.
 struct DropLanes {
   const uint32 *row, *upper, *head;
 };
@@ -136,42 +137,42 @@ template <class T>
 struct AccumulateArgs {
   const T* value;  // panels of kPanel columns, each [panel_keys][kPanel]
   int64 panel_keys, dim;
-  int64 first;        // the key of the panels that the tile begins with
-  ScoreTile<T> tile;  // used up
+  int64 first;        // the panels' key that is the tile's first
+  ScoreTile<T> tile;  // weights, which may be overwritten
   const T* factor;    // by lane
   T* output;          // [dim][lane]
 };
 
-// Decoding reads so many rows of a head before those of the next one, and adds so many values at
-// once.
+// Rows that decoding reads of one head before it goes on to the next, and rows of values that it
+// adds at once.
 inline constexpr int64 kRowsAtOnce = 16;
 
-// Rows of keys or of values where they lie, for a few queries of one key head.
+// Rows of keys or values, read in place, for the few queries of one key head.
 template <class T>
 struct DecodeArgs {
   Rows rows;
   T factor;
-  bool copied;         // rows cannot be used where they lie
-  int64 count, pitch;  // of queries; of columns in scratch memory
-  T* columns;          // [column][query] in the kernels' own order: the queries; room for sums
-  T* scores;           // a lane a query, `step` from key to key; weights, of values
-  int64 step;          // the pitch of a tile; or 1 of one query, behind whose keys is as much room
-  T* copies;           // room for kRowsAtOnce rows
-  Prefetch prefetch = {};  // row by row
+  bool copied;             // rows must be copied to `copies` first
+  int64 count, pitch;      // queries; columns of a row in scratch memory
+  T* columns;              // of keys: the queries, packed; of values: room for sums
+  T* scores;               // keys `step` apart, a lane a query; of values: the weights
+  int64 step;              // the pitch; or 1 for one query, with as much room behind its keys
+  T* copies;               // room for kRowsAtOnce rows
+  Prefetch prefetch = {};  // its row r is fetched along with row r
 };
 
-// A tile of raw scores of one query, side by side, that become weights; and zeros behind them, up
-// to four whole vectors.
+// DecodeSteps::raise_one: makes weights of a tile of raw scores of one query, contiguous in memory,
+// and writes zeros behind them up to a multiple of four vectors.
 template <class T>
 struct DecodeOneArgs {
   T* scores;
   int64 keys;
-  T unit, limit, scale;  // to log2, up to which score that is safe, and where it is not
+  T unit, limit, scale;  // score * unit is in log2, up to |score| limit; scale beyond
   RunningRows<T> row;
 };
 
-// Key heads whose rows lie side by side in memory. Their sizes are the same, and whether rows are
-// copied.
+// Key heads decoded together, because their rows are neighbours in memory. All have the same sizes
+// and the same `copied`.
 template <class T>
 struct DecodeHeads {
   const DecodeArgs<T>* at;
@@ -185,7 +186,7 @@ struct DecodeGradientArgs {
   T factor;
   const T* weights;
   int64 pitch, count;
-  Matrix<const T> right;  // in whole vectors
+  Matrix<const T> right;  // columns padded to whole vectors
 };
 
 template <class T>
@@ -197,16 +198,17 @@ struct WeighArgs {
 
 template <class T>
 struct DifferentiateArgs {
-  ScoreTile<T> weights;         // out: after dropout
+  ScoreTile<T> weights;         // in: weights; out: weights after dropout
   T* gradient;                  // in: dP; out: the scores' gradient
-  T* raw;                       // out: of scale * q.k, before the softcap; may be `gradient`
+  T* raw;                       // out: gradient of scale * q.k; may be `gradient`
   const T* keep;                // dropout's factors, or null
   const T* softcap_derivative;  // the softcap's derivative, or null
   const T* delta;               // by lane
 };
 
-// A tile of weights and one of the scores' gradients, all lanes of it, as left sides of products:
-// pairs of lanes where the numbers lay, in the beginning of each row, and pairs of keys.
+// BackwardSteps::pack: makes bfloat16 pairs of a tile of weights and of one of the scores'
+// gradients, for the left sides of products. Pairs of lanes replace the numbers, in the first half
+// of each row; by_query gets the gradients in pairs of keys.
 template <class T>
 struct PackArgs {
   int64 keys;
@@ -214,11 +216,10 @@ struct PackArgs {
   T* by_query;  // out: [pair of keys][lane] of the gradients
 };
 
-// The left side of a product: element (r, k) is data[r * row + k * step]. k runs through `depth`
-// elements, numbers or pairs, of each of `segments`, which lie `next` apart. Of pairs a row either
-// has its elements side by side (`step` 1, and a whole number of vectors of them), or they stand
-// one below the other, side by side with those of other rows (`row` 1); and kKeysBeyond more rows,
-// or elements, may be read.
+// The left side of a product: element (r, k) of a segment is data[r * row + k * step], k < depth.
+// The product sums over `segments` segments, which are `next` apart. If elements are bfloat16
+// pairs, either `step` is 1 and a row has whole vectors of them, or `row` is 1; and kKeysBeyond
+// more rows or elements may be read.
 template <class T>
 struct LeftSide {
   const T* data;
@@ -235,7 +236,8 @@ struct ProductArgs {
   int64 rows, columns;
 };
 
-// What ALiBi's slope gets from a tile: by lane, the sum of gradient * -|position - key|.
+// BackwardSteps::add_slopes: adds a tile's part of the slopes' gradient to `sum`, by lane: the sum
+// of gradient * -|position - key|.
 template <class T>
 struct SlopeArgs {
   ScoreTile<const T> gradient;
@@ -243,9 +245,9 @@ struct SlopeArgs {
   T* sum;
 };
 
-// Rows between the caller's memory and scratch memory. `load`, as scores take them; `widen`, as
-// numbers; `load_right`, as the right side of add_product: all the same where products are of
-// numbers.
+// Kernels that move rows between the caller's memory and scratch memory. `load` makes what `score`
+// reads, `widen` numbers, `load_right` the right side of add_product; the three are the same unless
+// products are of bfloat16 pairs.
 template <class T>
 struct RowSteps {
   void (*load)(const Rows&, T factor, Matrix<T> to, int64 padded);
@@ -253,30 +255,30 @@ struct RowSteps {
   void (*load_right)(const Rows&, T factor, Matrix<T> to, int64 padded);
   void (*load_panels)(const Rows&, T factor, T* to, int64 panel_keys, T* row);
   void (*store)(const Rows&, const T* factor, Matrix<const T> from);
-  // Between rows and lanes: to[c][lane] = from[lane][c], and back.
+  // to_lanes transposes: to[c][lane] = from[lane][c]; from_lanes transposes back.
   void (*to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
   void (*from_lanes)(const T* from, int64 columns, int64 vectors, Matrix<T> to);
-  // to_lanes of numbers, also where products are of pairs.
+  // to_lanes of numbers, even where to_lanes itself moves pairs.
   void (*numbers_to_lanes)(Matrix<const T> from, int64 columns, int64 vectors, T* to);
-  // to[r][c] becomes -inf where the byte is 0.
+  // Sets to[r][c] to -inf where byte (r, c) is 0.
   void (*hide)(const Rows& bytes, Matrix<T> to);
 };
 
-// `score` and `mask` return true where a largest score is no ordinary number, and `map` has to look
-// at each. To `mask`, a bias says only what is hidden.
+// `score` and `mask` return true if a lane's largest score is NaN, infinite or beyond `limit`; then
+// `map` must run. `mask` reads the bias only for the keys that it hides (-inf).
 template <class T>
 struct ForwardSteps {
   bool (*score)(const ScoreArgs<T>&);
   bool (*mask)(const ScoreArgs<T>&, const Limits<T>&);
   void (*map)(const MapArgs<T>&);
-  void (*raise)(const RaiseArgs<T>&);  // as accumulate takes weights
+  void (*raise)(const RaiseArgs<T>&);  // leaves weights in accumulate's layout
   void (*drop)(const DropArgs&, const DropLanes&, T keep_scale, ScoreTile<T> to);
   void (*accumulate)(const AccumulateArgs<T>&);
 };
 
-// The same for a few queries, once their rows are packed. `survey` says of raw scores what
-// ForwardSteps::score does; `raise_one` looks at them itself; `accumulate` adds to rows. Null where
-// tiles serve them, too.
+// The steps of decoding, for few queries, packed by `pack`. `score` makes raw scores only; `survey`
+// finds the largest and returns what ForwardSteps::score returns; `raise_one` needs no survey;
+// `accumulate` adds to rows, not lanes. All are null where an instruction set does not decode.
 template <class T>
 struct DecodeSteps {
   void (*pack)(const DecodeArgs<T>&, const T* rows) = nullptr;
@@ -285,14 +287,14 @@ struct DecodeSteps {
   void (*raise)(const RaiseArgs<T>&) = nullptr;
   void (*raise_one)(const DecodeOneArgs<T>&) = nullptr;
   void (*accumulate)(const DecodeArgs<T>&, const T* factor, T* to) = nullptr;
-  void (*store_gradient)(const DecodeGradientArgs<T>&) = nullptr;  // of float alone
+  void (*store_gradient)(const DecodeGradientArgs<T>&) = nullptr;  // null in double
 };
 
 template <class T>
 struct BackwardSteps {
   void (*weigh)(const WeighArgs<T>&);
   void (*differentiate)(const DifferentiateArgs<T>&);
-  void (*pack)(const PackArgs<T>&);  // null where products are of numbers
+  void (*pack)(const PackArgs<T>&);  // null unless products are of pairs
   void (*add_product)(const ProductArgs<T>&);
   void (*add_slopes)(const SlopeArgs<T>&);
   void (*dot_rows)(Matrix<const T> a, Matrix<const T> b, int64 rows, T* to);
@@ -300,13 +302,13 @@ struct BackwardSteps {
 
 template <class T>
 struct Kernels {
-  int64 lanes = 0, pitch = 0;  // of a vector, and of the vectors that a tile has side by side
+  int64 lanes = 0, pitch = 0;  // of a vector, and of a row of a tile
   int64 keys = 0;              // of a tile in the forward pass
-  // Whether vectors of a tile may end before it, and `score` reads no further than the kRowStep
-  // that its last key belongs to.
+  // Whether vectors of a tile may have fewer keys than the tile (ScoreTile::ends). If so, `score`
+  // reads keys only up to the next multiple of kRowStep.
   bool ends = true;
 
-  // Whether products are of bfloat16 pairs and not of numbers; and numbers in the place of one.
+  // Whether products are of bfloat16 pairs; and the numbers in an element of a product, 2 or 1.
   bool pairs() const { return rows.load != rows.widen; }
   int64 packed() const { return pairs() ? 2 : 1; }
 
@@ -316,13 +318,14 @@ struct Kernels {
   DecodeSteps<T> decode = {};
 };
 
-// Numbers that lie one behind the other, of any type but float8 where they are written.
+// Contiguous numbers, of any type if they are read, of any but float8 if they are written.
 struct Numbers {
   std::byte* at;
   DType dtype;
 };
 
-// Pairs of `heads` rows, rotated by one row of the tables; heads lie `..._next` bytes apart.
+// Rotary embedding of one token: rotates the pairs of `heads` rows, which are `from_next` and
+// `to_next` bytes apart, by one row of the tables.
 struct RotateArgs {
   Numbers from, to;
   int64 from_next, to_next, heads;
@@ -331,8 +334,8 @@ struct RotateArgs {
   bool interleaved, inverse;
 };
 
-// The operations beside attention, worked on in double and rounded once. What is in double is as
-// long as whole vectors.
+// Kernels of rotary, append and merge. They compute in double and round once. Buffers of double
+// have room for whole vectors.
 struct CacheKernels {
   void (*rotate)(const RotateArgs&);
   void (*convert)(Numbers from, Numbers to, int64 count);
@@ -340,22 +343,23 @@ struct CacheKernels {
   void (*write)(const double* from, Numbers to, int64 count);
 };
 
-// What an instruction set does with numbers.
+// An instruction set's kernels that multiply numbers, not pairs.
 struct NumberKernels {
   Kernels<float> in_float;
   Kernels<double> in_double;
   CacheKernels cache;
 };
 
-// An instruction set. One that adds products of bfloat16 to another has its kernels of numbers.
+// An instruction set. One that only adds bfloat16 products to another shares the other's
+// of_numbers.
 struct Isa {
   const char* name;
   bool (*runs_here)();
   const NumberKernels& of_numbers;
-  // In float, of bfloat16 inputs, with layouts of its own for what lies in scratch memory. None (no
-  // lanes) where they are widened.
+  // Kernels for bfloat16 inputs: they multiply pairs, sum in float and have scratch layouts of
+  // their own. With lanes == 0 there are none, and such inputs are widened to float.
   Kernels<float> of_bfloat16 = {};
-  // The one whose kernels take few queries of bfloat16, where these have none for them.
+  // The instruction set that decodes bfloat16 where of_bfloat16 has no DecodeSteps; or null.
   const Isa* decoder = nullptr;
 };
 

@@ -1,7 +1,7 @@
-// Queries in lanes. A tile of queries is cut into bundles of lanes as wide as a tile of scores; a
-// lane holds one row of one head. Long sequences fill tiles with rows of one head. Short ones, as a
-// decoder has, put all heads that share keys side by side, so that keys and values are read once
-// for all.
+// How queries are put into lanes: a lane holds one row of one head. A tile of queries is cut into
+// bundles of Kernels::pitch lanes, the width of a tile of scores. With long sequences a tile has
+// rows of one head; with short ones, as in decoding, it has the rows of all heads that share a key
+// head, so that keys and values are read once for all.
 #pragma once
 
 #include <initializer_list>
@@ -22,13 +22,13 @@ const Kernels<T>& kernels_in(const Isa& isa) {
     return isa.of_numbers.in_float;
 }
 
-// Float inputs are worked on in float, double ones in double.
+// Whether a problem is computed in double, as double inputs are; all others are computed in float.
 inline bool is_double(const Problem& problem) {
   return problem.query.dtype == DType::kFloat64;
 }
 
-// The kernels for a problem: inputs of bfloat16 stay what they are where an instruction set
-// multiplies them.
+// The kernels for a problem: those for bfloat16 pairs if the instruction set has them and all
+// inputs are bfloat16 without scaling; else those that convert inputs to T.
 template <class T>
 const Kernels<T>& kernels_for(const Problem& p, const Isa& isa) {
   if constexpr (sizeof(T) == sizeof(float)) {
@@ -43,7 +43,7 @@ const Kernels<T>& kernels_for(const Problem& p, const Isa& isa) {
   return kernels_in<T>(isa);
 }
 
-// Rows `rows` of `heads` neighbouring heads of one key head.
+// A tile of queries: rows `rows` of each of `heads` neighbouring heads that share a key head.
 struct QueryTile {
   int64 b, first_head, heads;
   Range rows;
@@ -65,7 +65,8 @@ void for_each_query_tile(const Problem& p, int64 lanes, const Parallel& parallel
   });
 }
 
-// Lanes first .. first + count - 1 of a tile, and what is known of each before any key.
+// Lanes first .. first + count - 1 of a tile, with each lane's visible keys, slope and dropout
+// position.
 template <class T>
 struct Bundle {
   Bundle() = default;
@@ -98,7 +99,7 @@ struct Bundle {
       seen = {core::smaller(seen.begin, keys.begin), core::larger(seen.end, keys.end)};
       last[vector] = seen.end;
     }
-    // Lanes that hold no row see nothing.
+    // Lanes without a row, at the end of the last vector, see no keys.
     for (int64 lane = count; lane < vectors * kernels.lanes; ++lane) begin[lane] = end[lane] = 0;
     if (slope)
       fill(kernels, tile, slope,
@@ -115,7 +116,7 @@ struct Bundle {
          [&](int64 l) { return static_cast<uint32>(tile.head(l) + base[1]); });
   }
 
-  // Where each vector ends in a tile of `keys`, as ScoreTile has it.
+  // Sets ends[j] to the number of keys of `keys` that vector j takes (ScoreTile::ends).
   void find_ends(const Kernels<T>& kernels, Range keys, int64* ends) const {
     for (int64 j = 0; j < vectors; ++j) {
       const int64 left = core::larger(last[j] - keys.begin, int64{0});
@@ -127,7 +128,7 @@ struct Bundle {
   int64 first = 0, count = 0, vectors = 0;
   Range seen, shared;                      // keys that some lane sees; keys that all lanes see
   int64 *begin = nullptr, *end = nullptr;  // by lane: the keys it sees
-  int64* last = nullptr;                   // by vector: where it and those before it end
+  int64* last = nullptr;  // by vector: end of the keys that it or one before it sees
   T* slope = nullptr;
   uint32 *drop_row = nullptr, *drop_upper = nullptr, *drop_head = nullptr;  // see DropLanes
 
@@ -139,7 +140,7 @@ struct Bundle {
   }
 };
 
-// So many bundles in scratch memory.
+// `count` bundles in scratch memory; null while the arena only counts bytes.
 template <class T>
 Bundle<T>* take_bundles(const Problem& p, const Kernels<T>& kernels, int64 count, Arena& arena) {
   Bundle<T>* bundles = arena.take<Bundle<T>>(count);

@@ -6,13 +6,13 @@
 
 namespace tilewise::cpu {
 
-// What is decided before a call runs, and kept in its plan.
+// The choices that planning makes for a call; its Plan keeps them.
 struct Decided {
   const Isa* isa = nullptr;
-  TaskGrid grid;                  // of forward
-  int64 task_tiles = 1;           // of backward: tiles of keys in a task
-  bool decodes = false;           // of backward: by the pass for few queries
-  int64 common = 0, scratch = 0;  // bytes of the workspace: of all workers, and of each
+  TaskGrid grid;                  // of forward's tasks
+  int64 task_tiles = 1;           // backward: tiles of keys in a task
+  bool decodes = false;           // backward: DecodePass runs, for few queries
+  int64 common = 0, scratch = 0;  // bytes of workspace: shared, and of each worker
 };
 
 struct Planned {
@@ -20,7 +20,7 @@ struct Planned {
   int64 workspace_bytes;
 };
 
-// Each plan completes `decided`, which says the instruction set.
+// Each plan function reads decided.isa, may replace it, and fills in the rest of `decided`.
 template <class T>
 Planned forward_plan(const Problem& problem, int workers, Decided& decided);
 template <class T>

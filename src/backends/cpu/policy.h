@@ -1,6 +1,5 @@
-// How work is cut into tiles and tasks: what measuring has found, in one table. Speed alone depends
-// on it, but for kSplits, which decides in which order numbers are added up. docs/kernels/cpu.md
-// has the figures.
+// Sizes of tiles and tasks, as measured; docs/kernels/cpu.md has the figures. They matter for
+// speed; kSplits also decides in which order numbers are added up.
 #pragma once
 
 #include "core/base.h"
@@ -9,53 +8,55 @@ namespace tilewise::cpu {
 
 using core::int64;
 
-// How much of the side that it owns a task takes. `enough` is worth loading the other side for.
-// More is taken where many tasks remain, as long as what stays near for it has room.
+// How many rows or tiles of its own side a task takes. `enough` pays for loading the other side. A
+// task takes up to `most` if many tasks remain and its working set fits into `near_bytes`.
 struct TaskSize {
   int64 enough, most;
-  int64 near_bytes;           // of the second cache
-  int64 tasks, larger_tasks;  // that each worker must get, of `enough` and of more
+  int64 near_bytes;           // of the L2 cache
+  int64 tasks, larger_tasks;  // that each worker must get, with `enough` and with more
 
   constexpr int64 most_of(int64 bytes_each) const {
     return core::larger(enough, core::smaller(most, near_bytes / bytes_each));
   }
 };
 
-// Queries of a forward task: their rows of query and output stay near while keys go by. Under a
-// causal mask tasks differ in length, and more of them even that out.
+// Queries of a forward task. Their rows of query and output stay in L2 while the task walks the
+// keys. Under a causal mask tasks differ in length, so each worker must get more of them.
 inline constexpr TaskSize kQueryTasks{
     .enough = 384, .most = 1536, .near_bytes = 768 << 10, .tasks = 2, .larger_tasks = 6};
 inline constexpr TaskSize kCausalQueryTasks{
     .enough = 384, .most = 1536, .near_bytes = 768 << 10, .tasks = 5, .larger_tasks = 6};
 
-// Tiles of keys of a backward task: keys, values and their gradients stay near while queries go by.
+// Tiles of keys of a backward task. Keys, values and their gradients stay in L2 while the task
+// walks the queries.
 inline constexpr TaskSize kKeyTasks{
     .enough = 4, .most = 8, .near_bytes = 1 << 20, .tasks = 4, .larger_tasks = 8};
 
-// With fewer forward tiles a worker the last one of each head becomes two.
+// With fewer forward tiles a worker than this, the last tile of each head is halved (halve_last).
 inline constexpr int64 kTilesToHalve = 8;
 
-// Splits of the keys are worth their merging where there are few tiles of queries, and only so many
-// tasks are wanted, of no fewer keys. They look at shapes alone, never at the number of workers.
+// Forward splits the keys, which costs a merge, if there are fewer than `fewer_tiles` tiles of
+// queries: into about `tasks` tasks of at least `least_keys` keys. The split depends on shapes
+// alone, never on the number of workers.
 struct SplitPolicy {
   int64 fewer_tiles, tasks, least_keys;
 };
 inline constexpr SplitPolicy kSplits{.fewer_tiles = 32, .tasks = 64, .least_keys = 512};
 
-// A tile of backward: so many keys, and about so many queries. They are so many bundles, at most,
-// where a register has two lanes and a bundle three registers.
+// A tile of backward: `keys` keys and about `query_lanes` queries. These are at most `most_bundles`
+// bundles, reached where a bundle has three vectors of two lanes.
 struct BackwardTile {
   int64 keys, query_lanes, most_bundles;
 };
 inline constexpr BackwardTile kBackwardTile{.keys = 64, .query_lanes = 96, .most_bundles = 16};
 
-// Keys that all other passes beside forward work on at once; a tile of forward has no fewer.
+// Keys of a tile in probabilities and in backward's passes over rows and over the bias. A forward
+// tile has no fewer (Kernels::keys).
 inline constexpr int64 kTileKeys = 128;
 
-// Decoding: so many queries, at most, take their keys and values row by row, and no more than a
-// vector has lanes. Key heads whose rows lie side by side are taken together, for memory likes to
-// be read in its own order. In backward so many keys of a head, at most: more are handed out in
-// ranges, by the pass that takes turns.
+// A call decodes if a key head has at most `queries` queries, and no more than a vector has lanes.
+// A task takes up to `key_heads` key heads whose rows are neighbours, so that memory is read in its
+// own order. Backward decodes up to `backward_keys` keys; KeyPass takes more.
 struct DecodePolicy {
   int64 queries, key_heads, backward_keys;
 };

@@ -1,5 +1,5 @@
-// Rows of a tile: where they begin, and how they come into scratch memory as numbers of one type
-// whatever the caller's are, and out again.
+// Finds the rows of a tile in the caller's memory, loads them into scratch memory in the kernels'
+// type, and stores results.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace tilewise::cpu {
 
-// The keys of one head of one sequence, and a span of a tile's lanes.
+// KeyHead: the keys of one head of one sequence. LaneSpan: `count` lanes of a tile.
 struct KeyHead {
   const Side& side;
   const Place& place;
@@ -20,7 +20,7 @@ struct LaneSpan {
   int64 first, count;
 };
 
-// Where rows of a tensor begin in memory.
+// The addresses of rows of a tensor. of_keys and of_lanes fill the list.
 struct RowList {
   std::byte** at;
 
@@ -52,7 +52,8 @@ T factor_of(const View& scaling, int64 b, int64 key_head) {
   return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
 }
 
-// Rows of any type into scratch; those that no instruction set reads go number by number.
+// Loads rows of any type into scratch memory, times `factor`. Where only one side is double,
+// numbers are converted one by one: no kernel does it.
 template <class T>
 void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
   const bool wide = sizeof(T) == sizeof(double);
@@ -66,7 +67,8 @@ void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T>
   }
 }
 
-// A stretch of keys where they lie, as `score` takes them; no data where they must be copied.
+// A range of keys in the caller's memory, if `score` can read them there; else null data, and the
+// keys must be copied.
 template <class T>
 Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const KeyHead& of,
                               Range rows) {
@@ -75,7 +77,7 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
   const bool is_type = core::bytes_of(view.dtype) * packed == sizeof(T);
   const bool is_whole =
       p.shape.dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
-  // What `score` reads beyond the last row has to be there.
+  // `score` reads beyond the last row, so these rows must exist.
   const int64 read =
       kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
   const bool is_last = rows.begin + read > of.place.length;
@@ -85,7 +87,7 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
   return {reinterpret_cast<const T*>(at), view.stride.row / packed};
 }
 
-// Whether decoding must copy rows of `dim` numbers, which it would rather use where they lie.
+// Whether decoding must copy rows of `dim` numbers before it uses them.
 template <class T>
 bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T>& kernels) {
   const bool small = rows.dtype == DType::kBFloat16 || rows.dtype == DType::kFloat16;
@@ -94,7 +96,7 @@ bool is_copied(const View& rows, const View& scaling, int64 dim, const Kernels<T
   return !read || scaling || dim % kernels.lanes != 0;
 }
 
-// Rows as `score` takes them, into scratch.
+// Loads rows into scratch memory in the layout that `score` reads.
 template <class T>
 void load_operand(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to,
                   int64 padded) {
@@ -102,15 +104,15 @@ void load_operand(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<
                          : load_lanes(kernels, rows, factor, to, padded);
 }
 
-// Rows as the right side of add_product, into scratch.
+// Loads rows into scratch memory in the layout of add_product's right side.
 template <class T>
 void load_right(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
   return kernels.pairs() ? kernels.rows.load_right(rows, factor, to, padded)
                          : load_lanes(kernels, rows, factor, to, padded);
 }
 
-// Rows of `from`, each times its factor, into memory. Types that no instruction set writes go
-// number by number.
+// Stores rows of `from`, each times its factor. Types that no kernel writes are converted one by
+// one.
 template <class T>
 void store_lanes(const Kernels<T>& kernels, const Rows& rows, const T* factor,
                  Matrix<const T> from) {

@@ -4,7 +4,7 @@
 namespace tilewise::cpu {
 namespace {
 
-// Four registers of scores side by side.
+// A tile of scores is four registers wide.
 struct AmxBf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 4;
   static constexpr int64 kKeys = 256;

@@ -8,7 +8,7 @@ struct Avx512Bf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 3;
   static constexpr int64 kKeys = 256;
   static constexpr bool kDecodes = true;
-  using Dot = OfPairs;  // of a decoder's rows
+  using Dot = OfPairs;  // how decoding multiplies pairs
 };
 
 }  // namespace

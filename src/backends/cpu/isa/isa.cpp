@@ -22,8 +22,9 @@ bool runs_portable() {
 #if defined(__x86_64__)
 namespace {
 
-// The answer is kept, for CPUID takes microseconds in a virtual machine; not behind a guard's lock,
-// which would stay locked in the child of whoever forks meanwhile.
+// The answer of ask(), which runs once: CPUID takes microseconds in a virtual machine. It is an
+// atomic, because a static's guard, held while another thread forks, would stay locked in the
+// child.
 template <bool (*ask)()>
 bool remembered() {
   static std::atomic<int> answer{-1};
@@ -43,7 +44,7 @@ bool has_amx_bf16() {
   return (d & kTileBit) != 0 && (d & kBFloat16Bit) != 0;
 }
 
-// The kernel keeps tile registers from processes that have not asked for them.
+// Asks Linux for the use of AMX's tile registers; a process has none before it asks.
 bool may_use_tiles() {
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -56,7 +57,7 @@ bool has_usable_tiles() {
 }  // namespace
 
 bool runs_avx2() {
-  // clang 14 cannot be asked for F16C by name.
+  // clang 14's __builtin_cpu_supports does not know F16C.
   return remembered<has_f16c>() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
@@ -73,7 +74,7 @@ bool runs_amx_bf16() {
   return remembered<has_usable_tiles>() && runs_avx512_bf16();
 }
 #elif defined(__aarch64__)
-// There is no 64-bit ARM without it.
+// Every 64-bit ARM processor has NEON.
 bool runs_neon() {
   return true;
 }
@@ -81,7 +82,8 @@ bool runs_neon() {
 
 namespace {
 
-// A build for one machine leaves some out: cmake/instruction_sets.cmake.
+// All instruction sets, best first. A build for one machine leaves some out:
+// cmake/instruction_sets.cmake.
 const Isa* const kIsas[] = {
 #if defined(__x86_64__)
 #if !defined(TILEWISE_WITHOUT_AMX_BF16)

@@ -22,14 +22,14 @@ extern const Isa kNeon;
 bool runs_neon();
 #endif
 
-// Those that this library was built with, best first. The last one runs everywhere.
+// The instruction sets that this library was built with, best first; the last runs everywhere.
 std::span<const Isa* const> built_isas();
 
-// The best of `isas` that this machine has, or the one called `name` unless that is null or empty.
-// A name that cannot be had is refused, and then `isa` is the best one all the same.
+// Sets `isa` to the one called `name`, or to the best that this machine has if `name` is null or
+// empty. If `name` cannot run here, returns a refusal and sets `isa` to the best.
 Status choose_isa(std::span<const Isa* const> isas, const char* name, const Isa*& isa);
 
-// Of all, by TILEWISE_CPU_ISA.
+// Chooses from built_isas() by TILEWISE_CPU_ISA.
 Status choose_isa(const Isa*& isa);
 
 }  // namespace tilewise::cpu

@@ -1,6 +1,6 @@
-// What is added to the scores of a tile: bias, boolean mask and block mask in one, -inf where they
-// hide. All three come row by row, and lanes are queries: so rows are read in vectors into scratch
-// memory, and transposed there.
+// Bias, boolean mask and block mask of a tile as one matrix that is added to its scores, -inf where
+// a mask hides. The caller's rows are queries, and so are the tile's lanes: rows are loaded into
+// scratch memory and transposed.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ class Bias {
   Bias(const Problem& problem, const Kernels<T>& kernels, const BiasScratch<T>& scratch)
       : p_(problem), kernels_(kernels), scratch_(scratch) {}
 
-  // [key][lane], or null where nothing is added and nothing hidden.
+  // The matrix of a tile, [key][lane]; null if it adds nothing and hides nothing.
   const T* load(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const LaneSpan all{tile, bundle.first, bundle.count};
     const bool shows = shows_all(all, columns), in_blocks = has_all_blocks(all, columns);
@@ -47,7 +47,7 @@ class Bias {
     return scratch_.lanes;
   }
 
-  // What `load` will read: rows of a bias or else of a boolean mask.
+  // The rows that `load` will read: of the bias if there is one, else of the boolean mask.
   Prefetch prefetch(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const View& view = p_.scores.bias ? p_.scores.bias : p_.mask.visible;
     if (!view || view.stride.column == 0) return {};
@@ -56,7 +56,8 @@ class Bias {
   }
 
  private:
-  // The rows of a span's lanes; they begin at the first of `columns`, or have one column for all.
+  // The span's rows of `view` from the first of `columns` on; of one element each if the view has
+  // one column for all.
   Rows rows_of(const View& view, const LaneSpan& span, Range columns) const {
     const QueryTile& tile = span.tile;
     for (int64 n = 0; n < span.count; ++n) {
@@ -79,7 +80,7 @@ class Bias {
     for (int64 n = 0; n < rows.count; ++n) fill(to, n, columns.size(), to.data[n * to.pitch]);
   }
 
-  // Whether the boolean mask hides nothing.
+  // Whether the boolean mask hides no key from the span's lanes.
   bool shows_all(const LaneSpan& span, Range columns) const {
     const View& view = p_.mask.visible;
     const QueryTile& tile = span.tile;
@@ -115,14 +116,14 @@ class Bias {
     });
   }
 
-  // Calls body(what lies in one block) for each block that `all` touches.
+  // Calls body(part of `all` in the block) for each block of `block` indices that `all` touches.
   template <class Body>
   static void for_each_part(Range all, int64 block, Body body) {
     for (int64 n = all.begin / block; n * block < all.end; ++n)
       body(core::intersect(all, {n * block, (n + 1) * block}));
   }
 
-  // Where there are blocks a tile is of one head (task_grid.h).
+  // With a block mask a tile has rows of one head only (task_grid.h).
   core::BlockMask blocks_of(const LaneSpan& span) const {
     return tilewise::blocks_of(p_, span.tile.b, span.tile.first_head);
   }

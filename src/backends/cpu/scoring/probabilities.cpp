@@ -1,5 +1,5 @@
-// The weights themselves, for people who look at them: exp(score - the row's largest), negative
-// where dropout drops. Two walks over the keys of a tile of rows: the largest score first.
+// Stores the unnormalised weights, for people who look at them: exp(score - the row's largest),
+// negative where dropout drops. It walks the keys twice: the first walk finds the largest score.
 #include "backends/cpu/passes.h"
 #include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
@@ -62,7 +62,8 @@ class Probabilities {
         .score(tile_, s_.bundle, s_.query, {columns, {s_.key, s_.pitch}}, s_.weights);
   }
 
-  // A score of -inf is a hidden one, and no decision of dropout is seen there.
+  // Stores the weights of a tile of keys. A hidden key (score -inf) has weight 0, never a negative
+  // one.
   void store(Range columns) const {
     const int64 pitch = kernels_.pitch;
     const T* unit = score(columns);

@@ -1,4 +1,4 @@
-// Scores of one tile: from a bundle of queries and a stretch of keys to numbers that softmax takes.
+// Computes the scores of a tile, from a bundle of queries and a range of keys to softmax's input.
 #pragma once
 
 #include <limits>
@@ -7,8 +7,8 @@
 
 namespace tilewise::cpu {
 
-// Whether every tile goes through `map`: scores are more than scale * q.k, or the scale is such
-// that the short way would lose digits.
+// Whether every tile needs `map`: scores are more than scale * q.k, or the scale is so small or
+// large that the fast path, exp2(q.k * unit - max), would lose digits.
 inline bool is_mapped(const Problem& p) {
   const double log2_scale = p.scores.scale * core::log2e<double>();
   const bool plain_scale = log2_scale > 1e-30 && log2_scale < 1e30;
@@ -37,7 +37,7 @@ struct ScoreScratch {
   T* keep = nullptr;                // [key][lane]
 };
 
-// Rows of keys, what to fetch while they are worked on, and where vectors end.
+// A tile's rows of keys, what to prefetch meanwhile, and the tile's ScoreTile::ends.
 template <class T>
 struct KeysAt {
   Range columns;
@@ -57,8 +57,8 @@ class Scorer {
         mapped_(is_mapped(problem)),
         log2_scale_(static_cast<T>(problem.scores.scale * core::log2e<double>())) {}
 
-  // Fills `to` with the scores of `keys`, and scratch.largest. Returns what takes them to units of
-  // log2, lane by lane.
+  // Writes the scores of `keys` to `to` and each lane's largest to scratch.largest. Returns a unit
+  // for each lane: score * unit is in units of log2.
   const T* score(const QueryTile& tile, const Bundle<T>& bundle, const T* query,
                  const KeysAt<T>& keys, T* to) const {
     ScoreArgs<T> args = args_of(bundle, keys.columns, to);
@@ -70,19 +70,19 @@ class Scorer {
     return finish(tile, bundle, keys.columns, args, kernels_.forward.score(args));
   }
 
-  // The same for a few queries, whose raw scores are in `to` already.
+  // score() for decoding, whose kernels have already written the raw scores to `to`.
   const T* score_decoded(const QueryTile& tile, const Bundle<T>& bundle, Range columns,
                          T* to) const {
     const ScoreArgs<T> args = args_of(bundle, columns, to);
     return finish(tile, bundle, columns, args, kernels_.decode.survey(args));
   }
 
-  // What makes weights of raw scores of one query, where none is mapped and none hidden.
+  // The arguments of raise_one, for one query without a score map and without hidden keys.
   DecodeOneArgs<T> of_one(T* scores, int64 keys, const RunningRows<T>& row) const {
     return {scores, keys, log2_scale_, limit(), static_cast<T>(p_.scores.scale), row};
   }
 
-  // Dropout's factors of the tile.
+  // The tile's dropout factors, [key][lane]: 0 or the keep scale. Null without dropout.
   const T* keep(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const core::Dropout& decide = p_.dropout.decide;
     if (!decide.active()) return nullptr;
@@ -98,7 +98,7 @@ class Scorer {
     return scratch_.keep;
   }
 
-  // Where the diagonal crosses each lane, counted from the first of `columns`.
+  // The key on the diagonal for each lane, counted from the first of `columns`.
   const T* find_positions(const QueryTile& tile, const Bundle<T>& bundle, Range columns) const {
     const int64 diagonal = band_of(p_, tile.b).diagonal;
     for (int64 lane = 0; lane < bundle.vectors * kernels_.lanes; ++lane) {
@@ -115,15 +115,16 @@ class Scorer {
         {}, {}};
   }
 
-  // Up to here the short way from scores to weights is safe. Beyond, a lane's largest score, which
-  // is rounded, would lie so far from what is subtracted from it, which is not, that its own weight
-  // left the range of numbers.
+  // The largest |score| for which the fast path, weight = exp2(score * unit - max), is safe. max is
+  // the largest product, rounded; the compiler may fuse the product and the subtraction, so that
+  // this product is not rounded. Below the limit the two differ by at most 1/2; far above it, exp2
+  // of their difference could overflow.
   T limit() const {
     constexpr T kExact = static_cast<T>(int64{1} << std::numeric_limits<T>::digits);
     return core::smaller(core::largest<T>() / 4, kExact / log2_scale_);
   }
 
-  // Raw scores become those that softmax takes.
+  // Makes raw scores softmax's input: masks or maps them where needed. Returns the lanes' units.
   const T* finish(const QueryTile& tile, const Bundle<T>& bundle, Range columns,
                   const ScoreArgs<T>& args, bool unusual) const {
     const T* bias = bias_.load(tile, bundle, columns);
@@ -142,7 +143,7 @@ class Scorer {
     return scratch_.unit;
   }
 
-  // The keys that each lane sees, counted from the first of `columns`.
+  // The range of keys that each lane sees, counted from the first of `columns`.
   Limits<T> limits(const Bundle<T>& bundle, Range columns, const T* bias) const {
     const auto from_first = [&](int64 key) {
       return static_cast<T>(
