@@ -1,6 +1,6 @@
-// bfloat16 by AMX: a tile register holds 16 rows of 64 bytes, and one instruction multiplies 16
-// rows of 16 pairs with 16 pairs of 16 lanes. Scores of 16 keys and 64 lanes fill four of the
-// eight.
+// bfloat16 products by AMX. A tile register holds 16 rows of 64 bytes; one instruction multiplies
+// 16 rows of 16 pairs by 16 pairs of 16 lanes. Scores of 16 keys and 64 lanes fill four of the
+// eight tile registers.
 #pragma once
 
 #include "backends/cpu/kernel/bfloat16.h"
@@ -17,7 +17,7 @@ struct TilePairs {
   static constexpr int64 kRows = 16, kPairs = 16;
   static_assert(kPitch == 64);
 
-  // All eight registers of their full size. They hold nothing between calls.
+  // Configures all eight tile registers at full size, and releases them at the end.
   struct Tiles {
     TW_INLINE Tiles() {
       alignas(64) static constexpr Config kFull{};
@@ -36,10 +36,10 @@ struct TilePairs {
     return static_cast<unsigned long>(pitch) * 4;
   }
 
-  // g++ 12 does not know that these registers read memory: what is stored must be stored by now.
+  // Completes all stores before tile loads: g++ 12 does not know that these read memory.
   TW_INLINE static void settle() { __asm__ volatile("" ::: "memory"); }
 
-  // Registers 0 to 3 += 16 rows of `left` times `right`, over `depth` pairs.
+  // Tile registers 0 .. vectors - 1 += 16 rows of `left` times `right`, over `depth` pairs.
   template <int vectors>
   TW_INLINE static void multiply(Matrix<const float> left, Matrix<const float> right, int64 depth) {
     settle();
@@ -91,7 +91,8 @@ struct TilePairs {
     if constexpr (vectors > 3) _tile_stored(3, to + 3 * kLanes, row_bytes);
   }
 
-  // A register has 16 rows, and the tile may end before: what lies behind it is not ours.
+  // Stores the rows that the tile still has. A register has 16, but memory behind the tile must not
+  // be written.
   template <int vectors>
   TW_INLINE static void put_last(ScoreTile<float> tile, int64 key) {
     alignas(64) float rows[kRows * kPitch];
@@ -101,7 +102,7 @@ struct TilePairs {
         store(tile.data + (key + r) * kPitch + j * kLanes, load<V>(rows + r * kPitch + j * kLanes));
   }
 
-  // Scores of up to 16 keys from `key` on.
+  // Scores up to 16 keys from `key` on.
   template <int vectors>
   TW_INLINE static void score_rows(const ScoreArgs<float>& a, int64 key) {
     clear<vectors>();
@@ -114,7 +115,8 @@ struct TilePairs {
     }
   }
 
-  // What was scored before is looked at while the tiles multiply.
+  // Scores a tile, 16 keys at a time, and finds the largest scores of the 16 keys before while AMX
+  // multiplies.
   template <int vectors>
   TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
     const Tiles tiles;
@@ -143,8 +145,8 @@ struct TilePairs {
     return any(beyond);
   }
 
-  // Pairs of keys in a row for each column, in whole registers: a tile's keys and as many zeros as
-  // fill the last register from wherever a stretch of keys begins.
+  // Pairs of keys that load_panels keeps of each column: the tile's, and zeros that fill the last
+  // register wherever a range of keys begins.
   static constexpr int64 row_pairs(int64 panel_keys) {
     return panel_keys / 2 / kPairs * kPairs + kPairs;
   }
@@ -181,7 +183,8 @@ struct TilePairs {
     });
   }
 
-  // Most tiles raise no lane's maximum.
+  // Multiplies the output by the lanes' factors. Most tiles raise no lane's maximum: factors of 1
+  // are skipped.
   TW_INLINE static void rescale(const AccumulateArgs<float>& a) {
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V factor = load<V>(a.factor + j * kLanes);
@@ -193,13 +196,13 @@ struct TilePairs {
     }
   }
 
-  // Pairs of a left side that stands, at most.
+  // The most pairs in a row that rows_of transposes.
   static constexpr int64 kDepth = 64;
 
   TW_INLINE static int64 less(int64 a, int64 b) { return a < b ? a : b; }
 
-  // 16 rows of the left side from row r on, with zeros behind their pairs. Registers want each
-  // row's pairs side by side: rows that stand are transposed.
+  // 16 rows of the left side from row r on. A tile register needs the pairs of a row contiguous; if
+  // `step` is not 1, the rows are transposed into `room` and padded with zeros.
   TW_INLINE static Matrix<const float> rows_of(const LeftSide<float>& left, int64 r, float* room) {
     const float* from = left.data + r * left.row;
     if (left.step == 1) return {from, left.row};
@@ -237,7 +240,7 @@ struct TilePairs {
     if (!whole) copy({room, kPitch}, to, rows);
   }
 
-  // Up to 16 rows of a product of one segment, from row r on.
+  // Adds one segment's product to up to 16 rows of `to`, from row r on.
   TW_INLINE static void add_rows(const ProductArgs<float>& a, int64 r) {
     alignas(64) float room[kRows * kDepth];
     const Matrix<const float> left = rows_of(a.left, r, room);

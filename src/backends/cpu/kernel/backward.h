@@ -21,7 +21,7 @@ struct Backward {
     TW_UNROLL for (int i = 0; i < count; ++i) store(at + i * kPitch, x[i] * inverse_sum);
   }
 
-  // Scores become weights of rows whose denominators are known.
+  // Makes weights of scores, for rows whose max and denominator are known.
   static void weigh(const WeighArgs<T>& a) {
     constexpr int kTogether = 4;
     for (int64 j = 0; j < a.tile.vectors; ++j) {
@@ -48,7 +48,7 @@ struct Backward {
           through_output *= keep;
           store(a.weights.data + n, weight * keep);
         }
-        // A hidden score's gradient is 0, whatever its value holds.
+        // The gradient of a score with weight 0 is 0, even if its value row holds NaN.
         V gradient = weight * (through_output - delta);
         gradient = weight == V{} ? V{} : gradient;
         store(a.gradient + n, gradient);
@@ -57,9 +57,9 @@ struct Backward {
     }
   }
 
-  // Vectors of columns at once, for which six rows fill the registers. (Forward's rows are bound to
-  // its panels.) The right side is read down its rows: two vectors of AVX2 are a line of each, and
-  // three would touch two lines.
+  // Vectors of columns in a register block; with six rows they fill the registers. (In forward,
+  // panels limit the rows.) A block reads the right side row after row: two vectors of AVX2 are one
+  // cache line of a row, three would touch two.
   static constexpr int kWidest = Isa::kRegisters == 16 ? 2 : 4;
 
   template <class Elements, int rows, int vectors>

@@ -1,7 +1,6 @@
-// bfloat16 where a processor multiplies it: two by two into float sums, by VDPBF16PS or by tiles of
-// AMX. What lies in scratch memory as bfloat16 lies there in pairs, one pair in the place of a
-// float: of neighbours along what a product adds up over, be it columns, keys or queries.
-// Everything between the products is as in float.
+// bfloat16 on processors that multiply it in pairs into float sums, by VDPBF16PS or AMX. Scratch
+// memory holds pairs, each in the place of a float: neighbours along the dimension that the product
+// sums over, be it columns, keys or queries. Between products everything is float.
 #pragma once
 
 #include <immintrin.h>
@@ -19,7 +18,7 @@ struct Pairs {
 
   typedef uint16 Codes32 __attribute__((vector_size(64)));
 
-  // Rows as they are, zeros after them.
+  // RowSteps::load: copies rows unchanged, with zeros behind each and in the place of missing rows.
   static void load_rows(const Rows& rows, float, Matrix<float> to, int64 padded) {
     constexpr int64 kCodes = 2 * kLanes;  // in a vector
     for (int64 r = 0; r < padded; ++r) {
@@ -41,7 +40,7 @@ struct Pairs {
     transpose<Isa, float>(from, {to, kPitch}, vectors * kLanes, pairs);
   }
 
-  // Columns of two rows in pairs; without an odd one, with zeros.
+  // Writes pairs of two rows, column by column; if `odd` is null, zeros take its place.
   TW_INLINE static void interleave(const std::byte* even, const std::byte* odd, int64 dim,
                                    float* to) {
     using C = Codes<Isa, uint16>;
@@ -61,7 +60,8 @@ struct Pairs {
     Memory<Isa, float>::fetch(rows, r + Memory<Isa, float>::kPrefetchedRows + 1);
   }
 
-  // Rows two by two, column by column in pairs, as many as `padded` rows make.
+  // RowSteps::load_right: pairs of rows r and r + 1, column by column, with zeros up to `padded`
+  // rows.
   static void load_right(const Rows& rows, float, Matrix<float> to, int64 padded) {
     for (int64 r = 0; r < padded; r += 2) {
       fetch_two(rows, r);
@@ -75,7 +75,7 @@ struct Pairs {
     }
   }
 
-  // Numbers of a row as pairs of lanes.
+  // Rounds a row of a tile to bfloat16, so that it holds pairs of lanes.
   TW_INLINE static void narrow_row(const V (&x)[Isa::kVectors], float* to) {
     auto* codes = reinterpret_cast<uint16*>(to);
     TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) {
@@ -84,7 +84,7 @@ struct Pairs {
     }
   }
 
-  // A row of a tile, or zeros.
+  // Loads a row of a tile, or zeros unless it is `held`.
   TW_INLINE static void load_row(bool held, const float* from, V (&to)[Isa::kVectors]) {
     TW_UNROLL for (int j = 0; j < Isa::kVectors; ++j) to[j] =
         held ? load<V>(from + j * kLanes) : V{};
@@ -108,7 +108,7 @@ struct Pairs {
     }
   }
 
-  // Weights of two keys become a pair: row k of pairs lies where row k of the tile lay.
+  // Stores the weights of keys 2k and 2k + 1 as a pair in row k of the tile.
   struct Narrow {
     TW_INLINE static void put(float* column, int64 key, V x) { put(column, key, x, V{}); }
     TW_INLINE static void put(float* column, int64 key, V x, V y) {

@@ -1,5 +1,5 @@
-// Rows that are rotated, converted or added up beside attention. All numbers go through double, and
-// are rounded once, to the type of the result.
+// Kernels that rotate, convert or add up rows, for rotary, append and merge. They compute in double
+// and round once, to the type of the result.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -12,11 +12,11 @@ struct CacheOps {
   static constexpr int kLanes = Isa::kBytes / static_cast<int>(sizeof(double));
   using V = typename VectorOf<double, Isa::kBytes>::Type;
   using I = typename VectorOf<int64, Isa::kBytes>::Type;
-  // As many floats as there are doubles in a vector.
+  // A vector with as many floats as V has doubles.
   using F = typename VectorOf<float, Isa::kBytes / 2>::Type;
   using B = typename VectorOf<uint32, Isa::kBytes / 2>::Type;
 
-  // Numbers that are worked on at a time; a whole number of vectors everywhere.
+  // Numbers handled at a time: whole vectors on every instruction set.
   static constexpr int64 kChunk = 64;
   static_assert(kChunk % kLanes == 0);
 
@@ -24,7 +24,7 @@ struct CacheOps {
     return {numbers.at + count * core::bytes_of(numbers.dtype), numbers.dtype};
   }
 
-  // The end of the last vector, behind `count` numbers that are there.
+  // Writes zeros behind `count` numbers, up to whole vectors.
   template <class T>
   TW_INLINE static void pad(int64 count, T* numbers) {
     for (int64 i = count; i % kLanes != 0; ++i) numbers[i] = 0;
@@ -44,7 +44,7 @@ struct CacheOps {
       store(to + i, __builtin_convertvector(load<F>(at + i), V));
   }
 
-  // `count` up to kChunk. Behind them `to` gets zeros, up to a whole vector.
+  // Reads up to kChunk numbers as double. Zeros fill the last vector of `to`.
   [[gnu::noinline]] static void read(Numbers from, int64 count, double* to) {
     switch (from.dtype) {
       case DType::kFloat64:
@@ -63,23 +63,23 @@ struct CacheOps {
     }
   }
 
-  // To a float that will be rounded again: where that is not exact, the neighbour whose last bit is
-  // 1, so that the second rounding sees on which side of a tie the number was. In the bits of a
-  // double, that is to cut off what a float has no room for, and to set the last bit if any was.
+  // Rounds to odd, to a float that will be rounded again: an inexact result takes the neighbour
+  // whose last bit is 1, so that the second rounding sees no false tie. In the bits of a double:
+  // cut off those that a float has no room for, and set the last bit left if any of them was 1.
   TW_INLINE static F to_odd(V x) {
     constexpr int64 kBeyond = (int64{1} << 29) - 1;
     const I code = bits<I>(x);
     return __builtin_convertvector(bits<V>((code | ((code & kBeyond) + kBeyond)) & ~kBeyond), F);
   }
 
-  // The same where floats are subnormal and so have room for less.
+  // to_odd() for results that are subnormal floats, which have room for fewer bits.
   TW_INLINE static F to_odd_subnormal(V x) {
     const F nearest = __builtin_convertvector(x, F);
     const V back = __builtin_convertvector(nearest, V);
     const B code = bits<B>(nearest);
     const I beyond = absolute(back) > absolute(x), short_of = absolute(back) < absolute(x);
     const B down = __builtin_convertvector(beyond, B), up = __builtin_convertvector(short_of, B);
-    // -1 where true. An odd code stays, whichever side it is on.
+    // `down` and `up` are -1 where true. A code that is odd already stays.
     const B even = (code & 1) - 1;
     return bits<F>(code + (down & even) - (up & even));
   }
@@ -97,7 +97,7 @@ struct CacheOps {
         store(numbers + i, to_odd(x));
       }
     }
-    // To a half they are all nothing.
+    // Only bfloat16 can hold them: in float16 they round to 0.
     if (dtype == DType::kBFloat16 && any(is_subnormal)) {
       for (int64 i = 0; i < count; i += kLanes)
         store(numbers + i, to_odd_subnormal(load<V>(from + i)));
@@ -105,7 +105,7 @@ struct CacheOps {
     Elements<Isa, dtype>::write(to, count, 1.0f, numbers);
   }
 
-  // As read, whole vectors of `from`.
+  // Writes up to kChunk numbers, rounded once, from whole vectors.
   [[gnu::noinline]] static void put(const double* from, int64 count, Numbers to) {
     switch (to.dtype) {
       case DType::kFloat64:
@@ -124,7 +124,7 @@ struct CacheOps {
     return end - begin < kChunk ? end - begin : kChunk;
   }
 
-  // The angles of pairs begin .. begin + count - 1.
+  // The cosines and sines of pairs begin .. begin + count - 1.
   struct Angles {
     alignas(64) double cosine[kChunk], sine[kChunk];
     int64 begin, count;
@@ -186,7 +186,7 @@ struct CacheOps {
     }
   }
 
-  // `sum` has whole vectors.
+  // sum += weight * from, where `sum` has room for whole vectors.
   static void add_weighted(Numbers from, double weight, int64 count, double* sum) {
     alignas(64) double numbers[kChunk];
     for (int64 c = 0; c < count; c += kChunk) {
@@ -197,7 +197,7 @@ struct CacheOps {
     }
   }
 
-  // `from` has whole vectors.
+  // Writes `count` numbers of `from`, which has whole vectors.
   static void write(const double* from, Numbers to, int64 count) {
     for (int64 c = 0; c < count; c += kChunk) put(from + c, chunk(c, count), skip(to, c));
   }

@@ -1,8 +1,7 @@
-// Scores of a few queries, as a decoder has them, and what the product with values has in common
-// with that (decode_values.h): lanes are columns, and rows of keys and values are read once for all
-// queries that share them. What bounds this is memory, and what keeps memory busy is how far the
-// processor sees ahead: rows are read one after the other, in few instructions, values come nearer
-// while keys are read, and the next keys while values are.
+// Decoding's scores, and what they share with its product with values (decode_values.h). Lanes are
+// columns, and a row of keys or values is read once for all queries of its key head. Memory bounds
+// decoding, so loads must always be in flight: rows are read in order, in few instructions; values
+// are prefetched while keys are read, and the next keys while values are.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -21,20 +20,20 @@ struct Decode {
   using V = typename L::V;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
   static constexpr DType kOwn = sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
-  // Vectors of columns that have sums of their own: as many as keep the multipliers busy.
+  // Vectors of columns with sums of their own: enough independent sums to keep the FMA ports busy.
   template <int queries>
   static constexpr int kWide = Isa::kRegisters / 2 / queries > 4 ? 4
                                : Isa::kRegisters / 2 > queries   ? Isa::kRegisters / 2 / queries
                                                                  : 1;
-  // Vectors that a step along a row reads.
+  // Vectors of a row that one step of multiply() reads.
   template <int queries>
   static constexpr int kSide = kWide<queries> > 2 ? kWide<queries> : 2;
-  // Steps along a row that have instructions of their own, enough for 256 columns. Each instruction
-  // then finds its line one row's stride behind the line before, which a processor's prefetcher
-  // learns. More of them would cost a longer row little and the compiler much.
+  // Unrolled steps along a row, enough for 256 columns. Each load instruction then has a constant
+  // stride, one row, which the hardware prefetcher learns. More steps would cost much compile time
+  // and change little for longer rows.
   template <int queries>
   static constexpr int64 kApart = 256 / (kSide<queries> * kLanes);
-  // Columns of a row that one query's own registers have room for.
+  // Columns of the rows of multiply_short(): a query of this length fits into registers.
   static constexpr int64 kShort = 64;
   // Queries whose sums over values are in registers at once.
   template <int queries>
@@ -49,18 +48,18 @@ struct Decode {
       return Convert<Isa>::template read<dtype>(row, c);
   }
 
-  // Whether rows are multiplied pair by pair.
+  // Whether rows of `dtype` are multiplied as bfloat16 pairs.
   template <DType dtype>
   static constexpr bool kPairs = dtype == DType::kBFloat16&& MultipliesPairs<Isa>;
 
-  // 2 * kLanes codes from column c of a row.
+  // 2 * kLanes codes of 16 bits from column c of a row.
   using CodeVector = typename VectorOf<uint16, Isa::kBytes>::Type;
   TW_INLINE static CodeVector codes(const std::byte* row, int64 c) {
     return load<CodeVector>(reinterpret_cast<const uint16*>(row) + c);
   }
 
-  // `side` vectors from column c of a row. Where two numbers share a lane the even columns come
-  // apart from the odd ones, which takes half the work.
+  // Reads `side` vectors from column c of a row. bfloat16 comes in twos, first the even columns and
+  // then the odd ones, which takes half the work of keeping the order.
   template <DType dtype>
   static constexpr bool kSplit = dtype == DType::kBFloat16;
   template <DType dtype, int side>
@@ -77,19 +76,19 @@ struct Decode {
     }
   }
 
-  // Row r as numbers in `copy`. Not inlined: it reads every type.
+  // Copies row r to `copy` as numbers. Not inlined, because it has code for every type.
   [[gnu::noinline]] static std::byte* copied(const DecodeArgs<T>& a, int64 r, T* copy) {
     Memory<Isa, T>::read(a.rows.dtype, a.rows.at[r], a.rows.dim, a.factor, copy);
     Memory<Isa, T>::zero(copy + a.rows.dim, a.pitch - a.rows.dim);
     return reinterpret_cast<std::byte*>(copy);
   }
 
-  // Row r as it is read: where it lies, or a copy of it.
+  // The row r to read: the caller's, or a copy of it.
   TW_INLINE static const std::byte* row_of(const DecodeArgs<T>& a, int64 r, T* copy) {
     return a.copied ? copied(a, r, copy) : a.rows.at[r];
   }
 
-  // Calls body<dtype>: the type in which rows are read.
+  // Calls body<dtype>() with the type of the rows that are read; copies have type kOwn.
   template <class Body>
   TW_INLINE static void with_type(const DecodeArgs<T>& a, Body body) {
     const DType dtype = a.copied ? kOwn : a.rows.dtype;
@@ -100,7 +99,7 @@ struct Decode {
     body.template operator()<kOwn>();
   }
 
-  // Calls body<queries>, with `count` rounded up to a power of two. Rows of zeros pad queries.
+  // Calls body<queries>() with `count` rounded up to a power of two; rows of zeros pad the queries.
   template <class Body>
   TW_INLINE static void with_queries(int64 count, Body body) {
     if (count <= 1) return body.template operator()<1>();
@@ -111,7 +110,8 @@ struct Decode {
     if constexpr (kLanes >= 8) body.template operator()<8>();
   }
 
-  // What queries have in a vector of columns lies together, and columns lie as rows are read.
+  // Packs queries for `score`: for each vector of columns, the vectors of all queries side by side,
+  // with columns in the order in which read() gives them.
   static void pack(const DecodeArgs<T>& a, const T* rows) {
     with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       with_queries(a.count,
@@ -172,8 +172,8 @@ struct Decode {
     }
   }
 
-  // Sums of one row with each of the queries, still to be added up across. Lines of `fetched` come
-  // nearer step by step.
+  // Multiplies a row by each query: the lanes of to[q] add up to query q's score. Prefetches the
+  // cache lines of `fetched` along the way.
   template <DType dtype, int queries>
   TW_INLINE static void multiply(const DecodeArgs<T>& a, const std::byte* row,
                                  const std::byte* fetched, V* to) {
@@ -198,7 +198,8 @@ struct Decode {
     }
   }
 
-  // Scores of key r of `total`, in as many lanes as there are queries, and again in the others.
+  // Stores the scores of key r and of the keys behind it, `kPitch` apart: lane q has query q's
+  // score, and further lanes repeat them.
   template <int queries, int r = 0>
   TW_INLINE static void keep(V total, int64 count, T* to) {
     if (r >= count) return;
@@ -206,7 +207,7 @@ struct Decode {
     if constexpr ((r + 1) * queries < kLanes) keep<queries, r + 1>(total, count, to + kPitch);
   }
 
-  // Into the second cache, for a tile is larger than the first one.
+  // Prefetches into L2, because a tile is larger than L1.
   TW_INLINE static void fetch(const std::byte* at) { __builtin_prefetch(at, 0, 2); }
 
   TW_INLINE static void fetch_row(const DecodeArgs<T>& a, int64 r) {
@@ -214,8 +215,8 @@ struct Decode {
     for (int64 i = 0; i < a.prefetch.bytes; i += kLine) fetch(a.prefetch.at[r] + i);
   }
 
-  // What is fetched along with row r: the row of `fetched`, where that is as long. Else it is
-  // fetched here, and along with the row that row itself.
+  // The row that multiply() prefetches along with row r: row r of a.prefetch, if it is as long. If
+  // it is not, this function prefetches it, and returns `row`, which multiply() reads anyway.
   template <DType dtype>
   TW_INLINE static const std::byte* fetched(const DecodeArgs<T>& a, int64 r, const std::byte* row) {
     if (r >= a.prefetch.count) return row;
@@ -224,8 +225,8 @@ struct Decode {
     return row;
   }
 
-  // Rows of 64 numbers, as many as a vector has lanes, with one query, which stays in registers as
-  // the sums do: one sum a row. Rows that are not there are the last one again.
+  // multiply() for one query and kLanes rows of 64 numbers. The query and the sums, one a row, stay
+  // in registers. Behind the last row, the last row is read again.
   template <DType dtype>
   TW_INLINE static void multiply_short(const DecodeArgs<T>& a, int64 key, V (&to)[kLanes]) {
     constexpr int64 kBytes = kShort * core::bytes_of(dtype);
@@ -245,7 +246,8 @@ struct Decode {
     }
   }
 
-  // As many sums as a vector has lanes are added up across at once.
+  // Scores kLanes / queries keys from `key` on. Their kLanes sums are added up across lanes
+  // together.
   template <DType dtype, int queries>
   TW_INLINE static void score_keys(const DecodeArgs<T>& a, int64 key) {
     V sum[kLanes];
@@ -263,8 +265,8 @@ struct Decode {
     keep<queries>(total, a.rows.count - key, a.scores + key * kPitch);
   }
 
-  // A few rows of one head, then of the next: rows are read near to where they lie together, and
-  // what a head's queries hold stays in the first cache.
+  // Scores all heads, kRowsAtOnce rows of one head and then of the next: the reads stay close
+  // together in memory, and a head's queries stay in L1.
   template <DType dtype, int queries>
   TW_INLINE static void score_heads(const DecodeHeads<T>& heads) {
     constexpr int64 kKeys = kLanes / queries;
@@ -285,7 +287,7 @@ struct Decode {
     });
   }
 
-  // The largest scores of a tile.
+  // Finds each lane's largest score. Returns whether one is NaN, infinite or beyond the limit.
   static bool survey(const ScoreArgs<T>& a) {
     V largest = all<V>(-kInfinity<T>);
     for (int64 key = 0; key < a.tile.keys; ++key)

@@ -1,5 +1,5 @@
-// The gradients of keys and of values where few queries have weights: products of so few terms that
-// they are made on their way into memory.
+// Gradients of keys and values in decoding. Each row is a sum over few queries: it is computed in
+// registers and stored at once.
 #pragma once
 
 #include "backends/cpu/kernel/memory.h"
@@ -11,7 +11,7 @@ struct DecodeGradient {
   using V = typename Lanes<Isa, float>::V;
   static constexpr int64 kLanes = Lanes<Isa, float>::kCount;
 
-  // One row: the sum over the queries of weight * row, from column c on.
+  // One vector of a row, from column c on: factor times the sum over queries of weight * right.
   TW_INLINE static V sum_at(const DecodeGradientArgs<float>& a, const float* weight, int64 c) {
     V sum = {};
     for (int64 q = 0; q < a.count; ++q)

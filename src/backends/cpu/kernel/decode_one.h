@@ -1,5 +1,5 @@
-// The softmax of one query over a tile of keys. Its scores lie side by side, so lanes are keys
-// here, and a vector has as many exponentials as it has room for.
+// Online softmax of one query over a tile of keys. Its scores are contiguous, so lanes are keys
+// here, and each lane computes an exponential.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -7,7 +7,7 @@
 
 namespace tilewise::cpu {
 
-// The lanes that are `step` away from where they were.
+// A shuffle that swaps lanes n and n ^ step.
 template <int step>
 struct Across {
   static constexpr int from(int n, int) { return n ^ step; }
@@ -19,11 +19,11 @@ struct DecodeOne {
   using V = typename L::V;
   using F = Forward<Isa, T>;
   static constexpr int64 kLanes = L::kCount;
-  // Vectors that are raised at once.
+  // Vectors of scores that a loop takes at once.
   static constexpr int kAtOnce = 4;
   static constexpr int64 kStep = kAtOnce * kLanes;
 
-  // All lanes become join(join(..), ..) of all lanes.
+  // Reduces x across its lanes by `join`; every lane gets the result.
   template <int step = 1, class Join>
   TW_INLINE static V joined(V x, Join join) {
     if constexpr (step == kLanes)
@@ -32,14 +32,15 @@ struct DecodeOne {
       return joined<2 * step>(join(x, mix<Across<step>>(x, x)), join);
   }
 
-  // Scores up to here: whole steps. What lies behind the last key is hidden.
+  // Sets the scores behind the last key to -inf, up to a multiple of kStep, and returns that
+  // multiple.
   TW_INLINE static int64 hide(const DecodeOneArgs<T>& a) {
     const int64 whole = (a.keys + kStep - 1) / kStep * kStep;
     for (int64 n = a.keys; n < whole; ++n) a.scores[n] = -kInfinity<T>;
     return whole;
   }
 
-  // The largest score, in all lanes. A NaN is not seen: it goes into the sum.
+  // The largest score, in every lane. It ignores NaN, which reaches the sum instead.
   TW_INLINE static V largest(const T* scores, int64 whole) {
     V most[kAtOnce];
     TW_UNROLL for (int i = 0; i < kAtOnce; ++i) most[i] = all<V>(-kInfinity<T>);
@@ -51,14 +52,14 @@ struct DecodeOne {
                   [](V x, V y) TW_INLINE_LAMBDA { return larger(x, y); });
   }
 
-  // As Forward::map where a score is the product and no more.
+  // Forward::map for scores that are scale * q.k and nothing else.
   TW_INLINE static void map(const DecodeOneArgs<T>& a) {
     for (int64 n = 0; n < a.keys; n += kLanes)
       store(a.scores + n, F::to_log2(F::finite(load<V>(a.scores + n) * all<V>(a.scale))));
   }
 
-  // Scores less `shift` become weights. Returns their sum, in all lanes. A key's place tells alone
-  // which sum it joins, so that hidden keys behind it change no bit.
+  // Makes weights 2^(score * unit - shift) of scores. Returns their sum, in every lane. Which
+  // partial sum a key joins depends on its index alone, so hidden keys behind it change no bit.
   TW_INLINE static V weigh(T* scores, int64 whole, V unit, V shift) {
     V sum[kAtOnce] = {};
     for (int64 n = 0; n < whole; n += kStep) {

@@ -1,4 +1,4 @@
-// The product of a few queries' weights with values.
+// Decoding's product of weights with values.
 #pragma once
 
 #include "backends/cpu/kernel/decode.h"
@@ -12,8 +12,9 @@ struct DecodeValues : Decode<Isa, T> {
   using CodeVector = typename F::CodeVector;
   using F::kLanes, F::kPitch;
 
-  // sum += weights^T . values of two keys, of weights that are pairs; of one, where the other is
-  // null. Columns come in stretches of four, of which every other one goes into the second vector.
+  // sum += weights^T . values of two keys, or of one if `next` is null, with weights in pairs. Runs
+  // of four columns go alternately into the first and the second vector; gather() restores the
+  // order.
   template <int queries, int wide>
   TW_INLINE static void add_pairs(const std::byte* key, const std::byte* next, const T* pairs,
                                   int64 c, V (&sum)[queries][wide]) {
@@ -30,7 +31,7 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // The same of numbers, of one key.
+  // sum += weights^T . values of one key, multiplied as numbers.
   template <DType dtype, int queries, int wide>
   TW_INLINE static void add_numbers(const std::byte* row, const T* weight, int64 c,
                                     V (&sum)[queries][wide]) {
@@ -42,14 +43,14 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // Weights of a key and of those behind it: of the n-th at at[n * step].
+  // Weights of consecutive keys: those of key n are at at[n * step].
   struct Weights {
     T* at;
     int64 step;
   };
 
-  // Rows of values, few enough to be gone over for one stretch of columns after the other; and a
-  // query's weights of them, also as pairs where those are multiplied.
+  // At most kRowsAtOnce rows of values, which are read again for each range of columns, and the
+  // queries' weights of these rows: as numbers, and in pairs for instructions that multiply pairs.
   struct Values {
     std::byte* const* row;
     int64 count;
@@ -79,8 +80,8 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // Weights of two keys as pairs, beside those of the first; or behind all, where they lie side by
-  // side themselves.
+  // Where the pairs of weights go: into the second vector of every other key's row, or, if `step`
+  // is 1, behind all weights.
   TW_INLINE static Weights pairs_of(const DecodeArgs<T>& a) {
     static_assert(kPitch >= 2 * kLanes);
     if (a.step != 1) return {a.scores + kLanes, 2 * kPitch};
@@ -127,7 +128,7 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // The sums' columns go back to where they were.
+  // to = to * factor + sums, whose columns it puts back in order.
   template <DType dtype, int queries>
   TW_INLINE static void gather(const DecodeArgs<T>& a, const T* factor, T* to) {
     const int64 split =
@@ -149,7 +150,7 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // to = to * factor + weights^T . values, the tile's own sum made apart.
+  // to = to * factor + weights^T . values. The tile's sum is made separately, then added.
   static void accumulate(const DecodeArgs<T>& a, const T* factor, T* to) {
     F::with_type(a, [&]<DType dtype>() TW_INLINE_LAMBDA {
       F::with_queries(a.count, [&]<int queries>() TW_INLINE_LAMBDA {

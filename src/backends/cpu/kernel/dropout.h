@@ -1,5 +1,5 @@
-// core::Dropout's decisions, lane by lane: the same bits, eight decisions a draw of which a lane
-// uses the four of its own row.
+// core::Dropout's decisions in vectors, with the same bits. A Philox draw makes eight decisions, of
+// which a lane uses the four of its own row.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -38,13 +38,14 @@ struct Drop {
     return c;
   }
 
-  // A column of vectors, and the key of the first of four decisions.
+  // Vector j of every row of the tile, and the key of the first of four decisions.
   struct Columns {
     T* at;
     int64 first, keys;
   };
 
-  // Columns go in blocks of 32: a draw serves c, c + 8, c + 16 and c + 24 of one.
+  // Stores the factors that a draw decides: those of keys c, c + 8, c + 16 and c + 24 of a block of
+  // 32.
   TW_INLINE static void drop_columns(const DropArgs& a, const Words& drawn, U upper, V keep_scale,
                                      const Columns& to) {
     const U first = upper != 0 ? drawn.word[2] : drawn.word[0];

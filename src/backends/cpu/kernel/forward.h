@@ -7,7 +7,7 @@
 
 namespace tilewise::cpu {
 
-// What core::to_log2 holds scores to, and its measure of them.
+// The bound that core::finite clamps to, and the factor of core::to_log2.
 template <class T>
 inline constexpr T kLargest = sizeof(T) == 4 ? static_cast<T>(0x1.fffffep127)
                                              : static_cast<T>(0x1.fffffffffffffp1023);
@@ -22,19 +22,19 @@ struct Forward {
   static constexpr int kVectors = Isa::kVectors;
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * kVectors;
 
-  // Whether a lane's largest score is NaN, infinite or so far out that scaling might overflow.
+  // The lanes whose largest score is NaN, infinite or so large that scaling might overflow.
   TW_INLINE static I unusual(V largest, V limit) {
     return ~((largest < limit) & (largest > -limit));
   }
 
-  // What will be read soon comes nearer as scoring goes on: some rows with each block of keys, so
-  // that all are fetched with the last.
+  // Prefetches rows while a tile is scored: some with each block of keys, so that all are fetched
+  // by the last one.
   struct Fetched {
     TW_INLINE Fetched(const Prefetch& rows, const ScoreTile<T>& tile, int64 block)
         : prefetch(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
 
     TW_INLINE void more() {
-      // With the hint, compilers lay the loops below apart from the product's instructions.
+      // The hint makes compilers place the loops below outside of the product's instructions.
       if (next >= prefetch.count) [[likely]]
         return;
       for (int64 n = 0; n < step && next < prefetch.count; ++n, ++next)
@@ -46,13 +46,13 @@ struct Forward {
     int64 step, next = 0;
   };
 
-  // Elements of `numbers` numbers.
+  // Elements of a product, numbers or pairs, that `numbers` numbers make.
   template <class Elements>
   TW_INLINE static int64 elements(int64 numbers) {
     return (numbers + Elements::kPacked - 1) / Elements::kPacked;
   }
 
-  // From `key` on, where the vectors before `first` have ended.
+  // Scores keys from `key` on for vectors from `first` on; the vectors before have no more keys.
   template <class Elements, int vectors, int first>
   TW_INLINE static void score_from(int64 key, const ScoreArgs<T>& a, Fetched& keys, Fetched& bias) {
     constexpr int kLeft = vectors - first, kRows = kBlockRows<Isa, kLeft>;
@@ -83,7 +83,7 @@ struct Forward {
     for (int64 j = 0; j < a.tile.vectors; ++j) store(a.largest + j * kLanes, all<V>(-kInfinity<T>));
   }
 
-  // Which lanes' largest scores are out of the ordinary.
+  // The lanes with an unusual() largest score in any vector.
   TW_INLINE static I beyond_limit(const ScoreArgs<T>& a) {
     I beyond = {};
     for (int64 j = 0; j < a.tile.vectors; ++j)
@@ -135,7 +135,7 @@ struct Forward {
     return x > limit ? scaled : result;
   }
 
-  // Scale and softcap of the scores that lie at n.
+  // Scales and softcaps the raw scores at index n of the tile.
   TW_INLINE static V bend(const MapArgs<T>& a, int64 n, V raw) {
     const V x = raw * all<V>(a.scale);
     if (a.softcap <= 0) return x;
@@ -177,7 +177,7 @@ struct Forward {
     }
   }
 
-  // Weights are left as numbers.
+  // Stores weights as numbers; Pairs::Narrow stores pairs.
   struct Whole {
     TW_INLINE static void put(T* column, int64 key, V x) { store(column + key * kPitch, x); }
     TW_INLINE static void put(T* column, int64 key, V x, V y) {
@@ -186,8 +186,8 @@ struct Forward {
     }
   };
 
-  // Vector j of the tile's lanes: takes their largest scores into the running rows, and makes
-  // weights of scores. What is dropped counts in the sum.
+  // The online softmax's step for vector j: raises the running max, makes weights of scores and
+  // adds them to the running sum, which includes dropped weights.
   template <class Put, bool drops>
   TW_INLINE static void raise_lanes(const RaiseArgs<T>& a, int64 j) {
     const V unit = load<V>(a.unit + j * kLanes), nothing = all<V>(-kInfinity<T>);
@@ -199,7 +199,8 @@ struct Forward {
     const auto kept = [&](V x, int64 key) TW_INLINE_LAMBDA {
       return drops ? x * load<V>(a.keep + key * kPitch + j * kLanes) : x;
     };
-    // A key's sum is told by its place alone, so that keys that others see change no bit.
+    // Which partial sum a key joins depends on its index alone, so keys of other lanes change no
+    // bit.
     V sum[4] = {};
     const int64 keys = a.tile.keys_of(j);
     const auto take = [&]<int first, int count>(int64 key) TW_INLINE_LAMBDA {
@@ -235,7 +236,8 @@ struct Forward {
 
   static void raise(const RaiseArgs<T>& a) { raise_into<Whole>(a); }
 
-  // Keys from element `done` on, where the vectors before `first` have ended.
+  // Adds values from element `done` on for vectors from `first` on; the vectors before have no more
+  // keys.
   template <class Elements, int vectors, int first, int rows>
   TW_INLINE static void add_values(Block<V, rows, vectors>& block, int64 done, const T* panel,
                                    ScoreTile<T> tile) {
@@ -262,7 +264,7 @@ struct Forward {
     }
   }
 
-  // output = output * factor + value^T . weights, the tile's own sum made apart.
+  // output = output * factor + value^T . weights. The tile's sum is made separately, then added.
   template <class Elements>
   static void accumulate(const AccumulateArgs<T>& a) {
     with_vectors<kVectors>(a.tile.vectors, [&]<int vectors>() TW_INLINE_LAMBDA {

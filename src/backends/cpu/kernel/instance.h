@@ -1,5 +1,5 @@
-// All of an instruction set's kernels, from its traits: kBytes of a vector, kRegisters, kVectors
-// side by side in a tile, and kDecodes, whether it has kernels for few queries.
+// Builds an instruction set's kernels from its traits: kBytes of a vector, kRegisters, kVectors in
+// a row of a tile, kKeys of a forward tile, and kDecodes, whether it has kernels for decoding.
 #pragma once
 
 #include "backends/cpu/kernel/backward.h"

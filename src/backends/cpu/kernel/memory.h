@@ -1,4 +1,4 @@
-// Rows of memory into scratch and back, on an instruction set.
+// Kernels that load rows into scratch memory and store them.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -14,7 +14,7 @@ struct Memory {
   static constexpr int64 kLanes = L::kCount, kPitch = kLanes * Isa::kVectors;
   static constexpr int64 kPrefetchedRows = 8;
 
-  // Calls body(row of numbers -> to) for the type at hand.
+  // Reads `count` numbers of type `dtype` as T, times `factor`.
   TW_INLINE static void read(DType dtype, const void* from, int64 count, T factor, T* to) {
     if constexpr (sizeof(T) == 8) {
       const double* numbers = static_cast<const double*>(from);
@@ -39,12 +39,12 @@ struct Memory {
     for (int64 i = 0; i < count; ++i) to[i] = 0;
   }
 
-  // Rows lie wherever strides put them: the machine does not foresee the next.
+  // Prefetches row r, whose stride is often too large for the hardware prefetcher.
   TW_INLINE static void fetch(const Rows& rows, int64 r) {
     fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at); });
   }
 
-  // Another core may have the lines: they come here as one's own at once.
+  // Prefetches row r to write it: cache lines that another core has become this core's at once.
   TW_INLINE static void fetch_to_write(const Rows& rows, int64 r) {
     fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at, 1); });
   }
@@ -102,7 +102,7 @@ struct Memory {
     transpose<Isa, T>({from, kPitch}, to, columns, vectors * kLanes);
   }
 
-  // A plain loop, which compilers turn into vectors better than what they are told of bytes.
+  // A plain loop: compilers vectorise it better than code that says how bytes become masks.
   static void hide_rows(const Rows& bytes, Matrix<T> to) {
     const int64 columns = bytes.dim;
     for (int64 r = 0; r < bytes.count; ++r) {

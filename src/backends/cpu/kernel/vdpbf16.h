@@ -1,4 +1,4 @@
-// bfloat16 by VDPBF16PS: a block of registers as in float, each multiplication taking a pair.
+// bfloat16 products by VDPBF16PS: float's register blocks, with a pair in each multiplication.
 #pragma once
 
 #include "backends/cpu/kernel/bfloat16.h"
@@ -13,7 +13,7 @@ struct DotPairs {
 
   static bool score(const ScoreArgs<float>& a) { return F::template score<OfPairs>(a); }
 
-  // Panels of kPanel columns, each [pair of keys][kPanel].
+  // Makes panels of kPanel columns, each [pair of keys][kPanel].
   static void load_panels(const Rows& rows, float, float* to, int64 panel_keys, float* row) {
     const int64 padded = (rows.dim + kPanel - 1) / kPanel * kPanel;
     for (int64 c = rows.dim; c < padded; ++c) row[c] = 0;

@@ -1,4 +1,4 @@
-// Elements of every type in and out of vectors of float or double.
+// Conversion between vectors of float and elements of any type in memory.
 #pragma once
 
 #include "backends/cpu/simd/vector.h"
@@ -14,7 +14,7 @@ namespace tilewise::cpu {
 
 using core::DType;
 
-// A vector of codes as they lie in memory, widened to 32 bits each.
+// Reads and writes vectors of narrow codes, which have 32 bits each in a register.
 template <class Isa, class Code>
 struct Codes {
   static constexpr int kCount = Isa::kBytes / 4;
@@ -32,8 +32,8 @@ struct Codes {
   }
 };
 
-// Small floats become floats by moving their bits into place and multiplying away the difference
-// of the biases, which takes subnormal numbers along. `exponent` bits of ones mean NaN or infinity.
+// Widens small floats: moves their bits into place and multiplies by `scale`, which corrects the
+// exponent's bias, also of subnormal numbers. Codes from `beyond` on are NaN or infinity.
 template <class U, class V>
 TW_INLINE V widen(U code, int sign_bit, int mantissa, float scale, uint32 beyond) {
   const U magnitude = code & ((uint32{1} << sign_bit) - 1);
@@ -83,15 +83,15 @@ struct Convert {
     return widen<U, V>(Codes<Isa, uint16>::read(from, i), 15, 10, 0x1p112f, 0x7C00);
   }
 
-  // To nearest, ties to even; NaN stays NaN.
+  // To bfloat16, to nearest, ties to even; NaN stays NaN.
   TW_INLINE static U bfloat16_of(V x) {
     const U code = bits<U>(x);
     const U rounded = (code + uint32{0x7FFF} + ((code >> 16) & 1)) >> 16;
     return (code & uint32{0x7FFFFFFF}) > uint32{0x7F800000} ? (code >> 16) | 0x40 : rounded;
   }
 
-  // The same. Adding 2^e * 1.5 to a number rounds it where a half's last place lies; for subnormal
-  // halves that place is always 2^-24.
+  // To float16, to nearest, ties to even; NaN stays NaN. Adding 1/2 to a small number rounds it to
+  // a multiple of 2^-24, the last place of a subnormal half.
   TW_INLINE static U half_of(V x) {
     const U sign = bits<U>(x) >> 31 << 15;
     const U magnitude = bits<U>(x) & uint32{0x7FFFFFFF};
@@ -117,14 +117,14 @@ struct Convert {
   }
 };
 
-// What stands at the end of a row, shorter than a vector, goes through a vector of its own.
+// Converts rows of any length. The end of a row that is no whole vector goes through a buffer.
 template <class Isa, DType dtype>
 struct Elements {
   using C = Convert<Isa>;
   using V = typename C::V;
   static constexpr int64 kBytes = core::bytes_of(dtype);
 
-  // to[i] = from[i] * factor; a row of `count`.
+  // to[i] = from[i] * factor, for `count` elements.
   TW_INLINE static void read(const void* from, int64 count, float factor, float* to) {
     int64 i = 0;
     for (; i + C::kCount <= count; i += C::kCount)

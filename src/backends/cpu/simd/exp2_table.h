@@ -1,6 +1,6 @@
-// 2^x by AVX-512, which has an instruction each for what of x lies beyond a whole number of steps,
-// for the power of 2 that so many steps make, out of a register, and for multiplying by 2^x of the
-// whole part. Of NaN these make NaN.
+// 2^x by AVX-512. VREDUCE gives the rest of x beyond a multiple of a step, VPERM looks the power of
+// 2 of that multiple's fraction up in a register, and VSCALEF multiplies by 2^floor(x). NaN stays
+// NaN.
 #pragma once
 
 #include "backends/cpu/simd/vector.h"
@@ -8,11 +8,11 @@
 #if defined(__AVX512F__)
 namespace tilewise::cpu {
 
-// `beyond` and `power` round x down to the same step. Adding `kMagic`, rounded down, leaves the
-// number of steps in the last bits; of a number too large for that they are any bits, and 2^x is 0
-// or infinite. `kTerm`: 2^r - 1 from a step to the next, lowest order first. Powers are given by a
-// function, for a table would be a symbol that objects share; and all lanes are asked for, for else
-// g++ 12 warns of those that are not.
+// The parts of exp2_by_steps(). `beyond` and `power` round x down to the same step. Adding kMagic,
+// rounded down, leaves the number of steps in the last bits; for x too large for that the bits are
+// arbitrary, but 2^x is 0 or infinite. kTerm: the polynomial of 2^r - 1, lowest order first.
+// powers() is a function, because a table would be a symbol that object files share. Masks name all
+// lanes, because without a mask g++ 12 warns of uninitialised ones.
 template <class T>
 struct Exp2Table;
 
@@ -38,14 +38,14 @@ struct Exp2Table<float> {
     const V moved = _mm512_maskz_add_round_ps(0xffff, x, all<V>(kMagic), kDown);
     return _mm512_maskz_permutexvar_ps(0xffff, (__m512i)moved, powers());
   }
-  // y * 2^x of the whole part of x; 0 where x is below `least`, without asking: where the result is
-  // too small for a normal number an Intel core takes a hundred times as long.
+  // y * 2^floor(x), or 0 where x is below `least`. Those lanes are masked, because an Intel core
+  // takes a hundred times as long for results below the normal numbers.
   TW_INLINE static V scaled(V y, V x, V least) {
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), y, x);
   }
 };
 
-// Steps of 1/8; 9e-18.
+// Steps of 1/8; an error of 9e-18.
 template <>
 struct Exp2Table<double> {
   using V = VectorOf<double, 64>::Type;

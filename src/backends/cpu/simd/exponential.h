@@ -16,10 +16,10 @@ struct Exponent<double> {
   static constexpr int kMantissa = 52, kBias = 1023;
 };
 
-// 2^x is taken of several vectors at once, a step of all before the next of any: one alone would
-// wait for itself at each step.
+// These functions take several vectors and do each step for all of them, because each step waits
+// for the one before: with one vector alone the latencies would add up.
 
-// 2^r - 1 for the way r from the nearest whole number, lowest order first.
+// The polynomial of 2^r - 1, lowest order first; r is the distance to the nearest whole number.
 template <class T>
 struct Series;
 // An error of 8e-8 at most.
@@ -40,7 +40,7 @@ struct Series<double> {
       0x1.816193166d0f9p-40};
 };
 
-// By Horner's scheme.
+// Evaluates the polynomial of S at r by Horner's scheme.
 template <class S, class V, int count>
 TW_INLINE void sum_series(const V (&r)[count], V (&rest)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) rest[i] = all<V>(S::kTerm[S::kTerms - 1]);
@@ -50,11 +50,11 @@ TW_INLINE void sum_series(const V (&r)[count], V (&rest)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) rest[i] *= r[i];
 }
 
-// Adding this leaves the nearest whole number in the last bits, and as an exponent has it.
+// x + kMagic has, in its last bits, the whole number nearest to x plus the exponent's bias.
 template <class T>
 inline constexpr T kMagic = T(int64{3} << (Exponent<T>::kMantissa - 1)) + T(Exponent<T>::kBias);
 
-// x in two parts: 2^x = power * (1 + rest), a power of two.
+// The parts of 2^x = power * (1 + rest), where `power` is a power of two.
 template <class V>
 struct Halves {
   V power, rest;
@@ -68,7 +68,7 @@ TW_INLINE void halves(const V (&x)[count], Halves<V> (&to)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) moved[i] = x[i] + magic;
   TW_UNROLL for (int i = 0; i < count; ++i) r[i] = x[i] - (moved[i] - magic);
   sum_series<Series<T>>(r, rest);
-  // Of a NaN the power is any bits; `rest` keeps the NaN.
+  // If x is NaN, `power` is arbitrary, and `rest` is NaN.
   TW_UNROLL for (int i = 0; i < count; ++i)
       to[i] = {bits<V>(bits<U>(moved[i]) << Exponent<T>::kMantissa), rest[i]};
 }
@@ -88,8 +88,8 @@ TW_INLINE void exp2_by_steps(V (&x)[count], T least) {
 }
 #endif
 
-// 2^x to 2 units in the last place for x up to the largest exponent; 0 or a subnormal number where
-// that would be below the normal ones; NaN stays.
+// 2^x to 2 units in the last place, for x up to the largest exponent. Results below the normal
+// numbers become 0 or subnormal; NaN stays NaN.
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2(V (&x)[count]) {
 #if defined(__AVX512F__)
@@ -109,12 +109,12 @@ TW_INLINE V exp2(V x) {
   return one[0];
 }
 
-// The same down to the last subnormal number. Gradients multiply a small weight by what may be
+// exp2() with all subnormal results: gradients multiply a small weight by a number that may be
 // large.
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2_gradual(V (&x)[count]) {
 #if defined(__AVX512F__)
-  // Of half the least subnormal number nothing is left.
+  // 2^kLeast is half the least subnormal number, which rounds to 0.
   constexpr int kLeast = -Exponent<T>::kBias - Exponent<T>::kMantissa;
   if constexpr (sizeof(V) == 64) return exp2_by_steps<T>(x, T(kLeast));
 #endif
@@ -130,7 +130,7 @@ TW_INLINE void exp2_gradual(V (&x)[count]) {
   TW_UNROLL for (int i = 0; i < count; ++i) x[i] = x[i] < low ? power[i] * lowered : power[i];
 }
 
-// By e^2x - 1, which keeps its digits near 0.
+// tanh(x) = (e^2x - 1) / (e^2x + 1); computing e^2x - 1 directly keeps the digits near 0.
 template <class Isa, class T, class V>
 TW_INLINE V tanh(V x) {
   const V far = all<V>(T(sizeof(T) == 4 ? 10 : 20));

@@ -7,11 +7,11 @@
 
 namespace tilewise::cpu {
 
-// What elements of a product can be; OfNumbers is the other.
+// Elements of a product that are pairs of bfloat16. The other kind is OfNumbers.
 struct OfPairs {
   static constexpr int64 kPacked = 2;
 
-  // Bits, not a number: as a number a pair may be one that arithmetic changes.
+  // Copies a pair to all lanes as bits: arithmetic on it as a float could change it.
   template <class V>
   TW_INLINE static V spread(const float* from) {
     int pair = 0;
@@ -24,7 +24,8 @@ struct OfPairs {
     return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
   }
 
-  // Numbers of two vectors, rounded: one vector behind the other, and lane by lane, alternating.
+  // Round two vectors of float to bfloat16. behind() puts `second` behind `first`; beside()
+  // alternates them lane by lane.
   template <class V>
   TW_INLINE static V behind(V first, V second) {
     return (V)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);

@@ -1,12 +1,12 @@
-// The one product: a block of registers takes the sum over k of a(r, k) * b[k][lane]. All seven
-// products of attention, forward and backward, are this one with other strides.
+// The one matrix product: a register block sums a(r, k) * b[k][lane] over k. All seven products of
+// attention, forward and backward, are this one with other strides.
 #pragma once
 
 #include "backends/cpu/simd/vector.h"
 
 namespace tilewise::cpu {
 
-// How two elements are multiplied and added: as numbers.
+// Elements of a product that are numbers, and how they are multiplied and added.
 struct OfNumbers {
   static constexpr int64 kPacked = 1;  // numbers in an element
 
@@ -20,7 +20,7 @@ struct OfNumbers {
   }
 };
 
-// Element (r, k) is data[r * row + k * step].
+// The left side of a product: element (r, k) is data[r * row + k * step].
 template <class T>
 struct Operand {
   const T* data;
@@ -37,8 +37,8 @@ struct Block {
     }
   }
 
-  // The first `count` rows into memory, and into the lanes' largest numbers. These lie in memory,
-  // too: in registers they would be in the way of the sums.
+  // Stores the first `count` rows and raises each lane's largest number, which is kept in memory
+  // because the sums need the registers.
   template <class T>
   TW_INLINE void keep(T* to, int64 pitch, int64 count, T* largest) const {
     constexpr int kLanes = sizeof(V) / sizeof(T);
@@ -54,7 +54,7 @@ struct Block {
     TW_UNROLL for (int j = 0; j < vectors; ++j) store(largest + j * kLanes, most[j]);
   }
 
-  // memory = memory * factor + this.
+  // Merges the block into memory: memory = memory * factor + sum.
   template <class T>
   TW_INLINE void gather(T* to, int64 pitch, const V (&factor)[vectors]) const {
     constexpr int kLanes = sizeof(V) / sizeof(T);
@@ -66,7 +66,8 @@ struct Block {
     }
   }
 
-  // b's row k begins at b + k * pitch. Vectors before `first` take no part.
+  // sum += a . b over `depth` elements; b's row k begins at b + k * pitch. Vectors before `first`
+  // are left alone.
   template <class Elements = OfNumbers, int first = 0, class T>
   TW_INLINE void add(Operand<T> a, const T* b, int64 pitch, int64 depth) {
     constexpr int kLanes = sizeof(V) / sizeof(T);
@@ -84,12 +85,12 @@ struct Block {
   }
 };
 
-// Rows of a block of so many vectors: enough sums to keep the multipliers busy, as few as leave
-// registers for b and a.
+// Rows of a register block of `vectors` vectors: enough independent sums to keep the FMA ports
+// busy, few enough to leave registers for a and b.
 template <class Isa, int vectors>
 inline constexpr int kBlockRows = Isa::kRegisters == 32 || vectors == 1 ? 8 : 4;
 
-// Calls body.template operator()<vectors>() for the count at hand, 1 to `most`.
+// Calls body.template operator()<n>(), where n is `vectors`, 1 to `most`.
 template <int most, class Body>
 TW_INLINE void with_vectors(int64 vectors, Body body) {
   if constexpr (most > 1) {

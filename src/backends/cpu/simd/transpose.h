@@ -1,4 +1,4 @@
-// Lanes that change places: squares of registers transposed, sums across.
+// Shuffles: transposes of squares of registers, and sums across lanes.
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -6,7 +6,7 @@
 
 namespace tilewise::cpu {
 
-// The numbers 0 .. count - 1, to say lanes by.
+// The lanes 0 .. count - 1 as a parameter pack, for __builtin_shufflevector.
 template <int... n>
 struct Places {};
 template <int count, int... n>
@@ -21,15 +21,15 @@ TW_INLINE V mix_at(V a, V b, Places<n...>) {
   return __builtin_shufflevector(a, b, Order::from(n, sizeof...(n))...);
 }
 
-// Lane n becomes lane Order::from(n, lanes) of a and, behind them, b.
+// A vector whose lane n is lane Order::from(n, lanes) of a followed by b.
 template <class Order, class V>
 TW_INLINE V mix(V a, V b) {
   constexpr int kLanes = sizeof(V) / sizeof(a[0]);
   return mix_at<Order>(a, b, typename PlacesTo<kLanes>::Type());
 }
 
-// Stretches of `run` lanes of a and of b, one after the other, from the lower or the upper half of
-// each `block`.
+// A shuffle that interleaves a and b: `run` lanes of a, `run` lanes of b, and so on, from the lower
+// or the upper half of each block of `block` lanes.
 template <int run, int block, bool upper>
 struct Alternating {
   static constexpr int from(int n, int lanes) {
@@ -39,25 +39,26 @@ struct Alternating {
   }
 };
 
-// The even (or odd) lanes of a, and then of b: what zip puts back.
+// A shuffle that takes the even (or odd) lanes of a, then those of b. zip() is its inverse.
 template <bool odd>
 struct EveryOther {
   static constexpr int from(int n, int) { return 2 * n + odd; }
 };
 
-// `period` lanes from `first` on, again and again.
+// A shuffle that repeats the `period` lanes from `first` on.
 template <int first, int period>
 struct Again {
   static constexpr int from(int n, int) { return first + n % period; }
 };
 
-// The lower (or upper) halves of a and b, lane by lane, alternating.
+// Interleaves the lower (or upper) halves of a and b, lane by lane.
 template <bool upper, class V>
 TW_INLINE V zip(V a, V b) {
   return mix<Alternating<1, sizeof(V) / sizeof(a[0]), upper>>(a, b);
 }
 
-// Zipping the first half of the rows with the second does one step in log2(count).
+// Transposes a square in log2(count) steps, each of which zips the first half of the rows with the
+// second.
 template <class V, int count>
 TW_INLINE void transpose(V (&square)[count]) {
   TW_UNROLL for (int step = 1; step < count; step *= 2) {
@@ -70,8 +71,8 @@ TW_INLINE void transpose(V (&square)[count]) {
   }
 }
 
-// Lane i becomes the sum of the lanes of x[i]. The steps inside of 16 bytes come first: they are
-// the cheap ones.
+// A vector whose lane i is the sum of the lanes of x[i]. Steps within 16 bytes come first, because
+// they are cheap.
 template <int run = 1, class V, int count>
 TW_INLINE V add_across(V (&x)[count]) {
   if constexpr (count == 1) {
@@ -88,8 +89,8 @@ TW_INLINE V add_across(V (&x)[count]) {
   }
 }
 
-// Row r of `from` becomes column r of `to`, for whole squares of a vector's width: `rows` and
-// `columns` are multiples of it.
+// Transposes a matrix: row r of `from` becomes column r of `to`. `rows` and `columns` are multiples
+// of a vector's lanes.
 template <class Isa, class T>
 TW_INLINE void transpose(Matrix<const T> from, Matrix<T> to, int64 rows, int64 columns) {
   using V = typename Lanes<Isa, T>::V;

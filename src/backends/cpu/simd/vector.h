@@ -1,6 +1,6 @@
-// Vectors of as many lanes as an instruction set has, and the few words that are spoken with them.
-// Everything is inlined without exception: files of isa/ compile this text with flags of their own,
-// and a function with a body of its own might be linked into programs for lesser machines.
+// The vectors of an instruction set and their basic operations. All functions are always inlined:
+// each file of isa/ compiles them with its own flags, and an out-of-line copy could be linked into
+// code for processors that lack its instructions.
 #pragma once
 
 #include "core/base.h"
@@ -17,8 +17,8 @@
 #define TW_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-// A product's steps. With 16 registers they are short, and looping is much beside them; with 32
-// they are long, and what counts is that their text stays short.
+// Unrolls a product's loop over k. With 16 registers a step is short, and looping costs much beside
+// it; with 32 it is long, and short code counts more.
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TW_UNROLL_STEPS
 #elif defined(__clang__)
@@ -56,8 +56,8 @@ struct VectorOf {
   typedef E Anywhere __attribute__((vector_size(bytes), aligned(alignof(E)), may_alias));
 };
 
-// Of numbers of type T on instruction set Isa, and of integers that go with them lane by lane: I
-// for what comparisons give, U for bits to reckon with.
+// The vector types of instruction set Isa for numbers T: V of numbers, and I and U of integers of
+// the same size, I for results of comparisons and U for bits.
 template <class Isa, class T>
 struct Lanes {
   static constexpr int kCount = Isa::kBytes / static_cast<int>(sizeof(T));
@@ -85,7 +85,8 @@ TW_INLINE void store(T* to, V x) {
   *reinterpret_cast<typename VectorOf<T, sizeof(V)>::Anywhere*>(to) = x;
 }
 
-// x in a register. What several instructions use g++ 12 would load anew for each of them, on x86.
+// Loads x into a register once; on x86, g++ 12 would load it again for each instruction that uses
+// it.
 template <class V>
 TW_INLINE V loaded(V x) {
 #if defined(__SSE2__)
@@ -94,7 +95,7 @@ TW_INLINE V loaded(V x) {
   return x;
 }
 
-// Where a lane of b is NaN it is the lane of a.
+// The larger of each two lanes; a's where either is NaN.
 template <class V>
 TW_INLINE V larger(V a, V b) {
   return b > a ? b : a;
@@ -105,7 +106,7 @@ TW_INLINE V smaller(V a, V b) {
   return b < a ? b : a;
 }
 
-// One instruction on x86, which g++ 12 sees in a comparison and a choice of 64 bytes alone.
+// larger() and smaller() as one instruction on x86: g++ 12 finds it by itself only for 64 bytes.
 #define TW_EXTREMES(T, bytes, width, suffix)                               \
   TW_INLINE VectorOf<T, bytes>::Type larger(VectorOf<T, bytes>::Type a,    \
                                             VectorOf<T, bytes>::Type b) {  \
