@@ -1,7 +1,7 @@
-// The floating-point modes in which results are promised: rounding to nearest, denormal numbers
-// kept, no traps. They belong to a thread, and a caller may have set others: whoever computes holds
-// one of these, and what the caller had is back when it goes. A thread inherits the modes of the
-// one that starts it.
+// A guard that sets the floating-point modes in which results are promised: rounding to nearest,
+// denormal numbers kept, no traps. Modes belong to a thread, and a caller may have set others: code
+// that computes holds a guard, whose destructor restores the caller's. A thread inherits the modes
+// of the thread that starts it.
 #pragma once
 
 #if defined(__x86_64__)
@@ -18,7 +18,7 @@ class DefaultArithmetic {
   DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;
 
 #if defined(__x86_64__)
-  // Nothing here computes in the x87 unit. 11 ns; saving both units takes 240.
+  // Only SSE's modes are set, because no code here uses the x87 unit: 11 ns, not 240 for both.
   DefaultArithmetic() : callers_(_mm_getcsr()) {
     _mm_setcsr(_MM_MASK_MASK);
   }

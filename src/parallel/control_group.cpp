@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kMostBytes = 4096;
 
-// What fits into `text` of the file `folder`/`name`; nothing where there is none.
+// Reads what fits into `text` of the file `folder`/`name`; an empty text if there is no such file.
 void read_file(const char* folder, const char* name, char (&text)[kMostBytes]) {
   char path[2 * kMostBytes];
   std::snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -25,8 +25,8 @@ void read_file(const char* folder, const char* name, char (&text)[kMostBytes]) {
   text[std::max<ssize_t>(bytes, 0)] = '\0';
 }
 
-// Time of processors in each period, both in microseconds. "max", or less than nothing, is no
-// limit.
+// The processors of a group that may use `quota` microseconds of their time in each `period`. A
+// quota of "max", which is read as 0, or below 0 is no limit.
 int processors(long long quota, long long period) {
   if (quota <= 0 || period <= 0) return kUnlimitedProcessors;
   return static_cast<int>(
@@ -48,8 +48,8 @@ int limit_of_version_1(const char* group) {
   return processors(std::strtoll(quota, nullptr, 10), std::strtoll(period, nullptr, 10));
 }
 
-// The least of a group's limit and of those around it. A container may see its own group as the
-// root, whatever its path is called outside: so the root counts too.
+// The least limit of a group and of those around it. The root counts too, because a container may
+// see its own group as the root, whatever its path is called outside.
 int least_limit(const char* mount, const char* path, int (*limit)(const char*)) {
   char group[2 * kMostBytes];
   std::snprintf(group, sizeof group, "%s%s", mount, path);
@@ -62,7 +62,7 @@ int least_limit(const char* mount, const char* path, int (*limit)(const char*)) 
   return least;
 }
 
-// Whether a list of controllers, divided by commas, names "cpu".
+// Whether the list of controllers up to `end`, separated by commas, names "cpu".
 bool rules_processors(const char* list, const char* end) {
   while (list < end) {
     const char* comma = std::find(list, end, ',');
@@ -80,7 +80,7 @@ int allowed_by_control_groups(const char* root) {
   std::snprintf(folder, sizeof folder, "%s/proc/self", root);
   read_file(folder, "cgroup", text);
   int least = kUnlimitedProcessors;
-  // Lines of number:controllers:path. Version 2 has no controllers there.
+  // Each line is number:controllers:path. Version 2 has no controllers there.
   for (char* line = text; line != nullptr && *line != '\0';) {
     char* end = std::strchr(line, '\n');
     if (end) *end = '\0';

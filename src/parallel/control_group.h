@@ -3,12 +3,12 @@
 
 namespace tilewise {
 
-// More processors than there are.
+// No limit: more processors than any machine has.
 inline constexpr int kUnlimitedProcessors = 1 << 20;
 
-// The least that a control group of this process, or one around it, leaves it: of version 2 or 1,
-// whichever rules processors. Files are looked for under `root`, which is "" but in tests. Takes no
-// memory.
+// The processors that this process may use by its control group and those around it, of version 2
+// or 1, whichever rules processors. Paths are looked up under `root`, which is "" except in tests.
+// Allocates no memory.
 int allowed_by_control_groups(const char* root);
 
 }  // namespace tilewise

@@ -22,9 +22,9 @@ int allowed_by_affinity() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// One parallel_for of an embedder, whose every task is looked at before it runs: a worker or task
-// out of range would write into memory that is not the call's. The embedder's threads may have
-// modes of their own.
+// Checks one parallel_for of an embedder's hook: each task before it runs, because a worker or task
+// out of range would write into memory that is not the call's. Tasks run in the default modes,
+// because the embedder's threads may have others.
 class Watch {
  public:
   Watch(TaskFunction task, void* argument, std::int64_t tasks, std::int32_t workers)
@@ -34,7 +34,7 @@ class Watch {
     static_cast<Watch*>(watch)->run(task, worker);
   }
 
-  // Once the hook has returned.
+  // The breach, if any, once the hook has returned.
   Breach found() const {
     const std::int64_t ran = ran_.load();
     if (breach_.of != Breach::Of::kNone || ran == tasks_) return breach_;
@@ -66,8 +66,8 @@ class Watch {
 }  // namespace
 
 int usable_processors() {
-  // Whoever comes first finds it out, side by side if need be: a guard's lock, held while another
-  // thread forks, would stay locked in the child.
+  // The first callers compute the number, several at once if need be: a static's guard, held while
+  // another thread forks, would stay locked in the child.
   static std::atomic<int> allowed{0};
   if (allowed.load() == 0)
     allowed.store(std::max(1, std::min(allowed_by_affinity(), allowed_by_control_groups(""))));
@@ -89,7 +89,7 @@ const char* thread_limit_text() {
 }
 
 int available_threads() {
-  // What cannot be is asked for again by the next call, and refused again.
+  // An invalid text is not remembered: the next call reads it again.
   static std::atomic<int> available{0};
   const int known = available.load();
   if (known > 0) return known;

@@ -1,4 +1,4 @@
-// Threads. A call gets a Parallel: the library's pool, or the embedder's threads behind a hook.
+// How a call runs tasks: on the threads of the library's pool, or on an embedder's behind a hook.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@ namespace tilewise {
 
 using TaskFunction = void (*)(void* argument, std::int64_t task, std::int32_t worker);
 
-// Calls task(argument, t, worker) for all t in [0, tasks) and returns when all are done; a worker
-// in [0, workers) is in use once at a time.
+// An embedder's threads. parallel_for calls task(argument, t, worker) for all t in [0, tasks) and
+// returns when all are done. No two tasks run at once with the same worker, in [0, workers).
 struct Hook {
   void (*parallel_for)(void* host, std::int64_t tasks, TaskFunction task, void* argument) = nullptr;
   void* host = nullptr;
@@ -34,16 +34,16 @@ class Parallel {
   int workers() const { return workers_; }
   bool is_embedders() const { return hook_.parallel_for != nullptr; }
 
-  // The first breach of the hook so far. After one nothing more is run, and what was computed is
-  // worth nothing.
+  // The hook's first breach so far. After a breach no more tasks run, and results are invalid.
   const Breach& breach() const { return breach_; }
 
-  // Starts the threads that a call would otherwise start on the way.
+  // Starts the pool's threads now, which a call would otherwise start.
   void prepare() const;
 
-  // body(task, worker), which must not throw, for every task; short of threads, one after another.
-  // Each of the pool's threads begins with a share of neighbouring tasks, the same in every call
-  // where all threads help; or, `in_order`, all take the next one that is left.
+  // Calls body(task, worker), which must not throw, for every task; without other threads, one
+  // after another. Each thread of the pool begins with a share of neighbouring tasks, the same in
+  // every call that all threads help; with `in_order`, every thread takes the next task that is
+  // left.
   template <class Body>
   void operator()(std::int64_t tasks, Body&& body, bool in_order = false) const {
     using Plain = std::remove_reference_t<Body>;
@@ -63,21 +63,22 @@ class Parallel {
   mutable Breach breach_;  // a call has a Parallel of its own
 };
 
-// What this process may use by its affinity and its control group's quota, when first asked. At
-// least 1.
+// The processors that this process may use by its affinity and its control group's quota, at the
+// first call. At least 1.
 int usable_processors();
 
-// More threads than this are a mistake.
+// The most threads that anyone may ask for; more are taken for a mistake.
 inline constexpr int kMostThreads = 4096;
 
-// How many threads a text asks for: 0, or no text, for all; -1 when it is no such number.
+// The number of threads that a text asks for; 0, or an empty text, asks for all. -1 if the text is
+// no number from 0 to kMostThreads.
 int threads_asked_for(const char* text);
 
-// The text of TILEWISE_NUM_THREADS, "" without.
+// The text of TILEWISE_NUM_THREADS, "" if it is not set.
 const char* thread_limit_text();
 
-// What TILEWISE_NUM_THREADS says when first asked, else one thread a processor; 0 when it says what
-// cannot be.
+// The threads that TILEWISE_NUM_THREADS asks for at the first call, or one a processor; 0 if its
+// text is invalid.
 int available_threads();
 
 }  // namespace tilewise

@@ -12,25 +12,25 @@
 namespace tilewise {
 namespace {
 
-// The parts of Pool::state_. A helper's number is that of the seat that it takes.
+// The fields of Pool::state_. A helper's worker number is that of the seat it takes.
 constexpr std::uint32_t kHelper = 1, kHelpers = 0x7fff, kCallerSleeps = 0x8000, kSeat = 0x10000;
 constexpr int kMostSeats = 0x7fff;
 
 std::atomic<Pool*> current{nullptr};
 std::atomic<bool> leaving{false};
 
-// The child's copy of the pool has threads that do not exist and locks that nobody will release. It
-// is left alone, and the next call makes another.
+// Drops the pool in a fork's child: that copy has threads that do not exist and locks that nobody
+// will release. The next call makes a new pool.
 void forget_in_child() {
   current.store(nullptr);
 }
 
-// Done when the library is loaded, so that no call has to take memory for it. A pool that is not
-// told of forks would make a child wait for ever, so without this there is none.
+// Registers forget_in_child when the library is loaded, so that no call has to allocate memory for
+// it. If that fails there is no pool: a child would wait for its copy for ever.
 const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 struct AtExit {
-  // Threads of the program's own may be in a call still, so the pool's memory stays.
+  // The pool's memory stays: threads of the program may still be in a call.
   ~AtExit() {
     leaving.store(true);
     if (Pool* pool = current.load()) pool->stop();
@@ -60,7 +60,7 @@ void Pool::start(int threads) {
       started_.store(static_cast<int>(threads_.size()));
     }
   } catch (const std::exception&) {
-    // No more threads to be had. Work is handed out task by task, so fewer do it all the same.
+    // The system grants no more threads. Tasks are handed out one by one, so fewer threads suffice.
   }
 }
 
@@ -100,8 +100,8 @@ void Pool::share(const Job& job, int workers) {
   }
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
-  // Who goes to sleep says so before the last look at the seats, and here it is the other way
-  // round: one of the two notices.
+  // A thread that goes to sleep first lowers awake_ and then looks at the seats; here the seats are
+  // set first and awake_ is read then: one of the two notices.
   const int asleep = helpers - awake_.load();
   if (asleep <= 0) return;
   bell_.fetch_add(1);
@@ -132,7 +132,7 @@ void Pool::serve(int thread) {
   }
 }
 
-// The worker's number, or 0 where no seat is free.
+// Takes a free seat and returns its worker number, or 0 if no seat is free.
 int Pool::take_seat() {
   std::uint32_t seen = state_.load();
   while (seen >= kSeat)
@@ -158,13 +158,13 @@ bool Pool::has_news() const {
   return state_.load() >= kSeat || stopping_.load();
 }
 
-// Not where somebody else would have the processor: another call, or a thread that has work.
+// Whether a thread may wait awake: if all awake threads and callers have a processor each.
 bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
-// A call with fewer workers than the pool has threads is helped by whoever comes, so two may want
-// the same share.
+// The share that a thread begins with. Two threads may want the same one, because any thread may
+// help a call with fewer workers than the pool has threads.
 int Pool::first_share(int thread) {
   for (int n = 0; n < share_count_; ++n)
     if (!shares_[(thread + n) % share_count_].begun.exchange(true))

@@ -14,8 +14,8 @@ namespace tilewise {
 
 class Pool {
  public:
-  // The process's pool, or null without memory for one and when the process ends. A fork's child
-  // gets a new one: threads do not survive a fork.
+  // The process's pool; null if there is no memory for one, or when the process ends. A fork's
+  // child gets a new one, because threads do not survive a fork.
   static Pool* instance();
 
   Pool() = default;
@@ -23,10 +23,10 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool() { stop(); }
 
-  // Makes sure of `threads` threads beside the caller, or as many as the system grants.
+  // Starts threads until there are `threads` beside the caller, or as many as the system grants.
   void start(int threads);
 
-  // Joins the threads. Whoever is in `run` ends his job alone, and so does whoever comes later.
+  // Stops and joins the threads. Callers in `run`, now or later, do their jobs alone.
   void stop();
 
   struct Job {
@@ -36,14 +36,15 @@ class Pool {
     bool in_order = false;  // see Parallel
   };
 
-  // The caller works too, as worker 0. He waits for those who have begun to help and not for those
-  // who are still waking up. A pool that is busy with somebody else's call, or with the one that
-  // this call is nested in, is not waited for: the caller then works alone.
+  // Runs a job on the caller, who is worker 0, and on helpers. It waits for helpers that have
+  // begun, not for threads that are still waking up. If the pool is busy with another call, or with
+  // the one that this call is nested in, the caller works alone.
   void run(const Job& job, int workers);
 
  private:
-  // Neighbouring tasks. A thread begins with a share that nobody has begun, the same in every call
-  // if it can: what it wrote last time is in its cache still. Then it takes what others have left.
+  // A range of neighbouring tasks. A thread begins with a share that no thread has begun, the same
+  // in every call if it can: what it wrote last time is still in its cache. Then it takes what
+  // others have left of theirs.
   static constexpr int kMostShares = 64;
   struct alignas(64) Share {
     std::atomic<std::int64_t> next{0};
@@ -68,11 +69,11 @@ class Pool {
   Job job_;
   Share shares_[kMostShares];
   int share_count_ = 0;
-  // Seats of job_ that are free still, helpers at work in it, and whether the caller sleeps until
-  // they are done. A thread that finds no seat touches nothing else, so it may come late.
+  // Free seats of job_, helpers at work on it, and whether the caller sleeps until they are done. A
+  // thread that finds no free seat reads nothing else of the job, so it may come late.
   std::atomic<std::uint32_t> state_{0};
-  std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; its number is how often it rang
-  std::atomic<int> awake_{0};           // threads that need no bell
+  std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; counts its rings
+  std::atomic<int> awake_{0};           // threads that do not sleep
   std::atomic<int> callers_{0};         // calls of `run` at the moment
   std::atomic<int> started_{0};         // size of threads_, to be read without its lock
   std::atomic<bool> stopping_{false};

@@ -12,7 +12,7 @@ Status accepts(const Asked&, const Machine&) {
   return {};
 }
 
-// Double inputs are worked on in double, everything else in float.
+// Whether a problem is computed in double, as double inputs are; all others are computed in float.
 bool is_double(const Problem& problem) {
   return problem.query.dtype == DType::kFloat64;
 }

@@ -1,5 +1,5 @@
-// Gradients, pass by pass. Scores are recomputed in each, which costs two products more than the
-// least and buys tasks that share nothing: no atomics, the same bits every time, and linear memory.
+// The backward pass, in steps. Each recomputes the scores, which costs two products more than the
+// least; in return tasks share nothing: no atomics, the same bits every time, and linear memory.
 #include "backends/plain/backward_bias.h"
 #include "backends/plain/backward_keys.h"
 #include "backends/plain/backward_rows.h"
@@ -32,7 +32,7 @@ class Backward {
     if (wanted.sinks) add_up(wanted.sinks, sums_.sinks);
   }
 
-  // Of one worker: passes run one after another and share it.
+  // Scratch bytes of one worker. The passes run one after another and share them.
   static int64 worker_bytes(const Shape& shape) {
     return core::larger(
         scratch_bytes<QueryScratch<T>>(shape),
@@ -80,7 +80,8 @@ class Backward {
     });
   }
 
-  // Adds the parts of all row tiles, in their order, into a gradient by head or (batch, head).
+  // Sums the parts of all row tiles, in order, into a gradient with one element a head or (batch,
+  // head).
   void add_up(const View& to, const T* parts) const {
     const int64 batch = p_.shape.batch, heads = p_.shape.heads;
     for (int64 own = 0; own < to.size.batch; ++own) {

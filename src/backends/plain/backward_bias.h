@@ -1,5 +1,5 @@
-// The pass of backward that owns the bias: a task takes a tile of the bias, walks everything that
-// the tile was broadcast to, and writes the sum once. It needs no memory beyond that tile.
+// Backward's pass over the bias: a task owns a tile of the bias, sums the gradients of all scores
+// that the tile was added to, and writes the sum once, without memory beyond the tile.
 #pragma once
 
 #include "backends/plain/backward_tile.h"
@@ -15,8 +15,8 @@ struct BiasScratch {
   T* sum;  // [row][column] of the bias's own tile
 };
 
-// A dimension of the bias in tiles, and the indices on the other side that one of them serves: its
-// own tile, or everything where the bias has size 1.
+// A dimension of the bias, cut into tiles. serves(index, all) gives the indices, out of `all`, that
+// tile `index` was added to: its own, or all where the bias has size 1.
 struct BiasAxis {
   BiasAxis(int64 size, int64 tile) : broadcast(size == 1), tiles(core::ceil_div(size, tile)) {}
 
@@ -40,7 +40,7 @@ struct BiasGrid {
   BiasAxis batch, head, row, column;
 };
 
-// What one tile of one head adds to the bias's tile.
+// Adds the scores' gradients of one tile of one head to the bias's tile.
 template <class T>
 void add_bias_gradient(const Head<T>& head, Axes tile, const RowSums<T>& sums, const BiasGrid& grid,
                        BiasScratch<T>& scratch) {
@@ -62,7 +62,7 @@ void add_bias_gradient(const Head<T>& head, Axes tile, const RowSums<T>& sums, c
 template <class T>
 void walk_served(const Problem& p, Axes own, const BiasGrid& grid, const RowSums<T>& sums,
                  BiasScratch<T>& scratch) {
-  // Sequences without rows can be more than anyone could count through.
+  // A batch of empty sequences can be too large to loop over.
   if (p.shape.queries == 0 || p.shape.keys == 0) return;
   const Range batches = grid.batch.serves(own.batch, p.shape.batch);
   const Range heads = grid.head.serves(own.head, p.shape.heads);

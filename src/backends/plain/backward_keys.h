@@ -1,5 +1,5 @@
-// The pass of backward that owns keys: a task walks all queries, of all heads of its group, that
-// see its tile of keys, and so needs no atomics.
+// Backward's pass over keys: a task owns a tile of keys and walks all queries that see it, of all
+// heads of the group, and so needs no atomics.
 #pragma once
 
 #include "backends/plain/backward_tile.h"
@@ -18,7 +18,7 @@ struct KeyScratch {
   T* value;  // [column][value_dim]
 };
 
-// What query head `head` adds to the gradients of one tile of its keys.
+// Adds query head `head`'s part to the gradients of one tile of its keys and values.
 template <class T>
 void add_key_gradient(const Head<T>& head, Range columns, const RowSums<T>& sums,
                       KeyScratch<T>& scratch) {

@@ -1,5 +1,5 @@
-// The passes of backward that own query rows: delta first, and last the query gradient, on whose
-// way the slopes' gradient is found. Each task writes what no other task writes.
+// Backward's passes over query rows: the first finds denominators and delta, the last the gradients
+// of queries and slopes. No two tasks write the same number.
 #pragma once
 
 #include "backends/plain/backward_tile.h"
@@ -18,13 +18,13 @@ struct QueryScratch {
   core::Row<T>* own;  // [row], see find_denominators
 };
 
-// Whether lse is so large that what its type rounds away is felt in weights made from it.
+// Whether lse is so large that its rounding error shows in weights computed from it.
 inline bool is_coarse(const View& view, double lse) {
   const double place = view.dtype == DType::kFloat64 ? 0x1p-52 : 0x1p-23;
   return core::absolute(lse) * place > 0x1p-13 && core::absolute(lse) < core::infinity<double>();
 }
 
-// The denominators of a tile's rows as their own keys and sink make them.
+// Computes the denominators of a tile's rows again, from the rows' own keys and sink.
 template <class T>
 void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>* own) {
   for (int64 i = 0; i < rows.size(); ++i) own[i] = core::row_of(head.sink());
@@ -43,9 +43,9 @@ void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>*
   });
 }
 
-// Denominators come from lse. A coarse one has lost them: of 40 keys that all score -1e9, log 40 is
-// beyond float32. Where such an lse is this row's own, and not that of a larger whole, the sum is
-// made again. `own` has room for a tile's rows.
+// Finds denominators from lse. A coarse lse has lost them: if 40 keys all score -1e9, float32 has
+// no digits left for log 40. The sum is then computed again, if lse is that of this row's own keys
+// and not of a larger whole. `own` has room for a tile's rows.
 template <class T>
 void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, ScoreTile<T>& tile,
                        core::Row<T>* own) {
@@ -69,7 +69,7 @@ void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, 
   }
 }
 
-// Delta of a tile's rows, and these rows' part of the sink's gradient.
+// Finds delta of a tile's rows, and their part of the sink's gradient.
 template <class T>
 void find_delta(const Head<T>& head, Range rows, int64 tile, const RowSums<T>& sums) {
   const Problem& p = head.problem;

@@ -1,14 +1,14 @@
-// One tile of the backward pass. Weights are recomputed from the scores and the forward's lse;
-// every pass then takes from the tile the products that it is after.
+// One tile of the backward pass. It recomputes weights from scores and lse and computes the scores'
+// gradients; each pass then takes the products that it needs.
 #pragma once
 
 #include "backends/plain/tasks.h"
 
 namespace tilewise::plain {
 
-// What is known of each query row before any tile. Its denominator, as a Row whose weights are
+// Numbers of each query row that the first pass finds: its denominator, as a Row whose weights are
 // exp2(score - max) / sum; and delta_i = sum(dO_i * O_i) - dlse_i, the part of a score's gradient
-// that comes through that denominator. Rows of head h of sequence b begin at (b * heads + h) *
+// that comes through the denominator. Rows of head h of sequence b begin at (b * heads + h) *
 // queries.
 template <class T>
 struct RowSums {

@@ -1,5 +1,5 @@
-// Rotary embedding, and new keys and values into a cache. Both go element by element: they move
-// little beside the attention they serve.
+// Rotary embedding, and appending keys and values to a cache. Both go element by element, because
+// they are cheap beside the attention they serve.
 #include "backends/plain/passes.h"
 #include "host/cache_ops.h"
 

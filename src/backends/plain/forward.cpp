@@ -31,8 +31,8 @@ void load_value(const Head<T>& head, Range columns, T* value) {
         factor, value + j * p.shape.value_dim);
 }
 
-// Scores become weights relative to the row's largest score so far; what was accumulated before
-// shrinks to that measure.
+// The online softmax's step: raises each row's max, makes weights relative to it, and rescales the
+// output so far.
 template <class T>
 void raise(Range rows, Range columns, int64 value_dim, Scratch<T>& scratch) {
   for (int64 i = 0; i < rows.size(); ++i) {
@@ -71,12 +71,12 @@ void finish(const Head<T>& head, Range rows, const Scratch<T>& scratch) {
   for (int64 i = 0; i < rows.size(); ++i) {
     const core::Row<T> seen = scratch.row[i];
     const core::Row<T> row = merge(seen, core::row_of(sink));
-    // A row that saw nothing has sum 0, and output 0.
+    // A row with neither keys nor a sink has sum 0, and output 0.
     const T factor = row.sum == 0 ? T(0) : core::exp2(seen.max - core::shift(row.max)) / row.sum;
     const int64 to = row_of(p.queries, p.output, head.queries, head.h, rows.begin + i);
     store_row(p.output, {to, dim}, factor, scratch.output + i * dim);
     if (!p.lse) continue;
-    // To the bit, where the sink is all there is.
+    // If the row saw no key, lse is the sink, to the bit.
     const T lse = seen.sum == 0 ? sink : core::lse(row);
     store(p.lse, row_of(p.queries, p.lse, head.queries, head.h, rows.begin + i), lse);
   }

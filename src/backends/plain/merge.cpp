@@ -1,11 +1,11 @@
-// Parts of the keys into the whole.
+// Merges results over parts of the keys into the result over all keys.
 #include "backends/plain/passes.h"
 #include "host/merging.h"
 
 namespace tilewise::plain {
 namespace {
 
-// Columns of a row that are merged at a time, on the stack: a merge has no workspace.
+// Columns of a row merged at a time. Their sums are on the stack, because a merge has no workspace.
 constexpr int64 kChunk = 64;
 
 void merge_chunk(const MergedRow& row, int64 begin) {

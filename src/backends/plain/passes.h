@@ -1,12 +1,12 @@
-// The passes over a problem that this backend knows. Each has a workspace, which it states and then
-// uses, and runs in float or double.
+// The passes of the plain backend, in float or double. Each states the size of its workspace and
+// then uses it.
 #pragma once
 
 #include "plan/backend.h"
 
 namespace tilewise::plain {
 
-// Bytes that `operation` takes with `workers` threads.
+// Bytes of workspace that a pass takes with `workers` threads.
 template <class T>
 int64 forward_workspace(const Problem& problem, int workers);
 template <class T>

@@ -1,5 +1,5 @@
-// The weights themselves, for people who look at them: exp(score - the row's largest), negative
-// where dropout drops. Two walks over the keys of a row: the largest score first.
+// Stores the unnormalised weights, for people who look at them: exp(score - the row's largest),
+// negative where dropout drops. It walks the keys twice: the first walk finds the largest score.
 #include "backends/plain/passes.h"
 #include "backends/plain/tasks.h"
 

@@ -20,14 +20,14 @@ Matrix<T> transposed(Matrix<T> m) {
   return {m.data, m.column, m.row};
 }
 
-// Sizes of a product, and how far rows of its right side and of its result lie apart.
+// Sizes of a product. Rows of its right side and of its result are `width` apart.
 struct Extent {
   int64 rows, inner, columns, width;
 };
 
-// to[i][j] += sum over k of a(i, k) * b[k][j]. The
-// sum of one call is made apart, in `apart`, and then added: so a long row of keys is summed tile
-// by tile, and float32 loses no more on 16,000 keys than on 64.
+// to[i][j] += sum over k of a(i, k) * b[k][j]. The sum of one call is made in `apart` and then
+// added. So a long row of keys is summed tile by tile, and float32 loses no more on 16,000 keys
+// than on 64.
 template <class T>
 void add_product(Extent extent, Matrix<T> a, const T* b, T* to, T* apart) {
   const int64 width = extent.width;

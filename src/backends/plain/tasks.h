@@ -11,14 +11,14 @@ struct Task {
   int64 b, h, tile;
 };
 
-// (batch, head, tile), later tiles first: under a causal mask those have more to do, and a long
-// task that starts last keeps everyone waiting.
+// Task n, in the order of (batch, head, tile), later tiles first: under a causal mask these take
+// longer, and a long task that starts last makes all workers wait.
 inline Task task_at(int64 n, int64 heads, int64 tiles) {
   const int64 head = n / tiles;
   return {head / heads, head % heads, tiles - 1 - n % tiles};
 }
 
-// What `Scratch(shape, arena)` takes for one worker.
+// Bytes that `Scratch(shape, arena)` takes for one worker.
 template <class Scratch>
 int64 scratch_bytes(const Shape& shape) {
   Arena arena(nullptr);
@@ -26,7 +26,7 @@ int64 scratch_bytes(const Shape& shape) {
   return arena.used();
 }
 
-// What a pass over tiles of queries takes, with `workers` threads of one Scratch each.
+// Bytes of workspace of a pass over tiles of queries, with `workers` threads of one Scratch each.
 template <class Scratch>
 int64 query_pass_workspace(const Problem& problem, int workers) {
   return kAlignmentRoom + workers * scratch_bytes<Scratch>(problem.shape);

@@ -9,8 +9,7 @@ namespace tilewise::plain {
 
 inline constexpr int64 kTileRows = 32, kTileColumns = 64;
 
-// Rows of query, key, value and output gradient as they come and, where a product wants it, on
-// their side: column c of the tensor in row c of the piece.
+// A tile's rows of query and key, the keys again transposed, as products need them, and its scores.
 template <class T>
 struct ScoreTile {
   ScoreTile(const Shape& shape, Arena& arena)
@@ -43,7 +42,7 @@ struct ScoreTile {
     }
   }
 
-  // scores[i][j] in units of log2, -inf where row i does not see column j.
+  // Fills scores[i][j], in units of log2; -inf where row i does not see column j.
   void score(const Head<T>& head, Range rows, Range columns) {
     const Problem& p = head.problem;
     for (int64 n = 0; n < rows.size() * kTileColumns; ++n) scores[n] = 0;
@@ -69,8 +68,8 @@ struct ScoreTile {
   T* apart;        // see add_product
 
  private:
-  // q.k -> scale -> softcap -> ALiBi -> bias, for row `query_index`, which is row `i` of the tile.
-  // Scores that overflow stay finite on the way: -inf is for hidden ones.
+  // Maps q.k -> scale -> softcap -> ALiBi -> bias, for row `query_index`, which is row `i` of the
+  // tile. Scores that overflow are made finite: -inf means hidden.
   void map(const Head<T>& head, int64 query_index, Range columns, int64 i) {
     const Problem& p = head.problem;
     const T scale = static_cast<T>(p.scores.scale);
@@ -107,7 +106,7 @@ struct ScoreTile {
     load_broadcast(view, view.offset(head.b, head.h, query_index, 0), columns);
   }
 
-  // Keys of one row of the bias, also where it has one column for all.
+  // Loads one row of the bias for `columns`. A bias with one column has one number for all keys.
   void load_broadcast(const View& view, int64 element, Range columns) {
     if (view.stride.column == 1) {
       load_row(view, {element + columns.begin, columns.size()}, T(1), bias);

@@ -1,5 +1,5 @@
-// Gradients, pass by pass: what is known of each row, then the keys and with them the queries, then
-// what is asked for beside them.
+// The backward pass, in steps: each row's denominator and delta; the gradients of keys, values and
+// queries; then those of bias, slopes and sinks.
 #include "backends/cpu/backward/decode_pass.h"
 #include "backends/cpu/backward/key_pass.h"
 
@@ -23,7 +23,7 @@ class Backward {
   Tile tile() const { return decodes_ ? decode_.tile() : keys_.tile(); }
   int64 common_bytes() const { return arena_.used(); }
 
-  // What the passes need of one worker, one after the other.
+  // Scratch bytes of one worker. The passes run one after another and share them.
   int64 most_scratch_bytes() const {
     const int64 keys = decodes_ ? decode_.scratch_bytes() : keys_.scratch_bytes();
     const int64 bias = p_.gradients.bias ? bias_pass_scratch_bytes(p_, kernels_) : 0;
@@ -58,7 +58,7 @@ class Backward {
         });
   }
 
-  // Adds rows' parts, in their order, into a gradient by head or (batch, head).
+  // Sums the rows' parts, in order, into a gradient with one element a head or (batch, head).
   void add_up(const View& to, const T* parts) const {
     const int64 batch = p_.shape.batch;
     for (int64 own = 0; own < to.size.batch; ++own) {
@@ -89,7 +89,7 @@ class Backward {
 
 template <class T>
 Planned backward_plan(const Problem& problem, int workers, Decided& decided) {
-  // Few queries may have the kernels of another instruction set.
+  // For few queries another instruction set may have the kernels.
   for (const Isa* isa : {decided.isa, decided.isa->decoder}) {
     if (!isa || decided.decodes || !decodes_backward(problem, kernels_for<T>(problem, *isa)))
       continue;

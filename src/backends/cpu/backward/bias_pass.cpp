@@ -1,6 +1,6 @@
-// The bias's gradient. A task owns a tile of the bias, walks everything that the tile was broadcast
-// to, and writes the sum once: no memory beyond that tile. Scores are made a second time for it,
-// two products more.
+// The bias's gradient. A task owns a tile of the bias, sums the gradients of all scores that the
+// tile was added to, and writes the sum once, without memory beyond the tile. It computes the
+// scores' gradients again, which takes two more products.
 #include "backends/cpu/backward/differentiate.h"
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"
@@ -35,8 +35,8 @@ struct Scratch {
   T* sum;  // [key][lane]
 };
 
-// A dimension of the bias in tiles, and the indices on the other side that one of them serves: its
-// own tile, or everything where the bias has size 1.
+// A dimension of the bias, cut into tiles. serves(index, all) gives the indices, out of `all`, that
+// tile `index` was added to: its own, or all where the bias has size 1.
 struct Axis {
   Axis(int64 size, int64 tile) : broadcast(size == 1), tiles(core::ceil_div(size, tile)) {}
 
@@ -74,7 +74,7 @@ class BiasPass {
 
  private:
   void walk(Axes own, Scratch<T>& s) const {
-    // Sequences without rows can be more than anyone could count through.
+    // A batch of empty sequences can be too large to loop over.
     if (p_.shape.queries == 0 || p_.shape.keys == 0) return;
     const Range batches = batch_.serves(own.batch, p_.shape.batch);
     const Range heads = head_.serves(own.head, p_.shape.heads);
@@ -117,7 +117,7 @@ class BiasPass {
         s.sum[j * kernels_.pitch + lane] += s.numbers.gradient[j * kernels_.pitch + lane];
   }
 
-  // The sum as rows of the bias, over what it was broadcast to.
+  // Stores the tile's sum, reduced over the rows or columns that the bias was broadcast to.
   void store(Axes own, Scratch<T>& s) const {
     const int64 pitch = kernels_.pitch;
     const View& to = p_.gradients.bias;

@@ -1,7 +1,6 @@
-// The pass over keys where few queries share them, as a decoder or a tiny call has them: a task
-// owns a key head with all its keys and queries, so nobody waits and nothing is added up in memory.
-// Keys and values are read where they lie, lanes being columns, and gradients go straight to their
-// rows.
+// Backward's pass over keys for few queries, as in decoding or a tiny call. A task owns a key head
+// with all its keys and queries, so no task waits and no sums are shared. Keys and values are read
+// in place, lanes are columns, and gradients are stored straight to their rows.
 #pragma once
 
 #include <bit>
@@ -33,7 +32,7 @@ struct DecodeSide {
   int64 pitch;
   RowList list;  // of keys or values
   T* rows;       // [lane][pitch]
-  T* packed;     // the same as the products take them
+  T* packed;     // rows in DecodeSteps' layout
   DecodeArgs<T> args;
 };
 
@@ -71,7 +70,7 @@ struct DecodePassScratch {
   struct {
     T* rows;  // [key][dim]
     RowList list;
-  } room;  // for gradients on their way out
+  } room;  // for gradients of types that no kernel writes
   T* factor;
   RowList list;
 };
@@ -119,7 +118,7 @@ class DecodePass {
 
   void begin(const QueryTile& tile, int64 key_head, Scratch& s) const {
     s.bundle.place(p_, kernels_, tile, 0);
-    // Products take as many rows as the next power of two, and vectors are whole.
+    // Products read rows up to the next power of two, and lanes in whole vectors.
     const auto padded = static_cast<int64>(std::bit_ceil(static_cast<uint64>(tile.lanes())));
     const int64 lanes = s.bundle.vectors * kernels_.lanes;
     const auto args = [&](const View& rows, const View& scaling, DecodeSide<T>& side, T* scores) {
@@ -158,7 +157,8 @@ class DecodePass {
     return sums_.first(tile.b, tile.head(lane)) + tile.row(lane);
   }
 
-  // Weights and the scores' gradients of a tile of keys, and what that adds to the queries'.
+  // Computes the weights and the scores' gradients of a tile of keys, and adds its part to the
+  // gradients of slopes and queries.
   void take(const QueryTile& tile, const KeyHead& keys, Range columns, Scratch& s) const {
     s.query.args.rows = s.query.list.of_keys(p_.key, keys, columns, p_.shape.dim);
     s.output.args.rows = s.output.list.of_keys(p_.value, keys, columns, p_.shape.value_dim);
@@ -186,7 +186,7 @@ class DecodePass {
     kernels_.decode.accumulate(sums, s.factor, s.query_gradient);
   }
 
-  // Gradients of keys and values, of which `lanes` queries have weights.
+  // Stores the gradients of keys and values, sums over `lanes` queries.
   void store_keys(const KeyHead& keys, Range columns, int64 lanes, Scratch& s) const {
     const auto put = [&](const View& to, const T* tile, const DecodeSide<T>& side, T factor) {
       if (!to) return;
@@ -206,7 +206,7 @@ class DecodePass {
     put(p_.gradients.key, s.numbers.raw, s.query, static_cast<T>(p_.scores.scale));
   }
 
-  // Rows of numbers in scratch memory, for types that no instruction set writes.
+  // As many rows of float32 in scratch memory, for types that no kernel writes.
   static Rows in_room(const Rows& rows, int64 pitch, Scratch& s) {
     for (int64 r = 0; r < rows.count; ++r)
       s.room.list.at[r] = reinterpret_cast<std::byte*>(s.room.rows + r * pitch);

@@ -1,5 +1,5 @@
-// The heart of backward: for a bundle of queries and a stretch of keys, the weights again and the
-// scores' gradients.
+// The core of backward: for a bundle of queries and a range of keys, recomputes the weights and
+// computes the scores' gradients.
 #pragma once
 
 #include "backends/cpu/backward/row_sums.h"
@@ -7,7 +7,7 @@
 
 namespace tilewise::cpu {
 
-// What every tile of a backward pass is told.
+// What all tiles of a backward pass share.
 template <class T>
 struct Known {
   const Problem& problem;
@@ -15,14 +15,15 @@ struct Known {
   const RowSums<T>& sums;
 };
 
-// Where rows of query and of output gradient go as add_product takes them.
+// Where a bundle's rows of query and output gradient go in add_product's layout.
 template <class T>
 struct RowsTo {
   const RowList& list;
   Matrix<T> query, output;
 };
 
-// A bundle's rows of query and output gradient, in lanes and for add_product.
+// A bundle's rows of query and output gradient, in lanes, with each row's max, denominator and
+// delta.
 template <class T>
 struct BundleRows {
   BundleRows() = default;
@@ -49,8 +50,8 @@ struct BundleRows {
                                int64 width, T* by_lane) {
       const Rows rows = to.list.of_lanes(p, view, {tile, first, bundle.count}, dim);
       const T factor = factor_of<T>(scaling, tile.b, key_head);
-      // Rows on their way into lanes may take more room than they have in the end: bundles are
-      // loaded in their order.
+      // Before they are packed, rows may reach into the room of the next bundle: bundles are loaded
+      // in order.
       load_operand(kernels, rows, factor, by_row, kernels.pitch);
       kernels.rows.to_lanes({by_row.data, by_row.pitch}, width, bundle.vectors, by_lane);
       if (kernels.pairs()) load_right(kernels, rows, factor, by_row, kernels.pitch);
@@ -59,8 +60,8 @@ struct BundleRows {
     both_ways(p.gradients.output, p.scaling.output_gradient, p.shape.value_dim, to.output,
               value_columns, output);
     const int64 row = sums.first(tile.b, tile.first_head) + tile.rows.begin + first;
-    // Lanes without a row take part in products, with weights of 0: next to infinity all scores are
-    // small.
+    // Lanes without a row take part in products. Their max is infinity, so that their weights are
+    // 0.
     for (int64 lane = 0; lane < lanes; ++lane) {
       const bool held = lane < bundle.count;
       max[lane] = held ? sums.max[row + lane] : core::infinity<T>();
@@ -76,7 +77,7 @@ struct BundleRows {
   T *max = nullptr, *inverse_sum = nullptr, *delta = nullptr;  // [lane]
 };
 
-// Where the numbers of one bundle and stretch of keys go, [key][lane] each.
+// Where the results for one bundle and range of keys go, [key][lane] each.
 template <class T>
 struct GradientTile {
   T* weights;   // after dropout
@@ -84,7 +85,7 @@ struct GradientTile {
   T* raw;       // of scale * q.k, before the softcap; without one it is `gradient`
 };
 
-// Keys and values of a stretch of keys, row by row.
+// Rows of keys and of values of one range of keys.
 template <class T>
 struct KeyRows {
   KeysAt<T> keys;

@@ -1,8 +1,8 @@
-// The pass of backward that owns keys. A task owns a range of keys, walks the queries of all heads
-// that share them, and keeps the gradients of its keys and values to itself. What it adds to a
-// query's gradient it adds in its turn: ranges take turns in the order of their keys, from the last
-// tile of queries to the first, so that sums are made in one order whoever runs them. Five products
-// a tile, and no number is written by two at once.
+// Backward's pass over keys. A task owns a range of keys, walks the queries of all heads that share
+// them, and alone sums the gradients of its keys and values. Tasks add to a query's gradient in
+// turns, in the order of their keys, so that its sum has one order whoever runs them; each task
+// walks the tiles of queries from the last to the first. A tile takes five products, and no two
+// tasks write one number at once.
 #pragma once
 
 #include <atomic>
@@ -13,8 +13,8 @@
 
 namespace tilewise::cpu {
 
-// Tiles of keys in a task's range: a few tasks a worker, or many of more keys. Bits do not depend
-// on it.
+// Tiles of keys in a task's range: so many that each worker gets a few tasks, or more if it gets
+// many. They change no bit.
 template <class T>
 int64 task_tiles_of(const Shape& s, int workers) {
   const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
@@ -36,7 +36,7 @@ class KeyPass {
       : p_(p), kernels_(kernels), sums_(sums), task_tiles_(task_tiles) {
     const Shape& s = p.shape;
     ranges_ = core::ceil_div(core::ceil_div(s.keys, kKeys), task_tiles_);
-    // Sequences without rows can be more than there is memory for their turns.
+    // A batch of empty sequences can be too large for memory to hold their turns.
     turn_count_ = s.queries == 0 ? 0 : s.batch * s.heads * ranges_;
     turns_ = arena.take<int64>(turn_count_ + 1);
     query_tile_ = core::larger(int64{1}, kBackwardTile.query_lanes / kernels.pitch) * kernels.pitch;
@@ -61,8 +61,8 @@ class KeyPass {
     workers.parallel(
         heads * ranges_,
         [&](int64 handed, int32 worker) {
-          // Whatever order threads run tasks in, ranges of keys are begun in theirs: one that waits
-          // for its turn waits for a task that somebody runs.
+          // Ranges of keys begin in their own order, in whatever order threads run tasks: a range
+          // that waits for its turn waits for a task that is running.
           const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
           Arena arena(workers.scratch(worker));
           KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
@@ -72,7 +72,7 @@ class KeyPass {
   }
 
  private:
-  // Tiles of queries that see keys of a range.
+  // The tiles of queries that see keys of a range.
   Range tiles_of(int64 b, int64 range) const {
     const core::Band band = band_of(p_, b);
     const Range columns = tile_range(range, task_keys(), band.keys);
@@ -127,7 +127,7 @@ class KeyPass {
     for (int64 n = 0; n < columns.size() * s.value.pitch; ++n) s.value.gradient[n] = 0;
   }
 
-  // The rows that the next tile, the one before, will read.
+  // The rows to prefetch for the next tile of queries, which is the one in front of `tile`.
   Prefetch next_rows(const View& view, const QueryTile& tile, int64 dim,
                      const RowList& list) const {
     const Range rows{core::larger(tile.rows.begin - query_tile_, int64{0}), tile.rows.begin};
@@ -141,7 +141,8 @@ class KeyPass {
     return core::ceil_div(tile.lanes(), kernels_.pitch);
   }
 
-  // Calls body(tile of keys, its number in the range) for those that rows of the tile see.
+  // Calls body(keys, n) for each tile of keys that rows of `tile` see; n is its number in the
+  // range.
   template <class Body>
   void for_each_key_tile(const Head<T>& head, const QueryTile& tile, Range columns,
                          Body body) const {
@@ -152,7 +153,8 @@ class KeyPass {
     }
   }
 
-  // All of a tile of queries but its own gradient.
+  // Takes a tile of queries: computes its weights and the scores' gradients, and adds to the
+  // gradients of keys and values. add_to_rows adds to the queries' own.
   void take(const Head<T>& head, const QueryTile& tile, Range columns, KeyScratch<T>& s) const {
     const int64 bundles = bundles_of(tile), lanes = kernels_.pitch;
     const int64 depth = lanes / kernels_.packed();
@@ -168,19 +170,19 @@ class KeyPass {
       bool whole = true;
       for (int64 m = 0; m < bundles; ++m) {
         take_bundle(at, m, fetched, s);
-        // All vectors end with the tile if the first does.
+        // If the first vector has all keys, every vector has: none has fewer than the one before.
         whole =
             whole && s.visible.keys[n * s.bundles + m] == keys && *ends_of(n, m, s) == keys.size();
         fetched = also;
         also = {};
       }
-      // Where bundles see different keys, each adds its own.
+      // If bundles see different keys, each has products of its own.
       const int64 steps = whole ? 1 : bundles;
       for (int64 m = 0; m < steps; ++m) add_to_keys(at, m, whole ? bundles : 1, s);
     });
   }
 
-  // Tile number n of a task's keys.
+  // Tile n of a task's keys.
   struct KeyTile {
     Range task, keys;
     int64 n;
@@ -190,8 +192,8 @@ class KeyPass {
     return s.visible.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
   }
 
-  // What `count` bundles from m on add to the gradients of the keys that bundle m sees: to each
-  // stretch of keys the vectors that have not ended before.
+  // Adds `count` bundles from m on to the gradients of the keys that bundle m sees. Each range of
+  // keys gets the vectors that still have keys there.
   void add_to_keys(const KeyTile& at, int64 m, int64 count, KeyScratch<T>& s) const {
     const Range seen = s.visible.keys[at.n * s.bundles + m];
     const int64* ends = ends_of(at.n, m, s);
@@ -204,7 +206,7 @@ class KeyPass {
     }
   }
 
-  // `count` bundles from bundle m on, and of each the elements of a row from `first` on.
+  // Bundles m .. m + count - 1, and of each of their rows the elements from `first` on.
   struct LanesOf {
     int64 m, count, first;
   };
@@ -212,7 +214,7 @@ class KeyPass {
   void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
     const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
-    // Of one bundle no more than has been written; several lie one behind the other.
+    // Of one bundle a product reads only vectors in use; several bundles it reads whole.
     const Bundle<T>& bundle = s.rows[of.m].bundle;
     const int64 used = of.count > 1 ? row : bundle.vectors * kernels_.lanes / kernels_.packed();
     const int64 element = of.m * row + of.first;
@@ -251,7 +253,8 @@ class KeyPass {
     int64* ends = ends_of(n, m, s);
     rows.bundle.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
-    // Products go over all lanes, also those that hold no row, but of a single bundle of numbers.
+    // Products read whole rows, so vectors that hold no queries must be 0; but the products of a
+    // single bundle of numbers read only vectors in use.
     const bool kept = bundles_of(rows.tile) == 1 && !kernels_.pairs();
     if (rows.bundle.vectors * kernels_.lanes < lanes && !kept) {
       for (T* numbers : {weights, raw})
@@ -277,17 +280,18 @@ class KeyPass {
                               gradients_by_query(n, m, s) + first / kernels_.packed()});
   }
 
-  // Of tile n of the keys, [bundle][key][lane], as the keys' gradient takes them.
+  // The scores' gradients of tile n of the keys, [bundle][key][lane], as the keys' gradient needs
+  // them.
   T* gradients_by_key(int64 n, const KeyScratch<T>& s) const {
     return s.gradient.by_key ? s.gradient.by_key : gradients_by_query(n, 0, s);
   }
 
-  // And of one bundle, as the queries' does.
+  // The scores' gradients of tile n of the keys and bundle m, as the queries' gradient needs them.
   T* gradients_by_query(int64 n, int64 m, const KeyScratch<T>& s) const {
     return s.gradient.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
   }
 
-  // What the tile adds to its own rows' gradients, tile of keys by tile of keys.
+  // Adds a tile of queries' part, one tile of keys after another, to its rows' gradients.
   void add_to_rows(const Head<T>& head, const QueryTile& tile, Range columns,
                    KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, packed = kernels_.packed();
@@ -299,7 +303,7 @@ class KeyPass {
         if (seen.empty()) continue;
         const int64 skipped = seen.begin - columns.begin, first = seen.begin - keys.begin;
         const int64* ends = ends_of(n, m, s);
-        // Vectors that end together are taken together.
+        // Neighbouring vectors with the same number of keys share a product.
         for (int64 j = 0, next = 0; sums_.query && j < bundle.vectors; j = next) {
           while (next < bundle.vectors && ends[next] == ends[j]) ++next;
           const int64 lane = j * kernels_.lanes;
@@ -334,7 +338,7 @@ class KeyPass {
   const Kernels<T>& kernels_;
   const RowSums<T>& sums_;
   int64 task_tiles_, ranges_, turn_count_, query_tile_;
-  int64* turns_;  // [head][range]: tiles of queries from this on are done; then the next task
+  int64* turns_;  // [head][range]: tiles of queries from this on are done; last, the next task
 };
 
 }  // namespace tilewise::cpu

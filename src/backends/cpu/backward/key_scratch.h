@@ -1,4 +1,4 @@
-// What a task of backward's pass over keys has in scratch memory.
+// Scratch memory of a task of KeyPass.
 #pragma once
 
 #include "backends/cpu/backward/differentiate.h"
@@ -8,9 +8,10 @@ namespace tilewise::cpu {
 
 inline constexpr int64 kKeys = kBackwardTile.keys;
 
-// Products read a few columns of all rows. Where vectors are short these are a line, and rows a
-// power of two apart would meet in a few sets of the first cache: they lie an odd number of lines
-// apart. Vectors as long as a line read four of them, and gaps would only take room.
+// The pitch of rows of `columns` numbers. Products read a few columns of all rows. With short
+// vectors these are one cache line, and rows a power of two apart would share a few sets of L1: the
+// pitch is an odd number of lines. Vectors as long as a line read four of them, and gaps would only
+// take room.
 template <class T>
 int64 spread(const Kernels<T>& kernels, int64 columns) {
   constexpr int64 kNumbers = kLine / static_cast<int64>(sizeof(T));
@@ -47,7 +48,7 @@ struct KeyScratch {
     key_right = key.data;
     if (kernels.pairs())
       key_right = arena.take<T>((task_keys + kKeysBeyond) / kernels.packed() * key.pitch);
-    // Registers of AMX read rows that nobody asked for.
+    // Tile registers of AMX read rows behind the last one.
     weights = arena.take<T>(bundles * tile + kKeysBeyond * lanes);
     gradient.by_query =
         arena.take<T>((bundles * task_keys / kernels.packed() + kKeysBeyond) * lanes);
@@ -66,16 +67,16 @@ struct KeyScratch {
   RowList list;
   T* key_right;  // keys as add_product takes them
   T* weights;    // [bundle][key][lane], of one tile of keys
-  // The scores' gradients before the softcap, twice where products are of pairs: pairs of keys for
-  // the queries' gradient, and pairs of lanes, of one tile of keys, for the keys'.
+  // The scores' gradients before the softcap. Products of pairs need two copies: pairs of keys for
+  // the queries' gradient, and pairs of lanes, of one tile of keys, for the keys' gradient.
   struct {
     T* by_query;          // [tile of keys][bundle][key][lane]
     T* by_key = nullptr;  // [bundle][key][lane]
     T* capped = nullptr;  // [key][lane], after the softcap, if there is one
   } gradient;
   struct {
-    Range* keys;  // [tile of keys][bundle]: those with weights, in whole blocks
-    int64* ends;  // [tile of keys][bundle][vector]: counted from the first of these
+    Range* keys;  // [tile of keys][bundle]: keys seen, in whole blocks
+    int64* ends;  // [tile of keys][bundle][vector]: ScoreTile::ends
   } visible;
   T* slope = nullptr;  // [tile of keys][bundle][lane]
   T* factor;

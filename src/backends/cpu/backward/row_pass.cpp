@@ -1,4 +1,4 @@
-// Backward's first pass, by queries: denominators, and delta. Its tasks own rows.
+// Backward's first pass: finds each query row's denominator and delta. Its tasks own rows.
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
@@ -33,7 +33,7 @@ struct Scratch {
   RunningRows<T> running;
 };
 
-// Whether lse is so large that what its type rounds away is felt in weights made from it.
+// Whether lse is so large that its rounding error shows in weights computed from it.
 bool is_coarse(const View& view, double lse) {
   const double place = view.dtype == DType::kFloat64 ? 0x1p-52 : 0x1p-23;
   return core::absolute(lse) * place > 0x1p-13 && core::absolute(lse) < core::infinity<double>();
@@ -64,14 +64,14 @@ class RowPass {
 
   void put(const Head<T>& head, int64 i, core::Row<T> row) const {
     const int64 n = sums_.first(head.b, head.h) + i;
-    // A row that saw nothing has no weights, whatever its scores: next to infinity all are small.
+    // A row with sum 0 gets max infinity, so that its weights are 0, whatever its scores.
     sums_.max[n] = row.sum == 0 ? core::infinity<T>() : row.max;
     sums_.inverse_sum[n] = row.sum == 0 ? T(0) : 1 / row.sum;
   }
 
-  // Denominators come from lse. A coarse one has lost them: of 40 keys that all score -1e9, log 40
-  // is beyond float32. Where such an lse is this row's own, and not that of a larger whole, the sum
-  // is made again.
+  // Finds denominators from lse. A coarse lse has lost them: if 40 keys all score -1e9, float32 has
+  // no digits left for log 40. The sum is then computed again, if lse is that of this row's own
+  // keys and not of a larger whole.
   void find_denominators(const QueryTile& tile, Scratch<T>& s) const {
     const Head<T> head(p_, tile.b, tile.first_head);
     bool coarse = false;
@@ -93,7 +93,7 @@ class RowPass {
     }
   }
 
-  // Running rows as their own keys make them.
+  // Computes the running rows again, from the tile's own keys.
   void sum_rows(const Head<T>& head, const QueryTile& tile, Scratch<T>& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Bundle<T>& bundle = s.bundle;

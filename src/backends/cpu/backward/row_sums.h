@@ -1,11 +1,11 @@
-// What backward knows of each query row before any tile, and where rows' gradients gather.
+// Numbers of each query row that backward finds before any tile, and sums of the rows' gradients.
 #pragma once
 
 #include "backends/cpu/rows.h"
 
 namespace tilewise::cpu {
 
-// Rows of head h of sequence b begin at (b * heads + h) * queries.
+// The row sums of all heads. Rows of head h of sequence b begin at (b * heads + h) * queries.
 template <class T>
 struct RowSums {
   RowSums(const Problem& p, const Kernels<T>& kernels, Arena& arena)

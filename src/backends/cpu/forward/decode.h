@@ -1,6 +1,6 @@
-// Forward of a few queries and many keys, as in decoding: keys and values are read where they lie,
-// row by row, for all queries of a key head; and a task takes key heads together whose rows lie
-// side by side.
+// Forward in decoding: few queries and many keys. Keys and values are read in place, row by row,
+// for all queries of a key head. A task takes several key heads if their rows are neighbours in
+// memory.
 #pragma once
 
 #include <bit>
@@ -9,7 +9,7 @@
 
 namespace tilewise::cpu {
 
-// The queries of a key head are one bundle, and have weights of their own.
+// Scratch memory of a task: for each of its key heads one bundle of queries, with its weights.
 template <class T>
 struct DecodeScratch {
   DecodeScratch(const Problem& p, const Kernels<T>& kernels, const TaskGrid& grid, Arena& arena)
@@ -30,7 +30,7 @@ struct DecodeScratch {
     return kernels.keys * core::larger(step, int64{2});
   }
 
-  // Kernels take as many rows of queries as the next power of two.
+  // Rows of queries that the kernels read: the next power of two.
   static int64 padded_lanes(const TaskGrid& grid) {
     return static_cast<int64>(std::bit_ceil(static_cast<uint64>(grid.lanes())));
   }
@@ -41,7 +41,7 @@ struct DecodeScratch {
   int64 step;                   // from a key's scores to the next one's
   RowList value_list;           // [head][key], beside rows.list of keys
   Range listed;                 // the keys that rows.list has
-  T* weights;                   // [head][key][lane]; scores before
+  T* weights;                   // [head][key][lane]: scores, then weights
   Bundle<T>* bundles;           // [head]
   DecodeArgs<T>*keys, *values;  // [head]
   T *copies, *sums;             // see DecodeArgs
@@ -60,7 +60,7 @@ class ForwardDecode {
         output_(output),
         one_(decodes_one(problem, grid, kernels)) {}
 
-  // Tile n of the queries, and those taken together with it, over the keys of a split.
+  // Runs a task: tiles n .. n + together - 1 of the queries over the keys of one split.
   void run(int64 n, int64 split, Scratch& s) const {
     const QueryTile tile = grid_.tile(p_, n);
     attend(tile, grid_.keys_of_split(split), s);
@@ -73,12 +73,12 @@ class ForwardDecode {
   }
 
  private:
-  // The tile of the key head that is `h` heads further.
+  // The tile of queries of the key head that is h heads after the tile's.
   QueryTile beside(const QueryTile& tile, int64 h) const {
     return {tile.b, tile.first_head + h * p_.shape.group(), tile.heads, tile.rows};
   }
 
-  // Of key heads with one plain query each, what is known of the first holds for all.
+  // The bundle of head h. With one plain query a head, one bundle serves all heads.
   const Bundle<T>& bundle_of(int64 h, const Scratch& s) const { return s.bundles[one_ ? 0 : h]; }
 
   // Walks the keys of `split` for the queries of each key head.
@@ -86,7 +86,7 @@ class ForwardDecode {
     for (int64 h = 0; h < grid_.together; ++h) begin(beside(tile, h), h, s);
     const Head<T> head(p_, tile.b, tile.first_head);
     const Range seen = head.band.keys_of(tile.rows);
-    // One query takes no key that it does not see, so none has to be hidden from it.
+    // With one query, keys that it does not see are left out, so that none needs a mask.
     const Range keys = one_ ? core::intersect(split, seen) : split;
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, keys);
@@ -95,7 +95,7 @@ class ForwardDecode {
     });
   }
 
-  // What all tiles of keys have in common for head h, and its queries.
+  // Prepares head h: the arguments that all its tiles of keys share, and its packed queries.
   void begin(const QueryTile& tile, int64 h, Scratch& s) const {
     const int64 key_head = tile.first_head / p_.shape.group();
     const auto args = [&](const View& view, const View& scaling, int64 dim, int64 pitch,
@@ -124,9 +124,9 @@ class ForwardDecode {
     kernels_.decode.pack(s.keys[h], s.rows.row);
   }
 
-  // A tile of keys for all queries. Values come nearer while keys are read, and keys of the `next`
-  // tile while values are: memory is always asked for something. A tile that is all there is is
-  // over too soon for that.
+  // Takes a tile of keys for all heads. Values are prefetched while keys are read, and keys of the
+  // `next` tile while values are, so that loads are always in flight. The values of an only tile
+  // are not prefetched: it is over too soon.
   void take(const QueryTile& tile, Range columns, Range next, Scratch& s) const {
     const Place place = place_of(p_.keys, tile.b);
     const bool is_only = next.empty() && s.listed.empty();
@@ -152,7 +152,7 @@ class ForwardDecode {
     s.listed = next;
   }
 
-  // Scores of head h become weights, and go into its output.
+  // Makes weights of head h's scores, and adds the weighted values to its output.
   void take_values(const QueryTile& tile, int64 h, Range columns, Scratch& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
     const Bundle<T>& bundle = bundle_of(h, s);
@@ -173,7 +173,7 @@ class ForwardDecode {
   const Kernels<T>& kernels_;
   const TaskGrid& grid_;
   const Output<T>& output_;
-  bool one_;  // query a key head, and nothing but its product with keys
+  bool one_;  // see decodes_one
 };
 
 }  // namespace tilewise::cpu

@@ -1,5 +1,5 @@
-// The forward pass: tasks by tiles or by decoding. With few queries and many keys the keys are
-// split over several tasks, and what those found is merged in their order.
+// The forward pass, by tiles or by decoding. With few queries and many keys, the keys are split
+// over several tasks, whose partial results are merged in order of the keys.
 #include "backends/cpu/forward/decode.h"
 #include "backends/cpu/forward/tiles.h"
 #include "backends/cpu/passes.h"
@@ -75,7 +75,7 @@ template <class T>
 Planned forward_plan(const Problem& problem, int workers, Decided& decided) {
   const Kernels<T>* kernels = &kernels_for<T>(problem, *decided.isa);
   decided.grid = task_grid_of(problem, *kernels, workers);
-  // Few queries may have the kernels of another instruction set.
+  // For few queries another instruction set may have the kernels.
   if (const Isa* decoder = decided.isa->decoder; decoder && !kernels->decode.score) {
     const Kernels<T>& others = kernels_for<T>(problem, *decoder);
     const TaskGrid grid = task_grid_of(problem, others, workers);

@@ -1,5 +1,5 @@
-// How rows of a forward task end: divided by their sums and stored with their lse; or, where the
-// keys are split, kept as a part and merged with the other parts in their order.
+// Finishes the rows of a forward task: divides them by their sums and stores them with lse; or,
+// with split keys, keeps them as parts and merges the parts in order of the keys.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace tilewise::cpu {
 
-// What the tasks of a split found: unnormalised rows of output, and their running rows.
+// The parts of split keys: each split's unnormalised rows of output, and their running rows.
 template <class T>
 struct Parts {
   void take(const Problem& p, const TaskGrid& grid, Arena& arena) {
@@ -23,7 +23,7 @@ struct Parts {
   core::Row<T>* row = nullptr;  // [tile][split][lane]
 };
 
-// Rows on their way in or out.
+// Scratch memory for rows that are loaded or stored.
 template <class T>
 struct RowScratch {
   RowScratch(const Problem& p, const Kernels<T>& kernels, const TaskGrid& grid, Arena& arena)
@@ -42,7 +42,7 @@ struct RowScratch {
   T* factor;  // [lane]
 };
 
-// What queries keep from one tile of keys to the next, bundle by bundle.
+// What queries keep between tiles of keys, by bundle: query, running rows, unnormalised output.
 template <class T>
 struct QueryScratch {
   QueryScratch(const RowScratch<T>& rows, int64 bundles, int64 lanes, int64 lane_pitch,
@@ -56,7 +56,7 @@ struct QueryScratch {
     sum = arena.take<T>(bundles * pitch);
   }
 
-  // Bundle n has seen nothing yet.
+  // Resets bundle n to the state before any key.
   void reset(int64 n) const {
     for (int64 lane = 0; lane < pitch; ++lane) {
       max[n * pitch + lane] = -core::infinity<T>();
@@ -72,7 +72,7 @@ struct QueryScratch {
   }
 
   int64 query_size, output_size, pitch;
-  T *query, *output;  // [bundle][dim][lane]; when decoding, in the kernels' own order
+  T *query, *output;  // [bundle][dim][lane]; when decoding, in DecodeSteps' layout
   T *max, *sum;       // [bundle][lane]
 };
 
@@ -83,8 +83,8 @@ class Output {
          const Parts<T>& parts)
       : p_(problem), kernels_(kernels), grid_(grid), parts_(parts) {}
 
-  // Lanes of a tile are done, whose sums of weighted values are in `rows`: they go into the output,
-  // or into part `part`.
+  // Finishes lanes of a tile whose weighted sums of values are in `rows`: stores them in the
+  // output, or, with split keys, in part `part`.
   void finish(const LaneSpan& lanes, int64 part, const RunningRows<T>& running,
               Matrix<const T> rows, RowScratch<T>& s) const {
     if (grid_.split.count == 1) {
@@ -100,7 +100,7 @@ class Output {
     }
   }
 
-  // Merges the parts of a lane of tile n.
+  // Merges the parts of one lane of tile n and stores its output.
   void merge(const QueryTile& tile, int64 n, int64 lane, RowScratch<T>& s) const {
     const int64 dim = p_.shape.value_dim, splits = grid_.split.count;
     const auto part = [&](int64 split) { return (n * splits + split) * grid_.lanes() + lane; };
@@ -120,7 +120,7 @@ class Output {
   }
 
  private:
-  // Stores lse, and returns what the row's sum of weighted values is multiplied by.
+  // Stores a row's lse. Returns the factor that turns its weighted sum of values into the output.
   T finish_row(const QueryTile& tile, int64 lane, core::Row<T> seen) const {
     const int64 head = tile.head(lane);
     const T sink = sink_of<T>(p_, head);
@@ -129,15 +129,15 @@ class Output {
     if (p_.lse) {
       const int64 to =
           row_of(p_.queries, p_.lse, place_of(p_.queries, tile.b), head, tile.row(lane));
-      // To the bit, where the sink is all there is.
+      // If the row saw no key, lse is the sink, to the bit.
       tilewise::store(p_.lse, to, seen.sum == 0 ? sink : core::lse(row));
     }
-    // A row that saw nothing has sum 0, and output 0.
+    // A row with neither keys nor a sink has sum 0, and output 0.
     if (row.sum == 0) return 0;
     return (plain ? T(1) : core::exp2(seen.max - core::shift(row.max))) / row.sum;
   }
 
-  // Rows times s.factor into the output.
+  // Stores rows, each times its s.factor, in the output.
   void store(const LaneSpan& lanes, Matrix<const T> rows, RowScratch<T>& s) const {
     store_lanes(kernels_, s.list.of_lanes(p_, p_.output, lanes, p_.shape.value_dim), s.factor,
                 rows);

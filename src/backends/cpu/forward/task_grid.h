@@ -6,15 +6,15 @@
 
 namespace tilewise::cpu {
 
-// Tiles of queries: `rows` rows of `heads` heads that share keys; and splits of the keys. How
-// queries are cut changes no bit of a result, for lanes know nothing of each other (but a weight of
-// 0 makes NaN of an infinite value), so it may depend on the number of workers; how keys are split
-// does, so that does not.
+// Tiles of queries, `rows` rows of `heads` heads that share keys, and splits of the keys. The tiles
+// may depend on the number of workers: lanes are independent, so tiles change no bit of a result
+// (except that a weight of 0 makes NaN of an infinite value). Splits change bits, so they do not
+// depend on it.
 struct TaskGrid {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
-  int64 half_rows = 0;  // of the last two row tiles, if they are shorter and taken last
+  int64 half_rows = 0;  // of a head's last two tiles if they are halves, else 0
   int64 bundles = 1;    // of lanes, in a task
   int64 together = 1;   // tiles of a task, of neighbouring key heads
   struct {
@@ -36,15 +36,15 @@ struct TaskGrid {
 
   int64 tasks() const { return tiles() / together * split.count; }
 
-  // Whether the last tasks are the smallest, so that whoever is done early takes them.
+  // Whether workers must take tasks in order: the last tasks are the smallest and even out the end.
   bool in_order() const { return (longest_first && row_tiles > 1) || halves() > 0; }
 
   struct TilePlace {
     int64 row_tile, other;  // among a head's, and among the heads'
   };
 
-  // Tiles of late rows have the most keys under a causal mask. Otherwise tiles of one head follow
-  // each other, while its keys are still near.
+  // Under a causal mask late rows see the most keys, so their tiles come first. Without one, the
+  // tiles of a head follow each other, while its keys are in the cache; halved tiles come last.
   TilePlace place(int64 n) const {
     const int64 others = batch * key_heads * head_tiles, whole = row_tiles - halves();
     if (longest_first) return {row_tiles - 1 - n / others, n % others};
@@ -66,14 +66,14 @@ struct TaskGrid {
   }
 };
 
-// Whether a tile has so few queries that keys and values are used where they lie.
+// Whether a call decodes: a tile has so few queries that keys and values are read in place.
 template <class T>
 bool decodes(const TaskGrid& grid, const Kernels<T>& kernels) {
   return kernels.decode.score && grid.lanes() <= core::smaller(kDecode.queries, kernels.lanes);
 }
 
-// Whether that is one query, of which no key is hidden but by the band, and whose scores are the
-// product and no more: they lie side by side then.
+// Whether a decoding tile has one query, no mask but the band, no score map and no dropout. Its
+// scores are then contiguous.
 template <class T>
 bool decodes_one(const Problem& p, const TaskGrid& grid, const Kernels<T>& kernels) {
   const bool plain = !is_mapped(p) && !p.mask.visible && !p.mask.blocks;
@@ -86,8 +86,8 @@ inline int64 largest_divisor(int64 key_heads) {
   return divisor;
 }
 
-// With few tiles a worker, those who are done early would wait long for the last one: of each
-// head's tiles the last becomes two.
+// Halves the last tile of each head if there are few tiles a worker, so that workers that finish
+// early wait less for the last tile.
 template <class T>
 void halve_last(TaskGrid& grid, const Kernels<T>& kernels, int64 queries, int workers) {
   const bool uneven = workers > 1 && grid.tiles() < kTilesToHalve * workers;
@@ -109,9 +109,8 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   if (s.queries == 0 || heads == 0) return grid;
   grid.group = s.group();
 
-  // A few tiles a worker, so that nobody waits long for the last one. Where there are more than a
-  // few, they are larger; but where blocks are absent, more than enough queries would seldom agree
-  // on one.
+  // Each worker gets a few tiles, so that none waits long for the last one. If there are more,
+  // tiles are larger; but not with a block mask, because many queries seldom skip the same block.
   const TaskSize& size = grid.longest_first ? kCausalQueryTasks : kQueryTasks;
   const int64 row_bytes = (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
   const int64 most = p.mask.blocks ? size.enough : size.most_of(row_bytes);
@@ -122,7 +121,7 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   const int64 bundles =
       core::larger(bundles_of(size.enough, size.tasks), bundles_of(most, size.larger_tasks));
   const int64 lanes = core::larger(int64{1}, bundles) * kernels.pitch;
-  // Absent blocks are skipped by what one head sees.
+  // With a block mask a tile has one head, because a tile skips blocks by what that head sees.
   if (!p.mask.blocks && 2 * s.queries <= lanes)
     grid.heads = core::smaller(s.group(), lanes / s.queries);
   grid.head_tiles = core::ceil_div(s.group(), grid.heads);
@@ -134,12 +133,12 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   grid.bundles = core::ceil_div(grid.rows * grid.heads, kernels.pitch);
   halve_last(grid, kernels, s.queries, workers);
 
-  // Tiles of neighbouring key heads follow each other where a head has one.
+  // If a key head has one tile, tiles of neighbouring key heads are consecutive.
   const bool one = grid.row_tiles == 1 && grid.head_tiles == 1;
   if (one && decodes(grid, kernels) && !p.mask.blocks) grid.together = largest_divisor(s.key_heads);
 
-  // Splits are worth their merging only where there is little else to share out. They change bits,
-  // so they look at no strides, and at `together` before strides change it.
+  // Keys are split only if there are few tiles, because a merge costs time. Splits change bits, so
+  // they must not depend on strides: they use `together` before strides change it.
   const int64 least_tiles =
       heads / grid.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
   if (least_tiles < kSplits.fewer_tiles && s.keys >= 2 * kSplits.least_keys) {
@@ -148,7 +147,7 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
     grid.split.keys = core::round_up(core::ceil_div(s.keys, wanted), kernels.keys);
     grid.split.count = core::ceil_div(s.keys, grid.split.keys);
   }
-  // Where heads lie apart each is read in its own order.
+  // If heads are farther apart in memory than rows, each head is read on its own.
   if (p.key.stride.head > p.key.stride.row) grid.together = 1;
   return grid;
 }

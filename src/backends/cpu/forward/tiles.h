@@ -27,8 +27,8 @@ struct TileScratch {
   RowList next;  // keys and values of the next tile
   T* key;        // [key][dim], unless keys are used where they lie
   T* value;      // panels
-  T* weights;    // [key][lane], of the bundle at hand; scores before
-  int64* ends;   // [vector], of the bundle at hand
+  T* weights;    // [key][lane], of the current bundle: scores, then weights
+  int64* ends;   // [vector], of the current bundle
 };
 
 template <class T>
@@ -40,7 +40,7 @@ class ForwardTiles {
                const Output<T>& output)
       : p_(problem), kernels_(kernels), grid_(grid), output_(output) {}
 
-  // Tile n of the queries over the keys of a split.
+  // Runs a task: tile n of the queries over the keys of one split.
   void run(int64 n, int64 split, Scratch& s) const {
     const QueryTile tile = grid_.tile(p_, n);
     attend(tile, grid_.keys_of_split(split), s);
@@ -48,10 +48,11 @@ class ForwardTiles {
   }
 
  private:
-  // A power of two would put all panels' rows of a key into one set of the cache.
+  // Keys that a panel has room for. With a power of two, a key's rows of all panels would fall into
+  // one set of the cache.
   int64 panel_keys() const { return kernels_.keys + 2; }
 
-  // Bundle n begins: lanes of the tile from `first` on.
+  // Prepares bundle n: the lanes of the tile from `first` on.
   void begin(const QueryTile& tile, int64 first, int64 n, Scratch& s) const {
     s.bundles[n].place(p_, kernels_, tile, first);
     load_query(tile, n, s);
@@ -69,7 +70,7 @@ class ForwardTiles {
     kernels_.rows.to_lanes({s.rows.row, width}, width, bundle.vectors, s.queries.query_of(n));
   }
 
-  // Keys where they lie, if `score` can take them so; or a copy.
+  // The keys to score: in place if `score` can read them there, else a copy.
   Matrix<const T> load_keys(const KeyHead& head, Range columns, Scratch& s) const {
     const Matrix<const T> there = keys_in_place(p_, kernels_, head, columns);
     if (there.data) return there;
@@ -100,7 +101,7 @@ class ForwardTiles {
       const Range next{whole.end, core::smaller(whole.end + kernels_.keys, last)};
       const Prefetch prefetch = next_rows(of, next, s);
       for (int64 n = 0; n < bundles; ++n) {
-        // Whole blocks of keys, counted from the tile's first.
+        // A bundle's range begins at a multiple of kRowStep, counted from the tile's first key.
         Range seen = core::intersect(columns, s.bundles[n].seen);
         seen.begin = columns.begin + (seen.begin - columns.begin) / kRowStep * kRowStep;
         if (seen.empty()) continue;
@@ -112,7 +113,7 @@ class ForwardTiles {
     });
   }
 
-  // Keys and values of the tile after this one.
+  // The rows of keys and values of the next tile, `columns`.
   Prefetch next_rows(const KeyHead& of, Range columns, const Scratch& s) const {
     if (columns.empty()) return {};
     const RowList values{s.next.at + columns.size()};
@@ -122,7 +123,7 @@ class ForwardTiles {
             core::larger(p_.shape.dim, p_.shape.value_dim) * core::bytes_of(p_.key.dtype)};
   }
 
-  // What bundle n sees of a tile of keys, of which it skips the first ones.
+  // Takes the keys of a tile that bundle n sees; the tile's first `skipped` keys are left out.
   void take(const QueryTile& tile, int64 n, int64 skipped, const KeysAt<T>& keys,
             Scratch& s) const {
     const Scorer<T> scorer(p_, kernels_, s.scores);
