@@ -26,7 +26,7 @@ void forget_in_child() {
 }
 
 // Registers forget_in_child when the library is loaded, so that no call has to allocate memory for
-// it. If that fails there is no pool: a child would wait for its copy for ever.
+// it. If that fails no pool is made: a child would wait for its copy of it for ever.
 const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 struct AtExit {
@@ -100,8 +100,8 @@ void Pool::share(const Job& job, int workers) {
   }
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
-  // A thread that goes to sleep first lowers awake_ and then looks at the seats; here the seats are
-  // set first and awake_ is read then: one of the two notices.
+  // A thread that goes to sleep first lowers awake_, then looks at the seats. Here the seats are
+  // set first and awake_ is read then, so that one of the two notices.
   const int asleep = helpers - awake_.load();
   if (asleep <= 0) return;
   bell_.fetch_add(1);
@@ -158,7 +158,7 @@ bool Pool::has_news() const {
   return state_.load() >= kSeat || stopping_.load();
 }
 
-// Whether a thread may wait awake: if all awake threads and callers have a processor each.
+// Whether a thread may wait awake: only if all awake threads and callers have a processor each.
 bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }

@@ -1,4 +1,5 @@
-// The processor's entry in the list: what it accepts, how it plans, where it runs.
+// The CPU backend's entry in the list of backends: what it accepts, how it plans, runs and
+// describes a call.
 #include "plan/backend.h"
 
 #include "backends/cpu/isa/isa.h"

@@ -95,8 +95,8 @@ struct Limits {
 };
 
 // ForwardSteps::map: q.k -> scale -> softcap -> ALiBi -> bias -> log2; hidden scores become -inf.
-// It maps the lanes whose largest |score| is not below `limit` and leaves the others raw, so that
-// no lane's bits depend on its neighbours. A limit of 0 maps all lanes.
+// It maps the lanes whose largest score is not between -limit and limit and leaves the others raw,
+// so that no lane's bits depend on its neighbours. A limit of 0 maps all lanes.
 template <class T>
 struct MapArgs {
   ScoreTile<T> tile;
@@ -167,7 +167,7 @@ template <class T>
 struct DecodeOneArgs {
   T* scores;
   int64 keys;
-  T unit, limit, scale;  // score * unit is in log2, up to |score| limit; scale beyond
+  T unit, limit, scale;  // score * unit is in log2 if the largest is within limit
   RunningRows<T> row;
 };
 
@@ -179,7 +179,8 @@ struct DecodeHeads {
   int64 count;
 };
 
-// Row r becomes factor * the sum over `count` queries q of weights[r * pitch + q] * right[q].
+// DecodeSteps::store_gradient: row r becomes factor * the sum over `count` queries q of weights[r *
+// pitch + q] * right[q].
 template <class T>
 struct DecodeGradientArgs {
   Rows rows;  // of float32, bfloat16 or float16
@@ -227,7 +228,8 @@ struct LeftSide {
   int64 segments, next;
 };
 
-// to[r][c] += sum over k of left(r, k) * right[k][c]. Columns are whole vectors.
+// BackwardSteps::add_product: to[r][c] += sum over k of left(r, k) * right[k][c], in whole vectors
+// of columns.
 template <class T>
 struct ProductArgs {
   LeftSide<T> left;
@@ -264,8 +266,8 @@ struct RowSteps {
   void (*hide)(const Rows& bytes, Matrix<T> to);
 };
 
-// `score` and `mask` return true if a lane's largest score is NaN, infinite or beyond `limit`; then
-// `map` must run. `mask` reads the bias only for the keys that it hides (-inf).
+// `score` and `mask` return true if a lane's largest score is NaN, infinite or not within `limit`;
+// then `map` must run. `mask` reads the bias only for the keys that it hides (-inf).
 template <class T>
 struct ForwardSteps {
   bool (*score)(const ScoreArgs<T>&);

@@ -1,4 +1,5 @@
-// The plain backend's entry in the list: what it accepts, how it plans, where it runs.
+// The plain backend's entry in the list of backends: what it accepts, how it plans, runs and
+// describes a call.
 #include "backends/plain/passes.h"
 #include "backends/plain/tile.h"
 #include "host/draw.h"

@@ -67,7 +67,7 @@ struct BackwardTile {
           factor, value_columns + j, kTileColumns);
   }
 
-  // Fills weights, gradient and raw_gradient.
+  // Computes the members weights, gradient and raw_gradient for a tile of rows and columns.
   void differentiate(const Head<T>& head, Range rows, Range columns) {
     const int64 dim = head.problem.shape.value_dim;
     scores.score(head, rows, columns);

@@ -141,8 +141,7 @@ class KeyPass {
     return core::ceil_div(tile.lanes(), kernels_.pitch);
   }
 
-  // Calls body(keys, n) for each tile of keys that rows of `tile` see; n is its number in the
-  // range.
+  // Calls body(keys, n) for each tile of keys that rows of `tile` see; n counts within the range.
   template <class Body>
   void for_each_key_tile(const Head<T>& head, const QueryTile& tile, Range columns,
                          Body body) const {
@@ -214,7 +213,7 @@ class KeyPass {
   void add_to_stretch(const KeyTile& at, Range keys, const LanesOf& of, KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, row = lanes / kernels_.packed();
     const int64 to = keys.begin - at.task.begin, from = keys.begin - at.keys.begin;
-    // Of one bundle a product reads only vectors in use; several bundles it reads whole.
+    // With one bundle a product reads only the vectors in use; with several it reads whole rows.
     const Bundle<T>& bundle = s.rows[of.m].bundle;
     const int64 used = of.count > 1 ? row : bundle.vectors * kernels_.lanes / kernels_.packed();
     const int64 element = of.m * row + of.first;
@@ -280,13 +279,12 @@ class KeyPass {
                               gradients_by_query(n, m, s) + first / kernels_.packed()});
   }
 
-  // The scores' gradients of tile n of the keys, [bundle][key][lane], as the keys' gradient needs
-  // them.
+  // The scores' gradients of tile n of the keys, [bundle][key][lane], for the keys' gradient.
   T* gradients_by_key(int64 n, const KeyScratch<T>& s) const {
     return s.gradient.by_key ? s.gradient.by_key : gradients_by_query(n, 0, s);
   }
 
-  // The scores' gradients of tile n of the keys and bundle m, as the queries' gradient needs them.
+  // The scores' gradients of tile n of the keys and bundle m, for the queries' gradient.
   T* gradients_by_query(int64 n, int64 m, const KeyScratch<T>& s) const {
     return s.gradient.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
   }

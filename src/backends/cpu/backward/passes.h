@@ -1,4 +1,5 @@
-// The passes of backward, each with what a worker needs of scratch memory.
+// The passes of backward over rows and over the bias, and the scratch bytes that a worker needs for
+// each.
 #pragma once
 
 #include "backends/cpu/backward/row_sums.h"

@@ -9,7 +9,7 @@
 
 namespace tilewise::cpu {
 
-// Scratch memory of a task: for each of its key heads one bundle of queries, with its weights.
+// Scratch memory of a task: each of its key heads has a bundle of queries, and weights of its own.
 template <class T>
 struct DecodeScratch {
   DecodeScratch(const Problem& p, const Kernels<T>& kernels, const TaskGrid& grid, Arena& arena)

@@ -15,7 +15,7 @@ struct TaskGrid {
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
   int64 half_rows = 0;  // of a head's last two tiles if they are halves, else 0
-  int64 bundles = 1;    // of lanes, in a task
+  int64 bundles = 1;    // bundles of lanes in a task
   int64 together = 1;   // tiles of a task, of neighbouring key heads
   struct {
     int64 count = 1, keys = core::kUnlimited;
@@ -40,7 +40,7 @@ struct TaskGrid {
   bool in_order() const { return (longest_first && row_tiles > 1) || halves() > 0; }
 
   struct TilePlace {
-    int64 row_tile, other;  // among a head's, and among the heads'
+    int64 row_tile, other;  // tile's index in its head, and head tile's index
   };
 
   // Under a causal mask late rows see the most keys, so their tiles come first. Without one, the
@@ -105,7 +105,7 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   grid.key_heads = s.key_heads;
   grid.longest_first = p.mask.right < core::kUnlimited;
   const int64 heads = s.batch * s.key_heads;
-  // Without heads there is no group of them either.
+  // Without key heads group() would divide by 0.
   if (s.queries == 0 || heads == 0) return grid;
   grid.group = s.group();
 

@@ -121,7 +121,7 @@ struct Pairs {
   }
 };
 
-// The kernels for bfloat16 with the products and layouts of `Products`.
+// An instruction set's kernels for bfloat16, with the products and layouts of `Products`.
 template <class Isa, template <class> class Products>
 constexpr Kernels<float> bfloat16_kernels_of() {
   Kernels<float> kernels = kernels_of<Isa, float>();

@@ -97,7 +97,7 @@ struct CacheOps {
         store(numbers + i, to_odd(x));
       }
     }
-    // Only bfloat16 can hold them: in float16 they round to 0.
+    // Only bfloat16 can hold subnormal floats; in float16 they round to 0.
     if (dtype == DType::kBFloat16 && any(is_subnormal)) {
       for (int64 i = 0; i < count; i += kLanes)
         store(numbers + i, to_odd_subnormal(load<V>(from + i)));

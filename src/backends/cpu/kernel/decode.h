@@ -35,11 +35,11 @@ struct Decode {
   static constexpr int64 kApart = 256 / (kSide<queries> * kLanes);
   // Columns of the rows of multiply_short(): a query of this length fits into registers.
   static constexpr int64 kShort = 64;
-  // Queries whose sums over values are in registers at once.
+  // Queries whose sums over values fit into registers at once.
   template <int queries>
   static constexpr int kAtOnce = queries > Isa::kRegisters / 4 ? Isa::kRegisters / 4 : queries;
 
-  // A vector of numbers from column c of a row.
+  // Reads a vector of numbers from column c of a row.
   template <DType dtype>
   TW_INLINE static V read(const std::byte* row, int64 c) {
     if constexpr (dtype == kOwn)
@@ -147,8 +147,7 @@ struct Decode {
     return a.pitch / kStep * kStep;
   }
 
-  // sum += `side` vectors of a row, from column c on, times the same columns of each of the
-  // queries.
+  // sum += `side` vectors of a row, from column c on, times the same columns of each query.
   template <DType dtype, int queries, int side, int wide>
   TW_INLINE static void add_step(const DecodeArgs<T>& a, const std::byte* row, int64 c,
                                  V (&sum)[wide][queries]) {
@@ -246,8 +245,7 @@ struct Decode {
     }
   }
 
-  // Scores kLanes / queries keys from `key` on. Their kLanes sums are added up across lanes
-  // together.
+  // Scores kLanes / queries keys from `key` on; adds their kLanes sums up across lanes at once.
   template <DType dtype, int queries>
   TW_INLINE static void score_keys(const DecodeArgs<T>& a, int64 key) {
     V sum[kLanes];
@@ -287,7 +285,7 @@ struct Decode {
     });
   }
 
-  // Finds each lane's largest score. Returns whether one is NaN, infinite or beyond the limit.
+  // Finds each lane's largest score. Returns whether one is NaN, infinite or not within a.limit.
   static bool survey(const ScoreArgs<T>& a) {
     V largest = all<V>(-kInfinity<T>);
     for (int64 key = 0; key < a.tile.keys; ++key)

@@ -12,9 +12,8 @@ struct DecodeValues : Decode<Isa, T> {
   using CodeVector = typename F::CodeVector;
   using F::kLanes, F::kPitch;
 
-  // sum += weights^T . values of two keys, or of one if `next` is null, with weights in pairs. Runs
-  // of four columns go alternately into the first and the second vector; gather() restores the
-  // order.
+  // sum += weights^T . values of two keys, or of one if `next` is null, with weights in pairs.
+  // Every other run of four columns goes into the second vector; gather() restores the order.
   template <int queries, int wide>
   TW_INLINE static void add_pairs(const std::byte* key, const std::byte* next, const T* pairs,
                                   int64 c, V (&sum)[queries][wide]) {

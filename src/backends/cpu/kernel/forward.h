@@ -122,12 +122,12 @@ struct Forward {
     return any(beyond);
   }
 
-  // As core::finite.
+  // core::finite, lane by lane.
   TW_INLINE static V finite(V x) {
     return smaller(larger(x, all<V>(-kLargest<T>)), all<V>(kLargest<T>));
   }
 
-  // As core::to_log2.
+  // core::to_log2, lane by lane.
   TW_INLINE static V to_log2(V x) {
     const V limit = all<V>(kLargest<T> / 2), scaled = limit * all<V>(kLog2e<T>);
     V result = x * all<V>(kLog2e<T>);

@@ -115,10 +115,10 @@ class Scorer {
         {}, {}};
   }
 
-  // The largest |score| for which the fast path, weight = exp2(score * unit - max), is safe. max is
-  // the largest product, rounded; the compiler may fuse the product and the subtraction, so that
-  // this product is not rounded. Below the limit the two differ by at most 1/2; far above it, exp2
-  // of their difference could overflow.
+  // The bound for a lane's largest score, on either side of 0, within which the fast path, weight =
+  // exp2(score * unit - max), is safe. max is the largest product, rounded; the compiler may fuse
+  // the product and the subtraction, so that this product is not rounded. Within the bound the two
+  // differ by at most 1/2; far beyond, exp2 of their difference could overflow.
   T limit() const {
     constexpr T kExact = static_cast<T>(int64{1} << std::numeric_limits<T>::digits);
     return core::smaller(core::largest<T>() / 4, kExact / log2_scale_);

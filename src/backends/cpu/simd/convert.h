@@ -49,7 +49,7 @@ struct Convert {
   using U = typename VectorOf<uint32, Isa::kBytes>::Type;
   static constexpr int kCount = Lanes<Isa, float>::kCount;
 
-  // A vector of floats from element i of memory.
+  // Reads a vector of floats from element i of memory.
   template <DType dtype>
   TW_INLINE static V read(const void* from, int64 i) {
     if constexpr (dtype == DType::kFloat32) {

@@ -16,20 +16,20 @@ struct Exponent<double> {
   static constexpr int kMantissa = 52, kBias = 1023;
 };
 
-// These functions take several vectors and do each step for all of them, because each step waits
-// for the one before: with one vector alone the latencies would add up.
+// The functions below take several vectors and do each step for all of them: a step waits for the
+// one before, so one vector alone would wait for the latency of each.
 
 // The polynomial of 2^r - 1, lowest order first; r is the distance to the nearest whole number.
 template <class T>
 struct Series;
-// An error of 8e-8 at most.
+// The polynomial's error is 8e-8 at most.
 template <>
 struct Series<float> {
   static constexpr int kTerms = 6;
   static constexpr float kTerm[kTerms] = {0.693147182f,   0.240226462f,   0.0555032864f,
                                           0.00961848907f, 0.00133999321f, 0.000153458051f};
 };
-// ln(2)^k / k!
+// The terms are ln(2)^k / k!.
 template <>
 struct Series<double> {
   static constexpr int kTerms = 13;
