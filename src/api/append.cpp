@@ -1,4 +1,4 @@
-// The C face's functions that append to a cache.
+// The functions of the C face that append to a cache.
 #include "api/request.h"
 
 using namespace tilewise;

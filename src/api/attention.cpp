@@ -23,7 +23,7 @@ Status run(tw_operation operation, const tw_request* request, const tw_execution
   return run(call);
 }
 
-// Where an explanation goes.
+// The caller's buffer for an explanation.
 struct Explanation {
   char* text;
   std::size_t bytes;
@@ -43,7 +43,7 @@ Status explain(tw_operation operation, const tw_request* request, const tw_execu
   const double seconds = backend.predict(call.problem, call.plan, work, call.execution.parallel);
   TW_TRY(check_hook(call.execution.parallel));
   const auto write = format == TW_JSON ? explain_json : explain_text;
-  // Not before nothing can be refused any more: a Text clears its buffer.
+  // Made only when nothing can be refused any more, because a Text clears its buffer.
   Text text(explanation.text, explanation.bytes);
   write(call.problem, call.plan, work, seconds, text);
   if (explanation.needed) *explanation.needed = text.needed();
@@ -70,7 +70,7 @@ tw_status tw_probabilities(const tw_request* request, const tw_execution* execut
   return answer(run(TW_PROBABILITIES, request, execution), message, message_bytes);
 }
 
-// The ABI has the parameters that it has.
+// The ABI fixes the parameters.
 // NOLINTNEXTLINE(readability-function-size)
 tw_status tw_workspace(tw_operation operation, const tw_request* request,
                        const tw_execution* execution, size_t* bytes, char* message,

@@ -9,7 +9,7 @@
 namespace tilewise {
 namespace {
 
-// More workers than this are a mistake, and their workspace would overflow.
+// The most workers of a call. More are a mistake, and the size of their workspace could overflow.
 constexpr int kMostWorkers = 4096;
 
 Status check_parallel(const tw_parallel* parallel, Execution& execution) {
@@ -42,7 +42,7 @@ Status check_tables(const tw_execution& given, Execution& execution) {
   return {};
 }
 
-// Memory that no tensor describes, as many bytes.
+// A view of `bytes` bytes of memory that no tensor describes.
 View view_of(std::byte* memory, int64 bytes, bool on_device) {
   return {memory, DType::kBool, {1, 1, 1, bytes}, {0, 0, 0, 1}, on_device};
 }
@@ -61,7 +61,7 @@ Status check(const tw_execution* from, Execution& execution) {
   if (given->threads < 0 || given->threads > kMostWorkers)
     return invalid("execution.threads is %d: give 1 to %d, or 0 for all.", given->threads,
                    kMostWorkers);
-  // Threads are the processor's: calls on a device have one and ask for no number of them.
+  // Threads belong to the processor. By default a call on a device has one worker.
   const bool here = given->device.kind == TW_CPU;
   execution.machine.workers = given->threads > 0 ? given->threads : here ? available_threads() : 1;
   execution.workspace = static_cast<std::byte*>(given->workspace);
@@ -145,7 +145,8 @@ Status check_workspace(const Call& call, const Plan& plan, const Execution& exec
   return {};
 }
 
-// A call that meets a fault writes into it, and would change what it reads or what it has written.
+// Checks the error word: a call that meets a fault writes to it, so it must not lie in a tensor or
+// in the workspace.
 Status check_error_word(const Call& call, const Plan& plan, const Execution& execution) {
   if (!execution.error) return {};
   if (reinterpret_cast<std::uintptr_t>(execution.error) % alignof(core::uint32) != 0)

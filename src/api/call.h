@@ -1,5 +1,4 @@
-// What every function of the C face does first and last: read the execution, check and plan, hand
-// back the sentence.
+// What every function of the C face shares: read the execution, check, plan, return the sentence.
 #pragma once
 
 #include "parallel/arithmetic.h"
@@ -23,7 +22,7 @@ struct Execution {
 
 Status check(const tw_execution* from, Execution& execution);
 
-// A call that may be run: what is asked of one kind, its plan, and what it runs with.
+// A checked and planned call, with what it runs with.
 template <class Checked>
 struct Prepared {
   Checked problem;
@@ -31,12 +30,12 @@ struct Prepared {
   Execution execution;
 };
 
-// Whether the workspace is there, large enough, where the call runs, and no tensor's memory; and
-// whether the error word is there. `asker` is the function that says how much workspace.
+// Checks the workspace (present, large enough, where the call runs, no tensor's memory) and the
+// error word. `asker` names the function that tells the workspace's size.
 Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
                     const char* asker);
 
-// The function of the C face that says how much workspace a call of that kind takes.
+// The function of the C face that tells the workspace's size for this kind of call.
 template <class Checked>
 inline constexpr const char* kAsker = "tw_workspace";
 template <>
@@ -44,14 +43,14 @@ inline constexpr const char* kAsker<RotaryProblem> = "tw_workspace_rotary";
 template <>
 inline constexpr const char* kAsker<AppendProblem> = "tw_workspace_append";
 
-// After a run: whether the embedder's threads did what they had to.
+// After a run: refuses if the embedder's threads did not run each task once.
 Status check_hook(const Parallel& parallel);
 
-// The backend that the execution names, or else the environment.
+// Plans the call with the backend that the execution names, or else the environment.
 Status choose(const Asked& asked, Execution& execution, Plan& plan);
 
-// `given` is false for questions: then no tensor needs its memory, and no workspace is looked at.
-// read(call, problem) checks the request.
+// Checks and plans a call. read(call, problem) checks the request. `given` is false for questions:
+// tensors then need no memory, and the workspace is not checked.
 template <class Checked, class Read>
 Status prepare(const tw_execution* from, bool given, const Read& read,
                Prepared<Checked>& prepared) {
@@ -64,20 +63,20 @@ Status prepare(const tw_execution* from, bool given, const Read& read,
   return given ? check_memory(call, prepared.plan, execution, kAsker<Checked>) : Status{};
 }
 
-// What is prepared, run.
+// Runs the prepared call.
 template <class Checked>
 Status run(const Prepared<Checked>& call) {
   TW_TRY(call.plan.backend->run(&call.problem, call.plan, call.execution.resources()));
   return check_hook(call.execution.parallel);
 }
 
-// What is prepared, made ready for its first run.
+// Does ahead of time what the prepared call's first run would do once.
 template <class Checked>
 Status make_ready(const Prepared<Checked>& call) {
   return call.plan.backend->prepare(&call.problem, call.plan, call.execution.resources());
 }
 
-// The code for the caller; the sentence into `message`, cut to fit.
+// Returns the status code and copies the sentence into `message`, cut to fit.
 tw_status answer(const Status& status, char* message, std::size_t message_bytes);
 
 }  // namespace tilewise

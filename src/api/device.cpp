@@ -1,5 +1,5 @@
-// The C face's devices and their memory: what it does itself for the processor, and what a backend
-// does for its own kind.
+// The C face's functions for devices and their memory. The processor's are here; for other devices
+// they call the backend's.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 namespace tilewise {
 namespace {
 
-// The processor's memory. What is copied is there at once, so there is nothing to wait for.
+// The processor's own functions. A copy is done at once, so there is nothing to wait for.
 Status count_processors(int& count) {
   count = 1;
   return {};
@@ -61,7 +61,7 @@ Status find(int kind, const DeviceCalls*& calls) {
   return calls ? Status{} : unsupported("This library has no backend for CUDA devices.");
 }
 
-// `use` of the table and the device's index.
+// Calls `use` with the functions of the device's kind and the device's index.
 template <class Use>
 Status with(const tw_device* device, const Use& use) {
   const tw_device which = device ? *device : tw_device{TW_CPU, 0};
@@ -109,7 +109,7 @@ Status release(const tw_device* device, void* memory) {
               [&](const DeviceCalls& calls, int index) { return calls.release(index, memory); });
 }
 
-// What a copy copies.
+// The arguments of a copy.
 struct Bytes {
   void* to;
   const void* from;
@@ -161,7 +161,7 @@ tw_status tw_free(const tw_device* device, void* memory, char* message, size_t m
   return answer(release(device, memory), message, message_bytes);
 }
 
-// The ABI has the parameters that it has.
+// The ABI fixes the parameters.
 // NOLINTNEXTLINE(readability-function-size)
 tw_status tw_copy(const tw_device* device, void* to, const void* from, size_t bytes, void* stream,
                   char* message, size_t message_bytes) {

@@ -1,4 +1,5 @@
-// What calls met in the tables of a device and reported in the library's own error word.
+// tw_take_faults: faults that device calls met in their tables and put into the library's error
+// word.
 #include "api/call.h"
 #include "problem/structs.h"
 
@@ -11,7 +12,8 @@ Status take_faults(const tw_execution* given, uint32_t* faults) {
   TW_TRY(check(given, execution));
   const tw_device& device = execution.machine.device;
   const Backend* backend = backend_of(device);
-  // The processor reads tables before it runs a call, and refuses those that are wrong.
+  // The processor has no faults to report: it checks tables before a call runs and refuses wrong
+  // ones.
   if (device.kind != TW_CPU && (!backend || !backend->take_faults))
     return unsupported("Nothing in this library runs on CUDA devices.");
   core::uint32 taken = 0;

@@ -1,4 +1,4 @@
-// The GPU's kernels of the C face: what there is of them, made ahead of time, and removed.
+// The C face's functions for the GPU's kernels: list them, compile them ahead, remove them.
 #include <exception>
 
 #include "api/call.h"
@@ -8,7 +8,7 @@
 namespace tilewise {
 namespace {
 
-// Runs what may take memory: no exception leaves the library.
+// Runs a body that may allocate memory, and turns exceptions into a refusal.
 template <class Body>
 tw_status answer_of(char* message, std::size_t message_bytes, const Body& body) {
   const DefaultArithmetic arithmetic;
@@ -32,7 +32,7 @@ Status read(const tw_kernel_choice* choice, cuda::Selection& selection) {
 
 using namespace tilewise;
 
-// The ABI has the parameters that it has.
+// The ABI fixes the parameters.
 // NOLINTNEXTLINE(readability-function-size)
 tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, char* text,
                      size_t text_bytes, size_t* needed, char* message, size_t message_bytes) {

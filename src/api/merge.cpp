@@ -1,4 +1,4 @@
-// The C face's functions that merge parts of the keys.
+// The functions of the C face that merge parts of the keys.
 #include "api/request.h"
 
 using namespace tilewise;

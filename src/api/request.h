@@ -1,4 +1,4 @@
-// A request of any kind but attention, whose operation is no argument: checked, planned and run.
+// Checks, plans and runs a request of any kind but attention, which also takes an operation.
 #pragma once
 
 #include "api/call.h"

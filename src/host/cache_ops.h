@@ -1,5 +1,5 @@
-// Rotary embedding and appending, down to one token's rows at a time: which they are, where they
-// go, and the position that they are rotated by. How a row is rotated is the backend's.
+// Rotary embedding and appending, down to one token: which rows it has, where they go, and the
+// position that they are rotated by. How a row is rotated is the backend's.
 #pragma once
 
 #include "parallel/parallel.h"
@@ -8,7 +8,7 @@
 
 namespace tilewise {
 
-// Head h of a token, `dim` elements, begins at element `at + h * stride.head` of its tensor.
+// The rows of one token in a tensor: head h has `dim` elements from element `at + h * stride.head`.
 struct HeadRows {
   const View& view;
   int64 at;
@@ -16,7 +16,7 @@ struct HeadRows {
   int64 head(int64 h) const { return at + h * view.stride.head; }
 };
 
-// The rows of all heads of one token, on their way.
+// One token to be copied or rotated, with the rows of all its heads.
 struct TokenRows {
   HeadRows from, to;
   int64 heads, dim;
@@ -27,16 +27,16 @@ struct TokenRows {
   int64 pairs() const { return rotation ? rotation->pairs() : 0; }
 };
 
-// Element by element, in double, rounded once.
+// Copies or rotates the token element by element, in double, and rounds each result once.
 void move_elements(const TokenRows& token);
 
-// Tokens of a task, so that taking one costs little beside running it.
+// Tokens for one task, enough that taking a task costs little beside running it.
 inline int64 tokens_of_task(int64 heads, int64 dim) {
   constexpr int64 kElements = 16384;
   return core::larger(int64{1}, kElements / core::larger(int64{1}, heads * dim));
 }
 
-// Calls body(b, t) for every token of `batch` sequences that may have up to `longest`.
+// Calls body(b, t) for every token t < `longest` of `batch` sequences, `tokens` of them a task.
 template <class Body>
 void for_each_token(int64 batch, int64 longest, int64 tokens, const Parallel& parallel,
                     const Body& body) {

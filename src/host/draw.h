@@ -1,11 +1,11 @@
-// Dropout whose seed lies in memory: the processor reads it when the call runs.
+// Dropout whose seed lies in memory: the processor reads the seed when the call runs.
 #pragma once
 
 #include "problem/problem.h"
 
 namespace tilewise {
 
-// Calls run(problem) with the decisions that the state draws, if there is one.
+// Calls run(problem). If dropout has a state, the problem is a copy that has the seed from it.
 template <class Run>
 auto with_dropout(const Problem& problem, const Run& run) {
   const Dropout& dropout = problem.dropout;

@@ -1,4 +1,4 @@
-// Elements of any type in and out of float or double, one stretch of memory at a time.
+// Converts elements of any type to float or double and back, a contiguous run of them at a time.
 #pragma once
 
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace tilewise {
 
-// Finite numbers stay finite: a bias that is merely low hides nothing.
+// Rounds to T, but finite numbers stay finite: a very low bias must not become -inf, which hides.
 template <class T>
 T narrow(double number) {
   constexpr double kLargest = static_cast<double>(core::largest<T>());
@@ -76,12 +76,12 @@ void store(const View& view, int64 element, T value) {
   store(view.dtype, view.at(element), value);
 }
 
-// `count` elements that lie one behind the other, from `element` on.
+// `count` contiguous elements, the first of which is `element`.
 struct Stretch {
   int64 element, count;
 };
 
-// Element i, times `factor`, goes to to[i * step].
+// Writes element i times `factor` to to[i * step].
 template <class T>
 void load_row(const View& view, Stretch stretch, T factor, T* to, int64 step = 1) {
   const auto [element, count] = stretch;

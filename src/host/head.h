@@ -1,4 +1,4 @@
-// One sequence as one query head sees it: what every tile of it needs to know.
+// One sequence as one query head sees it: what is the same for all its tiles.
 #pragma once
 
 #include "core/score.h"
@@ -15,7 +15,7 @@ inline Range tile_range(int64 index, int64 tile, int64 length) {
   return {index * tile, core::smaller((index + 1) * tile, length)};
 }
 
-// -inf, the logit that adds nothing, where there is none.
+// The head's sink logit; -inf, which adds nothing, without sinks.
 template <class T>
 T sink_of(const Problem& p, int64 query_head) {
   const View& sinks = p.scores.sinks;
@@ -54,7 +54,7 @@ struct Head {
     }
   }
 
-  // The same from a tile of keys: calls body(rows).
+  // Calls body(rows) for each tile of `height` queries that may see some key of `columns`.
   template <class Body>
   void for_each_query_tile(Range columns, int64 height, Body body) const {
     const Range seen = band.queries_of(columns);
@@ -64,7 +64,7 @@ struct Head {
     }
   }
 
-  // What an FP8 tensor's elements are multiplied by.
+  // The factor of an FP8 tensor's elements; 1 without scaling.
   T factor(const View& scaling) const {
     return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }

@@ -1,4 +1,4 @@
-// The masks of a sequence and of a head, as its lengths and the caller's memory say.
+// The band and block mask of one sequence and head, from its lengths and the caller's memory.
 #pragma once
 
 #include "problem/place.h"
@@ -10,8 +10,8 @@ inline core::Band band_of(const Problem& p, int64 b) {
   return p.mask.band(place_of(p.queries, b).length, place_of(p.keys, b).length);
 }
 
-// The block mask of sequence b as query head h sees it. It hides nothing where it is only asked
-// about.
+// The block mask of sequence b as query head h sees it. It hides nothing if its memory cannot be
+// read.
 inline core::BlockMask blocks_of(const Problem& p, int64 b, int64 h) {
   const View& blocks = p.mask.blocks;
   if (!blocks || !readable(blocks)) return {};

@@ -1,5 +1,5 @@
-// Merging parts of the keys, down to one row at a time: each part's output counts by its weight in
-// the sum of exponentials. How rows are added up is the backend's.
+// Merging of parts of the keys, down to one row: a part's output has the weight of its part of the
+// sum of exponentials. How rows are added is the backend's.
 #pragma once
 
 #include "core/softmax.h"
@@ -9,7 +9,7 @@
 
 namespace tilewise {
 
-// Row i of head h of sequence b, and the sum over all parts.
+// Row i of head h of sequence b, and the softmax statistics of all parts together.
 struct MergedRow {
   const MergeProblem& p;
   int64 b, h, i;
@@ -22,15 +22,15 @@ struct MergedRow {
     return core::row_of(load<double>(lse, in(lse)));
   }
 
-  // Its part of the sum of exponentials. A part with a sum of 0 saw nothing: its output is not to
-  // be read.
+  // The part's fraction of the sum of exponentials. A part with sum 0 saw no key: do not read its
+  // output.
   double weight(const core::Row<double>& of) const {
     return of.sum * core::exp2(of.max - core::shift(total.max)) / total.sum;
   }
 };
 
-// Calls write(row) for every row, which writes its output; writes the lse. The heads of a token are
-// one task, for they lie together.
+// Calls write(row) for every row, which writes its output, and stores the lse. A task has all heads
+// of a token, because they lie together.
 template <class Write>
 void merge_rows(const MergeProblem& p, const Parallel& parallel, const Write& write) {
   const auto merge_row = [&](MergedRow row) {

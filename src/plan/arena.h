@@ -10,8 +10,8 @@ namespace tilewise {
 
 using core::int64;
 
-// Hands out pieces of a worker's part of the workspace. Without memory it only counts, so the size
-// that a plan states is the size that a run takes.
+// Hands out pieces of a workspace. Without memory it only counts, so that plan() and run() get the
+// same size from the same code.
 class Arena {
  public:
   static constexpr int64 kAlignment = 64;
@@ -32,7 +32,7 @@ class Arena {
   int64 used_ = 0;
 };
 
-// Room to move the caller's workspace up to the arena's alignment, whatever address it has.
+// Extra bytes that aligned() needs, whatever address the caller's workspace has.
 inline constexpr int64 kAlignmentRoom = Arena::kAlignment;
 
 inline std::byte* aligned(std::byte* workspace) {

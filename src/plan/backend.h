@@ -1,4 +1,4 @@
-// The one interface between the library and its backends, and the value that connects them: a Plan.
+// The interface between the library and its backends, and the Plan that a backend makes and runs.
 #pragma once
 
 #include <cstddef>
@@ -14,16 +14,16 @@
 
 namespace tilewise {
 
-// What is asked, checked: one of four kinds of calls.
+// A checked call of one of four kinds.
 using Asked =
     std::variant<const Problem*, const RotaryProblem*, const AppendProblem*, const MergeProblem*>;
 
-// One body for each kind: std::visit(Cases{...}, asked).
+// A visitor with one function for each kind: std::visit(Cases{...}, asked).
 template <class... Bodies>
 struct Cases : Bodies... {
   using Bodies::operator()...;
 };
-// clang 14 does not find it by itself.
+// clang 14 does not deduce this by itself.
 template <class... Bodies>
 Cases(Bodies...) -> Cases<Bodies...>;
 
@@ -31,14 +31,14 @@ Cases(Bodies...) -> Cases<Bodies...>;
 struct Machine {
   tw_device device{TW_CPU, 0};
   int workers = 1;
-  bool all_workers = false;  // an embedder's, which cannot be told to be fewer: plan all, or one
+  bool all_workers = false;  // an embedder's pool cannot be made smaller: plan all, or one
 };
 
 struct Tile {
   int64 rows = 0, columns = 0;
 };
 
-// What a backend decided, in bytes that it alone reads: its run does not decide again.
+// What a backend decided in plan(), for its run(). Only the backend reads the bytes.
 class Choice {
  public:
   template <class T>
@@ -47,7 +47,7 @@ class Choice {
     std::memcpy(bytes_, &value, sizeof value);
   }
 
-  // What was set; no other type.
+  // The value that set() stored; T must be the same type.
   template <class T>
   T get() const {
     T value;
@@ -70,7 +70,7 @@ struct Plan {
   Choice choice;
 };
 
-// What a run works with. The workspace is at least as large as the plan says.
+// What a run works with. The workspace has at least plan.workspace_bytes.
 struct Resources {
   const Parallel& parallel;
   std::byte* workspace = nullptr;
@@ -80,13 +80,13 @@ struct Resources {
 
 struct Work;
 
-// What a backend says and does that has nothing to say or do.
+// The functions of a backend that leaves an optional one out.
 inline Status prepare_nothing(const Asked&, const Plan&, const Resources&) {
   return {};
 }
 inline void describe_nothing(const Problem&, const Plan&, Text&) {}
 inline double least_fast_bytes(const Machine&) {
-  return 1 << 16;  // hardly any machine has less
+  return 1 << 16;  // few machines have less
 }
 inline double no_prediction(const Problem&, const Plan&, const Work&, const Parallel&) {
   return 0;
@@ -94,55 +94,56 @@ inline double no_prediction(const Problem&, const Plan&, const Work&, const Para
 
 struct Backend {
   const char* name;
-  tw_device_kind device;  // where it runs: it is not asked about calls on others
+  tw_device_kind device;  // the device it runs on; it is asked only about calls there
   const char* summary;
 
-  // Ok, or the sentence why not. TW_UNSUPPORTED leaves the call to the next backend; TW_INVALID
-  // says that what was asked of this one cannot be meant, TW_FAILED that its device fails, and both
-  // refuse the call.
+  // Ok, or why the backend does not run the call. TW_UNSUPPORTED passes the call on to the next
+  // backend. TW_INVALID says that the request makes no sense on this backend, TW_FAILED that its
+  // device fails; both refuse the call.
   Status (*accepts)(const Asked&, const Machine&);
-  // Of what was accepted.
+  // Plans a call that was accepted.
   Plan (*plan)(const Asked&, const Machine&);
   Status (*run)(const Asked&, const Plan&, const Resources&);
-  // Does now what the first run would do on the way. Tensors may have no memory yet.
+  // Does ahead of time what the first run would have to do once. Tensors may have no memory yet.
   Status (*prepare)(const Asked&, const Plan&, const Resources&) = prepare_nothing;
 
-  // For explain: what a reader should know about the speed of this plan, and where kernels are
-  // compiled on the user's machine a second line about where they come from; bytes of the memory
-  // close to what computes; and seconds, 0 where it cannot say.
+  // All three serve explain. describe: a line on what decides the speed of this plan and, where
+  // kernels are compiled on the user's machine, a second line on where they come from. fast_bytes:
+  // the size of the memory close to a core. predict: seconds, or 0 if the backend cannot say.
   void (*describe)(const Problem&, const Plan&, Text&) = describe_nothing;
   double (*fast_bytes)(const Machine&) = least_fast_bytes;
   double (*predict)(const Problem&, const Plan&, const Work&, const Parallel&) = no_prediction;
 
-  // Of a device with memory of its own. The first says whether a tensor that has elements lies
-  // where the call says, on the device or on the host; it is asked before anybody follows the
-  // pointer. The second takes the bits of tw_fault that calls without an error word have left, once
-  // all work on the stream is done.
+  // Both are for devices with their own memory. check_place says whether a tensor that has elements
+  // lies where the call says, on the device or the host; it is asked before the pointer is
+  // followed. take_faults waits for the stream, then returns and clears the tw_fault bits of calls
+  // that had no error word.
   Status (*check_place)(const tw_device&, const char* name, const View&) = nullptr;
   Status (*take_faults)(const tw_device&, void* stream, core::uint32& faults) = nullptr;
 
-  // Its devices and their memory. Null: the processor, or a backend that leaves them to another.
+  // The device's functions. Null: the processor, or a kind whose functions another backend has.
   const DeviceCalls* devices = nullptr;
 };
 
-// Best first. The last one takes whatever runs on a processor.
+// The list of backends, best first. The last one runs every call on the processor.
 std::span<const Backend* const> backends();
 
-// For tests: another list, which the caller keeps, until an empty one brings back the library's.
+// For tests: replaces the list by another, which the caller keeps alive. An empty one restores it.
 void replace_backends(std::span<const Backend* const> list);
 
-// A backend that was asked for by name, and by what; a null or empty name asks for none.
+// A backend that was asked for by name, and what named it. A null or empty name asks for none.
 struct Named {
   const char *name, *by;
 };
 
-// The backend that the environment names.
+// The backend that TILEWISE_BACKEND names.
 Named named_by_environment();
 
-// The first backend of the list for devices of that kind; null where there is none.
+// The first backend in the list for devices of this kind; null if there is none.
 const Backend* backend_of(const tw_device& device);
 
-// The first backend of the list that accepts, or the one that was named, has planned.
+// Makes the plan, by the first backend that accepts the call or by the one named. Otherwise returns
+// why none does.
 Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan);
 
 }  // namespace tilewise

@@ -1,4 +1,4 @@
-// How long will it take? Asked of the backend itself, on a small problem of the same kind.
+// Predicts how long a plan takes: runs a small problem of the same kind and scales its time.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -9,21 +9,21 @@
 namespace tilewise {
 namespace {
 
-// Rows of the sample: first few, and then as many as long sequences feel like, where the first were
-// done in no time.
+// Rows of the sample. If a run on kFewRows takes less than kNoTime, one on kManyRows is timed,
+// which is nearer to the speed of long sequences.
 constexpr int64 kFewRows = 128, kManyRows = 1024;
 constexpr double kNoTime = 0.002;
 constexpr int64 kMostHeads = 64;
 constexpr double kEnoughSeconds = 0.05;
-// Heads wider than this take too long, and too much memory, for a mere question.
+// Heads wider than this would take too much time and memory for a sample.
 constexpr int64 kWidest = 4096;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// The problem with its options that need no tensors, on a few dense rows and at most one head a
-// worker.
+// The problem without options that need tensors, on a few dense rows, with at most one head for
+// each worker.
 class Sample {
  public:
   Sample(const Problem& like, int workers, int64 rows) : rows_(rows) {
@@ -39,7 +39,7 @@ class Sample {
     problem_.scores.scale = like.scores.scale;
     problem_.scores.softcap = like.scores.softcap;
     problem_.dropout = like.dropout;
-    problem_.dropout.state = {};  // a question reads nothing
+    problem_.dropout.state = {};  // explain reads no data
     const int64 columns = like.operation == TW_PROBABILITIES ? rows_ : 0;
     const int64 widest = std::max({like.shape.dim, like.shape.value_dim, columns});
     if (widest > kWidest) return;
@@ -83,7 +83,7 @@ class Sample {
   std::size_t bytes_ = 0, used_ = 0;
 };
 
-// Of how long the sample takes, and what work that is. Nothing where it cannot be run.
+// The time that the sample takes, and its operations; both 0 if it cannot run.
 struct Trial {
   double seconds = 0, flops = 0;
 };
@@ -94,7 +94,7 @@ Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& paralle
   const std::unique_ptr<std::byte, Free> workspace(
       static_cast<std::byte*>(std::malloc(static_cast<std::size_t>(small.workspace_bytes))));
   if (!workspace) return {};
-  // The sample may be worth fewer workers, and its workspace is for those.
+  // The plan may give the sample fewer workers, and its workspace is for that number.
   const Parallel fewer(small.workers);
   const Parallel& used = small.workers == parallel.workers() ? parallel : fewer;
   double best = 0, spent = 0;

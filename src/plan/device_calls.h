@@ -1,5 +1,5 @@
-// Devices of a kind as the C face shows them: what there is, and memory there. A backend of another
-// device than the processor brings this table.
+// The C face's device functions for one kind of device: what there is, and its memory. Every
+// backend but the processor's brings such a table.
 #pragma once
 
 #include <cstddef>
@@ -9,14 +9,14 @@
 namespace tilewise {
 
 struct DeviceCalls {
-  // Of the devices that the process sees; where none of them can be used, the sentence why.
+  // Counts the devices that the process sees. If none of them can be used, returns why.
   Status (*count)(int& count);
-  // All but the size. Refuses a device that cannot be used.
+  // Fills all facts but `size`. Refuses a device that cannot be used.
   Status (*describe)(int index, tw_device_facts& facts);
 
   Status (*allocate)(int index, std::size_t bytes, void*& memory);
   Status (*release)(int index, void* memory);
-  // On the stream; either side may be the host's.
+  // Copies on the stream; `to` and `from` may each be host memory.
   Status (*copy)(int index, void* to, const void* from, std::size_t bytes, void* stream);
   Status (*synchronize)(int index, void* stream);
 };

@@ -29,7 +29,7 @@ struct Feature {
   bool present;
 };
 
-// What the problem asks for beyond plain attention.
+// Calls body for each option of the problem beyond plain attention.
 template <class Body>
 void for_each_feature(const Problem& p, Body body) {
   const Feature features[] = {
@@ -57,8 +57,8 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-// What a backend says, by lines: of its speed; and where kernels come from that are compiled on the
-// user's machine, null where none are. There may be paths in it.
+// A backend's description, split into its lines: on speed; and on where kernels come from, null if
+// none are compiled on the user's machine. The second line may hold paths.
 struct Note {
   Note(const Problem& p, const Plan& plan) {
     Text text(bytes, sizeof bytes);

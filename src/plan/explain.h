@@ -1,4 +1,4 @@
-// A Plan told to a person, or to a program as JSON.
+// Describes a Plan to a person as text, or to a program as JSON.
 #pragma once
 
 #include "plan/work.h"

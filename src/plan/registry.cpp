@@ -1,5 +1,5 @@
-// The list of backends and the walk along it. Backends are named here by declaration only: the plan
-// layer includes none of them.
+// The list of backends, and the choice among them. Backends are only declared here: the plan layer
+// includes none of them.
 #include <cstring>
 
 #include "plan/backend.h"
@@ -36,7 +36,7 @@ Status find(const Named& named, const Backend*& backend) {
                  named.name, known);
 }
 
-// Why a backend that was named does not run the call where the caller wants it.
+// The refusal of a named backend whose kind of device is not the one asked for.
 Status runs_elsewhere(const Backend& backend, const tw_device& wanted) {
   if (backend.device == TW_CPU)
     return unsupported("it runs on the processor, and the device asked for is CUDA %d.",

@@ -9,7 +9,7 @@
 namespace tilewise {
 namespace {
 
-// kUnread, kKept, or the process in which a thread is at it.
+// kUnread, kKept, or the id of the process in which a thread is storing the settings.
 constexpr int kUnread = 0, kKept = -1;
 std::atomic<int> state{kUnread};
 Settings kept;
@@ -19,7 +19,7 @@ void copy_name(const char* variable, char (&name)[Settings::kNameBytes]) {
   std::snprintf(name, sizeof name, "%s", text ? text : "");
 }
 
-// What is no whole number asks for nothing.
+// TILEWISE_LEAST_SHARE; -1 if it is not set or not a whole number.
 double least_work() {
   const char* text = std::getenv("TILEWISE_LEAST_SHARE");
   char* end = nullptr;
@@ -38,8 +38,8 @@ Settings from_environment() {
 
 }  // namespace
 
-// Without a lock: one that is held while another thread forks would stay locked in the child. There
-// the thread that was at it is gone, and so the child begins anew.
+// Uses no lock: a lock held while another thread forks would stay locked in the child. A child has
+// another process id than the one in `state`, so it stores the settings itself.
 Settings settings() {
   int seen = state.load(std::memory_order_acquire);
   if (seen == kKept) return kept;

@@ -1,5 +1,5 @@
-// What the environment asks for. It is read when first needed and then kept, for a program may
-// change its environment while other threads call.
+// What the environment asks for. It is read at first need and kept, because a program may change
+// its environment while other threads call.
 #pragma once
 
 namespace tilewise {
@@ -15,7 +15,7 @@ struct Settings {
 
 Settings settings();
 
-// For tests, which change the environment: it is read again.
+// For tests that change the environment: makes settings() read it again.
 void forget_settings();
 
 }  // namespace tilewise

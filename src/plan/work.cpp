@@ -9,8 +9,8 @@
 namespace tilewise {
 namespace {
 
-// A sum over [0, count). Of very many terms only some are taken, evenly spread, and stand for the
-// rest: explain answers at once for shapes that no machine could run.
+// The sum of term(0) .. term(count - 1). Of very many terms it adds up evenly spread ones and
+// scales the sum, so that explain answers at once for any shape.
 template <class Term>
 double sum_over(int64 count, Term term) {
   constexpr int64 kMostTerms = 1 << 17;
@@ -21,8 +21,7 @@ double sum_over(int64 count, Term term) {
   return taken > 0 ? sum * static_cast<double>(count) / static_cast<double>(taken) : 0;
 }
 
-// Whether all sequences of a side count as the longest one: they have its length, or none that can
-// be read.
+// Whether every sequence counts as long as the longest: they are, or their lengths cannot be read.
 bool counts_as_longest(const Side& side) {
   return side.uniform() || !has_lengths(side);
 }
@@ -31,7 +30,7 @@ int64 length_of(const Side& side, int64 b) {
   return counts_as_longest(side) ? side.longest : place_of(side, b).length;
 }
 
-// Visible pairs of one head, absent blocks taken off.
+// Visible pairs of one head, without those of absent blocks.
 double visible_pairs(const Problem& p, const core::Band& band, const core::BlockMask& blocks) {
   return sum_over(band.queries, [&](int64 i) {
     const core::Range seen = band.visible_keys(i);
@@ -46,7 +45,7 @@ double visible_pairs(const Problem& p, const core::Band& band, const core::Block
   });
 }
 
-// Rows of the other side that tiles of one side read again, over all tiles of one head.
+// Rows of keys that one head's tiles of queries read, a row once for each tile that sees it.
 double reread_keys(const core::Band& band, int64 tile) {
   return sum_over(core::ceil_div(band.queries, tile), [&](int64 t) {
     return band.keys_of({t * tile, std::min((t + 1) * tile, band.queries)}).size();
@@ -59,7 +58,7 @@ double reread_queries(const core::Band& band, int64 tile) {
   });
 }
 
-// Products of one visible pair, as multiples of (dim, value dim), two operations an element.
+// Floating-point operations for one visible pair, two for each element of its products.
 double flops_per_pair(const Problem& p) {
   const auto dim = static_cast<double>(p.shape.dim);
   const auto value_dim = static_cast<double>(p.shape.value_dim);
@@ -67,7 +66,7 @@ double flops_per_pair(const Problem& p) {
   return 2 * (dim + (p.operation == TW_FORWARD ? value_dim : 0));
 }
 
-// What one sequence adds.
+// Adds the work of one sequence.
 void add_sequence(const Problem& p, int64 b, const Tile& tile, Work& work) {
   const auto element = static_cast<double>(core::bytes_of(p.query.dtype));
   const auto dims = static_cast<double>(p.shape.dim + p.shape.value_dim);

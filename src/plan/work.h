@@ -1,4 +1,4 @@
-// What a problem costs: arithmetic, and bytes that move, in this plan and in theory.
+// What a problem costs: arithmetic, and bytes moved by this plan and in theory.
 #pragma once
 
 #include "plan/backend.h"
@@ -7,7 +7,7 @@ namespace tilewise {
 
 struct Work {
   double pairs = 0;        // (query, key) pairs of all heads
-  double visible = 0;      // of them, those inside band and blocks
+  double visible = 0;      // pairs inside the band and blocks
   double flops = 0;        // of the products that visible pairs need
   double tiled_bytes = 0;  // read and written by a walk with this plan's tile
   double model_bytes =
@@ -16,14 +16,14 @@ struct Work {
   double fast_bytes = 0;      // M: the memory close to one core
 };
 
-// `fast_bytes` become M.
+// `fast_bytes` is M.
 Work work_of(const Problem& problem, const Tile& tile, double fast_bytes);
 
-// Of one of this processor's cores.
+// The size of one core's second-level cache on this machine.
 double second_cache_bytes(const Machine&);
 
-// Seconds that this plan takes on the processor, by the rate of a short run on made-up data, or 0
-// when there was no memory for one.
+// Seconds that this plan takes on the processor, from the rate of a short run on made-up data; 0 if
+// there was no memory for the run.
 double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
                          const Parallel& parallel);
 

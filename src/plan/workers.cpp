@@ -7,18 +7,18 @@
 namespace tilewise {
 namespace {
 
-// Operations that a worker must be worth, and how many times that there must be for a second one to
-// help. Measured on two cores of an AMD EPYC (Milan, virtual), 64 wide float32 heads: a million
-// operations take one core 20 to 30 us, and 40 to 60 in decoding. Calls back to back gain from a
-// second worker once they take 20 to 30 us alone (by 1.1 to 1.3; 1.3 to 1.9 at 60 us). After a
-// millisecond's pause it has to be woken, which costs the caller 5 to 10 us and pays only beyond
-// 250. So a second one gets work from two million on: what is won back to back is then several
-// times what may be lost after a pause. More workers cost little more: 3.7 million took sixteen
-// cores of a Xeon 32 us with three workers and 25 with seven.
+// Operations that each worker must be worth, and how many times that a second one must be. Measured
+// on two cores of an AMD EPYC (Milan, virtual), float32 heads 64 wide: a million operations take
+// one core 20 to 30 us, and 40 to 60 in decoding. Back-to-back calls gain from a second worker once
+// they take 20 to 30 us alone (1.1 to 1.3 times; 1.3 to 1.9 at 60 us). After a pause of a
+// millisecond a worker must be woken, which costs the caller 5 to 10 us and pays only beyond 250
+// us. A second worker therefore starts at two million operations: back to back it gains several
+// times what it may lose after a pause. More workers cost little more: 3.7 million operations took
+// sixteen cores of a Xeon 32 us with three workers and 25 with seven.
 constexpr double kLeastWork = 5e5, kTimesWorthHelp = 4;
 
-// An element of a row that is read, laid out for the kernels or written back takes as long as so
-// many operations of a product; more when it comes from memory. It is all that decoding does.
+// To read an element of a row, lay it out for the kernels or write it back takes as long as this
+// many operations of a product, and longer from memory. Decoding does little else.
 constexpr double kOperationsAnElement = 16;
 
 double least_work() {
@@ -26,7 +26,7 @@ double least_work() {
   return asked >= 0 ? asked : kLeastWork;
 }
 
-// Keys that a query sees, about: the band's width, and half of a triangle.
+// Roughly the keys that a query sees: the band's width, or half of a triangle.
 double keys_seen(const Problem& p) {
   const auto queries = static_cast<double>(p.shape.queries);
   auto seen = static_cast<double>(p.shape.keys);
@@ -37,14 +37,14 @@ double keys_seen(const Problem& p) {
   return seen;
 }
 
-// Operations of the products, and of what must be moved for them.
+// Operations of the products, plus the cost of moving rows, counted as operations.
 double work_of_shapes(const Problem& p) {
   const Shape& s = p.shape;
   const auto batch = static_cast<double>(s.batch), heads = static_cast<double>(s.heads);
   const auto queries = static_cast<double>(s.queries),
              dims = static_cast<double>(s.dim + s.value_dim);
   const double keys = keys_seen(p);
-  // Keys are loaded once for all queries that see them, and once at least for all heads that share
+  // Keys are loaded once for all queries that see them, and at least once for the heads that share
   // them.
   const double rows = heads * queries + static_cast<double>(s.key_heads) *
                                             std::min(static_cast<double>(s.keys), keys + queries);

@@ -5,13 +5,13 @@
 
 namespace tilewise {
 
-// At least 1, at most `available`. It looks at shapes and the mask's band alone, so it takes no
-// time, and a caller who asks for the workspace with no data yet gets the answer that his call
-// gets. TILEWISE_LEAST_SHARE, in operations, puts another number in the place of the measured one:
-// by 0 all workers take part in the smallest problem, as tests want it.
+// How many workers the problem is worth: at least 1, at most `available`. It looks only at the
+// shapes and the mask's band, so it takes no time, and a question about the workspace, asked
+// without data, gets the call's own answer. TILEWISE_LEAST_SHARE, in operations, replaces the
+// measured threshold; 0 makes all workers take part in the smallest problem, which tests use.
 int workers_worth(const Problem& problem, int available);
 
-// The same of a machine, some of whose workers cannot be left out: it is all of them or one.
+// workers_worth for a machine; where workers cannot be left out, all of them or one.
 inline int workers_for(const Problem& problem, const Machine& machine) {
   const int worth = workers_worth(problem, machine.workers);
   return worth > 1 && machine.all_workers ? machine.workers : worth;

@@ -11,7 +11,7 @@ int64 entry_at(const Side& side, int64 b, int64 column) {
   return index_at(view, view.offset(b, 0, 0, column));
 }
 
-// The table's columns that sequence b touches; an index has a single one.
+// The columns of the page table that sequence b touches; a batch index has one column.
 core::Range columns_of(const Touched& touched, int64 b) {
   const core::Range rows = touched.rows(b);
   if (rows.empty()) return {0, 0};
@@ -19,13 +19,13 @@ core::Range columns_of(const Touched& touched, int64 b) {
   return {rows.begin / touched.side.page_size, (rows.end - 1) / touched.side.page_size + 1};
 }
 
-// Pages are looked at a window at a time, since a check allocates nothing: those of one window are
-// ticked off in a map of bits.
+// A bit map of the pages met so far, for a range of 65536 pages. A check allocates nothing, so it
+// goes over the tables once for each such range.
 class Window {
  public:
   explicit Window(int64 begin) : begin_(begin) {}
 
-  // Whether the page had been seen before. Pages behind the window wait for the next one.
+  // Whether the page was met before. Pages above the range are left to a later window.
   bool meet(int64 page) {
     if (page < begin_) return false;
     if (page >= begin_ + kPages) {

@@ -5,17 +5,17 @@
 
 namespace tilewise {
 
-// From the descriptors alone: is the side paged, or indexed?
+// Reads the cache's page table or batch index into `side`, and refuses a call that has both.
 Status read_cache(Call& call, const tw_cache* cache, Side& side);
 
 inline const Layout& cache_layout(const Side& side) {
   return side.paged() ? kPages : rows_layout(side);
 }
 
-// Takes the rows, and page size of the side from its tensor, and its batch.
+// Sets the side's rows and page size, and `batch`, from the shape of the key or value tensor.
 Status size_cache(const View& tensor, const char* name, Side& side, int64& batch);
 
-// The rows of each sequence that a call touches.
+// Returns the rows of sequence b that a call touches.
 using RowsOf = core::Range (*)(const void* context, int64 b);
 
 struct Touched {
@@ -27,10 +27,10 @@ struct Touched {
   core::Range rows(int64 b) const { return rows_of(context, b); }
 };
 
-// Every table entry that is touched names a page or row of the tensor.
+// Refuses a table entry that is touched and names no page or row of the tensor.
 Status check_entries(const Touched& touched);
 
-// No page or row is touched twice. `wanted_for` ends the sentence: why that matters.
+// Refuses a page or row that is touched twice. `wanted_for` ends the sentence and says why.
 Status check_unshared(const Touched& touched, const char* wanted_for);
 
 }  // namespace tilewise

@@ -1,5 +1,5 @@
-// One call under check. Every tensor is read through it and remembered, so that none can be
-// forgotten when outputs are held against the rest.
+// One call under check. It reads every tensor and remembers it, so that the check of outputs
+// against all other memory forgets none.
 #pragma once
 
 #include "problem/structs.h"
@@ -24,14 +24,14 @@ class Call {
     return read(tensor, form, {Role::kOutput, need}, view);
   }
 
-  // Memory that the call reads and that no tensor describes. Name and view must outlive the call,
-  // as those of tensors must.
+  // Adds memory that no tensor of the request describes. The name and the view must outlive this
+  // Call, as they must for tensors.
   Status remember(const char* name, Role role, const View& view);
 
-  // No output folds onto itself, shares a byte with another output or with an input.
+  // Refuses an output two of whose elements share a byte, or that shares one with another tensor.
   Status outputs_apart() const;
 
-  // Whether `memory` shares a byte with anything that was read.
+  // Whether `memory` shares a byte with anything that this call remembers.
   bool overlaps(const View& memory) const;
 
  private:

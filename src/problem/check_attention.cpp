@@ -18,8 +18,8 @@ Status check_operation(tw_operation operation, const tw_request* request) {
   return {};
 }
 
-// Forward writes output and may write lse; backward reads both; probabilities have an output of
-// another shape and no lse.
+// Reads output and lse. Forward writes output and may write lse; backward reads both; probabilities
+// have no lse, and their output is by query and key.
 Status read_results(Call& call, const tw_request& request, Problem& problem) {
   const bool packed = problem.queries.packed();
   const Form output{"output", rows_layout(problem.queries), Types::kFloat};
@@ -94,10 +94,10 @@ Status check_heads(const Problem& problem) {
   return problem.value ? check_value(problem) : Status{};
 }
 
-// Of one head; a tile of it, times all threads, must be countable.
+// The widest dim of a head; the bytes of all threads' tiles must not overflow int64.
 constexpr int64 kWidestHead = int64{1} << 24;
 
-// Products of sizes, such as a workspace's, must be countable.
+// Refuses sizes whose products, such as a workspace's bytes, would overflow.
 Status check_count(const Shape& shape) {
   for (const int64 dim : {shape.dim, shape.value_dim}) {
     if (dim > kWidestHead) {

@@ -30,7 +30,7 @@ Status check_result(Call& call, const tw_merge_request& request, MergeProblem& p
   return call.outputs_apart();
 }
 
-// A call's copy, so that any number of parts is held against the results without a list of them.
+// Checks one part. `call` is a copy for each part, so that a call needs no list of all parts.
 Status check_part(Call call, int64 part, bool packed, const MergeProblem& problem) {
   char output_name[40], lse_name[40];
   std::snprintf(output_name, sizeof output_name, "outputs[%lld]", part);

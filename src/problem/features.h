@@ -1,16 +1,16 @@
-// Checks of what may be asked beyond plain attention. Each fills its part of the problem, whose
-// shape and sides are known by then.
+// Checks of the options beyond plain attention. Each fills its part of the problem, whose shape and
+// sides are already known.
 #pragma once
 
 #include "problem/call.h"
 
 namespace tilewise {
 
-// The size of something by query and key. Where the longest sequence is only bounded (packed and
-// cached sides), tables may be larger.
+// The size of a tensor by (batch, query head, query, key). Where the call gives only a bound on the
+// longest sequence (packed and cached sides), the tensor may be larger.
 Wanted wanted_pairs(const Problem& problem);
 
-// float32, or where the query is float64 that, too.
+// float32; float64 is allowed, too, if the query is float64.
 Types wide_types(const Problem& problem);
 
 Status check_mask(Call& call, const tw_mask* mask, Problem& problem);

@@ -25,7 +25,7 @@ Status check_gradient(Call& call, const Pair& pair, View& view) {
   return check_shape(view, form, same_size(pair.like));
 }
 
-// The gradients that arrive: of output, and optionally of lse.
+// Checks the gradients that arrive: of output, and optionally of lse.
 Status check_arriving(Call& call, const tw_gradients& given, Problem& problem) {
   Gradients& gradients = problem.gradients;
   const bool packed = problem.queries.packed();
@@ -52,7 +52,7 @@ Status check_gradients(Call& call, const tw_request& request, Problem& problem) 
   const tw_gradients& given = *copy;
   TW_TRY(check_arriving(call, given, problem));
 
-  // query, key, value, ... keep the layouts they came in.
+  // Gradients of query, key, value, ... have the layouts of those tensors.
   const Layout& rows = problem.queries.packed() ? kPackedRows : kDenseRows;
   const Layout& keys = problem.keys.packed()  ? kPackedRows
                        : problem.keys.paged() ? kPages

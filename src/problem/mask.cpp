@@ -69,7 +69,7 @@ Status check_blocks(Call& call, const tw_mask& given, Problem& problem) {
   mask.block_key = given.block_key;
   if (!wanted) return {};
 
-  // Batch and head may be broadcast, rows and columns of blocks may not.
+  // Batch and head may be broadcast, the rows and columns of blocks may not.
   Wanted blocks = wanted_pairs(problem);
   blocks.ones = false;
   blocks.size.row = core::ceil_div(blocks.size.row, mask.block_query);

@@ -1,6 +1,6 @@
-// Both questions become one: can a sum of step_k * x_k, each x_k from 0 to most_k, fall into an
-// interval? The steps are few and mostly nested, so a search from the largest step down hardly
-// branches; the last two steps are solved in closed form.
+// overlap() and folds() solve one question: can a sum of step_k * x_k, each x_k from 0 to most_k,
+// fall into an interval? The steps are few and mostly nested, so a search from the largest step
+// down hardly branches; the last two steps are solved in closed form.
 #include "problem/overlap.h"
 
 namespace tilewise {
@@ -20,7 +20,7 @@ constexpr int64 gcd(int64 a, int64 b) {
   return a;
 }
 
-// Both round towards plus infinity for any a; b > 0.
+// ceil(a / b), for any a and b > 0.
 constexpr int64 divide_up(int64 a, int64 b) {
   return -core::floor_div(-a, b);
 }
@@ -29,9 +29,9 @@ constexpr int64 modulo(int64 a, int64 b) {
   return a - core::floor_div(a, b) * b;
 }
 
-// The least t >= 0 with low <= step * t mod modulus <= high, or -1; 0 <= low <= high < modulus.
-// When no multiple of the step itself lies there, the modulus must be passed y times, and y solves
-// the same problem modulo the step: Euclid's descent.
+// The least t >= 0 with low <= step * t mod modulus <= high, or -1; 0 <= low <= high < modulus. If
+// no multiple of the step lies in the interval, step * t wraps around the modulus y times, and y
+// solves the same problem modulo the step, as in Euclid's algorithm.
 int64 first_inside(int64 step, int64 modulus, int64 low, int64 high) {
   if (low == 0) return 0;
   step %= modulus;
@@ -45,7 +45,8 @@ int64 first_inside(int64 step, int64 modulus, int64 low, int64 high) {
 
 class Sums {
  public:
-  // Adds step * x for x from 0 to most. A negative step counts down from its far end.
+  // Adds step * x for x from 0 to most. A negative step is made positive by counting x from `most`
+  // down.
   void add(int64 step, int64 most) {
     if (step == 0 || most == 0) return;
     if (step < 0) {
@@ -69,7 +70,8 @@ class Sums {
   Answer any_within(int64 low, int64 high) {
     low -= base_;
     high -= base_;
-    // Steps that the interval spans leave no gaps: they only widen it.
+    // Removes the steps no larger than the interval: their multiples leave no gaps, so they widen
+    // it.
     while (count_ > 0 && step_[count_ - 1] <= high - low + 1) {
       --count_;
       low -= step_[count_] * most_[count_];
@@ -105,8 +107,8 @@ class Sums {
     return x <= most_[k] && x * step_[k] <= high;
   }
 
-  // Either the smaller step's count is at one of its ends, or the interval left to it lies between
-  // them, and then any multiple of that step will do.
+  // Solves the last two steps. Either the smaller step's count is 0 or its largest, or what is left
+  // for it lies between these, and then any multiple of the smaller step will do.
   bool two_steps(int k, int64 low, int64 high) const {
     const int64 step = step_[k], inner = step_[k + 1], far = rest_[k + 1];
     if (one_step(k, low, high) || one_step(k, low - far, high - far)) return true;
@@ -140,7 +142,7 @@ int64 address(const View& view) {
   return static_cast<int64>(reinterpret_cast<std::uintptr_t>(view.data));
 }
 
-// From the view's first byte to the one behind its last.
+// The range of bytes from the view's lowest to behind its highest.
 core::Range reach(const View& view) {
   core::Range bytes{address(view), address(view) + core::bytes_of(view.dtype)};
   for (const auto axis : kAxes) {
@@ -166,8 +168,8 @@ Answer overlap(const View& a, const View& b) {
 
 namespace {
 
-// Whether each step leads beyond all that smaller steps reach, as those of nearly all tensors do:
-// then no two elements share a byte, and nothing has to be divided to know that.
+// Whether each step is longer than all that the smaller steps reach. Nearly all tensors are so;
+// then no two elements share a byte, and the search is not needed.
 bool nests(const View& view) {
   struct Step {
     int64 bytes, most;
@@ -195,7 +197,7 @@ bool nests(const View& view) {
 Answer folds(const View& view) {
   if (empty(view) || nests(view)) return Answer::kNo;
   const int64 bytes = core::bytes_of(view.dtype);
-  // Two elements whose indices agree in the axes before `first` and differ there, by at least 1.
+  // Compares two elements whose indices agree before axis `first` and differ there by at least 1.
   for (int first = 0; first < 4; ++first) {
     const int64 most = view.size.*kAxes[first] - 1, step = view.stride.*kAxes[first] * bytes;
     if (most == 0) continue;

@@ -1,12 +1,12 @@
-// Whether strided sets of bytes share any: decided exactly, on the bytes and not on the hulls, so
-// that interleaved tensors of one buffer pass.
+// Whether two strided tensors, or two elements of one, share a byte. The answer is exact, from the
+// bytes and not from the range around them, so interleaved tensors of one buffer pass.
 #pragma once
 
 #include "problem/view.h"
 
 namespace tilewise {
 
-// kUnknown: the strides are so tangled that the search was given up.
+// kUnknown: the search was given up, because the strides are too tangled.
 enum class Answer { kNo, kYes, kUnknown };
 
 // Whether two tensors have a byte in common.

@@ -1,13 +1,13 @@
-// What a call's tables say, read by the processor: lengths, offsets, pages, indices. Tables of a
-// device are not for it to read, so a backend of another device does not include this file.
+// Reads a call's tables on the processor: lengths, offsets, pages, indices. A backend of another
+// device does not include this file, because its tables are in device memory.
 #pragma once
 
 #include "problem/side.h"
 
 namespace tilewise {
 
-// Whether the processor can read what is there. Where a call only asks about its shapes, tables may
-// be missing; where it runs on a device, they may lie on that.
+// Whether the processor can read the table, or there is none. A call that only asks about shapes
+// may leave tables without memory; a call on a device may have them in device memory.
 inline bool readable(const View& view) {
   return !view || (view.data && !view.on_device);
 }
@@ -17,7 +17,7 @@ inline bool has_lengths(const Side& side) {
   return readable(side.offsets) && readable(side.used) && readable(side.start);
 }
 
-// Whether it can be read where a cached sequence lies.
+// Whether the page table or batch index can be read.
 inline bool has_tables(const Side& side) {
   return readable(side.page_table) && readable(side.batch_index);
 }

@@ -1,6 +1,5 @@
-// A checked call. Whoever holds a Problem may run it without looking again: shapes agree, every
-// index stays inside its buffer, outputs overlap nothing. tests/problem has a test for each
-// refusal.
+// A checked call. Backends run it without checking again: shapes agree, every index stays inside
+// its buffer, and outputs overlap nothing. tests/problem has a test for each refusal.
 #pragma once
 
 #include "core/mask.h"
@@ -27,7 +26,7 @@ struct Mask {
   View blocks;   // rows and columns are blocks
   int64 block_query = 0, block_key = 0;
 
-  // For a sequence of these lengths.
+  // The band of a sequence of these lengths.
   core::Band band(int64 queries, int64 keys) const {
     const int64 diagonals[] = {keys - queries, 0, shift};
     return {queries, keys, left, right, diagonals[diagonal], chunk};
@@ -40,12 +39,13 @@ struct Scores {
 };
 
 struct Dropout {
-  core::Dropout decide;  // where there is a state, by no seed yet: whoever runs the call reads that
+  core::Dropout decide;  // with a state: without a seed, which the run reads from it
   int64 base[4] = {};
   View state;  // {seed, offset}
 };
 
-// One factor a (batch, key head), or none. Gradients are by the value meant: factor * element.
+// Factors of FP8 tensors, one for each (batch, key head); a view may be absent. Gradients are those
+// of factor * element.
 struct Scaling {
   View query, key, value, output_gradient;
 };
@@ -55,7 +55,7 @@ struct Gradients {
   View query, key, value, bias, slopes, sinks;  // out
 };
 
-// What attention is about, by the names that these have everywhere.
+// Attention's operands, under the names that they have everywhere.
 struct Operands {
   View query, key, value, output, lse;
 };
@@ -101,7 +101,7 @@ struct AppendProblem : Cache {
   Side fresh;  // rows of the new keys
   View key, value;
   Rotation rotation;      // absent: rows are copied
-  RotaryProblem queries;  // absent (no output): none to rotate
+  RotaryProblem queries;  // absent (no output): no queries to rotate
 };
 
 struct MergeProblem {
@@ -117,7 +117,8 @@ struct MergeProblem {
 
 class Call;
 
-// Each reads its request through `call`, which is new and remembers what memory that has.
+// Each checks its request and fills `problem`. `call` must be new; it remembers the request's
+// memory.
 Status check(tw_operation operation, const tw_request* request, Call& call, Problem& problem);
 Status check(const tw_rotary_request* request, Call& call, RotaryProblem& problem);
 Status check(const tw_append_request* request, Call& call, AppendProblem& problem);

@@ -1,4 +1,4 @@
-// Checks of rotary embeddings: tables, and the positions that rows take in them.
+// Checks of rotary embeddings: the tables, and the positions of rows in them.
 #pragma once
 
 #include "problem/sequences.h"
@@ -7,7 +7,7 @@ namespace tilewise {
 
 Status check_rotation(Call& call, const tw_rotation* rotation, Rotation& tables);
 
-// How the parts of a rotation are spelled.
+// The names of a rotation's tensors in sentences.
 struct RotaryNames {
   const SideNames& side;
   const char *input, *output, *positions;
@@ -18,12 +18,12 @@ struct RotaryTensors {
   const tw_sequences* sequences;
 };
 
-// Fills what is rotated: side, input, output, batch, heads and dim. Rotation and positions are read
-// elsewhere, since an append shares them.
+// Checks input and output, and fills side, input, output, batch, heads and dim. check_rotation and
+// check_positions do the rest, which an append shares.
 Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames& names,
                      RotaryProblem& problem);
 
-// Every row of every sequence has a position in the tables; `positions` has a batch.
+// Refuses a row whose position is not in the tables; `positions` has a batch.
 Status check_positions(const RotaryProblem& problem, const RotaryNames& names);
 
 }  // namespace tilewise

@@ -6,7 +6,8 @@
 namespace tilewise {
 namespace {
 
-// Scores are made in float32 unless the query is float64, and scale and softcap with them.
+// Refuses a scale or softcap that float32 cannot hold: scores are float32 unless the query is
+// float64.
 Status check_held(double number, const char* name, const Problem& problem) {
   const auto held = static_cast<double>(static_cast<float>(number));
   const bool lost = !std::isfinite(held) || (held == 0 && number != 0);

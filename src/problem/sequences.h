@@ -6,7 +6,7 @@
 
 namespace tilewise {
 
-// How a side and its fields are spelled in sentences.
+// The names of a side and its fields in sentences.
 struct SideNames {
   const char *side, *offsets, *used, *start, *max_length;
   const char* tensor;  // whose rows they are
@@ -23,17 +23,18 @@ inline const Layout& rows_layout(const Side& side) {
   return side.packed() ? kPackedRows : kDenseRows;
 }
 
-// First, from the descriptors alone: is the side packed? `side.longest` is the caller's bound, or
-// 0.
+// First step: reads the side's tables and finds out whether it is packed. Sets `side.longest` to
+// the caller's bound, or 0.
 Status read_sequences(Call& call, const tw_sequences* sequences, const SideNames& names,
                       Side& side);
 
-// Sequences of a side that has no cache: packed ones by their offsets, dense ones by the tensor.
+// The number of sequences of a side without a cache: by its offsets if packed, else by the tensor.
 inline int64 batch_of(const Side& side, const View& tensor) {
   return side.packed() ? side.offsets.size.batch - 1 : tensor.size.batch;
 }
 
-// Then, when `side.rows` is known (packed: all tokens): sizes, lengths and the longest of them.
+// Second step, when `side.rows` is known (packed: all tokens): checks the tables' sizes and
+// lengths, and sets `side.longest`.
 Status place_sequences(const SideNames& names, int64 batch, Side& side);
 
 }  // namespace tilewise

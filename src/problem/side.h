@@ -1,13 +1,12 @@
-// Where the rows of one side of attention lie: the queries, or the keys. Dense, packed, padded,
-// paged and indexed layouts differ here and nowhere else. What its tables say is read by
-// problem/place.h.
+// Where the rows of the queries or the keys lie. This is the only place where dense, packed,
+// padded, paged and indexed layouts differ. problem/place.h reads the tables.
 #pragma once
 
 #include "problem/view.h"
 
 namespace tilewise {
 
-// Sequence b on one side: rows first .. first + length - 1 of batch row `batch`.
+// Where sequence b lies: rows first .. first + length - 1 of batch row `batch`.
 struct Place {
   int64 sequence = 0, batch = 0, first = 0, length = 0;
 };
@@ -17,14 +16,14 @@ struct Side {
   View batch_index;           // by batch: which row of the batch holds the sequence
   View page_table;            // by batch and column
   int64 page_size = 0;        // of paged sides
-  int64 rows = 0;             // a dense sequence's, or all that its page table reaches
-  int64 longest = 0;          // no sequence is longer
+  int64 rows = 0;             // of a dense sequence, or all that a page table can reach
+  int64 longest = 0;          // upper bound of all lengths
 
   bool packed() const { return static_cast<bool>(offsets); }
   bool paged() const { return static_cast<bool>(page_table); }
-  // Every sequence has all rows: whatever holds for one of them holds for all, however many.
+  // Whether all sequences have all rows, so that what holds for one sequence holds for each.
   bool uniform() const { return !offsets && !used && !start; }
-  // Of `batch` sequences, how many to look at to have seen all that there is.
+  // How many of `batch` sequences have to be looked at to know them all.
   int64 unlike(int64 batch) const { return uniform() ? core::smaller(batch, int64{1}) : batch; }
 };
 

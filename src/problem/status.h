@@ -1,5 +1,5 @@
-// How a step ended: a code, and the sentence for the user. Sentences are built in place, since a
-// call allocates nothing, not even to refuse.
+// How a step ended: a code, and a sentence for the user. The sentence is stored in the Status
+// itself, because a call allocates nothing, even when it refuses.
 #pragma once
 
 #include <cstring>
@@ -11,7 +11,7 @@ namespace tilewise {
 struct [[nodiscard]] Status {
   static constexpr int kSentenceBytes = 768;
 
-  // A call makes a hundred of these, so no more of them is filled or copied than there is to say.
+  // Fills and copies only the sentence's own characters: a call makes a hundred of these.
   Status() { sentence[0] = '\0'; }
   Status(const Status& from) : code(from.code) { std::strcpy(sentence, from.sentence); }
   Status& operator=(const Status& from) {

@@ -5,7 +5,7 @@
 namespace tilewise {
 namespace {
 
-// Sizes beyond this are memory that was never filled in, and are not followed.
+// A struct's size beyond this is taken for memory that was never filled in; its bytes are not read.
 constexpr std::size_t kLargestStruct = 65536;
 
 }  // namespace

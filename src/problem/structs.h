@@ -1,5 +1,5 @@
-// Structs of the C face that begin with their own size, so that callers and library may be of
-// different ages.
+// Structs of the C face begin with their own size, so that the caller may be built with an older or
+// newer header than the library.
 #pragma once
 
 #include <cstddef>
@@ -8,14 +8,14 @@
 #include "core/base.h"
 #include "problem/status.h"
 
-// The first step that refuses decides.
+// Returns the step's refusal, if there is one, from the function around it.
 #define TW_TRY(step) \
   if (::tilewise::Status refusal = (step); !refusal.ok()) return refusal
 
 namespace tilewise {
 
-// Bytes of T in the first header that had it: no caller's is smaller. Members that came later begin
-// there, and a struct that has gained some says here which was the first of them.
+// sizeof(T) in the first header that declared T; no caller's struct is smaller. For a struct that
+// has gained members, a specialization gives the offset of the first new one.
 template <class T>
 inline constexpr std::size_t kFirstSize = sizeof(T);
 
@@ -26,12 +26,11 @@ struct Sizes {
   std::size_t first, known;
 };
 
-// Whether the struct at `from` is at least as large as the first header's, and uses nothing that
-// this library does not know.
+// Refuses a struct smaller than the first header's, or with members set that this library lacks.
 Status check_size(const void* from, Sizes sizes, const char* field, const char* type);
 
-// A caller's struct as this library knows it. What an older header's lacks counts as zero, and so
-// does everything in a null one. It is valid for as long as the caller's.
+// A caller's struct as this library knows it. Members that an older header lacks count as zero, as
+// do all members of a null struct. The caller's struct must outlive it.
 template <class T>
 class Given {
  public:
@@ -60,12 +59,12 @@ class Given {
   static constexpr T kZero{};
 
   const T* at_ = &kZero;
-  T copy_;  // of a struct that is shorter than T, and filled in only then
+  T copy_;  // used only for a struct shorter than T
 };
 
 Status check_flag(core::int32 flag, const char* field);
 
-// No length, shift or window lies further out, so that sums of a few of them cannot overflow.
+// The largest length, shift and window, small enough that a sum of a few cannot overflow.
 inline constexpr core::int64 kFarthest = core::int64{1} << 40;
 
 }  // namespace tilewise

@@ -6,7 +6,8 @@
 namespace tilewise {
 namespace {
 
-// Bytes from the first element to the furthest, either way: addresses computed from it are sound.
+// The largest distance in bytes from the first element, either way, so that addresses cannot
+// overflow.
 constexpr int64 kFarthestByte = int64{1} << 60;
 
 bool allows(Types types, DType dtype) {
@@ -73,7 +74,7 @@ Status check_sizes(const tw_tensor& tensor, const Form& form, bool& empty) {
       form.name, int64{tensor.stride[last]});
 }
 
-// The bytes before and behind the first element's own address that the tensor touches.
+// Sets the bytes that the tensor touches, relative to the address of its first element.
 bool reach(const tw_tensor& tensor, int64& lowest, int64& highest) {
   const int64 bytes = core::bytes_of(static_cast<DType>(tensor.dtype));
   lowest = 0;
@@ -128,7 +129,7 @@ bool fits(int64 size, int64 wanted, bool ones, bool more) {
 }
 
 Status wrong_shape(const View& view, const Form& form, const Wanted& wanted) {
-  // "(2, 4 or 1, at least 7)".
+  // The two texts look like "(2, 4 or 1, at least 7)".
   char given[192], allowed[192];
   Text has(given, sizeof given), must(allowed, sizeof allowed);
   for (int32 k = 0; k < form.layout.rank; ++k) {

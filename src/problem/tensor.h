@@ -1,4 +1,4 @@
-// One tensor of a call: from the caller's description to a checked View.
+// One tensor of a call: turns the caller's description into a checked View.
 #pragma once
 
 #include "problem/problem.h"
@@ -35,10 +35,10 @@ inline constexpr Layout kOffsets{1, {&Axes::batch}, "(batch + 1)"};
 inline constexpr Layout kPageTable{2, {&Axes::batch, &Axes::column}, "(batch, columns)"};
 inline constexpr Layout kPositions{2, {&Axes::row, &Axes::column}, "(positions, columns)"};
 
-// Where a call's memory lies, and whether it is there.
+// Where a call's memory lies, and whether the call has it at all.
 struct Buffers {
-  bool given = true;              // else the call only asks about shapes: pointers may be null
-  bool on_device = false;         // tensors, which the processor does not read then
+  bool given = true;              // false: the call asks about shapes, pointers may be null
+  bool on_device = false;         // the tensors; the processor must not read them then
   bool tables_on_device = false;  // offsets, lengths, starts, positions, indices and page tables
   // Of a device: whether a tensor that has elements lies where the call says.
   tw_device device{TW_CPU, 0};
@@ -54,14 +54,14 @@ struct Form {
   Types types;
 };
 
-// The tensor in canonical form, believed: strides that act on nothing become 0.
+// The tensor as a View, without checks. Dimensions of one element get stride 0.
 View view_of(const tw_tensor& tensor, const Layout& layout);
 
-// All that can be said of one tensor alone. An absent one gives an absent view.
+// Checks one tensor by itself and fills `view`. An absent tensor gives an absent view.
 Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view);
 
-// A size that is wanted: exactly, or (`ones`) also 1, to be broadcast; a table by position may be
-// larger than the longest sequence needs.
+// The size that a tensor must have. `ones` also allows 1 along an axis (broadcast); more_rows and
+// more_columns allow a larger table, as one by position may be.
 struct Wanted {
   Axes size;
   bool ones = false;

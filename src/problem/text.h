@@ -1,5 +1,4 @@
-// Text into the caller's buffer, as snprintf does it: cut when it does not fit, counted all the
-// same.
+// Writes text into the caller's buffer as snprintf does: cuts what does not fit, and counts all.
 #pragma once
 
 #include <cstdarg>
@@ -23,8 +22,8 @@ class Text {
     if (length > 0) used_ += static_cast<std::size_t>(length);
   }
 
-  // As a string of JSON, with its quotes. JSON is UTF-8, and paths may be anything: a byte that is
-  // not becomes the mark for that.
+  // Adds a JSON string with its quotes. JSON is UTF-8 and paths may hold anything, so a byte that
+  // is not UTF-8 becomes U+FFFD.
   void add_quoted(const char* text) {
     add("\"");
     while (*text) {
@@ -43,12 +42,12 @@ class Text {
     add("\"");
   }
 
-  // All of it, with the final 0.
+  // Bytes of the whole text, with the final 0.
   std::size_t needed() const { return used_ + 1; }
 
  private:
-  // Bytes of the character that begins there; 0 where none does. What the second byte may be keeps
-  // out long forms, halves of pairs and what lies beyond Unicode.
+  // Bytes of the UTF-8 character at `text`; 0 if there is none. The limits of the second byte
+  // exclude overlong forms, surrogates and code points beyond Unicode.
   static int utf8_length(const char* text) {
     constexpr struct {
       unsigned char first, last, lowest, highest;

@@ -1,5 +1,4 @@
-// A tensor after its checks: every tensor of a call, whatever its rank, in one form that kernels
-// read.
+// A checked tensor. Every tensor of a call, whatever its rank, has this form, which kernels read.
 #pragma once
 
 #include <cstddef>
@@ -14,18 +13,18 @@ using core::DType;
 using core::int32;
 using core::int64;
 
-// "bfloat16": the public header's name of a type.
+// The name of a type in the public header, such as "bfloat16".
 const char* name_of(DType dtype);
 
-// One number for each of the four ways in which a call's tensors are indexed. Rows are queries,
-// keys, positions or pages' slots; columns are keys (of a bias) or the elements of a head.
+// One number for each of the four axes of a tensor. Rows are queries, keys, positions or the slots
+// of a page; columns are keys (of a bias) or the elements of a head.
 struct Axes {
   int64 batch = 0, head = 0, row = 0, column = 0;
 };
 
-// Element (b, h, i, j) lies at data + (b, h, i, j) . stride elements. What the tensor does not
-// have, or broadcasts, has stride 0; `size` says 1 there. Packed tensors have batch stride 0 and
-// their tokens as rows; paged ones have their pages as batch.
+// Element (b, h, i, j) lies at data + (b, h, i, j) . stride elements. An axis that the tensor lacks
+// or broadcasts has size 1 and stride 0. Packed tensors have batch stride 0 and their tokens as
+// rows; paged tensors have their pages as batch.
 struct View {
   std::byte* data = nullptr;
   DType dtype = DType::kNone;
