@@ -26,10 +26,10 @@ constexpr int kNoSuchProgram = 127;
 
 using Clock = std::chrono::steady_clock;
 
-// In the child, after fork: nothing here may take memory or locks.
+// Runs in the child after fork: it must not allocate memory or take locks.
 [[noreturn]] void become(char* const* words, int socket) {
 #if defined(__linux__)
-  // A child that stands still would outlive us.
+  // Ends the child with its parent; a stopped child would otherwise remain.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
   const int nowhere = open("/dev/null", O_WRONLY);
@@ -37,7 +37,7 @@ using Clock = std::chrono::steady_clock;
       dup2(nowhere, STDERR_FILENO) >= 0) {
     execvp(words[0], words);
   }
-  // Sanitizers write out our parent's buffers on the way out, which nobody must take for an answer.
+  // A sanitizer writes the parent's buffers at exit, which must not be taken for an answer.
   close(socket);
   close(STDIN_FILENO);
   close(STDOUT_FILENO);
@@ -51,7 +51,7 @@ Child::Child(const std::vector<std::string>& words) {
   arguments.reserve(words.size() + 1);
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  // A socket, as writing to a closed one need not raise SIGPIPE.
+  // A socket and not a pipe: writing to a closed socket can be kept from raising SIGPIPE.
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     throw ChildLost(fmt::format("cannot be started: {}", std::strerror(errno)));

@@ -1,4 +1,5 @@
-// Another program that answers lines with lines, and may hang, die or babble without harm to us.
+// A child process that answers a line with a line. If it hangs, dies or talks nonsense, the
+// benchmark goes on without it.
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +10,7 @@
 
 namespace tilewise::cli {
 
-// The child did not answer; the sentence says how. It has been ended.
+// Thrown when the child does not answer; the sentence says how. The child has been ended.
 class ChildLost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -17,8 +18,8 @@ class ChildLost : public std::runtime_error {
 
 class Child {
  public:
-  // words[0] is looked up in PATH. It hears us on its standard input, answers on its standard
-  // output and complains to nobody.
+  // Starts the program words[0], found by PATH. It reads our lines on standard input and answers on
+  // standard output; its standard error goes to /dev/null.
   explicit Child(const std::vector<std::string>& words);
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -27,19 +28,20 @@ class Child {
   void send(const std::string& line);
   [[nodiscard]] std::string receive(double seconds);
 
-  // Between its turns a child stands still: its threads might spin while others are timed.
+  // pause() stops the child and go_on() continues it, because a child's threads might spin while
+  // others are timed.
   void pause() const;
   void go_on() const;
 
  private:
   [[noreturn]] void lose(const std::string& how);
-  // How it ended, as far as one can tell within some moments.
+  // How the child ended, as far as can be told within some moments.
   [[nodiscard]] std::string ending();
   void end();
 
   pid_t process_ = -1;
   int socket_ = -1;
-  std::string heard_;  // and not yet a whole line
+  std::string heard_;  // received, but not yet a whole line
 };
 
 }  // namespace tilewise::cli

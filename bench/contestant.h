@@ -1,4 +1,4 @@
-// Who takes turns in a case: a backend of ours, or a peer.
+// A contestant in a case of the benchmark, one of our backends or a peer. Contestants take turns.
 #pragma once
 
 #include <memory>
@@ -17,21 +17,21 @@ class Contestant {
   Contestant& operator=(const Contestant&) = delete;
   virtual ~Contestant() = default;
 
-  // Spends a part of the budget, unless all of it is spent. The run that made everything ready
-  // counts only when it alone took more.
+  // Times runs for one of `turns` parts of the budget, unless the budget is spent. If the run that
+  // made everything ready took longer than the whole budget, its time is the only sample.
   void take_turn(double budget, int turns);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] bool has_samples() const { return refusal_.empty() && !samples_.empty(); }
   [[nodiscard]] Timing timing() const { return summarize(samples_); }
-  // Why it takes no part; empty: it does.
+  // Why the contestant takes no part; empty if it does.
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
   [[nodiscard]] double workspace_bytes() const { return workspace_bytes_; }
 
  protected:
   virtual std::vector<double> run(double budget) = 0;
 
-  // How long the run took that made everything ready.
+  // Sets the seconds of the run that made everything ready.
   void is_ready_after(double first) { first_ = first; }
   void needs(double workspace_bytes) { workspace_bytes_ = workspace_bytes; }
   void refuse(const std::string& why) { refusal_ = why; }
@@ -43,12 +43,12 @@ class Contestant {
   double spent_ = 0;
 };
 
-// Makes it ready, with one run, on the device and with the threads of `where`. A backend that
-// declines is a row of the table, not the end of the benchmark.
+// Tilewise as a contestant, made ready by one run on the device and with the threads of `where`. If
+// the backend declines, refusal() says why, and the benchmark goes on.
 [[nodiscard]] std::unique_ptr<Contestant> our_contestant(const std::string& backend,
                                                          tw_operation operation, Workload& work,
                                                          const tw_execution& where);
-// A peer that fails is lost to the cases that follow, too.
+// A peer as a contestant. A peer that fails takes no part in later cases either.
 [[nodiscard]] std::unique_ptr<Contestant> their_contestant(NamedPeer& peer, const PeerCase& wanted);
 
 }  // namespace tilewise::cli

@@ -1,4 +1,4 @@
-// bench/peers.py as text, built into the program so that an installed one has it.
+// The text of bench/peers.py, built into the program so that an installed one has it.
 #pragma once
 
 namespace tilewise::cli {

@@ -35,7 +35,7 @@ SECONDS = 180
 
 
 class NoCountersError(Exception):
-    """ncu is not there, or does not count; a sentence."""
+    """ncu is missing or does not count; the message says why."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Counted:
 
 
 def counted_of(lines: Iterable[str]) -> Counted:
-    """Sums what ncu printed with --csv; what stands before its header is left out."""
+    """Sums the counters that ncu printed with --csv; lines before the CSV's header are skipped."""
     text = [line for line in lines if line.startswith('"')]
     found = Counted()
     for row in csv.DictReader(io.StringIO("".join(f"{line.rstrip()}\n" for line in text))):
@@ -65,7 +65,7 @@ def counted_of(lines: Iterable[str]) -> Counted:
 
 
 def profile(words: list[str]) -> Counted:
-    """Runs this program under ncu, which looks at what lies between start and stop."""
+    """Runs this program under ncu, which counts between the profiler's start and stop."""
     if shutil.which("ncu") is None:
         raise NoCountersError("there is no ncu here")
     command = ["ncu", "--csv", "--profile-from-start", "off", "--print-units", "base"]
@@ -86,7 +86,7 @@ def profile(words: list[str]) -> Counted:
 
 
 def call_once(asked: argparse.Namespace) -> None:
-    """What ncu watches: one call, after one that has made everything ready."""
+    """The call that ncu measures, after one call that has made everything ready."""
     import tilewise
     import tilewise.torch
     import torch
@@ -114,13 +114,13 @@ def call_once(asked: argparse.Namespace) -> None:
 
 
 def least_bytes(rows: int, dim: int, heads: int, direction: str) -> float:
-    """Each operand once: rows of 16 bits, and for backward the lse, too."""
+    """Bytes if each operand moves once: rows of 16 bits, and in backward the lse."""
     tensors = {"forward": 4, "backward": 8}[direction]
     return rows * heads * (tensors * dim * 2 + (4 if direction == "backward" else 0))
 
 
 def model_of(asked: argparse.Namespace, direction: str, causal: bool) -> dict[str, Any]:
-    """What tilewise.explain says of the call."""
+    """tilewise.explain's figures of the call."""
     tilewise: Any = importlib.import_module("tilewise")
     shape = (TOKENS // asked.length, asked.length, WIDTH // asked.dim, asked.dim)
     options: dict[str, Any] = {"dtype": asked.dtype, "causal": causal, "device": "cuda"}
@@ -131,7 +131,7 @@ def model_of(asked: argparse.Namespace, direction: str, causal: bool) -> dict[st
 
 
 def row_of(asked: argparse.Namespace, direction: str, causal: bool) -> dict[str, Any]:
-    """One direction with one mask."""
+    """A row of the table: one direction with one mask."""
     words = ["--once", direction, "--length", str(asked.length), "--dim", str(asked.dim)]
     words += ["--dtype", asked.dtype, *(["--causal"] if causal else [])]
     counted, model = profile(words), model_of(asked, direction, causal)

@@ -36,7 +36,7 @@ class Cell:
     share: float = 1.0  # of the pairs, where options hide some
 
     def operations(self, backward: bool) -> float:
-        """What counts, in operations."""
+        """Floating-point operations of the visible pairs."""
         keys = self.keys or self.length
         pairs = self.batch * self.head_count * self.length * keys * self.share
         if self.causal:
@@ -101,7 +101,7 @@ def log_normal(tokens: int, device: str) -> tuple[list[int], dict[str, Any]]:
 
 
 def directed(forward: Callable[[], Tensor], given: list[Tensor], backward: bool) -> Run:
-    """What is timed: the call in inference, or the gradients from a graph that is kept."""
+    """The call that is timed: inference, or the gradients of a graph that is kept."""
     if not backward:
 
         def alone() -> Tensor:
@@ -127,7 +127,7 @@ def ours(cell: Cell, given: list[Tensor], backward: bool) -> Run:
 
 
 def milliseconds(run: Run, runs: int) -> float:
-    """Of one run, of so many behind each other; without a GPU, by the host's clock."""
+    """Milliseconds of one run, the mean of `runs` in a row; without a GPU by the host's clock."""
     if not torch.cuda.is_available():
         begin = time.perf_counter()
         for _ in range(runs):
@@ -144,7 +144,7 @@ def milliseconds(run: Run, runs: int) -> float:
 
 @dataclass
 class Found:
-    """What one contestant, or a pair of them, took."""
+    """The times of a contestant, or of a pair of them."""
 
     ours: float
     peer: float | None = None
@@ -153,7 +153,7 @@ class Found:
 
 
 def contest(first: Run, second: Run | None, pairs: int) -> Found:
-    """Both in turns; times in milliseconds."""
+    """Times one or both contestants in turns, in milliseconds."""
     contestants = [first] if second is None else [first, second]
     counts = []
     for run in contestants:

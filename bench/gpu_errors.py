@@ -30,14 +30,14 @@ from torch import Tensor
 NAMES = ("output", "query gradient", "key gradient", "value gradient")
 HEADS, DIMS = 3, (64, 128)
 UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
-# What a weight or a result may lose where numbers end.
+# The error that underflow of a weight or of a result can cause.
 FLOORS = {"float16": 2.0**-25, "bfloat16": 2.0**-126, "float32": 2.0**-126}
 TINY = 2.0**-126  # what a flushed product may lose
 SLICE = 2**24  # numbers of (queries, keys, dim) at once
 
 
 class Ours(Peer):
-    """Tilewise itself, among its peers."""
+    """Tilewise as one of the peers."""
 
     name = "tilewise"
     takes = frozenset({"mask"})
@@ -54,7 +54,7 @@ class Ours(Peer):
 
 @dataclass
 class True64:
-    """The four results in float64, and how far each may be off before and by its last rounding."""
+    """Output and gradients in float64, and their bounds before and by the last rounding."""
 
     results: list[Tensor]
     bounds: list[Tensor]
@@ -73,7 +73,7 @@ def spread_of(weights: Tensor, sizes: Tensor, value: Tensor, output: Tensor) -> 
 
 
 def truth(drawn: Drawn, dtype: str) -> True64:
-    """By the formulas of docs/numerics.md; all tensors are (batch, heads, rows, dim)."""
+    """A True64 by the formulas of docs/numerics.md; tensors are (batch, heads, rows, dim)."""
     query, key, value, arriving = (
         x.detach().double().transpose(1, 2) for x in (*drawn.given, drawn.arriving)
     )
@@ -133,14 +133,14 @@ def truth(drawn: Drawn, dtype: str) -> True64:
 
 @dataclass
 class Errors:
-    """What one contestant is off by: in units of the bound, and of all elements together."""
+    """A contestant's errors: in units of the bound, and relative over all elements."""
 
     worst: list[float]
     relative: list[float]
 
 
 def errors_of(found: list[Tensor], true: True64, dtype: str) -> Errors:
-    """Of an output and three gradients, (batch, heads, rows, dim)."""
+    """The errors of an output and three gradients, (batch, heads, rows, dim)."""
     worst, relative = [], []
     for one, wanted, bound in zip(found, true.results, true.bounds):
         apart = (one.double() - wanted).abs()
@@ -179,7 +179,7 @@ def cells_of(family: str, length: int, dtype: str, device: str) -> list[tuple[Ce
 
 
 def measure(family: str, dtype: str, asked: argparse.Namespace) -> dict[str, Errors | str]:
-    """The worst of a family's problems, by contestant; a reason where it does none of them."""
+    """Each contestant's worst errors over a family's problems; a reason if it runs none of them."""
     found: dict[str, Errors | str] = {}
     for cell, drawn in cells_of(family, asked.length, dtype, asked.device):
         true = truth(drawn, dtype)
@@ -199,7 +199,7 @@ def measure(family: str, dtype: str, asked: argparse.Namespace) -> dict[str, Err
 
 
 def figure(number: float) -> str:
-    """Two digits, and no more than are of use."""
+    """Two digits of a number, in as few characters as possible."""
     return (
         f"{number:.2f}" if number < 9.995 else f"{number:.0f}" if number < 1e4 else f"{number:.0e}"
     )
@@ -227,7 +227,7 @@ def print_bounds(dtype: str, found: dict[str, dict[str, Errors | str]]) -> None:
 
 
 def print_relative(found: dict[str, dict[str, dict[str, Errors | str]]]) -> None:
-    """What the gauss family is off by, of all elements together."""
+    """Prints the gauss family's relative errors over all elements."""
     print("\nGauss, all elements together, relative to the true ones\n")
     names = list(next(iter(next(iter(found.values())).values())))
     print(f"| | {' | '.join(names)} |")

@@ -18,7 +18,7 @@ SHIFTS = (128.0, 1e4, 1e5)  # a head each
 
 @dataclass
 class Drawn:
-    """A problem: query, key and value, what arrives at the output, and who sees whom."""
+    """A problem: query, key and value, the output's gradient, and which keys each query sees."""
 
     given: list[Tensor]  # (batch, length, heads, dim)
     arriving: Tensor
@@ -27,7 +27,7 @@ class Drawn:
 
 
 def outlier(numbers: Tensor) -> Tensor:
-    """Now and then ten times as large, and more."""
+    """Adds an outlier about ten times as large to 3 of 1000 numbers."""
     is_out = torch.rand_like(numbers) < 0.003
     return numbers + is_out * 10 * torch.randn_like(numbers)
 
@@ -42,7 +42,7 @@ def codes(length: int, dim: int) -> Tensor:
 
 
 def fill(family: str, query: Tensor, key: Tensor, causal: bool) -> None:
-    """Makes of normal queries and keys what the family wants."""
+    """Changes normal queries and keys in place into those of the family."""
     length, heads, dim = query.shape[1:]
     scale = dim**-0.5
     if family == "peaky":
@@ -70,7 +70,7 @@ def fill(family: str, query: Tensor, key: Tensor, causal: bool) -> None:
 
 
 def hidden_by(family: str, length: int) -> Tensor | None:
-    """What a family of masks leaves visible."""
+    """The mask of a family that has one: True where a key is visible."""
     rows, keys = torch.arange(length)[:, None], torch.arange(length)[None]
     if family == "lonely":
         return keys == length - 1 - rows % 16

@@ -15,7 +15,7 @@ Visible = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def reader(tensor: Tensor) -> Visible:
-    """Reads what is broadcast to (batch, heads, queries, keys)."""
+    """A function that reads a tensor which broadcasts to (batch, heads, queries, keys)."""
     whole = tensor[(None,) * (4 - tensor.dim())]
     one = [size == 1 for size in whole.shape]
 
@@ -27,7 +27,7 @@ def reader(tensor: Tensor) -> Visible:
 
 
 def scores_of(options: dict[str, Any], bias: Tensor | None) -> Score | None:
-    """Softcap, ALiBi and bias, in tilewise's order; None where there is none of them."""
+    """Softcap, ALiBi and bias as one function, in tilewise's order; None without any of them."""
     cap, slopes = options.get("softcap", 0.0), options.get("alibi_slopes")
     added = None if bias is None else reader(bias)
     if not cap and slopes is None and added is None:
@@ -44,7 +44,7 @@ def scores_of(options: dict[str, Any], bias: Tensor | None) -> Score | None:
 
 
 def tests_of(cell: Cell, tokens: int) -> list[Visible]:
-    """What must all be so for a key to be seen."""
+    """Tests of a pair of query and key; the key is visible if all are True."""
     options, tests = cell.options, []
     if cell.causal:
         tests.append(lambda _b, _h, i, j: j <= i)
@@ -68,7 +68,7 @@ def tests_of(cell: Cell, tokens: int) -> list[Visible]:
 
 
 def visible_of(cell: Cell, tokens: int) -> Visible | None:
-    """All of them in one; None where every key is seen."""
+    """All tests as one function; None if every key is visible."""
     tests = tests_of(cell, tokens)
     if not tests:
         return None
@@ -83,7 +83,7 @@ def visible_of(cell: Cell, tokens: int) -> Visible | None:
 
 
 class Flex(Peer):
-    """FlexAttention, on a GPU compiled for each cell anew."""
+    """FlexAttention, compiled anew for each cell on a GPU."""
 
     name = "Flex"
     takes = frozenset(
@@ -94,11 +94,11 @@ class Flex(Peer):
         self.flex: Any = importlib.import_module("torch.nn.attention.flex_attention")
 
     def call(self, is_on_gpu: bool) -> Callable[..., Tensor]:
-        """The function, which without a GPU stays as it is."""
+        """FlexAttention's function, compiled on a GPU only."""
         if not is_on_gpu:
             function: Callable[..., Tensor] = self.flex.flex_attention
             return function
-        # Sizes are part of what is compiled; and a graph that is kept gives gradients many times.
+        # Compiled for one size; without donated buffers a graph gives its gradients repeatedly.
         functorch: Any = importlib.import_module("torch._functorch.config")
         functorch.donated_buffer = False
         torch.compiler.reset()

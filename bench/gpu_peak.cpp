@@ -1,4 +1,4 @@
-// What a GPU can do at most, by the figures of NVIDIA's architecture papers.
+// A GPU's peak, from the figures of NVIDIA's architecture papers.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -9,13 +9,14 @@
 namespace tilewise::cli {
 namespace {
 
-// Additions and multiplications of one multiprocessor in one clock.
+// Operations of one multiprocessor in one clock; a multiply-add counts as two.
 struct Rates {
   int architecture;
   double float32, float64, tensor;
 };
 
-// GeForce models have half of `tensor` where sums are float32: their shares come out halved.
+// GeForce models have half of `tensor` with sums in float32, so their share of the peak is shown as
+// half.
 constexpr std::array<Rates, 8> kRates{{
     {80, 128, 64, 2048},    // A100
     {86, 256, 4, 1024},     // A40, RTX 30

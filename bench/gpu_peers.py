@@ -23,60 +23,60 @@ PACKED = ("query_offsets", "key_offsets", "max_query_length", "max_key_length")
 
 
 class DeclinedError(Exception):
-    """This peer does not do this cell; the reason in a few words."""
+    """The peer does not run this cell; the message is the reason in a few words."""
 
 
 @dataclass
 class Prepared:
-    """A call that is ready to be made, and what its gradients are asked of."""
+    """A call that is ready, and the tensors whose gradients are taken."""
 
     forward: Callable[[], Tensor]
     wanted: list[Tensor]
     is_by_head: bool  # the output is (batch, heads, length, dim)
 
     def rows(self) -> Tensor:
-        """Its output as tilewise has it."""
+        """The output in tilewise's layout."""
         with torch.no_grad():
             output = self.forward()
         return output.transpose(1, 2) if self.is_by_head else output
 
 
 class Peer:
-    """What all have in common."""
+    """What all peers share."""
 
     name = ""
     takes: frozenset[str] = frozenset()  # of tilewise's options
 
     def held(self) -> contextlib.AbstractContextManager[Any]:
-        """Within this it is called."""
+        """The context in which the peer is called."""
         return contextlib.nullcontext()
 
     def prepare(self, cell: Cell, given: list[Tensor]) -> Prepared:
-        """Its call of a cell."""
+        """The peer's call of a cell; DeclinedError if an option is not among those it takes."""
         for option in cell.options:
             if option not in self.takes and cell.options[option] is not None:
                 raise DeclinedError(f"has no {option.replace('_', ' ')}")
         return self.made(cell, given)
 
     def made(self, cell: Cell, given: list[Tensor]) -> Prepared:
-        """The same, of a cell that has only options that it takes."""
+        """The peer's call of a cell whose options it takes."""
         raise NotImplementedError
 
 
 def by_head(given: list[Tensor]) -> list[Tensor]:
-    """(batch, heads, length, dim), dense, with gradients of their own."""
+    """Dense copies (batch, heads, length, dim) with gradients of their own."""
     return [x.detach().transpose(1, 2).contiguous().requires_grad_() for x in given]
 
 
 def leaf(tensor: Tensor) -> Tensor:
-    """The same numbers, with a gradient of its own where the given one wants one."""
+    """The tensor as a leaf, which requires a gradient if the given one does."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 class Sdpa(Peer):
-    """One of the ways of torch's scaled_dot_product_attention, and no other."""
+    """torch's scaled_dot_product_attention, restricted to one of its backends."""
 
-    # In order it runs where the caller has said torch.use_deterministic_algorithms.
+    # deterministic: SDPA runs so where the caller has called torch.use_deterministic_algorithms.
     takes = frozenset({"bias", "mask", "dropout", "seed", "deterministic"})
 
     def __init__(self, name: str, way: SDPBackend) -> None:
@@ -169,7 +169,7 @@ class FlashAttention4(Peer):
 
 
 def sdpa_ways() -> list[Peer]:
-    """The ways of torch's function, the fastest first on most GPUs."""
+    """A peer for each backend of torch's function, the fastest on most GPUs first."""
     return [
         Sdpa("SDPA flash", SDPBackend.FLASH_ATTENTION),
         Sdpa("SDPA cuDNN", SDPBackend.CUDNN_ATTENTION),
@@ -179,7 +179,7 @@ def sdpa_ways() -> list[Peer]:
 
 
 def reason_of(error: BaseException, said: list[str]) -> str:
-    """Few words for why a peer does not run; SDPA says it in warnings, each after a headline."""
+    """Why a peer does not run. SDPA gives its reasons as warnings, each after a headline."""
     reasons = [
         text
         for text in said
@@ -192,7 +192,7 @@ def reason_of(error: BaseException, said: list[str]) -> str:
 
 
 def attempt(make: Callable[[], Any]) -> Any:
-    """What `make` gives; a peer that fails in its own way declines with its reason."""
+    """Returns make(); a peer's own exception becomes DeclinedError with its reason."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:

@@ -57,7 +57,7 @@ def far(cell: Cell, given: list[Tensor], theirs: Tensor) -> float:
 
 
 class Tables:
-    """Each method without an underscore in front is a table."""
+    """The tables: each method whose name has no leading underscore prints one."""
 
     def __init__(self, pairs: int, match: str, seconds: float = 0, device: str = "cuda") -> None:
         self.pairs, self.match, self.device = pairs, match, device
@@ -65,7 +65,7 @@ class Tables:
         self.lines: list[dict[str, Any]] = []
 
     def _run(self, name: str) -> None:
-        """One table, within its seconds."""
+        """Prints one table within its seconds."""
         print(f"\n{name}: {getattr(Tables, name).__doc__}")
         self.end = time.monotonic() + self.seconds if self.seconds else float("inf")
         self.left_out = 0
@@ -74,7 +74,7 @@ class Tables:
             print(f"{self.left_out} cells left out: the {self.seconds:.0f} s of the table are over")
 
     def _contest(self, cell: Cell, given: list[Tensor], backward: bool, peer: Peer | None) -> Found:
-        """Both in turns; a peer that does not do the cell raises DeclinedError."""
+        """Times both in turns; DeclinedError if the peer does not run the cell."""
         if peer is None:
             return contest(ours(cell, given, backward), None, self.pairs)
 
@@ -95,7 +95,7 @@ class Tables:
     def _cell(
         self, table: str, name: str, cell: Cell, backward: bool, peer: Peer | None
     ) -> Found | None:
-        """Times and prints one cell; None where it is not asked for, or does not run."""
+        """Times and prints one cell; None if it is not asked for or does not run."""
         if not re.search(self.match, name):
             return None
         if time.monotonic() > self.end:
@@ -154,7 +154,7 @@ class Tables:
         self._grid(False, (64, 128, 256))
 
     def backward(self) -> None:
-        """The same, of gradients."""
+        """The grid's gradients against SDPA's FlashAttention-2."""
         self._grid(True, (64, 128, 256))
 
     def dims(self) -> None:
@@ -187,7 +187,7 @@ class Tables:
             self._cell("features", "bias beside efficient", cell, backward, EFFICIENT)
 
     def deterministic(self) -> None:
-        """Backward with the same bits every time, against the usual and against torch's."""
+        """Backward with the same bits every time, against the default and against torch's."""
         for dim, causal in ((64, False), (128, False), (128, True), (256, False)):
             for length in (1024, 4096, 16384):
                 name = f"d{dim} {length}{' causal' if causal else ''}"
@@ -250,13 +250,13 @@ class Tables:
 
     @staticmethod
     def _packed(lengths: list[int], options: dict[str, Any]) -> Cell:
-        """Causal sequences behind each other as one long one, of which they see a share."""
+        """Packed causal sequences as one long sequence, of whose pairs they see a share."""
         tokens = sum(lengths)
         share = sum(length * (length + 1) for length in lengths) / (tokens * (tokens + 1))
         return Cell(tokens, 128, True, tokens=tokens, options=options, share=share)
 
     def _all_peers(self) -> list[Peer]:
-        """Those that are here, the slow ones last; says why one is not."""
+        """The peers that are installed, slow ones last; prints why one is missing."""
         peers: list[Peer] = [FLASH, CUDNN]
         for kind in (FlashAttention4, Flex):
             try:
@@ -280,7 +280,7 @@ class Tables:
                 self._mean(f"beside {peer.name} {'backward' if backward else 'forward'}", found)
 
     def feature_peers(self) -> None:
-        """Who else has a feature, at 4096 and d 128: causal, and SDPA's masks over all keys."""
+        """Each feature against peers that have it: 4096, d 128, causal; SDPA's masks over all."""
         many = features(4096, WIDTH // 128, self.device)
         length = 16384
         blocks = torch.rand(1, 1, length // 128, length // 128, device=self.device) < 0.25

@@ -48,7 +48,7 @@ class Contestant:
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
 
     def step(self, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Learns from one batch; the loss before."""
+        """Takes one training step and returns the loss before it."""
         held = contextlib.nullcontext() if self.way is None else sdpa_kernel(self.way)
         with held, torch.autocast("cuda", torch.bfloat16):
             odds = self.model(tokens)
@@ -59,7 +59,7 @@ class Contestant:
         return loss.detach()
 
     def seconds(self, steps: int, batch: tuple[Tensor, Tensor]) -> float:
-        """Of one step, of so many that follow each other."""
+        """Seconds of one step, the mean of `steps` in a row."""
         torch.cuda.synchronize()
         begin = time.perf_counter()
         for _ in range(steps):

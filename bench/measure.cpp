@@ -14,11 +14,12 @@
 namespace tilewise::cli {
 namespace {
 
-// Whatever slows the machine down for a while should meet everyone.
+// Turns of each contestant, so that a slow spell of the machine affects all of them.
 constexpr int kRounds = 5;
 constexpr std::int64_t kMostThreads = 4096;
 
-// One query a sequence reads all keys and values to do hardly anything with each.
+// Whether reading memory limits the case: with one query a sequence, each key and value is read for
+// very little arithmetic.
 bool is_read_bound(const Case& shape, tw_operation operation) {
   return operation == TW_FORWARD && !shape.sizes.is_packed() && shape.sizes.queries == 1;
 }
@@ -58,7 +59,7 @@ double Measurement::ratio(const PeerTiming& peer) const {
   return timing.median > 0 ? peer.timing.median / timing.median : 0;
 }
 
-// As the library does: its own limit, else the environment's, else all.
+// The library's own rule: the number asked for, else TILEWISE_NUM_THREADS, else all.
 int usable_threads(std::int32_t asked) {
   if (asked > 0) return asked;
   const char* given = std::getenv("TILEWISE_NUM_THREADS");
@@ -73,7 +74,7 @@ int usable_threads(std::int32_t asked) {
 
 Bench::Bench(BenchSettings settings)
     : settings_(std::move(settings)), team_(usable_threads(settings_.threads)) {
-  // Peers first: while they load, nothing can be measured.
+  // Peers are started first, because nothing can be measured while they load.
   if (settings_.has_peers) peers_ = find_peers(team_.size(), settings_.device);
   measure_machine();
 }
@@ -116,7 +117,7 @@ Ceiling Bench::ceiling_of(const Case& shape, tw_operation operation) {
   }
   PeakKind kind = shape.dtype == "float64" ? PeakKind::kFloat64 : PeakKind::kFloat32;
   if (shape.dtype == "bfloat16") {
-    // The fastest that multiplies it here: instructions of its own, or float's once it is widened.
+    // bfloat16's peak is the fastest way to multiply it here: its own instructions, or float32's.
     for (const PeakKind own : {PeakKind::kBfloat16Dot, PeakKind::kBfloat16Tile})
       if (peaks_.count(own) > 0 && peaks_[own].gflops > peaks_[kind].gflops) kind = own;
   }

@@ -1,5 +1,5 @@
-// What `tilewise bench` does for its figures: ours and the peers' runs in turns, and what the
-// machine could do at most, measured before and after each case.
+// The measuring of `tilewise bench`: our runs and the peers' in turns, and the machine's limits,
+// measured before and after each case.
 #pragma once
 
 #include <functional>
@@ -22,10 +22,10 @@ struct PeerTiming {
   Timing timing;
 };
 
-// What a case can reach at most on this machine, the better of before and after.
+// The machine's limits for a case, the better of those measured before and after it.
 struct Ceiling {
   Peak peak;
-  std::optional<double> read_bandwidth;  // of a case that reads more than it computes
+  std::optional<double> read_bandwidth;  // of a case limited by reading
 };
 
 struct Measurement {
@@ -34,15 +34,15 @@ struct Measurement {
   std::string backend;
   Timing timing;
   double operand_bytes = 0, workspace_bytes = 0;
-  std::optional<std::string> refusal;  // why the backend declined; then there are no figures
+  std::optional<std::string> refusal;  // why the backend declined; the rest is then empty
   Ceiling ceiling;
   std::vector<PeerTiming> peers;
 
   [[nodiscard]] double gflops() const;
   [[nodiscard]] double peak_share() const;
-  // Operands a second; of forward, where each is read or written once.
+  // Bytes of operands a second. Only forward reads or writes each operand once.
   [[nodiscard]] double bandwidth() const;
-  // Our rate over the peer's.
+  // Our rate divided by the peer's.
   [[nodiscard]] double ratio(const PeerTiming& peer) const;
 };
 
@@ -51,25 +51,25 @@ struct BenchSettings {
   std::vector<std::string> backends;
   std::vector<tw_operation> directions;
   double seconds = 1;
-  std::int32_t threads = 0;  // as asked for; 0: all
+  std::int32_t threads = 0;  // 0: all
   TensorLayout layout = TensorLayout::kHeads;
   bool has_peers = true;
 };
 
-// How many threads that is here.
+// The number of threads to use, for the number asked for (0: all).
 [[nodiscard]] int usable_threads(std::int32_t asked);
 
 class Bench {
  public:
   explicit Bench(BenchSettings settings);
   ~Bench();
-  // One measurement a direction and backend. Tells `begin` what it turns to.
+  // Measures each direction with each backend. Calls `begin` with what comes next.
   [[nodiscard]] std::vector<Measurement> measure(const Case& shape,
                                                  const std::function<void(std::string)>& begin);
 
-  // The best that was seen so far; the kinds that this processor or GPU has.
+  // The highest peaks so far, of the kinds that this processor or GPU has.
   [[nodiscard]] const std::map<PeakKind, Peak>& peaks() const { return peaks_; }
-  // Of the processor's memory; 0 where a GPU is measured.
+  // Both are of the processor's memory; 0 if a GPU is measured.
   [[nodiscard]] double read_bandwidth() const { return read_; }
   [[nodiscard]] double triad_bandwidth() const { return triad_; }
   [[nodiscard]] const std::vector<NamedPeer>& peers() const { return peers_; }

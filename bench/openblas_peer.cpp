@@ -1,4 +1,4 @@
-// The unfused matmuls over OpenBLAS, which is opened at run time: nothing is linked to it.
+// The unfused matmuls by OpenBLAS, which is opened at run time: nothing is linked to it.
 #include <dlfcn.h>
 #include <fmt/core.h>
 
@@ -11,7 +11,7 @@
 namespace tilewise::cli {
 namespace {
 
-// The interface of CBLAS with 32-bit integers, as distributions build it.
+// CBLAS's sgemm with 32-bit integers, as distributions build it.
 using Sgemm = void (*)(int order, int transpose_a, int transpose_b, int m, int n, int k,
                        float alpha, const float* a, int a_stride, const float* b, int b_stride,
                        float beta, float* c, int c_stride);
@@ -36,7 +36,8 @@ Function symbol(void* library, const char* name) {
 }
 
 void* open_library() {
-  // One thread a product: these are too small to be shared out, and heads are shared out instead.
+  // One thread for each product, because the products are small: the heads are divided among
+  // threads.
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
   const char* given = std::getenv("TILEWISE_OPENBLAS");
   const std::string wanted = given != nullptr ? given : "";
@@ -52,7 +53,7 @@ void* open_library() {
 class OpenBlasPeer : public Peer {
  public:
   explicit OpenBlasPeer(int threads) : team_(threads) {
-    // Stays open: a library that has had threads is not safely closed.
+    // Never closed: closing a library that has started threads is not safe.
     void* library = open_library();
     sgemm = symbol<Sgemm>(library, "cblas_sgemm");
     if (sgemm == nullptr) throw PeerLost("the library that was opened has no cblas_sgemm");

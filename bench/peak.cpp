@@ -14,7 +14,7 @@ constexpr double kTrySeconds = 0.01;
 
 using Clock = std::chrono::steady_clock;
 
-// Seconds from the first thread's start to the last one's end.
+// Seconds from the first thread's start to the last thread's end.
 double time_together(const PeakKernel& kernel, std::int64_t rounds, Team& team) {
   const auto size = static_cast<std::size_t>(team.size());
   std::vector<Clock::time_point> starts(size), ends(size);
@@ -34,7 +34,7 @@ double time_together(const PeakKernel& kernel, std::int64_t rounds, Team& team) 
 double best_gflops(const PeakKernel& kernel, Team& team) {
   std::int64_t rounds = 1 << 12;
   double seconds = time_together(kernel, rounds, team);
-  // It also wakes the clock of a core that was asleep.
+  // Grows the rounds until a try is long enough, which also raises an idle core's clock.
   while (seconds < kTrySeconds / 2) {
     const double factor = std::clamp(kTrySeconds / seconds, 1.5, 8.0);
     rounds = static_cast<std::int64_t>(static_cast<double>(rounds) * factor);

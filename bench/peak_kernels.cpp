@@ -1,6 +1,6 @@
-// Written in assembly, loop and all, so that no compiler, option or sanitizer changes the figure.
-// Two chains of additions never touch: 12 accumulators cover 4 to 5 cycles at two a cycle where
-// there are 16 registers, and 24 where there are 32.
+// The loops are assembly, so that no compiler, option or sanitizer changes the measurement.
+// Independent accumulators hide the latency of 4 to 5 cycles at two additions a cycle: 12 of 16
+// registers, or 24 of 32.
 #include "bench/peak_kernels.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -17,7 +17,7 @@ namespace {
 
 #if defined(__x86_64__)
 
-// sum = sum * factor + addend goes to 1 and stays there: no overflow, no denormal numbers.
+// sum = sum * factor + addend goes to 1 and stays there, without overflow or denormals.
 constexpr float kFactor32 = 0.75F, kAddend32 = 0.25F;
 constexpr double kFactor64 = 0.75, kAddend64 = 0.25;
 
@@ -90,7 +90,7 @@ constexpr double kFactor64 = 0.75, kAddend64 = 0.25;
                    : TW_CLOBBERED_24);
 }
 
-// Two bfloat16 of 2^-7, whose sums of products no loop of some milliseconds takes out of range.
+// Two bfloat16 of 2^-7: their products add up for some milliseconds without overflow.
 constexpr std::uint32_t kPair = 0x3C003C00;
 
 [[gnu::target("avx512f,avx512bf16")]] void dot_avx512(std::int64_t rounds) {
@@ -110,7 +110,7 @@ constexpr std::uint32_t kPair = 0x3C003C00;
 #undef TW_LOOP_24
 #undef TW_CLOBBERED_24
 
-// The layout that ldtilecfg reads.
+// The layout that LDTILECFG reads.
 struct TileConfig {
   std::uint8_t palette = 1, start_row = 0;
   std::array<std::uint8_t, 14> reserved = {};
@@ -119,7 +119,7 @@ struct TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// Four accumulators by two tiles on each side: all eight that there are.
+// Four accumulators from two tiles on each side, which uses all eight tiles.
 [[gnu::target("amx-tile,amx-bf16")]] void tile_amx(std::int64_t rounds) {
   alignas(64) const TileConfig config;
   alignas(64) std::array<std::uint32_t, 256> tile;
@@ -142,7 +142,8 @@ static_assert(sizeof(TileConfig) == 64);
       : "cc", "memory");
 }
 
-// The processor must have tiles, and the system must lend them: they make a thread's state larger.
+// Whether the processor has AMX tiles and the system permits them, which make a thread's state
+// larger.
 bool has_tiles() {
 #if defined(__linux__)
   constexpr unsigned kBfloat16Bit = 1U << 22, kTileBit = 1U << 24;
@@ -189,11 +190,11 @@ void fma64_neon(std::int64_t rounds) {
 
 #endif
 
-// In the compiler's own words, for processors that are not known here: vectors of 16 bytes.
+// The loop in vectors of 16 bytes, for processors that have no assembly here.
 template <class Element>
 void multiply_add(std::int64_t rounds) {
   using Vector [[gnu::vector_size(16)]] = Element;
-  // Unlike beginnings, or the compiler would find eight equal chains and keep one.
+  // Different initial values, or the compiler would find eight equal chains and keep one.
   const volatile Element given = Element(0.5);
   const Vector factor = given - Vector{};
   Vector a = factor, b = a + a, c = b + a, d = c + a, e = d + a, f = e + a, g = f + a, h = g + a;

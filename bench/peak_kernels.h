@@ -1,4 +1,4 @@
-// Loops of nothing but multiply-adds in registers: the most that a processor can do.
+// Loops of nothing but multiply-adds in registers, to measure what a processor can do at most.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct PeakKernel {
   double operations;  // of one round on one thread, a multiply-add being two
 };
 
-// Those that this processor can run; none where it lacks the instructions.
+// The loops that this processor can run; empty if it lacks the instructions.
 [[nodiscard]] std::vector<PeakKernel> float32_kernels();
 [[nodiscard]] std::vector<PeakKernel> float64_kernels();
 [[nodiscard]] std::vector<PeakKernel> bfloat16_dot_kernels();   // VDPBF16PS

@@ -3,7 +3,7 @@
 namespace tilewise::cli {
 namespace {
 
-// What there is to say of a peer that is not there, or the peer, which may not be ready yet.
+// The peer that find() returns, which may not be ready yet, or why it is absent.
 template <class Find>
 NamedPeer found(const std::string& name, const Find& find) {
   NamedPeer named{name, "", "", nullptr};
@@ -28,7 +28,8 @@ std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation) {
   const double all = static_cast<double>(sizes.batch * sizes.heads) *
                      static_cast<double>(sizes.queries) * static_cast<double>(sizes.keys);
   if (visible_pairs(shape) == all) return PeerCase{&shape, operation, false};
-  // Peers begin the diagonal top left or bottom right; in a square these are one.
+  // Peers align a causal mask top-left or bottom-right; with as many queries as keys both are the
+  // same.
   const Mask& mask = shape.mask;
   const bool is_plain = is_causal(mask) && mask.chunk == 0 && mask.shift == 0;
   if (!is_plain || sizes.queries != sizes.keys) return std::nullopt;

@@ -1,4 +1,4 @@
-// Other implementations of attention that this machine has, timed in turn with ours.
+// Peers: other implementations of attention on this machine, timed in turns with ours.
 #pragma once
 
 #include <memory>
@@ -13,16 +13,16 @@
 
 namespace tilewise::cli {
 
-// What all peers can be asked: a dense batch in which every key is seen or none after the query.
+// A case that all peers can run: a dense batch, causal or without a mask.
 struct PeerCase {
   const Case* shape;
   tw_operation operation;
   bool is_causal;
 };
-// nullopt for a case of features that peers do not share.
+// The case for peers; nullopt if it has features that they do not share.
 [[nodiscard]] std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation);
 
-// It hung, died or failed, and answers no more; the sentence says which.
+// Thrown when a peer hung, died or failed and answers no more; the sentence says which.
 class PeerLost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -35,16 +35,18 @@ class Peer {
   Peer& operator=(const Peer&) = delete;
   virtual ~Peer() = default;
 
-  // Waits until it is ready, while others get ready too. PeerLost: it is not there after all.
+  // Waits until the peer is ready, while others get ready too. Throws PeerLost if it is not
+  // installed.
   virtual void meet() {}
   [[nodiscard]] virtual std::string version() const = 0;
-  // Makes a case ready: seconds of one run, or nullopt where the peer does not do this case.
+  // Makes a case ready. Returns the seconds of one run, or nullopt if the peer does not do the
+  // case.
   [[nodiscard]] virtual std::optional<double> prepare(const PeerCase& wanted) = 0;
-  // Seconds of each run; as many runs as fit into the budget, and one at least.
+  // Seconds of each run: as many as fit into the budget, at least one.
   [[nodiscard]] virtual std::vector<double> run(double budget) = 0;
 };
 
-// A peer by name: there, or the sentence why not. A peer may be lost later.
+// A peer by name, or why it is absent. It may be lost later.
 struct NamedPeer {
   std::string name, version, absent;
   std::unique_ptr<Peer> peer;
@@ -54,14 +56,14 @@ struct NamedPeer {
   void lose(const std::string& why);
 };
 
-// Looks for each of them; takes as long as the slowest takes to be imported. On a GPU they are
-// torch's ways to compute attention there, each one by itself.
+// Looks for all peers, which takes as long as the slowest import. On a GPU the peers are the single
+// implementations in torch's scaled_dot_product_attention.
 [[nodiscard]] std::vector<NamedPeer> find_peers(int threads, const Device& device);
 
-// Throws PeerLost when it is not there. TILEWISE_PYTHON says through which Python.
+// Starts a peer in Python, the interpreter of TILEWISE_PYTHON. Throws PeerLost if it is absent.
 [[nodiscard]] std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads,
                                                       const Device& device);
-// matmul, softmax, matmul over OpenBLAS, which TILEWISE_OPENBLAS names or else the system has.
+// matmul, softmax, matmul by OpenBLAS: the library that TILEWISE_OPENBLAS names, or the system's.
 [[nodiscard]] std::unique_ptr<Peer> open_openblas_peer(int threads);
 
 }  // namespace tilewise::cli

@@ -23,14 +23,14 @@ MOST_RUNS = 2000
 
 
 class DeclinedError(Exception):
-    """This peer does not do this case; the sentence says why."""
+    """The peer does not run this case; the message says why."""
 
 
 class Peer:
-    """What all have in common: how they are timed."""
+    """How all peers are timed."""
 
     def timed(self, run, runs=1):
-        """Seconds of one run, of so many that follow each other."""
+        """Seconds of one run, the mean of `runs` in a row."""
         start = time.perf_counter()
         for _ in range(runs):
             run()
@@ -45,7 +45,7 @@ class Torch(Peer):
     """torch.nn.functional.scaled_dot_product_attention, and its gradients by autograd."""
 
     def __init__(self, threads, device):
-        # Large pages for large tensors, as ours have them.
+        # Large pages for large tensors, as tilewise's tensors have them.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 
@@ -96,7 +96,7 @@ class Torch(Peer):
 
 
 class TorchOnGpu(Torch):
-    """One of the ways in which torch computes attention on a GPU, and no other."""
+    """One of torch's backends on a GPU, and no other."""
 
     BATCH_SECONDS = 0.01
     MOST_RUNS_A_BATCH = 1000
@@ -118,7 +118,7 @@ class TorchOnGpu(Torch):
             return super().attention(query, key, value, options)
 
     def prepare(self, case):
-        # What the last case took is the other contestants', too.
+        # Frees the last case's memory for the other contestants.
         self.torch.cuda.empty_cache()
         try:
             run = super().prepare(case)
@@ -166,7 +166,7 @@ class OnnxRuntime(Peer):
     def __init__(self, threads, _device):
         import onnxruntime
 
-        # Only now: it comes with onnxruntime, so it is not what is missing.
+        # Imported after onnxruntime, which brings numpy, so that the error names onnxruntime.
         numpy = importlib.import_module("numpy")
         self.numpy = numpy
         self.onnxruntime = onnxruntime
@@ -203,8 +203,8 @@ class OnnxRuntime(Peer):
         return lambda: session.run_with_iobinding(binding)
 
 
-# A model is a Protocol Buffer of ONNX's onnx.proto. So few fields are written by hand, which spares
-# the package `onnx`.
+# A model is a protocol buffer of ONNX's onnx.proto. Its few fields are written by hand, so that the
+# package `onnx` is not needed.
 
 
 def varint(number):
@@ -264,7 +264,7 @@ PEERS = {
 
 
 def first_time(peer, run):
-    # The first run makes threads and memory ready, unless it is so long that this hardly counts.
+    # The first run prepares threads and memory, and counts only if that is a small part of it.
     first = peer.timed(run)
     return first if first > 0.5 else peer.timed(run)
 
@@ -296,7 +296,7 @@ def one_line(error):
 
 
 def main():
-    # Libraries that print must not write between the answers.
+    # Answers go to a copy of standard output, since libraries may print to standard output.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

@@ -1,4 +1,4 @@
-// A peer behind bench/peers.py: requests and answers are lines of JSON, as that file says.
+// A peer in Python: talks with bench/peers.py by lines of JSON, which that file describes.
 #include <fmt/core.h>
 
 #include <cstdlib>
@@ -12,7 +12,7 @@
 namespace tilewise::cli {
 namespace {
 
-// Long enough for a large library on a cold disk.
+// Seconds to wait for an answer, enough for a large library on a cold disk.
 constexpr double kPatience = 120;
 
 double patience() {

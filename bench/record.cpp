@@ -14,8 +14,7 @@ namespace tilewise::cli {
 
 namespace {
 
-// Processors are rented by one name for several generations: what they multiply with tells them
-// apart.
+// The widest of the instructions that tell apart processors which clouds rent by one name.
 std::string widest(const Json& features) {
   for (const char* feature : {"amx_bf16", "avx512_bf16", "avx512f", "avx2"})
     for (const Json& has : features.values())
@@ -45,7 +44,7 @@ void append(const std::filesystem::path& path, const std::string& text) {
 }  // namespace
 
 std::string machine_slug(const Json& report) {
-  // A GPU's figures are its own, whatever holds it.
+  // A GPU's results do not depend on the processor beside it, so it is named alone.
   const Json* device = report.find("device");
   const Json& machine = report.at("machine");
   const std::string name =

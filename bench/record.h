@@ -1,4 +1,4 @@
-// Keeps what a benchmark found: a line a run, a file a machine.
+// Keeps the benchmark's results: a line for each run in a file for each machine.
 #pragma once
 
 #include <string>
@@ -7,12 +7,12 @@
 
 namespace tilewise::cli {
 
-// Of a report's machine, "AMD EPYC 7B13 64-Core" with 2 threads and AVX2:
-// "amd-epyc-7b13-64-core-2-avx2". Of its GPU where that was measured: "nvidia-h200".
+// The name of the machine's file: "amd-epyc-7b13-64-core-2-avx2" for "AMD EPYC 7B13 64-Core", 2
+// threads and AVX2; "nvidia-h200" if that GPU was measured.
 [[nodiscard]] std::string machine_slug(const Json& report);
 
-// Makes the folder and sees to it that the machine's file can be written there: before hours of
-// measuring. Of the report only the machine needs to be there. Otherwise a Failure.
+// Makes the folder and checks that the machine's file can be written, before hours of measuring;
+// throws Failure. The report needs only its machine.
 void prepare_record(const std::string& folder, const Json& report);
 
 // Adds the report, with date and commit, to FOLDER/<machine>.jsonl.

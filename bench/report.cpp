@@ -16,7 +16,7 @@ std::string_view direction_name(tw_operation operation) {
   return operation == TW_BACKWARD ? "backward" : "forward";
 }
 
-// Four digits say all that a measurement knows.
+// The value to four digits, which is all that a measurement is good for.
 double rounded(double value) {
   if (value == 0 || !std::isfinite(value)) return 0;
   const double unit = std::pow(10, 3 - std::floor(std::log10(std::abs(value))));
@@ -112,7 +112,7 @@ std::vector<std::string> figures(const Measurement& result, const std::vector<st
   return row;
 }
 
-// A column for each peer that has a figure anywhere.
+// The names of the peers that have a time in some row; each gets a column.
 std::vector<std::string> peer_columns(const std::vector<Measurement>& results) {
   std::vector<std::string> columns;
   for (const Measurement& result : results) {

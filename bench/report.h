@@ -1,4 +1,4 @@
-// How measurements and the list of cases are shown: as a table for people, as JSON for programs.
+// Prints measurements and the list of cases, as a table or as JSON.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@
 
 namespace tilewise::cli {
 
-// The head of a report: the machine that a run is on, with the threads that it takes, and the GPU.
+// The head of a report: the machine, the threads of the run, and the GPU.
 [[nodiscard]] Json machine_json(int threads, const Device& device);
 
-// All that a run found: machine, peaks, peers and cases.
+// The whole result of a run: machine, peaks, peers and cases.
 [[nodiscard]] Json bench_json(const Bench& bench, const std::vector<Measurement>& results);
 
-// Rows of one case and direction stand together.
+// Prints the table; the rows of one case and direction stand together.
 void show_measurements(const Bench& bench, const std::vector<Measurement>& results);
 void show_cases(bool json);
 

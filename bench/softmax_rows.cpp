@@ -22,7 +22,7 @@ struct Vectors64 {
   using Integers [[gnu::vector_size(64)]] = std::uint32_t;
 };
 
-// Everything in the vectors that the instructions at hand have: compilers split wider ones badly.
+// The loops, in vectors as wide as the instructions: compilers split wider ones badly.
 template <class Vectors>
 struct Rows {
   using Floats = typename Vectors::Floats;
@@ -34,12 +34,12 @@ struct Rows {
   }
   TW_INLINE void store(float* to, const Floats& values) { std::memcpy(to, &values, sizeof values); }
 
-  // exp(x) = 2^whole * 2^part with part in [-1/2, 1/2], for which a polynomial of degree 5 does.
+  // exp(x) = 2^whole * 2^part with part in [-1/2, 1/2]; a polynomial of degree 5 gives 2^part.
   TW_INLINE void exponential(Floats& x) {
     constexpr float kLog2E = 1.44269504F, kSmallest = -126, kRounder = 12582912;  // 1.5 * 2^23
     Floats power = x * kLog2E;
     power = power < kSmallest ? Floats{} + kSmallest : power;
-    // The sum's last bits are the whole number; shifted to the top they are the exponent.
+    // The low bits of `rounded` are the whole number; shifted to the top they are the exponent.
     const Floats rounded = power + kRounder;
     const Floats part = power - (rounded - kRounder);
     Floats value = part * 0.00132764608F + 0.00967554189F;

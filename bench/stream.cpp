@@ -1,4 +1,4 @@
-// The bandwidth of memory, by sweeps over more of it than any cache holds.
+// Measures the bandwidth of memory by sweeps over more of it than any cache holds.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -23,7 +23,7 @@ std::size_t stream_bytes() {
   return std::clamp(4 * static_cast<std::size_t>(std::max(0L, cache)), kLeast, kMost);
 }
 
-// Four sums, so that additions do not wait for one another.
+// Keeps four sums, so that additions do not wait for one another.
 float sum(const float* memory, std::size_t count) {
   const auto* vectors = reinterpret_cast<const Vector*>(memory);
   Vector a = {}, b = {}, c = {}, d = {};
@@ -50,10 +50,10 @@ void add_scaled(float* to, const float* from, const float* scaled, std::size_t c
 Stream::Stream(Team& team) : team_(team), bytes_(stream_bytes()) {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  // Asked for and not needed: small pages cost some of the speed.
+  // Only a hint: without large pages it is somewhat slower.
   madvise(memory, bytes_, MADV_HUGEPAGE);
   memory_ = static_cast<float*>(memory);
-  // Each thread touches its own part first, which puts it into memory near to it.
+  // Each thread writes its own part first, which places it in memory near that thread.
   best(1, [](float* part, std::size_t count) { std::fill(part, part + count, 1.0F); });
 }
 
@@ -63,7 +63,7 @@ Stream::~Stream() {
 
 template <class Sweep>
 double Stream::best(int tries, const Sweep& sweep) {
-  // Parts are whole lines of 64 bytes, three of which a triad can share out.
+  // The floats of three lines of 64 bytes, a line for each of a triad's three arrays.
   constexpr std::size_t kLine = 48;
   const auto threads = static_cast<std::size_t>(team_.size());
   const std::size_t count = bytes_ / sizeof(float) / threads / kLine * kLine;

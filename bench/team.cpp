@@ -3,7 +3,7 @@
 namespace tilewise::cli {
 namespace {
 
-// About 20 us: a team that is called again and again does not pay for waking up.
+// Spins of about 20 us, so that a team that is called again and again need not be woken.
 constexpr int kSpins = 20000;
 
 template <class Condition>
@@ -40,7 +40,7 @@ void Team::run(const std::function<void(int)>& task) {
 }
 
 void Team::work(int worker) {
-  // Counted from the beginning: a turn that was called before this thread ran is not missed.
+  // Starts at turn 0, so that a turn that began before this thread ran is not missed.
   for (std::uint32_t seen = 0;; ++seen) {
     spin_until([&] { return turn_.load() != seen; });
     turn_.wait(seen);

@@ -1,4 +1,4 @@
-// Threads that stand ready: what has to start together, or often, cannot wait for new threads.
+// Threads that stand ready, for tasks that start together or often.
 #pragma once
 
 #include <atomic>
@@ -17,20 +17,20 @@ class Team {
   ~Team();
 
   [[nodiscard]] int size() const { return static_cast<int>(workers_.size()) + 1; }
-  // Calls task(0) here and task(1)… on the others, and returns when all have ended. The task must
-  // not throw.
+  // Calls task(0) here and task(1)… on the other threads, and returns when all have ended. The task
+  // must not throw.
   void run(const std::function<void(int)>& task);
 
  private:
   void work(int worker);
 
   std::vector<std::thread> workers_;
-  const std::function<void(int)>* task_ = nullptr;  // nullptr: go home
+  const std::function<void(int)>* task_ = nullptr;  // nullptr: end
   std::atomic<std::uint32_t> turn_ = 0;
   std::atomic<int> busy_ = 0;
 };
 
-// All who enter leave at once, when the last of them has come.
+// A barrier: wait() returns in all threads at once, when the last one has called it.
 class StartingLine {
  public:
   explicit StartingLine(int runners) : awaited_(runners) {}

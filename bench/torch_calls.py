@@ -49,7 +49,7 @@ def calls_of(attention: Callable[..., Tensor], given: list[Tensor]) -> dict[str,
 
 
 def turn(call: Call, count: int, is_here: bool) -> float:
-    """Microseconds of one of so many calls, from an idle device until the last has returned."""
+    """Microseconds of a call, the mean of `count` from an idle device until the last returns."""
     if not is_here:
         torch.cuda.synchronize()
     begin = time.perf_counter()

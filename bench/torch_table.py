@@ -45,7 +45,7 @@ def tensors(length: int, options: argparse.Namespace) -> list[Tensor]:
 
 
 def calls_of(name: str, given: list[Tensor]) -> dict[str, Callable[[], object]]:
-    """Forward alone, as in inference, and forward and backward."""
+    """Forward without gradients, and forward with backward."""
     attention, arriving = ATTENTIONS[name], torch.ones_like(given[0])
 
     def forward() -> None:
@@ -59,7 +59,7 @@ def calls_of(name: str, given: list[Tensor]) -> dict[str, Callable[[], object]]:
 
 
 def elapsed(call: Callable[[], object], count: int, is_here: bool) -> float:
-    """Milliseconds of so many calls, from when nothing else runs until all are done."""
+    """Milliseconds of `count` calls, from an idle device until all are done."""
     if is_here:
         begin = time.perf_counter()
         for _ in range(count):
@@ -95,8 +95,7 @@ def times(length: int, options: argparse.Namespace) -> dict[str, Times]:
 
 
 def peak(options: argparse.Namespace, begin: bool = False) -> int:
-    """The most bytes that this process has had since it was last asked with begin=True, which asks
-    for what it has."""
+    """The most bytes that this process has used since the last call with begin=True."""
     if options.device != "cpu":
         if begin:
             torch.cuda.reset_peak_memory_stats()
@@ -108,8 +107,7 @@ def peak(options: argparse.Namespace, begin: bool = False) -> int:
 
 
 def grown(name: str, length: int, options: argparse.Namespace) -> int:
-    """Bytes that training needs beyond its inputs; on the processor in a process that did nothing
-    before."""
+    """Bytes that a training step needs beyond its inputs, in this process."""
     calls_of(name, tensors(64, options))["both"]()
     given = tensors(length, options)
     before = peak(options, begin=True)
@@ -118,8 +116,8 @@ def grown(name: str, length: int, options: argparse.Namespace) -> int:
 
 
 def memory(name: str, length: int, arguments: list[str], options: argparse.Namespace) -> int:
-    """The same. An allocator says it of this process, too; to start others and to wake the GPU in
-    each would take longer than all the rest."""
+    """grown(), on the processor in a fresh process. On a GPU torch's allocator can reset its peak,
+    which is quicker than to start a process."""
     if options.device != "cpu":
         return grown(name, length, options)
     command = [sys.executable, __file__, *arguments, "--memory", name, "--lengths", str(length)]

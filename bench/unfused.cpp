@@ -12,7 +12,7 @@
 namespace tilewise::cli {
 namespace {
 
-// 2 MiB of scores at most, two such blocks in backward.
+// The most scores of a block, 2 MiB; backward has two blocks.
 constexpr std::int64_t kBlockScores = std::int64_t{1} << 19, kMostBlockRows = 512;
 
 void fill(TensorVector<float>& values, std::int64_t count, std::mt19937& engine) {
@@ -21,7 +21,7 @@ void fill(TensorVector<float>& values, std::int64_t count, std::mt19937& engine)
   for (float& value : values) value = normal(engine);
 }
 
-// exp(scores - most) of the visible keys, the rest 0.
+// Turns the visible scores into exp(score - most) and the others into 0.
 struct Softened {
   float most, sum;
 };
@@ -39,7 +39,7 @@ Unfused::Unfused(const PeerCase& wanted, Multiply multiply, Team& team)
   const auto dim = static_cast<double>(sizes_.dim);
   scale_ = static_cast<float>(wanted.shape->scores.scale.value_or(1 / std::sqrt(dim)));
   const std::int64_t threads = team.size(), heads = sizes_.batch * sizes_.heads;
-  // Where heads are few their rows are shared out, too.
+  // With fewer heads than threads, the rows of a head are divided, too.
   const std::int64_t share = (sizes_.queries * heads + threads - 1) / threads;
   block_rows_ = std::clamp<std::int64_t>(kBlockScores / sizes_.keys, 16, kMostBlockRows);
   block_rows_ = std::max<std::int64_t>(1, std::min({block_rows_, share, sizes_.queries}));
@@ -151,7 +151,7 @@ void Unfused::backward_block(const Block& block, float* scores) {
 void Unfused::forward() {
   const std::int64_t blocks = (sizes_.queries + block_rows_ - 1) / block_rows_;
   for_each(sizes_.batch * sizes_.heads * blocks, [&](std::int64_t task, float* scores) {
-    // Late rows see most: a long task must not be the last one.
+    // Late rows first: they see the most keys, and a long task must not be the last one.
     const std::int64_t first = (blocks - 1 - task % blocks) * block_rows_;
     forward_block({task / blocks, first, std::min(first + block_rows_, sizes_.queries)}, scores);
   });
@@ -161,7 +161,7 @@ void Unfused::backward() {
   std::fill(tensors_.key_gradient.begin(), tensors_.key_gradient.end(), 0.0F);
   std::fill(tensors_.value_gradient.begin(), tensors_.value_gradient.end(), 0.0F);
   const std::int64_t group = sizes_.heads / sizes_.key_heads;
-  // The rows of a group add to the same gradients, so one thread does them all.
+  // One thread does a whole group of heads, because they add to the same gradients.
   for_each(sizes_.batch * sizes_.key_heads, [&](std::int64_t key_head, float* scores) {
     for (std::int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
       for (std::int64_t first = 0; first < sizes_.queries; first += block_rows_) {

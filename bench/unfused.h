@@ -1,5 +1,5 @@
-// Attention as one writes it over a library of matrix products: product, softmax, product. What
-// fused kernels are held against.
+// Attention over a library of matrix products: product, softmax, product. Fused kernels are
+// compared with it.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ struct Product {
 };
 using Multiply = void (*)(const Product& product);
 
-// The tensors of a case in float32, (batch, head, row, dim) without gaps, filled from a normal
-// distribution, and both passes over them. Heads are shared out to threads, each product on one.
+// Both passes over a case, with float32 tensors (batch, head, row, dim) without gaps, drawn from a
+// normal distribution. Heads are divided among threads; each product runs on one.
 class Unfused {
  public:
   Unfused(const PeerCase& wanted, Multiply multiply, Team& team);
@@ -45,18 +45,19 @@ class Unfused {
   [[nodiscard]] const Tensors& tensors() const { return tensors_; }
 
  private:
-  // Rows `first` to `last` of a query head: so many that their scores stay in a cache.
+  // Rows `first` to `last` of a query head, few enough that their scores stay in a cache.
   struct Block {
     std::int64_t head, first, last;
     [[nodiscard]] std::int64_t rows() const { return last - first; }
   };
   void forward_block(const Block& block, float* scores);
   void backward_block(const Block& block, float* scores);
-  // scale * query * key^T of the keys that the block's last row sees; returns how many these are.
+  // scores = scale * query * key^T for the keys that the block's last row sees. Returns their
+  // number.
   std::int64_t score(const Block& block, float* scores) const;
   [[nodiscard]] std::int64_t visible(std::int64_t row) const;
   [[nodiscard]] std::int64_t key_head_of(std::int64_t head) const;
-  // Shares out tasks to the threads, each with room for two blocks of scores.
+  // Runs the tasks on all threads; each thread has memory for two blocks of scores.
   void for_each(std::int64_t tasks, const std::function<void(std::int64_t, float*)>& function);
 
   Sizes sizes_;

@@ -1,4 +1,4 @@
-// `tilewise bench`: the backends and their peers on the cases of the list.
+// `tilewise bench`: times the backends and their peers on the cases of the list.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -79,14 +79,14 @@ std::vector<std::string> known_backends(const Options& options) {
   return known;
 }
 
-// Where all of them run, the first of which decides.
+// The device of all backends; the first one named decides it.
 Device device_of(const Options& options) {
   const std::string first = options.backends.empty() ? "" : options.backends.front();
   return chosen_device(
       {options.device, first, static_cast<std::int32_t>(options.threads.value_or(0))});
 }
 
-// Those that were asked for, or all of the device.
+// The backends that were asked for, or all of the device.
 std::vector<std::string> chosen_backends(const Options& options, const Device& device) {
   std::vector<std::string> chosen;
   const std::vector<std::string> known = known_backends(options);
@@ -122,7 +122,7 @@ std::vector<Measurement> measure_all(const std::vector<Case>& cases, Bench& benc
                                      std::size_t steps_a_case) {
   std::vector<Measurement> results;
   Progress progress("bench", static_cast<double>(cases.size() * steps_a_case));
-  double step = 0;  // the one that begins has not advanced the bar yet
+  double step = 0;  // of the running case, added to the bar when it ends
   for (const Case& shape : cases) {
     for (Measurement& each : bench.measure(shape, [&](const std::string& what) {
            progress.advance(step, what);

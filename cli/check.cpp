@@ -1,5 +1,5 @@
-// `tilewise check`: the library on this machine against the oracle, over the list of families,
-// shapes and types that the project's own tests run.
+// `tilewise check`: compares the library on this machine with the oracle, over the families, shapes
+// and types of the project's own tests.
 #include <dlfcn.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
@@ -64,7 +64,7 @@ int chosen_jobs(const Options& options) {
   return asked > 0 ? asked : static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// One case alone, told in full.
+// Runs a single case and prints all about it.
 ExitStatus replay(const Options& options, const Device& device) {
   const std::vector<const Series*> list = chosen_series(options);
   if (list.size() != 1) {
@@ -113,7 +113,7 @@ SeriesResult check_series(const Series& series, const std::vector<Pick>& picks, 
   return result;
 }
 
-// Of the environment, what decides which kernels run.
+// The environment's settings that decide which kernels run.
 std::string kernels_of_environment() {
   std::string words;
   for (const char* name : {"TILEWISE_BACKEND", "TILEWISE_CPU_ISA", "TILEWISE_CUDA_KERNELS"}) {
@@ -123,8 +123,8 @@ std::string kernels_of_environment() {
   return words;
 }
 
-// Results are those of this very library on this very machine: of another build, or elsewhere, or
-// of other kernels, they are begun anew.
+// Identifies what results belong to: this build of the library, machine and choice of kernels. A
+// check does not resume from results of another one.
 std::string identity_of(const Options& options, const Device& device) {
   Dl_info library = {};
   struct stat file = {};
@@ -168,7 +168,8 @@ CheckResult check_all(const Options& options, const Device& device) {
   return result;
 }
 
-// A call that cannot run is no wrong number. Without kernels none can, which a small one tells.
+// Tries a small call, and throws Failure if a GPU has no kernels: then no case could run, and calls
+// that do not run count as declined, not as wrong.
 void require_kernels(const Options& options, const Device& device) {
   if (!device.is_gpu()) return;
   Call call;

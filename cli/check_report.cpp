@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kMostFindings = 5;
 
-// The middle and the last word of a series' name.
+// The two parts of a series' name behind its first '/': "shape/family/dtype".
 struct Cell {
   std::string family, dtype;
 };
@@ -28,7 +28,7 @@ Cell cell_of(const std::string& name) {
   return {name.substr(first + 1, last - first - 1), name.substr(last + 1)};
 }
 
-// Several series in one cell: families by types, whatever the shapes.
+// The series of one cell of the table: one family and one type, all shapes.
 struct Pooled {
   double worst = 0, error_squares = 0, exact_squares = 0;
 };
@@ -123,7 +123,7 @@ Json to_json(const SeriesResult& result) {
   for (const Finding& each : result.findings) {
     json["findings"].push_back({{"replay", each.replay}, {"sentences", each.sentences}});
   }
-  // JSON has no infinity; what is not a number is worse than any.
+  // JSON has no infinity or NaN. Both are written as a number above every limit.
   if (!std::isfinite(result.worst)) json["worst"] = 1e308;
   return json;
 }
@@ -255,7 +255,7 @@ Journal::Journal(std::string file, const std::string& identity) : file_(std::mov
                                       file_, identity));
   }
   while (std::getline(in, line)) {
-    // A line that was cut off where the program stopped is a series that is not done.
+    // A line cut off where the program stopped is a series that is not finished.
     const auto json = parse_json(line);
     if (!json) continue;
     try {

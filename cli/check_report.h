@@ -1,5 +1,5 @@
-// What `tilewise check` found, for people and for programs; and the file that a long check resumes
-// from.
+// The result of `tilewise check`, as text and as JSON; and the file from which a long check
+// resumes.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct Finding {
   std::string sentences;  // what was wrong, one a line
 };
 
-// All that is known of one series.
+// The result of one series of cases.
 struct SeriesResult {
   std::string name;
   std::int64_t cases = 0, declined = 0, failed = 0, numbers = 0;
@@ -31,18 +31,18 @@ struct SeriesResult {
 
   void add(const conformance::Pick& pick, const conformance::Report& report);
   [[nodiscard]] double relative() const;
-  // Whether the outputs taken together are as near as their gate asks.
+  // Whether the error of all outputs together is within the series' limit.
   [[nodiscard]] bool is_close() const;
 };
 
 struct CheckResult {
   std::string tier, device;
-  std::string replay_words;  // behind each line that replays a case: " --device cuda:1"
+  std::string replay_words;  // ends each command that replays a case: " --device cuda:1"
   std::vector<SeriesResult> series;
   double seconds = 0;
 
   [[nodiscard]] bool is_exact() const;
-  [[nodiscard]] bool is_declined() const;  // every case
+  [[nodiscard]] bool is_declined() const;  // whether every case is
 };
 
 void show(const CheckResult& result, bool json);
@@ -50,10 +50,10 @@ void show_series(bool json);
 
 [[nodiscard]] std::vector<std::string> series_names();
 
-// One line of JSON for each series that is done.
+// The file from which a check resumes: one line of JSON for each finished series.
 class Journal {
  public:
-  // Reads what is there; a file of another check is a Failure. No name, no journal.
+  // Reads the file; one of another check is a Failure. Without a name there is no journal.
   Journal(std::string file, const std::string& identity);
   [[nodiscard]] std::optional<SeriesResult> find(const std::string& name, std::int64_t cases) const;
   void append(const SeriesResult& result);

@@ -1,4 +1,4 @@
-// What every command of the program is: a table of options, and a function that runs it.
+// A command of the program: a table of options, and the function that runs it.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@ namespace tilewise::cli {
 
 struct Command {
   std::string name, about, footer;
-  std::vector<Option> options;  // what they fill in belongs to `run`
+  std::vector<Option> options;  // `run` owns what they fill in
   std::function<ExitStatus()> run;
 };
 
@@ -24,7 +24,7 @@ struct Command {
 [[nodiscard]] Command kernels_command();
 [[nodiscard]] Command completion_command();
 
-// In the order of --help.
+// All commands, in the order of --help.
 [[nodiscard]] std::vector<Command> all_commands();
 
 }  // namespace tilewise::cli

@@ -1,5 +1,4 @@
-// `tilewise completion`: shell completion written from the program's own commands and options, so
-// that the two cannot drift apart.
+// `tilewise completion`: shell completion generated from the program's own commands and options.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -24,7 +23,7 @@ struct Choice {
   bool is_repeated = false;
 };
 
-// What an option takes is told by its type's name: "FILE", "CASE", "{cpu,cuda}".
+// The values that an option takes, from the name of its type: "FILE", "CASE", "{cpu,cuda}".
 std::vector<std::string> values_of(const std::string& type) {
   if (type.find("CASE") != std::string::npos) return case_names();
   if (type.find("BACKEND") != std::string::npos) return backend_names();
@@ -36,7 +35,7 @@ std::vector<std::string> values_of(const std::string& type) {
   for (std::size_t begin = open + 1; begin <= end;) {
     const std::size_t comma = std::min(type.find(',', begin), end);
     const std::string word = type.substr(begin, comma - begin);
-    // Words in capitals stand for what the user makes up.
+    // Words in capitals stand for values that the user makes up.
     if (word.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string::npos) {
       values.push_back(word);
     }
@@ -62,7 +61,7 @@ std::vector<Choice> choices_of(const Command& command) {
   return choices;
 }
 
-// Of the program itself.
+// The options of the program itself.
 std::vector<Choice> own_choices() {
   return {kHelp, {{"--version"}, "Print the versions and backends", false, false, {}, false}};
 }
@@ -115,7 +114,7 @@ std::string bash() {
          "complete -o filenames -o bashdefault -F _tilewise tilewise\n";
 }
 
-// zsh's _arguments reads [ ] and : as its own marks.
+// Escapes [ ] and :, which have a meaning in zsh's _arguments.
 std::string zsh_about(const std::string& text) {
   std::string result;
   for (const char c : text) {

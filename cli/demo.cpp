@@ -17,7 +17,7 @@ constexpr std::int64_t kSmallLength = 320;  // proved whole; two tiles and a res
 constexpr std::int64_t kBandRows = 16;
 constexpr std::uint64_t kSeed = 1;     // of the random numbers
 constexpr double kSecondsARound = 2;   // forward and backward of the large problem, once
-constexpr double kSecondsATiming = 1;  // to spend on each direction's median
+constexpr double kSecondsATiming = 1;  // for the timing of each direction
 
 Case problem_of(const DemoOptions& options, std::int64_t length) {
   Case shape;
@@ -47,11 +47,11 @@ void run_both(Call& call, Runner& runner) {
   runner.finish();
 }
 
-// The largest length whose forward and backward stay within the round's time, as far as a short
-// run tells: work grows with the square of the length.
+// The largest length whose forward and backward together take no longer than kSecondsARound, judged
+// by a short run: work grows with the square of the length.
 std::int64_t fitting_length(const DemoOptions& options, Runner& runner) {
   constexpr std::int64_t kShortest = 512, kLongest = 16384;
-  // So short a run leaves most of a GPU idle.
+  // The short run's length; a GPU needs a longer one to be busy.
   const std::int64_t probed = runner.is_on_device() ? 2048 : 256;
   Workload probe(problem_of(options, probed), true, kSeed);
   const Upload there(probe.call(), runner.execution().device);
@@ -89,7 +89,7 @@ void time_large(Workload& large, std::int64_t length, Runner& runner, Progress& 
   there.fetch();
 }
 
-// The first rows, the last ones, and bands in between that fall on no tile's border.
+// Bands at the first rows, at the last ones, and three between that start on no tile's border.
 std::vector<RowBand> sampled_bands(std::int64_t length) {
   std::vector<RowBand> bands{{0, kBandRows}};
   for (const double part : {0.19, 0.47, 0.71}) {

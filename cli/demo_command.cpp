@@ -21,7 +21,7 @@ struct Options {
 Json to_json(const std::vector<Agreement>& all) {
   Json list = Json::array();
   for (const Agreement& one : all) {
-    // JSON knows no infinity; an error beyond all bounds is told as null.
+    // An infinite error becomes null, because JSON has no infinity.
     list.push_back({{"name", one.name},
                     {"worst", one.worst},
                     {"relative_error", one.relative},

@@ -1,4 +1,4 @@
-// The demo as a program of its own: nothing is compiled for it but what it shows.
+// The demo as a program of its own, so that only what it shows is compiled.
 #include <fmt/core.h>
 
 #include <csignal>

@@ -25,7 +25,7 @@ void say(std::string_view text) {
   print(wrapped(text, columns(), {2, 2}));
 }
 
-// What explain says, "tile       96 queries x 64 keys": what does not fit goes on below the value.
+// Prints explain's lines, such as "tile 96 queries x 64 keys", wrapped below their values.
 void show_plan(const std::string& text) {
   print("\n");
   std::istringstream lines(text);

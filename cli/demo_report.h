@@ -1,4 +1,4 @@
-// What `tilewise demo` found, and how it is told.
+// The result of `tilewise demo`, as text and as JSON.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace tilewise::cli {
 
 struct DirectionReport {
   Timing timing;
-  // The most that was in use at once: resident on the host, or allocated on a GPU.
+  // The most memory in use at once: resident on the host, or allocated on a GPU.
   double workspace_bytes = 0, peak_bytes = 0;
 };
 
@@ -27,7 +27,7 @@ struct DemoReport {
 
 [[nodiscard]] bool is_proved(const DemoReport& report);
 
-// The bytes of the matrix that the standard algorithm stores, and this one does not.
+// Bytes of the score matrix, which the standard algorithm stores and this one does not.
 [[nodiscard]] double score_matrix_bytes(const Case& shape);
 
 [[nodiscard]] double gflops(const Case& shape, bool backward, const DirectionReport& report);

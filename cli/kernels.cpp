@@ -1,5 +1,5 @@
-// `tilewise kernels`: the GPU's kernels, which are compiled on the user's machine. What there is of
-// them, compiling them before the first call, and emptying their cache.
+// `tilewise kernels`: lists the GPU's kernels, which are compiled on the user's machine, compiles
+// them ahead of the first call, and empties their cache.
 #include <fmt/core.h>
 
 #include <cmath>
@@ -26,7 +26,7 @@ struct Options {
   bool json = false;
 };
 
-// The C interface's choice, and the texts that it points at.
+// The C interface's choice of kernels, with the texts that it points at.
 struct Choice {
   explicit Choice(const Options& options)
       : names(joined(options.names, ",")), architectures(joined(options.architectures, ",")) {
@@ -52,7 +52,7 @@ struct Choice {
 std::string listed(const Choice& choice, tw_format format) {
   std::string text;
   std::size_t needed = 16384;
-  // Another process may compile a kernel meanwhile, which makes the text longer.
+  // Asked again while the text grows: another process may compile a kernel meanwhile.
   while (needed > text.size()) {
     text.resize(needed);
     Message message{};
@@ -69,14 +69,15 @@ ExitStatus list(const Options& options) {
   return kOk;
 }
 
-// What the library tells on the way.
+// The state of the progress bar between the library's callbacks.
 struct Told {
   std::optional<Progress> progress;
   std::int64_t done = 0, total = 0;
   std::exception_ptr failure;
 };
 
-// Whatever goes wrong here must not pass through the library, which stops then.
+// The library's callback. An exception must not pass through the library: it is kept, and the
+// library is told to stop.
 std::int32_t tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
   Told& told = *static_cast<Told*>(host);
   try {

@@ -1,10 +1,11 @@
-// The command line `tilewise`: it knows the library by its C face alone, as any user does.
+// The command line `tilewise`. It uses only the library's C face, as any user can.
 #include <csignal>
 
 #include "cli/program.h"
 
 int main(int count, char** words) {
-  // A reader that leaves early must end the program in the ordinary way, temporary files removed.
+  // If the reader of the output leaves, the program must end in the ordinary way and remove its
+  // temporary files.
   std::signal(SIGPIPE, SIG_IGN);
   try {
     return tilewise::cli::run_program(count, words);

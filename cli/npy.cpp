@@ -19,7 +19,7 @@ namespace {
 
 class File {
  public:
-  // Not blocking: opening a pipe that nobody writes to would otherwise wait for ever.
+  // O_NONBLOCK: otherwise open() would wait for ever on a pipe that nobody writes to.
   explicit File(const std::string& path)
       : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {
     if (descriptor_ < 0) fail(std::strerror(errno));
@@ -72,7 +72,8 @@ void swap_bytes(NpyArray& array) {
   array.header.is_big_endian = false;
 }
 
-// Fortran's first index runs fastest; the library wants the last one to.
+// Turns Fortran order (first index fastest) into C order (last index fastest), which the library
+// takes.
 void reorder(NpyArray& array) {
   const NpyHeader& header = array.header;
   const auto size = static_cast<std::size_t>(header.item_bytes);
@@ -121,7 +122,7 @@ NpyArray read_npy(const std::string& path) {
     file.fail(error.what());
   }
   const std::uint64_t count = array.header.data_bytes();
-  // A file with holes may claim what no memory holds, and asking for it might even be granted.
+  // A sparse file may claim more than the memory there is, and the system might even grant it.
   if (const double memory = this_machine().memory_bytes; static_cast<double>(count) > memory) {
     file.fail(fmt::format("its numbers take {}, but this machine has {} of memory",
                           bytes(static_cast<double>(count)), bytes(memory)));

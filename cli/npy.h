@@ -1,4 +1,4 @@
-// Arrays in .npy files: read whole, in C order and this machine's byte order.
+// Arrays from .npy files: read whole, turned into C order and this machine's byte order.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,14 @@ struct NpyArray {
   std::unique_ptr<std::byte[]> data;
 };
 
-// Throws Failure with a sentence that names the file. Only regular files are read.
+// Reads a regular file. Throws Failure with a sentence that names the file.
 [[nodiscard]] NpyArray read_npy(const std::string& path);
 
-// What the library sees; uint16 counts as bfloat16 where that is said. Throws Failure for more
-// dimensions than the library knows, none at all, or uint16 where nothing is said.
+// The array as the library's tensor. Throws Failure if it has no dimensions or more than the
+// library allows, or if it is uint16 and not said to be bfloat16.
 [[nodiscard]] tw_tensor tensor_of(const NpyArray& array, bool is_uint16_bfloat16);
 
-// The type a tensor of this dtype has in a file; bfloat16_type says how bfloat16 is written.
+// The file's type for a tensor of this dtype; bfloat16_type is the one for bfloat16.
 [[nodiscard]] std::string npy_type(std::int32_t dtype, const std::string& bfloat16_type);
 
 }  // namespace tilewise::cli

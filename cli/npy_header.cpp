@@ -16,7 +16,7 @@ constexpr std::size_t kMostDimensions = 32;
 constexpr std::string_view kNotADictionary =
     "its header is not the Python dictionary that numpy.save writes";
 
-// Walks over the one kind of Python text that a header may be.
+// Reads the few forms of Python text that a header may have.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : rest_(text) {}
@@ -149,7 +149,7 @@ void parse_dictionary(std::string_view text, NpyHeader& header) {
 }
 
 std::optional<std::uint64_t> checked_bytes(const NpyHeader& header) {
-  // A zero extent makes an empty array, but must not hide that the others overflow.
+  // A size of 0 counts as 1 here, so that it does not hide an overflow of the others.
   std::uint64_t product = static_cast<std::uint64_t>(header.item_bytes);
   for (const std::int64_t extent : header.shape) {
     const auto factor = static_cast<std::uint64_t>(std::max<std::int64_t>(1, extent));

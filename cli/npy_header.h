@@ -1,5 +1,5 @@
-// The text in front of a .npy file's numbers. Everything in it is a stranger's word: nothing is
-// believed, and above all nothing is allocated, before it has been compared with the file's size.
+// The header of a .npy file. A stranger may have written the file, so every size is compared with
+// the file's size before it is used, above all before memory is allocated.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace tilewise::cli {
 
-// A sentence's end: "its header is no Python dictionary". The reader puts the file's name before.
+// What is wrong with a header, as the end of a sentence: "its header is no Python dictionary". The
+// caller puts the file's name in front.
 class NpyError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -25,18 +26,18 @@ struct NpyHeader {
 
   [[nodiscard]] std::uint64_t elements() const;
   [[nodiscard]] std::uint64_t data_bytes() const;
-  // "<f4", as in the file, but never big-endian.
+  // The type as in the file, such as "<f4", but never big-endian.
   [[nodiscard]] std::string type() const;
 };
 
-// The longest prelude that is accepted: magic, version, length and dictionary.
+// The longest prelude that is read: magic, version, length and dictionary.
 constexpr std::uint64_t kLongestNpyPrelude = 1 << 16;
 
-// Reads the prelude from a file's first bytes, at most kLongestNpyPrelude of them, and proves that
+// Reads the prelude from a file's first bytes, at most kLongestNpyPrelude of them, and checks that
 // a file of file_bytes holds exactly the numbers that it declares. Throws NpyError.
 [[nodiscard]] NpyHeader parse_npy_prelude(std::string_view start, std::uint64_t file_bytes);
 
-// The prelude of a C-ordered array; the numbers follow directly.
+// Makes the prelude of a C-ordered array; the numbers follow directly.
 [[nodiscard]] std::string make_npy_prelude(std::string_view type,
                                            const std::vector<std::int64_t>& shape);
 

@@ -31,7 +31,7 @@ std::string described(const Real& real) {
   return fmt::format("a number from {} to {}", real.least, real.most);
 }
 
-// Reads one value into its place, or says what the option takes.
+// Stores one value, or returns what the option takes instead.
 struct Reader {
   const std::string& value;
 

@@ -1,5 +1,5 @@
-// The options of a command as a table: what each is called, what it takes, and where that goes.
-// Parser, help and completion all read this table; nothing here knows how words are parsed.
+// The options of a command as a table: name, value, and where the value goes. Parser, help and
+// completion read the table; how words are parsed is the parser's.
 #pragma once
 
 #include <cfloat>
@@ -23,13 +23,13 @@ struct Real {
   double least = -DBL_MAX, most = DBL_MAX;
 };
 
-// Where a value goes: a switch, a text, each text of an option that may be given several times, a
-// number, or numbers with commas between them.
+// Where a value goes: a switch, a text, the texts of an option that may be repeated, a number, or
+// numbers separated by commas.
 using Destination = std::variant<bool*, std::string*, std::vector<std::string>*, Integer, Natural,
                                  Real, std::vector<std::int64_t>*>;
 
 struct Option {
-  std::string name;  // "--key-heads"; without dashes, the word at this place
+  std::string name;  // "--key-heads"; without dashes: a word by its place
   std::string about;
   Destination place;
   std::string type;  // what help calls the value: "FILE", "{cpu,cuda}"
@@ -39,7 +39,7 @@ struct Option {
   [[nodiscard]] bool takes_value() const { return !std::holds_alternative<bool*>(place); }
 };
 
-// Puts a value that was given where it belongs; one that the option cannot take is a Failure.
+// Stores a given value at its destination; a value that the option does not allow is a Failure.
 void take(const Option& option, const std::string& value);
 
 }  // namespace tilewise::cli

@@ -49,9 +49,10 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
 
 namespace {
 
-// Elsewhere -1 stands for a side without a limit.
+// Refuses a window that hides every key. FlashAttention writes -1 for a side without a limit, so
+// the message says how it is written here.
 void refuse_empty_window(const std::string& window, bool causal, const Mask& mask) {
-  // As far as two sides may be to have a sum.
+  // Clamped so that the sum of the two sides cannot overflow.
   const auto near = [](std::int64_t side) {
     constexpr std::int64_t kFar = INT64_MAX / 2;
     return std::clamp(side, -kFar, kFar);
@@ -88,7 +89,7 @@ void AttentionOptions::apply(Case& shape) const {
     mask.left = sides.left;
     mask.right = sides.right;
   }
-  // Both hold: no key behind the diagonal, and none outside the window.
+  // --causal and --window both hold: no key after the diagonal, and none outside the window.
   if (causal) mask.right = std::min<std::int64_t>(mask.right.value_or(0), 0);
   if (!window.empty()) refuse_empty_window(window, causal, mask);
   if (!diagonal.empty()) apply_diagonal(diagonal, mask);

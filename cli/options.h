@@ -1,4 +1,4 @@
-// Options that several commands share, and what they become: a case's mask, scores and sizes.
+// Options that several commands share, and how they fill a case's mask, scores and sizes.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@
 
 namespace tilewise::cli {
 
-// Who sees whom and how scores are made; what both a shape and a set of files need.
+// Options of the mask, the scores and dropout, for commands that take a shape or files.
 struct AttentionOptions {
   bool causal = false;
   std::string window, diagonal;
@@ -23,7 +23,7 @@ struct AttentionOptions {
   std::optional<std::uint64_t> seed;
 
   void add_to(std::vector<Option>& options);
-  // Overrides what was asked for; contradictions are a Failure.
+  // Overrides the case's values by the options given; contradictions are a Failure.
   void apply(Case& shape) const;
 };
 
@@ -47,7 +47,7 @@ struct ShapeOptions {
 // The option --device, which fills in `place`.
 [[nodiscard]] Option device_option(std::string* place, const std::string& group = "Options");
 
-// Where it runs, by which backend, and on how many threads.
+// The device, the backend and the number of threads.
 struct ExecutionOptions {
   std::string device, backend;
   std::optional<std::int64_t> limit;  // of threads
@@ -59,7 +59,7 @@ struct ExecutionOptions {
   void add_to(std::vector<Option>& options);
 };
 
-// "128,0", "inf,64": left and right; nullopt for "inf". What cannot be read is a Failure.
+// Reads "128,0" or "inf,64" as left and right; nullopt stands for "inf". Other text is a Failure.
 struct Window {
   std::optional<std::int64_t> left, right;
 };

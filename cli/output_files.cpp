@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kSlots = 32;  // a run has at most nine outputs
 
-// A signal handler may read fixed memory and call unlink, and little else.
+// For the signal handler, which may do little more than read fixed memory and call unlink.
 std::array<std::array<char, PATH_MAX>, kSlots> unfinished_names;
 std::array<volatile std::sig_atomic_t, kSlots> unfinished{};
 
@@ -37,7 +37,7 @@ void remove_and_end(int signal) {
 
 constexpr std::array kInterrupts{SIGINT, SIGTERM, SIGHUP};
 
-// Holds interrupts back: a file that is made but not yet noted would stay behind.
+// Blocks interrupts while it lives: a file that is created but not yet listed would be left behind.
 class WithoutInterrupts {
  public:
   WithoutInterrupts() {
@@ -58,8 +58,7 @@ Failure cannot_write(const std::string& path, const std::string& why) {
   return {kUsage, fmt::format("cannot write {}: {}", path, why)};
 }
 
-// Where the file will lie, in one spelling: renaming onto a link would replace the link instead of
-// its target.
+// The path with links resolved: renaming onto a link would replace the link, not its target.
 std::string follow_links(const std::string& path) {
   std::error_code error;
   const std::filesystem::path whole = std::filesystem::absolute(path, error);

@@ -1,5 +1,5 @@
-// Files that appear all together after everything has succeeded, or not at all: each is written
-// beside its place under another name and renamed at the very end.
+// Output files that appear all together after everything has succeeded, or not at all: each is
+// written under a temporary name beside its place and renamed at the very end.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +17,9 @@ class OutputFiles {
   OutputFiles& operator=(const OutputFiles&) = delete;
   ~OutputFiles();
 
-  // A file that this run reads and therefore does not replace.
+  // Names a file that this run reads, so that no output replaces it.
   void keep(const std::string& path);
-  // Proves that the file can be written, and that no other output goes there. Throws Failure.
+  // Checks that the file can be written and that no other output goes there. Throws Failure.
   void reserve(const std::string& path);
   void write(const std::string& path, std::string_view prelude, std::span<const std::byte> data);
   void commit();
@@ -30,13 +30,13 @@ class OutputFiles {
     std::string place;      // with links followed
     std::string temporary;  // empty once renamed
     int descriptor;
-    std::size_t slot;  // among the names that an interrupt removes
+    std::size_t slot;  // in the list of names that an interrupt removes
   };
   std::vector<Entry> entries_;
   std::vector<std::string> kept_;
 };
 
-// From here on an interrupt (Ctrl-C, a polite kill) removes unfinished files before it ends the
+// From this call on an interrupt (SIGINT, SIGTERM) removes unfinished files before it ends the
 // program.
 void remove_unfinished_on_interrupt();
 

@@ -29,7 +29,7 @@ void add_option(const Option& option, CLI::App& app) {
   CLI::Option* added = app.add_option(option.name, take_all, option.about);
   added->type_name(option.type)->group(option.group)->required(option.is_required);
   const bool is_repeated = std::holds_alternative<std::vector<std::string>*>(option.place);
-  // Words without dashes stand one after another.
+  // Several words without dashes may follow one another.
   const bool takes_several = is_list || (is_repeated && !option.name.starts_with("-"));
   added->type_size(1)->expected(takes_several ? -1 : 1);
   if (is_repeated) added->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -42,7 +42,7 @@ void add_command(const Command& command, CLI::App& app, Parsed& parsed) {
   added.callback([&command, &parsed] { parsed.command = &command; });
 }
 
-// "--dropout=" would take the next word as its value.
+// Refuses "--dropout=": CLI11 would take the next word as its value.
 void refuse_empty_values(const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     if (!word.starts_with("--") || word.find('=') != word.size() - 1) continue;
@@ -51,7 +51,7 @@ void refuse_empty_values(const std::vector<std::string>& words) {
   }
 }
 
-// CLI11 names what is wrong; a command or option that does not exist gets its nearest names.
+// CLI11's message, or for an unknown command or option the names nearest to it.
 Failure usage_failure(const CLI::App& app, const CLI::ParseError& error, bool has_words) {
   std::string sentence = error.what();
   const CLI::App* command = &app;
@@ -89,10 +89,10 @@ Parsed parse(const Program& program, const std::vector<std::string>& words) {
   for (const Command& command : program.commands) add_command(command, app, parsed);
   refuse_empty_values(words);
   try {
-    // It takes them from the end.
+    // CLI11 takes the words in reverse order.
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::Success& wanted) {
-    // Help and version are asked for by exceptions, too.
+    // CLI11 reports --help and --version by exceptions, too.
     std::ostringstream text;
     app.exit(wanted, text, text);
     return {nullptr, text.str()};

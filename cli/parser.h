@@ -1,5 +1,5 @@
-// Reads the words of the command line into the tables of the commands. The parser's library is
-// large: parser.cpp alone knows it.
+// Parses the command line by the commands' tables. Only parser.cpp includes the parser's library,
+// which is large.
 #pragma once
 
 #include <string>
@@ -14,13 +14,14 @@ struct Program {
   std::vector<Command> commands;
 };
 
-// The command that was named, its options filled in; or else the text that was asked for.
+// The command that was named, with its options filled in; or else the text to print (help,
+// version).
 struct Parsed {
   const Command* command = nullptr;
   std::string text;
 };
 
-// Words that are wrong are a Failure.
+// Throws Failure for words that are wrong.
 [[nodiscard]] Parsed parse(const Program& program, const std::vector<std::string>& words);
 
 }  // namespace tilewise::cli

@@ -51,7 +51,7 @@ bool wants_json(int count, char** words) {
   return false;
 }
 
-// A sentence may quote a file or an argument, which must not move the terminal's cursor.
+// Replaces control characters, because a sentence may quote a file or an argument that has some.
 std::string printable(std::string text) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
   std::replace_if(text.begin(), text.end(), is_control, '?');
@@ -86,7 +86,7 @@ ExitStatus report(const Failure& failure, int count, char** words) {
           "\n");
     flush();
   } catch (const Failure&) {
-    // Standard output may be what failed; it has been told.
+    // Writing to standard output may be what failed. The failure has already been printed.
   }
   return failure.status();
 }

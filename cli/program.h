@@ -1,4 +1,4 @@
-// All of the program but its process: from words to an exit status.
+// The whole program but for main: from words to an exit status.
 #pragma once
 
 #include <string_view>
@@ -7,16 +7,16 @@
 
 namespace tilewise::cli {
 
-// Whether the command of this name runs when its words are right; otherwise they are only parsed.
+// Whether a command runs once its words are parsed; for tests that only parse.
 using MayRun = bool (*)(std::string_view command);
 
-// Throws Failure, and ReaderGone.
+// Throws Failure and ReaderGone.
 ExitStatus parse_and_run(int count, char** words, MayRun may_run);
 
-// Tells a failure on standard error, with --json on standard output as well.
+// Prints a failure on standard error, and with --json on standard output as well.
 ExitStatus report(const Failure& failure, int count, char** words);
 
-// As main calls it: every failure is told; throws ReaderGone alone.
+// For main: prints every failure. Throws only ReaderGone.
 ExitStatus run_program(int count, char** words);
 
 }  // namespace tilewise::cli

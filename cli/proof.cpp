@@ -41,7 +41,7 @@ double unit_of(std::int32_t dtype) {
   return conformance::unit_roundoff(static_cast<tw_dtype>(dtype));
 }
 
-// One element of a result, which lies `index` elements from its tensor's first.
+// One element of a result, at `index` from the tensor's first.
 struct Element {
   Part part;
   const tw_tensor& tensor;
@@ -54,12 +54,12 @@ struct Element {
   }
 };
 
-// What the oracle says of all rows of a band, and how far off each may be.
+// The oracle's results for the rows of a band, and their bounds.
 struct Wanted {
   const Tensor &exact, &bound;
 };
 
-// `from` is the first of the wanted rows that is compared; it is row `first` of the call.
+// The rows that are compared: `from` in the oracle's results, which is row `first` of the call.
 struct Window {
   std::int64_t first = 0, from = 0;
 };
@@ -75,8 +75,8 @@ void compare_rows(Part part, const tw_tensor& got, const Window& window, const W
   }
 }
 
-// Full-precision results drift by the length of their sums; short types only by how they are
-// stored.
+// The largest ||error|| / ||exact||: float32 and float64 drift with the length of their sums,
+// shorter types are off by the rounding of what is stored.
 double allowed_relative(std::int32_t dtype) {
   return (tw_dtype_bytes(dtype) < 4 ? 4 : 32) * unit_of(dtype);
 }
@@ -118,7 +118,7 @@ bool is_exact(const Agreement& agreement) {
 }
 
 std::vector<Agreement> prove(const Call& call, const std::vector<RowBand>& bands) {
-  // The oracle is written to be read and takes seconds; bands do not need each other.
+  // Bands run in parallel: the oracle is simple and takes seconds.
   std::vector<std::future<Report>> parts;
   parts.reserve(bands.size());
   for (const RowBand& band : bands) {

@@ -9,15 +9,15 @@
 
 namespace tilewise::cli {
 
-// Rows of one causal sequence. They see no key behind their last one, so the oracle needs no more
-// keys; and where they reach the sequence's end, their own keys are seen by nobody else, which
-// makes those keys' gradients whole.
+// Rows of one causal sequence. They see no key after their last row, so the oracle computes only
+// the keys up to it. If the band reaches the sequence's end, nobody else sees the band's own keys,
+// so the gradients of these keys can be compared, too.
 struct RowBand {
   std::int64_t first = 0, rows = 0;
 };
 
-// One result's worst error in units of its bound, and ||error|| / ||exact||. The bound of an
-// element must allow for every rounding going the wrong way; over many elements far less is
+// One result's largest error, in units of the element's bound, and ||error|| / ||exact||. An
+// element's bound allows for roundings that all go the wrong way; over many elements far less is
 // allowed.
 struct Agreement {
   std::string name;
@@ -26,7 +26,7 @@ struct Agreement {
 };
 [[nodiscard]] bool is_exact(const Agreement& agreement);
 
-// For a call of batch 1, causal, with as many keys as queries, that ran forward and backward.
+// Compares a causal call of batch 1 with as many keys as queries, which ran forward and backward.
 [[nodiscard]] std::vector<Agreement> prove(const Call& call, const std::vector<RowBand>& bands);
 
 }  // namespace tilewise::cli

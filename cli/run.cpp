@@ -103,7 +103,7 @@ void report(const Options& options, const Device& device, Call& call, double tak
   }
 }
 
-// Seconds that the library took, without the way to a device and back.
+// Runs the call and returns the seconds, without the copies to and from a device.
 double compute(bool has_gradients, Call& call, Runner& runner) {
   Upload there(call, runner.execution().device);
   const auto start = std::chrono::steady_clock::now();
@@ -140,7 +140,7 @@ ExitStatus run(const Options& options) {
   for (const OutputFile& file : output_files()) {
     if (!paths.at(file.flag).empty()) files.reserve(paths.at(file.flag));
   }
-  // The library checks the request here, before memory is taken for its results.
+  // On a GPU the request is checked here, before memory is taken for its results.
   if (device.is_gpu()) {
     check_here(has_gradients ? TW_BACKWARD : TW_FORWARD, call);
     bound_lengths(call);

@@ -87,12 +87,12 @@ namespace {
 
 using Shape = std::vector<std::int64_t>;
 
-// Output and lse are always computed: backward reads them both.
+// Shapes output and lse, which are always computed because backward reads both.
 void shape_results(const FileTypes& types, Call& call) {
   const tw_tensor& query = call.request.query;
   const tw_tensor& value = call.request.value;
   if ((query.rank != 3 && query.rank != 4) || value.rank != query.rank) {
-    // A cache in pages has four dimensions even where the queries are packed.
+    // A paged cache has four dimensions even if the queries are packed.
     const bool is_paged = value.rank == 4 && call.cache.page_table.rank != 0 && query.rank == 3;
     if (!is_paged) {
       throw Failure(kUsage,

@@ -1,4 +1,4 @@
-// The files of `tilewise run`: which option names which tensor of a call, and what goes in and out.
+// The files of `tilewise run`: which option names which tensor of a call.
 #pragma once
 
 #include <map>
@@ -20,8 +20,8 @@ struct InputFile {
 };
 [[nodiscard]] const std::vector<InputFile>& input_files();
 
-// A gradient has the shape and type of the tensor `like` it differentiates; output and lse have
-// none.
+// A file for one output. A gradient has the shape and type of the tensor `like`; output and lse
+// have no such tensor.
 struct OutputFile {
   const char* flag;
   const char* about;
@@ -29,23 +29,23 @@ struct OutputFile {
 };
 [[nodiscard]] const std::vector<OutputFile>& output_files();
 
-// "--query" -> "q.npy"; flags that were not given map to "".
+// From option to file, "--query" -> "q.npy"; an option that was not given maps to "".
 using Paths = std::map<std::string, std::string>;
 
-// How files hold what .npy has no type for, and what to write.
+// What bfloat16, which .npy lacks, is in the files, and the type of the output.
 struct FileTypes {
   bool is_uint16_bfloat16 = false;
   std::string output;  // a float type's name; empty: the query's
 };
 
-// Reads every input that is given into the call. The arrays own the memory.
+// Reads every given input into the call. The returned arrays own the memory.
 [[nodiscard]] std::vector<NpyArray> read_inputs(const Paths& paths, const FileTypes& types,
                                                 Call& call);
 
-// Shapes of everything that the call writes, whether it is kept in a file or not; no memory yet.
+// Sets the shapes of all that the call writes, with or without a file, but no memory yet.
 void shape_outputs(const Paths& paths, const FileTypes& types, Call& call);
 
-// Zeroed memory for what the call writes, and its way into the files.
+// Zeroed memory for what the call writes, and the writing of it into files.
 class Results {
  public:
   void allocate(Call& call);

@@ -1,4 +1,4 @@
-// One call of the C interface with the memory of its option structs, which it points at.
+// One call of the C interface, and the option structs that its request points at.
 #pragma once
 
 #include <array>
@@ -13,12 +13,12 @@
 
 namespace tilewise::cli {
 
-// A dense tensor of this type and shape, at `data` or nowhere yet.
+// A dense tensor of this type and shape, with its data at `data` or without memory.
 [[nodiscard]] tw_tensor dense_tensor(std::int32_t dtype, std::span<const std::int64_t> shape,
                                      void* data = nullptr);
 [[nodiscard]] std::int64_t element_count(const tw_tensor& tensor);
 
-// Fill in the structs first, then link(), which hangs them on the request.
+// Fill in the structs, then call link(), which points the request at them.
 struct Call {
   Call();
   Call(const Call&) = delete;
@@ -36,33 +36,33 @@ struct Call {
   std::vector<std::int64_t> query_offsets, key_offsets;
 };
 
-// The mask, scores and dropout of a case, without tensors.
+// Sets the mask, scores and dropout of a case, without their tensors.
 void set_options(const Case& shape, Call& call);
 
-// The shapes of every tensor of a case, without memory (but for the packed offsets), and links it.
+// Sets the shapes of all tensors of a case and links the call. Only packed offsets get memory.
 void describe(const Case& shape, bool backward, Call& call);
 
-// What a tensor is to its call.
+// A tensor of a call, with its name and whether the call writes it.
 struct NamedTensor {
   std::string name;
   tw_tensor* tensor;
   bool is_output;
 };
-// Those that are present, but not offsets.
+// The call's tensors that are present, without offsets and other tables.
 [[nodiscard]] std::vector<NamedTensor> tensors_of(Call& call);
 
-// Where and how calls run: the device, the number of threads, the backend if one is named, and
-// scratch memory. On a device tensors and tables of the calls lie there: see Upload.
+// Runs calls on one device, with a number of threads, a backend if one is named, and a workspace.
+// On a device the calls' tensors and tables must lie there: see Upload.
 class Runner {
  public:
   explicit Runner(std::int32_t threads = 0, const char* backend = nullptr,
                   tw_device device = {TW_CPU, 0});
   [[nodiscard]] std::size_t workspace_bytes(tw_operation operation, const Call& call) const;
-  // Makes ready what the operation needs: kernels, threads and workspace. Returns its bytes.
+  // Prepares kernels, threads and workspace for the operation. Returns the workspace's bytes.
   std::size_t prepare(tw_operation operation, const Call& call);
-  // A device may still be at it afterwards.
+  // Starts the operation; a device may still be running it on return.
   void run(tw_operation operation, const Call& call);
-  // Returns when all that was begun is done.
+  // Waits until everything that was started is done.
   void finish() const;
   [[nodiscard]] bool is_on_device() const { return execution_.device.kind != TW_CPU; }
   [[nodiscard]] const tw_execution& execution() const { return execution_; }
@@ -73,21 +73,21 @@ class Runner {
   DeviceMemory workspace_;
 };
 
-// Names of the library's backends in the order they are tried.
+// Names of the library's backends, in the order in which it tries them.
 [[nodiscard]] std::vector<std::string> backend_names();
 
-// For tw_execution: the library's own copy of the name, or null for an empty one, which leaves the
-// choice to the library. An unknown name is a Failure.
+// The library's own copy of the name, for tw_execution. An empty name gives null, which leaves the
+// choice to the library; an unknown one is a Failure.
 [[nodiscard]] const char* backend_named(const std::string& name);
 
-// Whether the library refuses every call because of its environment; then a Failure.
+// Throws Failure if the library refuses every call because of its environment.
 void check_environment();
 
-// tw_explain's answer.
+// Returns tw_explain's text.
 [[nodiscard]] std::string explain(tw_operation operation, const Call& call,
                                   const tw_execution& execution, tw_format format);
 
-// Room for the library's sentence, and the exit status a refusal becomes.
+// Buffer for the library's sentence. check() throws Failure, with the exit status, for a refusal.
 using Message = std::array<char, 2048>;
 void check(tw_status status, const Message& message);
 

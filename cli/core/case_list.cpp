@@ -1,4 +1,4 @@
-// The list of bench/cases, which is built into the program.
+// The list of bench/cases that is built into the program.
 #include <fmt/core.h>
 
 #include <algorithm>

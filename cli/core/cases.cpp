@@ -5,8 +5,7 @@
 namespace tilewise::cli {
 namespace {
 
-// Keys that query `i` sees, as one interval clipped to the sequence: bands and chunks are
-// intervals.
+// The number of keys that query `i` sees. Bands and chunks are intervals, clipped to the sequence.
 std::int64_t seen(const Mask& mask, std::int64_t i, std::int64_t queries, std::int64_t keys) {
   const std::int64_t diagonal = mask.diagonal == TW_BOTTOM_RIGHT ? keys - queries
                                 : mask.diagonal == TW_TOP_LEFT   ? 0

@@ -1,5 +1,4 @@
-// The shapes of bench/cases: the one list that bench, explain and the tests of the command line
-// read.
+// The cases of bench/cases: the one list that bench, explain and the command line's tests read.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@ struct Sizes {
   std::int64_t batch = 1, heads = 1, key_heads = 1;
   std::int64_t queries = 0, keys = 0;  // packed: of the longest sequence
   std::int64_t dim = 0, value_dim = 0;
-  // Packed cases: how long each sequence is. Both empty for a dense batch.
+  // The length of each sequence of a packed case; both are empty for a dense batch.
   std::vector<std::int64_t> query_lengths, key_lengths;
 
   [[nodiscard]] bool is_packed() const { return !query_lengths.empty(); }
@@ -24,15 +23,14 @@ struct Sizes {
   [[nodiscard]] std::int64_t key_length(std::int64_t sequence) const;
 };
 
-// Tensors of a case that are no operands.
+// Which optional tensors a case has.
 struct Extras {
   std::vector<std::int64_t> bias;  // its shape; empty: none
   bool has_slopes = false, has_sinks = false;
 };
 
-// What a case is for: tests run the quick ones, a benchmark the usual ones unless told otherwise.
-// Bars are what speed is promised for, lengths what plots need besides, and the last are the bars
-// of GPUs.
+// What a case is for: kQuick for tests, kUsual for benchmarks by default, kBars for the promised
+// speeds, kLengths for plots, kGpu for the promised speeds of GPUs.
 enum class Tier { kQuick, kUsual, kLong, kBars, kLengths, kGpu };
 
 struct Case {
@@ -40,15 +38,15 @@ struct Case {
   Tier tier = Tier::kQuick;
   std::string dtype = "float32";
   Sizes sizes;
-  // Without their tensors.
+  // These have no tensors; Extras says which there are.
   Mask mask;
   Scores scores;
   Dropout dropout;
   Extras extras;
 };
 
-// An option that is one real number: its name, --NAME in the command line and a field of a case's
-// scores, what it does, and where it goes.
+// An option that is one real number. Its name serves as --NAME and as a field of a case's scores;
+// put stores the number.
 struct RealOption {
   const char *name, *about;
   void (*put)(Case& shape, double number);
@@ -62,14 +60,13 @@ inline constexpr RealOption kRealOptions[] = {
      [](Case& shape, double number) { shape.dropout.probability = number; }},
 };
 
-// Reads a list of cases; throws std::invalid_argument with a sentence that names the case and
-// field.
+// Reads a list of cases. Throws std::invalid_argument, which names the case and the field.
 [[nodiscard]] std::vector<Case> parse_cases(std::string_view text);
 
-// The list built into this program, in its own order.
+// The list built into this program, in its order.
 [[nodiscard]] const std::vector<Case>& all_cases();
 
-// Throws std::invalid_argument that names what is near.
+// Throws std::invalid_argument for an unknown name, with the names nearest to it.
 [[nodiscard]] const Case& find_case(std::string_view name);
 [[nodiscard]] std::vector<std::string> case_names();
 
@@ -78,10 +75,10 @@ inline constexpr RealOption kRealOptions[] = {
 
 [[nodiscard]] bool is_causal(const Mask& mask);
 
-// How many (query, key) pairs the band leaves visible, over all heads and sequences.
+// The (query, key) pairs that the band leaves visible, over all heads and sequences.
 [[nodiscard]] double visible_pairs(const Case& shape);
 
-// Multiplications and additions in the products over visible pairs: two products forward; five
+// Multiplications and additions of the products over visible pairs: two products forward, and five
 // backward, which recomputes the scores. With dim == value_dim: 4 and 10 per pair and dim.
 [[nodiscard]] double operations(const Case& shape, bool backward);
 

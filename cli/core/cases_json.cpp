@@ -1,4 +1,4 @@
-// Reads bench/cases/cases.json, strictly: a misspelt field must not silently make another shape.
+// Reads bench/cases/cases.json, strictly: a misspelt field must not silently give another shape.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace tilewise::cli {
 namespace {
 
-// One JSON object being read; remembers which fields were asked for, so that the rest is refused.
+// A JSON object being read. It remembers which fields were asked for, so that others are refused.
 class Fields {
  public:
   Fields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {

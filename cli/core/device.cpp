@@ -19,7 +19,7 @@ std::optional<std::int32_t> kind_of(const std::string& backend) {
   return std::nullopt;
 }
 
-// What the library says of a device: its facts, or the sentence why it cannot be used.
+// A device with its facts, or the sentence why it cannot be used.
 struct Answer {
   std::optional<Device> device;
   std::string why;
@@ -42,7 +42,7 @@ Device required(tw_device id, const std::string& asked) {
   throw Failure(kUnsupported, fmt::format("{} cannot be had: {}", asked, answer.why));
 }
 
-// The first GPU that can be used, or the processor.
+// The first usable GPU, or else the processor.
 Device best_there_is() {
   std::int32_t count = 0;
   if (tw_device_count(TW_CUDA, &count, nullptr, 0) != TW_OK) return {};

@@ -1,4 +1,4 @@
-// Where a command's calls run: the processor or a GPU, as --device says or as there is.
+// Chooses where a command's calls run: on the processor or on a GPU.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,18 @@ struct Device {
   [[nodiscard]] std::string text() const;
 };
 
-// What decides it, as options say; empty and 0 where they say nothing.
+// The options that decide the device; "" and 0 where none was given.
 struct DeviceChoice {
   std::string device, backend;
   std::int32_t threads = 0;
 };
 
-// The device that was asked for, or a Failure that says why it cannot be had. Where none was: that
-// of the backend that was asked for, by option or by TILEWISE_BACKEND; the processor, whose threads
-// they are, where a number of threads was; or else the first GPU that can be used, if there is one.
+// The device to run on, or a Failure that says why it cannot be used. In this order: the device of
+// --device; the device of the backend named by option or TILEWISE_BACKEND; the processor, if a
+// number of threads was given; the first usable GPU; the processor.
 [[nodiscard]] Device chosen_device(const DeviceChoice& choice);
 
-// "cpu", "cuda", "cuda:1"; anything else is a Failure.
+// Reads "cpu", "cuda" or "cuda:1"; any other text is a Failure.
 [[nodiscard]] tw_device parse_device(const std::string& text);
 
 }  // namespace tilewise::cli

@@ -28,8 +28,8 @@ std::uint16_t narrow(double value, Layout layout) {
   const double size = std::abs(value);
   if (std::isinf(size)) return static_cast<std::uint16_t>(sign | infinity);
   if (size == 0) return sign;
-  // Subnormals all have the smallest exponent; a mantissa rounded up to the next power of two
-  // carries into the exponent by itself, up to infinity.
+  // Subnormals share the smallest exponent. A mantissa that rounds up to the next power of two
+  // carries into the exponent in the sum below, up to infinity.
   const int exponent = std::max(std::ilogb(size), 1 - layout.bias);
   const double mantissa = std::nearbyint(std::ldexp(size, layout.mantissa_bits - exponent));
   const double bits = std::ldexp(exponent + layout.bias - 1, layout.mantissa_bits) + mantissa;

@@ -1,4 +1,4 @@
-// bench/cases/cases.json as text, built into the program so that an installed one has it.
+// The text of bench/cases/cases.json, built into the program so that an installed one has it.
 #pragma once
 
 namespace tilewise::cli {

@@ -10,7 +10,7 @@ enum ExitStatus : int {
   kOk = 0,
   kFailed = 1,       // a check failed, or the machine did
   kUsage = 2,        // wrong usage or bad input
-  kUnsupported = 3,  // a right request that nothing here can run
+  kUnsupported = 3,  // a valid request that nothing here can run
 };
 
 class Failure : public std::runtime_error {
@@ -23,7 +23,7 @@ class Failure : public std::runtime_error {
   ExitStatus status_;
 };
 
-// Whoever read standard output has closed it: there is nobody left to tell anything.
+// Thrown when the reader of standard output has closed it, so that nothing can be printed.
 class ReaderGone : public std::exception {};
 
 }  // namespace tilewise::cli

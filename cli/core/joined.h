@@ -1,4 +1,4 @@
-// A list in one line of text: "a, b, c".
+// A list as one line of text: "a, b, c".
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace tilewise::cli {
 
-// Of words or of numbers.
+// Joins words or numbers.
 template <class List>
 [[nodiscard]] std::string joined(const List& list, std::string_view between) {
   std::string text;

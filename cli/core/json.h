@@ -1,5 +1,5 @@
-// JSON values, to be written and read. The library that knows the text is large: json.cpp alone
-// includes it.
+// JSON values to write and read. Only json.cpp includes the library that parses the text, which is
+// large.
 #pragma once
 
 #include <concepts>
@@ -14,7 +14,7 @@
 
 namespace tilewise::cli {
 
-// A value that is not there or has another type than was asked for.
+// Thrown for a value that is missing or has another type than was asked for.
 class JsonError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -50,9 +50,9 @@ class Json {
   [[nodiscard]] static Json object() { return Json(Kind::kObject); }
   [[nodiscard]] static Json array() { return Json(Kind::kArray); }
 
-  // A member, new where there was none; what was no object becomes one.
+  // The member of this name, added if it is missing. A value that is no object becomes one.
   Json& operator[](std::string_view name);
-  // What was no list becomes one.
+  // Appends to a list. A value that is no list becomes one.
   void push_back(Json value);
 
   [[nodiscard]] Kind kind() const { return kind_; }
@@ -61,17 +61,17 @@ class Json {
   [[nodiscard]] bool is_string() const { return std::holds_alternative<std::string>(scalar_); }
   [[nodiscard]] bool is_whole() const;
 
-  // Of an object, in the order in which they were set.
+  // An object's names, in the order in which they were set.
   [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
-  // Of an object or a list.
+  // The values of an object or a list.
   [[nodiscard]] const Array& values() const { return values_; }
   [[nodiscard]] const Scalar& scalar() const { return scalar_; }
-  // nullptr where this is no object or has no such member.
+  // The member of this name; nullptr if there is none, or this is no object.
   [[nodiscard]] const Json* find(std::string_view name) const;
   [[nodiscard]] bool contains(std::string_view name) const { return find(name) != nullptr; }
 
-  // These throw JsonError. A value is asked for as bool, std::int64_t, std::uint64_t, double,
-  // std::string, or a vector of numbers.
+  // Both throw JsonError. T is bool, std::int64_t, std::uint64_t, double, std::string, or a vector
+  // of numbers.
   [[nodiscard]] const Json& at(std::string_view name) const;
   template <class T>
   [[nodiscard]] T get() const;
@@ -90,12 +90,12 @@ struct Json::Member {
   Json value;
 };
 
-// Two spaces a level, or all in one line. Bytes that are no UTF-8 are replaced, and what is no
-// finite number is null.
+// Text with two spaces a level, or in one line. Bytes that are not UTF-8 are replaced; infinity and
+// NaN become null.
 [[nodiscard]] std::string indented_json(const Json& json);
 [[nodiscard]] std::string one_line_json(const Json& json);
 
-// nullopt for text that is no JSON.
+// Parses a text; nullopt if it is not JSON.
 [[nodiscard]] std::optional<Json> parse_json(std::string_view text);
 
 }  // namespace tilewise::cli

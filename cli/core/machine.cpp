@@ -15,7 +15,7 @@
 namespace tilewise::cli {
 namespace {
 
-// The rest of the first line of a file that begins with this word, without ':' and spaces.
+// The text behind `word`, ':' and spaces, in the first line of a file that begins with `word`.
 std::string entry(const char* path, const std::string& word) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
@@ -32,7 +32,7 @@ int usable_threads() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-// Hardware threads of one core have one pair of (physical id, core id).
+// The number of cores: hardware threads of one core have the same (physical id, core id).
 int count_cores() {
   std::ifstream file("/proc/cpuinfo");
   std::set<std::string> cores;

@@ -1,4 +1,4 @@
-// The machine that figures belong to, and how much memory this process has used at most.
+// The machine that measurements belong to, and the most memory that this process has used.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ struct Machine {
 };
 [[nodiscard]] Machine this_machine();
 
-// The most memory that was resident at once since the last reset (where the system lets one
-// reset it) or the start.
+// The most memory that was resident at once since the last reset_peak() or, where the system does
+// not allow a reset, since the start.
 [[nodiscard]] double peak_bytes();
 void reset_peak();
 

@@ -9,13 +9,13 @@ namespace tilewise::cli {
 
 void* allocate_tensor(std::size_t bytes) {
   constexpr std::size_t kLine = 64, kLargePage = std::size_t{2} << 20;
-  // Wherever a library lays as much, a large page of it is whole.
+  // Aligned to a whole large page if the tensor is large.
   const bool is_large = bytes >= 2 * kLargePage;
   const std::size_t unit = is_large ? kLargePage : kLine;
   const std::size_t whole = (bytes + unit - 1) / unit * unit;
   void* memory = std::aligned_alloc(unit, whole);
   if (memory == nullptr) throw std::bad_alloc();
-  // Asked for and not needed: small pages cost some of the speed.
+  // Only a hint: without large pages it is somewhat slower.
   if (is_large) madvise(memory, whole, MADV_HUGEPAGE);
   return memory;
 }

@@ -1,5 +1,5 @@
-// Memory for tensors, laid as libraries lay theirs: on a line of the cache, and in large pages
-// where a tensor is large and the system has them.
+// Memory for tensors, laid out as libraries do: aligned to a cache line, and in large pages if a
+// tensor is large and the system has them.
 #pragma once
 
 #include <cstddef>

@@ -10,12 +10,12 @@ namespace tilewise::cli {
 // Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
 [[nodiscard]] std::size_t edit_distance(std::string_view from, std::string_view to);
 
-// At most three, best first; none that differs from the word in more than a third of its letters.
+// The nearest names, at most three, best first. Up to a third of a word's letters may differ.
 [[nodiscard]] std::vector<std::string> nearest(std::string_view word,
                                                const std::vector<std::string>& names);
 
-// "there is no case 'x'; did you mean 'y' or 'z'?", or all names where none is near and they are
-// few.
+// "there is no case 'x'; did you mean 'y' or 'z'?". If none is near and the names are few, it lists
+// them all.
 [[nodiscard]] std::string no_such(std::string_view kind, std::string_view word,
                                   const std::vector<std::string>& names);
 

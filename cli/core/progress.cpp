@@ -32,7 +32,7 @@ Progress::Progress(std::string label, double total)
 }
 
 Progress::~Progress() {
-  // The bar gives way to what is said next; a log keeps its line.
+  // Erases the bar, or prints a last line where there is no terminal.
   tell(has_bar_ ? std::string("\r\x1b[K")
                 : fmt::format("{}: {:.0f} % in {}\n", label_, 100 * std::min(1.0, done_ / total_),
                               seconds(elapsed())));
@@ -55,7 +55,7 @@ void Progress::draw(const std::string& what) const {
   const std::string left =
       part > 0 && part < 1 ? fmt::format(", {} left", seconds(elapsed() * (1 - part) / part)) : "";
   const std::string after = fmt::format("{:3.0f} %{}  {}", 100 * part, left, what);
-  // A line that wraps could not be taken back; what does not fit is cut.
+  // Text that does not fit is cut, because a line that wraps could not be erased.
   const std::size_t before = label_.size() + kBarColumns + 6;
   const std::size_t columns = columns_of(stderr);
   if (columns <= before) return;

@@ -1,4 +1,4 @@
-// Says on standard error how far long work has come: a bar on a terminal, plain lines elsewhere.
+// Shows on standard error how far long work has come: a bar on a terminal, plain lines elsewhere.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,7 @@ namespace tilewise::cli {
 
 class Progress {
  public:
-  // Steps of unlike cost are better counted by their work than by their number.
+  // `total` is in any unit; where steps differ in cost, count their work rather than their number.
   Progress(std::string label, double total);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;

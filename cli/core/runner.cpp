@@ -6,7 +6,7 @@
 namespace tilewise::cli {
 namespace {
 
-// Only backward takes gradients; a call keeps them for when it runs both ways.
+// The request without gradients unless the operation is backward, the only one that takes them.
 tw_request request_for(tw_operation operation, const Call& call) {
   tw_request request = call.request;
   if (operation != TW_BACKWARD) request.gradients = nullptr;
@@ -58,7 +58,7 @@ std::size_t Runner::prepare(tw_operation operation, const Call& call) {
   const tw_request request = request_for(operation, call);
   const tw_status status =
       tw_prepare(operation, &request, &execution_, message.data(), message.size());
-  // The request is right, as was asked above: what the device lacks is kernels.
+  // The request itself was accepted above, so the device lacks kernels.
   if (is_on_device() && (status == TW_FAILED || status == TW_UNSUPPORTED)) {
     throw Failure(status == TW_FAILED ? kFailed : kUnsupported,
                   std::string(message.data()) + " --device cpu takes the processor.");

@@ -23,8 +23,7 @@ void check_output(bool ok) {
   throw Failure(kFailed, fmt::format("cannot write to standard output: {}", std::strerror(errno)));
 }
 
-// Code points, which is what a cell takes on the terminal for the text written here. Codes of style
-// take nothing.
+// Columns that the text takes: its code points, without the codes that set a style.
 std::size_t width(std::string_view text) {
   std::size_t columns = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -67,7 +66,7 @@ std::string wrapped(std::string_view text, std::size_t columns, const Indent& in
   std::string result, line(indent.first, ' ');
   bool is_empty = true;
   for (std::size_t begin = 0; begin < text.size();) {
-    // A word with the spaces before it, which are kept inside a line.
+    // A word with the spaces before it, which stay if the word is not first on its line.
     const std::size_t word = std::min(text.find_first_not_of(' ', begin), text.size());
     const std::size_t end = std::min(text.find(' ', word), text.size());
     if (!is_empty && width(line) + width(text.substr(begin, end - begin)) > columns) {

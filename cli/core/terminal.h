@@ -1,4 +1,4 @@
-// What a person sees: text on standard output, restrained colour, aligned tables, readable units.
+// Output for a person: text on standard output, colour, aligned tables, readable units.
 #pragma once
 
 #include <cstdio>
@@ -8,19 +8,19 @@
 
 namespace tilewise::cli {
 
-// Writes to standard output; throws ReaderGone when its reader has left, Failure when it is full.
+// Writes to standard output. Throws ReaderGone when its reader has left, Failure when it is full.
 void print(std::string_view text);
 void flush();
 
-// A terminal that wants colour: NO_COLOR and TERM=dumb say no.
+// has_colour: a terminal, and neither NO_COLOR nor TERM=dumb is set.
 [[nodiscard]] bool is_terminal(std::FILE* stream);
 [[nodiscard]] bool has_colour(std::FILE* stream);
 
-// How many columns it has; 80 for what is no terminal.
+// The terminal's columns; 80 if the stream is none.
 [[nodiscard]] std::size_t columns_of(std::FILE* stream);
 
-// A paragraph in lines that end before `columns`, broken between words, the first begun `first`
-// columns from the left and the others `others`.
+// Wraps a paragraph between words into lines shorter than `columns`. Indent has the spaces in front
+// of the first line and of the others.
 struct Indent {
   std::size_t first = 0, others = 0;
 };
@@ -29,19 +29,19 @@ struct Indent {
 enum class Style { kBold, kDim, kGreen, kRed };
 [[nodiscard]] std::string styled(Style style, std::string_view text);
 
-// "1.5 MiB", "12.3 ms", "417".
+// These give "1.5 MiB", "12.3 ms" and "417".
 [[nodiscard]] std::string bytes(double count);
 [[nodiscard]] std::string seconds(double count);
 [[nodiscard]] std::string number(double value);
 
-// Columns as wide as their widest cell; 'l' and 'r' say where each column's text stands.
+// A table whose columns are as wide as their widest cell; 'l' and 'r' align each column.
 class Table {
  public:
   explicit Table(std::string alignment) : alignment_(std::move(alignment)) {}
   void add(std::vector<std::string> row);
-  // The first row set in bold on a terminal that wants colour, every line indented.
+  // The table with every line indented; the first row is bold on a terminal that wants colour.
   [[nodiscard]] std::string text(std::size_t indent = 0) const;
-  // The same where it fits, else a paragraph a row.
+  // The table where it fits, else each row as a paragraph.
   [[nodiscard]] std::string text_within(std::size_t columns, std::size_t indent) const;
 
  private:

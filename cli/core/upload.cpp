@@ -12,7 +12,7 @@ void must(const Status& status) {
   throw Failure(status.code == TW_UNSUPPORTED ? kUnsupported : kFailed, status.message);
 }
 
-// What tensors_of leaves out, all of it read and never written.
+// The tensors that tensors_of leaves out. Calls read them and never write them.
 std::vector<tw_tensor*> tables_of(Call& call) {
   return {&call.mask.visible,      &call.mask.blocks,   &call.queries.offsets,
           &call.queries.used,      &call.queries.start, &call.keys.offsets,
@@ -65,7 +65,7 @@ void Upload::point_back() {
   for (Moved& each : moved_) each.tensor->data = each.host;
 }
 
-// By its last resort, whatever the environment says of backends.
+// Uses the processor's last backend, which takes every call, whatever TILEWISE_BACKEND says.
 void check_here(tw_operation operation, const Call& call) {
   const char* backend = nullptr;
   for (std::int32_t i = 0; tw_backend_name(i) != nullptr; ++i)

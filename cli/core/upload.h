@@ -8,8 +8,8 @@
 
 namespace tilewise::cli {
 
-// For as long as this lives the call's tensors and tables point at the device's memory, which began
-// as a copy of the host's. For the processor nothing is copied and nothing changes.
+// While it lives, the call's tensors and tables point at device memory, which begins as a copy of
+// the host's. For the processor it does nothing.
 class Upload {
  public:
   Upload(Call& call, tw_device device);
@@ -17,7 +17,7 @@ class Upload {
   Upload& operator=(const Upload&) = delete;
   ~Upload();
 
-  // Brings back what the calls until now have written, once they are done.
+  // Waits for the calls so far and copies what they wrote back to the host.
   void fetch();
 
   [[nodiscard]] double bytes() const { return bytes_; }
@@ -38,12 +38,12 @@ class Upload {
   double bytes_ = 0;
 };
 
-// A request whose tables the processor, who reads them, would refuse is a Failure. On a device
-// nobody looks.
+// Checks a request and its tables as the processor's backend would, and throws Failure if it
+// refuses. Call it before an Upload: nobody checks tables in device memory before a call.
 void check_here(tw_operation operation, const Call& call);
 
-// Nor does anybody look there how long packed sequences are: a call that does not say so gets it
-// from its offsets, as long as they lie on the host.
+// Sets a missing max_length of packed sequences from their offsets, which a device call does not do
+// by itself. Call it before an Upload, while the offsets lie on the host.
 void bound_lengths(Call& call);
 
 }  // namespace tilewise::cli

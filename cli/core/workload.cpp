@@ -14,7 +14,8 @@
 namespace tilewise::cli {
 namespace {
 
-// The standard fixes this engine's numbers, but not those of its distributions.
+// A normal distribution with the same numbers everywhere. The standard fixes the numbers of this
+// engine, but not those of its distributions.
 class Normal {
  public:
   explicit Normal(std::uint64_t seed) : engine_(seed) {}
@@ -30,7 +31,7 @@ class Normal {
   std::mt19937_64 engine_;
 };
 
-// 2^(-8 (h + 1) / heads), the customary slopes.
+// Fills ALiBi's usual slopes: 2^(-8 (h + 1) / heads).
 void fill_slopes(tw_tensor& slopes) {
   const std::int64_t heads = slopes.shape[0];
   for (std::int64_t head = 0; head < heads; ++head) {
@@ -39,7 +40,8 @@ void fill_slopes(tw_tensor& slopes) {
   }
 }
 
-// Drawing takes longer than computing: what is larger than this many elements begins anew there.
+// The most elements that are drawn; beyond, a tensor repeats them, because drawing takes longer
+// than attention.
 constexpr std::int64_t kMostDrawn = std::int64_t{1} << 20;
 
 void fill_normal(Normal& normal, tw_tensor& tensor) {
@@ -52,7 +54,7 @@ void fill_normal(Normal& normal, tw_tensor& tensor) {
                 static_cast<std::size_t>(std::min(drawn, count - done) * width));
 }
 
-// A dense tensor whose last axes are rows, heads and columns has its heads outside its rows.
+// Gives a dense tensor (..., rows, heads, dim) the strides of one whose heads are contiguous.
 void gather_heads(tw_tensor& tensor) {
   const auto heads = static_cast<std::size_t>(tensor.rank - 2), rows = heads - 1;
   tensor.stride[rows] = tensor.shape[heads + 1];
@@ -108,8 +110,7 @@ std::string spread_text(const Timing& timing) {
 
 namespace {
 
-// Seconds of one run, of so many that follow each other. On a device they wait for each other there
-// and the host waits once, at the end.
+// Seconds of one run, as the mean of `runs` in a row. On a device the host waits only at the end.
 double time_batch(tw_operation operation, const Call& call, Runner& runner, int runs) {
   const auto start = std::chrono::steady_clock::now();
   for (int run = 0; run < runs; ++run) runner.run(operation, call);
@@ -118,7 +119,7 @@ double time_batch(tw_operation operation, const Call& call, Runner& runner, int 
   return taken.count() / runs;
 }
 
-// To launch a kernel and to wait for it takes some 10 us, which a batch shares out.
+// Runs in a batch, so that launching and waiting, some 10 us, are divided among them.
 int runs_a_batch(const Runner& runner, double seconds_a_run) {
   constexpr double kBatchSeconds = 0.01;
   constexpr int kMostRuns = 1000;
@@ -140,7 +141,7 @@ std::vector<double> times_within(tw_operation operation, const Call& call, Runne
   double spent = 0;
   int runs = 1;
   if (runner.is_on_device()) {
-    // It sizes the batches and is no figure, unless it is the only one that the budget allows.
+    // The first run sets the size of the batches. It counts only if it exceeds the budget.
     const double first = time_once(operation, call, runner);
     if (first > budget) return {first};
     runs = runs_a_batch(runner, first);
