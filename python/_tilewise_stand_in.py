@@ -33,7 +33,7 @@ _MODULES = {
     "flashattn_hopper": f"{_OURS}.flash_attn_3",
     "flash_attn_interface": f"{_OURS}.flash_attn_3.flash_attn_interface",
 }
-# By generation: name, version, and what it brings to import.
+# For each generation: the distribution's name, its version, and the modules it brings.
 _DISTRIBUTIONS = {
     2: ("flash-attn", FLASH_ATTN_VERSION, ("flash_attn", "flash_attn_2_cuda")),
     3: ("flash-attn-3", "3.0.0", ("flash_attn_3", "flash_attn_interface", "flashattn_hopper")),
@@ -65,14 +65,14 @@ _NO_ATTENTION = {
 
 
 def _real_name(name: str) -> str | None:
-    """The module of tilewise's that is meant by `name`, if any."""
+    """The module of tilewise that `name` stands for; None if there is none."""
     top, dot, rest = name.partition(".")
     real = _MODULES.get(top)
     return None if real is None else real + dot + rest
 
 
 def _spec_of(name: str) -> Any:
-    """As importlib.util.find_spec, but the packages above are not imported, only found."""
+    """Like importlib.util.find_spec, but finds the packages above it without importing them."""
     if name in sys.modules:
         return sys.modules[name].__spec__
     package, path = name.rpartition(".")[0], None
@@ -86,7 +86,7 @@ def _spec_of(name: str) -> Any:
 
 
 class _Loader(importlib.abc.Loader):
-    """Hands out tilewise's module under the other name."""
+    """Loads tilewise's module under flash_attn's name."""
 
     def __init__(self, real: str) -> None:
         self.real = real
@@ -98,7 +98,7 @@ class _Loader(importlib.abc.Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already. Importing has given it another spec meanwhile, which is undone."""
+        """Restores the module's spec, which the import has replaced; the module has already run."""
         module.__spec__ = self._spec
         if module.__name__ in (_OURS, f"{_OURS}.flash_attn_3.flash_attn_interface"):
             # What graphs and other packages call as torch.ops.flash_attn and flash_attn_3.
@@ -106,7 +106,7 @@ class _Loader(importlib.abc.Loader):
 
 
 class _Refusal(importlib.abc.Loader):
-    """Says at the import what to take instead; who only looks for the module gets no error."""
+    """Raises at the import and says what to take instead. To look for the module is no error."""
 
     def __init__(self, instead: str) -> None:
         self.instead = instead
@@ -120,7 +120,7 @@ class _Refusal(importlib.abc.Loader):
 
 
 class _Distribution(importlib.metadata.Distribution):
-    """Metadata of a package that is here by name only."""
+    """Metadata of a package of which only the name is here."""
 
     def __init__(self, name: str, version: str, modules: Sequence[str]) -> None:
         self._texts = {
@@ -140,7 +140,7 @@ class _Distribution(importlib.metadata.Distribution):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """What stands in sys.meta_path between install and uninstall."""
+    """The finder in sys.meta_path between install and uninstall."""
 
     def __init__(self, versions: Sequence[int]) -> None:
         self.versions = tuple(versions)

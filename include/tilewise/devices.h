@@ -20,7 +20,7 @@ TW_API int32_t tw_backend_device(int32_t i);
  * them can be used the answer is TW_UNSUPPORTED, the sentence says why, and *count is 0. */
 TW_API tw_status tw_device_count(int32_t kind, int32_t* count, char* message, size_t message_bytes);
 
-/* What is known of a device; 0 where nothing is. */
+/* Facts about a device; a member is 0 if it is not known. */
 typedef struct tw_device_facts {
   size_t size;
   char name[128];       /* "NVIDIA H200" */
@@ -49,7 +49,7 @@ TW_API tw_status tw_free(const tw_device* device, void* memory, char* message,
 TW_API tw_status tw_copy(const tw_device* device, void* to, const void* from, size_t bytes,
                          void* stream, char* message, size_t message_bytes);
 
-/* Returns when all that was put on the stream is done. What failed there is told here. */
+/* Waits until all work on the stream is done, and fails if any of that work failed. */
 TW_API tw_status tw_synchronize(const tw_device* device, void* stream, char* message,
                                 size_t message_bytes);
 

@@ -1,4 +1,4 @@
-// From the C++ face's types to the C structs that they stand for.
+// Converts the C++ face's types to the C structs that they stand for.
 #ifndef TILEWISE_LOWERING_HPP
 #define TILEWISE_LOWERING_HPP
 
@@ -119,7 +119,7 @@ inline tw_execution lowered(const Execution& from) {
   return to;
 }
 
-// The C form of a Request, whose structs point at each other and so stay where they are.
+// The C form of a Request. Its structs point at each other, so it is never moved.
 class Lowered {
  public:
   explicit Lowered(const Request& from)
@@ -152,7 +152,7 @@ class Lowered {
   Lowered(const Lowered&) = delete;
   Lowered& operator=(const Lowered&) = delete;
 
-  // Gradients that are given go along with every operation; the C face says which may have them.
+  // Passes gradients that are given to every operation; the C face refuses them where it must.
   const tw_request* for_operation(tw_operation operation) {
     request_.gradients = operation == TW_BACKWARD || has_gradients_ ? &gradients_ : nullptr;
     return &request_;
@@ -222,7 +222,7 @@ class LoweredAppend {
   const tw_append_request* get() const { return &request_; }
 
  private:
-  // Whether there is a word of queries: without, nothing may be said of where they lie.
+  // Whether the request has queries. Without them nothing may say where they lie.
   static bool turns_queries(const AppendRequest& from) {
     const Sequences& lie = from.queries;
     for (const Tensor* tensor :

@@ -341,12 +341,13 @@ TW_API const char* tw_version(void);
 /* Backends in the order they are tried: name i, or null past the end. */
 TW_API const char* tw_backend_name(int32_t i);
 
-/* "bfloat16"; null for a number that is no dtype. And the bytes of one element; 0 likewise. */
+/* A dtype's name, such as "bfloat16", and the bytes of one element; null and 0 for other numbers.
+ */
 TW_API const char* tw_dtype_name(int32_t dtype);
 TW_API size_t tw_dtype_bytes(int32_t dtype);
 
-/* The workspace that tw_rotary and tw_append take: none on the processor, and some on a device for
- * tables that lie on the host. As tw_workspace. */
+/* As tw_workspace, for tw_rotary and tw_append: 0 on the processor, and on a device what tables on
+ * the host need. */
 TW_API tw_status tw_workspace_rotary(const tw_rotary_request* request,
                                      const tw_execution* execution, size_t* bytes, char* message,
                                      size_t message_bytes);
@@ -354,11 +355,11 @@ TW_API tw_status tw_workspace_append(const tw_append_request* request,
                                      const tw_execution* execution, size_t* bytes, char* message,
                                      size_t message_bytes);
 
-/* Takes the bits of tw_fault that calls on execution's device have left in the library's own error
- * word, which is that of all calls without an `error` of their own: *faults gets them, and the word
- * is 0 again. Waits until all work on execution's stream is done, so that it speaks of every call
- * that was enqueued there, and of some on other streams. A stream that is captured is refused. On
- * the processor there is never a bit, since tables are checked there before a call. */
+/* Moves the bits of tw_fault from the library's own error word of execution's device into *faults,
+ * and clears the word. Calls without an `error` of their own set that word. Waits until all work on
+ * execution's stream is done, so the bits are of every call enqueued there, and of some on other
+ * streams. A stream that is captured is refused. On the processor *faults is always 0, since tables
+ * are checked there before a call. */
 TW_API tw_status tw_take_faults(const tw_execution* execution, uint32_t* faults, char* message,
                                 size_t message_bytes);
 

@@ -19,7 +19,7 @@ namespace tilewise {
 inline namespace face {
 namespace detail {
 
-// Calls a function of the C face and keeps its sentence.
+// Calls a function of the C face; returns its code and its sentence.
 template <class Function, class... Arguments>
 Status call(Function function, Arguments... arguments) {
   char message[1024];
@@ -81,7 +81,7 @@ inline Status explain(tw_operation operation, const Request& request, std::strin
                       const Execution& execution = {}, tw_format format = TW_TEXT) {
   detail::Lowered form(request);
   const tw_execution where = detail::lowered(execution);
-  // Each call times a run of its own, so the second may need a digit more than the first asked for.
+  // Asks again if the text grew: each call times a run of its own, and may need a digit more.
   std::size_t needed = 4096;
   Status status;
   do {
@@ -109,7 +109,7 @@ inline Status merge(const MergeRequest& request, const Execution& execution = {}
   return detail::call(tw_merge, &form, &where);
 }
 
-// Of a device, for tables that lie on the host.
+// The workspace of a rotation: 0 on the processor; on a device, what tables on the host need.
 inline Status workspace(const RotaryRequest& request, std::size_t& bytes,
                         const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
@@ -122,8 +122,7 @@ inline Status workspace(const AppendRequest& request, std::size_t& bytes,
   return detail::call(tw_workspace_append, detail::LoweredAppend(request).get(), &where, &bytes);
 }
 
-// The bits of tw_fault that calls without an error word have left on a device. Waits for the
-// stream.
+// Waits for the stream, then takes the tw_fault bits of calls that had no error word.
 inline Status take_faults(std::uint32_t& faults, const Execution& execution = {}) {
   const tw_execution where = detail::lowered(execution);
   return detail::call(tw_take_faults, &where, &faults);
@@ -145,8 +144,8 @@ inline Status prepare(const MergeRequest& request, const Execution& execution = 
   return detail::call(tw_prepare_merge, &form, &where);
 }
 
-// Memory of a device, given back when this goes: for callers who have no other library for it. Work
-// that uses it must be done by then: see synchronize.
+// Memory of a device, released by the destructor, for callers who have no other library for it.
+// Work that uses the memory must be done before: see synchronize.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
@@ -159,7 +158,7 @@ class DeviceMemory {
   DeviceMemory& operator=(const DeviceMemory&) = delete;
   ~DeviceMemory() { tw_free(&device_, data_, nullptr, 0); }
 
-  // Other memory than before; of none, when it is refused.
+  // Replaces the memory by new memory; if that is refused, by none.
   Status allocate(tw_device device, std::size_t bytes) {
     DeviceMemory fresh;
     fresh.device_ = device;
@@ -185,7 +184,7 @@ class DeviceMemory {
   tw_device device_ = {TW_CPU, 0};
 };
 
-// How many devices of a kind there are; where none can be used, why.
+// Counts the devices of a kind. If none can be used, the status says why.
 inline Status device_count(tw_device_kind kind, std::int32_t& count) {
   return detail::call(tw_device_count, kind, &count);
 }
@@ -207,7 +206,7 @@ inline Status synchronize(tw_device device, void* stream = nullptr) {
 inline Status kernels(std::string& text, const KernelChoice& choice = {},
                       tw_format format = TW_TEXT) {
   const tw_kernel_choice which = detail::lowered(choice);
-  // Another process may compile a kernel between two calls, and the text become longer.
+  // Asks again if the text grew: another process may compile a kernel between two calls.
   std::size_t needed = 16384;
   Status status;
   do {

@@ -1,4 +1,4 @@
-// What calls of the C++ face are made of. The meaning of each member stands in tilewise.h.
+// The arguments of the C++ face's calls. tilewise.h says what each member means.
 #ifndef TILEWISE_TYPES_HPP
 #define TILEWISE_TYPES_HPP
 
@@ -11,8 +11,8 @@
 
 #include "tilewise/tilewise.h"
 
-// The face's types have a namespace of their own, which nobody needs to name: the library inside
-// has types of the same names, and a static library must keep them apart.
+// The face's types have a namespace that nobody needs to name: the library has types of the same
+// names inside, and a static library must keep them apart.
 namespace tilewise {
 inline namespace face {
 
@@ -41,8 +41,8 @@ inline Tensor dense(void* data, tw_dtype dtype, std::initializer_list<std::int64
   return tensor;
 }
 
-// The same for element types that C++ knows. Inputs are only read, so const is taken off for the
-// ABI.
+// A dense tensor of an element type that C++ knows. Inputs are only read, so const is cast away for
+// the ABI.
 template <class T>
 Tensor dense(T* data, std::initializer_list<std::int64_t> shape) {
   using Element = std::remove_const_t<T>;
@@ -124,8 +124,8 @@ struct Request {
   Gradients gradients{};  // backward only: other calls refuse them
 };
 
-// Where a call runs. Without a workspace, each call here allocates one for itself; give one, of the
-// size that `workspace` says, to allocate nothing.
+// Where a call runs. Without a workspace each call allocates one; to allocate nothing, give one of
+// the size that `workspace` returns.
 struct Execution {
   tw_device device{};
   void* stream = nullptr;
@@ -168,7 +168,7 @@ struct MergeRequest {
   Tensor sinks{}, output{}, lse{};
 };
 
-// Which of the GPU's kernels: what is empty or 0 stands for all that this machine may use.
+// A choice of the GPU's kernels. An empty or zero member stands for all that this machine may use.
 struct KernelChoice {
   std::string names, architectures;  // with commas between
   std::int32_t driver_version = 0;

@@ -4,32 +4,33 @@
 
 namespace tilewise::fast {
 
-// What a call reads, all borrowed; `pairs` is what Call::put_all takes.
+// What a call reads; all references are borrowed. `pairs` is what Call::put_all takes.
 struct Asked {
   PyObject* form;
   long flags;
   PyObject *query, *key, *value, *pairs;
 };
 
-// The output, in `out` unless that is None; with `lse` True a pair of it and a new lse, otherwise
-// `lse` is where that goes, or None. Null without an exception: Python's slower way must take it.
+// Returns the output, written to `out` unless that is None. `lse` is True (returns a pair of output
+// and new lse), an array to write to, or None. Null without an exception: Python's slower way must
+// take it.
 Reference attend(const Asked& asked, PyObject* out, PyObject* lse);
 
-// What backward reads besides.
+// What backward reads besides Asked.
 struct Arrived {
   PyObject *output_gradient, *output, *lse;
 };
 
-// Which gradients there are to be: a bit for each, and (bias, slopes, sinks) where one of these is.
+// Which gradients to make: a bit for each, and (bias, slopes, sinks) if one of these is wanted.
 struct Wanted {
   long bits;
   PyObject* likes;
 };
 
-// Of query, key, value, bias, slopes and sinks; None where not wanted.
+// The gradients of query, key, value, bias, slopes and sinks; None for those not wanted.
 using Gradients = Reference[kGradientCount];
 
-// False without an exception: as above.
+// Makes the gradients. False without an exception: Python's slower way must take the call.
 bool differentiate(const Asked& asked, const Arrived& arrived, const Wanted& wanted,
                    Gradients& found);
 

@@ -12,7 +12,7 @@ bool is_float(int32_t dtype) {
   return dtype >= TW_FLOAT32 && dtype <= TW_FLOAT8_E5M2;
 }
 
-// Whether an array is of the sort that its place takes; `wide` says that float64 is, too.
+// Whether an array's type is one that its slot takes; `wide` adds float64.
 bool is_of(Kind kind, const View& view, bool wide) {
   const int32_t dtype = view.tensor.dtype;
   switch (kind) {
@@ -29,7 +29,7 @@ bool is_of(Kind kind, const View& view, bool wide) {
   }
 }
 
-// Leading dimensions of size 1, as in broadcasting.
+// Adds leading dimensions of size 1 up to `rank`, as in broadcasting.
 void pad(tw_tensor& tensor, int rank) {
   const int missing = rank - tensor.rank;
   if (missing <= 0) return;
@@ -59,8 +59,8 @@ Reference shape_of(tw_tensor tensor, bool heads_first) {
   return Py_BuildValue("(LLLL)", size(0), size(1), size(2), size(3));
 }
 
-// Whether a call was done. One that is wrong is left to Python, which says more about it, and
-// nothing has happened; what else went wrong is raised here.
+// Whether the call was made. False without an exception if the library found it wrong and did
+// nothing: Python makes it again and says more. Other failures are raised here.
 bool ended(tw_status status, const char* message) {
   if (status == TW_OK) return true;
   if (status == TW_INVALID) return false;
@@ -129,7 +129,7 @@ bool Call::put_one(long slot, PyObject* item) {
   return (slot == kSeed || slot == kDropoutOffset) && PyErr_Occurred() == nullptr;
 }
 
-// Hangs on the request what asks for something.
+// Points the request at the structs that ask for something.
 void Call::attach() {
   Form& form = bundle_.form;
   tw_options& options = bundle_.options;
@@ -175,7 +175,7 @@ bool Call::is_shaped() const {
 
 bool Call::fits(long flags, PyObject* const* rows) {
   flags_ = flags | kHeadsFirst;
-  // Whether their memory is still theirs is asked by whoever reads it.
+  // Does not check that the tensors' memory is still theirs; whoever reads it does.
   for (int i = 0; i < 3; ++i)
     if (!put(kQuery + i, rows[i], true)) return false;
   const tw_tensor &query = bundle_.request.query, &key = bundle_.request.key,

@@ -18,29 +18,30 @@ enum : long {
 
 class Call {
  public:
-  // False: the form is no such thing, or the flags were none, and an exception is set.
+  // Starts a call. False: the form or the flags are wrong, and an exception is set.
   bool begin(PyObject* form, long flags);
 
   // Puts an array into its slot. False without an exception: Python's slower way must take the
   // call, because this array is of another framework or device, or cannot be read as it lies.
   // is_new: it was made for this call, so that its memory is its own.
   bool put(int slot, PyObject* array, bool is_new = false);
-  // The same for a tuple of slot, array, slot, array, ...; a seed and an offset are numbers in it.
+  // put() for a tuple of slot, array, slot, array, ...; a seed and an offset in it are numbers.
   bool put_all(PyObject* pairs);
-  // Whether rows that are given heads first have the ranks and sizes that this needs.
+  // Whether query, key and value, given heads first, have the ranks and sizes that this needs.
   bool is_shaped() const;
-  // Whether query, key and value, given heads first, are what attention takes.
+  // Whether attention takes query, key and value, given heads first.
   bool fits(long flags, PyObject* const* rows);
 
-  // New arrays for results. Null: as above.
+  // Make new arrays for results. Null without an exception: Python's slower way must take the call.
   Reference make_output(PyObject* query);
   Reference make_lse(PyObject* query);
   Reference make_gradient(int which, PyObject* like);
 
-  // False without an exception: the library finds the call wrong, and Python says more about that.
+  // Runs the operation. False without an exception: the library refuses the call, and Python's
+  // slower way says more about why.
   bool run(tw_operation operation, PyObject* query);
 
-  // The same for rotary and append: what slot `slot` holds, turned, goes into a new array.
+  // For rotary and append: a new array for the rotation of what slot `slot` holds.
   Reference make_rotated(int slot, PyObject* like);
   bool run_rotary();
   bool run_append();
@@ -50,7 +51,7 @@ class Call {
   bool put_one(long slot, PyObject* item);
   Reference make(PyObject* like, Reference shape, int32_t dtype, Fill fill) const;
   void attach();
-  // Device, threads and stream. False: an exception is set.
+  // Sets device, threads and stream. False: an exception is set.
   bool fill(tw_execution& execution) const;
   template <class Request>
   bool run_plain(tw_status (*function)(const Request*, const tw_execution*, char*, size_t),

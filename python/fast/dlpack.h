@@ -1,4 +1,5 @@
-// What is read of DLPack 1.x: its layouts, declared here so that no header of it is needed.
+// The part of DLPack 1.x that is read: its layouts, declared here so that no header of it is
+// needed.
 #pragma once
 #include <cstdint>
 
@@ -40,7 +41,7 @@ struct ManagedVersioned {
   Tensor tensor;
 };
 
-// type(tensor).__dlpack_c_exchange_api__ is a capsule of this, named "dlpack_exchange_api".
+// type(tensor).__dlpack_c_exchange_api__ is a capsule of this struct, named "dlpack_exchange_api".
 struct Exchange {
   Version version;
   Exchange* previous;

@@ -1,18 +1,18 @@
-// Which types of arrays there are, how each is read, and who makes new ones.
+// The types of arrays that are known, how each is read, and how new arrays are made.
 #pragma once
 #include "python/fast/dlpack.h"
 #include "python/fast/python.h"
 
 namespace tilewise::fast {
 
-// How arrays of a type are read, with what one reading takes on a processor of 2020.
+// How arrays of a type are read, and how long a reading takes on a processor of 2020.
 enum class Protocol {
   kExchange,     // __dlpack_c_exchange_api__: torch from 2.10; 0.05 us
   kArrayStruct,  // __array_struct__: NumPy; 0.08 us
   kAttributes    // data_ptr(), shape, ...: torch before 2.10; 0.6 us
 };
 
-// One exact type: subclasses mean something of their own, so Python's slower way takes those.
+// One exact type. Subclasses have meanings of their own, so Python's slower way takes them.
 struct Framework {
   PyTypeObject* type;
   Protocol protocol;
@@ -28,13 +28,13 @@ struct Framework {
 // What `make` fills an array with.
 enum class Fill { kNothing = 0, kZero = 1, kMinusInfinity = 2 };
 
-// The row of an array's type; null, and no exception, when there is none.
+// The row of an array's type; null without an exception if there is none.
 const Framework* framework_of(PyObject* array);
 
 // adopt(types, family, dtypes, empty_like, make, stream | None) -> the names of the protocol.
 PyObject* adopt(PyObject* module, PyObject* arguments);
 
-// The attributes that are asked for by name, made once. False: an exception is set.
+// Makes the names of all attributes that are read, once. False: an exception is set.
 bool intern_names();
 struct StorageNames {
   PyObject *untyped_storage, *nbytes, *storage_offset;

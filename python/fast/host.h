@@ -1,4 +1,4 @@
-// One call of the library on the processor, with scratch memory; no Python in it.
+// One call of the library on the processor, with its workspace; it uses no Python.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -11,7 +11,7 @@ struct Answer {
   Answer() { message[0] = '\0'; }
 };
 
-// Forward or backward, with the scratch memory of this thread, which grows where it is too small.
+// Runs forward or backward in this thread's workspace, which grows if it is too small.
 void run_on_host(tw_operation operation, const tw_request& request, tw_execution& execution,
                  Answer& answer);
 

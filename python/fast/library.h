@@ -1,4 +1,4 @@
-// The functions of libtilewise, at the addresses that ctypes found: nothing is linked, so that
+// The functions of libtilewise, at addresses that ctypes found. Nothing is linked, so
 // TILEWISE_LIBRARY and the check of the version hold here, too.
 #pragma once
 #include <tilewise/tilewise.h>

@@ -1,6 +1,6 @@
-// tilewise._fast: attention and its gradients on the arrays of any framework, for little more than
-// the library's own call takes. What it cannot read it hands back as NotImplemented: Python's
-// slower way then copies, or says what is wrong.
+// tilewise._fast: attention and its gradients on arrays of any framework, for little more than the
+// library's own call costs. Calls that it cannot take return NotImplemented: Python's slower way
+// then copies, or says what is wrong.
 #include "python/fast/attention.h"
 #include "python/fast/library.h"
 #include "python/fast/torch_node.h"
@@ -51,9 +51,10 @@ PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
 }
 
 // attend_saving(ctx, query, key, value, asked, flags) -> output; asked is a tuple, the form first
+//
 // The forward of an autograd.Function, whose backward is differentiate_saved. It saves key, query,
-// value, lse and output in the order of torch's own node. Where it hands back NotImplemented, ctx
-// has nothing in it.
+// value, lse and output, in the order of torch's own node. If it returns NotImplemented, ctx is
+// empty.
 PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 6, "attend_saving")) return nullptr;
   PyObject* form = PyTuple_GetItem(given[4], 0);  // borrowed
@@ -100,7 +101,7 @@ PyObject* differentiate_saved(PyObject*, PyObject* const* given, Py_ssize_t coun
   return PyTuple_Pack(5, found[0].get(), found[1].get(), found[2].get(), Py_None, Py_None);
 }
 
-// fits(flags, query, key, value) -> whether attention takes them as they lie
+// fits(flags, query, key, value) -> whether attention takes them without a copy
 PyObject* fits(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 4, "fits")) return nullptr;
   Call call;

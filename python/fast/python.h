@@ -11,7 +11,7 @@
 
 namespace tilewise::fast {
 
-// A reference that counts. Null means that a Python exception is set.
+// An owned reference. Null means that a Python exception is set.
 class Reference {
  public:
   Reference(PyObject* object = nullptr) : object_(object) {}  // NOLINT(google-explicit-constructor)
@@ -31,7 +31,7 @@ class Reference {
   PyObject* object_;
 };
 
-// One more reference to what somebody else holds.
+// A new reference to an object that somebody else holds.
 inline Reference share(PyObject* object) {
   Py_INCREF(object);
   return object;

@@ -142,8 +142,8 @@ bool describe(const Framework& framework, PyObject* array, View& view) {
   }
 }
 
-// An array that does not let itself be read is Python's to judge. An interrupt, or memory that ran
-// out, is nobody's judgement and stays.
+// Clears the exception of an array that cannot be read, because Python's slower way judges it. An
+// interrupt or MemoryError stays.
 void forget_error() {
   if (PyErr_Occurred() == nullptr || PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
   if (PyErr_ExceptionMatches(PyExc_MemoryError) == 0) PyErr_Clear();
@@ -189,7 +189,7 @@ bool read(const Framework& framework, PyObject* array, View& view) {
 
 bool is_held(const Framework& framework, PyObject* array, const View& view) {
   if (!framework.has_storages || view.tensor.byte_size == 0) return true;
-  // Methods that keep the GIL: those that let it go abort a process that ends meanwhile.
+  // These methods keep the GIL: those that release it abort a process that is ending.
   const Reference storage =
       PyObject_CallMethodObjArgs(array, names().storage.untyped_storage, nullptr);
   const Reference bytes =

@@ -6,7 +6,7 @@
 
 namespace tilewise::fast {
 
-// What one array says of itself.
+// What an array says of itself.
 struct View {
   tw_tensor tensor;
   tw_device device;
@@ -14,21 +14,19 @@ struct View {
   bool is_pair;  // of integers of 64 bits, whatever their sign: what a dropout state is
 };
 
-// False when the array cannot be read here and now, for any reason: it is a wrapper without memory
-// of its own, of a type or layout that the library does not take, or it has no dimension. Then no
-// exception is set: whoever asks hands the call to Python, which copies or says what is wrong.
+// Reads an array. False without an exception if it is a wrapper without memory of its own, has a
+// type or layout that the library does not take, or has no dimension: Python's slower way takes the
+// call.
 bool read(const Framework& framework, PyObject* array, View& view);
 
-// Whether the memory that was read is the array's: a storage may have been freed or shrunk below
-// its views.
+// Whether the array's storage still has all that was read; it may have been freed or shrunk.
 bool is_held(const Framework& framework, PyObject* array, const View& view);
 
-// The bytes of an element, by tw_dtype.
+// Bytes of an element of this tw_dtype.
 int64_t item_bytes(int32_t dtype);
 
-// The buffer that a tensor spans, for the library checks what it touches. False for one that has
-// elements and no memory, as fake, meta and zero tensors have, and where the last dimension is not
-// contiguous.
+// Sets the bytes that the tensor spans, by which the library checks it. False for a tensor that has
+// elements but no memory (fake, meta and zero tensors) or whose last dimension is not contiguous.
 bool measure(tw_tensor& tensor);
 
 }  // namespace tilewise::fast

@@ -1,4 +1,4 @@
-// The places of a request that arrays go to, and what a request is besides them.
+// The places in a request that arrays go to, and what a request has besides arrays.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -6,9 +6,9 @@
 
 namespace tilewise::fast {
 
-// What a call asks for besides its arrays. Python makes one for each combination of options, once,
-// with every check (python/tilewise/_forms.py), and hands it over as bytes. A struct in it whose
-// size is 0 asks for nothing by itself.
+// What a call asks for besides its arrays. Python checks and makes one for each combination of
+// options, once (python/tilewise/_forms.py), and passes it as bytes. A struct of size 0 in it asks
+// for nothing.
 struct Form {
   tw_mask mask;
   tw_scores scores;
@@ -19,7 +19,7 @@ struct Form {
   int32_t reserved;
 };
 
-// All structs of a call, in one piece, so that a place in any of them is one number.
+// All structs of a call in one, so that one offset names a place in any of them.
 struct Bundle {
   tw_request request;
   tw_options options;
@@ -32,7 +32,7 @@ struct Bundle {
   tw_append_request append;
 };
 
-// What an array may be that goes to a place.
+// What kind of array a slot takes.
 enum class Kind { kFloats, kFactors, kBooleans, kIntegers, kPair };
 
 struct Slot {

@@ -1,7 +1,7 @@
-// What is asked of torch itself: functions of its stable C face (torch/csrc/stable/c/shim.h and
-// torch/csrc/inductor/aoti_torch/c/shim.h), declared here so that no header of it is needed, and
-// found by name in a torch that is loaded already. All are there from torch 2.10 on, the last where
-// torch has CUDA.
+// The functions of torch's stable C face that are used (torch/csrc/stable/c/shim.h and
+// torch/csrc/inductor/aoti_torch/c/shim.h). They are declared here, so that no header of torch is
+// needed, and found by name in the loaded torch. All exist from torch 2.10, the last if torch has
+// CUDA.
 #pragma once
 #include <cstdint>
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kRank = 4;
 
-// Without gaps, the dimensions of `order` from the nearest on.
+// Sets strides without gaps, from the innermost dimension `order[0]` outwards.
 void lay_in_order(const int* order, const std::int64_t* shape, std::int64_t least,
                   std::int64_t* stride) {
   std::int64_t next = 1;
@@ -43,7 +43,7 @@ int compare(const Likeness& like, int a, int b) {
   return like.shape[a] > like.shape[b] ? 1 : 0;
 }
 
-// As torch.empty_like has it.
+// The strides of torch.empty_like.
 void lay_as_torch(const Likeness& like, std::int64_t* stride) {
   if (is_dense(like)) {
     std::copy_n(like.stride, kRank, stride);
@@ -63,7 +63,7 @@ void lay_as_torch(const Likeness& like, std::int64_t* stride) {
   lay_in_order(order, like.to, 1, stride);
 }
 
-// As torch lays an output whose rows are not as long as the query's.
+// The strides that torch gives an output whose rows have another length than the query's.
 void lay_resized(const Likeness& like, std::int64_t* stride) {
   int order[] = {0, 1, 2, 3};
   const auto stride_of = [&](int i) {

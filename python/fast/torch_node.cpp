@@ -11,12 +11,12 @@ namespace {
 
 using torch_abi::Value;
 
-// An exception of torch, which passes through here: nothing may be held when this is called.
+// Raises an exception of torch, which passes through the caller: nothing may be held at the call.
 void refuse(const char* sentence) {
   torch.check(false, "tilewise", __FILE__, __LINE__, sentence);
 }
 
-// What an optional argument holds, whose own memory goes back; 0 where it is none.
+// Takes the value out of an optional argument and frees its memory; 0 if it is empty.
 Value held_by(Value optional) {
   auto* given = reinterpret_cast<Value*>(optional);
   const Value held = given != nullptr ? *given : 0;
@@ -103,7 +103,7 @@ bool run_on_host(tw_operation operation, const tw_request& request, Answer& answ
   return answer.status == TW_OK;
 }
 
-// On torch's stream, by scratch memory that goes back in the order of that stream.
+// Runs on torch's stream, with a workspace that is freed in the order of that stream.
 bool run_on_device(tw_operation operation, const tw_request& request, const Place& place,
                    Answer& answer) {
   const Function function = operation == TW_FORWARD ? library().forward : library().backward;
@@ -130,13 +130,13 @@ bool run(tw_operation operation, const tw_request& request, const Place& place, 
                                        : run_on_device(operation, request, place, answer);
 }
 
-// An operator of torch: where its arguments and results are that tell something.
+// One of torch's operators: which of its arguments and results are which.
 struct Efficient {
   static constexpr const char* kForward = "_scaled_dot_product_efficient_attention";
   static constexpr const char* kBackward = "_scaled_dot_product_efficient_attention_backward";
   static constexpr int kDropout = 5, kCausal = 6, kScale = 7;
   static constexpr int kResults = 4, kLengths = kResults;  // of these it has none
-  // Its output lies as that of torch's own attention on the processor does: like the query.
+  // The output has the strides of torch's own attention on the processor: like the query.
   static constexpr Layout kOutput = lay_alike, kGradients = lay_rows_first;
   struct Of {
     static constexpr int kOutput = 5, kLse = 6, kDropout = 9, kWanted = 10, kCausal = 11,
@@ -206,7 +206,7 @@ bool attend(Value* stack, Answer& answer) {
   return true;
 }
 
-// Which gradients are wanted; the list is deleted.
+// Reads which gradients are wanted and deletes the list.
 bool read_wanted(Value given, bool (&wanted)[4], Answer& answer) {
   auto* list = reinterpret_cast<torch_abi::List>(given);
   std::size_t size = 0;
@@ -222,7 +222,7 @@ bool read_wanted(Value given, bool (&wanted)[4], Answer& answer) {
                         answer);
 }
 
-// The gradients where none arrives: none, as torch has it.
+// Returns undefined gradients, as torch does when no gradient arrives.
 bool give_nothing(Value* stack) {
   Held found[4];
   for (Held& gradient : found)
@@ -241,7 +241,7 @@ bool differentiate(Value* stack, Answer& answer) {
   const Meant meant((stack[Of::kCausal] & 1) != 0, stack[Of::kScale]);
   bool wanted[4] = {};
   if (!read_wanted(stack[Of::kWanted], wanted, answer)) return false;
-  // A bias without elements stands for none, for it is no optional argument.
+  // The bias is no optional argument: one without elements stands for none.
   if (has_elements(bias) || !is_zero(stack[Of::kDropout])) return say(kUnsupported, answer);
   if (!is_defined(arriving)) return give_nothing(stack);
   tw_request request = {};
@@ -273,7 +273,7 @@ bool differentiate(Value* stack, Answer& answer) {
   return true;
 }
 
-// The kernels. What they hold is gone before they refuse.
+// The kernel of an operator. All that `work` holds is released before refuse() raises.
 template <bool (*work)(Value*, Answer&)>
 void kernel(Value* stack, std::uint64_t, std::uint64_t) {
   Answer answer;

@@ -1,5 +1,5 @@
-// Attention and its gradients as kernels of operators of torch, which makes torch's own node of C++
-// the way of gradients: no Python in it.
+// Attention and its gradients as kernels of torch's operators, so that torch's C++ autograd node
+// computes the gradients without Python.
 #pragma once
 #include "python/fast/python.h"
 

@@ -23,7 +23,7 @@ int32_t dtype_of(int32_t type) {
   }
 }
 
-// Whether the storage has all that a tensor spans, whose strides torch never lets be negative.
+// Whether the storage has all that a tensor spans. Strides in torch are never negative.
 bool is_held(torch_abi::Handle handle, const tw_tensor& tensor) {
   int64_t held = 0, end = 1;
   if (torch.storage_bytes(handle, &held) != 0 || torch.storage_offset(handle, &end) != 0)

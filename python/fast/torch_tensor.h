@@ -1,4 +1,4 @@
-// torch's tensors by its stable C face, as tw_tensors.
+// Reads torch's tensors by torch's stable C face, as tw_tensors.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -9,10 +9,10 @@
 
 namespace tilewise::fast {
 
-// Filled by `implement`, once.
+// torch's functions, which `implement` sets once.
 extern torch_abi::Functions torch;
 
-// A tensor that this holds.
+// Owns a handle of a tensor.
 class Held {
  public:
   Held() = default;
@@ -36,7 +36,7 @@ struct Place {
   int32_t type = torch_abi::kCpu, index = 0;
 };
 
-// What a tensor turned out to be.
+// Whether a tensor can be used, or why not.
 enum class Seen {
   kFine,
   kUndefined,
@@ -48,22 +48,22 @@ enum class Seen {
   kUnmade,         // there is no memory for a new one
 };
 
-// What a tensor says of itself; of four dimensions, or of three for the lse.
+// Reads a tensor of four dimensions, or of three for the lse.
 Seen look(const Held& tensor, tw_tensor& to);
 
-// The same of rows, whose heads come before them in torch. Those that are spread are copied, as
-// sum's gradient is, whose strides are zero.
+// Reads query, key, value or the like, whose heads come before rows in torch. One that is kSpread
+// is replaced by a copy, such as the gradient that sum sends, whose strides are zero.
 Seen look_at_rows(Held& tensor, const Place& place, tw_tensor& to);
 
 Seen look_at_lse(const Held& tensor, const Place& place, tw_tensor& to);
 
 Seen find_place(const Held& tensor, Place& place);
 
-// Whether there is a tensor, and anything in it.
+// Whether there is a tensor, and whether it has elements.
 bool is_defined(const Held& tensor);
 bool has_elements(const Held& tensor);
 
-// A new tensor as `like`, but of so many columns and laid so; and as rows.
+// Makes a tensor like `like`, with this many columns and this layout, and reads it as rows.
 struct New {
   int64_t columns;
   Layout layout;

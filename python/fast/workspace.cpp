@@ -32,7 +32,7 @@ bool grow(size_t bytes) {
   return kept_block.data != nullptr;
 }
 
-// What it says has lost its type: `make` below raises the framework's own exception.
+// Ignores the sentence, which has no exception type; `make` below raises the framework's exception.
 void ignore(void*, const char*, const char*) {}
 
 }  // namespace

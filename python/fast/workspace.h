@@ -1,6 +1,6 @@
-// Scratch memory: on the processor one block for each thread, which grows and stays; on a device
-// the framework's own, which it hands on in the order of the stream, so that it may go back as soon
-// as the kernels are launched.
+// The workspace of a call. On the processor each thread has a block, which grows and is kept. On a
+// device it is the framework's memory, which is reused in the order of the stream and can therefore
+// be released as soon as the kernels are launched.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -15,11 +15,11 @@ class Workspace {
   Workspace& operator=(const Workspace&) = delete;
   ~Workspace();
 
-  // The block of this thread, whatever its size: most calls fit.
+  // Takes this thread's block, whatever its size: it is enough for most calls.
   void take_kept(tw_execution& execution);
-  // At least `bytes` on the processor. False, without an exception: there are not so many.
+  // Takes at least `bytes` on the processor. False without an exception: out of memory.
   bool take_on_host(size_t bytes, tw_execution& execution);
-  // `bytes` where `like` lies. False: an exception is set.
+  // Takes `bytes` on the device of `like`. False: an exception is set.
   bool take_on_device(const Framework& framework, PyObject* like, size_t bytes,
                       tw_execution& execution);
 

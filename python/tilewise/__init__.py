@@ -83,7 +83,7 @@ _NEEDS = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch, JAX or Transformers, when it is first asked for."""
+    """Imports what needs torch, JAX or Transformers when it is first asked for."""
     if name not in _NEEDS:
         raise AttributeError(f"module 'tilewise' has no attribute {name!r}")
     import importlib

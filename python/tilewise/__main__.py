@@ -56,11 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    """Prints it, or ends the program where it cannot arrive."""
+    """Prints a text; ends the program if standard output cannot take it."""
     try:
         print(text, flush=True)
     except OSError as error:
-        # What is left would be written, and fail, once more as Python ends.
+        # Otherwise Python would write what is buffered as it ends, and fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         is_reader_gone = isinstance(error, BrokenPipeError)
         sys.exit(

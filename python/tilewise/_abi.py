@@ -1,6 +1,6 @@
-"""The C face, tilewise.h and devices.h, in the words of ctypes: enums, structs, functions.
+"""The C face, tilewise.h and devices.h, in ctypes: enums, structs, functions.
 
-Nothing here decides anything. tests/test_abi.py compares names, sizes and offsets with the header.
+It only declares. tests/test_abi.py compares names, sizes and offsets with the header.
 """
 
 from __future__ import annotations

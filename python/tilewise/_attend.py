@@ -1,4 +1,4 @@
-"""Attention and its gradients on the arrays of one framework: quickly, or the slower way."""
+"""Attention and its gradients on one framework's arrays, by the quick way or the slower one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tilewise._call import Call, Operands, new_seed
 from tilewise._forms import Asked
 from tilewise._frameworks import Fill, Framework, require_floats
 
-# How a call is meant, beside its form: the extension's own flags, and the threads above them.
+# Flags of a call besides its form: the extension's own flags, and above them the threads.
 HEADS_FIRST, GROUPED, DETERMINISTIC, THREADS_SHIFT = 1, 2, 4, 8
 FORWARD, BACKWARD = _abi.Operation.FORWARD, _abi.Operation.BACKWARD
 
 
 class Gradients(NamedTuple):
-    """What attention_backward returns; None for what was not asked for or was not there."""
+    """What attention_backward returns; None for a gradient not asked for or of an absent input."""
 
     query: Any = None
     key: Any = None
@@ -37,9 +37,9 @@ class Read(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a call puts its results, and its scratch: the caller's arrays, or None for new ones.
+    """Where a call puts its results, and its workspace: the caller's arrays, or None for new ones.
 
-    lse: None for none, True for a new one, which is then returned beside the output.
+    lse: None for none, True for a new one, which is returned beside the output.
     """
 
     out: Any = None
@@ -50,7 +50,7 @@ class Places(NamedTuple):
 def attend(
     framework: Framework, operands: Any, asked: Asked, places: Places, flags: int = 0
 ) -> Any:
-    """The output, or (output, lse). `flags` says how rows lie, as the extension has it."""
+    """The output, or (output, lse). `flags` are the extension's and say how rows lie."""
     out, lse, workspace = places
     flags |= framework.threads() << THREADS_SHIFT
     arrays = asked.arrays
@@ -95,7 +95,7 @@ def differentiate(
     wanted: int,
     flags: int = 0,
 ) -> Gradients:
-    """New arrays for the gradients that are wanted, a bit for each."""
+    """New arrays for the gradients in `wanted`, which has a bit for each."""
     flags |= framework.threads() << THREADS_SHIFT
     found: Any = NotImplemented
     if asked.device == "cpu" and _quick.extension is not None:
@@ -113,14 +113,14 @@ def differentiate_anyhow(
     wanted: int,
     places: Places,
 ) -> Gradients:
-    """By the shorter way where the caller has no places."""
+    """The gradients, by the quick way if the caller gives no places."""
     if places.out is None and places.workspace is None:
         return differentiate(framework, operands, asked, read, wanted)
     return differentiate_into(framework, operands, asked, read, wanted, places)
 
 
 def weigh(framework: Framework, operands: Operands, asked: Asked, places: Places) -> Any:
-    """The softmax's numerators, which need no value."""
+    """The softmax's numerators. They need no value."""
     call = Call(framework, asked, operands)
     result = places.out
     if result is None:
@@ -140,7 +140,7 @@ def differentiate_into(
     places: Places,
     flags: int = 0,
 ) -> Gradients:
-    """The slower way, also into the caller's arrays."""
+    """The gradients by the slower way, which can also write into the caller's arrays."""
     like = operands.query
     is_swapped = bool(flags & HEADS_FIRST)
     if is_swapped:
@@ -197,7 +197,7 @@ def _quick_gradients(operands: Operands, asked: Asked, read: Read, wanted: int, 
 
 
 def _gradient_results(call: Call, wanted: int, out: Gradients | None) -> dict[str, Any]:
-    """The arrays that the wanted gradients go to, the caller's where there are some."""
+    """Arrays for the wanted gradients: the caller's, or new ones."""
     out = places_of(out)
     blanks = call.gradient_blanks()
     results: dict[str, Any] = {}
@@ -223,7 +223,7 @@ def _gradient_results(call: Call, wanted: int, out: Gradients | None) -> dict[st
 
 
 def places_of(out: Any) -> Gradients:
-    """The caller's places for gradients, none of which need be there."""
+    """The caller's arrays for gradients, checked to be Gradients; all None without `out`."""
     if out is None:
         return Gradients()
     if not isinstance(out, Gradients):
@@ -235,7 +235,7 @@ def places_of(out: Any) -> Gradients:
 
 
 def wanted_gradients(*switches: Any) -> int:
-    """A bit for each gradient that is switched on, in the order of Gradients."""
+    """A bit for each gradient that is asked for, in the order of Gradients."""
     wanted = 0
     for bit, (name, on) in enumerate(zip(Gradients._fields, switches)):
         wanted |= check.flag(f"{name}_gradient", on) << bit

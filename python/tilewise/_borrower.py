@@ -1,4 +1,4 @@
-"""Describes arrays to the library, and holds them until the call that reads them is over."""
+"""Describes arrays to the library, and keeps them alive until the call is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tilewise._slots import Slot
 
 
 class Blank(NamedTuple):
-    """A contiguous tensor of which only shape and type are known: enough to plan with."""
+    """Shape and type of a contiguous tensor without memory: enough to plan with."""
 
     shape: tuple[int, ...]
     code: int
@@ -22,7 +22,7 @@ Operand = Any
 
 
 class Borrower:
-    """The arrays of one call: all of one framework, all where the first of them lies."""
+    """The arrays of one call, all of one framework and on the device of the first."""
 
     def __init__(self, framework: Framework) -> None:
         self.framework = framework
@@ -32,13 +32,13 @@ class Borrower:
         self.device = (0, 0)
 
     def floats(self, name: str, operand: Operand, rank: int = 0) -> _abi.Tensor:
-        """An input of a float type. Where the view cannot be described, of a contiguous copy."""
+        """An input of a float type; a contiguous copy if the array cannot be described."""
         if not isinstance(operand, Blank):
             require_floats(self.framework, name, operand)
         return self._input(name, operand, rank)
 
     def output(self, name: str, operand: Operand, rank: int = 0) -> _abi.Tensor:
-        """Never of a copy: what the library writes has to arrive at the caller."""
+        """An output, never a copy: what the library writes has to reach the caller."""
         if isinstance(operand, Blank):
             return _pad(name, _blank(operand), rank)
         require_floats(self.framework, name, operand, is_written=True)
@@ -52,7 +52,7 @@ class Borrower:
         return self._describe(name, operand, view, rank)
 
     def option(self, name: str, value: Any, slot: Slot, wide: int) -> Any:
-        """An option that is an array, or a list of numbers where that means the same."""
+        """An option that is an array, or a list of numbers that stands for one."""
         if slot.kind == "floats":
             return self.floats(name, value, slot.rank)
         if slot.kind == "pair":
@@ -65,12 +65,12 @@ class Borrower:
         return self._input(name, array, slot.rank)
 
     def table(self, name: str, value: Any) -> _abi.Tensor:
-        """Offsets, lengths, positions: int32 and int64 as they are, other integers as int64."""
+        """Offsets, lengths or positions: int32 and int64 as they are, other integers as int64."""
         table: _abi.Tensor = self.option(name, value, Slot("", "", "integers"), 0)
         return table
 
     def factor_code(self, value: Any, wide: int) -> int:
-        """The type that slopes and sinks are taken to: float32 as it is, the rest the widest."""
+        """The type for slopes and sinks: float32 if they have it, else `wide`."""
         return _abi.Dtype.FLOAT32 if self.framework.code(value) == _abi.Dtype.FLOAT32 else wide
 
     def _booleans(self, name: str, array: Any, _wide: int) -> Any:
@@ -107,7 +107,7 @@ class Borrower:
         return array if code == wanted else self.framework.copied(array, wanted)
 
     def _pair(self, name: str, array: Any) -> Any:
-        """A pointer to two unsigned integers of 64 bits, never of a copy."""
+        """A pointer to two 64-bit unsigned integers of the array itself, never of a copy."""
         require(self.framework, name, array)
         view = self.framework.view(array)
         is_pair = view is not None and view.shape == (2,) and view.strides == (1,)
@@ -208,7 +208,7 @@ def _blank(blank: Blank) -> _abi.Tensor:
 
 
 def _pad(name: str, tensor: _abi.Tensor, rank: int) -> _abi.Tensor:
-    """With leading dimensions of size 1 up to `rank`, as in broadcasting."""
+    """The tensor with leading dimensions of size 1 up to `rank`, as in broadcasting."""
     missing = rank - tensor.rank
     if missing > 0:
         tensor.shape[:] = [1] * missing + list(tensor.shape)[: tensor.rank] + [0] * (4 - rank)
@@ -220,5 +220,5 @@ def _pad(name: str, tensor: _abi.Tensor, rank: int) -> _abi.Tensor:
 
 
 def _four(values: tuple[int, ...]) -> tuple[int, ...]:
-    """Padded with zeros to the four places of a tensor; what is longer is refused by its rank."""
+    """Four numbers, padded with zeros. A longer tuple is cut: its rank is refused elsewhere."""
     return (*values, 0, 0, 0, 0)[:4]

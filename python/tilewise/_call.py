@@ -1,7 +1,7 @@
 """A request under construction: its shapes, the results it makes, and how it is run.
 
-This is the slower way of two, and the one that all calls can take: it copies what the library
-cannot read as it lies, and says what is wrong with the rest. _quick.py takes most calls first.
+This is the slower way, which takes every call: it copies what the library cannot read in place and
+says what is wrong with the rest. _quick.py takes most calls before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CACHE_LINE = 64
 
 
 class Operands(NamedTuple):
-    """What attention reads; arrays, or blanks when a call is only planned."""
+    """What attention reads: arrays, or blanks if a call is only planned."""
 
     query: Operand
     key: Operand
@@ -29,7 +29,7 @@ class Operands(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """The sizes that the shapes of results are made of."""
+    """Sizes of the score matrix, from which the shapes of results are made."""
 
     batch: int
     heads: int
@@ -38,7 +38,7 @@ class Extent(NamedTuple):
 
 
 class Call:
-    """One request with its options. It lives until the library is done with the arrays."""
+    """A request with its options. Keep it until the library is done with the arrays."""
 
     def __init__(
         self, framework: Framework, asked: Asked, operands: Operands, threads: int = 0
@@ -88,7 +88,7 @@ class Call:
         require_rank(name, shape, f"{side}_offsets" in self.arrays)
 
     def _check_rows(self, name: str, shape: tuple[int, ...]) -> None:
-        """What looks like (batch, keys) is read as (queries, keys), and would not be understood."""
+        """Refuses a mask or bias of shape (batch, keys), which would be read as (queries, keys)."""
         query, key = self.operands.query.shape, self.operands.key.shape
         if len(shape) != 2 or self.is_packed or "key_offsets" in self.arrays:
             return
@@ -101,7 +101,8 @@ class Call:
             )
 
     def fill(self, *sides: str) -> int:
-        """What new rows hold that no sequence may own: a table of one of these sides says so."""
+        """What new arrays are filled with: 0 if a table of these sides may leave rows without
+        owner."""
         return Fill.ZERO if any(self.parts.has(side) for side in sides) else Fill.NOTHING
 
     def output_shape(self) -> tuple[int, ...]:
@@ -113,11 +114,11 @@ class Call:
         return (heads, *leading) if self.is_packed else (leading[0], heads, leading[1])
 
     def result(self, shape: tuple[int, ...], code: int, fill: int) -> Any:
-        """A new array where query lies."""
+        """A new array on query's device."""
         return self.framework.make(self.borrow.like, shape, code, fill)
 
     def _result_like(self, array: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
-        """One that lies as `array` does, where it has its shape and type and is written whole."""
+        """A new array, with array's strides if it has its shape and type and is written whole."""
         is_like = fill == Fill.NOTHING and shape == tuple(array.shape)
         if is_like and code == self.framework.code(array):
             return self.framework.empty_like(array)
@@ -133,19 +134,19 @@ class Call:
         return self._result_like(like, *blank, fill)
 
     def new_output(self) -> Any:
-        """Rows that no sequence owns stay 0."""
+        """A new output. Rows that no sequence owns are 0."""
         code = self.parts.output_dtype or _dtypes.default_code(self.code)
         fill = self.fill("queries")
         return self._result_like(self.operands.query, self.output_shape(), code, fill)
 
     def new_lse(self) -> Any:
-        """Rows that no sequence owns see nothing, so they stay -inf."""
+        """A new lse. Rows that no sequence owns see no key, so they are -inf."""
         is_whole = self.fill("queries") == Fill.NOTHING
         fill = Fill.NOTHING if is_whole else Fill.MINUS_INFINITY
         return self.result(self.lse_shape(), self.wide, fill)
 
     def extent(self) -> Extent:
-        """The sizes of the score matrix: as large as the longest sequences may be, no larger."""
+        """The sizes of the score matrix of the longest sequences."""
         query, key = self.operands.query.shape, self.operands.key.shape
         queries = self._longest("query", query)
         keys = self._longest("key", key)
@@ -175,7 +176,7 @@ class Call:
         return min(max([*lengths, 0]), shape[0])
 
     def gradient_blanks(self) -> dict[str, Blank]:
-        """Shape and type of each gradient that this call can have, by its field of Gradients."""
+        """Shape and type of each gradient that this call can have, by its name in Gradients."""
         blanks = {
             name: Blank(
                 tuple(operand.shape),
@@ -196,7 +197,7 @@ class Call:
         return blanks
 
     def blank_results(self, operation: int) -> None:
-        """Adds the results of an operation as blanks, which is enough to plan it."""
+        """Adds an operation's results as blanks, so that it can be planned."""
         code = self.parts.output_dtype or _dtypes.default_code(self.code)
         if operation == _abi.Operation.PROBABILITIES:
             self.request.output = self.borrow.floats("output", Blank(self.extent(), self.wide))
@@ -220,11 +221,11 @@ class Call:
         return needed.value
 
     def plan(self) -> _abi.Execution:
-        """Where and with what it runs."""
+        """The execution: device, threads and stream."""
         return execution(self.borrow, self.threads, self.device, self.request)
 
     def run(self, name: str, operation: int, workspace: Any) -> None:
-        """Runs the operation in the caller's workspace, or in one of the size that it takes."""
+        """Runs the operation in the caller's workspace, or in a new one of the size needed."""
         if _device.is_gpu(self.device):
             if workspace is not None:
                 raise ValueError(
@@ -243,7 +244,7 @@ class Call:
         _library.call(name, byref(self.request), byref(plan))
 
     def _new_workspace(self, size: int) -> Any:
-        """Room for `size` bytes that begin on a cache line."""
+        """A new array of `size` bytes and more, so that they can begin on a cache line."""
         shape = (size + _CACHE_LINE,)
         return self.framework.make(self.borrow.like, shape, _abi.Dtype.BOOL, Fill.NOTHING)
 
@@ -273,12 +274,12 @@ def _aligned(address: int) -> int:
 
 
 def new_seed() -> int:
-    """Not from Python's or NumPy's generators, which processes that fork have in common."""
+    """A seed from the operating system: forked processes share Python's and NumPy's generators."""
     return int.from_bytes(os.urandom(8), "little")
 
 
 def execution(borrow: Borrower, threads: int, device: str, request: Any) -> _abi.Execution:
-    """Where the arrays lie, or on the device that they are copied to; with so many threads."""
+    """The execution on the arrays' device, or on `device`, to which they are copied."""
     plan = _device.execution(threads, device, request)
     kind, index = borrow.device
     if kind == CUDA:
@@ -297,7 +298,7 @@ def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: s
 
 
 def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
-    """Results are shaped after these ranks, so they have to be right before the library looks."""
+    """Refuses a wrong rank: results get their shapes from it before the library checks."""
     wanted = 3 if is_packed else 4
     if len(shape) == wanted:
         return
@@ -311,7 +312,7 @@ def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
 
 
 def refuse_device(framework: Framework, device: object) -> None:
-    """Only NumPy's arrays, which lie on the host, are copied to where a call runs."""
+    """Refuses `device` for arrays of other frameworks than NumPy: a call runs where they are."""
     if device != "cpu":
         raise ValueError(
             f"device is {device!r}, but query is {framework.article}, and a call on those runs "
@@ -320,7 +321,7 @@ def refuse_device(framework: Framework, device: object) -> None:
 
 
 def require_seed(dropout: float, arrays: dict[str, Any], verb: str) -> None:
-    """Refuses dropout that nobody named: what `verb` says is about the mask of another call."""
+    """Refuses dropout without a seed in a function that repeats another call's mask."""
     if dropout == 0 or any(arrays.get(name) is not None for name in ("seed", "dropout_state")):
         return
     raise ValueError(

@@ -1,7 +1,7 @@
 """A self-check of a second: attention and its gradients against the formula in float64.
 
-`tilewise check`, of the command line, is the thorough one. This one finds a library that is broken
-here altogether: the wrong build, the wrong machine, another version's layout of structs.
+It finds a library that does not work here at all: a wrong build, a wrong machine, another version's
+structs. `tilewise check`, of the command line, is the thorough one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HEADS, _KEY_HEADS = 4, 2
 class Findings(NamedTuple):
     """How many calls were tried, and a sentence for each that was wrong.
 
-    And one for each device that was left out, since its calls cannot run: that is no wrong number.
+    left_out has a sentence for each device whose calls cannot run, which is not counted as wrong.
     """
 
     calls: int
@@ -41,15 +41,15 @@ class Findings(NamedTuple):
     left_out: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        """All of it in one."""
+        """The findings in one sentence."""
         wrong = f"{len(self.failures)} are WRONG" if self.failures else "all are exact"
         return f"{self.calls} calls with their gradients in {self.seconds:.1f} s: {wrong}"
 
 
 def check(seconds: float, devices: Sequence[str] = ("cpu",)) -> Findings:
-    """Tries calls for about this long, each case once at most; the first one in any case.
+    """Tries calls for about this long, each case at most once, and at least one call.
 
-    On a GPU one call for each of float32's and float16's options, however long it compiles.
+    On a GPU it makes one call for each option in float32 and float16, however long they compile.
     """
     begin = time.perf_counter()
     failures, calls = [], 0
@@ -72,7 +72,7 @@ def check(seconds: float, devices: Sequence[str] = ("cpu",)) -> Findings:
 
 
 def _why_not(device: str) -> str:
-    """Why the calls below cannot run there, as a sentence; empty where they can."""
+    """Why calls cannot run on a device, as a sentence; "" if they can."""
     queries, keys, dim = _SIZES[0]
     shapes = (1, queries, _HEADS, dim), (1, keys, _KEY_HEADS, dim), (1, keys, _KEY_HEADS, dim)
     for dtype, options in itertools.product(("float32", "float16"), _OPTIONS):
@@ -87,7 +87,7 @@ def _why_not(device: str) -> str:
 
 
 def _try(seed: int, size: tuple[int, int, int], dtype: str, options: dict[str, Any]) -> str | None:
-    """What is wrong, "" where nothing is, None where this Python has no such type."""
+    """What is wrong with one call; "" if nothing is, None if this Python lacks the type."""
     try:
         kind = np.dtype(dtype)
     except TypeError:
@@ -119,7 +119,7 @@ def _try(seed: int, size: tuple[int, int, int], dtype: str, options: dict[str, A
 
 
 def _distance(found: Any, wanted: Any) -> float:
-    """The largest difference, relative to the largest number wanted. NaN where one is."""
+    """The largest difference, relative to the largest wanted number; NaN if either has one."""
     is_hidden = np.isneginf(wanted)
     if not np.array_equal(np.isneginf(found), is_hidden):
         return float("inf")
@@ -172,5 +172,5 @@ def by_formula(
 
 
 def _grouped(gradient: Any, group: int) -> Any:
-    """Summed over the query heads that share a key head."""
+    """A gradient summed over the query heads that share a key head."""
     return gradient.reshape(-1, group, *gradient.shape[1:]).sum(1)

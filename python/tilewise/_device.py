@@ -1,4 +1,4 @@
-"""Where a call runs: on the processor, or on a GPU, to which its arrays are copied and back."""
+"""Runs calls on the processor, or on a GPU, to which it copies arrays, and the results back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tilewise import _abi, _library
 from tilewise import _arguments as check
 
 _HERE = _abi.DeviceKind.CPU
-# What each function writes, by the path of members in its request.
+# What each function writes, as paths of members in its request.
 _WRITTEN: dict[str, frozenset[str]] = {
     "tw_forward": frozenset({"output", "lse"}),
     "tw_probabilities": frozenset({"output"}),
@@ -44,7 +44,7 @@ def devices() -> list[str]:
 
 
 def why_no_gpu() -> str:
-    """The library's sentence why no GPU can be used; empty where one can."""
+    """The library's sentence why no GPU can be used; empty if one can."""
     count = ctypes.c_int32()
     try:
         _library.call("tw_device_count", int(_abi.DeviceKind.CUDA), byref(count))
@@ -63,7 +63,7 @@ def _is_usable(name: str) -> bool:
 
 
 def is_gpu(device: object) -> bool:
-    """Whether it is another device than the processor."""
+    """Whether `device` is another device than the processor."""
     return device != "cpu" and parsed(device).kind != _HERE
 
 
@@ -82,7 +82,7 @@ def parsed(device: object) -> _abi.Device:
 
 
 def execution(threads: int, device: object, request: ctypes.Structure) -> _abi.Execution:
-    """How a request is planned there, without a workspace; arrays need not lie there yet."""
+    """The execution of a request, without a workspace; arrays may still be on the host."""
     plan = _abi.Execution(threads=check.integer("threads", threads, 0, 2**31 - 1))
     if is_gpu(device):
         plan.device, plan.device_tables = parsed(device), 1
@@ -135,7 +135,7 @@ def _call_there(
     check_here: Callable[[_abi.Execution], object],
     workspace_bytes: Callable[[_abi.Execution], int],
 ) -> None:
-    # The processor reads the tables and refuses wrong ones; on a device nobody does.
+    # The processor checks the tables first: on a device nobody does before a call.
     check_here(_last_resort())
     plan = execution_of()
     needed = workspace_bytes(plan)
@@ -148,7 +148,7 @@ def _call_there(
 
 
 def _last_resort() -> _abi.Execution:
-    """The backend that takes whatever runs on the processor, whatever the environment says."""
+    """An execution by the processor's last backend, which takes every call."""
     here = [
         name for i, name in enumerate(_library.backends()) if _library.backend_device(i) == _HERE
     ]
@@ -157,7 +157,7 @@ def _last_resort() -> _abi.Execution:
 
 
 class _Place(NamedTuple):
-    """Bytes of the host that a request points at, and how to point it elsewhere."""
+    """A range of the host's bytes that a request points at, and how to point it elsewhere."""
 
     begin: int
     end: int
@@ -166,7 +166,7 @@ class _Place(NamedTuple):
 
 
 class _Range(NamedTuple):
-    """Bytes that were written there, and where they belong."""
+    """A range of device memory that was written, and where it belongs on the host."""
 
     there: int
     here: int
@@ -174,7 +174,7 @@ class _Range(NamedTuple):
 
 
 class _Memory:
-    """Memory of a device, given back at the end of the block."""
+    """Device memory, released at the end of the `with`."""
 
     def __init__(self, device: _abi.Device) -> None:
         self._device = device
@@ -195,10 +195,10 @@ class _Memory:
         return address.value
 
     def move(self, request: ctypes.Structure, written: frozenset[str]) -> list[_Range]:
-        """Copies all that the request points at, which points there afterwards.
+        """Copies all that the request points at to the device, and points the request there.
 
-        Arrays that share memory share it there, too, so that results which lie between each other,
-        as slices of one array do, come back whole.
+        Arrays that overlap on the host overlap there, too, so that interleaved results, as slices
+        of one array are, come back whole.
         """
         ranges: list[_Range] = []
         for group in _overlapping(list(_places(request, written))):
@@ -213,7 +213,7 @@ class _Memory:
         return ranges
 
     def bring_back(self, ranges: list[_Range]) -> None:
-        """Waits for what was begun, and copies these ranges into the host's arrays."""
+        """Waits for all work and copies these ranges into the host's arrays."""
         for part in ranges:
             self._copy(part.here, part.there, part.size)
         _library.call("tw_synchronize", byref(self._device), None)
@@ -223,7 +223,7 @@ class _Memory:
 
 
 def _overlapping(places: list[_Place]) -> Iterator[list[_Place]]:
-    """Places in groups that share no byte, each sorted by where they begin."""
+    """Groups of places that overlap, sorted by where they begin; groups share no byte."""
     group: list[_Place] = []
     end = 0
     for place in sorted(places, key=lambda each: each.begin):
@@ -262,7 +262,7 @@ def _places(struct: ctypes.Structure, written: frozenset[str], path: str = "") -
 
 
 def _parts(struct: ctypes.Structure) -> Iterator[tuple[str, Any]]:
-    """The tensors and structs that hang on a struct, by the names of members."""
+    """The tensors and structs that a struct holds or points at, with the members' names."""
     for field in struct._fields_:
         name, value = field[0], getattr(struct, field[0])
         if isinstance(value, ctypes.Structure):
@@ -276,7 +276,7 @@ def _parts(struct: ctypes.Structure) -> Iterator[tuple[str, Any]]:
 
 
 def _bound_lengths(struct: ctypes.Structure) -> None:
-    """Says how long packed sequences are at most: on a device nobody looks into their offsets."""
+    """Sets a missing max_length from the offsets, which a device call cannot read beforehand."""
     for _, part in _parts(struct):
         if isinstance(part, _abi.Sequences):
             if part.offsets.data and not part.max_length:

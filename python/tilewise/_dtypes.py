@@ -26,10 +26,10 @@ def item_bytes(code: int) -> int:
 
 
 def default_code(code: int) -> int:
-    """The type of results for inputs of this one: the same, but bfloat16 for those of 8 bits."""
+    """The type of results: that of the inputs, but bfloat16 for types of 8 bits."""
     return Dtype.BFLOAT16 if _BYTES[code] == 1 else code
 
 
 def wide_code(code: int) -> int:
-    """The type of lse and probabilities, and the widest of slopes, where query has this one."""
+    """For query's type, the type of lse and probabilities, and the widest of slopes."""
     return Dtype.FLOAT64 if code == Dtype.FLOAT64 else Dtype.FLOAT32

@@ -1,7 +1,6 @@
-"""Options that are no arrays, checked once for each combination and kept as the structs they make.
+"""Options that are not arrays, checked once for each combination and kept as the structs they make.
 
-What a call pays for its options is then one look into a table: numbers are neither checked nor
-filled in again.
+A call then pays for its options with one look into a table.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diago
 
 
 class Asked(NamedTuple):
-    """All that is asked of a call: the form, by name the arrays and the two numbers, and again the
-    options that the form was made of."""
+    """A call's options: the form, the arrays and the two numbers by name, and the options that the
+    form was made from."""
 
     form: bytes
     arrays: dict[str, Any]
@@ -50,7 +49,8 @@ _forms: dict[tuple[Any, ...], tuple[bytes, float, bool]] = {}
 
 
 def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
-    """`options` with every number checked; a name that is none is refused with the nearest one."""
+    """`options` as Asked, with every number checked. An unknown name is refused with the nearest
+    one."""
     if not options and not output_dtype:
         return _PLAIN
     key: tuple[Any, ...] = (output_dtype,)
@@ -64,7 +64,7 @@ def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
         if name not in _SCALARS:
             raise TypeError(f"{name} is no option of attention{_nearest(name)}")
         scalars[name] = value
-        # 1, 1.0 and True are one key to a dict, and not one value to the checks.
+        # 1, 1.0 and True are the same key of a dict, but the checks tell them apart.
         kinds = tuple(map(type, value)) if type(value) is tuple else type(value)
         key += (name, value, kinds)
     try:
@@ -149,7 +149,7 @@ def _fill_mask(mask: Any, scalars: dict[str, Any]) -> None:
         mask.block_query, mask.block_key = (
             check.integer("block_size", size, 0, 2**31 - 1) for size in sizes
         )
-    # A block size alone is refused by itself, and comes with blocks otherwise.
+    # With a block mask the struct is there already; a block size without one is refused.
     if mask.has_left or mask.has_right or mask.diagonal:
         mask.size = _size(_abi.Mask)
 
@@ -185,5 +185,5 @@ def _diagonal(diagonal: object) -> tuple[int, int]:
     return _DIAGONALS[diagonal], 0
 
 
-# What is asked when nothing is; nobody adds to its arrays, for it drops nothing.
+# The answer for no options. Nobody adds to its arrays, since without dropout no seed is drawn.
 _PLAIN = Asked(_build({}, 0)[0], {}, 0.0, False, {}, "cpu")

@@ -1,7 +1,7 @@
-"""The one place that knows whose arrays there are: how each describes itself, and who makes more.
+"""The frameworks whose arrays are taken: how each describes its arrays and makes new ones.
 
-NumPy's are known from the start. Importing this imports no other framework: the first array of one
-brings in what knows it, and by then its owner has imported the framework.
+NumPy's are known from the start. Importing this imports no other framework: a framework is added
+when its first array arrives, and is then already imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CPU, CUDA = 0, 1
 
 
 class Fill:
-    """What new arrays hold."""
+    """What new arrays are filled with."""
 
     NOTHING, ZERO, MINUS_INFINITY = 0, 1, 2
 
@@ -30,15 +30,16 @@ class View(NamedTuple):
 
 
 class Framework(abc.ABC):
-    """What one framework's arrays are, in the words that calls are made of."""
+    """What calls need to know of a framework's arrays."""
 
     article: ClassVar[str]  # in sentences: "a NumPy array"
     maker: ClassVar[str]  # in sentences: "numpy.asarray"
     family: ClassVar[int]
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
-    # How calls are made where arrays may be more than numbers: attention, rotary, append and merge,
-    # with the arguments of the functions of those names, and backward and probabilities with the
-    # parts of theirs. None where they are numbers alone; attention gives NotImplemented for these.
+    # Functions for arrays that may be more than numbers, such as those with gradients. attention,
+    # rotary, append and merge take the arguments of the public functions; backward and
+    # probabilities take them in parts. None where arrays are plain numbers; attention may return
+    # NotImplemented for those.
     attention: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
     probabilities: Callable[..., Any] | None = None
@@ -48,56 +49,56 @@ class Framework(abc.ABC):
 
     @abc.abstractmethod
     def is_array(self, value: object) -> bool:
-        """Whether it is one of this framework's."""
+        """Whether `value` is an array of this framework."""
 
     @abc.abstractmethod
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """Refuses an array that says more than its memory does, or that cannot be written."""
+        """Refuses an array that is more than its memory, or that is written and cannot be."""
 
     @abc.abstractmethod
     def code(self, value: Any) -> int:
-        """The library's number of its type; 0 when it has none."""
+        """The library's number of the array's type; 0 if it has none."""
 
     @abc.abstractmethod
     def dtype_name(self, value: Any) -> str:
-        """Its type, in the framework's word."""
+        """The framework's name of the array's type."""
 
     @abc.abstractmethod
     def dtype_code(self, name: str, dtype: Any) -> int:
-        """The number of a float type that a caller names."""
+        """The library's number of a float type that a caller names."""
 
     @abc.abstractmethod
     def device(self, value: Any) -> tuple[int, int]:
-        """CPU or CUDA, and its number."""
+        """The kind of device, CPU or CUDA, and its index."""
 
     @abc.abstractmethod
     def view(self, value: Any) -> View | None:
-        """None where the library cannot read it as it lies."""
+        """Where the array lies; None if the library cannot read it there."""
 
     @abc.abstractmethod
     def copied(self, value: Any, code: int = 0) -> Any:
-        """A contiguous copy, of another type when one is given."""
+        """A contiguous copy, converted if `code` names another type."""
 
     @abc.abstractmethod
     def asarray(self, name: str, value: Any, like: Any) -> Any:
-        """Numbers, or lists of them, as an array on the device of another."""
+        """A number, or a list of numbers, as an array on the device of `like`."""
 
     @abc.abstractmethod
     def make(self, like: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
-        """A new array where `like` lies."""
+        """A new array on the device of `like`."""
 
     @abc.abstractmethod
     def empty_like(self, value: Any) -> Any:
         """A new array of the same shape and type, contiguous in its last dimension."""
 
-    # These three in the words of NumPy, which others have taken over.
+    # NumPy's attributes, which other frameworks have, too.
 
     def is_contiguous(self, value: Any) -> bool:
-        """Whether its elements lie in a row."""
+        """Whether the array is contiguous."""
         return bool(value.flags.c_contiguous)
 
     def byte_size(self, value: Any) -> int:
-        """Of all elements."""
+        """Bytes of all elements."""
         return int(value.nbytes)
 
     def swapped(self, value: Any) -> Any:
@@ -105,38 +106,38 @@ class Framework(abc.ABC):
         return value.swapaxes(1, 2)
 
     def strides(self, value: Any) -> Any:
-        """As the framework says them; for sentences."""
+        """The array's strides as the framework counts them, for messages."""
         return value.strides
 
     def is_wide_integer(self, value: Any) -> bool:
-        """Whether its elements are integers of 64 bits, as a seed and an offset are."""
+        """Whether the elements are 64-bit integers, as a seed and an offset must be."""
         return str(value.dtype) == self.wide_integer
 
     def threads(self) -> int:
-        """How many threads the framework's own work may take; 0 when it does not say."""
+        """The number of threads set in the framework; 0 if it sets none."""
         return 0
 
     def makes(self, value: object) -> bool:  # noqa: ARG002
-        """Whether it is what `make` makes, where that is not an array of this framework yet."""
+        """Whether `value` is what make() returns, if that is not an array of this framework yet."""
         return False
 
     def finished(self, value: Any, like: Any) -> Any:  # noqa: ARG002
-        """What the caller gets for an array that `make` made and the library filled."""
+        """What the caller gets for an array that make() returned and the library filled."""
         return value
 
     def note_written(self, *values: Any) -> None:  # noqa: B027
-        """Says to the framework that the library wrote into a caller's arrays; None are none."""
+        """Tells the framework that the library wrote into these arrays; skips None."""
 
     def stream(self, index: int) -> int | None:  # noqa: ARG002
-        """The address of the stream that work on a device goes to."""
+        """The address of the framework's current stream on a device; None if it has none."""
         return None
 
     def numbers(self, value: Any) -> list[int] | None:  # noqa: ARG002
-        """A small table as integers, where the host may read it at once."""
+        """A small table as integers, if the host can read it without waiting; else None."""
         return None
 
     def contiguous(self, name: str, value: Any) -> str:
-        """How an array lies that cannot be written; for sentences."""
+        """How an array that cannot be written lies, for messages."""
         return f"{name} has strides of {self.strides(value)} elements"
 
 
@@ -145,18 +146,18 @@ _makers: list[Callable[[object], Framework | None]] = []
 
 
 def adopt(framework: Framework, *types: type) -> None:
-    """From now on arrays of exactly these types are this framework's."""
+    """Registers a framework for arrays of exactly these types."""
     for each in types:
         _known[each] = framework
 
 
 def offer(maker: Callable[[object], Framework | None]) -> None:
-    """Adds somebody to ask about arrays of a type that was not seen before."""
+    """Adds a function that is asked for the framework of a type not seen before."""
     _makers.append(maker)
 
 
 def framework_of(name: str, value: object) -> Framework:
-    """Whose array it is; a sentence when it is nobody's."""
+    """The framework of an array; TypeError if none knows it."""
     framework = _known.get(type(value))
     return framework if framework is not None else _first_seen(name, value)
 
@@ -173,7 +174,7 @@ def _first_seen(name: str, value: object) -> Framework:
 
 
 def imported(package: str, attribute: str) -> Any:
-    """A type of a package that somebody has imported; None otherwise."""
+    """A type of a package if that is already imported; otherwise None."""
     found: Any = sys.modules.get(package)
     for part in attribute.split("."):
         found = getattr(found, part, None)
@@ -181,7 +182,7 @@ def imported(package: str, attribute: str) -> Any:
 
 
 def require(framework: Framework, name: str, value: Any, *, is_written: bool = False) -> None:
-    """Refuses what is no array of this framework, or one whose memory does not say all."""
+    """Refuses what is no array of this framework, or is more than its memory."""
     if not framework.is_array(value) and not (is_written and framework.makes(value)):
         raise TypeError(
             f"{name} is a {type(value).__name__}; pass {framework.article}, for example "
@@ -191,7 +192,7 @@ def require(framework: Framework, name: str, value: Any, *, is_written: bool = F
 
 
 def require_floats(framework: Framework, name: str, value: Any, *, is_written: bool = False) -> int:
-    """The same, of a float type, whose number it returns."""
+    """Like require, for an array of a float type; returns the type's number."""
     require(framework, name, value, is_written=is_written)
     code = framework.code(value)
     if code not in _dtypes.FLOAT_CODES:

@@ -1,4 +1,4 @@
-"""Finds and opens what XLA calls for tilewise.jax. JAX itself is not imported here."""
+"""Finds and opens the handlers that XLA calls for tilewise.jax. It does not import JAX."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tilewise import _abi, _library
 
 
 def path() -> Path:
-    """Where they lie: beside this file."""
+    """The handlers' file, beside this one."""
     return Path(__file__).parent / "_xla.so"
 
 
 def load() -> ctypes.CDLL:
-    """Opens them and hands them the functions of the library that is loaded."""
+    """Opens the handlers and gives them the functions of the loaded library."""
     try:
         handlers = ctypes.CDLL(str(path()))
         version: int = handlers.tilewise_xla_version()

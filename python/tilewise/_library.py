@@ -21,7 +21,7 @@ _ERRORS: dict[int, type[Exception]] = {
 
 
 def library_path() -> Path:
-    """The shared library to open: TILEWISE_LIBRARY where it is set, else the one installed here."""
+    """The library to open: the one that TILEWISE_LIBRARY names, else the installed one."""
     chosen = os.environ.get("TILEWISE_LIBRARY")
     if chosen:
         return Path(chosen)
@@ -50,7 +50,7 @@ def load(path: Path) -> ctypes.CDLL:
 
 
 def _is_program() -> bool:
-    """Whether this is imported by Python on its way to `python -m tilewise`."""
+    """Whether Python imports this for `python -m tilewise`."""
     words: list[str] = getattr(sys, "orig_argv", [])  # from Python 3.10 on
     return sys.argv[:1] == ["-m"] and any(
         word == "-m" and name.partition(".")[0] == "tilewise"
@@ -67,7 +67,7 @@ except ImportError as why:
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Calls a function that ends in (message, message_bytes); raises what its status stands for."""
+    """Calls a function that ends in (message, message_bytes), and raises if it refuses."""
     message = _Message()
     status: int = getattr(_library, name)(*arguments, message, _MESSAGE_BYTES)
     if status != _abi.Status.OK:
@@ -75,21 +75,21 @@ def call(name: str, *arguments: Any) -> None:
 
 
 def refuse(status: int, message: bytes) -> None:
-    """Raises what a status stands for, with the library's sentence in the words used here."""
+    """Raises the exception of a status, with the library's sentence in Python's names."""
     sentence = _names.in_python(message.decode("utf-8", "replace"))
     raise _ERRORS.get(status, RuntimeError)(sentence or f"The call ended with status {status}.")
 
 
 def function(name: str) -> Any:
-    """One of the library's functions, for whoever calls it by its address."""
+    """A function of the library, to be called by its address."""
     return getattr(_library, name)
 
 
 def _show_packages() -> None:
-    """Tells the library of the folders where this Python's packages lie, which may bring NVRTC.
+    """Tells the library the folders of this Python's packages, which may contain NVRTC.
 
-    It finds those beside itself and of an environment that is activated; this Python's may be
-    others, as of an editable installation or of an environment that is used by its path.
+    By itself it finds those beside it and of an activated environment, but not those of an editable
+    installation or of an environment that is used by its path.
     """
     for folder in map(Path, sys.path):
         with contextlib.suppress(OSError):  # a folder that may not be looked into has nothing

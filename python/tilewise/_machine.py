@@ -1,4 +1,4 @@
-"""Facts about this installation and machine, for a person who reads a report of a bug."""
+"""Facts about this installation and machine, for reports of bugs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import tilewise
 from tilewise import _device, _handlers, _library, _quick
 
-# By the names of their distributions. They are looked up and not imported, which takes seconds.
+# Names of distributions. They are looked up, since importing them would take seconds.
 FRAMEWORKS = ("torch", "jax", "jaxlib", "cupy", "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes")
 
 
@@ -71,7 +71,7 @@ def _distribution(name: str) -> str | None:
 
 
 def _processors() -> int:
-    """How many this process may use."""
+    """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

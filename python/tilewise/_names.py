@@ -1,4 +1,4 @@
-"""The library's sentences name members of C structs; this says them by the names used here."""
+"""Replaces the names of C members in the library's sentences by those of Python's arguments."""
 
 from __future__ import annotations
 

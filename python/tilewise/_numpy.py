@@ -1,4 +1,4 @@
-"""NumPy's arrays: views where the library can read them, else copies."""
+"""NumPy's arrays: read in place if the library can, otherwise copied."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tilewise._frameworks import CPU, Fill, Framework, View
 
 Array = npt.NDArray[Any]
 
-# ml_dtypes gives NumPy bfloat16 and float8 types. Known by name, they need no import of it; each is
-# added when it is first seen.
+# ml_dtypes adds bfloat16 and float8 types to NumPy. They are known by name, so that it need not be
+# imported, and added here when first seen.
 CODES: dict[np.dtype[Any], int] = {
     np.dtype(name): _dtypes.CODES[name]
     for name in ("float32", "float64", "float16", "bool", "int32", "int64")
@@ -23,7 +23,7 @@ empty_like = functools.partial(np.empty_like, order="C", subok=False)
 
 
 class Numpy(Framework):
-    """numpy.ndarray, and what ml_dtypes adds to its types."""
+    """numpy.ndarray, with the types of ml_dtypes."""
 
     article, maker, family = "a NumPy array", "numpy.asarray", 0
 
@@ -120,7 +120,7 @@ def _dtype_of(code: int) -> np.dtype[Any]:
 
 
 def _is_describable(array: Array) -> bool:
-    """Whether strides in elements reach all of it, and the last dimension is contiguous."""
+    """Whether strides in elements describe the array, and its last dimension is contiguous."""
     if array.size == 0 or array.flags.c_contiguous:
         return bool(array.flags.aligned and array.dtype.isnative)
     is_contiguous = array.ndim == 0 or array.shape[-1] <= 1 or array.strides[-1] == array.itemsize

@@ -10,9 +10,9 @@ from tilewise._numpy import NUMPY, Numpy, dtype_code
 
 
 class Jax(Numpy):
-    """jax.Array on the processor: NumPy reads it where it lies; results are put into new ones.
+    """jax.Array on the processor, which NumPy reads in place; results become new arrays.
 
-    Only JAX knows the stream that it works on on a GPU, so attention there is tilewise.jax's.
+    On a GPU only JAX knows its stream, so attention there is tilewise.jax's.
     """
 
     article, maker, family = "a JAX array", "jax.numpy.asarray", 2
@@ -39,7 +39,7 @@ class Jax(Numpy):
             )
 
     def attention(self, query: Any, key: Any, value: Any, *rest: Any) -> Any:
-        """On GPUs; NotImplemented elsewhere."""
+        """Attention by tilewise.jax for arrays on GPUs; NotImplemented for others."""
         if not _is_on_gpus(query):
             return NotImplemented
         for name, operand in (("key", key), ("value", value)):
@@ -77,7 +77,7 @@ def _is_on_gpus(value: Any) -> bool:
 
 
 def _platforms(value: Any) -> list[str]:
-    """Of each device that it lies on."""
+    """The platform of each device that the array lies on."""
     return sorted(device.platform for device in value.devices())
 
 
@@ -88,7 +88,7 @@ def _as_numpy(value: Any) -> Any:
 
 
 class Cupy(Framework):
-    """cupy.ndarray, on the stream that CuPy works on."""
+    """cupy.ndarray, on CuPy's current stream."""
 
     article, maker, family = "a CuPy array", "cupy.asarray", 3
 
@@ -102,7 +102,7 @@ class Cupy(Framework):
         return isinstance(value, self._cupy.ndarray)
 
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """CuPy's arrays are memory and no more."""
+        """Accepts all: CuPy's arrays are plain memory."""
 
     def code(self, value: Any) -> int:
         return dtype_code(value.dtype)
@@ -174,7 +174,7 @@ def _of_cupy(value: object) -> Framework | None:
 
 
 def refuse_proxy(value: object) -> None:
-    """torch.fx traces with stand-ins, which have neither shape nor type."""
+    """Refuses the proxies of torch.fx, which have neither shape nor type."""
     proxy = imported("torch", "fx.Proxy")
     if proxy is not None and isinstance(value, proxy):
         raise TypeError(
@@ -185,6 +185,6 @@ def refuse_proxy(value: object) -> None:
 
 
 def offer_all() -> None:
-    """From now on the arrays of all three are known when they are seen."""
+    """Makes the arrays of all three frameworks known when they are first seen."""
     for maker in (_of_torch, _of_jax, _of_cupy, refuse_proxy):
         _frameworks.offer(maker)

@@ -1,8 +1,8 @@
-"""The quick way: the extension reads the arrays and calls the library, where it is there.
+"""The quick way: if the extension is there, it reads the arrays and calls the library.
 
-It hands back NotImplemented for what it cannot take, and nothing has happened then. Where the
-extension cannot be loaded (PyPy, builds of Python without the GIL, a package that was built without
-Python's headers) every call goes the slower way, to the same results.
+It returns NotImplemented for what it cannot take, and has then done nothing. Where the extension
+cannot be loaded (PyPy, Python without the GIL, a package built without Python's headers) every call
+goes the slower way, with the same results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
 except ImportError:
     extension = None
 
-# Where an option's array goes, by number; empty without the extension.
+# The number of each option's slot, by name; empty without the extension.
 PLACES: dict[str, int] = {}
 if extension is not None:
     PLACES = {name: place for place, name in enumerate(extension.SLOTS)}
@@ -49,7 +49,7 @@ def adopt(
 
 
 def pairs(arrays: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Options that are arrays, and the two numbers, as the extension takes them."""
+    """The array options and the two numbers, as the extension takes them."""
     if not arrays:
         return None
     flat: list[Any] = []

@@ -1,4 +1,4 @@
-"""The places of a request that arrays and numbers go to, by the names that options have.
+"""The places in a request of options that are arrays or numbers, by the options' names.
 
 The extension has the same table of arrays (python/fast/slots.h); a test compares the two.
 """
@@ -15,7 +15,7 @@ from tilewise._abi import SizedStructure
 
 
 class Form(ctypes.Structure):
-    """What a call asks for besides its arrays: the extension's Form, member by member."""
+    """What a call asks for besides its arrays; has the members of the extension's Form."""
 
     _fields_ = [
         ("mask", _abi.Mask),
@@ -31,7 +31,7 @@ class Form(ctypes.Structure):
 
 
 class Slot(NamedTuple):
-    """One place: the struct and the member, what it takes, and how many dimensions it has."""
+    """The place of an array: struct and member, kind of array, and rank."""
 
     part: str
     member: str
@@ -63,7 +63,7 @@ SLOTS: dict[str, Slot] = {
 
 
 class Number(NamedTuple):
-    """One place: the struct and the member, and the check that a value passes before."""
+    """The place of a number: struct and member, and the check of its value."""
 
     part: str
     member: str
@@ -71,7 +71,7 @@ class Number(NamedTuple):
 
 
 _length = functools.partial(check.integer, low=0)
-# The options that are one number each, which goes there as it is. 0 asks for nothing.
+# The options that are one number each and are stored unchanged. 0 asks for nothing.
 NUMBERS: dict[str, Number] = {
     "chunk": Number("mask", "chunk", check.integer),
     "softcap": Number("scores", "softcap", check.real),
@@ -91,7 +91,7 @@ _PARTS: dict[str, type[SizedStructure]] = {
 
 
 class Parts:
-    """The structs that hang on a request's options. One that would ask for nothing is left out."""
+    """The structs of a request's options. One that would ask for nothing is left out."""
 
     def __init__(self, form: bytes) -> None:
         self._form = Form.from_buffer_copy(form)
@@ -104,7 +104,7 @@ class Parts:
                 self.part(name)
 
     def part(self, name: str) -> Any:
-        """The struct of this name, on the options from now on."""
+        """The struct of this name, which the options include from now on."""
         found = self._parts.get(name)
         if found is None:
             found = getattr(self._form, name) if hasattr(self._form, name) else _PARTS[name]()
@@ -114,10 +114,10 @@ class Parts:
         return found
 
     def has(self, name: str) -> bool:
-        """Whether the call asks for anything there."""
+        """Whether the call asks for anything in this struct."""
         return name in self._parts
 
     @property
     def drops(self) -> bool:
-        """Whether weights are dropped: a state alone asks for nothing."""
+        """Whether weights are dropped. A dropout state alone does not."""
         return bool(self._form.dropout.size)

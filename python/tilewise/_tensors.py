@@ -12,7 +12,7 @@ _OPTIONS: list[dict[str, Any]] = [{}, {"causal": True, "diagonal": "top_left"}]
 
 
 def check() -> Findings | str:
-    """What was found; a sentence where torch does not run here."""
+    """The findings; a sentence if torch does not run here."""
     if importlib.util.find_spec("torch") is None:
         return "not tried: there is no torch here"
     try:
@@ -31,7 +31,7 @@ def check() -> Findings | str:
 
 
 def _try(seed: int, dtype: str, options: dict[str, Any]) -> str:
-    """What is wrong, "" where nothing is."""
+    """What is wrong with one call; "" if nothing is."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 

@@ -126,7 +126,7 @@ def attention(
 
 
 def _output_code(framework: Framework, out: Any, output_dtype: Any) -> int:
-    """The number of the type that a new output is asked to have; 0 where it is given."""
+    """The number of the type asked for a new output; 0 if `out` is given."""
     if output_dtype is None:
         require_floats(framework, "out", out, is_written=True)
         return 0

@@ -86,7 +86,7 @@ def rotate(
     threads: int,
     device: str = "cpu",
 ) -> Any:
-    """rotary of arrays that are numbers alone."""
+    """rotary for arrays that are plain numbers."""
     if _quick.extension is not None and device == "cpu":
         switches = (interleaved, inverse, fixed)
         flags = _flags(framework, threads, ("interleaved", "inverse", "fixed"), switches)
@@ -122,7 +122,7 @@ def rotate(
 def _flags(
     framework: Framework, threads: Any, names: tuple[str, ...], switches: tuple[Any, ...]
 ) -> int:
-    """Switches as the extension takes them, and above them the threads."""
+    """The switches as the extension's flags, and above them the threads."""
     limit = check.integer("threads", threads, 0, 2**31 - 1) or framework.threads()
     flags = limit << 8
     for bit, (name, switch) in enumerate(zip(names, switches)):
@@ -140,7 +140,7 @@ def _pairs(tables: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
-    """A new array for results; rows that no sequence owns stay 0."""
+    """A new array for results; rows that no sequence owns are 0."""
     code = _dtypes.default_code(framework.code(array))
     if not has_strangers and code == framework.code(array):
         return framework.empty_like(array)
@@ -151,7 +151,7 @@ def _like(framework: Framework, array: Any, has_strangers: bool) -> Any:
 def _sequences(
     borrow: Borrower, tables: dict[str, Any], longest: tuple[str, int | None]
 ) -> _abi.Sequences | None:
-    """One side's sequences; `tables` names offsets, lengths and start, in this order."""
+    """One side's sequences; `tables` has offsets, lengths and start, in this order."""
     name, bound = longest
     if bound is None and all(table is None for table in tables.values()):
         return None
@@ -272,7 +272,7 @@ def extend(
     threads: int,
     device: str = "cpu",
 ) -> Any:
-    """append to arrays that are numbers alone."""
+    """append for arrays that are plain numbers."""
     is_rotated = cosine is not None and sine is not None
     is_plain = cosine is None and sine is None and query is None
     is_right = (is_rotated or is_plain) and not (query is None and out is not None)

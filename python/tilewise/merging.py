@@ -70,7 +70,7 @@ def join(
     threads: int,
     device: str = "cpu",
 ) -> tuple[Any, Any]:
-    """merge of arrays that are numbers alone."""
+    """merge for arrays that are plain numbers."""
     borrow = Borrower(framework)
     many = _abi.Tensor * len(outputs)
     parts = [borrow.floats(f"outputs[{i}]", part) for i, part in enumerate(outputs)]
@@ -95,5 +95,5 @@ def join(
 
 
 def _like(framework: Framework, part: Any) -> Any:
-    """A new array of the same shape and type."""
+    """A new array of the part's shape and type."""
     return framework.make(part, tuple(part.shape), framework.code(part), Fill.NOTHING)

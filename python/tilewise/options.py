@@ -17,7 +17,7 @@ class Array(Protocol):
     def dtype(self) -> Any: ...
 
 
-# An array, or a list of numbers where that says the same.
+# An array, or a list of numbers that stands for one.
 Numbers = Union[Array, Sequence[Any], float]
 Window = tuple[Optional[int], Optional[int]]
 Diagonal = Union[Literal["bottom_right", "top_left"], int]
@@ -123,7 +123,7 @@ class Options(TypedDict, total=False):
     device: str
 
 
-# Those that are not None.
+# The defaults that are not None.
 DEFAULTS: dict[str, Any] = {
     "causal": False,
     "diagonal": "bottom_right",

@@ -116,9 +116,9 @@ def make_ready(
     operation: Operation = "forward",
     **options: Any,
 ) -> None:
-    """Does now what the first such call would do on the way: finds or compiles its kernels.
+    """Does ahead of time what the first such call would do: finds or compiles its kernels.
 
-    Takes what explain takes, and raises where the call could not run.
+    Takes explain's arguments, and raises if the call could not run.
     """
     call, number = _planned((query, key, value), dtype, operation, cast("Options", options))
     plan = call.plan()
@@ -163,8 +163,8 @@ def build_kernels(
     build = _Build(choice)
     build.start()
     try:
-        # Python looks at signals here, and not while its thread is in the library. An interrupted
-        # join would take the thread for one that has ended.
+        # Waits in Python, because signals are not handled while a thread is in the library; and not
+        # by join(), which after an interrupt would take the thread for ended.
         while not build.is_over.wait(0.1):
             pass
     except BaseException:
@@ -177,7 +177,7 @@ def build_kernels(
 
 
 class _Build(threading.Thread):
-    """A build in a thread of its own, until nobody wants it any more."""
+    """A build in a thread of its own, which ends early once is_wanted is False."""
 
     def __init__(self, choice: _abi.KernelChoice) -> None:
         super().__init__(daemon=True)
@@ -215,7 +215,7 @@ def clear_kernels() -> int:
 def _kernel_choice(
     names: str | None, architectures: str | None, driver: str | None
 ) -> tuple[_abi.KernelChoice, list[Any]]:
-    """The library's choice, and the texts that it points at."""
+    """The library's choice of kernels, and the texts that it points at."""
     choice = _abi.KernelChoice(driver_version=_driver_version(driver))
     texts = []
     for key, text in (("names", names), ("architectures", architectures)):
@@ -230,7 +230,7 @@ def _kernel_choice(
 
 
 def _driver_version(driver: str | None) -> int:
-    """12040 of "12.4"; 0 of None."""
+    """12040 for "12.4"; 0 for None."""
     if driver is None:
         return 0
     if not isinstance(driver, str):
@@ -273,14 +273,14 @@ def _planned(
 
 
 def _code_of(framework: Framework, dtype: Any) -> int:
-    """The number of a type; a name needs no framework, which may not know the type itself."""
+    """The number of a type. A type's name needs no framework, which may lack the type itself."""
     if isinstance(dtype, str) and dtype in _dtypes.FLOATS:
         return int(_dtypes.CODES[dtype])
     return framework.dtype_code("dtype", dtype)
 
 
 def _framework_of(given: tuple[Any, ...], dtype: Any, options: Any) -> Framework:
-    """Whose arrays a plan speaks of; where there are none, and no type of one, NumPy's."""
+    """The framework of a plan's arrays, or of its dtype; otherwise NumPy."""
     arrays = (item for item in given if not isinstance(item, (tuple, list)))
     for item in arrays:
         return framework_of("query", item)
@@ -301,7 +301,7 @@ def _explanation(call: Call, operation: int, form: int) -> str:
 
 
 def _written(name: str, *arguments: Any) -> str:
-    """What a function writes whose arguments end in (text, text_bytes, needed)."""
+    """The text of a function whose arguments end in (text, text_bytes, needed)."""
     needed = ctypes.c_size_t(_LIKELY_BYTES)
     while True:
         room = needed.value

@@ -1,5 +1,5 @@
-// Errors as XLA has them: one that is made belongs to XLA once it is returned, one that XLA
-// answered with to whoever asked.
+// Errors of XLA. An error that we make and return belongs to XLA; one that XLA returned to us is
+// ours to delete.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -10,7 +10,7 @@ namespace tilewise::xla {
 ffi::Error* fail(const ffi::CallFrame& frame, int code, const char* message);
 ffi::Error* fail(const ffi::CallFrame& frame, tw_status status, const char* message);
 
-// What XLA answered, behind a sentence of what was asked for. Takes the error.
+// An error with `sentence` and XLA's own message. Deletes `error`.
 ffi::Error* fail_with(const ffi::CallFrame& frame, ffi::Error* error, const char* sentence);
 
 void forget(const ffi::CallFrame& frame, ffi::Error* error);

@@ -68,7 +68,7 @@ struct Scalar {
   void* value;
 };
 
-// Operands, and results.
+// The operands or the results of a call.
 struct Buffers {
   std::size_t size;
   Extension* extension;
@@ -91,7 +91,7 @@ struct CreateError {
   const char* message;
   int code;
 };
-// Since 0.4 with the code, before without; a struct that is longer than needed is fine with either.
+// From version 0.4 on it has `code`; older runtimes accept the longer struct.
 struct AskError {
   std::size_t size;
   Extension* extension;
@@ -131,7 +131,7 @@ struct GetDevice {
   std::int32_t ordinal;  // out
 };
 
-// An older runtime has a shorter one, as `size` says.
+// An older runtime has a shorter struct; see `size`.
 struct Api {
   std::size_t size;
   Extension* extension;

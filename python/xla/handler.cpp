@@ -1,5 +1,6 @@
-// What XLA calls: forward and backward, on the processor and on a GPU. Python opens this file with
-// ctypes, hands it the library's functions and registers the four handlers (tilewise/jax).
+// The handlers that XLA calls: forward and backward, on the processor and on a GPU. Python opens
+// this file with ctypes, gives it the library's functions and registers the handlers
+// (tilewise/jax).
 #include <tilewise/tilewise.h>
 
 #include <cstddef>
@@ -16,8 +17,8 @@ using Function = tw_status (*)(const tw_request*, const tw_execution*, char*, si
 using Question = tw_status (*)(tw_operation, const tw_request*, const tw_execution*, size_t*, char*,
                                size_t);
 
-// Of the library that ctypes has open: nothing is linked, so that TILEWISE_LIBRARY and the check of
-// the version hold here, too. Set before a handler is registered, and never again.
+// Functions of the library that ctypes has open. Nothing is linked, so TILEWISE_LIBRARY and the
+// check of the version hold here, too. Set once, before a handler is registered.
 struct Library {
   Function forward, backward;
   Question workspace;
@@ -29,16 +30,16 @@ struct Message {
   char text[kMessageBytes] = {};
 };
 
-// XLA asks a handler for this when it is registered. It refuses versions that are too old or new
-// for it. What is used here is the same in all, so the answer is the runtime's own version, or 0.1
-// for those that do not say theirs.
+// Answers XLA's question for the interface's version at registration. XLA refuses one too old or
+// too new, but what is used here is the same in all: the answer is XLA's own version, or 0.1 if
+// unknown.
 bool answers_metadata(const ffi::CallFrame& frame) {
   const ffi::Extension* extension = frame.extension;
   if (extension == nullptr || extension->type != ffi::kMetadataExtension) return false;
   ffi::Metadata& metadata = *reinterpret_cast<const ffi::MetadataExtension*>(extension)->metadata;
   metadata.version.major = ffi::kMajor;
   metadata.version.minor = frame.api != nullptr ? frame.api->version.minor : 1;
-  // Not to be recorded into graphs: scratch memory is only lent for the call.
+  // Not to be recorded into graphs, because the workspace is lent for this call only.
   metadata.traits = 0;
   return true;
 }

@@ -66,7 +66,7 @@ bool say(char* message, std::size_t bytes, const char* sentence, std::string_vie
   return false;
 }
 
-// XLA's buffers are dense, the last dimension first in memory.
+// Reads one of XLA's buffers, which are dense in C order.
 bool read_tensor(const ffi::Buffer& from, tw_tensor& to) {
   constexpr int64_t kMostRank = 4;
   to.dtype = dtype_of(from.dtype);

@@ -1,4 +1,4 @@
-// A call of XLA's as a request of tilewise's.
+// Turns a call of XLA into a request of tilewise.
 #pragma once
 #include <tilewise/tilewise.h>
 
@@ -6,16 +6,16 @@
 
 namespace tilewise::xla {
 
-// All structs of a request, in one piece, so that a place in any of them is one number. It points
-// into itself: it is neither copied nor moved.
+// All structs of a request in one, so that one offset names a place in any of them. They point at
+// each other, so a Request is neither copied nor moved.
 class Request {
  public:
   Request();
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // The attributes "operands" and "results" name the buffers in their order, with blanks between
-  // the names; each other one is an option. False: `message` has the sentence.
+  // Reads a call. The attributes "operands" and "results" name the buffers in order, separated by
+  // blanks; every other attribute is an option. False: `message` has the sentence.
   bool read(const ffi::CallFrame& frame, char* message, std::size_t message_bytes);
 
   const tw_request& get() const { return parts_.request; }

@@ -54,7 +54,7 @@ ffi::Error* Scratch::take_on_host(std::size_t bytes, tw_execution& execution) {
 ffi::Error* Scratch::take_on_device(std::size_t bytes, tw_execution& execution) {
   execution.workspace_bytes = bytes;
   if (bytes == 0) return nullptr;
-  // XLA refuses to promise more than 16 bytes of alignment, though its blocks have 256.
+  // XLA promises at most 16 bytes of alignment, although its blocks have 256.
   constexpr std::size_t kMostAlignment = 16;
   const std::size_t whole = bytes + kLine;
   ffi::Allocate wanted = {sizeof wanted, nullptr, frame_.context, whole, kMostAlignment, nullptr};

@@ -13,8 +13,8 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch();
 
-  // An error when there is no such memory. On a device it may be used again by what is enqueued
-  // later on the same stream, and so it goes back as soon as the call is enqueued.
+  // Both return an error if there is no such memory. On a device, later work on the same stream may
+  // reuse the memory, so it is released as soon as the call is enqueued.
   ffi::Error* take_on_host(std::size_t bytes, tw_execution& execution);
   ffi::Error* take_on_device(std::size_t bytes, tw_execution& execution);
 

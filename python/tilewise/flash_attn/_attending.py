@@ -25,7 +25,7 @@ from tilewise.torch._attention import draw_state
 
 
 class Found(NamedTuple):
-    """What flash_attn's kernels return."""
+    """The results of flash_attn's kernels."""
 
     out: Tensor
     softmax_lse: Tensor
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 
 def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Layout | None = None) -> Turn | None:
-    """What separates flash_attn's lse from tilewise's in this call."""
+    """The Turn between tilewise's lse and flash_attn's; None without causal ALiBi."""
     keys = k.shape[1] if lengths is None else bound_of(lengths.max_seqlen_k, None)
     if not has_turn(wanted.alibi_slopes, wanted.window_size, wanted.causal, keys):
         return None
@@ -57,7 +57,7 @@ def turn_of(q: Tensor, k: Tensor, wanted: Wanted, lengths: Layout | None = None)
 def attend(
     q: Tensor, k: Tensor, v: Tensor, wanted: Wanted, lengths: Layout | None = None
 ) -> Tensor:
-    """The output alone."""
+    """The output."""
     require_floats("q", q)
     require_tensors(k=k, v=v)
     options = wanted.options()
@@ -103,7 +103,7 @@ def returned(
     return_attn_probs: bool,
     lengths: Layout | None = None,
 ) -> Any:
-    """What the public functions return."""
+    """The output, or with return_attn_probs (output, softmax_lse, S_dmask)."""
     if not return_attn_probs:
         return attend(q, k, v, wanted, lengths)
     found = attend_fully(q, k, v, wanted, lengths)

@@ -27,7 +27,7 @@ def _apply(
 
 
 def applied(name: str, function: Any) -> Any:
-    """A class of theirs whose `apply` is this function."""
+    """A class with flash_attn's name whose `apply` is this function."""
     return type(name, (), {"__doc__": function.__doc__, "apply": staticmethod(function)})
 
 

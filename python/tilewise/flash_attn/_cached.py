@@ -51,8 +51,8 @@ class Cache(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """Tables of cosines and sines. positions: where each sequence begins, when that is not where
-    its cache ends. is_fixed: all queries turn as the first does."""
+    """Tables of cosines and sines. positions: where each sequence begins, if not where its cache
+    ends. is_fixed: all queries rotate as the first one does."""
 
     cos: Tensor
     sin: Tensor
@@ -120,7 +120,7 @@ def place_of(
 
 
 def lengths_of(cache_seqlens: Any, batch: Any, device: Any) -> Tensor:
-    """One for each sequence, where a number may be given for all."""
+    """A length for each sequence; one number stands for all."""
     if isinstance(cache_seqlens, Tensor):
         return cache_seqlens
     if isinstance(cache_seqlens, float) or not hasattr(cache_seqlens, "__index__"):
@@ -137,7 +137,7 @@ def extend(
     rotation: Rotation | None,
     names: Names = CACHED,
 ) -> tuple[Tensor, Tensor]:
-    """Appends what is new; returns the queries, turned if asked, and the lengths from then on."""
+    """Appends new keys and values. Returns the queries, rotated if asked, and the new lengths."""
     q, lengths = queries.q, cache.seqlens
     if new is None:
         if rotation is not None:
@@ -185,7 +185,7 @@ def extend(
 
 
 def _require_types(cache: Cache, new: New, names: Names) -> None:
-    """tilewise.append would convert."""
+    """Refuses new rows of another type than the cache's, which tilewise.append would convert."""
     for ours, x, kept in (("key", new.k, cache.k_cache), ("value", new.v, cache.v_cache)):
         if x.dtype != kept.dtype:
             one, other = (str(each).partition(".")[2] for each in (x.dtype, kept.dtype))
@@ -202,14 +202,14 @@ def _of_rotation(names: Names, turned: str) -> Names:
 
 
 def _in_fp8(x: Tensor) -> Tensor | None:
-    """A place for x turned, which without one would come back as bfloat16."""
+    """An output for the rotation of an FP8 x, which would otherwise be bfloat16."""
     return torch.zeros_like(x) if x.dtype.itemsize == 1 else None
 
 
 def require_new(
     k: Tensor | None, v: Tensor | None, offsets: Tensor | None = None, names: Names = CACHED
 ) -> New | None:
-    """What is to be appended, if anything."""
+    """The keys and values to append; None without any."""
     key, value = names["key"], names["value"]
     if (k is None) != (v is None):
         raise RefusedError(f"Of {key} and {value} only one is given; pass both, or neither.")

@@ -163,7 +163,7 @@ def backward(
     lengths: Layout | None,
     rng_state: Tensor | None,
 ) -> tuple[Tensor, ...]:
-    """The three gradients, in the places that are given and in new tensors otherwise."""
+    """The three gradients, in the given places or in new tensors."""
     dout, q, k, v, out, softmax_lse = read
     options = wanted.options()
     if lengths is not None:
@@ -187,7 +187,7 @@ def gradients_into(
     options: dict[str, Any],
     lse_gradient: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """The same with tilewise's options and lse."""
+    """The three gradients, from tilewise's options and lse."""
     dout, q, k, v, out, lse = read
     if not is_compiling() and is_plain(q, k, v):
         return _eagerly(read, places, {**options, "lse_gradient": lse_gradient})
@@ -201,7 +201,7 @@ def gradients_into(
 def _eagerly(
     read: tuple[Tensor, ...], places: tuple[Tensor | None, ...], options: dict[str, Any]
 ) -> tuple[Tensor, ...]:
-    """Straight into the places, where the library can write to them."""
+    """Writes straight into the places that the library can write to."""
     direct = [x if x is None or x.shape[-1] < 2 or x.stride(-1) == 1 else None for x in places]
     found = asking(
         attention_backward,

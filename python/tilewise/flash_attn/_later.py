@@ -85,8 +85,8 @@ def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tenso
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
             f"{tuple(out_partial.shape[:-1])}."
         )
-    # What saw nothing in any part has -inf everywhere, and counts for 0; whatever lies in a part
-    # that saw nothing does not count.
+    # A row that saw nothing in any part has lse -inf in all and gets 0. The output of a part in
+    # which a row saw nothing is ignored.
     highest = lse_partial.amax(0).clamp(min=torch.finfo(lse_partial.dtype).min)
     weight = (lse_partial - highest).exp()
     total = weight.sum(0)

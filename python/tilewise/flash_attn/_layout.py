@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     kv_batch_idx: Tensor | None = None
 
     def options(self, q: Tensor, k: Tensor) -> dict[str, Any]:
-        """As tilewise.attention takes them."""
+        """The layout as options of tilewise.attention."""
         options: dict[str, Any] = {}
         if self.cu_seqlens_q is not None:
             options["query_offsets"] = self.cu_seqlens_q
@@ -56,7 +56,7 @@ class Layout(NamedTuple):
         return torch.full((batch,), columns * k.shape[1], dtype=torch.int32, device=k.device)
 
     def visible_lengths(self, k: Tensor) -> Tensor:
-        """Those of them that count."""
+        """How many keys of each sequence count."""
         lengths = self.key_lengths(k)
         return lengths if self.leftpad_k is None else lengths - self.leftpad_k
 

@@ -19,16 +19,17 @@ _INFINITY = float("inf")
 
 
 class Turn(NamedTuple):
-    """What lies between the two meanings of lse: slopes, and where the diagonal of each query is.
+    """The difference between the two meanings of lse: slopes, and the diagonal of each query.
 
-    diagonals: (queries), (batch, queries), or packed (tokens): the key that query i stands before.
+    diagonals: (queries), (batch, queries), or packed (tokens): i + d, the key on query i's
+    diagonal.
     """
 
     slopes: Tensor
     diagonals: Tensor
 
     def term(self, is_packed: bool, dtype: torch.dtype) -> Tensor:
-        """slope * (i + d), shaped as lse is."""
+        """slope * (i + d), in the shape of lse."""
         slopes = self.slopes.detach().to(dtype)
         if is_packed:
             return slopes[..., None] * self.diagonals
@@ -50,8 +51,8 @@ def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, An
 
 
 def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
-    """The same for version 4, where None is no limit and a number below 0 is one: it moves that end
-    past the diagonal. Two numbers that leave no key are no limits."""
+    """window_of for version 4, where None is no limit and a negative number is a limit beyond the
+    diagonal. Two numbers that leave no key are no limits."""
     left, right = sides_of(window_size)
     if causal:
         right = 0
@@ -61,7 +62,7 @@ def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
 
 
 def sides_of(window_size: Any) -> tuple[Any, Any]:
-    """Its two numbers, or None for no limit."""
+    """The two sides of a window; None for no limit."""
     try:
         left, right = window_size
         if not isinstance(left, float) and not isinstance(right, float):
@@ -72,7 +73,7 @@ def sides_of(window_size: Any) -> tuple[Any, Any]:
 
 
 def number_of(name: str, value: Any) -> float:
-    """One as Python's, from whatever has one."""
+    """A value as a Python float."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -80,7 +81,7 @@ def number_of(name: str, value: Any) -> float:
 
 
 class Wanted(NamedTuple):
-    """The arguments that functions have in common, by flash_attn's names and defaults."""
+    """The arguments that functions share, by flash_attn's names and defaults."""
 
     dropout_p: float = 0.0
     softmax_scale: Any = None
@@ -122,8 +123,8 @@ class Wanted(NamedTuple):
 
 
 def bound_of(longest: Any, rows: Any) -> Any:
-    """An upper bound of a length. A tensor on a device is not read, for which it would wait: all
-    the rows that there are bound it, too."""
+    """An upper bound of a length. A tensor on a device is not read, since that would wait: the
+    number of all rows is a bound, too."""
     if isinstance(longest, Tensor):
         if longest.is_cuda or torch.compiler.is_compiling():
             return rows
@@ -141,7 +142,7 @@ def bound_of(longest: Any, rows: Any) -> Any:
 
 
 def require_floats(name: str, tensor: Any) -> None:
-    """Refuses what has no gradient by nature, before anything is drawn or written."""
+    """Refuses a tensor that is not of a float type, before anything is drawn or written."""
     require_tensors(**{name: tensor})
     if not tensor.is_floating_point():
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -157,18 +158,18 @@ def has_turn(slopes: Tensor | None, window_size: Any, causal: bool, keys: Any) -
 
 
 def dense_diagonals(queries: Any, keys: Any, device: Any) -> Tensor:
-    """i + d of each query, where all sequences are this long."""
+    """i + d of each query, if all sequences have these lengths."""
     return torch.arange(queries, device=device, dtype=torch.float32) + (keys - queries)
 
 
 def cached_diagonals(queries: Any, key_lengths: Tensor) -> Tensor:
-    """i + d of each query, (batch, queries), where each sequence has keys of its own number."""
+    """i + d of each query, (batch, queries), if sequences differ in their number of keys."""
     place = torch.arange(queries, device=key_lengths.device, dtype=torch.float32)
     return place + (key_lengths[:, None] - queries)
 
 
 def packed_diagonals(tokens: Any, query_offsets: Tensor, key_lengths: Tensor) -> Tensor:
-    """i + d of each packed token; of rows behind the last sequence, whatever."""
+    """i + d of each packed token; any number for rows behind the last sequence."""
     place = torch.arange(tokens, device=query_offsets.device, dtype=query_offsets.dtype)
     sequence = torch.searchsorted(query_offsets, place, right=True) - 1
     sequence = sequence.clamp(max=max(key_lengths.shape[0] - 1, 0))
@@ -178,7 +179,7 @@ def packed_diagonals(tokens: Any, query_offsets: Tensor, key_lengths: Tensor) ->
 
 
 def to_theirs(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) -> Tensor:
-    """An lse of tilewise's as flash_attn returns it, without a gradient."""
+    """tilewise's lse as flash_attn returns it, without a gradient."""
     lse = lse.detach()
     if turn is not None:
         lse = lse + turn.term(is_packed, lse.dtype)
@@ -186,7 +187,7 @@ def to_theirs(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) ->
 
 
 def to_ours(lse: Tensor, turn: Turn | None = None, is_packed: bool = False) -> Tensor:
-    """An lse of flash_attn's, maybe merged from several, as tilewise's backward reads it."""
+    """flash_attn's lse, which may be merged from several parts, as tilewise's backward reads it."""
     if turn is not None:
         lse = lse - turn.term(is_packed, lse.dtype)
     return torch.where(lse == _INFINITY, -_INFINITY, lse)

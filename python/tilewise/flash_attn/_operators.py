@@ -87,7 +87,7 @@ _held: list[torch.library.Library] = []  # what is let go of undoes its definiti
 
 
 def define_all() -> None:
-    """Defines what nobody has defined before."""
+    """Defines the operators, unless that is done."""
     if _held:
         return
     _define("flash_attn", _SCHEMAS, {name: getattr(_kernels, name) for name in _SCHEMAS})
@@ -101,19 +101,18 @@ def define_all() -> None:
 
 
 def _arguments(function: Any, given: tuple[Any, ...]) -> dict[str, Any]:
-    """An operator's arguments by the function's names. torch leaves out what equals a default at
-    the end."""
+    """An operator's arguments by the function's names. torch leaves out defaults at the end."""
     return dict(zip(inspect.signature(function).parameters, given))
 
 
 def _forward_3(*given: Any) -> tuple[Tensor, ...]:
-    """One of the operator's defaults differs from the function's."""
+    """The operator, one of whose defaults differs from the function's."""
     named = _arguments(_kernels_3._flash_attn_forward, given)
     return _kernels_3._flash_attn_forward(**{"rotary_interleaved": False, **named})
 
 
 def _backward_3(*given: Any) -> tuple[Tensor, ...]:
-    """Here the places of the gradients come before the lengths, and new ones may be asked for."""
+    """The operator, whose places of gradients come before the lengths and may be None."""
     given += (None,) * (15 - len(given))
     read, places, lengths, rest = given[:6], given[6:9], given[9:15], given[15:]
     pairs = zip(places, read[1:4])

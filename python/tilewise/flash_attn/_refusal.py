@@ -11,7 +11,7 @@ from tilewise.torch._plain import is_compiling
 
 Names = dict[str, str]
 
-# What tilewise calls something, and flash_attn's callers.
+# From tilewise's names to those of flash_attn's callers.
 _COMMON: Names = {
     "query": "q",
     "key": "k",
@@ -42,7 +42,7 @@ CACHED: Names = {
     "cache_batch_index": "cache_batch_idx",
     "page_table": "block_table",
 }
-# Where the cache itself is the keys and values, and not what is appended to it.
+# For functions in which the cache is the keys and values, not what is appended to it.
 OVER_A_CACHE: Names = {**CACHED, "key": "k_cache", "value": "v_cache"}
 PACKED: Names = {
     **_COMMON,
@@ -88,7 +88,7 @@ TURNED: Names = {
     "offsets": "cu_seqlens",
     "max_length": "max_seqlen",
 }
-# Words of English, too: arguments where this follows.
+# Some names are English words, too; they are arguments where this follows.
 _AS_AN_ARGUMENT = r"(?=\[| of sequence| is\b| has\b| must\b| ends\b| requires\b|\.shape)"
 _NO_WORDS = ("k", "v")
 # A function of flash_attn has packed rows or has not, whatever else it is given.
@@ -115,7 +115,7 @@ def in_flash(sentence: str, names: Names) -> str:
 
 
 def asking(function: Callable[..., Any], *arguments: Any, names: Names, **given: Any) -> Any:
-    """The function's result; what it refuses is refused as flash_attn's callers expect it."""
+    """Calls the function, and turns its refusal into the one that flash_attn's callers expect."""
     if is_compiling():
         return function(*arguments, **given)
     try:

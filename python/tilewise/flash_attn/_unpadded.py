@@ -143,5 +143,5 @@ def flash_attn_unpadded(
 
 
 def _whole(x: Tensor) -> Tensor:
-    """The offsets of one sequence."""
+    """The offsets of a single sequence."""
     return torch.tensor([0, x.shape[0]], dtype=torch.int32, device=x.device)

@@ -1,4 +1,4 @@
-"""Attention with its gradients, on operands that are checked: what every function here calls."""
+"""Attention with gradients on checked operands, which every function here calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DIFFERENTIABLE = ("query", "key", "value", "bias", "slopes", "sinks")
 
 @functools.partial(jax.jit, static_argnums=0)
 def attend(asked: Asked, operands: Operands) -> tuple[Any, Any]:
-    """output (batch, queries, heads, value dim) and lse (batch, heads, queries)."""
+    """Output (batch, queries, heads, value dim) and lse (batch, heads, queries)."""
     _check(asked, operands)
     sharding = getattr(type_of(operands["query"]), "sharding", None)
     explicit = _explicit_axes(getattr(sharding, "mesh", None))
@@ -32,7 +32,7 @@ def attend(asked: Asked, operands: Operands) -> tuple[Any, Any]:
 
 
 def _check(asked: Asked, operands: Operands) -> None:
-    """Refuses while JAX traces what the library would refuse when it runs."""
+    """Refuses, while JAX traces, what the library would refuse when the call runs."""
     query, key, value = (operands[name] for name in ("query", "key", "value"))
     if not all(isinstance(size, int) for size in (*query.shape, *key.shape)):
         raise NotImplementedError(
@@ -50,14 +50,14 @@ def _check(asked: Asked, operands: Operands) -> None:
 
 
 def _explicit_axes(mesh: Any) -> frozenset[str]:
-    """The axes of a mesh by which types of arrays say how they lie."""
+    """The axes of a mesh that arrays' types name explicitly."""
     kinds = getattr(mesh, "axis_types", None) or ()
     names = getattr(mesh, "axis_names", ())
     return frozenset(name for name, kind in zip(names, kinds) if str(kind).endswith("Explicit"))
 
 
 def _attend_sharded(asked: Asked, operands: Operands, sharding: Any, axes: Any) -> tuple[Any, Any]:
-    """On a mesh with explicit axes: each device attends to its batch and heads."""
+    """Attention on a mesh with explicit axes: each device computes its batch and heads."""
     if not hasattr(jax.sharding, "reshard"):
         raise NotImplementedError(
             "Arrays of a mesh with explicit axes need jax 0.7 or newer; update jax, or make the "
@@ -94,19 +94,19 @@ def _differentiable(asked: Asked, operands: Operands) -> tuple[Any, Any]:
     if "query_lengths" not in operands:
         return output, lse
     counts = _counts(operands["query_lengths"], output.shape[1])
-    # The library leaves rows that do not count as it found them.
+    # The library does not write rows that do not count.
     output = jnp.where(counts[:, :, None, None], output, 0)
     return output, jnp.where(counts[:, None, :], lse, -jnp.inf)
 
 
 def _counts(lengths: Any, size: int) -> Any:
-    """(batch, size): which rows are there."""
+    """(batch, size): True for rows within each sequence's length."""
     return jnp.arange(size) < lengths[:, None]
 
 
 def _forward(asked: Asked, operands: Any) -> Any:
     given = {name: x.value for name, x in operands.items()}
-    # The names of what wants a gradient; a dict's names are no arrays to JAX.
+    # The operands that need a gradient, as names: JAX takes a dict's keys for no arrays.
     wanted = {name: () for name in _DIFFERENTIABLE if name in given and operands[name].perturbed}
     output, lse = _differentiable(asked, given)
     return (output, lse), (given, output, lse, wanted)

@@ -1,4 +1,4 @@
-"""Attention with what tilewise has beyond jax.nn's."""
+"""Attention for JAX with tilewise's own options."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One call of the library from XLA: what it is asked, and what its operands and results are.
+"""One call of the library from XLA: its options, operands and results.
 
-An operand has one name from here down to C++, where request.cpp lists them.
+An operand has the same name from here down to C++, where request.cpp lists them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tilewise.jax._varying import varying_kind
 
 
 class Asked(NamedTuple):
-    """What is asked of attention besides arrays. It has a hash, as what is compiled goes by it."""
+    """A call's options that are not arrays. It is hashable, because compiled functions are kept by
+    it."""
 
     scale: float
     softcap: float = 0.0
@@ -26,7 +27,7 @@ class Asked(NamedTuple):
     deterministic: bool = False
 
     def options(self) -> dict[str, Any]:
-        """The same as tilewise.Options has it."""
+        """These options as tilewise.Options has them."""
         options = self._asdict()
         options["window"] = (options.pop("left"), options.pop("right"))
         shift = options.pop("shift")
@@ -34,7 +35,7 @@ class Asked(NamedTuple):
         return options
 
     def attributes(self) -> dict[str, Any]:
-        """What request.cpp reads, by these names; without what is off."""
+        """The attributes that request.cpp reads, without those that are off."""
         given = {
             name: value
             for name, value in self._asdict().items()
@@ -47,7 +48,7 @@ _KINDS: dict[type, Any] = {float: np.float64, int: np.int64, bool: np.int32}
 
 
 class Call(NamedTuple):
-    """An operation, and the names of its operands and results in their order."""
+    """An operation, and the names of its operands and results in order."""
 
     operation: str
     asked: Asked
@@ -69,10 +70,10 @@ _ROWS = {
 
 
 def labels(call: Call, shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
-    """By name of each operand and result a letter for each dimension.
+    """A letter for each dimension of each operand and result, by name.
 
-    b batch, n query heads, k key heads, t queries, s keys, d head dim, e value dim; 1 where a size
-    of 1 goes with all of them.
+    b batch, n query heads, k key heads, t queries, s keys, d head dim, e value dim; 1 for a size of
+    1 that is broadcast.
     """
     batch, queries, heads, _ = shapes["query"]
     sizes = {"b": batch, "n": heads, "t": queries, "s": shapes["key"][1]}
@@ -90,7 +91,7 @@ def labels(call: Call, shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
 
 
 def _result(name: str, given: dict[str, Any]) -> tuple[tuple[int, ...], Any]:
-    """Its shape and type."""
+    """Shape and type of a result."""
     query = given["query"]
     if name == "output":
         return (*query.shape[:3], given["value"].shape[3]), query.dtype
@@ -103,7 +104,7 @@ def _result(name: str, given: dict[str, Any]) -> tuple[tuple[int, ...], Any]:
 
 
 def invoke(call: Call, *operands: Any) -> tuple[Any, ...]:
-    """The call itself, on operands whole or of one shard."""
+    """Makes the call, on whole operands or on those of one shard."""
     given = dict(zip(call.operands, operands))
     varying = varying_kind(given["query"])
     results = tuple(jax.ShapeDtypeStruct(*_result(name, given), **varying) for name in call.results)

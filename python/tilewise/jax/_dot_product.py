@@ -136,7 +136,7 @@ _FAR = 2**40  # farther than any key
 
 
 def _window(window: Window) -> tuple[int | None, int | None]:
-    """How many keys to the left and to the right are visible; None is all of them."""
+    """How many keys are visible to the left and right of the diagonal; None for all."""
     if window is None:
         return None, None
     try:

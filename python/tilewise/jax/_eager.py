@@ -1,4 +1,4 @@
-"""tilewise.attention of JAX's arrays on GPUs: attention of this package, outside of jit."""
+"""tilewise.attention of JAX's arrays on GPUs, outside of jit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attend(
     workspace: Any,
     options: dict[str, Any],
 ) -> Any:
-    """The output, or output and lse."""
+    """The output, or (output, lse)."""
     for name, place in (("out", out), ("workspace", workspace)):
         if place is not None:
             framework.check(name, place, is_written=True)  # what is JAX's has sentences there

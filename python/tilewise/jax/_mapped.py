@@ -1,4 +1,4 @@
-"""Calls under vmap, and gradients, which have no gradients of their own."""
+"""Calls under vmap, and the refusal of second-order gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tilewise.jax._shards import partitioned
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def run(call: Call, *operands: Any) -> tuple[Any, ...]:
-    """The results of a call, for whoever maps it, shards it or differentiates it."""
+    """The results of a call, which may be mapped, sharded and differentiated."""
     mapped = custom_vmap(partitioned(call))
     mapped.def_vmap(functools.partial(_folded, call))
     return tuple(mapped(*operands))
@@ -61,7 +61,7 @@ def _folded(call: Call, size: int, is_batched: Any, *operands: Any) -> tuple[Any
 
 
 def _unfolded(name: str, x: Any, sizes: tuple[int, int], shapes: dict[str, Any]) -> Any:
-    """A result with vmap's dimension first; one of a shared operand summed over the batch."""
+    """A result with vmap's dimension first; a shared operand's gradient is summed."""
     x = x.reshape(*sizes, *x.shape[1:])
     shape = shapes.get(name.removesuffix(GRADIENT))
     if shape is None or name == "output":
@@ -72,7 +72,7 @@ def _unfolded(name: str, x: Any, sizes: tuple[int, int], shapes: dict[str, Any])
 
 
 def _one_by_one(call: Call, is_batched: Any, operands: Any) -> tuple[Any, ...]:
-    """For what the library has once for the whole batch."""
+    """One call for each slice, for operands that the library takes once for the whole batch."""
     mapped = [x for x, is_new in zip(operands, is_batched) if is_new]
 
     def one(parts: Any) -> tuple[Any, ...]:

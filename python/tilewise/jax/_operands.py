@@ -1,4 +1,4 @@
-"""Arrays as calls take them: checked, of four dimensions, by name."""
+"""Checks the arrays of a call and makes them four-dimensional, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[str, Any]:
-    """The five by name, those that are given."""
+    """Those of the five arrays that are given, checked, by name."""
     found = dict(zip(("query", "key", "value"), _rows(query, key, value)))
     query, key = found["query"], found["key"]
     sizes = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
@@ -30,10 +30,9 @@ def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[
 
 
 def scaled(operands: dict[str, Any], scale: Any) -> float:
-    """The scale as a number that is compiled in. One of JAX's multiplies query, with a gradient.
+    """The scale as a number to compile in. A JAX array multiplies query instead, with a gradient.
 
-    float16 may not hold the product, though it holds what attention is of. There all is float32 in
-    `operands` then.
+    float16 may not hold that product, so all of `operands` then becomes float32.
     """
     query = operands["query"]
     if scale is None:
@@ -54,7 +53,7 @@ def scaled(operands: dict[str, Any], scale: Any) -> float:
 
 
 def _rows(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
-    """The three as four-dimensional arrays that go together."""
+    """query, key and value as four-dimensional arrays whose shapes fit."""
     given = {"query": query, "key": key, "value": value}
     made = {}
     for name, x in given.items():
@@ -109,8 +108,8 @@ def _grid(name: str, x: Any, sizes: tuple[int, ...]) -> Any:
 
 
 def lengths_of(argument: str, lengths: Any, batch: int, size: int) -> Any:
-    """How many rows of each sequence count, none more than there are."""
-    # Of numbers that are known NumPy's, as JAX's types may not hold large ones.
+    """How many rows of each sequence count, at most `size`."""
+    # Known numbers stay NumPy's, because JAX's types may not hold large ones.
     is_traced = any(isinstance(x, jax.Array) for x in jax.tree_util.tree_leaves(lengths))
     lengths = jnp.asarray(lengths) if is_traced else np.asarray(lengths)
     if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):

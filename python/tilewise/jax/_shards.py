@@ -1,7 +1,7 @@
-"""A call on arrays that lie on many devices: each has the batch and the heads that it has.
+"""A call on arrays that are divided among devices: each computes its batch and heads.
 
-Queries, keys and dims are whole on each device. A gradient of what devices share is summed over
-them.
+Queries, keys and dims are whole on each device. Gradients of operands that devices share are summed
+over these devices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Axes = tuple[str, ...]
 
 @functools.lru_cache(maxsize=1024)
 def partitioned(call: Call) -> Callable[..., Any]:
-    """The call as a function of its operands that XLA may share out among devices."""
+    """The call as a function whose operands XLA may divide among devices."""
     function = custom_partitioning(functools.partial(invoke, call))
     function.def_partition(
         partition=functools.partial(_partition, call),
@@ -33,7 +33,7 @@ def partitioned(call: Call) -> Callable[..., Any]:
 
 
 def axes_of(shapes: dict[str, Any], specs: tuple[Any, Any], sizes: Any) -> dict[str, _Axes]:
-    """By letter of a dimension the axes of the mesh that share it out: query's, or else key's."""
+    """The axes of the mesh that divide each dimension, by letter: query's, or else key's."""
     query, key = ((*spec, None, None, None)[:3] for spec in specs)
     batch, heads = (_as_tuple(query[i]) or _as_tuple(key[i]) for i in (0, 2))
     heads = tuple(axis for axis in heads if axis not in batch)
@@ -47,7 +47,7 @@ def axes_of(shapes: dict[str, Any], specs: tuple[Any, Any], sizes: Any) -> dict[
 
 
 def spec_of(letters: str, axes: dict[str, _Axes]) -> PartitionSpec:
-    """How an operand or result of these dimensions lies on the mesh."""
+    """The PartitionSpec of an operand or result with these dimensions."""
     return PartitionSpec(*(axes.get(letter) or None for letter in letters))
 
 
@@ -69,7 +69,7 @@ def _shapes(call: Call, arguments: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _placed(call: Call, mesh: Any, arguments: Any) -> tuple[dict[str, Any], dict[str, _Axes]]:
-    """Letters, and axes of letters. Without a mesh nothing is shared out."""
+    """Each array's letters, and each letter's axes. Without a mesh nothing is divided."""
     shapes = _shapes(call, arguments)
     shardings = (arguments[call.operands.index(name)].sharding for name in ("query", "key"))
     query, key = (getattr(x, "spec", PartitionSpec()) for x in shardings)
@@ -93,7 +93,7 @@ def _partition(call: Call, mesh: Any, arguments: Any, _: Any) -> Any:
 
 
 def _summed(x: Any, letters: str, axes: dict[str, _Axes]) -> Any:
-    """A gradient over the devices that share what it is of."""
+    """A gradient summed over the devices that share its operand."""
     missing = () if "b" in letters else axes["b"]
     if "n" not in letters and ("k" not in letters or not axes["k"]):
         missing += axes["n"]
@@ -108,7 +108,7 @@ def _infer(call: Call, mesh: Any, arguments: Any, _: Any) -> Any:
 
 
 def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
-    """The same in the words of Shardy: which dimensions go together, and which may be shared."""
+    """Shardy's rule of the call: which dimensions are the same, and which must stay whole."""
     shapes = {name: tuple(x.shape) for name, x in zip(call.operands, operands)}
     letters = labels(call, shapes)
     whole = {letter for text in letters.values() for letter in text if letter in "tsde"}
@@ -124,6 +124,6 @@ def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
         return f"one{next(ones)}" if letter == "1" else words.get(letter, letter)
 
     text = f"{side(call.operands)} -> {side(call.results)}"
-    # In the order in which they come first, as Shardy wants them.
+    # In the order of their first occurrence, which Shardy requires.
     replicated = tuple(sorted(whole, key=re.findall(r"\w+", text).index))
     return text, {"need_replication_factors": replicated}

@@ -1,4 +1,4 @@
-"""Registers what XLA calls with JAX, for the processor and for CUDA, once in a process."""
+"""Registers the handlers with JAX, for the processor and for CUDA, once in a process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ except ImportError as error:
     ) from error
 
 _OPERATIONS = ("forward", "backward")
-# As JAX names a platform, and as a handler's name ends.
+# JAX's name of a platform, and the end of a handler's name.
 _PLATFORMS = {"cpu": "cpu", "CUDA": "cuda"}
 
 
 def register() -> None:
-    """Hands JAX the four handlers."""
+    """Registers the four handlers."""
     handlers = _handlers.load()
     for platform, ending in _PLATFORMS.items():
         for operation in _OPERATIONS:

@@ -1,4 +1,4 @@
-"""Inside of shard_map: over which axes of the mesh arrays differ, as their types say."""
+"""The axes of the mesh over which arrays differ inside of shard_map, as their types say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 
 def varying_kind(array: Any) -> dict[str, Any]:
-    """Over which axes results differ that are like the array, as ShapeDtypeStruct takes it."""
+    """The arguments of ShapeDtypeStruct for a result that differs over the array's axes."""
     kind = type_of(array)
     for name in ("manual_axis_type", "vma"):
         value = getattr(kind, name, None)
@@ -20,7 +20,7 @@ def varying_kind(array: Any) -> dict[str, Any]:
 
 
 def varying_axes(array: Any) -> frozenset[str]:
-    """Inside of shard_map: the axes over which the array differs."""
+    """The axes over which the array differs inside of shard_map."""
     kind = type_of(array)
     manual = getattr(kind, "manual_axis_type", None)
     axes: frozenset[str] = getattr(kind, "vma", frozenset()) if manual is None else manual.varying
@@ -28,12 +28,12 @@ def varying_axes(array: Any) -> frozenset[str]:
 
 
 def type_of(array: Any) -> Any:
-    """What JAX knows of an array while it traces."""
+    """The array's type, as JAX knows it while tracing."""
     return jax.typeof(array) if hasattr(jax, "typeof") else jax.core.get_aval(array)
 
 
 def vary(array: Any, axes: frozenset[str]) -> Any:
-    """The same array, taken as one that differs over these axes."""
+    """The array, marked as one that differs over these axes."""
     missing = tuple(sorted(axes - varying_axes(array)))
     if not missing:
         return array

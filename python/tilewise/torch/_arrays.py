@@ -1,4 +1,4 @@
-"""torch's tensors, as tilewise._frameworks asks about them."""
+"""torch's tensors as a Framework of tilewise._frameworks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from tilewise import _dtypes, _frameworks, _quick
 from tilewise._frameworks import CPU, CUDA, Fill, Framework, View
 
-# The exact types whose memory is all that they are.
+# The exact types that are nothing more than their memory, unlike subclasses.
 PLAIN = frozenset((Tensor, torch.nn.Parameter))
 _is_of_functorch = torch._C._functorch.is_functorch_wrapped_tensor
 
@@ -55,7 +55,7 @@ class Torch(Framework):
             )
 
     def check_layout(self, name: str, value: Any) -> None:
-        """Refuses a tensor without strides, about which torch's own sentences would be riddles."""
+        """Refuses a tensor without strides, on which torch's own messages are hard to read."""
         if value.layout is not torch.strided or value.is_nested or value.is_quantized:
             kind = "nested" if value.is_nested else "quantised" if value.is_quantized else "sparse"
             raise TypeError(
@@ -126,7 +126,7 @@ class Torch(Framework):
         return torch.full(shape, -float("inf"), dtype=dtype, device=device)
 
     def empty_like(self, value: Any) -> Any:
-        """As the extension makes it, and with the strides of new_like, which compilers assert."""
+        """A new tensor with new_like's strides, as the extension makes it and compilers assert."""
         return new_like(value, value.shape, value.dtype)
 
     def swapped(self, value: Any) -> Any:
@@ -143,7 +143,7 @@ class Torch(Framework):
         return bool(value.is_contiguous())
 
     def refuse_gradients(self, function: str, **values: Any) -> None:
-        """Refuses tensors that want a gradient from a function that would give them none."""
+        """Refuses tensors that require a gradient in a function that has none for them."""
         if not torch.is_grad_enabled():
             return
         for name, value in values.items():
@@ -154,7 +154,7 @@ class Torch(Framework):
                 )
 
     def note_written(self, *values: Any) -> None:
-        """So that backward refuses a saved tensor that was written over, as after copy_."""
+        """Raises the tensors' versions: backward then refuses one that was overwritten."""
         for value in values:
             if isinstance(value, Tensor) and not value.is_inference():
                 torch.autograd.graph.increment_version(value)
@@ -167,8 +167,8 @@ class Torch(Framework):
 
 
 def _on_device(value: Any, like: Tensor) -> Tensor:
-    """On a GPU by way of pinned memory, for which nobody waits. A graph that is being captured
-    would read that memory at each replay, when it is gone: there torch refuses the plain copy."""
+    """Values on like's device. A copy to a GPU goes through pinned memory, so that nobody waits;
+    not in a captured graph, whose replays would read that memory after it is freed."""
     is_waiting = not like.is_cuda or type(like) not in PLAIN or torch.compiler.is_compiling()
     if is_waiting or torch.cuda.is_current_stream_capturing():
         return torch.as_tensor(value, device=like.device)
@@ -187,7 +187,7 @@ def _is_held(value: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) ->
 
 
 def require_held(value: Tensor) -> None:
-    """Refuses what must not be copied: torch would read past the end of the storage."""
+    """Refuses a tensor whose storage was freed or shrunk: a copy would read past its end."""
     if not _is_held(value, tuple(value.shape), value.stride()):
         raise ValueError(
             "A tensor of this attention has no memory: it is empty of data, as one is whose "
@@ -196,7 +196,7 @@ def require_held(value: Tensor) -> None:
 
 
 def readable(value: Tensor) -> Tensor:
-    """The library reads a last dimension that is contiguous, and nothing negated."""
+    """The tensor, or a copy with a contiguous last dimension and no pending negation."""
     if not torch.compiler.is_compiling() and not _is_wrapped(value):
         if _is_spread(value) or value.is_neg():
             require_held(value)
@@ -205,7 +205,7 @@ def readable(value: Tensor) -> Tensor:
 
 
 def _is_wrapped(value: Tensor) -> bool:
-    """Whether there is more to it than memory: what is in it is judged further down."""
+    """Whether the tensor wraps others, which are then checked when the wrapper is taken off."""
     return type(value) not in PLAIN or _is_of_functorch(value)
 
 
@@ -214,7 +214,7 @@ def _is_spread(value: Tensor) -> bool:
 
 
 def new_like(like: Tensor, shape: Any, dtype: torch.dtype) -> Tensor:
-    """A new tensor that lies as `like` does where it has its shape and type; else contiguous."""
+    """A new tensor, with like's strides if shape and type are like's, else contiguous."""
     if tuple(shape) == tuple(like.shape) and dtype == like.dtype:
         made = torch.empty_like(like)
         if made.dim() == 0 or made.shape[-1] <= 1 or made.stride(-1) == 1:

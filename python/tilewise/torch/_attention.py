@@ -1,4 +1,4 @@
-"""attention for tensors: eager calls go straight to the library, all others through an operator."""
+"""attention for tensors: eager calls go straight to the library, others through an operator."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def attention(
     workspace: Tensor | None,
     options: Any,
 ) -> Any:
-    """tilewise.attention, which says what these mean."""
+    """tilewise.attention for tensors; see there for the arguments."""
     if output_dtype is not None and out is not None:
         raise ValueError("out and output_dtype are both given; out already has a type.")
     if output_dtype is not None:
@@ -70,7 +70,7 @@ def call(
     places: Places = NEW,
     output_dtype: Any = None,
 ) -> Any:
-    """One attention, however its tensors are and whoever watches."""
+    """Runs one attention, by the library or by an operator as the tensors and modes require."""
     if "device" in options:
         refuse_device(TORCH, options["device"])
     if is_compiling() or not is_plain(query, key, value):
@@ -98,7 +98,7 @@ def call(
 
 
 def _autocast(query: Tensor, key: Tensor, value: Tensor) -> Operands:
-    """Under autocast what scaled_dot_product_attention gets: the lower type, for all three."""
+    """The operands; under autocast in the lower type, as scaled_dot_product_attention has them."""
     operands = Operands(query, key, value)
     if not isinstance(query, Tensor):
         return operands
@@ -121,7 +121,7 @@ def _needs_gradient(operands: Operands, arrays: dict[str, Any]) -> bool:
 
 
 def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
-    """Options as the library takes them, by steps that have gradients of their own."""
+    """Converts the option tensors to types that the library takes, by differentiable steps."""
     wide = DTYPES[wide_code(CODES.get(query.dtype, 1))]
     for name in _FACTORS:
         given = arrays.get(name)
@@ -143,8 +143,8 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
 
 
 def _as_tensors(arrays: dict[str, Any], query: Tensor) -> dict[str, Any]:
-    """Lists and a seed as tensors, in whatever way a call goes: a checkpoint compares what one half
-    saved with what the other does."""
+    """Lists and a seed as tensors on query's device. Every path of a call does this, because a
+    checkpoint compares the tensors that forward and its repetition save."""
     found = {name: x for name, x in arrays.items() if name in SLOTS}
     if "seed" in arrays:
         found["dropout_state"] = state_of(arrays, query.device)
@@ -155,25 +155,25 @@ def _as_tensors(arrays: dict[str, Any], query: Tensor) -> dict[str, Any]:
 
 
 def _signed(number: int) -> int:
-    """The same 64 bits as an integer with a sign."""
+    """A 64-bit unsigned number as the signed one with the same bits."""
     return number - 2**64 if number >= 2**63 else number
 
 
 def state_of(arrays: dict[str, Any], device: torch.device) -> Tensor:
-    """A seed and an offset given as numbers, as the tensor that operators take."""
+    """The tensor (seed, offset) that operators take, from two numbers."""
     numbers = (arrays["seed"], arrays.get("dropout_offset", 0))
     return torch.cat([_on(device, number) for number in numbers])
 
 
 def _on(device: torch.device, number: int) -> Tensor:
-    """Filled there: a copy from the host would be waited for."""
+    """A number as a tensor, filled on the device: the host would have to wait for a copy."""
     return torch.full((1,), _signed(number), dtype=torch.int64, device=device)
 
 
 def draw_state(device: torch.device, offset: int | None = None) -> Tensor:
-    """A seed and an offset from torch's generator: by manual_seed the same ones, in checkpoints the
-    same ones again, and in a captured graph new ones at each replay. Nothing waits for them. The
-    caller's offset stands in place of a drawn one."""
+    """(seed, offset) from torch's generator, so that manual_seed repeats it, a checkpoint gets it
+    again, and each replay of a captured graph draws anew. Nobody waits. `offset` replaces the drawn
+    one."""
     state = torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
     return state if offset is None else torch.cat([state[:1], _on(device, offset)])
 
@@ -201,7 +201,7 @@ def differentiable(operands: Operands, asked: Asked, flags: int, places: Places)
 
 
 def _refuse_places(places: Places) -> None:
-    """The caller's memory has no place in a call that backward comes after."""
+    """Refuses the caller's memory in a call that needs gradients."""
     for name, place in (("out", places.out), ("workspace", places.workspace)):
         if place is not None:
             raise ValueError(
@@ -212,14 +212,14 @@ def _refuse_places(places: Places) -> None:
 
 
 class Attention(torch.autograd.Function):
-    """The gradients of calls with options that are tensors, or with an lse."""
+    """Eager attention with gradients where options are tensors or an lse is returned."""
 
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, *rest: Any) -> Any:
         asked, flags, has_lse = rest[3:]
         operands = Operands(query, key, value)
         output, lse = attend(TORCH, operands, asked, _WITH_LSE, flags)
-        # What stays beside ctx's own memory would be neither freed nor seen by checkpoints.
+        # Tensors kept elsewhere would not be freed, and checkpoints would not see them.
         ctx.names = [name for name in TENSORS if name in asked.arrays]
         saved = (asked.arrays[name] for name in ctx.names)
         ctx.save_for_backward(key, query, value, lse, output, *saved)
@@ -246,7 +246,7 @@ class Attention(torch.autograd.Function):
         return (*found, None, None, None)
 
 
-# Without what is for transformations of torch.func, in which plain tensors are not.
+# Skips what Function.apply does for torch.func, which plain tensors are not part of.
 _apply = super(torch.autograd.Function, Attention).apply
 
 
@@ -272,7 +272,7 @@ def _through_operator(
 def flat_of(
     operands: Operands, options: Any, flags: int, output_dtype: Any = None
 ) -> tuple[Flat, dict[str, Any]]:
-    """The operators' arguments, and by name those options that are tensors among them."""
+    """The operators' arguments, and by name the options among them that are tensors."""
     query = operands.query
     arrays: dict[str, Any] = {}
     scalars: dict[str, Any] = {}
@@ -295,7 +295,7 @@ def flat_of(
 def _into(
     operands: Operands, arrays: dict[str, Any], flat: Flat, places: Places
 ) -> tuple[Any, Any]:
-    """Into the caller's output, by the caller's scratch, or both."""
+    """Runs the operator that writes into the caller's output, workspace or both."""
     if is_grad_enabled() and _needs_gradient(operands, arrays):
         _refuse_places(places)
     TORCH.refuse_gradients("attention", out=places.out)
@@ -305,7 +305,7 @@ def _into(
 
 
 def refuse_transformed_places() -> None:
-    """For calls into the caller's memory."""
+    """Refuses the caller's memory in a call that torch.func transforms."""
     if not is_compiling() and is_transformed():
         raise ValueError(
             "out or workspace is given, but torch.func transforms the call, which writes into no "
@@ -314,7 +314,7 @@ def refuse_transformed_places() -> None:
 
 
 def refuse_layouts(tensors: dict[str, Any], query: Any) -> None:
-    """What torch's own sentence would be a page about."""
+    """Refuses operands that are no strided tensors, in shorter words than torch's."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             TORCH.asarray(name, tensor, query)
@@ -326,6 +326,6 @@ def refuse_layouts(tensors: dict[str, Any], query: Any) -> None:
 
 
 def _refuse_layout(name: str, tensor: Tensor) -> None:
-    """torch.compile does not trace the question inside a Function's backward, and asks itself."""
+    """Refuses a tensor without strides; under torch.compile torch itself checks."""
     if not is_compiling():
         TORCH.check_layout(name, tensor)

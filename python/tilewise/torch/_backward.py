@@ -1,4 +1,4 @@
-"""attention_backward of tensors: at once, or through an operator for who watches or compiles."""
+"""attention_backward of tensors: by the library, or by an operator under compile and modes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tilewise.torch._plain import (
 
 _COUNT = len(Gradients._fields)
 _OUTS = ", ".join(f"Tensor({'abcdef'[i]}!)? {n}_out" for i, n in enumerate(Gradients._fields))
-# Into the caller's places, some of which may be missing; and back the gradients that have none.
+# Writes into the caller's places, some of which may be missing; returns the gradients without one.
 library.define(
     f"attention_backward_into({_OUTS}, Tensor(g!)? workspace, Tensor output_gradient,"
     f" Tensor? lse_gradient, Tensor output, Tensor lse, int wanted, {SCHEMA})"
@@ -47,7 +47,7 @@ into_packet = torch.ops.tilewise.attention_backward_into
 def attention_backward(
     operands: Operands, read: Read, wanted: int, places: Places, options: Any
 ) -> Gradients:
-    """tilewise.attention_backward, which says what these mean."""
+    """tilewise.attention_backward for tensors; see there for the arguments."""
     if "device" in options:
         refuse_device(TORCH, options["device"])
     tensors = {name: x for name, x in (*_named(operands), *_named(read)) if x is not None}
@@ -96,7 +96,7 @@ def _into(outs: Gradients, workspace: Any, arguments: Any, wanted: int, flat: Fl
 
 
 def _backward_into(*arguments: Any) -> tuple[Tensor, ...]:
-    """Where the places lie the library writes: a copy would not do, and is refused."""
+    """Writes into the places themselves; one that the library cannot write is refused."""
     *outs, workspace = map(as_written, arguments[: _COUNT + 1])
     rest = map(as_plain, arguments[_COUNT + 1 :])
     arriving, lse_gradient, output, lse, wanted, *given = rest

@@ -1,6 +1,6 @@
-"""torch.vmap of the operators: one call over a larger batch where that means the same.
+"""torch.vmap of the operators: one call over a larger batch, if the call is dense.
 
-Without this torch makes a call for each slice, and warns.
+Without this, torch makes a call for each slice, and warns.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FIRST_FLAT = 5  # of the backward operator: what comes before the arguments of 
 
 
 def _is_foldable(flat: Any, dims: Any) -> bool:
-    """Whether a slice is a part of a batch: dense, and no option speaks of batches."""
+    """Whether slices can be joined to one batch: all dense, and no option is a tensor."""
     ranks = [tensor.dim() - (dim is not None) for tensor, dim in zip(flat[:3], dims[:3])]
     options = flat[3 : 3 + len(TENSORS)]
     return ranks == [4, 4, 4] and all(option is None for option in options)
 
 
 def _folded(size: int, tensor: Any, dim: int | None) -> Any:
-    """All slices as one batch."""
+    """All slices of a tensor as one batch."""
     if tensor is None:
         return None
     many = (
@@ -38,7 +38,7 @@ def _unfolded(size: int, tensor: Tensor) -> Tensor:
 
 
 def _slice(index: int, arguments: Any, dims: Any) -> list[Any]:
-    """One slice's arguments; a list of numbers has a list in the place of its dimension."""
+    """The arguments of one slice; `dims` has a list for a list of numbers."""
     return [
         x.select(dim, index) if isinstance(x, Tensor) and dim is not None else x
         for x, dim in zip(arguments, dims)

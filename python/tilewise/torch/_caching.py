@@ -61,7 +61,7 @@ library.define(
 
 
 def rotary(x: Tensor, cosine: Tensor, sine: Tensor, **given: Any) -> Any:
-    """tilewise.rotary, which says what these mean. x has a gradient; the tables have none."""
+    """tilewise.rotary for tensors; see there for the arguments. Only x has a gradient."""
     out = given["out"]
     refuse_device(TORCH, given.pop("device"))
     tables = {name: given[name] for name in _ROTARY}
@@ -128,7 +128,7 @@ def _rotate_fake(*flat: Any) -> Tensor:
 
 
 def _new(like: Tensor, is_whole: bool) -> Tensor:
-    """With the strides of the real one."""
+    """A new tensor with the strides that the real result has."""
     dtype = DTYPES[_dtypes.default_code(CODES[like.dtype])]
     if is_whole:
         return new_like(like, like.shape, dtype)
@@ -144,7 +144,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG0
 def _turn_back(
     ctx: Any, gradient: Any, turn: Any = torch.ops.tilewise.rotary.default
 ) -> tuple[Any, ...]:
-    """The inverse rotation is also the gradient, and has one itself."""
+    """The gradient of a rotation, which is the inverse rotation and has a gradient itself."""
     max_length, interleaved, inverse, fixed, threads = ctx.scalars
     scalars = (max_length, interleaved, not inverse, fixed, threads)
     found = turn(gradient, *ctx.saved_tensors, *scalars)
@@ -152,7 +152,7 @@ def _turn_back(
 
 
 class Rotary(torch.autograd.Function):
-    """The gradient of eager calls."""
+    """Rotary with its gradient, for eager calls."""
 
     forward = staticmethod(_rotate)
     setup_context = staticmethod(_keep)
@@ -160,7 +160,7 @@ class Rotary(torch.autograd.Function):
 
 
 class FunctorchRotary(torch.autograd.Function):
-    """That of torch.func, which does not take what register_autograd makes."""
+    """Rotary with its gradient, for torch.func, which does not take register_autograd's."""
 
     generate_vmap_rule = True
     setup_context = staticmethod(_keep)
@@ -178,7 +178,7 @@ class FunctorchRotary(torch.autograd.Function):
 def append(
     key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, lengths: Any, **given: Any
 ) -> Any:
-    """tilewise.append, which says what these mean. Nothing here has a gradient."""
+    """tilewise.append for tensors; see there for the arguments. It has no gradients."""
     TORCH.refuse_gradients(
         "append",
         key=key,
@@ -220,7 +220,7 @@ def append(
 
 
 def _append(*flat: Any) -> Tensor:
-    """The turned query; nothing where there is none, or where it went into `out`."""
+    """Appends; returns the rotated query, or nothing if there is none or it went into `out`."""
     key_cache, value_cache, out = map(as_written, flat[2:5])
     key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
     given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))
@@ -241,7 +241,7 @@ def _append_fake(*flat: Any) -> Tensor:
 def merge(
     outputs: Any, lses: Any, sinks: Any, *, out: Any, lse_out: Any, threads: int, device: str
 ) -> Any:
-    """tilewise.merge, which says what these mean. Nothing here has a gradient."""
+    """tilewise.merge for tensors; see there for the arguments. It has no gradients."""
     parts = {f"outputs[{i}]": part for i, part in enumerate(outputs)}
     parts.update({f"lses[{i}]": part for i, part in enumerate(lses)})
     TORCH.refuse_gradients("merge", **parts, sinks=sinks)

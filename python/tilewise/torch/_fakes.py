@@ -1,4 +1,4 @@
-"""What tensors without memory are refused for, in the words of a real call."""
+"""Refuses tensors without memory whose shapes do not fit, in the words of a real call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tilewise.torch._flat import Flat
 
 
 def require_shapes(flat: Flat) -> None:
-    """Sizes that nobody knows yet, as under torch.compile, are left to the call itself."""
+    """Refuses shapes that do not fit. Sizes still unknown (torch.compile) are left to the call."""
     for name in ("query", "key", "value"):
         offsets = flat.query_offsets if name == "query" else flat.key_offsets
         require_rank(name, tuple(getattr(flat, name).shape), offsets is not None)

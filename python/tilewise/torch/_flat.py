@@ -1,4 +1,4 @@
-"""A call as the arguments of an operator: every tensor and every number, one after the other."""
+"""A call as an operator's arguments: every tensor and every number, in one order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tilewise.options import DEFAULTS, Options
 
 
 class Flat(NamedTuple):
-    """query, key and value, then the options that are tensors, then those that are not."""
+    """query, key and value, then the options that are tensors, then the others."""
 
     query: Any
     key: Any
@@ -53,7 +53,7 @@ class Flat(NamedTuple):
     grouped: Any
 
     def arrays(self) -> dict[str, Any]:
-        """By name, the options that are tensors and were given."""
+        """The options that are tensors and were given, by name."""
         given = ((name, getattr(self, name)) for name in TENSORS)
         return {name: tensor for name, tensor in given if tensor is not None}
 
@@ -63,7 +63,7 @@ class Flat(NamedTuple):
         return all(table is None for table in tables)
 
     def are_keys_whole(self) -> bool:
-        """The same of key and value, which a cache owns a part of."""
+        """Whether a sequence owns each row of key and value; of a cache it owns only a part."""
         tables = (self.key_offsets, self.key_lengths, self.key_start, self.max_key_length)
         cache = (self.page_table, self.cache_batch_index)
         return all(table is None for table in (*tables, *cache))
@@ -89,7 +89,7 @@ _TYPES = {
     "heads_first": "bool",
     "grouped": "bool",
 }
-# Those that are options and go as they are, which a diagonal does not; and those of each type.
+# Options that are passed on unchanged, all but diagonal; those that are lists; and converters.
 _PLAIN = {
     name: DEFAULTS.get(name)
     for name in _TYPES
@@ -115,7 +115,7 @@ SCHEMA = ", ".join(
 
 
 def plain_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Of `options` those that go as they are, each with a value."""
+    """The options that are passed on unchanged, each with a value."""
     arguments = {name: options.get(name, default) for name, default in _PLAIN.items()}
     for name, convert in _CONVERTED.items():
         arguments[name] = convert(arguments[name])
@@ -125,7 +125,7 @@ def plain_arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_options(flat: Flat) -> dict[str, Any]:
-    """The same options again, from the operators' arguments."""
+    """The options of plain_arguments again, from the operators' arguments."""
     options = dict(zip(_PLAIN, _read_plain(flat)))
     for name in _LISTS:
         options[name] = tuple(options[name]) or None

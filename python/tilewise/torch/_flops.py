@@ -1,7 +1,7 @@
 """What torch's FlopCounterMode counts for a call: as much as for torch's own attention.
 
-That is all products of query and key, also those that a mask hides: two operations for each number
-of a product, two products forward and five backward.
+It counts every pair of query and key, also hidden ones: two operations for each number of a
+product, two products forward and five backward.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tilewise.torch._probabilities import probabilities_into_packet, probabiliti
 
 
 def _products(flat: Flat) -> tuple[int, int]:
-    """The operations of one product of all queries and keys, and of one with the values."""
+    """The operations of one product of queries and keys, and of one with the values."""
     heads = flat.query.shape[1 if flat.heads_first else -2]
     pairs = sum(n * m for n, m in zip(_lengths(flat, "query"), _lengths(flat, "key")))
     return 2 * heads * pairs * flat.query.shape[-1], 2 * heads * pairs * flat.value.shape[-1]
 
 
 def _lengths(flat: Flat, side: str) -> list[int]:
-    """The rows of each sequence. What tables say of padding counts as little as a mask."""
+    """The rows of each sequence. Padding counts, as hidden pairs do."""
     rows, offsets = getattr(flat, side), getattr(flat, f"{side}_offsets")
     if offsets is not None:
         return _between(offsets, rows.shape[0])
@@ -40,7 +40,7 @@ def _lengths(flat: Flat, side: str) -> list[int]:
 
 
 def _between(offsets: Any, tokens: int) -> list[int]:
-    """Equal parts where nobody knows the offsets."""
+    """The lengths between offsets; equal parts if the offsets have no memory."""
     if isinstance(offsets, FakeTensor) or offsets.is_meta:
         count = offsets.shape[0] - 1
         return [tokens // max(count, 1)] * count

@@ -36,7 +36,7 @@ class Cache:
         dtype: Any = None,
     ) -> None:
         shape = (batch, max_length, num_heads, head_dim)
-        # What inference mode makes could not be written to outside of it.
+        # Tensors made in inference mode could not be written outside of it.
         with torch.inference_mode(False):
             self.key = torch.zeros(shape, device=device, dtype=dtype)
             self.value = torch.zeros(shape, device=device, dtype=dtype)
@@ -93,7 +93,7 @@ class Cache:
         return turned
 
     def require_room(self, length: int) -> None:
-        """Refuses `length` more positions where they do not fit."""
+        """Refuses `length` more positions if they do not fit."""
         if self.longest + length > self.max_length:
             raise ValueError(
                 f"The cache has room for {self.max_length} positions; {self.longest} are taken and "
@@ -101,6 +101,6 @@ class Cache:
             )
 
     def reset(self) -> None:
-        """Forgets everything, and keeps the memory."""
+        """Empties the cache and keeps its memory."""
         self.lengths.zero_()
         self.longest = 0

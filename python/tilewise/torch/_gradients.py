@@ -1,4 +1,4 @@
-"""The gradients of eager calls: from the library at once, or by the operator for who watches."""
+"""The gradients of eager calls: by the library, or by the operator under modes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tilewise.torch._plain import is_batched, is_grad_enabled, is_plain
 
 
 def of(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) -> tuple[Any, ...]:
-    """Those of query, key, value, bias, slopes and sinks; None for what is not wanted."""
+    """The gradients of query, key, value, bias, slopes and sinks; None for those not wanted."""
     query, key, _ = operands
     is_many = is_batched(read.output_gradient) or is_batched(read.lse_gradient)
-    # create_graph=True, is_grads_batched=True, and whoever watches
+    # create_graph=True, is_grads_batched=True, modes and transformations
     if is_grad_enabled() or is_many or not is_plain(read.output_gradient, query, key):
         return _by_operator(operands, asked, read, wanted, flags)
     if read.output_gradient.stride(-1) != 1:  # sum().backward() sends strides of zero
@@ -27,7 +27,7 @@ def of(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) ->
 def _by_operator(
     operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
 ) -> tuple[Any, ...]:
-    """By the operator, whose own gradient refuses: a second order is not silently wrong."""
+    """The gradients by the operator, which refuses a second order instead of giving a wrong one."""
     flat = _operators.flatten(operands, asked.arrays, asked.scalars, flags)
     found = _operators.backward_operator(
         read.output_gradient, read.lse_gradient, read.output, read.lse, wanted, *flat

@@ -173,7 +173,7 @@ class FlashMHA(nn.Module):
         return ", ".join([*shown, f"attention_dropout={self.attention_dropout}"])
 
     def _project(self, x: Tensor, x_kv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """query, key and value (..., heads, head dim), views of what the projections made."""
+        """query, key and value (..., heads, head dim), as views of the projections."""
         width, width_kv = self.embed_dim, self.num_heads_kv * self.head_dim
         if self.cross_attn:
             query = self.Wq(x)
@@ -203,7 +203,7 @@ class FlashMHA(nn.Module):
         cache: Cache,
         more: dict[str, Any],
     ) -> Tensor:
-        """Attention of what is new over all that there is, itself included."""
+        """Attention of the new rows over the whole cache, to which they are appended."""
         start, end = (None, None) if mask is None else rows_that_count(mask)
         query = query.to(cache.key.dtype)
         rows: dict[str, Any] = {"start": start, "end": end}

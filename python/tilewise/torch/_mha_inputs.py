@@ -15,7 +15,7 @@ from tilewise.torch._packing import as_mask, require_tensor
 def require_tensors(
     x: Tensor, x_kv: Tensor | None, embed_dim: int, cross_attn: bool, offsets: Tensor | None
 ) -> None:
-    """Refuses tensors of another shape than the module's."""
+    """Refuses x or x_kv whose shape does not fit the module."""
     rank = 3 if offsets is None else 2
     shape = "(batch, length, embed_dim)" if offsets is None else "(tokens, embed_dim)"
     for name, tensor in (("x", x), ("x_kv", x_kv)):
@@ -40,7 +40,7 @@ def require_together(
     cache: Cache | None,
     offsets: Tensor | None,
 ) -> None:
-    """Refuses what does not go together."""
+    """Refuses arguments that exclude each other."""
     if offsets is not None and (x_kv is not None or mask is not None or cache is not None):
         raise ValueError(
             "offsets are given together with x_kv, key_padding_mask or a cache; packed tokens "
@@ -60,7 +60,7 @@ def require_together(
 def require_cache(
     cache: Cache, x: Tensor, x_kv: Tensor | None, options: dict[str, Any], is_learning: bool
 ) -> None:
-    """Refuses a cache that would give another result than the whole."""
+    """Refuses a call with a cache whose result would differ from that of one whole call."""
     window = options.get("window")
     right = 0 if options["causal"] else window[1] if window else None
     is_causal = right is not None and right <= 0
@@ -82,7 +82,7 @@ def require_cache(
 
 
 def rows_that_count(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The first row of each sequence that counts, and the one behind the last."""
+    """The first row of each sequence that counts, and the row behind its last."""
     mask = mask.to(torch.bool)
     start = mask.to(torch.int8).argmax(1).to(torch.int32)
     end = start + mask.sum(1, dtype=torch.int32)

@@ -1,9 +1,10 @@
-"""Gradients by a node that torch has in C++, which costs a short call half of what one in Python
+"""Gradients by torch's own C++ autograd node, which costs a short call half of what a Python node
 does.
 
-torch has operators that are attention with gradients, and kernels for one of them on GPUs alone,
-and for the other nowhere: that one is there for others to implement. The extension gives both of
-them kernels, where torch's own functions never choose them; torch from 2.10 on takes them.
+torch has two attention operators with gradients: _scaled_dot_product_efficient_attention has
+kernels for GPUs only, and _scaled_dot_product_fused_attention_overrideable has none and is meant
+for others to implement. The extension registers kernels for both on the CPU and for the second on
+CUDA, where torch's own functions never choose them. Needs torch 2.10.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _is_deterministic = torch.are_deterministic_algorithms_enabled
 
 
 class Taken(NamedTuple):
-    """What torch does with the kernels."""
+    """Whether torch took the kernels, and for which devices."""
 
     is_there: bool = False
     is_on_cuda: bool = False
-    # Whether torch's function for tensors without memory says that fewer key heads have gradients
-    # of their own shape, which whoever compiles a backward asserts. Older ones say query's heads.
+    # Whether torch's function for tensors without memory gives gradients of fewer key heads their
+    # own shape, which a compiled backward asserts. Older versions give them query's heads.
     knows_groups: bool = False
 
 
@@ -51,8 +52,8 @@ def attend(
         if query.is_cpu or IS_ON_CUDA:
             return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
     except RuntimeError as error:
-        # What the kernels refuse the longer way takes, or says what is wrong. What a hook on saved
-        # tensors raised, which has a frame in Python, and a lack of memory are the caller's.
+        # What the kernels refuse goes the longer way. Out of memory, and an exception of a hook on
+        # saved tensors, which has a frame in Python, go to the caller.
         trace = error.__traceback__
         if isinstance(error, _OutOfMemory) or (trace is not None and trace.tb_next is not None):
             raise
@@ -60,7 +61,7 @@ def attend(
 
 
 def _address(name: str) -> int:
-    """Where a function of torch's C face is; 0 for CUDA's where there is none."""
+    """The address of a function of torch's C face; 0 for a CUDA function that this torch lacks."""
     folder = Path(torch.__file__).parent / "lib"
     library = "libtorch_cuda.so" if name == _STREAM else "libtorch_cpu.so"
     if name == _STREAM and torch.version.cuda is None:
@@ -73,7 +74,7 @@ def _address(name: str) -> int:
 
 
 def _implement() -> Taken:
-    """Gives torch the kernels."""
+    """Registers the kernels and checks that they work."""
     if _on_cpu is None:
         return Taken()
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
@@ -112,10 +113,10 @@ def _knows_groups() -> bool:
 
 
 def _implement_once() -> Taken:
-    """The same, where it was not done before: torch keeps the kernels when an import fails later.
+    """Calls _implement at most once: torch keeps kernels even if a later import fails.
 
-    In a thread of its own, for the first call of all may be inside of anything: modes, hooks on
-    saved tensors, traces, inference mode. All of these are a thread's own.
+    It runs in a new thread, because the first call may come inside of modes, hooks on saved
+    tensors, traces or inference mode, all of which belong to the calling thread.
     """
     if _extension is None:
         return Taken()
@@ -133,6 +134,6 @@ def _implement_once() -> Taken:
 
 
 IS_THERE, IS_ON_CUDA, KNOWS_GROUPS = _implement_once()
-# Its function in C: what OpOverload does besides is to call this.
+# The operator's C function, which is all that OpOverload calls.
 _operator: Any = getattr(torch.ops.aten, _ANYWHERE).default if IS_THERE else None
 _on_device: Any = getattr(_operator, "_op", _operator)

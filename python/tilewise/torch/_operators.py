@@ -1,8 +1,8 @@
 """The operators tilewise::attention and attention_backward.
 
-They are what torch.compile, export, fake tensors, subclasses and modes see, and how torch's own
-machinery asks for a call. Every tensor and every number of a call is an argument of them, so that
-they are pure functions; dropout comes with its state, drawn outside.
+torch.compile, export, fake tensors, subclasses and modes see them in place of a call. Each tensor
+and number of a call is an argument, so the operators are pure functions; dropout's state is drawn
+outside.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ library.define(
     f" int wanted, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     tags=_TAGS,
 )
-# Into the caller's output, of which rows that no sequence owns stay as they are; and back the lse.
+# Writes into the caller's output, but not into rows that no sequence owns; returns the lse.
 library.define(
     f"attention_into(Tensor(a!) out, Tensor(b!)? workspace, {SCHEMA}) -> Tensor", tags=_TAGS
 )
@@ -51,7 +51,7 @@ into_operator = torch.ops.tilewise.attention_into.default
 def flatten(
     operands: Operands, arrays: dict[str, Any], options: dict[str, Any], flags: int
 ) -> Flat:
-    """A call as the operators' arguments. `options` are those that are no tensors."""
+    """A call as the operators' arguments. `options` are those that are not tensors."""
     named = plain_arguments(options)
     named["left"], named["right"] = options.get("window") or (None, None)
     diagonal = options.get("diagonal", "bottom_right")
@@ -64,7 +64,7 @@ def flatten(
 
 
 def unflatten(flat: Flat) -> tuple[Operands, Asked, int]:
-    """The same call from the operators' arguments."""
+    """The call that flatten made the operators' arguments of."""
     is_shifted = flat.diagonal == "shifted"
     options = plain_options(flat)
     options["window"] = (flat.left, flat.right)
@@ -99,7 +99,7 @@ def _new_lse(flat: Flat) -> Tensor:
 
 
 def as_plain(item: Any) -> Any:
-    """Below the dispatcher a subclass is its memory, and that lies as the library can read it."""
+    """A tensor as the library reads it: a subclass as a plain Tensor, copied if need be."""
     if not isinstance(item, Tensor):
         return item
     if type(item) not in PLAIN:
@@ -111,7 +111,7 @@ def as_plain(item: Any) -> Any:
 
 
 def as_written(out: Any) -> Any:
-    """Below the dispatcher: its memory and no copy of it."""
+    """A tensor that is written: a subclass as a plain Tensor of the same memory."""
     return out if out is None or type(out) in PLAIN else out.as_subclass(Tensor)
 
 
@@ -130,7 +130,7 @@ def _forward_fake(*given: Any) -> tuple[Tensor, Tensor]:
 
 
 def _forward_into(out: Any, workspace: Any, *given: Any) -> Tensor:
-    """Where `out` lies the library writes: a copy would not do, and is refused."""
+    """Writes into `out` itself; an `out` that the library cannot write is refused, not copied."""
     flat = Flat(*map(as_plain, given))
     operands, asked, flags = unflatten(flat)
     lse = _new_lse(flat)
@@ -146,7 +146,7 @@ def _forward_into_fake(_out: Any, _workspace: Any, *given: Any) -> Tensor:
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
-    """Six gradients; those that are not wanted are empty, for an operator has no other way."""
+    """The six gradients; an unwanted one is empty, because an operator cannot return None."""
     arriving, lse_gradient, output, lse, wanted, *given = map(as_plain, arguments)
     operands, asked, flags = unflatten(Flat(*given))
     read = Read(arriving, output, lse, lse_gradient)
@@ -164,7 +164,7 @@ def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def fake_gradient(place: int, flat: Flat) -> Tensor:
-    """As new as the real one."""
+    """A gradient without memory, with the strides of the real one."""
     tensor = flat[place]
     dtype = DTYPES[_dtypes.default_code(CODES[tensor.dtype])]
     is_whole = place >= ROWS or (flat.are_queries_whole() if place == 0 else flat.are_keys_whole())
@@ -182,7 +182,7 @@ torch.library.register_fake("tilewise::attention_into", _forward_into_fake, lib=
 
 
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    """Keeps what backward reads, in the order of _shortest. Both outputs may get a gradient."""
+    """Saves what backward reads, in _shortest's order. Output and lse may both get a gradient."""
     query, key, value = inputs[:ROWS]
     tensors = inputs[ROWS : ROWS + len(TENSORS)]
     ctx.present = [tensor is not None for tensor in tensors]
@@ -193,7 +193,7 @@ def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def restored(ctx: Any, output_gradient: Any, lse_gradient: Any, needs: Any) -> tuple[Any, ...]:
-    """The backward operator's arguments; without any when nothing is wanted."""
+    """The backward operator's arguments; empty if no gradient is wanted."""
     key, query, value, lse, output, *saved = ctx.saved_tensors
     rest = iter(saved)
     options = (next(rest) if is_there else None for is_there in ctx.present)
@@ -210,7 +210,7 @@ def restored(ctx: Any, output_gradient: Any, lse_gradient: Any, needs: Any) -> t
 
 
 def spread(found: Any, wanted: int) -> tuple[Any, ...]:
-    """Gradients in their places, None for all the rest."""
+    """The gradients in the places of forward's arguments, None for all others."""
     places = tuple(x if wanted >> place & 1 else None for place, x in enumerate(found))
     return (*places, *(None,) * (COUNT - len(places)))
 
@@ -223,7 +223,7 @@ def _differentiate(ctx: Any, output_gradient: Any, lse_gradient: Any) -> tuple[A
 
 
 def no_second_order(*_: Any) -> Any:
-    """Without this a second backward warns, and goes on with wrong gradients."""
+    """Refuses second-order gradients; without this, torch would warn and give wrong ones."""
     raise NotImplementedError(
         "tilewise has no second-order gradients; take "
         "torch.nn.functional.scaled_dot_product_attention under sdpa_kernel([SDPBackend.MATH])."
@@ -237,7 +237,7 @@ torch.library.register_autograd("tilewise::attention_backward", no_second_order,
 
 
 class Functorch(torch.autograd.Function):
-    """torch.func takes functions of this form only; what register_autograd makes is not of it."""
+    """The operator with its gradient, for torch.func, which does not take register_autograd's."""
 
     generate_vmap_rule = True
     setup_context = staticmethod(setup)

@@ -1,8 +1,8 @@
-"""enable: torch's own scaled_dot_product_attention means tilewise.sdpa.
+"""enable: torch's own scaled_dot_product_attention becomes tilewise.sdpa.
 
-The function that users call is a thin shell over an operator of torch's dispatcher. To give that
-operator another kernel reaches every caller: who imported the function by name long ago, modules of
-torch, C++, and graphs that torch.compile traces from then on.
+The function that users call is a thin shell over an operator of torch's dispatcher. A new kernel
+for that operator reaches every caller: code that imported the function before, torch's modules,
+C++, and graphs that torch.compile traces from then on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tilewise.torch._plain import (
 from tilewise.torch._sdpa import sdpa
 
 _NAME = "scaled_dot_product_attention"
-# Above autograd for what has gradients; and below for tensors of inference mode, which have none.
+# Keys above autograd for tensors with gradients, and below for those of inference mode.
 _KEYS = ("AutogradCPU", "CPU", "AutogradCUDA", "CUDA")
 _DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 _TAG = "tilewise"
@@ -38,7 +38,7 @@ _before: dict[str, Any] = {}
 
 
 class Enabled:
-    """What enable returns: leaving its `with` undoes that enable and no other."""
+    """The result of enable: leaving its `with` undoes that enable and no other."""
 
     def __enter__(self) -> Enabled:
         return self
@@ -47,7 +47,7 @@ class Enabled:
         self.close()
 
     def close(self) -> None:
-        """Undoes the enable that made this, unless close or disable has done so before."""
+        """Undoes its enable, unless close or disable has done so before."""
         with _lock:
             if self in _holders:
                 _holders.discard(self)
@@ -81,7 +81,7 @@ def enable() -> Enabled:
 
 
 def disable() -> None:
-    """Undoes every enable: the function is torch's own again."""
+    """Undoes every enable, so that torch's function is its own again."""
     with _lock:
         if _holders:
             _holders.clear()
@@ -150,8 +150,8 @@ def _kernel_of(key: str) -> Any:
 
 
 def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """On the processor torch's fused kernel gives an output that lies as query does, and so does
-    tilewise. Its formulas, which it takes for dropout and some more, give a contiguous one."""
+    """The output with torch's strides. On the processor torch's fused kernel and tilewise lay it
+    out like query; torch's formulas, for dropout and some others, make it contiguous."""
     if (
         is_compiling()
         or output.is_contiguous()
@@ -175,15 +175,15 @@ def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def _is_by_formulas(query: Tensor, *others: Tensor | None) -> bool:
-    """Float64 on a GPU with gradients: of torch's formulas, which it takes there, these have
-    gradients again. On the processor torch's kernel has none either."""
+    """Whether to leave a call to torch's formulas: float64 with gradients on a GPU, whose gradients
+    then have gradients. On the processor torch's kernel gives none of second order either."""
     if query.dtype != torch.float64 or not query.is_cuda or not is_grad_enabled():
         return False
     return any(x is not None and x.requires_grad for x in (query, *others))
 
 
 def _is_math_alone(device: str) -> bool:
-    """Whether sdpa_kernel([SDPBackend.MATH]) or its like asks for torch's own formulas."""
+    """Whether sdpa_kernel([SDPBackend.MATH]) or the like asks for torch's own formulas."""
     cuda = torch.backends.cuda
     if cuda.flash_sdp_enabled():
         return False
@@ -193,7 +193,7 @@ def _is_math_alone(device: str) -> bool:
 
 
 def _by_torch(key: str, keys: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """torch's kernel of before; without a way to it (before 2.9), its formulas."""
+    """torch's own kernel, or before 2.9, which gives no way to it, torch's formulas."""
     original = _originals.get(key)
     if original is not None:
         found: Tensor = original.call_boxed(keys, *given, **named)

@@ -1,4 +1,4 @@
-"""Between padded batches and packed tokens."""
+"""Conversion between padded batches and packed tokens."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def require_tensor(name: str, value: object) -> None:
 
 
 def as_mask(name: str, mask: Tensor) -> Tensor:
-    """A mask of whole numbers or bool as bool. Of a float type it may be one that is added to the
-    scores, with 0 for what counts, and would mean the opposite."""
+    """A mask of bool or integers as bool. Refuses a float mask: it may be one that is added to the
+    scores, where 0 marks what counts, the opposite."""
     if mask.dtype.is_floating_point or mask.dtype.is_complex:
         raise TypeError(
             f"{name} has dtype {str(mask.dtype).removeprefix('torch.')}; it must be bool, where "

@@ -1,4 +1,4 @@
-"""Whether a call may read its tensors' memory at once, or somebody wants to see it pass."""
+"""Whether a call may go straight to its tensors' memory, or must pass torch's dispatcher."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ is_compiling = torch.compiler.is_compiling
 
 
 def is_plain(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether the memory of these tensors is all that matters, to whoever may be watching."""
+    """Whether the tensors are plain memory and nothing watches the call: mode, transformation,
+    profiler."""
     return (
         type(query) in PLAIN  # not a FakeTensor, nor any other subclass
         and type(key) in PLAIN
         and type(value) in PLAIN
         and not is_watched()
         and not query.is_meta
-        # A minus that memory lacks.
+        # A negation that torch has not carried out yet.
         and not (query.is_neg() or key.is_neg() or value.is_neg())
     )
 
 
 def is_watched() -> bool:
-    """Whether anybody wants to see the calls of operators, or puts wrappers in tensors' places."""
+    """Whether a mode sees operators, or a transformation replaces tensors by wrappers."""
     return bool(
         _dispatch_modes()  # FakeTensorMode, make_fx, FlopCounterMode, checkpoint policies
         or _function_modes()  # set_default_device, users' modes
@@ -48,10 +49,10 @@ def is_watched() -> bool:
 
 
 def is_differentiated(function: str) -> bool:
-    """Of a call that torch.func transforms: whether its gradients are torch.func's to ask for.
+    """Whether torch.func asks for the gradients of the call that it transforms.
 
-    torch.func.functionalize has no rule for Functions with such gradients. Alone, or with vmap, it
-    takes the operator; with torch.func.grad nothing goes.
+    torch.func.functionalize has no rule for autograd.Functions. Alone or with vmap it takes the
+    operator; with torch.func.grad it is refused.
     """
     kinds = [level.key() for level in _functorch.get_interpreter_stack() or ()]
     if _kind.Functionalize not in kinds:
@@ -66,7 +67,7 @@ def is_differentiated(function: str) -> bool:
 
 
 def are_plain(arrays: dict[str, Any]) -> bool:
-    """The same of the options' tensors, where the rest is known."""
+    """Whether the options' tensors are plain memory."""
     return all(
         not isinstance(array, Tensor) or (type(array) in PLAIN and not array.is_neg())
         for array in arrays.values()
@@ -74,12 +75,12 @@ def are_plain(arrays: dict[str, Any]) -> bool:
 
 
 def is_batched(gradient: Tensor | None) -> bool:
-    """Whether it is one of is_grads_batched=True, which has the type torch.Tensor and no memory."""
+    """Whether a gradient comes from is_grads_batched=True: a Tensor without memory of its own."""
     return gradient is not None and bool(_is_legacy_batched(gradient))
 
 
 def refuse_tangents(*tensors: Any) -> None:
-    """Forward-mode gradients would be lost without a word."""
+    """Refuses tensors with tangents: forward-mode gradients would be lost silently."""
     if _forward_ad._current_level < 0:
         return
     for tensor in tensors:
@@ -88,14 +89,14 @@ def refuse_tangents(*tensors: Any) -> None:
 
 
 def no_tangents(*_: Any) -> Any:
-    """What a Function of torch.func has for its forward mode, whose tensors hide their tangents."""
+    """Refuses forward mode, for Functions of torch.func, whose tensors hide their tangents."""
     raise NotImplementedError(
         "tilewise has no forward-mode gradients; take reverse mode, torch.autograd.grad."
     )
 
 
 def refuse_wrapped(function: str, *tensors: Any) -> None:
-    """torch.vmap and torch.func.grad of what has no rule for them."""
+    """Refuses torch.vmap and torch.func.grad of a function that has no rule for them."""
     if is_transformed() and any(
         isinstance(tensor, Tensor) and _functorch.is_functorch_wrapped_tensor(tensor)
         for tensor in tensors
@@ -107,5 +108,5 @@ def refuse_wrapped(function: str, *tensors: Any) -> None:
 
 
 def is_dual() -> bool:
-    """Whether forward-mode gradients may be about."""
+    """Whether a forward-mode level is open, so that tensors may have tangents."""
     return bool(_forward_ad._current_level >= 0)

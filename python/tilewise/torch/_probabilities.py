@@ -1,6 +1,6 @@
-"""attention_probabilities of tensors: at once, or through an operator for who watches or compiles.
+"""attention_probabilities of tensors: by the library, or by an operator under compile and modes.
 
-The operators take query and key alone, and key again where the others have the value.
+The operators have no value: they take query and key, and key again in value's place.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ probabilities_into_packet = torch.ops.tilewise.attention_probabilities_into
 
 
 def attention_probabilities(operands: Operands, places: Places, options: Any) -> Any:
-    """tilewise.attention_probabilities, which says what these mean."""
+    """tilewise.attention_probabilities for tensors; see there for the arguments."""
     if "device" in options:
         refuse_device(TORCH, options["device"])
     query, key, _ = operands
@@ -68,7 +68,7 @@ def _weigh(places: Places, *given: Any) -> Tensor:
 
 
 def _new(flat: Flat) -> Tensor:
-    """What no sequence owns stays 0."""
+    """A new result, 0 wherever no sequence has rows."""
     batch = flat.query.shape[0]
     if flat.query_offsets is not None:
         batch = flat.query_offsets.shape[0] - 1

@@ -1,4 +1,4 @@
-"""Rotary embedding as a module, which keeps the tables."""
+"""Rotary embedding as a module that keeps its tables."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RotaryEmbedding(nn.Module):
             return self._compute(length, like.device, dtype)
         found = self._tables.get((like.device, dtype))
         if found is None or found[0].shape[0] < length:
-            # Kept ones serve training as well, which tensors of inference mode cannot.
+            # Kept tables must serve training, too, and tensors made in inference mode cannot.
             with torch.inference_mode(False), torch.no_grad():
                 found = self._compute(max(64, 1 << (length - 1).bit_length()), like.device, dtype)
             if type(found[0]) in PLAIN:
@@ -85,7 +85,7 @@ class RotaryEmbedding(nn.Module):
         return angle.cos().to(dtype), angle.sin().to(dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the tables, which are quick to make again."""
+        """The module without its tables, which are quickly made again."""
         return {**self.__dict__, "_tables": {}}
 
     def extra_repr(self) -> str:

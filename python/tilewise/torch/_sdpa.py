@@ -68,8 +68,8 @@ def sdpa(
 def _quickly(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
 ) -> Any:
-    """Plain tensors of four dimensions, and of three, where the batch is missing. NotImplemented:
-    the call needs more, or is wrong, of which _general has the sentences."""
+    """Calls with plain tensors of four dimensions, or of three without a batch. NotImplemented: the
+    call needs _general, which takes it or says what is wrong."""
     is_three = query.dim() == 3 and key.dim() == 3 and value.dim() == 3
     if is_three:
         query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
@@ -88,7 +88,7 @@ def _quickly(
 def _masked(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
 ) -> Any:
-    """The same with a mask."""
+    """_quickly for a call with a mask."""
     is_right = type(attn_mask) in PLAIN and "causal" not in asked.scalars
     is_right = is_right and query.dim() == key.dim() == value.dim() == 4
     if not is_right or attn_mask.is_neg() or attn_mask.dim() > 4:
@@ -137,7 +137,7 @@ def _general(
     scale: float | None,
     enable_gqa: bool,
 ) -> Tensor:
-    """Every call, by way of four dimensions."""
+    """Any call, by views of four dimensions."""
     _check(query, key, value, is_causal, enable_gqa)
     options = _options(is_causal, scale)
     if attn_mask is not None:
@@ -183,7 +183,7 @@ def _general(
 
 
 def _check(query: Any, key: Any, value: Any, is_causal: Any, enable_gqa: Any) -> None:
-    """What was given instead of tensors and of bools."""
+    """Refuses operands that are no tensors and switches that are no bools."""
     for name, tensor in (("query", query), ("key", key), ("value", value)):
         if not isinstance(tensor, Tensor):
             refuse_proxy(tensor)
@@ -206,7 +206,7 @@ def _check_mask(mask: Any) -> None:
 
 
 def _check_shape(mask: Tensor, query: Tensor, key: Tensor) -> None:
-    """Here query and key have four dimensions."""
+    """Refuses a mask that does not broadcast; query and key have four dimensions here."""
     wanted = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
     given = tuple(mask.shape)
     fits = len(given) <= 4 and all(n in (1, m) for n, m in zip(given[::-1], wanted[::-1]))
@@ -218,13 +218,13 @@ def _check_shape(mask: Tensor, query: Tensor, key: Tensor) -> None:
 
 
 def _causal_bias(bias: Any) -> dict[str, Any]:
-    """torch.nn.attention.bias.CausalBias is a diagonal and no numbers."""
+    """The options of a torch.nn.attention.bias.CausalBias, which is a diagonal without numbers."""
     is_top_left = bias.variant.name == "UPPER_LEFT"
     return {"causal": True, "diagonal": "top_left" if is_top_left else "bottom_right"}
 
 
 def _fits(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:
-    """Whether the library takes these as they are."""
+    """Whether the library takes these shapes as they are."""
     if not query.dim() == key.dim() == value.dim() == 4:
         return False
     if not query.shape[0] == key.shape[0] == value.shape[0] or key.shape[1] != value.shape[1]:
@@ -238,7 +238,7 @@ def _fits(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:
 def _in_four(
     query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool
 ) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
-    """Views of (batch, heads, length, dim), and the leading dimensions of the output."""
+    """Views (batch, heads, length, dim), and the output's leading dimensions."""
     tensors = (query, key, value)
     for name, tensor in zip(("query", "key", "value"), tensors):
         if tensor.dim() < (3 if enable_gqa else 2):
@@ -272,15 +272,15 @@ def _broadcast(shapes: list[Any]) -> tuple[int, ...]:
 
 
 def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """With `lead` in front, the last of which are the heads."""
+    """A tensor broadcast to the leading dimensions `lead`, the last of which are the heads."""
     tensor = tensor.expand(*lead, *tensor.shape[-2:])
     heads = lead[-1] if lead else 1
     return tensor.reshape(math.prod(lead[:-1]), heads, *tensor.shape[-2:])
 
 
 def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """Where nothing was made one dimension out of several, it broadcasts as it is. Else it is
-    repeated for those leading dimensions that it does not have, where it has some of them."""
+    """The mask for views of four dimensions. It broadcasts unless several leading dimensions became
+    the batch; then it is expanded to all of them, if it has some."""
     if mask.dim() <= 2 or len(lead) <= 2:
         return mask
     if mask.dim() - 2 > len(lead):

@@ -1,7 +1,7 @@
-"""The shortest way, which most eager calls can go: tensors that nobody watches, and numbers.
+"""The shortest way of an eager call: plain tensors, and options that are numbers.
 
-What a call costs there is what users of small calls notice, so the extension does all that it can
-of an autograd.Function, too.
+Users of small calls notice its cost, so the extension does all that it can, also of the
+autograd.Function's work.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _threads = torch.get_num_threads
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) -> Any:
-    """The new output, with gradients where these are on. NotImplemented: the call needs more.
+    """The new output, with gradients if they are on. NotImplemented: the call needs more.
 
-    For tensors that are plain, without autocast, and options among which there are no tensors.
+    The tensors must be plain and autocast off, and no option may be a tensor.
     """
     if _quick.extension is None:
         return NotImplemented
@@ -48,7 +48,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int) 
 def attend_with(
     name: str, option: Tensor, query: Tensor, key: Tensor, value: Tensor, asked: Asked, flags: int
 ) -> Any:
-    """The same with one option that is a plain tensor, and without gradients."""
+    """attend for one option that is a plain tensor, and without gradients."""
     if _quick.extension is None:
         return NotImplemented
     flags |= _threads() << THREADS_SHIFT
@@ -57,7 +57,7 @@ def attend_with(
 
 
 class _Kept(NamedTuple):
-    """What the forward of Shortest left for its backward."""
+    """What Shortest's backward reads from ctx."""
 
     saved_tensors: tuple[Tensor, ...]
     call: tuple[Asked, int]
@@ -65,10 +65,10 @@ class _Kept(NamedTuple):
 
 
 class Shortest(torch.autograd.Function):
-    """Its gradients. It saves key, query, value, lse and output, and keeps asked and flags.
+    """attend with gradients. It saves key, query, value, lse and output, and keeps asked and flags.
 
-    In the order in which torch's node saves them, and so do all the ways of a call: a checkpoint
-    compares what forward saved with what it saves again, perhaps under a profiler.
+    All paths of a call save tensors in this order, which is that of torch's node: a checkpoint
+    compares what forward saved with what its repetition saves, perhaps under a profiler.
     """
 
     forward = staticmethod(getattr(_extension, "attend_saving", None))  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ class Shortest(torch.autograd.Function):
     def backward(ctx: Any, arriving: Any) -> Any:
         if arriving is None:
             return None, None, None, None, None
-        # Once: a checkpoint hands out saved tensors a single time.
+        # Read once: a checkpoint gives out saved tensors a single time.
         kept = _Kept(ctx.saved_tensors, ctx.call, ctx.needs_input_grad)
         is_plain = type(arriving) in PLAIN and not arriving.is_neg()
         if is_plain and not is_grad_enabled() and not is_watched():
@@ -92,6 +92,6 @@ class Shortest(torch.autograd.Function):
         return found[0], found[1], found[2], None, None
 
 
-# What Function.apply does besides is for transformations of torch.func, which plain tensors are not
-# in, and takes as long as all the rest.
+# Skips what Function.apply does for torch.func, which plain tensors are not part of: it takes as
+# long as all the rest.
 _apply = super(torch.autograd.Function, Shortest).apply

@@ -1,4 +1,4 @@
-"""ALiBi's slopes: the standard ones, those of a list, and those that learn."""
+"""ALiBi's slopes: the standard ones, those of a list, or a parameter that learns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def standard_slopes(heads: int) -> list[float]:
 
 
 def chosen_slopes(given: Slopes, heads: int) -> Any:
-    """A parameter as it is, numbers as a list, None where there are none."""
+    """A parameter as it is, numbers as a list, or None."""
     slopes: Any
     if given is None or given is False:
         return None
@@ -52,14 +52,14 @@ def chosen_slopes(given: Slopes, heads: int) -> Any:
 
 
 def slopes_on(device: Any, slopes: Any, kept: dict[Any, Tensor]) -> Tensor:
-    """As a tensor there. Those of a list are float32 whatever type their module is taken to."""
+    """The slopes as a tensor there. Those of a list stay float32, whatever the module's type."""
     if isinstance(slopes, Tensor):
         return slopes
     if is_compiling():
         return torch.tensor(slopes, dtype=torch.float32, device=device)
     found = kept.get(device)
     if found is None:
-        # Kept ones serve training as well, which tensors of inference mode cannot.
+        # Kept slopes must serve training, too, and tensors made in inference mode cannot.
         with torch.inference_mode(False):
             found = torch.tensor(slopes, dtype=torch.float32, device=device)
         if type(found) in PLAIN:

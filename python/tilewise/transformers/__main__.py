@@ -12,7 +12,7 @@ from tilewise.transformers._kernel_folder import write_kernel_folder
 
 
 def main(arguments: list[str]) -> int:
-    """0 when the folder is written, 2 when the arguments are none."""
+    """Returns 0 once the folder is written, 2 for wrong arguments."""
     if len(arguments) != 2 or arguments[0] != "kernel":
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2

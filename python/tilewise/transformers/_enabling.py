@@ -62,7 +62,7 @@ def _enable_flash_attention(self: Any) -> Any:
 
 
 def _with_old_switches(function: Any) -> Any:
-    """The same class method, which understands them."""
+    """The class method, with the old switches added."""
 
     def method(cls: Any, *arguments: Any, **given: Any) -> Any:
         is_asked = [given.pop(name, False) for name in _OLD_SWITCHES]

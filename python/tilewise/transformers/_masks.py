@@ -1,9 +1,9 @@
-"""Masks that are a band and padding, without the matrix of them.
+"""Masks that are a band and padding, without their matrix.
 
-Transformers asks a mask function for a tensor of bools, (batch, 1, queries, keys). Most of these
-are causal, perhaps by a window, or in both directions, and hide padding: what tilewise takes as two
-numbers and one row of bools a sequence. A BandMask is that. Code that does more than pass it on
-gets the tensor.
+Transformers asks a mask function for a bool tensor (batch, 1, queries, keys). Most such masks are
+causal, perhaps with a window, or two-sided, and hide padding: for tilewise that is two numbers and
+a row of bools for each sequence, which a BandMask holds. Code that does more than pass it on gets
+the tensor.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _QUESTIONS = frozenset(
 
 
 class BandMask(Tensor):
-    """A tensor of bools, (batch, 1, queries, keys), that is made when something is done with it.
+    """A bool tensor (batch, 1, queries, keys) that is made when something is done with it.
 
-    From then on it is the tensor that was made, which may have been written to.
+    From then on it is that tensor, which may have been written to.
     """
 
     band: Band
@@ -49,7 +49,7 @@ class BandMask(Tensor):
 
     @staticmethod
     def of(shape: tuple[int, int, int], band: Band, padding: Tensor | None, place: Any) -> BandMask:
-        """One of (batch, queries, keys)."""
+        """A BandMask of shape (batch, queries, keys)."""
         batch, queries, keys = shape
         # Has no memory, so that code below Python that would read it cannot.
         blank = torch.empty((batch, 1, queries, keys), dtype=torch.bool, device="meta")
@@ -59,11 +59,11 @@ class BandMask(Tensor):
         return mask
 
     def full(self) -> Tensor:
-        """The tensor, the same each time."""
+        """The tensor, the same one each time."""
         if self.made is not None:
             return self.made
         made = self._make()
-        # One of a mode or of torch.func would outlive what it belongs to.
+        # A tensor of a mode or of torch.func is not kept, because it must not outlive them.
         if is_dynamo_compiling() or (type(made) is Tensor and not is_transformed()):
             self.made = made
         return made
@@ -83,7 +83,7 @@ class BandMask(Tensor):
         return seen & self.padding[:, None, None, :]
 
     def options(self) -> dict[str, Any]:
-        """The same for tilewise.attention."""
+        """The mask as options of tilewise.attention."""
         left, right, shift = self.band
         options: dict[str, Any] = {}
         if left is not None or right is not None:
@@ -96,7 +96,7 @@ class BandMask(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Questions are answered; for all else the tensor is made."""
+        """Answers questions about the mask; for everything else it makes the tensor."""
         given = kwargs or {}
         if args and type(args[0]) is BandMask and args[0].made is None:
             if func is Tensor.device.__get__:
@@ -108,8 +108,8 @@ class BandMask(Tensor):
         return func(*made[0], **made[1])
 
 
-# Models that know the masks of eager alone: causality is in these and not in their modules, or they
-# extend them by numbers that are added to the scores.
+# Models that only know eager's masks: they have causality in the mask and not in their modules, or
+# add numbers to the mask.
 _AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
 
 
@@ -179,7 +179,7 @@ def _sides_of(mask_function: Any) -> tuple[int | None, int | None] | None:
 
 
 def _held(function: Any, maker: str, name: str) -> Any:
-    """What a function that `maker` made holds under this name; None when another made it."""
+    """The variable `name` that a function made by `maker` holds; None for other functions."""
     code = getattr(function, "__code__", None)
     made_by = getattr(getattr(masking_utils, maker, None), "__code__", None)
     if code is None or not any(code is constant for constant in getattr(made_by, "co_consts", ())):
