@@ -31,7 +31,7 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', re.MULTILI
 def _git(root: Path, *words: str) -> str | None:
     if not shutil.which("git"):
         return None
-    # A hook's variables name the repository that the hook is of.
+    # A git hook's variables name the hook's repository, which may be another one.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     done = subprocess.run(
         ["git", "-C", str(root), *words],
@@ -91,7 +91,7 @@ def includes_of(root: Path, files: list[str]) -> dict[str, set[str]]:
 
 
 def enough(includes: Mapping[str, set[str]], changed: set[str]) -> list[str]:
-    """The changed source files, and as few others as see every changed header."""
+    """The changed source files, and as few others as include every changed header."""
     chosen = [file for file in includes if file in changed]
     unseen = {file for file in changed if file.startswith(PARTS)}
     unseen -= set[str]().union(*(includes[file] for file in chosen))

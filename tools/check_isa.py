@@ -1,9 +1,9 @@
 """Checks that no instruction set leaks out of the objects that are compiled for it.
 
-An object below backends/cpu/isa/ defines tables, filled when the program is loaded, and no global
-function or weak symbol: a weak function might be the one that the linker takes for the whole
-program, and one that fills a table would run on every machine. Each has only instructions of
-its set; all other objects, and the portable one, none that the baseline of x86-64 lacks (but tzcnt,
+An object below backends/cpu/isa/ defines tables that are constant when the program is loaded, and
+no global function or weak symbol: the linker might take its weak function for the whole program,
+and code that fills a table would run on every machine. Each of these objects has only instructions
+of its set. All others, and the portable one, have none beyond the baseline of x86-64 (but tzcnt,
 which older machines run as bsf). Usage: check_isa.py OBJECT...
 """
 
@@ -59,7 +59,7 @@ def isa_name(path: str) -> str | None:
 
 
 def kind_of(instruction: str) -> str:
-    """What an instruction asks of the machine; "" for the baseline."""
+    """What an instruction needs beyond the baseline; "" for none."""
     if _AMX.search(instruction):
         return "AMX"
     if _BF16.search(instruction):
@@ -70,20 +70,20 @@ def kind_of(instruction: str) -> str:
         return "BMI"
     if _SSE4.search(instruction):
         return "SSE4"
-    # All that has a VEX prefix and works on vectors begins with v, on xmm as on ymm.
+    # Vector instructions with a VEX prefix begin with v, on xmm as on ymm.
     mnemonic = instruction.split()[0]
     is_vex = mnemonic.startswith("v") and not mnemonic.startswith("ver")
     return "AVX" if is_vex or _AVX.search(instruction) else ""
 
 
 def wide_instructions(listing: Iterable[str]) -> list[Wide]:
-    """Those in a listing of objdump without bytes."""
+    """The wide instructions in a listing of objdump without bytes."""
     found = []
     for line in listing:
         match = _INSTRUCTION.match(line)
         if match is None:
             continue
-        # Behind # are addresses, in <> are names.
+        # Text behind # is an address, in <> a name.
         text = re.sub(r"\s+", " ", match["text"].split("#")[0].split("<")[0]).strip()
         kind = kind_of(text) if text else ""
         if kind:

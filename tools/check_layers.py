@@ -35,14 +35,14 @@ ALLOWED: dict[str, list[str]] = {
     "src/problem": _PROBLEM,
     "src/host": _HOST,
     "src/plan": [*_PLAN, "host"],
-    # Each and its own backend, see _is_allowed.
+    # Each also its own backend, see _is_allowed.
     "src/backends/cpu": [*_PLAN, "host"],
     "src/backends/plain": [*_PLAN, "host"],
     "src/backends": _PLAN,
     "src/api": [*_PLAN, "backends", "api"],
     "include/tilewise": ["tilewise"],
     "cli/core": ["tilewise", "cli/core"],
-    # And bench for the command of that name, see _is_allowed.
+    # Also bench for the command of that name, see _is_allowed.
     "cli": ["tilewise", "cli", "oracle", "conformance"],
     "python": ["tilewise", "python"],
     "bench": ["tilewise", "bench", "cli/core"],
@@ -50,9 +50,9 @@ ALLOWED: dict[str, list[str]] = {
     "tests/conformance": ["tilewise", "oracle", "conformance"],
     "tests/consumers": ["tilewise"],
 }
-# What follows the caller's pointers on the processor.
+# Headers that follow the caller's pointers on the processor.
 _READS_TABLES = {"problem/place.h", "problem/sequences.h", "problem/cache.h"}
-# The one command that measures.
+# The one command that may include bench.
 _MEASURES = "cli/bench.cpp"
 SOURCE_LAYERS = [part for part in ALLOWED if part.startswith("src/")]
 LAYERS = {

@@ -1,8 +1,7 @@
-"""Checks that the mutants of tests/mutants are those of the sources and tests as they stand.
+"""Checks that each mutant of tests/mutants fits the sources and tests.
 
-Each changes a text that its file has once, can be switched on, and names two checks that there are,
-of which one compares results of calls.
-Usage: check_mutants.py [ROOT]
+Its text occurs once in its file, it can be switched on, and it names two checks that exist, one of
+which compares results of calls. Usage: check_mutants.py [ROOT]
 """
 
 from __future__ import annotations

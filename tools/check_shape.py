@@ -43,9 +43,8 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MIRRORED = Path("python/tilewise/flash_attn")  # its modules have the names of another package's
 LEFTOVERS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 
-# Names that C++ keeps for its library. Those that begin with an underscore break clang-tidy's rules
-# for names, and its own check of reserved ones takes an eighth of its time.
-# Python names the one exception.
+# Names that C++ reserves for its library. clang-tidy's naming rules find leading underscores, but
+# its check of the others takes an eighth of its time. Python names the one exception.
 RESERVED = re.compile(r"\b(?!PyInit__)[A-Za-z]\w*__\w*")
 
 _HASH_SUFFIXES = {".py", ".cmake", ".sh"}

@@ -1,12 +1,11 @@
-"""Checks words: those of the machine in kernels of the GPU, and those that mean one thing.
+"""Checks words: names that only CUDA compilers know, in kernels, and words with one meaning.
 
-Kernels of the GPU spell the machine in the words of device/ alone, each of which has a second body,
-with which tests run kernels on the processor. So what runs on the device, kernels/ and core, has no
-inline assembly, and kernels/ no name that only a CUDA compiler knows.
+Kernels of the GPU reach the machine only through the functions of device/, each of which has a
+second body, so that tests run kernels on the processor. Therefore what runs on the device, kernels/
+and core, has no inline assembly, and kernels/ has no name that only a CUDA compiler knows.
 
-And in src some words have one meaning and stand only where they have it (docs/architecture.md);
-some are second names of things and stand nowhere.
-Usage: check_words.py [ROOT]
+In src some words have one meaning and occur only where they have it (docs/architecture.md); others
+are second names of things and occur nowhere. Usage: check_words.py [ROOT]
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def check_file(path: str, text: str) -> list[str]:
 
 
 def check_meaning(path: str, text: str) -> list[str]:
-    """Words that stand where they would mean a second thing."""
+    """Complaints about words that occur where they would have a second meaning."""
     if not path.startswith("src/"):
         return []
     code = _LITERAL.sub('""', cpp_without_comments(text))
@@ -69,7 +68,7 @@ def check_meaning(path: str, text: str) -> list[str]:
 
 
 def check_machine(path: str, text: str) -> list[str]:
-    """What only a CUDA compiler knows, in what runs on the device."""
+    """Complaints about names that only a CUDA compiler knows, in what runs on the device."""
     if not path.startswith(ON_DEVICE):
         return []
     code = _LITERAL.sub('""', cpp_without_comments(text))

@@ -1,17 +1,17 @@
-"""Reads tests/mutants: wrong kernels, and harmless ones, as changes of the sources.
+"""Reads tests/mutants: changes of the sources that make a kernel wrong, and some that are harmless.
 
-A room of the sources has one file there, and a mutant one table in it:
+Each file there has the mutants of one room of the sources, a table each:
 
     [last-key-dropped]
     wrong = "No row sees the last key of its sequence."
     file = "src/core/mask.h"
-    text = "const int64 end = keys;"
-    becomes = "const int64 end = keys - 1;"
-    caught_by = ["core's mask", "random calls"]
+    text = "return clip(position(query), left, right, 0, keys);"
+    becomes = "return clip(position(query), left, right, 0, keys - 1);"
+    caught_by = ["core's mask", "Decoding.StepByStepGivesWhatOneCallGives"]
 
-`text` stands in `file` once; white space does not count. Where several places change, `changes` is
-a list of such pairs. `harmless` instead of `wrong` says that it is no mistake, and then nothing may
-notice it. `include` names a header beside the list that `becomes` needs.
+`text` must occur in `file` once; white space does not count. A mutant of several places has a list
+of such pairs, `changes`. `harmless` in place of `wrong` says that no check may notice the mutant.
+`include` names a header beside the list that `becomes` needs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from mutant_text import ChangeError, switch, write
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path("tests/mutants")  # in the root
-# What asks whether a mutant is chosen. In core, whose headers a GPU's compiler is given, too.
+# The header that asks whether a mutant is chosen. It is in core, whose headers a GPU's compiler
+# gets, too.
 SWITCH = "core/mutated.h"
 _KEYS = {"wrong", "harmless", "file", "text", "becomes", "changes", "include", "caught_by"}
-# What the copy of the sources lacks.
+# What the copy of the sources leaves out.
 _LEFT_OUT = shutil.ignore_patterns("build", ".git", ".*_cache", "__pycache__", "*.so")
 
 
@@ -47,13 +48,13 @@ class Mutant(NamedTuple):
 
     @property
     def backend(self) -> str:
-        """The backend that runs with it: the one in which it stands, or plain."""
+        """The backend that runs with the mutant: the one whose file it changes, or plain."""
         folder = self.file.removeprefix("src/backends/").split("/")[0]
         return folder if folder in {"cpu", "cuda"} else "plain"
 
 
 def read_list(root: Path = ROOT) -> list[Mutant]:
-    """All mutants, room by room."""
+    """All mutants, file by file."""
     mutants: list[Mutant] = []
     for path in sorted((root / LIST).glob("*.toml")):
         for name, row in tomllib.loads(path.read_text()).items():
@@ -102,7 +103,7 @@ def mutated(file: str, text: str, mutants: Iterable[Mutant]) -> str:
 
 
 def write_copy(root: Path, copy: Path, mutants: list[Mutant]) -> None:
-    """A copy of the tree in which all mutants lie; what stays the same is not written again."""
+    """Writes a copy of the tree with all mutants; unchanged files are not written again."""
     wanted: dict[str, bytes] = {}
     for path in _files(root):
         wanted[path.relative_to(root).as_posix()] = path.read_bytes()

@@ -1,7 +1,7 @@
 """Runs the test programs that mutants.py has built, and says which independent checks failed.
 
-All comparisons of random calls with the oracle are one check, the unit tests of one word of core
-are one, and any other test is one.
+Checks are independent as follows: all comparisons of random calls with the oracle are one check,
+the unit tests of one word of core are one, and every other test is one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from watch import run_watched
 
 ENOUGH = 2  # independent checks
 RANDOM_CALLS = "random calls"  # the check that has a thousand cases and more
-# How many random calls are made (docs/numerics.md): few, and first those of one family alone.
+# How many random calls are made (docs/numerics.md): few, and at first only those of one family.
 SMALL = {"TILEWISE_TIER": "smoke"}
 FIRST = {**SMALL, "TILEWISE_CASE": "random/gauss"}
 FAMILIES = 30  # how much longer all take than one, at most
@@ -27,15 +27,15 @@ Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
 
 OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, and no other backend
-# Programs, and suites of test_conformance, that look at no results, or not at the library's; and
-# what needs a real GPU, for which mutants' kernels are not compiled.
+# Programs, and suites of test_conformance, that compare no results of the library, and those that
+# need a real GPU, for which mutants' kernels are not compiled.
 LEFT_OUT = {
     "test_oracle", "test_cli", "test_bench", "test_parallel", "test_robust", "test_problem",
     "test_plan", "test_cuda_device", OF_THE_GPU,
 }  # fmt: skip
-# One at least of the checks that compare results of calls has to notice: of test_conformance all
-# but those of the harness itself, of the GPU's program these. What else is there is about drivers,
-# compilers and what is kept of kernels.
+# At least one check that compares results of calls must notice. In test_conformance these are all
+# but those of the harness itself, in the GPU's program the ones below; its others test drivers,
+# compilers and the cache of kernels.
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 OF_THE_GPUS_RESULTS = {
     "Aligned", "Append", "Decoding", "Faults", "Featured", "FeaturedKernels", "Held", "Merge",
@@ -78,7 +78,7 @@ class Verdict(NamedTuple):
 
     @property
     def endings(self) -> list[str]:
-        """The same, with how they ended where they did not just fail."""
+        """checks, with how each ended if it did not simply fail."""
         hows: dict[str, str] = {}
         for failure in self.failures:
             check = check_of(failure)
@@ -87,7 +87,8 @@ class Verdict(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """What is wrong is caught twice, and by all that the list names; what is harmless never."""
+        """Whether a wrong mutant is caught twice and by all checks the list names, and a harmless
+        one never."""
         if self.mutant.is_harmless:
             return not self.failures
         by_results = any(map(compares_results, self.failures))
@@ -96,7 +97,7 @@ class Verdict(NamedTuple):
 
 
 def bare_name(suite: str, test: str) -> tuple[str, str]:
-    """Both without parameters and types: ("Kinds/Float", "Fits/1") is ("Float", "Fits")."""
+    """Names without parameters and types: ("Kinds/Float", "Fits/1") is ("Float", "Fits")."""
     parts = [part for part in suite.split("/") if not part.isdigit()]
     return parts[-1], test.split("/")[0]
 
@@ -159,7 +160,7 @@ def _failure(
 
 
 def read_broken_output(program: str, output: str, how: str) -> list[Failure]:
-    """The same from what a program said before it ended in the middle of a test."""
+    """The failures in the output of a program that ended in the middle of a test."""
     names = re.findall(r"^\[  FAILED  \] ([\w/]+)\.([\w/]+)", output, re.MULTILINE)
     found = [Failure(program, suite, test, "") for suite, test in dict.fromkeys(names)]
     begun = re.findall(r"^\[ RUN      \] ([\w/]+)\.([\w/]+)", output, re.MULTILINE)
@@ -168,7 +169,7 @@ def read_broken_output(program: str, output: str, how: str) -> list[Failure]:
 
 
 class Suite(NamedTuple):
-    """What is run at once: one suite of one program."""
+    """What one run covers: one suite of one program."""
 
     program: str
     name: str
@@ -221,7 +222,8 @@ class Runner:
     def run(
         self, suite: Suite, checks: frozenset[str], number: int, sizes: Environment
     ) -> list[Failure]:
-        """What fails of some checks in a suite; after a crash the rest of it is run, too."""
+        """Runs some checks of a suite and returns the failures; after a crash it runs the rest,
+        too."""
         extra = {**sizes, "TILEWISE_MUTANT": str(number)}
         limit = 15 + 10 * suite.seconds * (1 if sizes == FIRST else FAMILIES)
         failures: list[Failure] = []
@@ -238,9 +240,9 @@ class Runner:
         return failures
 
     def learn(self) -> list[Failure]:
-        """Runs all without a mutant: which suites there are, and what each takes.
+        """Runs everything without a mutant, to learn the suites and how long each takes.
 
-        Of random calls all families, too; no other test knows how many there are.
+        For random calls this includes all families, since no other run counts them.
         """
         failures: list[Failure] = []
         for program in self.programs:
@@ -257,9 +259,9 @@ class Runner:
         return failures
 
     def examine(self, mutant: Mutant, run_all: bool) -> Verdict:
-        """Runs the checks that the list names; where it names none, until enough have failed.
+        """Runs the checks that the list names; if it names none, until enough have failed.
 
-        All of them for a harmless mutant, or with `run_all`.
+        For a harmless mutant, or with `run_all`, it runs all checks.
         """
         run_all = run_all or mutant.is_harmless
         in_core = mutant.file.startswith("src/core/")

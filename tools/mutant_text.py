@@ -1,7 +1,7 @@
-"""Writes switches into C++ text, between what stands there and what mutants have in its place.
+"""Writes switches into C++ text, between the original and what mutants have in its place.
 
-Of a change only what differs is switched, with what it takes to be an expression, or else the
-statements that differ:
+A switch covers the smallest expression that holds the difference, or else the statements that
+differ:
 
     const int64 end = keys;  ->  const int64 end = (::tilewise::mutated(7) ? (keys - 1) : (keys));
     row.sum *= factor;       ->  if (::tilewise::mutated(8)) {} else { row.sum *= factor; }
@@ -23,13 +23,13 @@ _TOKEN = re.compile(
 _OPENS = {"(": ")", "[": "]", "{": "}"}
 _CLOSES = {closing: opening for opening, closing in _OPENS.items()}
 _ASSIGNS = {"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<="}
-# Where an expression may begin, and where it has ended.
+# Tokens after which an expression may begin, and those at which it has ended.
 _BEFORE = {*_OPENS, *_ASSIGNS, ",", ";", "}", "return"}
 _BEHIND = {*_CLOSES, ",", ";"}
 
 
 class ChangeError(Exception):
-    """A change that cannot be made while the program runs, or whose place is not to be found."""
+    """A change that cannot be switched while the program runs, or whose text is not found."""
 
 
 class Switch(NamedTuple):
@@ -54,7 +54,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def find(text: str, within: str) -> tuple[int, int]:
-    """Where `text` stands, whatever white space it has; it has to stand there once."""
+    """Where `text` occurs, regardless of white space; it must occur once."""
     words = [token.text for token in _tokens(text)]
     pattern = r"\s*".join(map(re.escape, words))
     edges = [r"(?<!\w)" if words and words[0][0].isalnum() else ""]
@@ -66,7 +66,7 @@ def find(text: str, within: str) -> tuple[int, int]:
 
 
 def switch(within: str, text: str, becomes: str, number: int) -> Switch:
-    """The switch between `text`, which stands in `within`, and `becomes`."""
+    """The switch that replaces `text`, found in `within`, by `becomes`."""
     begin, end = find(text, within)
     old, new = _tokens(within[begin:end]), _tokens(becomes)
     words, others = [token.text for token in old], [token.text for token in new]
@@ -93,7 +93,7 @@ def switch(within: str, text: str, becomes: str, number: int) -> Switch:
 
 
 def _difference(words: Sequence[str], others: Sequence[str]) -> tuple[int, int]:
-    """The part of `words` that `others` has not, between what they begin and end with."""
+    """The range of `words` that differs from `others`, without what both begin and end with."""
     shorter = min(len(words), len(others))
     low = 0
     while low < shorter and words[low] == others[low]:
@@ -107,7 +107,7 @@ def _difference(words: Sequence[str], others: Sequence[str]) -> tuple[int, int]:
 def _expression(
     words: Sequence[str], others: Sequence[str], low: int, high: int
 ) -> tuple[int, int] | None:
-    """The smallest part of `words` around a difference that is an expression, as it is in both."""
+    """The smallest range of `words` around a difference that is an expression in both lists."""
     beyond = len(others) - len(words)
     while True:
         low, high = _widened(words, low, high)
@@ -120,7 +120,7 @@ def _expression(
                 return None
             low = opening - 1
             continue
-        # Out of the brackets, if they are those of a call or a group.
+        # Widens beyond the brackets, if they are those of a call or a group.
         is_inside = low > 0 and high < len(words) and _OPENS.get(words[low - 1]) == words[high]
         if not is_inside or words[low - 1] == "{":
             return None
@@ -128,7 +128,7 @@ def _expression(
 
 
 def _widened(words: Sequence[str], low: int, high: int) -> tuple[int, int]:
-    """The same part as far as an expression could go, to both sides, with brackets in pairs."""
+    """The range, widened to both sides as far as an expression can go, with brackets in pairs."""
     depth = 0
     for n in range(low, high):
         depth += (words[n] in _OPENS) - (words[n] in _CLOSES)
@@ -151,13 +151,13 @@ def _widened(words: Sequence[str], low: int, high: int) -> tuple[int, int]:
 
 
 def _ends_value(words: Sequence[str], closing: int) -> bool:
-    """Whether a brace ends a value, as in int64{1}, and no statement."""
+    """Whether a closing brace ends a value, as in int64{1}, and not a statement."""
     opening = _opening(words, closing) if words[closing] == "}" else 0
     return opening > 0 and re.fullmatch(r"\w+|>", words[opening - 1]) is not None
 
 
 def _before(words: Sequence[str], last: int) -> int:
-    """Where the token at `last` begins, with all between the brackets that it closes."""
+    """The index of the token at `last`, or of the bracket that opens if it closes one."""
     if words[last] in _CLOSES:
         return _opening(words, last)
     if words[last] == ">" and words[last + 1 : last + 2] in (["("], ["{"], ["::"]):
@@ -172,7 +172,7 @@ def _before(words: Sequence[str], last: int) -> int:
 
 
 def _opening(words: Sequence[str], closing: int) -> int:
-    """Where the bracket opens that closes at `closing`; the beginning, if it is not there."""
+    """The index of the bracket that `closing` closes; 0 if there is none."""
     depth = 0
     for n in range(closing, -1, -1):
         depth += (words[n] in _CLOSES) - (words[n] in _OPENS)
@@ -182,7 +182,7 @@ def _opening(words: Sequence[str], closing: int) -> int:
 
 
 def _is_expression(words: Sequence[str]) -> bool:
-    """Whether it has balanced brackets and nothing that only statements or lists have."""
+    """Whether the words have balanced brackets and no token of statements or lists."""
     if not words or _ends_arguments(words):
         return False
     if words[0] in {"return", "if", "for", "while", "continue", "break", "const", "auto"}:
@@ -217,7 +217,7 @@ def _before_arguments(words: Sequence[str], opening: int) -> bool:
 
 
 def _ends_arguments(words: Sequence[str]) -> bool:
-    """Whether it holds the end, but not the beginning, of a template's arguments."""
+    """Whether the words hold the end of a template's arguments, but not the beginning."""
     depth = 0
     for n, word in enumerate(words):
         depth += word == "<"
@@ -231,7 +231,7 @@ def _ends_arguments(words: Sequence[str]) -> bool:
 def _statements(
     words: Sequence[str], others: Sequence[str], low: int, high: int
 ) -> tuple[int, int]:
-    """The statements of `words` that differ: none, where `others` only has some more."""
+    """The statements of `words` that differ; none if `others` only adds some."""
     beyond = len(others) - len(words)
     low, high = _out_of_brackets(words, low, high)
     depths = [0]
@@ -254,7 +254,7 @@ def _statements(
 
 
 def _out_of_brackets(words: Sequence[str], low: int, high: int) -> tuple[int, int]:
-    """The same part with the brackets around it that hold no statements."""
+    """The range, widened by the brackets around it that hold no statements."""
     while True:
         open_ones = [0]
         for n, word in enumerate(words[:low], start=1):
@@ -276,14 +276,15 @@ def _out_of_brackets(words: Sequence[str], low: int, high: int) -> tuple[int, in
 
 
 def _check_is_between_statements(before: str, text: str) -> None:
-    """Under an `if` without braces, what is added would take the place of its statement."""
+    """Refuses statements added under an `if` without braces, where they would replace its
+    statement."""
     code = re.sub(r"//[^\n]*", "", before).rstrip()
     if not code.endswith((";", "{", "}")):
         raise ChangeError(f"`{text}`: what is added does not stand behind a statement")
 
 
 def write(within: str, switches: Iterable[Switch]) -> str:
-    """The text with all switches, of which one may lie in another."""
+    """The text with all switches; one may lie inside another."""
     ordered = sorted(switches, key=lambda each: (each.begin, -each.end, each.number))
     for one, other in itertools.combinations(ordered, 2):
         if one.begin < other.begin < one.end < other.end:
@@ -307,7 +308,7 @@ def _write(within: str, begin: int, end: int, ordered: Sequence[Switch]) -> str:
 
 
 def _choice(alike: Sequence[Switch], usual: str) -> str:
-    """One of several mutants' texts, or the usual one."""
+    """The text of whichever of several mutants is on, or the original."""
     if alike[0].is_statement:
         tests = [f"if (::tilewise::mutated({each.number})) {{ {each.becomes} }}" for each in alike]
         return " else ".join([*tests, *([f"{{ {usual} }}"] if usual else [])])

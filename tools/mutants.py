@@ -26,7 +26,7 @@ BUILD = ROOT / "build/mutants"
 
 
 def row_of(verdict: Verdict) -> str:
-    """A line of the table."""
+    """A mutant's line in the table."""
     mutant, checks = verdict.mutant, verdict.endings
     count = f"{len(checks)}{'+' if verdict.stopped else ''}"
     named = ", ".join(checks[:3]) + (", ..." if len(checks) > 3 else "")
@@ -38,7 +38,7 @@ def row_of(verdict: Verdict) -> str:
 
 
 def summary(verdicts: list[Verdict]) -> tuple[list[str], int]:
-    """The last lines, and the exit status."""
+    """The summary's lines, and the exit status."""
     harmless = [verdict for verdict in verdicts if verdict.mutant.is_harmless]
     wrong = [verdict for verdict in verdicts if not verdict.mutant.is_harmless]
     caught, alone = sum(verdict.ok for verdict in wrong), sum(verdict.ok for verdict in harmless)
@@ -51,7 +51,7 @@ def summary(verdicts: list[Verdict]) -> tuple[list[str], int]:
 
 
 def show(failures: list[Failure]) -> None:
-    """Everything that failed."""
+    """Prints everything that failed."""
     for failure in failures:
         ending = f" ({failure.how})" if failure.how else ""
         print(f"  {failure.program}: {failure.suite}.{failure.test}{ending}")
@@ -70,7 +70,7 @@ def examine_all(
 
 
 def build(folder: Path, mutants: list[Mutant]) -> None:
-    """A copy of the sources with all mutants in it, and its test programs; quietly."""
+    """Writes a copy of the sources with all mutants in it, and builds its test programs."""
     source, made = folder / "source", folder / "build"
     write_copy(ROOT, source, mutants)
     options = ["CMAKE_BUILD_TYPE=Release", "TILEWISE_BUILD_CLI=OFF", "TILEWISE_PACK=OFF"]
@@ -92,7 +92,7 @@ def _run(command: list[str]) -> None:
 
 
 def ready_runner(folder: Path, backend: str) -> Runner:
-    """One that knows how long each suite takes, once all have passed."""
+    """A Runner that has run all suites without a mutant and knows how long each takes."""
     runner = Runner(folder / "build", ROOT / "src/core", backend)
     if not runner.programs:
         sys.exit(f"{folder} holds no test programs: is gtest installed?")
@@ -103,7 +103,7 @@ def ready_runner(folder: Path, backend: str) -> Runner:
 
 
 def main(arguments: list[str]) -> int:
-    """1 when one was missed, a harmless one not left alone, or there was nothing to examine."""
+    """Returns 1 if a mutant was missed, a harmless one noticed, or there was none to examine."""
     parser = argparse.ArgumentParser(
         prog="./dev mutants", description=(__doc__ or "").split(":")[0].split("\n")[0]
     )

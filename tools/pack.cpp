@@ -34,21 +34,21 @@
 namespace tilewise::cuda {
 namespace {
 
-// Seconds of a processor. The longest kernel takes half of that on an idle core; others are slower,
-// or share theirs.
+// Processor seconds. The longest kernel takes half of that on an idle core; other cores are slower
+// or shared.
 constexpr double kLongestCompile = 8;
 
 // Kernels were timed on GPUs up to this architecture, and have no spills there. For newer ones some
 // spill a few bytes; nobody knows yet whether fewer registers would be faster.
 constexpr int kTimedMajor = 9;
 
-// The library may have 21 MB with the pack of all and 4 without.
+// The library may have 21 MB with the pack of all kernels, and 4 without.
 constexpr std::size_t kMostBytes = 18 << 20;
 
 // The newest driver of CUDA 12 that there may be, and the oldest NVRTC that knows all targets.
 constexpr int kPinnedMajor = 12990, kOldestNvrtc = 12080;
 
-// So that any NVRTC will do: which is right is for TILEWISE_NVRTC to say.
+// Accepts any NVRTC; TILEWISE_NVRTC chooses the right one.
 constexpr int kAnyDriver = 99000;
 
 struct Arguments {

@@ -1,6 +1,6 @@
-"""What peer_suites.py starts for each suite: pytest, with tilewise in its place.
+"""Runs one suite for peer_suites.py: starts pytest with tilewise in the tested package's place.
 
-Its one argument is a JSON object: what to run, how many cases of each function, and for how long.
+Its argument is a JSON object: what to run, how many cases of each function, and for how long.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import torch
 
 from peer_suites import why_outside
 
-# The GPU that tests of the processor are told of: what FlashAttention's own tests ask it.
+# The compute capability that the processor's tests report, which FlashAttention's tests ask for.
 _CAPABILITIES = {"flash_attn": (8, 0), "flash_attn_3": (9, 0), "flash_attn_4": (10, 0)}
 _LARGE = 2**37
-# Tests of what only a GPU does wrong: they repeat one call a thousand times.
+# Tests of mistakes that only a GPU makes: they repeat one call a thousand times.
 _OF_A_GPU_ALONE = ("race_condition",)
 
 
@@ -44,7 +44,7 @@ class Cases:
         self.end = time.monotonic() + asked["seconds"]
 
     def draw(self, name: str, cases: Any) -> list[Any]:
-        """Some of the cases of a function, in any order: the same whatever ran before."""
+        """A random choice of a function's cases; it does not depend on what ran before."""
         source = random.Random(f"{self.asked['seed']} {name}")
         return source.sample(cases, min(len(cases), self.asked["cases"]))
 
@@ -72,7 +72,7 @@ class Cases:
         metafunc.parametrize([name for n in names for name in n], cases, ids=map(_identity, cases))
 
     def _shorter(self, names: list[str], values: list[Any]) -> list[Any]:
-        """The same with lengths that are not above the longest, in their proportions."""
+        """The values, with lengths scaled down to the longest allowed, in proportion."""
         places = [i for i, name in enumerate(names) if "seqlen" in name]
         lengths = [values[i] for i in places if type(values[i]) is int]
         factor = self.asked["longest"] / max([1, *lengths])
@@ -99,7 +99,7 @@ class Cases:
         items[:] = [c[i] for i in range(longest) for c in by_function.values() if i < len(c)]
 
     def _function_of(self, item: Any) -> str:
-        """The name before what parameters add to it."""
+        """The function's name, without what parameters add to it."""
         name: str = getattr(item, "originalname", None) or item.name
         longer = [known for known in self.functions if name.startswith(f"{known}_")]
         return max(longer, key=len, default=name)
@@ -123,7 +123,7 @@ class Cases:
         return drawn
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Counts a case: by its call, and where that was not reached, by what went before."""
+        """Counts a case by the outcome of its call, or of its setup if the call was not reached."""
         if report.when != "call" and report.outcome == "passed":
             return
         function = report.nodeid.partition("[")[0].rpartition("::")[2]
@@ -141,11 +141,11 @@ class Cases:
         return f"{nodeid.partition('::')[0]} {self.names.get(nodeid, function)}"
 
     def pytest_collection_finish(self, session: Any) -> None:
-        """Keeps the functions of those that run."""
+        """Remembers the functions of the tests that run."""
         self.names = {item.nodeid: self._function_of(item) for item in session.items}
 
     def pytest_runtest_teardown(self, item: Any) -> None:
-        """Keeps what was counted, and stops once the time is over."""
+        """Saves the counts, and stops once the time is over."""
         self.keep(f"{item.session.testscollected} cases were drawn.")
         if time.monotonic() > self.end:
             item.session.shouldstop = "the time is over"
@@ -158,11 +158,11 @@ class Cases:
             self.failures[report.nodeid] = report.longreprtext[-400:]
 
     def pytest_sessionfinish(self, session: Any) -> None:
-        """Keeps what was counted, of files that could not be read too."""
+        """Saves the counts, including files that could not be read."""
         self.keep(f"{session.testscollected} cases were drawn.")
 
     def keep(self, note: str) -> None:
-        """Leaves what was counted so far to peer_suites.py."""
+        """Writes the counts so far to a file for peer_suites.py."""
         notes = [note]
         if self.calls:
             taken, left = self.calls["_lying_as_torchs"], self.calls["_by_torch"]

@@ -34,8 +34,8 @@ class Suite(NamedTuple):
     beside: tuple[str, ...] = ()
 
 
-# Cases that ask for what docs/drop-in.md and docs/pytorch.md say is not here: patterns of the name,
-# and of what the case says, and why.
+# Cases that test what docs/drop-in.md and docs/pytorch.md exclude: patterns of the case's name and
+# of its message, and the reason.
 OUTSIDE = (
     ("paged_kv_num_splits", "DID NOT RAISE", "num_splits changes nothing, so 2 is taken as well"),
     ("block_table_bounds", "DID NOT RAISE", "nobody waits to look at lengths on a GPU"),
@@ -111,7 +111,7 @@ SUITES = {
 
 
 def why_outside(function: str, said: str) -> str | None:
-    """Why a case that failed is no fault; None where it is one."""
+    """Why a failed case is outside of what tilewise promises; None if it is a fault."""
     for name, pattern, why in OUTSIDE:
         if re.search(name, function) and re.search(pattern, said):
             return why
@@ -119,8 +119,8 @@ def why_outside(function: str, said: str) -> str | None:
 
 
 def prepare(suite: Suite, checkout: Path, folder: Path, device: str) -> list[str]:
-    """Copies the files to `folder`, with names that differ, and returns those of the tests. What a
-    checkout of another version does not have is left out."""
+    """Copies a suite's files to `folder` under other names, and returns the test files. Files that
+    the checkout's version does not have are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     tests = []
     for path in (*suite.tests, *suite.beside):
@@ -141,13 +141,13 @@ def prepare(suite: Suite, checkout: Path, folder: Path, device: str) -> list[str
 
 
 def on_the_processor(text: str) -> str:
-    """The same tests for tensors of the processor."""
+    """The tests' text with "cpu" in place of "cuda"."""
     text = re.sub(r"""(["'])cuda\1""", r"\1cpu\1", text)
     return text.replace(".cuda()", ".cpu()")
 
 
-# What torch_npu wrote into torch's tests, and what stood there before it. It skips what its own
-# devices lack, and takes them for each of the generations of GPUs that a test asks for.
+# What torch_npu changed in torch's tests, and the original: it skips what its devices lack, and
+# names them for each of the GPU generations that a test asks for.
 _OF_TORCH_NPU = (
     (r"^import torch_npu.*\n", ""),
     (r"""^ *@unittest\.skip\(["'](Does not support now|NPU doesn't support yet\.)["']\)\n""", ""),
@@ -164,17 +164,17 @@ _OF_TORCH_NPU = (
 
 
 def as_torch_had_them(text: str, device: str) -> str:
-    """torch's tests from a checkout of torch_npu, which carries them, for this device."""
+    """torch's tests for this device, restored from torch_npu's copies of them."""
     for pattern, before in _OF_TORCH_NPU:
         text = re.sub(pattern, before, text, flags=re.MULTILINE)
     return text.replace("PRIVATEUSE1", device.upper())
 
 
 def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Runs one suite in a process of its own; what it counted."""
+    """Runs one suite in a process of its own and returns what it counted."""
     result, seconds = folder / "result.json", asked["seconds"]
     result.unlink(missing_ok=True)
-    # One thread is the faster way on a machine that others use as well.
+    # One thread is faster on a machine that others use as well.
     environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
     environment.setdefault("OMP_NUM_THREADS", "1")
     # What torch's own runner says for tests that load whole modules.
@@ -197,8 +197,8 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
-    """Runs what failed once more with torch's own function. What fails there as well, because torch
-    has changed since the test was written or because it wants another machine, is outside."""
+    """Runs the failed cases again with torch's own function. Those that fail there, too, because
+    torch has changed since or they need another machine, become outside."""
     failures = found["failures"]
     failed = [case for case, why in failures.items() if not why.startswith("(outside")]
     if not failed or asked["own"]:
@@ -217,7 +217,7 @@ def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -
 
 
 def show(name: str, found: dict[str, Any], folder: Path) -> int:
-    """Prints a table of one suite and what failed in it; how many did."""
+    """Prints a suite's table and its failures; returns how many there are."""
     print(f"\n| {name} | passed | skipped | outside | failed |\n|---|---|---|---|---|")
     sums = [0, 0, 0, 0]
     outcomes = ("passed", "skipped", "outside", "failed")

@@ -23,7 +23,7 @@ LEAST_LENGTHS = 3
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 76, 170, 44, 54
 
-# Told apart in daylight, at night and by those who see few colours; ours is always the first.
+# Colours that differ by day, at night and for the colour-blind; ours is always the first.
 COLOURS = ("#3b7dd8", "#d9822b", "#2f9e6e", "#a55eca", "#c94f4f", "#7a8699")
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f; }
@@ -44,7 +44,7 @@ STYLE = """
 
 
 class Series(NamedTuple):
-    """What one curve of a picture shows."""
+    """One curve of a picture."""
 
     name: str
     points: dict[int, float]  # by length
@@ -62,7 +62,7 @@ class Picture(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The cases that differ in nothing but length, direction's figures of one machine."""
+    """Cases of one machine and direction that differ only in length."""
 
     machine: str
     dtype: str
@@ -89,9 +89,9 @@ class Group(NamedTuple):
 
 
 def group_of(machine: str, case: dict[str, Any], is_gpu: bool) -> Group | None:
-    """Where a case belongs; None where it is none of square attention.
+    """The group of a case; None if it is not square attention.
 
-    On a GPU a batch shares a number of tokens: the longer a sequence, the fewer of them.
+    A GPU's cases have a fixed number of tokens: the longer a sequence, the smaller the batch.
     """
     if "refused" in case or case["heads"] != case["key_heads"] or case["queries"] != case["keys"]:
         return None
@@ -149,12 +149,12 @@ def _peer_figure(peer: str, case: dict[str, Any]) -> float | None:
 
 
 def divided(points: dict[int, float], by: float) -> dict[int, float]:
-    """The same points in a larger unit."""
+    """The points, with their values divided by a unit."""
     return {length: value / by for length, value in points.items()}
 
 
 def speed_picture(group: Group, cases: Cases) -> Picture:
-    """GFLOP/s of ours and of the peers, and the processor's peak; of a GPU TFLOP/s."""
+    """A picture of GFLOP/s (on a GPU TFLOP/s): ours, the peers' and the processor's peak."""
     backends, peers = _names(cases)
     series = [_own(cases, backend, "gflops") for backend in backends]
     series += [_curve(peer, cases, partial(_peer_figure, peer)) for peer in peers]
@@ -168,7 +168,7 @@ def speed_picture(group: Group, cases: Cases) -> Picture:
 
 
 def memory_picture(group: Group, cases: Cases) -> Picture:
-    """Memory beside the operands, and what the scores would take, were they kept."""
+    """A picture of the memory beside the operands, and of what stored scores would take."""
     series = [_own(cases, backend, "workspace_bytes") for backend in _names(cases)[0]]
     pairs = {length: group.batch(length) * length * length for length in sorted(cases)}
     scores = {length: 4.0 * group.heads * count for length, count in pairs.items()}

@@ -52,8 +52,8 @@ class ExampleError(Exception):
 
 
 def blocks(text: str) -> list[tuple[int, str, str, bool]]:
-    """Fenced blocks: line number, language, content, and whether only blank lines precede it since
-    the block before."""
+    """The fenced blocks of a page: line number, language, content, and whether only blank lines
+    separate it from the block before."""
     found = []
     language = None
     near = False
@@ -122,7 +122,7 @@ def library_folders(prefix: Path) -> list[Path]:
 
 
 def link_flags(tools: Tools) -> list[str]:
-    """What a user of the installed library would pass, by pkg-config where there is one."""
+    """The flags to link with the installed library, from pkg-config if there is one."""
     folders = library_folders(tools.prefix)
     pages = [path.parent for path in tools.prefix.glob("**/pkgconfig/tilewise.pc")]
     if pages and shutil.which("pkg-config"):

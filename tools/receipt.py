@@ -37,7 +37,7 @@ def digest(root: Path = ROOT) -> str:
 
 
 def complaint(receipt: Path = RECEIPT, excuse: Path = EXCUSE, root: Path = ROOT) -> str:
-    """Why the receipt is none for these sources; empty when it is one, or there is an excuse.
+    """Why the receipt does not hold for these sources; empty if it does, or there is an excuse.
 
     An excuse is for sources that no GPU has seen, not for tests that failed on one.
     """
@@ -63,7 +63,7 @@ def complaint(receipt: Path = RECEIPT, excuse: Path = EXCUSE, root: Path = ROOT)
 
 
 def ask(command: list[str]) -> str:
-    """What a program says, or "unknown" where it cannot be run."""
+    """A program's output, or "unknown" if it cannot be run."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

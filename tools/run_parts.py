@@ -40,15 +40,15 @@ BUDGETS = {
     "tsan": 600,
     "neon": 300,
 }
-# In the order in which they begin, unless they wait for another one.
+# In the order in which they begin, unless they wait for another part.
 USUAL = list(BUDGETS)
 EXTENTS = {
     "quick": ["release"],
     "usual": USUAL,
     "full": [*USUAL, "dev", "check", "mutants", "fuzz", "analysis"],
 }
-# What begins only when others have ended, well or not.
-# The pack's program is built of the release; wheels take what the part pack has compiled.
+# The parts that begin only after others have ended, well or not. The pack's program is built from
+# the release; wheels take what the part pack has compiled.
 AFTER = {
     "pack": {"release"},
     "python": {"pack"},
@@ -58,8 +58,8 @@ AFTER = {
     "analysis": {"lint"},
 }
 SIDE_BY_SIDE = 2
-# With this exit status one of these parts says that this machine lacks what it needs; the last line
-# of what it printed is the reason. In CI that is a failure: there every part has to run.
+# The exit status by which one of these parts says that this machine lacks what it needs; its last
+# line is the reason. In CI that is a failure, because every part has to run there.
 LACKS, MAY_LACK = 77, {"torch"}
 
 
@@ -122,7 +122,7 @@ class Runner:
         print(f"== {name}", flush=True)
         folder = self.results / name
         folder.mkdir(parents=True)
-        # Two that speak at once cannot be read.
+        # Two parts that print at the same time could not be read.
         output = folder / "output.txt" if self.lanes > 1 else None
         environment = {
             **os.environ,

@@ -22,7 +22,7 @@ _ARGUMENTS = re.compile(r"<[^<>]*>")
 
 
 def _statements(body: str) -> Iterator[str]:
-    """What stands in a struct, one by one; what is in brackets inside it is left out."""
+    """The statements of a struct's body, without what is inside of brackets in them."""
     statement, depth = "", 0
     for character in body:
         if character in ")}]":

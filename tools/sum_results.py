@@ -51,7 +51,7 @@ def count_file(path: Path) -> Counts:
 
 
 def count_part(folder: Path, status: int) -> Counts:
-    """The cases of one part. Without files it is one case; when it failed, a case of it failed."""
+    """The cases of one part, which is one case without files. A failed part has a failed one."""
     total = NOTHING
     counted: set[str] = set()
     for path in sorted(folder.glob("*.xml")):

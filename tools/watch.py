@@ -23,14 +23,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Ended(NamedTuple):
-    """What became of a program."""
+    """How a program ended."""
 
     hangs: bool
     seconds: float  # of processor time, with the programs that it started and waited for
 
 
 def started_by(process: int) -> list[int]:
-    """A process and all that it has started and that live, parents before their children."""
+    """A process and all its living descendants, parents before their children."""
     found = [process]
     for each in found:  # and those that are found on the way
         for children in Path(f"/proc/{each}/task").glob("*/children"):
@@ -40,15 +40,15 @@ def started_by(process: int) -> list[int]:
 
 
 def seconds_used(process: int) -> float:
-    """The processor time so far of a process and all that it has started.
+    """The processor time so far of a process and its descendants.
 
-    A child that ends meanwhile may be missed, and counts again when its parent has waited for it.
+    A child that ends meanwhile may be missed; it counts again once its parent has waited for it.
     """
     ticks = 0
     for each in started_by(process):
         with contextlib.suppress(OSError):
-            # The name stands in parentheses and may hold anything. Then, of all threads: the own
-            # time, and that of children that were waited for.
+            # The name is in parentheses and may hold anything. Behind it are the times of the
+            # process, and of children that were waited for.
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(int(field) for field in fields[11:15])
     return ticks / _TICKS

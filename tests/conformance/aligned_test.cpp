@@ -1,5 +1,5 @@
-// Calls that kernels for tensor cores take: 16-bit types, rows of whole pieces of 16 bytes. They
-// run on whatever backend is chosen.
+// Calls that tensor-core kernels take: 16-bit types, rows of whole pieces of 16 bytes. They run on
+// the backend that is chosen.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ constexpr bool kIsSanitized = true;
 constexpr bool kIsSanitized = false;
 #endif
 
-// A sanitizer, or one of the GPU's tools, takes many times as long.
+// Whether tests run many times slower, as under a sanitizer or a GPU's tools.
 bool is_slow() {
   const char* tier = std::getenv("TILEWISE_TIER");
   return kIsSanitized || (tier != nullptr && std::string(tier) == "smoke");
@@ -42,7 +42,7 @@ TEST(Aligned, RandomCallsStayWithinTheBound) {
   for (std::uint64_t seed = 1; seed <= count; ++seed) expect_good(draw_aligned_case(seed));
 }
 
-// Several tiles of each side, the last ones ragged, and every filling up with zeros.
+// Several tiles of each side, the last ones partial, and every amount of padding with zeros.
 TEST(Aligned, EveryHeadDim) {
   for (const tw_dtype dtype : kDtypes) {
     for (std::int64_t dim = 8; dim <= 128; dim += is_slow() ? 40 : 8) {
@@ -73,7 +73,7 @@ TEST(Aligned, EveryEdgeOfTheBand) {
   }
 }
 
-// More keys than fit at once, so that every buffer is filled again and again.
+// More keys than the buffers hold at once, so that each is filled again and again.
 TEST(Aligned, ManyTilesOfKeys) {
   for (const tw_dtype dtype : kDtypes) {
     const PlainSizes sizes{.queries = 40, .keys = 700, .heads = 1, .dim = 128, .value_dim = 128};
@@ -101,7 +101,7 @@ TEST(Aligned, RowsThatSeeNothingGiveZero) {
   }
 }
 
-// What a causal row does not see changes no bit of it.
+// Keys that a causal row does not see change no bit of it.
 TEST(Aligned, LaterKeysChangeNoEarlierRow) {
   constexpr std::int64_t kRows = 200, kFirst = 77;
   for (const tw_dtype dtype : kDtypes) {
@@ -132,7 +132,7 @@ TEST(Aligned, LaterKeysChangeNoEarlierRow) {
   }
 }
 
-// Sixteen products of this size go beyond float32; held there, they are all alike.
+// Sums of sixteen such products exceed float32; held at its largest number, all scores are equal.
 TEST(Aligned, ScoresThatOverflowGiveTheMean) {
   constexpr std::int64_t kKeys = 100;
   for (const double sign : {1.0, -1.0}) {

@@ -1,5 +1,5 @@
-// tw_append over random caches against the oracle, then attention over what it made; and decoding
-// step by step against all at once.
+// tw_append over random caches against the oracle, then attention over the caches; and decoding
+// step by step against one call.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ struct Scene {
   Field lengths;
   bool rotates = false, has_query = false, fixed_query = false;
 
-  // The caches lie in tensors laid out as outputs, because they are written.
+  // The caches have the layout of outputs, because they are written.
   Field& keys() { return cache_setup.gradients.key; }
   Field& values() { return cache_setup.gradients.value; }
 };
@@ -202,7 +202,7 @@ void compare_appended(Scene& scene, const Tables& tables, Report& report) {
   }
 }
 
-// From now on the appended rows, and nothing else, may change.
+// Marks the appended rows as the only ones that may change.
 void own_appended(Scene& scene) {
   for (Field* each : {&scene.keys(), &scene.values()}) {
     each->disown();

@@ -1,5 +1,5 @@
-// (u_P + 2^-22 sqrt N) sum p|v| + (4 + 2 sqrt D) 2^-24 sum p m |v - o| + f_P sum |v| / l, with m
-// the magnitude of a score, and likewise for lse.
+// The bound of an output element is (u_P + 2^-22 sqrt N) sum p|v| + (4 + 2 sqrt D) 2^-24 sum p m |v
+// - o| + f_P sum |v| / l, with m the magnitude of a score; the bound of lse is alike.
 #include "conformance/bound.h"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// Weights in 8 bits are scaled, so that the largest lies near the end of the type's range.
+// The factor that a kernel gives weights of 8 bits, so that the largest is near the type's end.
 double weight_scale(tw_dtype dtype) {
   return dtype == TW_FLOAT8_E4M3 ? 0x1p8 : dtype == TW_FLOAT8_E5M2 ? 0x1p15 : 1;
 }
@@ -34,7 +34,7 @@ double output_bound(const SeenRow& row, const oracle::Tensor& value, const Colum
          precision.product(row.dim) * conditioned + precision.weight_floor * plain / row.sum;
 }
 
-// A score and the row's largest one are both off.
+// The bound of a probability: both its score and the row's largest score are off.
 double probability_bound(const SeenRow& row, const SeenKey& key, double probability,
                          const Precision& precision) {
   const double off = precision.product(row.dim) * (key.magnitude + row.largest);
@@ -45,7 +45,7 @@ double probability_bound(const SeenRow& row, const SeenKey& key, double probabil
 
 Precision precision_of(tw_dtype input, tw_dtype output) {
   Precision precision;
-  // Float64 is compared with float64: the oracle's own errors are as large as those it looks for.
+  // The oracle computes in float64, so for float64 its own errors are as large as the kernel's.
   precision.arithmetic = input == TW_FLOAT64 ? 0x1p-52 : 0x1p-24;
   precision.probability = unit_roundoff(input);
   precision.output = unit_roundoff(output);

@@ -1,5 +1,5 @@
-// How far a correct kernel of limited precision may be from the formulas before it stores what it
-// has: the bounds of docs/numerics.md, worked out for each element from the oracle's own numbers.
+// The largest error of a correct kernel before it rounds a result to store it: the bounds of
+// docs/numerics.md, for each element, from the oracle's own numbers.
 #pragma once
 
 #include <cmath>
@@ -19,32 +19,32 @@ struct Precision {
   double floor = 0;         // and what a number of the output may
   double term_floor = 0;    // and what a term of a sum may
 
-  // The relative error of a sum of `count` terms: errors wander.
+  // The relative error of a sum of `count` terms, whose roundings go either way.
   [[nodiscard]] double sum(std::int64_t count) const {
     return 4 * arithmetic * std::sqrt(static_cast<double>(count));
   }
-  // Of a product over `dim` channels, its terms being absolute.
+  // The error of a product over `dim` channels, relative to the sum of its terms' absolute values.
   [[nodiscard]] double product(std::int64_t dim) const {
     return (4 + 2 * std::sqrt(static_cast<double>(dim))) * arithmetic;
   }
 };
 
-// A kernel may hold its weights in the type of the inputs.
+// The precision of a call. Weights may have the type of the inputs.
 [[nodiscard]] Precision precision_of(tw_dtype input, tw_dtype output);
 
-// One key as a row sees it: its weight, dropout's factor, and the size of what its score was summed
-// from.
+// One key as a row sees it: weight, dropout's factor, and the sum of the absolute terms of its
+// score.
 struct SeenKey {
   std::int64_t index = 0;
   double weight = 0, factor = 0, magnitude = 0;
 };
 
-// What all bounds of one row begin with.
+// What the bounds of output, lse and gradients of one row start from.
 struct SeenRow {
   SeenRow(const oracle::Attention& problem, const oracle::Result& result, std::int64_t head,
           std::int64_t query);
 
-  // How far the lse may be off, for a finite one.
+  // The largest error of a finite lse.
   [[nodiscard]] double lse_bound(const Precision& precision) const;
 
   std::vector<SeenKey> keys;  // the visible ones

@@ -1,5 +1,5 @@
-// The formulas of docs/numerics.md written a second time, element by element and with every feature
-// at once: a bound that grew wider somewhere does not agree with them.
+// The formulas of docs/numerics.md written a second time, element by element and with all features
+// at once. A bound that became wider somewhere does not agree with them.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -76,7 +76,7 @@ class Page {
     for (std::int64_t d = 0; d < kValueDim; ++d) sum += std::fabs(arrives(h, i, d) * v(h, i, j, d));
     return sum;
   }
-  // Calls body(j) for the keys that the row sees, and adds up.
+  // Sums body(j) over the keys that the row sees.
   template <class Body>
   double over_keys(std::int64_t h, std::int64_t i, const Body& body) const {
     double sum = 0;
@@ -157,7 +157,7 @@ class Page {
                 delta_error(h, i) + 2 * u * (std::fabs(at_p(h, i, j)) + std::fabs(delta(h, i)))) +
            2 * u * std::fabs(at_score(h, i, j));
   }
-  // Softcap's slope, and how far it is off.
+  // Softcap's derivative, and its error.
   double slope(std::int64_t h, std::int64_t i, std::int64_t j) const {
     return oracle::score(problem, h, i, j).derivative / *problem.scale;
   }
@@ -166,7 +166,7 @@ class Page {
     const double tanh = std::sqrt(std::fabs(1 - slope(h, i, j)));
     return 2 * tanh * (slope(h, i, j) * off + 4 * u) + off * off + 4 * u;
   }
-  // What meets query and key, and how far it is off.
+  // The score's gradient as it multiplies query and key, and its error.
   double product(std::int64_t h, std::int64_t i, std::int64_t j) const {
     return std::fabs(*problem.scale * slope(h, i, j) * at_score(h, i, j));
   }

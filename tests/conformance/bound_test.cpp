@@ -1,4 +1,4 @@
-// Tests of the tests: a bound that grew wider, or one that lets the commonest mistakes pass.
+// Tests of the bounds: they must not become wider, nor let the commonest mistakes pass.
 #include "conformance/bound.h"
 
 #include <gtest/gtest.h>
@@ -79,7 +79,7 @@ TEST(Bound, OfGradientsIsWhatItsFormulaSays) {
               0.75 * 2 * (std::expm1(6 * u * magnitude + lse) + u + 2 * u + 4 * u), 1e-12);
 }
 
-// The share of rows in which `wrong` is out of the bound that `right` has.
+// The fraction of rows in which `wrong` exceeds the bound of `right`.
 double caught(const Attention& right, const Attention& wrong, tw_dtype dtype) {
   const oracle::Result result = oracle::forward(right), other = oracle::forward(wrong);
   const ForwardBound bound = bound_forward(right, result, precision_of(dtype, dtype));
@@ -144,7 +144,7 @@ TEST(Report, FailsWhatIsTooFarOffAndWhatIsNoNumber) {
   EXPECT_TRUE(is_ok({0, 0, 0, 0}));
 }
 
-// VDPBF16PS, for one, makes a product of 1e-38 nothing.
+// Some instructions, VDPBF16PS among them, flush a product of 1e-38 to 0.
 TEST(Bound, TermsOfASumMayBeFlushed) {
   for (const auto& [dtype, least] :
        {std::pair{TW_BFLOAT16, 0x1p-126}, std::pair{TW_FLOAT16, 0x1p-126},

@@ -1,4 +1,4 @@
-// Fills in tilewise.h's structs and holds the library to what it says about workspace.
+// Fills tilewise.h's structs and checks what the library promises about its workspace.
 #include "conformance/call.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace {
 
 const char* only_backend = nullptr;
 
-// An embedder's threads that are one thread: tasks come backwards, workers take turns.
+// An embedder's pool on one thread: it runs tasks in reverse, and workers take turns.
 void run_backwards(void* host, std::int64_t tasks, tw_task task, void* argument) {
   const auto workers = *static_cast<const std::int32_t*>(host);
   for (std::int64_t t = tasks; t-- > 0;) {
@@ -36,7 +36,7 @@ tw_sequences sequences_of(const SideCase& side, const SideFields& fields) {
   sequences.used = fields.used.view();
   sequences.start = fields.start.view();
   sequences.max_length = side.packed.max_length;
-  // Nobody can look there how long they are.
+  // On a device the library cannot read the lengths before the call, so it is given a bound.
   if (calls_run_on_device() && side.packed.max_length == 0 && side.storage == Storage::kPacked) {
     for (std::int64_t b = 0; b + 1 < fields.offsets.view().shape[0]; ++b) {
       const double rows = fields.offsets.read({b + 1}) - fields.offsets.read({b});

@@ -1,5 +1,5 @@
-// One case through the C face: builds the structs of tilewise.h over a setup's memory and makes the
-// call with a dirty workspace of exactly the size asked for.
+// One case through the C face: builds tilewise.h's structs over a setup's memory and makes the
+// call, with a workspace of exactly the size asked for, filled with NaN.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +17,18 @@ struct Outcome {
   std::string message;
 };
 
-// The structs point at each other and at the setup, so a request stays where it was made.
+// A call's structs. They point at each other and at the setup, so a Request is never moved.
 class Request {
  public:
   Request(const Case& drawn, const Setup& setup);
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // Makes the call. Any breach of the workspace's rules comes back as a failure with its sentence.
+  // Makes the call. A breach of the workspace's rules is returned as a failure with its sentence.
   Outcome run(tw_operation operation);
   Outcome call(tw_operation operation, std::size_t workspace_bytes);
   Outcome workspace(tw_operation operation, std::size_t& bytes);
-  // Lets a dense call write fewer rows of output and lse.
+  // Makes a dense call write fewer rows of output and lse.
   void shorten_output(std::int64_t rows);
 
   tw_request request{};
@@ -56,7 +56,7 @@ class Request {
   Guarded workspace_;
 };
 
-// The only backend that calls made from now on may take; null: the best one. `name` must stay.
+// Restricts later calls to one backend; null allows all. `name` must outlive the calls.
 void use_backend(const char* name);
 
 }  // namespace tilewise::conformance

@@ -1,5 +1,5 @@
-// One random combination of everything a call may ask for: sizes, layouts, features. A value, drawn
-// from a seed and printable in a line; the numbers and the memory come later, in setup.h.
+// A random combination of what a call may ask for: sizes, layouts, features. It is a value, drawn
+// from a seed and printable in a line; setup.h makes the numbers and the memory.
 #pragma once
 
 #include <array>
@@ -20,7 +20,8 @@ struct PackedCase {
   std::int64_t max_length = 0;         // 0, or an upper bound
 };
 
-// Where one side's sequences lie. Sequence b counts rows start[b] .. end[b] - 1 of its capacity[b].
+// Where one side's sequences lie. Rows start[b] .. end[b] - 1 of the capacity[b] of sequence b
+// count.
 struct SideCase {
   Storage storage = Storage::kDense;
   std::vector<std::int64_t> capacity, start, end;
@@ -34,10 +35,10 @@ struct SideCase {
   [[nodiscard]] std::int64_t length(std::int64_t b) const {
     return end[static_cast<std::size_t>(b)] - start[static_cast<std::size_t>(b)];
   }
-  // What the call takes for the longest sequence's length: the extent of biases and masks.
+  // The longest length that the call allows: the size of biases and masks.
   [[nodiscard]] std::int64_t extent() const;
-  // Row i of sequence b: first index and row of a (outer, row, head, dim) tensor; packed: (0,
-  // token).
+  // Row i of sequence b as the first index and the row of a tensor (outer, row, head, dim); packed:
+  // (0, token).
   [[nodiscard]] std::array<std::int64_t, 2> place(std::int64_t b, std::int64_t i) const;
   [[nodiscard]] bool is_cache() const {
     return storage == Storage::kPaged || storage == Storage::kIndexed;
@@ -70,7 +71,7 @@ struct DropoutCase {
   bool by_state = false;  // seed and offset through a pointer
 };
 
-// Which gradients are wanted, in the order of tw_gradients.
+// Which gradients to ask for, in the order of tw_gradients.
 struct GradientCase {
   bool has_lse = false;
   bool query = true, key = true, value = true, bias = true, slopes = true, sinks = true;
@@ -109,35 +110,35 @@ struct Case : SizeCase {
   [[nodiscard]] std::string describe() const;
 };
 
-// Everything from the seed: small sizes, all features.
+// A case drawn from the seed: small sizes, all features.
 [[nodiscard]] Case draw_case(std::uint64_t seed);
 
-// The sizes that broke others: each number has its own pair of lengths, and its own head dims; all
-// pairs come in kMuseumPairs numbers that follow each other. Features are drawn as above.
+// A case with sizes at which other libraries failed. Each number has a pair of lengths and head
+// dims; kMuseumPairs consecutive numbers have all pairs. Features are drawn as in draw_case.
 inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
 
-// Calls of 16-bit types whose rows are whole pieces of 16 bytes, as kernels for tensor cores want
-// them: head dims up to 128, several tiles of queries and keys, any layout and band, and no feature
-// that needs more.
+// A case in a 16-bit type whose rows are whole pieces of 16 bytes, as tensor-core kernels require:
+// head dims up to 128, several tiles of queries and keys, any layout and band, no feature that
+// needs more.
 [[nodiscard]] Case draw_aligned_case(std::uint64_t seed);
 
-// One head and many keys, for needles; from the 17th on, as many queries as there are tiles.
+// A needle case: one head and many keys. From the 17th on it has as many queries as tiles.
 inline constexpr std::uint64_t kLongCases = 24;
 [[nodiscard]] Case draw_long_case(std::uint64_t number);
 
-// Gives a case numbers of a family, and the masks that the family needs.
+// Sets the family of a case's numbers, and the masks that the family needs.
 void set_family(Case& drawn, Family family);
-// And elements of a type; outputs now and then of another one.
+// Sets the type of the case's elements; the output now and then gets another one.
 void set_dtype(Case& drawn, tw_dtype dtype);
 
-// Plain dense attention to build particular cases from.
+// Plain dense attention, from which tests build their cases.
 struct PlainSizes {
   std::int64_t batch = 1, queries = 1, keys = 1, heads = 1, key_heads = 1, dim = 1, value_dim = 1;
 };
 [[nodiscard]] Case plain_case(std::uint64_t seed, const PlainSizes& sizes, const DtypeCase& dtypes);
 [[nodiscard]] SideCase dense_side(std::int64_t batch, std::int64_t rows);
-// Sequences of these lengths and no other rows.
+// A side with sequences of these lengths and no other rows.
 [[nodiscard]] SideCase side_of(Storage storage, const std::vector<std::int64_t>& lengths,
                                std::int64_t page_size = 16);
 

@@ -30,7 +30,7 @@ bool make_call(Request& request, tw_operation operation, Report& report) {
   return false;
 }
 
-// Whether lse is asked for changes no bit of output.
+// Checks that output has the same bits without lse.
 void check_without_lse(Setup& setup, Request& request, Report& report) {
   const std::vector<unsigned char> with_lse(setup.output.bytes().begin(),
                                             setup.output.bytes().end());
@@ -43,10 +43,10 @@ void check_without_lse(Setup& setup, Request& request, Report& report) {
   request.request.lse = lse;
 }
 
-// What a weight of 2^-150 and less leaves in float64.
+// More than what weights of 2^-150 and less add up to in float64.
 constexpr double kNothing = 0x1p-100;
 
-// One query of a needle case: its key's score, and what it brings to gradients.
+// One query of a needle case: its key's score, and the sizes that its gradients' errors depend on.
 struct Needle {
   std::int64_t query = 0, key = 0;
   double score = 0, magnitude = 0;  // and |dO||v|, what delta was summed from
@@ -79,7 +79,7 @@ void compare_row(const Case& drawn, const Setup& setup, const Needle& needle, Re
       (precision.product(drawn.dim) + 4 * precision.arithmetic) * std::fabs(needle.score);
   report.add(Part::kLse, {0, 0, i},
              {setup.lse.read(lse_index(drawn.queries, 0, 0, i)), needle.score, lse_error});
-  // Its dP and its delta are two sums of the same products.
+  // dP and delta are two sums of the same products, whose errors differ.
   const double gradient_error = 2 * precision.product(drawn.value_dim) * needle.magnitude;
   for (std::int64_t d = 0; d < drawn.dim; ++d) {
     report.add(Part::kQueryGradient, {0, i, 0, d},

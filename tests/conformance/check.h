@@ -1,4 +1,4 @@
-// One case through every operation, against the oracle.
+// Runs one case through every operation and compares the results with the oracle.
 #pragma once
 
 #include "conformance/case.h"
@@ -6,15 +6,15 @@
 
 namespace tilewise::conformance {
 
-// Forward with and without lse, the probabilities and the gradients; and all memory around them.
+// Checks forward with and without lse, probabilities and gradients, and all memory around them.
 [[nodiscard]] Report check_case(const Case& drawn);
 
-// Forward alone, with and without lse, and the memory around it.
+// Checks forward with and without lse, and the memory around it.
 [[nodiscard]] Report check_forward(const Case& drawn);
 
-// Each query finds the value of its key, and each value the gradient of its query, to the bit; lse
-// is the score of that key, and scores have no gradient. No oracle is needed, and so no length is
-// too long.
+// Checks a needle case to the bit: each query gets its key's value and each value its query's
+// gradient, lse is that key's score, and scores have no gradient. It needs no oracle, so any length
+// will do.
 [[nodiscard]] Report check_needles(const Case& drawn);
 
 }  // namespace tilewise::conformance

@@ -1,4 +1,4 @@
-// Element by element. What was summed over several sequences is compared after all of them.
+// Compares element by element. Sums over several sequences are compared after the last one.
 #include "conformance/compare.h"
 
 #include <algorithm>
@@ -9,12 +9,12 @@
 namespace tilewise::conformance {
 namespace {
 
-// One result of a case, in memory.
+// One result of a case as the call wrote it.
 struct Written {
   Part part;
   const Field& field;
 
-  // Past the end of a type's range a result becomes its largest number, or infinite.
+  // Compares one element. Beyond its type's range a result may be the largest number or infinite.
   void compare(const Index& at, const Index& label, double want, double allowed,
                Report& report) const {
     const double got = field.read(at);
@@ -26,7 +26,7 @@ struct Written {
   }
 };
 
-// One sequence's (rows, heads, dim).
+// Compares one sequence's rows, (rows, heads, dim).
 void compare_rows(const Written& written, const SideCase& side, std::int64_t b,
                   const oracle::Tensor& want, const oracle::Tensor& allowed, Report& report) {
   if (written.field.absent()) return;
@@ -40,7 +40,7 @@ void compare_rows(const Written& written, const SideCase& side, std::int64_t b,
   }
 }
 
-// A sum over sequences and broadcast dimensions, and what is known of its error.
+// A sum over sequences and broadcast dimensions, with the sum's error.
 struct Reduced {
   double value = 0;
   ErrorSum error;
@@ -162,7 +162,7 @@ void compare_probabilities(const Case& drawn, const Setup& setup, const Expected
           const Index index = {b, h, i, j};
           written.compare(index, index, want.at(h, i, j), sequence.bound.probabilities.at(h, i, j),
                           report);
-          // The sign says that dropout drops, also of a weight that is 0.
+          // Dropped probabilities have a negative sign, even if the weight is 0.
           if (std::signbit(setup.probabilities.read(index)) != std::signbit(want.at(h, i, j))) {
             report.fail("a probability has the wrong sign");
           }

@@ -1,4 +1,4 @@
-// Holds what a call wrote against what the oracle says.
+// Compares what a call wrote with the oracle's results.
 #pragma once
 
 #include "conformance/case.h"

@@ -1,5 +1,5 @@
-// Every series of the list, as far as the tier goes that TILEWISE_TIER names, against the oracle.
-// TILEWISE_CASE and TILEWISE_SEED run one case alone: what a failure tells to replay.
+// Compares every series with the oracle, with as many cases as the tier TILEWISE_TIER takes.
+// TILEWISE_CASE and TILEWISE_SEED run one case alone; a failure prints them.
 #include <gtest/gtest.h>
 
 #include <chrono>

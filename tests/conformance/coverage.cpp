@@ -1,5 +1,5 @@
-// The list of features. Those of one group exclude each other; a feature that needs another one is
-// named together with it.
+// The list of features. Those of one group exclude each other; one that needs another feature has
+// both in its name.
 #include "conformance/coverage.h"
 
 #include <algorithm>

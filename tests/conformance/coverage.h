@@ -1,4 +1,4 @@
-// Which features a case has, and whether every two of them have met.
+// Which features a case has, and whether each pair of features has occurred in some case.
 #pragma once
 
 #include <bitset>
@@ -21,7 +21,7 @@ class Coverage {
 
   [[nodiscard]] std::size_t met() const;
   [[nodiscard]] std::size_t possible() const;
-  // "paged keys with sinks", for every two that could have met and did not.
+  // The pairs that could have occurred and did not, such as "paged keys with sinks".
   [[nodiscard]] std::vector<std::string> missing() const;
 
  private:

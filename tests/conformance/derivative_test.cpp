@@ -1,5 +1,5 @@
-// Each gradient against differences of the forward pass along a random direction: no oracle, so a
-// mistake that forward and oracle shared would show here.
+// Compares each gradient with differences of the forward pass along a random direction. It uses no
+// oracle, so it would show a mistake that library and oracle share.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// Equalities to the bit: what is repeated, what moves, what nobody sees and what is switched off
-// changes nothing.
+// Equalities to the bit: results do not change by repetition, by moving memory, by hidden numbers,
+// or by options that are off.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -156,7 +156,7 @@ TEST(Determinism, ZeroStructsArePlainAttention) {
   expect_same_results(full, zeros);
 }
 
-// Rows whose tiles differ with the number of threads, under blocks of which some are absent.
+// Rows whose tiles depend on the number of threads, with some blocks absent.
 TEST(Determinism, ThreadsDoNotMatterToManyRowsUnderBlocks) {
   Case drawn = plain_case(21, {.queries = 700, .keys = 90, .heads = 1, .dim = 16, .value_dim = 8},
                           {.input = TW_FLOAT32, .output = TW_FLOAT32, .lse = TW_FLOAT32});
@@ -173,13 +173,13 @@ TEST(Determinism, ThreadsDoNotMatterToManyRowsUnderBlocks) {
   }
 }
 
-// As large as numbers of a type come, and as its scores may be: those that are out of the ordinary
-// go another way.
+// About the largest number of a type and of its scores. Kernels treat such numbers in a way of
+// their own.
 double extreme(tw_dtype dtype) {
   return dtype == TW_FLOAT64 ? 1e307 : 1e38;
 }
 
-// Every number of the rows for which `same` says so.
+// Expects the same bits in every row for which `same` is true.
 template <class Same>
 void expect_rows(Trial& before, Trial& after, const Same& same) {
   const Case& drawn = before.drawn;

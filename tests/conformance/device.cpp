@@ -10,7 +10,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// The driver, by a few of its names.
+// The functions of the CUDA driver that are used.
 struct Driver {
   int (*start)(unsigned) = nullptr;
   int (*retain)(void**, int) = nullptr;
@@ -60,7 +60,7 @@ class Device {
 
   tw_device where() const { return where_; }
 
-  // The calling thread's, once.
+  // The driver, with the context made current in the calling thread.
   const Driver& current() const {
     thread_local bool is_current = false;
     if (!is_current) must(driver_.make_current(context_), "cuCtxSetCurrent");

@@ -1,6 +1,6 @@
 // Where the harness's calls run: on the processor or, by use_device or TILEWISE_TEST_DEVICE=cuda or
-// cuda:1, on a GPU, which is shown the harness's own memory. So all that checks memory goes on to
-// do so.
+// cuda:1, on a GPU. The GPU reads the harness's own host memory, so all checks of memory work
+// there, too.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,14 @@ namespace tilewise::conformance {
 
 [[nodiscard]] tw_device device_of_calls();
 
-// Instead of what the environment says, and before anything is asked here.
+// Sets the device in place of the environment's, before any other function here is called.
 void use_device(tw_device where);
 
 [[nodiscard]] inline bool calls_run_on_device() {
   return device_of_calls().kind != TW_CPU;
 }
 
-// Of a call that has no workspace.
+// The execution of a call without workspace.
 [[nodiscard]] inline tw_execution where_calls_run() {
   tw_execution where{};
   where.size = sizeof where;
@@ -27,11 +27,11 @@ void use_device(tw_device where);
   return where;
 }
 
-// Whole pages that calls may use, and no longer.
+// show() gives calls access to whole pages; hide() ends it.
 void show(void* pages, std::size_t bytes);
 void hide(void* pages);
 
-// Until all that calls have begun is done.
+// Waits for all calls so far.
 void wait_for_device();
 
 }  // namespace tilewise::conformance

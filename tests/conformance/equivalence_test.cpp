@@ -1,5 +1,5 @@
-// One attention said in two ways: packed or alone, grouped or repeated heads, whole or in parts,
-// any strides, keys in any order.
+// One attention expressed in two ways: packed or alone, grouped or repeated heads, whole or in
+// parts, any strides, keys in any order.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -23,7 +23,7 @@ Case one_sequence(const Case& drawn, std::int64_t b) {
   return alone;
 }
 
-// Copies the rows of sequence b out of, or back into, the whole.
+// Copies sequence b of `whole` to `alone`.
 void copy_sequence(const Trial& whole, std::int64_t b, Trial& alone) {
   for_each_query(alone.drawn, [&](std::int64_t, std::int64_t i, std::int64_t h) {
     for (std::int64_t d = 0; d < alone.drawn.dim; ++d) {
@@ -154,7 +154,7 @@ TEST(Equivalence, StridesDoNotMatter) {
   }
 }
 
-// Also not to tasks that split keys among them, as they do where a few queries have many.
+// Expects equal results for keys in another order, also where tasks split the keys of few queries.
 void expect_order_not_to_matter(std::int64_t queries, std::int64_t keys, std::int64_t heads = 2) {
   const PlainSizes sizes{.batch = 1,
                          .queries = queries,
@@ -186,11 +186,11 @@ TEST(Equivalence, OrderOfKeysDoesNotMatter) {
   expect_order_not_to_matter(20, 101);
   expect_order_not_to_matter(20, 2503);
   expect_order_not_to_matter(2, 2503);
-  // A query alone, of which a score is the product and no more.
+  // A single query whose scores are the products and no more.
   expect_order_not_to_matter(1, 2503, 1);
 }
 
-// One part of the keys, as views into the whole: [first, last).
+// Restricts the request to keys first .. last - 1, as views.
 void restrict_keys(Request& request, const Case& drawn, std::int64_t first, std::int64_t last) {
   for (tw_tensor* each : {&request.request.key, &request.request.value}) {
     each->byte_offset += first * each->stride[1] * 8;

@@ -1,5 +1,5 @@
-// What a case's call must give, from the oracle, and how far from that it may be: each sequence is
-// read out of the case's memory, as a dense problem of its own.
+// The oracle's results of a case and their bounds. Each sequence is read out of the case's memory
+// and computed as a dense problem.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// What the numbers of a case are like. docs/numerics.md says what each family is there to catch.
+// Kinds of numbers in a case. docs/numerics.md says which mistakes each family shows.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Rows that lie further apart than 32 bits can count, in bytes and in elements: the same numbers,
-// to the bit. The memory between them is promised by the system and never touched.
+// Rows further apart than 32 bits can count, in bytes and in elements: same results, to the bit.
+// The memory between the rows is reserved and never touched.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -10,7 +10,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// A dense tensor's rows, each `stride` elements behind the one before.
+// The rows of a dense tensor, moved `stride` elements apart.
 class Far {
  public:
   Far(const Field& near, std::int64_t stride) : view_(near.view()) {

@@ -1,15 +1,15 @@
-// Calls for kernels with features compiled in.
+// Cases for kernels with features compiled in.
 #pragma once
 
 #include "conformance/case.h"
 
 namespace tilewise::conformance {
 
-// Scale, softcap, ALiBi, bias, boolean mask, block mask, dropout.
+// The features are scale, softcap, ALiBi, bias, boolean mask, block mask and dropout.
 inline constexpr int kFeatureCount = 7;
 
-// A call with one of these or with two, in a 16-bit type: several tiles on both sides, the last of
-// which mostly end inside, and all rows in pieces of 16 bytes.
+// A case with one or two of the features, in a 16-bit type. It has several tiles on both sides, the
+// last mostly partial, and all rows are whole pieces of 16 bytes.
 Case featured_case(int one, int other);
 
 }  // namespace tilewise::conformance

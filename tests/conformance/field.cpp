@@ -10,7 +10,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// Strides of one layout, and how many elements it spans.
+// The strides of a layout, its first element, and the number of elements it spans.
 struct Strides {
   std::vector<std::int64_t> stride;
   std::int64_t first = 0, span = 0;
@@ -111,7 +111,7 @@ Field Field::scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatte
                  random.chance(0.5) ? Guarded::Flush::kEnd : Guarded::Flush::kBegin);
   field.first_ = lead + strides.first;
 
-  // The view may begin anywhere before its first element, and need not know where its buffer ends.
+  // `data` may point anywhere before the first element; byte_offset then leads to the element.
   const std::int64_t skipped = random.chance(0.5) ? lead : 0;
   const auto bytes = static_cast<std::int64_t>(bytes_of(dtype));
   field.view_.data = field.memory_.data() + skipped * bytes;

@@ -1,5 +1,5 @@
-// A tensor of a test in memory of its own: strides as odd as the contract allows, poison wherever
-// nobody wrote, and a record of which elements a call may touch.
+// A tensor of a test in its own memory: strides as odd as the contract allows, poison wherever
+// nothing was written, and a record of which elements a call may write.
 #pragma once
 
 #include <array>
@@ -32,12 +32,12 @@ class Field {
   Field(Field&&) = default;
   Field& operator=(Field&&) = default;
 
-  // Contiguous, with nothing around it.
+  // A contiguous tensor with nothing around it.
   static Field dense(tw_dtype dtype, const Shape& shape);
 
-  // Permuted strides, gaps, element offsets, negative strides and absurd ones where the size is 1;
-  // for inputs also strides of zero and overlapping rows. All of them are multiples of `unit`
-  // elements, and so is where the memory begins.
+  // Permuted strides, gaps, element offsets, negative strides, and absurd ones for sizes of 1; for
+  // inputs also strides of zero and overlapping rows. Strides and the start are multiples of `unit`
+  // elements.
   static Field scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatter,
                          oracle::Random& random);
 
@@ -53,7 +53,8 @@ class Field {
   void own(const Index& index);
   void disown() { owned_.assign(owned_.size(), false); }
 
-  // Takes what is there now as what must stay: everything, or everything not owned.
+  // Remembers the present bytes. unchanged() compares all of them, unowned_unchanged() those not
+  // owned.
   void remember() { remembered_.assign(bytes().begin(), bytes().end()); }
   [[nodiscard]] bool unchanged() const;
   [[nodiscard]] bool unowned_unchanged() const;
@@ -66,7 +67,7 @@ class Field {
 
  private:
   Field(tw_dtype dtype, const Shape& shape);
-  // Poisoned memory for `elements` and for as many around them as the case wants.
+  // Allocates poisoned memory for `elements` and for as many around them as the case wants.
   void allocate(std::int64_t elements, Guarded::Flush flush);
   [[nodiscard]] std::size_t element(const Index& index) const {
     std::int64_t result = first_;

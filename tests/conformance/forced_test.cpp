@@ -1,5 +1,5 @@
-// Where the environment forces an instruction set that this machine lacks, there is nothing to
-// test. A name that nobody knows is a mistake, and fails.
+// Skips the tests if the environment forces an instruction set that this machine lacks. An unknown
+// name is a mistake, and fails.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -10,7 +10,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// The exit status by which ctest knows that this was skipped.
+// The exit status that ctest counts as skipped.
 constexpr int kLacks = 77;
 
 class InstructionSet : public testing::Environment {

@@ -40,7 +40,7 @@ std::array<tw_tensor, 3> slices(const Field& fused) {
           slice(fused, kHeads + kKeyHeads, kKeyHeads)};
 }
 
-// What a slice of the fused gradients holds, against the gradient in memory of its own.
+// Compares a slice of the fused gradients with the gradient in its own memory.
 void expect_slice(const Field& fused, std::int64_t first, const Field& alone) {
   for (std::int64_t b = 0; b < kBatch; ++b) {
     for (std::int64_t i = 0; i < kLength; ++i) {

@@ -1,4 +1,5 @@
-// Draws cases. Each feature comes often enough that every two of them meet within a few hundred.
+// Draws cases. Each feature is frequent enough that any two occur together within a few hundred
+// cases.
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -41,7 +42,7 @@ void draw_sizes(Case& drawn, Random& random) {
   drawn.dim = random.integer(1, random.chance(0.5) ? 20 : 70);
   drawn.value_dim = random.chance(0.4) ? drawn.dim : random.integer(1, 40);
   if (random.chance(0.7)) return;
-  // Small enough for lengths of several tiles.
+  // Sizes small enough for lengths of several tiles.
   drawn.batch = random.integer(1, 2);
   drawn.key_heads = 1;
   drawn.heads = random.integer(1, 2);
@@ -49,10 +50,10 @@ void draw_sizes(Case& drawn, Random& random) {
   drawn.value_dim = random.chance(0.4) ? drawn.dim : random.integer(1, 8);
 }
 
-// Which rows of each sequence count, once it is known how many there are.
+// Draws which rows of each sequence count; the capacities are known.
 void draw_rows(SideCase& side, Random& random) {
   const std::size_t batch = side.capacity.size();
-  // How far a page table is filled has to be said.
+  // A paged side always needs its lengths.
   side.has_used = random.chance(0.4) || side.storage == Storage::kPaged;
   side.has_start = random.chance(0.25);
   for (std::size_t b = 0; b < batch; ++b) {
@@ -89,8 +90,8 @@ void draw_places(SideCase& side, std::int64_t batch, std::int64_t most, Random& 
   }
 }
 
-// Whether rows that count lie in one page more than once, or in one row of a cache: then nobody can
-// write their gradients.
+// Whether a page or cache row holds rows that count more than once: a call then cannot write
+// gradients there.
 bool shares_places(const SideCase& side) {
   if (!side.is_cache()) return false;
   std::set<std::int64_t> seen;
@@ -265,7 +266,7 @@ Case draw_aligned_case(std::uint64_t seed) {
 
 void set_family(Case& drawn, Family family) {
   drawn.family = family;
-  // What is ordinary has a relative error to keep to.
+  // The gauss family has a limit on its relative error, which steep slopes would break.
   if (family == Family::kGauss) drawn.scores.steep_slopes = false;
   if (family == Family::kShift) {
     // Nothing may take the shift away again.

@@ -1,4 +1,4 @@
-// Row by row: first how far delta may be off, then each score's gradient, then the products.
+// Bounds of gradients, row by row: delta's error, then each score's gradient, then the products.
 #include "conformance/gradient_bound.h"
 
 #include <cstdlib>
@@ -8,7 +8,7 @@ namespace {
 
 using oracle::Tensor;
 
-// Sums that end in the elements of a tensor.
+// An ErrorSum for each element of a tensor.
 class ErrorTensor {
  public:
   explicit ErrorTensor(const Tensor& like) : shape_(like), sums_(like.values.size()) {}
@@ -28,7 +28,7 @@ class ErrorTensor {
   std::vector<ErrorSum> sums_;
 };
 
-// The gradient of one probability, and the size of what it was summed from.
+// The gradient of one probability, and the sum of its terms' absolute values.
 struct AtProbability {
   double value = 0, magnitude = 0;
 };
@@ -137,8 +137,8 @@ class Bounder {
     add_slope(key.index, error, at_score);
     add_value(key, key_head, weight_error);
 
-    // What meets query and key in a product: rounded to the weights' type, after softcap's slope.
-    // Where both factors are 0, what is made of them is the product of their errors.
+    // The score's gradient as it multiplies query and key: rounded to the weights' type, after
+    // softcap's derivative. If both factors are 0, the result is the product of their errors.
     const double product = at_score * score.derivative;
     const double product_error =
         std::fabs(score.derivative) * error + (std::fabs(at_score) + error) * slope_error(score) +
@@ -172,7 +172,7 @@ class Bounder {
     }
   }
 
-  // Softcap's slope is 1 - tanh^2, of a tanh that knows its argument as well as the score is known.
+  // The error of softcap's derivative 1 - tanh^2, whose argument is as exact as the score.
   [[nodiscard]] double slope_error(const oracle::Score& score) const {
     if (problem_.softcap == 0 || scale() == 0) return 0;
     const double slope = score.derivative / scale();

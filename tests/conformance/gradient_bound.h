@@ -1,4 +1,4 @@
-// How far gradients may be from the formulas; docs/numerics.md derives these bounds.
+// Bounds of the errors of gradients; docs/numerics.md derives them.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace tilewise::conformance {
 
-// What is known of the error of a sum: what its terms bring, and their sizes.
+// A sum's error: that of its terms, their absolute values, and how many they are.
 struct ErrorSum {
   double error = 0, magnitude = 0;
   std::int64_t count = 0;

@@ -32,7 +32,7 @@ bool Guarded::is_intact() const {
 
 #if defined(TW_HAS_RED_ZONES)
 
-// The address sanitizer guards what comes from the heap, to the byte and at both ends.
+// The address sanitizer guards heap memory by itself, to the byte and at both ends.
 Guarded::Guarded(std::size_t bytes, Flush) : size_(bytes) {
   data_ = static_cast<unsigned char*>(::operator new(bytes));
   mapping_ = data_;
@@ -46,8 +46,8 @@ Guarded::~Guarded() {
 
 namespace {
 
-// A thread's mappings that are done with, by size, for the next one of that size: to get new pages
-// takes the system a fifth of what a small case takes. Until then nobody may touch them.
+// A thread's unused mappings by size, kept for reuse: new pages cost a fifth of a small case's
+// time. A kept mapping allows no access.
 class Kept {
  public:
   Kept() = default;
@@ -58,7 +58,7 @@ class Kept {
       for (void* each : mappings) munmap(each, bytes);
   }
 
-  // With pages at both ends that nobody may touch, and what lies between them likewise.
+  // A mapping without access, guard pages included.
   void* take(std::size_t bytes) {
     std::vector<void*>& mappings = by_size_[bytes];
     if (mappings.empty()) {

@@ -1,6 +1,6 @@
-// Memory between two pages that nobody may touch. On the side on which it lies flush, a read or
-// write one byte too far ends the program at once, with no sanitizer needed; what is left of a page
-// on the other side is full of NaN and has to stay so.
+// Memory between two guard pages. One end of the memory touches its guard page, so that an access
+// one byte too far ends the program at once, without a sanitizer. The rest of the page at the other
+// end is filled with NaN and must stay so.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ namespace tilewise::conformance {
 
 class Guarded {
  public:
-  // Which end of the memory lies flush against its guard page.
+  // Which end of the memory touches its guard page.
   enum class Flush { kEnd, kBegin };
 
   Guarded() = default;
@@ -27,7 +27,7 @@ class Guarded {
   [[nodiscard]] unsigned char* data() { return data_; }
   [[nodiscard]] const unsigned char* data() const { return data_; }
   [[nodiscard]] std::size_t size() const { return size_; }
-  // Whether nobody wrote beside it.
+  // Whether the bytes beside the memory are unchanged.
   [[nodiscard]] bool is_intact() const;
 
  private:

@@ -1,5 +1,5 @@
-// Scores at the ends of what a number can hold: they are held there, whatever their sign, and lanes
-// that hold no query take no part.
+// Scores beyond the largest number of their type are held at it, and vector lanes without a query
+// have no effect.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,8 +16,8 @@ DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
 }
 
-// Vectors of queries that are not full. Slopes of both signs, and distances of up to 200 keys: the
-// weights that a lane without a query would have pass every exponent.
+// Vectors of queries that are not full. With slopes of both signs and distances of up to 200 keys
+// the weights of a lane without a query would overflow.
 TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   for (const tw_dtype dtype : {TW_FLOAT32, TW_FLOAT64, TW_FLOAT16, TW_BFLOAT16}) {
     for (const std::int64_t queries : {1, 5, 19, 33}) {
@@ -36,8 +36,8 @@ TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   }
 }
 
-// What a case of huge scores is like: queries and keys are +-`size` in their first channel, so that
-// q.k is +-size^2, which no number of their type holds, or zero.
+// Cases of huge scores: queries and keys are +-`size` in their first channel, so that q.k is
+// +-size^2, beyond the type's range, or zero.
 struct Huge {
   double size;
   tw_dtype dtype;
@@ -79,7 +79,8 @@ std::vector<Huge> huge_ones() {
   return all;
 }
 
-// The keys with the largest score share all weight alike: with a negative scale those of sign -1.
+// The keys with the largest score have equal weights; with a negative scale these are those of sign
+// -1.
 void expect_mean_of(int sign, const Trial& trial) {
   double mean[16] = {}, count = 0;
   for (std::int64_t j = 0; j < kKeys; ++j) {
@@ -101,7 +102,7 @@ void expect_finite(const std::vector<const Field*>& fields) {
     for_each_element(*field, [&](const Index& at) { ASSERT_TRUE(std::isfinite(field->read(at))); });
 }
 
-// dV is the weight, alike for all keys of that sign, times the sum of the incoming gradients.
+// dV is the weight, equal for all keys of that sign, times the sum of the output's gradients.
 void expect_gradients_of(int sign, const Trial& trial) {
   double count = 0;
   for (std::int64_t j = 0; j < kKeys; ++j) count += sign_of(j) == sign ? 1 : 0;
@@ -138,7 +139,7 @@ TEST(Held, ScoresOfBothSigns) {
   }
 }
 
-// A score beyond all numbers, and a distance or a bias beyond them the other way, make no NaN.
+// A score beyond the range, and a distance or bias beyond it in the other direction, give no NaN.
 TEST(Held, ScoresThatOverflowBothWays) {
   for (const Huge& huge : huge_ones()) {
     for (const double slope : {3e38, -3e38}) {

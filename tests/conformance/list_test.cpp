@@ -1,5 +1,4 @@
-// Tests of the tests: a list that lost a row, a tier that takes nothing, a family that is not what
-// its name says.
+// Tests of the list: no row is lost, no tier is empty, and each family is what its name says.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -110,7 +109,7 @@ TEST(List, EverySeriesOfTheMuseumHasEveryTwoLengths) {
   EXPECT_EQ(lengths.size(), kMuseumPairs);
 }
 
-// Spread of a tensor's numbers; those that are no numbers do not count.
+// Statistics of a tensor's numbers, without NaN.
 struct Spread {
   double mean = 0, deviation = 0, largest = 0;
 };
@@ -164,7 +163,7 @@ TEST(Families, AreWhatTheirNamesSay) {
   EXPECT_NEAR(spread_of(make_setup(sample(Family::kPeaky, TW_FLOAT32)).query).deviation, 8, 0.5);
 }
 
-// What a row's scores look like: their largest, how far the second lies below, how many are seen.
+// A row's scores: the largest, the gap to the second, the mean, and how many are seen.
 struct RowScores {
   double best = -std::numeric_limits<double>::infinity(), gap = 0, mean = 0;
   std::int64_t seen = 0, first = -1, best_at = -1;

@@ -1,5 +1,5 @@
-// One mask said in other words: a band and blocks as a boolean mask, that as a bias of -inf. And
-// what none of them lets a row see is nothing: output 0, lse -inf.
+// The same mask as a band and blocks, as a boolean mask, and as a bias of -inf. A row without a
+// visible key has output 0 and lse -inf.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -31,14 +31,14 @@ Case draw() {
                     {});
 }
 
-// Different in every head and sequence, its last key hidden here and there; every ninth row sees
-// nothing.
+// A mask that differs by head and sequence and hides the last key here and there; every ninth row
+// sees nothing.
 bool is_spotted(const Index& at) {
   const auto [b, h, i, j] = at;
   return i % 9 != 4 && (7 * b + 5 * h + 3 * i + 11 * j) % 6 < 3;
 }
 
-// Likewise by blocks; the second row of blocks sees nothing.
+// Such a mask by blocks; the second row of blocks sees nothing.
 bool is_present(const Index& block) {
   const auto [b, h, i, j] = block;
   return i != 1 && (b + 2 * h + i + j) % 3 != 0;
@@ -69,7 +69,7 @@ void expect_same(Trial& a, Trial& b) {
   EXPECT_LT(largest_difference(from_a.value, from_b.value), kTight);
 }
 
-// Exactly the rows that `sees` leaves without a key have no sum.
+// Expects lse to be -inf in the rows for which `sees` is false for all keys, and in no others.
 void expect_nothing_seen(const Trial& trial, const Sees& sees) {
   int empty_rows = 0;
   for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {

@@ -1,5 +1,5 @@
-// Cases of given sizes: lengths and head dims at which kernels of others have failed, and lengths
-// at which no tolerance shows a lost key.
+// Cases of given sizes: lengths and head dims at which other libraries failed, and lengths so large
+// that no tolerance would show a lost key.
 #include <algorithm>
 #include <array>
 
@@ -35,7 +35,7 @@ struct Sizes {
   std::int64_t scores, elements;
 };
 
-// Heads and dims grow a case's cost without adding to what its lengths show; long ones get few.
+// The heads of a case. They add cost but nothing to what lengths show, so long cases get few.
 Heads heads_for(std::uint64_t number, const Sizes& sizes) {
   constexpr std::int64_t kMostScores = 60000, kMostElements = 400000;
   const Heads wanted = kHeads[number % std::size(kHeads)];
@@ -50,13 +50,13 @@ Case draw_museum_case(std::uint64_t number) {
   constexpr Storage kKeyStorages[] = {Storage::kDense, Storage::kPacked, Storage::kPaged,
                                       Storage::kIndexed};
   constexpr std::int64_t kPageSizes[] = {16, 1, 64, 20};
-  // A stride that shares no factor with the number of pairs, so that neighbours are unlike.
+  // A step without a common factor with kMuseumPairs, so that neighbouring numbers differ much.
   const std::uint64_t pair = number * 100 % kMuseumPairs;
   const std::int64_t queries = kLengths[pair % kLengths.size()];
   const std::int64_t keys = kLengths[pair / kLengths.size()];
   Random random(number * 2 + 0x3A7);
   Case drawn = draw_case(number);
-  // Each pair meets another dim in each round.
+  // A pair has other dims in each round.
   const Dims dims = kDims[(number / kMuseumPairs * 5 + number) % kDimCount];
   const Heads heads = heads_for(static_cast<std::uint64_t>(random.integer(0, 1000)),
                                 {queries * keys, (queries + keys) * (dims.dim + dims.value_dim)});

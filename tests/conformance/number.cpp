@@ -1,4 +1,4 @@
-// Small floats are worked out from their two widths; the wide ones are the machine's.
+// Float types of 8 and 16 bits, computed from two widths. The wide types are the machine's.
 #include "conformance/number.h"
 
 #include <algorithm>

@@ -15,19 +15,19 @@ namespace tilewise::conformance {
 [[nodiscard]] std::uint64_t encode(tw_dtype dtype, double value);
 [[nodiscard]] double decode(tw_dtype dtype, std::uint64_t bits);
 
-// A NaN that differs from one `index` to the next as far as the type has room; for types without a
-// NaN, bits that nobody would write.
+// A NaN, different for each `index` as far as the type has room; for types without a NaN, unlikely
+// bits.
 [[nodiscard]] std::uint64_t poison(tw_dtype dtype, std::uint64_t index);
 
 // The largest finite number.
 [[nodiscard]] double largest(tw_dtype dtype);
 
-// The largest relative error of one rounding; and, below the smallest normal number, the largest
-// absolute one, which is that of a processor that flushes subnormal numbers where it does.
+// unit_roundoff: the largest relative error of a rounding. floor_of: the largest absolute error
+// below the smallest normal number, on a processor that flushes subnormals if there are such.
 [[nodiscard]] double unit_roundoff(tw_dtype dtype);
 [[nodiscard]] double floor_of(tw_dtype dtype);
 
-// The most that storing a number near `exact` changes it. Zero is stored as it is.
+// The largest change by storing a number near `exact`; 0 for zero.
 [[nodiscard]] double rounding_of(tw_dtype dtype, double exact);
 
 }  // namespace tilewise::conformance

@@ -1,4 +1,4 @@
-// What must hold of attention whatever the numbers are: no oracle is needed to see it broken.
+// Properties of attention for any numbers, which need no oracle.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ double allowed(tw_dtype dtype, double keys) {
   return 2 * unit_roundoff(dtype) + arithmetic * std::sqrt(keys);
 }
 
-// A random combination without what takes weight away from the values.
+// A random case in which the weights of the values add up to 1.
 Case draw_average(std::uint64_t seed, tw_dtype dtype) {
   Case drawn = draw_case(seed);
   drawn.dtypes = dtypes_of(dtype, dtype);
@@ -106,7 +106,7 @@ double lowest_of(tw_dtype dtype) {
   return decode(TW_BFLOAT16, 0xFF7F);
 }
 
-// Of a wider type than the scores, too.
+// The bias may also have a wider type than the scores.
 TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {
     for (const tw_dtype bias : {dtype, TW_FLOAT64}) {
@@ -130,7 +130,7 @@ TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   }
 }
 
-// So low that lse no longer knows how many keys there are: the gradients must still be the mean's.
+// A bias so low that lse loses the number of keys; the gradients must still be the mean's.
 TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   constexpr std::int64_t kKeys = 40;
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32}) {
@@ -168,7 +168,7 @@ TEST(Properties, LargeEqualScoresGiveTheMeanAndItsGradients) {
     const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
     for (const double size : {1e2, 1e3, 3e3, 1e4, 1e5, 1e7, 1e9, 1e12, 1e15}) {
       SCOPED_TRACE(testing::Message() << name_of(dtype) << " of " << size);
-      // Where products are of bfloat16 so are weights, and all of them may be rounded alike.
+      // With products of bfloat16 weights are bfloat16, too, and may all be rounded the same way.
       const double rounding = dtype == TW_BFLOAT16 ? 0x1p-8 : 0;
       Trial trial(plain_case(5, {.queries = kQueries, .keys = kKeys, .dim = 8, .value_dim = 4},
                              dtypes_of(dtype, wide)));

@@ -19,7 +19,7 @@ double ratio_of(const Comparison& numbers) {
   if (numbers.got == numbers.want) return 0;
   const double error = std::fabs(numbers.got - numbers.want) - numbers.rounding;
   if (error <= 0) return 0;
-  // What is not a number compares with nothing, and must not pass for that.
+  // A NaN compares false with everything, so it counts as infinitely wrong.
   const double ratio = error / numbers.allowed;
   return std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio;
 }

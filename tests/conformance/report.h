@@ -1,4 +1,4 @@
-// What a call wrote against what it should have, in units of what is allowed: 1 is the limit.
+// The comparison of a call's results with the wanted ones, as error / bound: 1 is the limit.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ enum class Part {
 inline constexpr std::size_t kParts = 12;
 [[nodiscard]] const char* name_of(Part part);
 
-// How well one of them agreed.
+// How well one result agrees.
 struct Agreement {
   double worst = 0;  // error over bound, both less the rounding of what is stored
   Index where = {};  // of the worst
@@ -41,7 +41,7 @@ struct Agreement {
   void merge(const Agreement& other);
 };
 
-// One number held against another.
+// One number compared with the wanted one.
 struct Comparison {
   double got = 0, want = 0;
   double allowed = 0;   // what it may have been off before it was stored; 0: not at all
@@ -52,14 +52,14 @@ class Report {
  public:
   void add(Part part, const Index& at, const Comparison& numbers);
   void fail(const std::string& sentence);
-  // What nothing here can run is not wrong.
+  // Counts the case as declined: a call that nothing here can run is not wrong.
   void decline(const std::string& sentence) { refusal_ = sentence; }
   void merge(const Report& other);
 
   [[nodiscard]] bool ok() const { return failed_ == 0; }
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
   [[nodiscard]] std::int64_t failed() const { return failed_; }
-  // The first few of what failed, one a line.
+  // Sentences on the first few failures, one a line.
   [[nodiscard]] std::string sentences() const;
   [[nodiscard]] std::int64_t compared() const;
   [[nodiscard]] double worst() const;

@@ -1,5 +1,5 @@
-// Factors of FP8 tensors, one a sequence and key head: the call means the widened numbers, so it
-// agrees with a call in float32 that is given those.
+// Factors of FP8 tensors, one for each sequence and key head: the call agrees with a float32 call
+// on factor * element.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -37,7 +37,7 @@ double factor_at(double smallest, std::int64_t b, std::int64_t key_head) {
   return std::ldexp(smallest, static_cast<int>((2 * b + 3 * key_head) % 5));
 }
 
-// Writes factors, and what they mean into the tensor of the float32 call.
+// Writes the factors, and factor * element into the tensor of the float32 call.
 void widen(Field& factors, const Field& narrow, double smallest, Field& wide) {
   const std::int64_t group = narrow.size(2) / factors.size(1);
   for_each_element(factors,
@@ -51,7 +51,7 @@ void expect_near(const Field& got, const Field& want, const char* name) {
   EXPECT_LE(largest_difference(got, want), kWithin * largest_number(want)) << name;
 }
 
-// Keys that could be read in place, were it not for their factors.
+// Float32 keys, which are read in place if they have no factors.
 TEST(Scaling, FactorsCountWhereNothingIsWidened) {
   Case scaled_case = draw(TW_FLOAT32, 300, 64);
   scaled_case.dtypes.has_scaling = true;

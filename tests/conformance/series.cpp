@@ -26,8 +26,8 @@ std::vector<Series> make_list() {
   return list;
 }
 
-// Where a series begins in the numbers of its source: each has cases of its own, and a tier that
-// takes only a few of each still meets all sizes.
+// The first number of a series in its source. Series have different cases, so that a tier with only
+// a few of each still has all sizes.
 std::uint64_t first_of(const Series& series) {
   const auto family = static_cast<std::uint64_t>(series.family);
   const auto dtype = static_cast<std::uint64_t>(series.dtype);
@@ -44,7 +44,7 @@ double scores_of(const Case& drawn) {
   return scores * static_cast<double>(drawn.heads);
 }
 
-// Of query, key and value. Lengths of zero have many of them and no score.
+// Elements of query, key and value. A case of length zero has many, but no score.
 double elements_of(const Case& drawn) {
   double rows = 0;
   for (const std::int64_t each : drawn.queries.capacity) {
@@ -79,7 +79,7 @@ Case Series::draw(std::uint64_t seed) const {
                : source == Source::kMuseum ? draw_museum_case(seed)
                                            : draw_long_case(seed);
   set_dtype(drawn, dtype);
-  // Needles are found to the bit, and the relative error of gauss is gated by its type.
+  // Needles are compared to the bit, and the limit of gauss's relative error depends on the type.
   if (source == Source::kLong || family == Family::kGauss) drawn.dtypes.output = dtype;
   if (source == Source::kLong) drawn.dtypes.has_scaling = false;
   set_family(drawn, family);
@@ -102,7 +102,7 @@ std::uint64_t Series::count() const {
   return 0;
 }
 
-// Fitted to the processor time that the harness, the oracle and the plain backend take together.
+// A fit to the processor time of harness, oracle and plain backend together.
 double Series::cost(const Case& drawn) const {
   const double scores = scores_of(drawn);
   const auto dims = static_cast<double>(drawn.dim + drawn.value_dim);

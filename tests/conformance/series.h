@@ -1,6 +1,5 @@
-// The list of all that is checked. A series is one row of it: where the shapes come from, what the
-// numbers are like, which type they have. Its cases have numbers; a tier takes as many of them, of
-// every series alike, as its time allows.
+// The list of all checks. A series is one row: where its shapes come from, its family of numbers
+// and its type. Its cases have numbers; a tier takes as many of each series as its time allows.
 #pragma once
 
 #include <cstdint>
@@ -30,18 +29,18 @@ struct Series {
   [[nodiscard]] std::string name() const;  // "museum/gauss/float32"
   [[nodiscard]] Case draw(std::uint64_t seed) const;
   [[nodiscard]] Report check(const Case& drawn) const;
-  // Seconds that a case takes, about, on one core of an ordinary machine.
+  // Roughly the seconds that a case takes on one core of an ordinary machine.
   [[nodiscard]] double cost(const Case& drawn) const;
-  // How many cases there are; kRandom has no end, and takes this many when there is time.
+  // The number of cases; kRandom has no end and takes this many if there is time.
   [[nodiscard]] std::uint64_t count() const;
 };
 
 [[nodiscard]] const std::vector<Series>& all_series();
-// Those whose name is or begins with `name` up to a slash.
+// The series whose name is `name`, or begins with `name` and a slash.
 [[nodiscard]] std::vector<const Series*> series_named(std::string_view name);
 
-// The error that is left when everything is right, over all elements of a series' outputs: a gate
-// on ||error|| / ||exact||, for families in which it means something.
+// The limit on ||error|| / ||exact|| over all outputs of a series, for families in which it has a
+// meaning.
 [[nodiscard]] std::optional<double> relative_gate(const Series& series);
 
 struct Tier {

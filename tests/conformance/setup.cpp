@@ -11,7 +11,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// Rows of a mask or bias for this side. On a device packed sequences have a bound, which is not 0.
+// Rows of a mask or bias. On a device packed sequences have a bound, which is at least 1.
 std::int64_t table_extent(const SideCase& side) {
   const bool bounded = calls_run_on_device() && side.storage == Storage::kPacked;
   return bounded ? std::max<std::int64_t>(1, side.extent()) : side.extent();
@@ -24,7 +24,7 @@ class Layouter {
   Layouter(const Case& drawn, Random& random) : drawn_(drawn), random_(random) {}
 
   Field input(tw_dtype dtype, const Shape& shape) { return make(dtype, shape, Role::kInput); }
-  // Lengths and tables have to hold what the case says, so none of their entries share memory.
+  // Laid out like outputs, because entries of lengths and tables must not share memory.
   Field table(tw_dtype dtype, const Shape& shape) { return output(dtype, shape); }
   Field output(tw_dtype dtype, const Shape& shape) { return make(dtype, shape, Role::kOutput); }
 
@@ -182,7 +182,7 @@ Setup make_setup(const Case& drawn) {
   setup.output =
       layout.output(drawn.dtypes.output, layout.rows(drawn.queries, drawn.heads, drawn.value_dim));
   setup.lse = layout.output(drawn.dtypes.lse, layout.lse());
-  // A packed call's may be larger than its longest sequences.
+  // Probabilities of a packed call may be larger than its longest sequences.
   setup.probabilities =
       layout.output(drawn.dtypes.output,
                     {drawn.batch, drawn.heads,
@@ -197,7 +197,7 @@ Setup make_setup(const Case& drawn) {
   const std::uint64_t state[] = {drawn.dropout.seed, drawn.dropout.offset};
   setup.state = Guarded(sizeof state, Guarded::Flush::kEnd);
   std::memcpy(setup.state.data(), state, sizeof state);
-  // From a state of their own: numbers do not depend on how they are laid out.
+  // A generator of its own, so that numbers do not depend on the layout.
   Random numbers(drawn.seed * 2 + 0x5EED);
   fill_values(drawn, numbers, setup);
   for (const auto& [name, field] : setup.inputs()) field->remember();

@@ -1,5 +1,5 @@
-// The memory of a case: every tensor of the call, laid out and filled; what no sequence owns is
-// NaN.
+// The memory of a case: every tensor of the call, laid out and filled. Rows that no sequence owns
+// are NaN.
 #pragma once
 
 #include <array>
@@ -47,13 +47,13 @@ struct Setup {
 
 [[nodiscard]] Setup make_setup(const Case& drawn);
 
-// Indices of one side's tensors: element (b, i, h, d) of query, output and the like, and (b, h, i)
-// of lse, wherever the case's layout puts them.
+// The indices of element (b, i, h, d) of query, output and the like, and of (b, h, i) of lse, in
+// the case's layout.
 [[nodiscard]] Index row_index(const SideCase& side, std::int64_t b, std::int64_t i, std::int64_t h,
                               std::int64_t d = 0);
 [[nodiscard]] Index lse_index(const SideCase& side, std::int64_t b, std::int64_t h, std::int64_t i);
 
-// The index into a tensor of which each extent is either 1 or whole.
+// The index in a tensor each of whose sizes is either 1 or whole.
 [[nodiscard]] Index broadcast_index(const Field& field, const Index& index);
 
 }  // namespace tilewise::conformance

@@ -8,8 +8,8 @@
 
 namespace tilewise::conformance {
 
-// Calls done(pick, report) once for each case, by one thread at a time and in any order. When the
-// program is killed by a bad access meanwhile, it first says on standard error which cases ran.
+// Calls done(pick, report) once for each case, one at a time and in any order. If a bad access
+// kills the program, it first prints on standard error which cases were running.
 using Done = std::function<void(const Pick&, const Report&)>;
 void sweep(const std::vector<Pick>& picks, int jobs, const Done& done);
 

@@ -1,4 +1,4 @@
-// A case with its memory, for tests of a single property: change a number, make a call, look at the
+// A case with its memory, for tests of a single property: change a number, make a call, compare
 // bits.
 #pragma once
 
@@ -15,12 +15,12 @@ class Trial {
  public:
   explicit Trial(const Case& given) : drawn(given), setup(make_setup(given)) {}
 
-  // Each throws what the library says unless it succeeds, and writes over poison.
+  // Each fills the results with poison and runs; throws with the library's sentence if it fails.
   void forward();
   void backward();  // after forward
   void probabilities();
 
-  // Makes the call with its structs changed by `change` beforehand.
+  // Runs an operation after `change` has changed the call's structs.
   using Change = std::function<void(Request&)>;
   void run(tw_operation operation, const Change& change = {});
 
@@ -39,11 +39,10 @@ void for_each_key(const Case& drawn, const VisitRow& visit);
 
 void for_each_element(const Field& field, const std::function<void(const Index&)>& visit);
 
-// Sets every element that counts.
+// Sets every element of value that counts.
 void fill_value(Trial& trial, const std::function<double(const Index& element)>& number);
 
-// The largest difference between two tensors of one shape (0 if both are absent), and whether they
-// agree to the bit.
+// largest_difference is 0 if both tensors are absent. same_numbers compares to the bit.
 [[nodiscard]] double largest_difference(const Field& a, const Field& b);
 [[nodiscard]] bool same_numbers(const Field& a, const Field& b);
 

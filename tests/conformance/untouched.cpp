@@ -1,4 +1,4 @@
-// Marks what a call may write, and finds what else it wrote.
+// Marks what a call may write, and finds other writes.
 #include "conformance/untouched.h"
 
 namespace tilewise::conformance {
@@ -27,7 +27,7 @@ void own_scores(const Case& drawn, std::int64_t b, Setup& setup) {
   }
 }
 
-// Gradients that are written whole.
+// Owns all elements of a gradient that is written whole.
 void own_whole(Field& field) {
   if (field.absent()) return;
   const auto extent = [&](int axis) { return axis < field.view().rank ? field.size(axis) : 1; };

@@ -1,4 +1,4 @@
-// Memory that nobody owns: a call leaves its bits alone.
+// Checks that a call leaves memory unchanged that no sequence owns.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@
 
 namespace tilewise::conformance {
 
-// Marks what each output's sequences own; the rest must keep its bits.
+// Marks the elements of each output that sequences own; all others must keep their bits.
 void own_outputs(const Case& drawn, Setup& setup);
 void check_untouched(const std::vector<Setup::Named>& outputs, Setup& setup, Report& report);
 

@@ -68,7 +68,7 @@ bool is_narrow(const Case& drawn) {
   return drawn.dtypes.input == TW_FLOAT8_E4M3 || drawn.dtypes.input == TW_FLOAT8_E5M2;
 }
 
-// Moves every logit by about the same large amount, through the first channel of query and key.
+// A large amount that all logits move by, through the first channel of query and key.
 double shift_of(const Case& drawn, bool is_query) {
   const double shifts[] = {128, 1e4, 1e5};
   const double scale = default_scale(drawn);
@@ -77,7 +77,7 @@ double shift_of(const Case& drawn, bool is_query) {
   return is_query ? query : std::clamp(-shift / (scale * query), -most, most);
 }
 
-// One sign of the code of key `row`: its last channels hold the row's number, the others noise.
+// Sign d of the code of key `row`: the last channels hold the row's number, the others noise.
 double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
   constexpr std::int64_t kBits = 17;
   const std::int64_t bit = dim - 1 - d;
@@ -86,7 +86,7 @@ double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
   return random.chance(0.5) ? 1 : -1;
 }
 
-// How far along a common direction a query and a hub's key go, to like each other by about e^12.
+// The length of a query and of a hub's key in a common direction, for a weight of about e^12.
 double hub_length(const Case& drawn) {
   const double size = std::fabs(default_scale(drawn)) * static_cast<double>(drawn.dim);
   return size > 0 ? std::min(8.0, std::sqrt(12 / size)) : 1;
@@ -175,8 +175,8 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
-// A steep slope times a distance of a few keys passes the exponents of float and, most often, of
-// double: 88 and 709.
+// A slope; a steep one times a distance of a few keys exceeds the exponents of float (88) and
+// mostly of double (709).
 double slope(const Case& drawn, Random& random) {
   const double gentle = 0.3 * random.uniform() - 0.05;
   if (!drawn.scores.steep_slopes) return gentle;
@@ -226,7 +226,7 @@ void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
 std::int64_t needle_of(const Case& drawn, std::int64_t b, std::int64_t i) {
   const std::int64_t keys = drawn.keys.length(b), queries = drawn.queries.length(b);
   if (keys == 0 || i == 0) return 0;
-  // Odd steps meet every place inside a tile or a page; the last query looks for the last key.
+  // An odd step reaches every place in a tile or page; the last query looks for the last key.
   const std::int64_t step =
       std::max<std::int64_t>(1, keys / std::max<std::int64_t>(1, queries)) | 1;
   const std::int64_t place = keys - 1 - step * (queries - 1 - i);

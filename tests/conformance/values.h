@@ -1,4 +1,4 @@
-// The numbers of a case, by family, written into what its sequences own and nowhere else.
+// Draws the numbers of a case by its family, and writes them into the rows that sequences own.
 #pragma once
 
 #include "conformance/case.h"
@@ -7,7 +7,7 @@
 
 namespace tilewise::conformance {
 
-// Whether the family itself says, row by row, which keys are hidden.
+// Whether the family hides keys row by row, in place of the case's mask.
 [[nodiscard]] inline bool hides_keys(Family family) {
   return family == Family::kLonely || family == Family::kLate;
 }
