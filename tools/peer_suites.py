@@ -193,14 +193,29 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
         print(f"It ended with {status}, before a case ran: {folder / 'log.txt'} says why.")
         return {"rows": {}, "failures": {}, "notes": []}
     found: dict[str, Any] = json.loads(result.read_text())
+    if died := why_it_died(status):
+        found["failures"]["the process itself"] = died
+        found["rows"]["the process itself"] = {"failed": 1}
     return found
+
+
+def why_it_died(status: int | str) -> str:
+    """Why the process of a suite ended in the middle of a case; "" if it ended by itself."""
+    if isinstance(status, int) and status >= 0:
+        return ""
+    how = f"signal {-status}" if isinstance(status, int) else status
+    return f"It ended with {how}. The cases after that did not run; the log says which one it was."
 
 
 def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
     """Runs the failed cases again with torch's own function. Those that fail there, too, because
     torch has changed since or they need another machine, become outside."""
     failures = found["failures"]
-    failed = [case for case, why in failures.items() if not why.startswith("(outside")]
+    failed = [
+        case
+        for case, why in failures.items()
+        if case in found["row_of"] and not why.startswith("(outside")
+    ]
     if not failed or asked["own"]:
         return
     there = folder / "own"

@@ -76,6 +76,11 @@ class Counts(unittest.TestCase):
         self.assertIsNone(peer_suites.why_outside(name, said.format("nan")))
         self.assertIsNone(peer_suites.why_outside("test_other_dropout_p_0_2", said.format("0.5")))
 
+    def test_a_process_that_dies_is_a_failure(self) -> None:
+        self.assertIn("signal 11", peer_suites.why_it_died(-11))
+        self.assertIn("does not end", peer_suites.why_it_died("a case that does not end"))
+        self.assertEqual([peer_suites.why_it_died(status) for status in (0, 1, 2)], [""] * 3)
+
     def test_sums_and_failures(self) -> None:
         found = {
             "rows": {"b test_two": {"failed": 1, "outside": 2}, "a test_one": {"passed": 3}},
