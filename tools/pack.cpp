@@ -102,8 +102,8 @@ double processor_seconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// Whoever shares a processor's core makes it slower all the same, so what takes too long gets a
-// second chance.
+// Compiles, and once more if that took longer than kLongestCompile; the shorter time counts.
+// Processor time leaves other programs out, but one on the same core still lengthens it.
 Status compile_timed(const Nvrtc& nvrtc, const Program& program, Compiled& compiled) {
   double least = 1e9;
   for (int attempt = 0; attempt < 2 && least > kLongestCompile; ++attempt) {

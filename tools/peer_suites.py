@@ -208,8 +208,8 @@ def why_it_died(status: int | str) -> str:
 
 
 def without_torchs(asked: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
-    """Runs the failed cases again with torch's own function. Those that fail there, too, because
-    torch has changed since or they need another machine, become outside."""
+    """Runs the failed cases again with torch's own function. Those that fail there too are no fault
+    of tilewise (torch has changed, or they need another machine): they count as outside."""
     failures = found["failures"]
     failed = [
         case

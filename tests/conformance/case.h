@@ -113,8 +113,9 @@ struct Case : SizeCase {
 // A case drawn from the seed: small sizes, all features.
 [[nodiscard]] Case draw_case(std::uint64_t seed);
 
-// A case with sizes at which other libraries failed. Each number has a pair of lengths and head
-// dims; kMuseumPairs consecutive numbers have all pairs. Features are drawn as in draw_case.
+// A case with sizes at which other libraries failed. Each number stands for a pair of lengths,
+// queries by keys, and for head dims; any kMuseumPairs consecutive numbers have every pair of
+// lengths. Features are drawn as in draw_case.
 inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
 

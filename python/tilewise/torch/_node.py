@@ -3,8 +3,8 @@ does.
 
 torch has two attention operators with gradients: _scaled_dot_product_efficient_attention has
 kernels for GPUs only, and _scaled_dot_product_fused_attention_overrideable has none and is meant
-for others to implement. The extension registers kernels for both on the CPU and for the second on
-CUDA, where torch's own functions never choose them. Needs torch 2.10.
+for others to implement. On the CPU torch itself never chooses either, and on CUDA never the second.
+So the extension registers kernels of its own there. Needs torch 2.10.
 """
 
 from __future__ import annotations

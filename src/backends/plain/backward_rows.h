@@ -1,5 +1,6 @@
-// Backward's passes over query rows: the first finds denominators and delta, the last the gradients
-// of queries and slopes. No two tasks write the same number.
+// Backward's two passes over query rows. The one before all others finds denominators and delta;
+// the one after the pass over keys finds the gradients of queries and slopes. No two tasks write
+// the same number.
 #pragma once
 
 #include "backends/plain/backward_tile.h"

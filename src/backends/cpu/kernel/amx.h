@@ -145,8 +145,8 @@ struct TilePairs {
     return any(beyond);
   }
 
-  // Pairs of keys that load_panels keeps of each column: the tile's, and zeros that fill the last
-  // register wherever a range of keys begins.
+  // Pairs of keys that load_panels stores for each column: the tile's, then zeros. accumulate may
+  // begin at any pair and reads whole registers of kPairs, so up to kPairs - 1 beyond the tile's.
   static constexpr int64 row_pairs(int64 panel_keys) {
     return panel_keys / 2 / kPairs * kPairs + kPairs;
   }

@@ -109,8 +109,8 @@ TW_INLINE V exp2(V x) {
   return one[0];
 }
 
-// exp2() with all subnormal results: gradients multiply a small weight by a number that may be
-// large.
+// exp2() that also returns subnormal results, where exp2() may return 0. Gradients need them: they
+// multiply a small weight by a number that may be large.
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2_gradual(V (&x)[count]) {
 #if defined(__AVX512F__)

@@ -9,9 +9,9 @@
 
 namespace tilewise::cuda {
 
-// Compiles the program from its files in `folder`, with line information. The machine code is the
-// same as without, so the cubin can be run. Also leaves it there, and its PTX, as NAME.ARCH.cubin
-// and NAME.ARCH.ptx.
+// Writes the program's sources to `folder` and compiles them from there, with line information.
+// That does not change the machine code, so `out` can be run. Leaves the cubin and its PTX in the
+// folder as well, as NAME.ARCH.cubin and NAME.ARCH.ptx.
 Status compile_in(const std::string& folder, const Nvrtc& nvrtc, const Program& program,
                   const std::string& arch, Compiled& out);
 

@@ -264,8 +264,8 @@ TW_DEVICE void hide_word(uint32 word, int32 r, int32 number, int32 lane, Scores&
       hide(scores.at[r / 2][number * 4 + j / 2][r % 2 * 2 + j % 2]);
 }
 
-// For scores with keys down: hides register i of piece (m, n), and the one 8 keys further down, if
-// their bits are 0. Bit 0 of `word` is the lane's key.
+// For scores with keys down: hides register i of piece (m, n) if bit 0 of `word` is 0, and the
+// register 8 keys further down if bit 8 is 0.
 template <class Scores>
 TW_DEVICE void hide_pair(uint32 word, int32 m, int32 n, int32 i, Scores& scores) {
   if ((word & 1u) == 0) hide(scores.at[m][n][i]);

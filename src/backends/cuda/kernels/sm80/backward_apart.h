@@ -34,8 +34,8 @@ struct RowApart {
   Place queries, keys;
 };
 
-// Whether no mask hides the key from the row. `features`, here and below, are those that the kernel
-// supports.
+// Whether the boolean mask and the block mask let the row see the key; callers look at the band.
+// `features`, here and below, are those that the kernel supports.
 template <uint32 features>
 TW_DEVICE bool sees(const score::Scoring& p, const RowApart& at, int64 key) {
   if constexpr ((features & (score::kVisible | score::kBlocks)) == 0) return true;

@@ -9,8 +9,9 @@ namespace tilewise::cuda::sm80 {
 
 inline constexpr int32 kTilesOfWindow = 32;
 
-// Reads the block mask for the 32 tiles of keys around key `first`, one per lane. Each warp does
-// this for itself, because of_warp differs between warps.
+// Reads the block mask for the window of 32 tiles of keys that contains key `first`, one tile per
+// lane: one bit each for whether any row of the block (of_block) or of the warp (of_warp) sees some
+// of the tile. Each warp reads it, because of_warp differs between warps.
 template <class Traits>
 TW_DEVICE BlockWindow read_blocks(const Head& head, const core::BlockMask& blocks, int32 first) {
   constexpr int32 kKeysOfWindow = kTilesOfWindow * Traits::kKeys;
