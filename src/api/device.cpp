@@ -1,5 +1,5 @@
-// The C face's functions for devices and their memory. The processor's are here; for other devices
-// they call the backend's.
+// The C face's functions for devices and their memory. The processor's part is here; for other
+// devices the functions call the backend.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

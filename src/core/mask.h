@@ -24,7 +24,7 @@ class Band {
     return clip(position(query), left, right, 0, keys);
   }
 
-  // The same strip seen from a key: backward walks queries.
+  // The queries that see `key`; backward walks these.
   TW_HD constexpr Range visible_queries(int64 key) const {
     return clip(key, right, left, diagonal, queries);
   }

@@ -29,7 +29,7 @@ struct Softcap {
 
   TW_HD T operator()(T score) const { return cap > 0 ? cap * tanh(score / cap) : score; }
 
-  // As a function of the capped score: 1 - tanh^2.
+  // The derivative as a function of the capped score: 1 - tanh^2.
   TW_HD T derivative(T capped) const {
     const T ratio = cap > 0 ? capped / cap : T(0);
     return (1 - ratio) * (1 + ratio);
@@ -47,21 +47,20 @@ struct Alibi {
 
   TW_HD T operator()(T score, int64 away) const { return score - slope * T(away); }
 
-  // With respect to the slope. With respect to the score it is 1.
+  // The derivative with respect to the slope; with respect to the score it is 1.
   TW_HD static T derivative(int64 away) { return -T(away); }
 };
 
-// A score that overflowed, back among the finite numbers, so that what is added to it next makes no
-// NaN of it. A NaN stays.
+// Makes an infinite score the largest finite number of its sign, so that what is added to it next
+// makes no NaN of it. A NaN stays.
 template <class T>
 TW_HD T finite(T score) {
   return score < -largest<T>() ? -largest<T>() : score > largest<T>() ? largest<T>() : score;
 }
 
 // A visible score in units of log2. Scores beyond half of the largest value, of either sign, are
-// held there: they would overflow on scaling, and a row of finfo.min would see nothing instead of
-// everything alike. So are infinite ones, which overflow makes; only hidden keys have -inf. A NaN
-// stays.
+// set to that half, infinite ones too: scaled, they would overflow, and a row of finfo.min would
+// see no key instead of all keys alike. Only hidden keys have -inf. A NaN stays.
 template <class T>
 TW_HD T to_log2(T score) {
   const T limit = largest<T>() / 2;

@@ -15,9 +15,8 @@ struct Row {
   T sum = 0;
 };
 
-// What to subtract from scores before exp2. A row that saw nothing has no largest score; 0 stands
-// in, so that hidden scores (-inf) give 2^-inf = 0 and not the NaN of -inf - -inf. Nobody else
-// guards.
+// What to subtract from scores before exp2. A row that saw nothing has no largest score;
+// subtracting 0 makes its hidden scores (-inf) 2^-inf = 0 and not the NaN of -inf - -inf.
 template <class T>
 TW_HD T shift(T max) {
   return max == -infinity<T>() ? T(0) : max;
@@ -45,7 +44,7 @@ TW_HD Row<T> merge(Row<T> a, Row<T> b) {
   return {max, a.sum * exp2(a.max - shift(max)) + b.sum * exp2(b.max - shift(max))};
 }
 
-// A score's part of the row's denominator.
+// A score's weight: its share of the row's denominator.
 template <class T>
 TW_HD T weight_in(Row<T> row, T score) {
   return exp2(score - shift(row.max)) / row.sum;
@@ -57,8 +56,8 @@ TW_HD T lse(Row<T> row) {
   return (row.max + log2(row.sum)) * ln2<T>();
 }
 
-// A row with this lse whose sum is scaled to 1. An lse that is too large for units of log2 is held,
-// as scores are.
+// A row with this lse whose sum is scaled to 1. to_log2 limits an lse that would overflow in units
+// of log2, as it limits scores.
 template <class T>
 TW_HD Row<T> row_of(T lse) {
   if (lse == -infinity<T>()) return {};

@@ -1,5 +1,5 @@
-// Rotary embedding and appending, down to one token: which rows it has, where they go, and the
-// position that they are rotated by. How a row is rotated is the backend's.
+// The walk of rotary embedding and of appending, token by token: which rows a token has, where they
+// go, and the position that they are rotated by. The backend rotates the rows.
 #pragma once
 
 #include "parallel/parallel.h"

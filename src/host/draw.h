@@ -5,7 +5,7 @@
 
 namespace tilewise {
 
-// Calls run(problem). If dropout has a state, the problem is a copy that has the seed from it.
+// Calls run(problem). If dropout has a state, run gets a copy with the seed read from that state.
 template <class Run>
 auto with_dropout(const Problem& problem, const Run& run) {
   const Dropout& dropout = problem.dropout;

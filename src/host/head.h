@@ -15,7 +15,7 @@ inline Range tile_range(int64 index, int64 tile, int64 length) {
   return {index * tile, core::smaller((index + 1) * tile, length)};
 }
 
-// The head's sink logit; -inf, which adds nothing, without sinks.
+// The head's sink logit; without sinks -inf, which adds nothing.
 template <class T>
 T sink_of(const Problem& p, int64 query_head) {
   const View& sinks = p.scores.sinks;

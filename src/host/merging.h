@@ -1,5 +1,5 @@
-// Merging of parts of the keys, down to one row: a part's output has the weight of its part of the
-// sum of exponentials. How rows are added is the backend's.
+// The walk of merging results of parts of the keys, row by row. The weight of a part's output is
+// the part's fraction of the sum of exponentials. The backend adds the rows.
 #pragma once
 
 #include "core/softmax.h"
@@ -29,8 +29,8 @@ struct MergedRow {
   }
 };
 
-// Calls write(row) for every row, which writes its output, and stores the lse. A task has all heads
-// of a token, because they lie together.
+// For every row, calls write(row), which writes the row's output, and stores the row's lse. A task
+// has all heads of a token, because their rows lie together.
 template <class Write>
 void merge_rows(const MergeProblem& p, const Parallel& parallel, const Write& write) {
   const auto merge_row = [&](MergedRow row) {

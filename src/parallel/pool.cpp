@@ -19,14 +19,14 @@ constexpr int kMostSeats = 0x7fff;
 std::atomic<Pool*> current{nullptr};
 std::atomic<bool> leaving{false};
 
-// Drops the pool in a fork's child: that copy has threads that do not exist and locks that nobody
-// will release. The next call makes a new pool.
+// Drops the pool in a fork's child: the child's copy has threads that do not exist and locks that
+// nobody will release. The child's next call makes a new pool.
 void forget_in_child() {
   current.store(nullptr);
 }
 
-// Registers forget_in_child when the library is loaded, so that no call has to allocate memory for
-// it. If that fails no pool is made: a child would wait for its copy of it for ever.
+// Registers forget_in_child when the library is loaded, so that no call has to allocate memory. If
+// this fails, no pool is made: a fork's child would wait for ever for its copy of the pool.
 const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 struct AtExit {
@@ -163,7 +163,7 @@ bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
-// The share that a thread begins with. Two threads may want the same one, because any thread may
+// The share that a thread begins with. Two threads may want the same share, because any thread may
 // help a call with fewer workers than the pool has threads.
 int Pool::first_share(int thread) {
   for (int n = 0; n < share_count_; ++n)

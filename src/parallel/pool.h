@@ -14,8 +14,8 @@ namespace tilewise {
 
 class Pool {
  public:
-  // The process's pool; null if there is no memory for one, or when the process ends. A fork's
-  // child gets a new one, because threads do not survive a fork.
+  // The process's pool; null if there is no memory for a pool, or when the process ends. A fork's
+  // child gets a new pool, because threads do not survive a fork.
   static Pool* instance();
 
   Pool() = default;
@@ -36,15 +36,15 @@ class Pool {
     bool in_order = false;  // see Parallel
   };
 
-  // Runs a job on the caller, who is worker 0, and on helpers. It waits for helpers that have
-  // begun, not for threads that are still waking up. If the pool is busy with another call, or with
-  // the one that this call is nested in, the caller works alone.
+  // Runs a job on the caller, who is worker 0, and on helpers. Waits for helpers that have begun,
+  // not for threads that are still waking up. If the pool is busy with another call, or with the
+  // call that this one is nested in, the caller works alone.
   void run(const Job& job, int workers);
 
  private:
-  // A range of neighbouring tasks. A thread begins with a share that no thread has begun, the same
-  // in every call if it can: what it wrote last time is still in its cache. Then it takes what
-  // others have left of theirs.
+  // A range of neighbouring tasks. A thread begins with a share that no thread has begun, if it can
+  // the same as in the last call, whose results are still in its cache. Then it takes tasks that
+  // other threads have left of their shares.
   static constexpr int kMostShares = 64;
   struct alignas(64) Share {
     std::atomic<std::int64_t> next{0};
@@ -69,8 +69,8 @@ class Pool {
   Job job_;
   Share shares_[kMostShares];
   int share_count_ = 0;
-  // Free seats of job_, helpers at work on it, and whether the caller sleeps until they are done. A
-  // thread that finds no free seat reads nothing else of the job, so it may come late.
+  // Free seats of job_, helpers at work on it, and whether the caller sleeps until helpers are
+  // done. A thread that finds no free seat reads nothing else of the job, so it may come late.
   std::atomic<std::uint32_t> state_{0};
   std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; counts its rings
   std::atomic<int> awake_{0};           // threads that do not sleep

@@ -28,7 +28,7 @@ bool wait_awake(Done done, Allowed allowed) {
   if (done()) return true;
   const auto begin = std::chrono::steady_clock::now();
   while (allowed()) {
-    // This loop takes a microsecond or two; the clock and the yield below take half of one.
+    // This loop takes 1 to 2 microseconds; the clock and the yield below take half a microsecond.
     for (int look = 0; look < 32; ++look) {
       pause();
       if (done()) return true;

@@ -80,7 +80,7 @@ struct Resources {
 
 struct Work;
 
-// The functions of a backend that leaves an optional one out.
+// What runs in place of the optional functions that a backend leaves out.
 inline Status prepare_nothing(const Asked&, const Plan&, const Resources&) {
   return {};
 }
@@ -94,7 +94,7 @@ inline double no_prediction(const Problem&, const Plan&, const Work&, const Para
 
 struct Backend {
   const char* name;
-  tw_device_kind device;  // the device it runs on; it is asked only about calls there
+  tw_device_kind device;  // the backend runs on it and is asked only about its calls
   const char* summary;
 
   // Ok, or why the backend does not run the call. TW_UNSUPPORTED passes the call on to the next
@@ -128,7 +128,7 @@ struct Backend {
 // The list of backends, best first. The last one runs every call on the processor.
 std::span<const Backend* const> backends();
 
-// For tests: replaces the list by another, which the caller keeps alive. An empty one restores it.
+// For tests: replaces the list by another, which the caller keeps alive. Empty: the built-in list.
 void replace_backends(std::span<const Backend* const> list);
 
 // A backend that was asked for by name, and what named it. A null or empty name asks for none.

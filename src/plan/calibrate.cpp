@@ -9,8 +9,8 @@
 namespace tilewise {
 namespace {
 
-// Rows of the sample. If a run on kFewRows takes less than kNoTime, one on kManyRows is timed,
-// which is nearer to the speed of long sequences.
+// Rows of the sample. If a run on kFewRows takes less than kNoTime, a run on kManyRows is timed:
+// its speed is nearer to that of long sequences.
 constexpr int64 kFewRows = 128, kManyRows = 1024;
 constexpr double kNoTime = 0.002;
 constexpr int64 kMostHeads = 64;

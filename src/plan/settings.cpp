@@ -39,7 +39,7 @@ Settings from_environment() {
 }  // namespace
 
 // Uses no lock: a lock held while another thread forks would stay locked in the child. A child has
-// another process id than the one in `state`, so it stores the settings itself.
+// another process id than the one in `state`, so the child stores the settings itself.
 Settings settings() {
   int seen = state.load(std::memory_order_acquire);
   if (seen == kKept) return kept;

@@ -21,7 +21,7 @@ double sum_over(int64 count, Term term) {
   return taken > 0 ? sum * static_cast<double>(count) / static_cast<double>(taken) : 0;
 }
 
-// Whether every sequence counts as long as the longest: they are, or their lengths cannot be read.
+// Whether every sequence counts as long as the longest: all are, or lengths cannot be read.
 bool counts_as_longest(const Side& side) {
   return side.uniform() || !has_lengths(side);
 }

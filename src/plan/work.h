@@ -16,7 +16,7 @@ struct Work {
   double fast_bytes = 0;      // M: the memory close to one core
 };
 
-// `fast_bytes` is M.
+// The work of a problem that is walked in such tiles; `fast_bytes` is M above.
 Work work_of(const Problem& problem, const Tile& tile, double fast_bytes);
 
 // The size of one core's second-level cache on this machine.

@@ -44,8 +44,8 @@ double work_of_shapes(const Problem& p) {
   const auto queries = static_cast<double>(s.queries),
              dims = static_cast<double>(s.dim + s.value_dim);
   const double keys = keys_seen(p);
-  // Keys are loaded once for all queries that see them, and at least once for the heads that share
-  // them.
+  // A key head's keys are loaded once for all queries and heads that share them; these see about
+  // keys + queries different keys.
   const double rows = heads * queries + static_cast<double>(s.key_heads) *
                                             std::min(static_cast<double>(s.keys), keys + queries);
   const double passes = p.operation == TW_BACKWARD ? 2.5 : 1;

@@ -11,7 +11,7 @@ namespace tilewise {
 // measured threshold; 0 makes all workers take part in the smallest problem, which tests use.
 int workers_worth(const Problem& problem, int available);
 
-// workers_worth for a machine; where workers cannot be left out, all of them or one.
+// workers_worth for a machine; if it must use all its workers or one, more than one means all.
 inline int workers_for(const Problem& problem, const Machine& machine) {
   const int worth = workers_worth(problem, machine.workers);
   return worth > 1 && machine.all_workers ? machine.workers : worth;

@@ -20,7 +20,7 @@ core::Range columns_of(const Touched& touched, int64 b) {
 }
 
 // A bit map of the pages met so far, for a range of 65536 pages. A check allocates nothing, so it
-// goes over the tables once for each such range.
+// goes over the page tables once for each such range of pages.
 class Window {
  public:
   explicit Window(int64 begin) : begin_(begin) {}

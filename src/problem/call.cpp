@@ -30,7 +30,7 @@ Status Call::remember(const char* name, Role role, const View& view) {
 }
 
 Status Call::check_place(const char* name, const View& view) const {
-  // Questions follow memory of the host only; calls that run follow all of it.
+  // Questions follow only pointers to host memory; calls that run also follow those to a device.
   const bool is_followed = (buffers_.given || !view.on_device) && view.data && !is_empty(view);
   return is_followed && buffers_.check_place ? buffers_.check_place(buffers_.device, name, view)
                                              : Status{};

@@ -1,5 +1,5 @@
-// One call under check. It reads every tensor and remembers it, so that the check of outputs
-// against all other memory forgets none.
+// One call under check. It reads and remembers every tensor, so that the check of outputs against
+// all other memory forgets no tensor.
 #pragma once
 
 #include "problem/structs.h"

@@ -22,7 +22,7 @@ Status read_tensors(Call& call, const tw_append_request& request, AppendProblem&
   TW_TRY(call.output(request.value_cache, value_cache, problem.value_cache, Need::kRequired));
   TW_TRY(call.input(request.lengths, kLengths, problem.lengths, Need::kRequired));
 
-  // value has key's shape but for dim; the caches have those shapes but for batch and rows.
+  // value has key's shape but for dim; a cache has key's or value's shape but for batch and rows.
   Axes size = problem.key.size;
   size.column = problem.value.size.column;
   TW_TRY(check_shape(problem.value, value, {.size = size}));

@@ -107,8 +107,8 @@ class Sums {
     return x <= most_[k] && x * step_[k] <= high;
   }
 
-  // Solves the last two steps. Either the smaller step's count is 0 or its largest, or what is left
-  // for it lies between these, and then any multiple of the smaller step will do.
+  // Solves the last two steps: the smaller step's count is 0, or its largest, or in between. In
+  // between no count is out of range, so any multiple of the smaller step that fits will do.
   bool two_steps(int k, int64 low, int64 high) const {
     const int64 step = step_[k], inner = step_[k + 1], far = rest_[k + 1];
     if (one_step(k, low, high) || one_step(k, low - far, high - far)) return true;

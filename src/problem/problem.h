@@ -39,7 +39,7 @@ struct Scores {
 };
 
 struct Dropout {
-  core::Dropout decide;  // with a state: without a seed, which the run reads from it
+  core::Dropout decide;  // with a state it has no seed yet: the run reads it from the state
   int64 base[4] = {};
   View state;  // {seed, offset}
 };

@@ -9,7 +9,7 @@ namespace tilewise {
 // The names of a side and its fields in sentences.
 struct SideNames {
   const char *side, *offsets, *used, *start, *max_length;
-  const char* tensor;  // whose rows they are
+  const char* tensor;  // whose rows the sequences are
 };
 
 inline constexpr SideNames kQuerySide{"queries",       "queries.offsets",    "queries.used",

@@ -38,7 +38,7 @@ inline constexpr Layout kPositions{2, {&Axes::row, &Axes::column}, "(positions, 
 // Where a call's memory lies, and whether the call has it at all.
 struct Buffers {
   bool given = true;              // false: the call asks about shapes, pointers may be null
-  bool on_device = false;         // the tensors; the processor must not read them then
+  bool on_device = false;         // the tensors are; the processor must not read them
   bool tables_on_device = false;  // offsets, lengths, starts, positions, indices and page tables
   // Of a device: whether a tensor that has elements lies where the call says.
   tw_device device{TW_CPU, 0};

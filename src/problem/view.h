@@ -23,8 +23,8 @@ struct Axes {
 };
 
 // Element (b, h, i, j) lies at data + (b, h, i, j) . stride elements. An axis that the tensor lacks
-// or broadcasts has size 1 and stride 0. Packed tensors have batch stride 0 and their tokens as
-// rows; paged tensors have their pages as batch.
+// or broadcasts has size 1 and stride 0. Packed tensors have batch stride 0, and rows are tokens;
+// in paged tensors the batch axis counts pages.
 struct View {
   std::byte* data = nullptr;
   DType dtype = DType::kNone;

@@ -42,7 +42,7 @@ void run_in(const Problem& problem, const Decided& decided, const Resources& res
 }
 
 // The cost of a feature: its time as a multiple of plain attention at head dim 64, measured with
-// AVX2. A larger head dim makes it less (docs/kernels/cpu.md).
+// AVX2. At larger head dims the multiple is less (docs/kernels/cpu.md).
 struct Cost {
   const char* name;
   bool asked;

@@ -162,7 +162,7 @@ struct DecodeArgs {
 };
 
 // DecodeSteps::raise_one: makes weights of a tile of raw scores of one query, contiguous in memory,
-// and writes zeros behind them up to a multiple of four vectors.
+// and writes zeros behind the weights up to a multiple of four vectors.
 template <class T>
 struct DecodeOneArgs {
   T* scores;
@@ -207,9 +207,9 @@ struct DifferentiateArgs {
   const T* delta;               // by lane
 };
 
-// BackwardSteps::pack: makes bfloat16 pairs of a tile of weights and of one of the scores'
-// gradients, for the left sides of products. Pairs of lanes replace the numbers, in the first half
-// of each row; by_query gets the gradients in pairs of keys.
+// BackwardSteps::pack: makes bfloat16 pairs of a tile of weights and of a tile of scores'
+// gradients, for the left sides of products. Pairs of lanes replace the numbers of both tiles, in
+// the first half of each row; by_query gets the gradients in pairs of keys.
 template <class T>
 struct PackArgs {
   int64 keys;
@@ -352,14 +352,14 @@ struct NumberKernels {
   CacheKernels cache;
 };
 
-// An instruction set. One that only adds bfloat16 products to another shares the other's
-// of_numbers.
+// An instruction set. If it only adds bfloat16 products to another set, its of_numbers is that of
+// the other set.
 struct Isa {
   const char* name;
   bool (*runs_here)();
   const NumberKernels& of_numbers;
   // Kernels for bfloat16 inputs: they multiply pairs, sum in float and have scratch layouts of
-  // their own. With lanes == 0 there are none, and such inputs are widened to float.
+  // their own. lanes == 0 means that there are none: bfloat16 inputs are then widened to float.
   Kernels<float> of_bfloat16 = {};
   // The instruction set that decodes bfloat16 where of_bfloat16 has no DecodeSteps; or null.
   const Isa* decoder = nullptr;

@@ -128,7 +128,7 @@ struct Bundle {
   int64 first = 0, count = 0, vectors = 0;
   Range seen, shared;                      // keys that some lane sees; keys that all lanes see
   int64 *begin = nullptr, *end = nullptr;  // by lane: the keys it sees
-  int64* last = nullptr;  // by vector: end of the keys that it or one before it sees
+  int64* last = nullptr;  // by vector: end of the keys that it or an earlier vector sees
   T* slope = nullptr;
   uint32 *drop_row = nullptr, *drop_upper = nullptr, *drop_head = nullptr;  // see DropLanes
 

@@ -21,7 +21,7 @@ struct TaskSize {
 };
 
 // Queries of a forward task. Their rows of query and output stay in L2 while the task walks the
-// keys. Under a causal mask tasks differ in length, so each worker must get more of them.
+// keys. Under a causal mask tasks differ in length, so each worker must get more tasks.
 inline constexpr TaskSize kQueryTasks{
     .enough = 384, .most = 1536, .near_bytes = 768 << 10, .tasks = 2, .larger_tasks = 6};
 inline constexpr TaskSize kCausalQueryTasks{
@@ -43,15 +43,15 @@ struct SplitPolicy {
 };
 inline constexpr SplitPolicy kSplits{.fewer_tiles = 32, .tasks = 64, .least_keys = 512};
 
-// A tile of backward: `keys` keys and about `query_lanes` queries. These are at most `most_bundles`
-// bundles, reached where a bundle has three vectors of two lanes.
+// A tile of backward: `keys` keys and about `query_lanes` queries, in at most `most_bundles`
+// bundles. A tile has as many where a bundle has three vectors of two lanes.
 struct BackwardTile {
   int64 keys, query_lanes, most_bundles;
 };
 inline constexpr BackwardTile kBackwardTile{.keys = 64, .query_lanes = 96, .most_bundles = 16};
 
-// Keys of a tile in probabilities and in backward's passes over rows and over the bias. A forward
-// tile has no fewer (Kernels::keys).
+// Keys of a tile in probabilities and in backward's passes over rows and over the bias. Forward's
+// tiles have at least as many (Kernels::keys).
 inline constexpr int64 kTileKeys = 128;
 
 // A call decodes if a key head has at most `queries` queries, and no more than a vector has lanes.

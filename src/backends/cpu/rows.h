@@ -52,8 +52,8 @@ T factor_of(const View& scaling, int64 b, int64 key_head) {
   return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
 }
 
-// Loads rows of any type into scratch memory, times `factor`. Where only one side is double,
-// numbers are converted one by one: no kernel does it.
+// Loads rows of any type into scratch memory, times `factor`. If only one of the two types is
+// double, numbers are converted one by one, because no kernel does it.
 template <class T>
 void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {
   const bool wide = sizeof(T) == sizeof(double);
@@ -77,7 +77,7 @@ Matrix<const T> keys_in_place(const Problem& p, const Kernels<T>& kernels, const
   const bool is_type = core::bytes_of(view.dtype) * packed == sizeof(T);
   const bool is_whole =
       p.shape.dim % (kernels.lanes * packed) == 0 && view.stride.row % packed == 0;
-  // `score` reads beyond the last row, so these rows must exist.
+  // `score` reads beyond the last row, so the rows behind it must exist too.
   const int64 read =
       kernels.ends ? core::round_up(rows.size(), kRowStep) : rows.size() + kKeysBeyond;
   const bool is_last = rows.begin + read > of.place.length;

@@ -1,5 +1,5 @@
-// The backward pass, in steps. Each recomputes the scores, which costs two products more than the
-// least; in return tasks share nothing: no atomics, the same bits every time, and linear memory.
+// The backward pass, in steps. Each step recomputes the scores, two products more than the least;
+// in return tasks share nothing: no atomics, the same bits every time, and linear memory.
 #include "backends/plain/backward_bias.h"
 #include "backends/plain/backward_keys.h"
 #include "backends/plain/backward_rows.h"

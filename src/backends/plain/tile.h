@@ -9,7 +9,7 @@ namespace tilewise::plain {
 
 inline constexpr int64 kTileRows = 32, kTileColumns = 64;
 
-// A tile's rows of query and key, the keys again transposed, as products need them, and its scores.
+// A tile's rows of query and key, the keys also transposed, as products need them, and the scores.
 template <class T>
 struct ScoreTile {
   ScoreTile(const Shape& shape, Arena& arena)

@@ -89,7 +89,7 @@ class Backward {
 
 template <class T>
 Planned backward_plan(const Problem& problem, int workers, Decided& decided) {
-  // For few queries another instruction set may have the kernels.
+  // An instruction set without kernels for few queries may name another set that has them.
   for (const Isa* isa : {decided.isa, decided.isa->decoder}) {
     if (!isa || decided.decodes || !decodes_backward(problem, kernels_for<T>(problem, *isa)))
       continue;

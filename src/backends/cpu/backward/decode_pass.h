@@ -157,8 +157,8 @@ class DecodePass {
     return sums_.first(tile.b, tile.head(lane)) + tile.row(lane);
   }
 
-  // Computes the weights and the scores' gradients of a tile of keys, and adds its part to the
-  // gradients of slopes and queries.
+  // Computes the weights and the scores' gradients of a tile of keys, and adds the tile's part to
+  // the gradients of slopes and queries.
   void take(const QueryTile& tile, const KeyHead& keys, Range columns, Scratch& s) const {
     s.query.args.rows = s.query.list.of_keys(p_.key, keys, columns, p_.shape.dim);
     s.output.args.rows = s.output.list.of_keys(p_.value, keys, columns, p_.shape.value_dim);
@@ -206,7 +206,7 @@ class DecodePass {
     put(p_.gradients.key, s.numbers.raw, s.query, static_cast<T>(p_.scores.scale));
   }
 
-  // As many rows of float32 in scratch memory, for types that no kernel writes.
+  // Rows like `rows`, but of float32 in scratch memory, for types that no kernel writes.
   static Rows in_room(const Rows& rows, int64 pitch, Scratch& s) {
     for (int64 r = 0; r < rows.count; ++r)
       s.room.list.at[r] = reinterpret_cast<std::byte*>(s.room.rows + r * pitch);

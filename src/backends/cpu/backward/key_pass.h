@@ -13,8 +13,8 @@
 
 namespace tilewise::cpu {
 
-// Tiles of keys in a task's range: so many that each worker gets a few tasks, or more if it gets
-// many. They change no bit.
+// Tiles of keys in a task's range: few enough that each worker gets some tasks, and more if each
+// would get many. The number of tiles changes no bit.
 template <class T>
 int64 task_tiles_of(const Shape& s, int workers) {
   const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
@@ -61,8 +61,8 @@ class KeyPass {
     workers.parallel(
         heads * ranges_,
         [&](int64 handed, int32 worker) {
-          // Ranges of keys begin in their own order, in whatever order threads run tasks: a range
-          // that waits for its turn waits for a task that is running.
+          // Tasks start in the order of their keys, whichever thread comes first: a task that waits
+          // for its turn waits for a task that is already running.
           const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
           Arena arena(workers.scratch(worker));
           KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
@@ -127,7 +127,7 @@ class KeyPass {
     for (int64 n = 0; n < columns.size() * s.value.pitch; ++n) s.value.gradient[n] = 0;
   }
 
-  // The rows to prefetch for the next tile of queries, which is the one in front of `tile`.
+  // The rows to prefetch for the next tile of queries, which lies before `tile`.
   Prefetch next_rows(const View& view, const QueryTile& tile, int64 dim,
                      const RowList& list) const {
     const Range rows{core::larger(tile.rows.begin - query_tile_, int64{0}), tile.rows.begin};
@@ -169,13 +169,13 @@ class KeyPass {
       bool whole = true;
       for (int64 m = 0; m < bundles; ++m) {
         take_bundle(at, m, fetched, s);
-        // If the first vector has all keys, every vector has: none has fewer than the one before.
+        // If the first vector has all keys, every other has them: no vector has fewer.
         whole =
             whole && s.visible.keys[n * s.bundles + m] == keys && *ends_of(n, m, s) == keys.size();
         fetched = also;
         also = {};
       }
-      // If bundles see different keys, each has products of its own.
+      // If bundles see different keys, each bundle has products of its own.
       const int64 steps = whole ? 1 : bundles;
       for (int64 m = 0; m < steps; ++m) add_to_keys(at, m, whole ? bundles : 1, s);
     });
@@ -191,8 +191,8 @@ class KeyPass {
     return s.visible.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
   }
 
-  // Adds `count` bundles from m on to the gradients of the keys that bundle m sees. Each range of
-  // keys gets the vectors that still have keys there.
+  // Adds `count` bundles from m on to the gradients of the keys that bundle m sees. A stretch of
+  // keys takes only the vectors whose keys reach that far.
   void add_to_keys(const KeyTile& at, int64 m, int64 count, KeyScratch<T>& s) const {
     const Range seen = s.visible.keys[at.n * s.bundles + m];
     const int64* ends = ends_of(at.n, m, s);
@@ -252,8 +252,8 @@ class KeyPass {
     int64* ends = ends_of(n, m, s);
     rows.bundle.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
-    // Products read whole rows, so vectors that hold no queries must be 0; but the products of a
-    // single bundle of numbers read only vectors in use.
+    // Products read whole rows, so vectors that hold no queries must be 0. Only products of a
+    // single bundle, if not of pairs, read no vectors but those in use.
     const bool kept = bundles_of(rows.tile) == 1 && !kernels_.pairs();
     if (rows.bundle.vectors * kernels_.lanes < lanes && !kept) {
       for (T* numbers : {weights, raw})
@@ -289,7 +289,7 @@ class KeyPass {
     return s.gradient.by_query + (n * s.bundles + m) * kKeys * kernels_.pitch / kernels_.packed();
   }
 
-  // Adds a tile of queries' part, one tile of keys after another, to its rows' gradients.
+  // Adds to the gradients of a tile of queries the parts of the tiles of keys, one by one.
   void add_to_rows(const Head<T>& head, const QueryTile& tile, Range columns,
                    KeyScratch<T>& s) const {
     const int64 lanes = kernels_.pitch, packed = kernels_.packed();

@@ -9,9 +9,9 @@ namespace tilewise::cpu {
 inline constexpr int64 kKeys = kBackwardTile.keys;
 
 // The pitch of rows of `columns` numbers. Products read a few columns of all rows. With short
-// vectors these are one cache line, and rows a power of two apart would share a few sets of L1: the
-// pitch is an odd number of lines. Vectors as long as a line read four of them, and gaps would only
-// take room.
+// vectors those columns are one cache line, and rows a power of two apart would share a few sets of
+// L1, so the pitch is an odd number of lines. With vectors as long as a line, products read four
+// lines of a row, and gaps would only take room.
 template <class T>
 int64 spread(const Kernels<T>& kernels, int64 columns) {
   constexpr int64 kNumbers = kLine / static_cast<int64>(sizeof(T));
@@ -48,7 +48,7 @@ struct KeyScratch {
     key_right = key.data;
     if (kernels.pairs())
       key_right = arena.take<T>((task_keys + kKeysBeyond) / kernels.packed() * key.pitch);
-    // Tile registers of AMX read rows behind the last one.
+    // Tile registers of AMX read rows behind the last row.
     weights = arena.take<T>(bundles * tile + kKeysBeyond * lanes);
     gradient.by_query =
         arena.take<T>((bundles * task_keys / kernels.packed() + kKeysBeyond) * lanes);

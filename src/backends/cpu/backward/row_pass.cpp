@@ -69,9 +69,9 @@ class RowPass {
     sums_.inverse_sum[n] = row.sum == 0 ? T(0) : 1 / row.sum;
   }
 
-  // Finds denominators from lse. A coarse lse has lost them: if 40 keys all score -1e9, float32 has
-  // no digits left for log 40. The sum is then computed again, if lse is that of this row's own
-  // keys and not of a larger whole.
+  // Finds denominators from lse. A coarse lse is too inexact: if 40 keys all score -1e9, float32
+  // has no digits left for log 40. The sum is then computed again from the row's own keys, and used
+  // if its lse is the one given; else lse is that of a larger whole.
   void find_denominators(const QueryTile& tile, Scratch<T>& s) const {
     const Head<T> head(p_, tile.b, tile.first_head);
     bool coarse = false;

@@ -73,7 +73,7 @@ class ForwardDecode {
   }
 
  private:
-  // The tile of queries of the key head that is h heads after the tile's.
+  // `tile`, moved on by h key heads.
   QueryTile beside(const QueryTile& tile, int64 h) const {
     return {tile.b, tile.first_head + h * p_.shape.group(), tile.heads, tile.rows};
   }
@@ -86,7 +86,7 @@ class ForwardDecode {
     for (int64 h = 0; h < grid_.together; ++h) begin(beside(tile, h), h, s);
     const Head<T> head(p_, tile.b, tile.first_head);
     const Range seen = head.band.keys_of(tile.rows);
-    // With one query, keys that it does not see are left out, so that none needs a mask.
+    // With one query, keys hidden from that query are left out, so that no key needs a mask.
     const Range keys = one_ ? core::intersect(split, seen) : split;
     head.for_each_key_tile(tile.rows, kernels_.keys, [&](Range whole) {
       const Range columns = core::intersect(whole, keys);
@@ -124,9 +124,9 @@ class ForwardDecode {
     kernels_.decode.pack(s.keys[h], s.rows.row);
   }
 
-  // Takes a tile of keys for all heads. Values are prefetched while keys are read, and keys of the
-  // `next` tile while values are, so that loads are always in flight. The values of an only tile
-  // are not prefetched: it is over too soon.
+  // Takes a tile of keys for all heads. So that loads are always in flight, reading keys prefetches
+  // the values, and reading values prefetches the keys of the `next` tile. If the tile is the only
+  // one, its values are not prefetched: the call is over too soon.
   void take(const QueryTile& tile, Range columns, Range next, Scratch& s) const {
     const Place place = place_of(p_.keys, tile.b);
     const bool is_only = next.empty() && s.listed.empty();

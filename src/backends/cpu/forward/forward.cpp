@@ -75,7 +75,7 @@ template <class T>
 Planned forward_plan(const Problem& problem, int workers, Decided& decided) {
   const Kernels<T>* kernels = &kernels_for<T>(problem, *decided.isa);
   decided.grid = task_grid_of(problem, *kernels, workers);
-  // For few queries another instruction set may have the kernels.
+  // An instruction set without kernels for few queries may name another set that has them.
   if (const Isa* decoder = decided.isa->decoder; decoder && !kernels->decode.score) {
     const Kernels<T>& others = kernels_for<T>(problem, *decoder);
     const TaskGrid grid = task_grid_of(problem, others, workers);

@@ -6,10 +6,10 @@
 
 namespace tilewise::cpu {
 
-// Tiles of queries, `rows` rows of `heads` heads that share keys, and splits of the keys. The tiles
-// may depend on the number of workers: lanes are independent, so tiles change no bit of a result
-// (except that a weight of 0 makes NaN of an infinite value). Splits change bits, so they do not
-// depend on it.
+// Tiles of queries, `rows` rows of `heads` heads that share keys, and splits of the keys. Tiles may
+// depend on the number of workers: lanes are independent, so tiles change no bit of a result (but a
+// weight of 0 makes NaN of an infinite value). Splits change bits, so splits never depend on the
+// number of workers.
 struct TaskGrid {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
@@ -109,8 +109,8 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   if (s.queries == 0 || heads == 0) return grid;
   grid.group = s.group();
 
-  // Each worker gets a few tiles, so that none waits long for the last one. If there are more,
-  // tiles are larger; but not with a block mask, because many queries seldom skip the same block.
+  // Each worker gets a few tiles, so that none waits long for the last tile. With much work tiles
+  // are larger, but not with a block mask: many queries seldom skip the same block.
   const TaskSize& size = grid.longest_first ? kCausalQueryTasks : kQueryTasks;
   const int64 row_bytes = (s.dim + s.value_dim) * static_cast<int64>(sizeof(T));
   const int64 most = p.mask.blocks ? size.enough : size.most_of(row_bytes);
@@ -138,7 +138,7 @@ TaskGrid task_grid_of(const Problem& p, const Kernels<T>& kernels, int workers) 
   if (one && decodes(grid, kernels) && !p.mask.blocks) grid.together = largest_divisor(s.key_heads);
 
   // Keys are split only if there are few tiles, because a merge costs time. Splits change bits, so
-  // they must not depend on strides: they use `together` before strides change it.
+  // they must not depend on strides: `together` is read here before strides change it.
   const int64 least_tiles =
       heads / grid.together * core::ceil_div(s.group() * s.queries, kernels.pitch);
   if (least_tiles < kSplits.fewer_tiles && s.keys >= 2 * kSplits.least_keys) {

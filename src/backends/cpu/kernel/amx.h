@@ -91,8 +91,8 @@ struct TilePairs {
     if constexpr (vectors > 3) _tile_stored(3, to + 3 * kLanes, row_bytes);
   }
 
-  // Stores the rows that the tile still has. A register has 16, but memory behind the tile must not
-  // be written.
+  // Stores a tile's last rows, from `key` on. A register holds 16 rows, but memory behind the tile
+  // must not be written.
   template <int vectors>
   TW_INLINE static void put_last(ScoreTile<float> tile, int64 key) {
     alignas(64) float rows[kRows * kPitch];
@@ -115,8 +115,8 @@ struct TilePairs {
     }
   }
 
-  // Scores a tile, 16 keys at a time, and finds the largest scores of the 16 keys before while AMX
-  // multiplies.
+  // Scores a tile, 16 keys at a time. While AMX multiplies, vector instructions look for the
+  // largest scores among the previous 16 keys.
   template <int vectors>
   TW_INLINE static typename F::I score_in(const ScoreArgs<float>& a) {
     const Tiles tiles;
@@ -183,8 +183,8 @@ struct TilePairs {
     });
   }
 
-  // Multiplies the output by the lanes' factors. Most tiles raise no lane's maximum: factors of 1
-  // are skipped.
+  // Multiplies the output by the lanes' factors. Vectors of factors that are all 1 are skipped:
+  // most tiles raise no lane's maximum.
   TW_INLINE static void rescale(const AccumulateArgs<float>& a) {
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V factor = load<V>(a.factor + j * kLanes);

@@ -57,9 +57,9 @@ struct Backward {
     }
   }
 
-  // Vectors of columns in a register block; with six rows they fill the registers. (In forward,
-  // panels limit the rows.) A block reads the right side row after row: two vectors of AVX2 are one
-  // cache line of a row, three would touch two.
+  // Vectors of columns in a register block, which six rows of them fill. (In forward, panels limit
+  // the rows.) A block reads the right side row after row: of each row, two vectors of AVX2 are one
+  // cache line; three would touch two lines.
   static constexpr int kWidest = Isa::kRegisters == 16 ? 2 : 4;
 
   template <class Elements, int rows, int vectors>

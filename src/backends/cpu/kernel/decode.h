@@ -1,7 +1,7 @@
-// Decoding's scores, and what they share with its product with values (decode_values.h). Lanes are
-// columns, and a row of keys or values is read once for all queries of its key head. Memory bounds
-// decoding, so loads must always be in flight: rows are read in order, in few instructions; values
-// are prefetched while keys are read, and the next keys while values are.
+// The scores of decoding, and what the scores share with the product with values (decode_values.h).
+// Lanes are columns; a row of keys or values is read once for all queries of its key head. Memory
+// bounds decoding, so loads must always be in flight: rows are read in order, in few instructions;
+// reading keys prefetches values, and reading values prefetches the next keys.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -58,8 +58,8 @@ struct Decode {
     return load<CodeVector>(reinterpret_cast<const uint16*>(row) + c);
   }
 
-  // Reads `side` vectors from column c of a row. bfloat16 comes in twos, first the even columns and
-  // then the odd ones, which takes half the work of keeping the order.
+  // Reads `side` vectors from column c of a row. bfloat16 gives two vectors at a time, of the even
+  // and of the odd columns, which takes half the work of keeping columns in order.
   template <DType dtype>
   static constexpr bool kSplit = dtype == DType::kBFloat16;
   template <DType dtype, int side>
@@ -197,8 +197,8 @@ struct Decode {
     }
   }
 
-  // Stores the scores of key r and of the keys behind it, `kPitch` apart: lane q has query q's
-  // score, and further lanes repeat them.
+  // Stores the scores of keys r .. count - 1 in rows `kPitch` apart. Lane q of a row is query q's
+  // score; lanes beyond the queries repeat the queries' scores.
   template <int queries, int r = 0>
   TW_INLINE static void keep(V total, int64 count, T* to) {
     if (r >= count) return;
@@ -214,8 +214,8 @@ struct Decode {
     for (int64 i = 0; i < a.prefetch.bytes; i += kLine) fetch(a.prefetch.at[r] + i);
   }
 
-  // The row that multiply() prefetches along with row r: row r of a.prefetch, if it is as long. If
-  // it is not, this function prefetches it, and returns `row`, which multiply() reads anyway.
+  // The row that multiply() prefetches while it reads `row`: row r of a.prefetch, if as long as
+  // `row`. A row of another length is prefetched here; multiply() then gets `row` itself.
   template <DType dtype>
   TW_INLINE static const std::byte* fetched(const DecodeArgs<T>& a, int64 r, const std::byte* row) {
     if (r >= a.prefetch.count) return row;
@@ -224,8 +224,8 @@ struct Decode {
     return row;
   }
 
-  // multiply() for one query and kLanes rows of 64 numbers. The query and the sums, one a row, stay
-  // in registers. Behind the last row, the last row is read again.
+  // multiply() for one query and kLanes rows of 64 numbers. The query and one sum for each row stay
+  // in registers. In place of rows that do not exist, the last row is read again.
   template <DType dtype>
   TW_INLINE static void multiply_short(const DecodeArgs<T>& a, int64 key, V (&to)[kLanes]) {
     constexpr int64 kBytes = kShort * core::bytes_of(dtype);

@@ -1,5 +1,5 @@
-// Online softmax of one query over a tile of keys. Its scores are contiguous, so lanes are keys
-// here, and each lane computes an exponential.
+// Online softmax of one query over a tile of keys. The query's scores are contiguous, so lanes are
+// keys here, and each lane computes an exponential.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -40,7 +40,7 @@ struct DecodeOne {
     return whole;
   }
 
-  // The largest score, in every lane. It ignores NaN, which reaches the sum instead.
+  // The largest score, in every lane. NaN is ignored here; it reaches the sum instead.
   TW_INLINE static V largest(const T* scores, int64 whole) {
     V most[kAtOnce];
     TW_UNROLL for (int i = 0; i < kAtOnce; ++i) most[i] = all<V>(-kInfinity<T>);
@@ -58,8 +58,8 @@ struct DecodeOne {
       store(a.scores + n, F::to_log2(F::finite(load<V>(a.scores + n) * all<V>(a.scale))));
   }
 
-  // Makes weights 2^(score * unit - shift) of scores. Returns their sum, in every lane. Which
-  // partial sum a key joins depends on its index alone, so hidden keys behind it change no bit.
+  // Makes weights 2^(score * unit - shift) of scores. Returns the weights' sum, in every lane. A
+  // key's index alone decides which partial sum it joins, so hidden keys at the end change no bit.
   TW_INLINE static V weigh(T* scores, int64 whole, V unit, V shift) {
     V sum[kAtOnce] = {};
     for (int64 n = 0; n < whole; n += kStep) {

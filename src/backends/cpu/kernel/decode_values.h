@@ -42,7 +42,7 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // Weights of consecutive keys: those of key n are at at[n * step].
+  // Weights of consecutive keys: the weights of key n are at at[n * step].
   struct Weights {
     T* at;
     int64 step;
@@ -79,8 +79,8 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // Where the pairs of weights go: into the second vector of every other key's row, or, if `step`
-  // is 1, behind all weights.
+  // Where the pairs of weights go: into the second vector of each even key's row, or, if `step` is
+  // 1, behind all weights.
   TW_INLINE static Weights pairs_of(const DecodeArgs<T>& a) {
     static_assert(kPitch >= 2 * kLanes);
     if (a.step != 1) return {a.scores + kLanes, 2 * kPitch};
@@ -127,7 +127,7 @@ struct DecodeValues : Decode<Isa, T> {
     }
   }
 
-  // to = to * factor + sums, whose columns it puts back in order.
+  // to = to * factor + sums, after putting the columns of `sums` back in order.
   template <DType dtype, int queries>
   TW_INLINE static void gather(const DecodeArgs<T>& a, const T* factor, T* to) {
     const int64 split =

@@ -38,14 +38,14 @@ struct Drop {
     return c;
   }
 
-  // Vector j of every row of the tile, and the key of the first of four decisions.
+  // Vector j of the tile's first row (`at`), and the key of the first of four decisions (`first`).
   struct Columns {
     T* at;
     int64 first, keys;
   };
 
-  // Stores the factors that a draw decides: those of keys c, c + 8, c + 16 and c + 24 of a block of
-  // 32.
+  // Stores the factors of the four keys that a draw decides for each lane: to.first, and 8, 16 and
+  // 24 keys further on.
   TW_INLINE static void drop_columns(const DropArgs& a, const Words& drawn, U upper, V keep_scale,
                                      const Columns& to) {
     const U first = upper != 0 ? drawn.word[2] : drawn.word[0];

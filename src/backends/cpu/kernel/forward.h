@@ -27,8 +27,8 @@ struct Forward {
     return ~((largest < limit) & (largest > -limit));
   }
 
-  // Prefetches rows while a tile is scored: some with each block of keys, so that all are fetched
-  // by the last one.
+  // Prefetches rows while a tile is scored: some rows with each block of keys, so that the last
+  // block completes them.
   struct Fetched {
     TW_INLINE Fetched(const Prefetch& rows, const ScoreTile<T>& tile, int64 block)
         : prefetch(rows), step((rows.count * block + tile.keys - 1) / tile.keys) {}
@@ -52,7 +52,7 @@ struct Forward {
     return (numbers + Elements::kPacked - 1) / Elements::kPacked;
   }
 
-  // Scores keys from `key` on for vectors from `first` on; the vectors before have no more keys.
+  // Scores keys from `key` on for vectors from `first` on; earlier vectors have no keys there.
   template <class Elements, int vectors, int first>
   TW_INLINE static void score_from(int64 key, const ScoreArgs<T>& a, Fetched& keys, Fetched& bias) {
     constexpr int kLeft = vectors - first, kRows = kBlockRows<Isa, kLeft>;
@@ -199,8 +199,8 @@ struct Forward {
     const auto kept = [&](V x, int64 key) TW_INLINE_LAMBDA {
       return drops ? x * load<V>(a.keep + key * kPitch + j * kLanes) : x;
     };
-    // Which partial sum a key joins depends on its index alone, so keys of other lanes change no
-    // bit.
+    // A key's index alone decides which partial sum it joins, so keys that only other lanes see
+    // change no bit of this lane.
     V sum[4] = {};
     const int64 keys = a.tile.keys_of(j);
     const auto take = [&]<int first, int count>(int64 key) TW_INLINE_LAMBDA {
@@ -236,8 +236,8 @@ struct Forward {
 
   static void raise(const RaiseArgs<T>& a) { raise_into<Whole>(a); }
 
-  // Adds values from element `done` on for vectors from `first` on; the vectors before have no more
-  // keys.
+  // Adds values, from element `done` on, to the vectors from `first` on. The vectors before `first`
+  // have no keys there.
   template <class Elements, int vectors, int first, int rows>
   TW_INLINE static void add_values(Block<V, rows, vectors>& block, int64 done, const T* panel,
                                    ScoreTile<T> tile) {

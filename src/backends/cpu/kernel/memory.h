@@ -44,7 +44,7 @@ struct Memory {
     fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at); });
   }
 
-  // Prefetches row r to write it: cache lines that another core has become this core's at once.
+  // Prefetches row r to write it: this core takes over cache lines that another core holds.
   TW_INLINE static void fetch_to_write(const Rows& rows, int64 r) {
     fetch_by(rows, r, [](const std::byte* at) TW_INLINE_LAMBDA { __builtin_prefetch(at, 1); });
   }

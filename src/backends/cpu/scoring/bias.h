@@ -56,8 +56,8 @@ class Bias {
   }
 
  private:
-  // The span's rows of `view` from the first of `columns` on; of one element each if the view has
-  // one column for all.
+  // The span's rows of `view`, from column columns.begin on. A row has a single element if the view
+  // has one column for all keys.
   Rows rows_of(const View& view, const LaneSpan& span, Range columns) const {
     const QueryTile& tile = span.tile;
     for (int64 n = 0; n < span.count; ++n) {

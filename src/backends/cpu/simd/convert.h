@@ -33,7 +33,7 @@ struct Codes {
 };
 
 // Widens small floats: moves their bits into place and multiplies by `scale`, which corrects the
-// exponent's bias, also of subnormal numbers. Codes from `beyond` on are NaN or infinity.
+// exponent's bias, also of subnormal numbers. Magnitudes from `beyond` on are NaN or infinity.
 template <class U, class V>
 TW_INLINE V widen(U code, int sign_bit, int mantissa, float scale, uint32 beyond) {
   const U magnitude = code & ((uint32{1} << sign_bit) - 1);

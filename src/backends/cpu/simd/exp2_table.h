@@ -8,11 +8,11 @@
 #if defined(__AVX512F__)
 namespace tilewise::cpu {
 
-// The parts of exp2_by_steps(). `beyond` and `power` round x down to the same step. Adding kMagic,
-// rounded down, leaves the number of steps in the last bits; for x too large for that the bits are
-// arbitrary, but 2^x is 0 or infinite. kTerm: the polynomial of 2^r - 1, lowest order first.
-// powers() is a function, because a table would be a symbol that object files share. Masks name all
-// lanes, because without a mask g++ 12 warns of uninitialised ones.
+// The parts of exp2_by_steps(). beyond(x) is the rest of x above a multiple of the step, power(x)
+// is 2 to that multiple's fraction. Adding kMagic, rounded down, leaves the number of steps in the
+// last bits; if x is too large, these bits are arbitrary, but 2^x is 0 or infinite. kTerm: the
+// polynomial of 2^r - 1, lowest order first. powers() is a function: a table would be a symbol that
+// object files share. Masks name all lanes: without a mask g++ 12 warns of uninitialised ones.
 template <class T>
 struct Exp2Table;
 
@@ -38,8 +38,8 @@ struct Exp2Table<float> {
     const V moved = _mm512_maskz_add_round_ps(0xffff, x, all<V>(kMagic), kDown);
     return _mm512_maskz_permutexvar_ps(0xffff, (__m512i)moved, powers());
   }
-  // y * 2^floor(x), or 0 where x is below `least`. Those lanes are masked, because an Intel core
-  // takes a hundred times as long for results below the normal numbers.
+  // y * 2^floor(x), or 0 where x is below `least`: a mask leaves these lanes out, because an Intel
+  // core takes a hundred times as long for results below the normal numbers.
   TW_INLINE static V scaled(V y, V x, V least) {
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), y, x);
   }

@@ -114,7 +114,7 @@ TW_INLINE V exp2(V x) {
 template <class Isa, class T, class V, int count>
 TW_INLINE void exp2_gradual(V (&x)[count]) {
 #if defined(__AVX512F__)
-  // 2^kLeast is half the least subnormal number, which rounds to 0.
+  // 2^kLeast, half of the least subnormal number, rounds to 0.
   constexpr int kLeast = -Exponent<T>::kBias - Exponent<T>::kMantissa;
   if constexpr (sizeof(V) == 64) return exp2_by_steps<T>(x, T(kLeast));
 #endif

@@ -37,8 +37,8 @@ struct Block {
     }
   }
 
-  // Stores the first `count` rows and raises each lane's largest number, which is kept in memory
-  // because the sums need the registers.
+  // Stores the first `count` rows and raises `largest`, each lane's largest number so far, which is
+  // in memory because the sums need all registers.
   template <class T>
   TW_INLINE void keep(T* to, int64 pitch, int64 count, T* largest) const {
     constexpr int kLanes = sizeof(V) / sizeof(T);

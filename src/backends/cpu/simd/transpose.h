@@ -71,8 +71,8 @@ TW_INLINE void transpose(V (&square)[count]) {
   }
 }
 
-// A vector whose lane i is the sum of the lanes of x[i]. Steps within 16 bytes come first, because
-// they are cheap.
+// A vector whose lane i is the sum of the lanes of x[i]. The first steps handle the most vectors,
+// so these steps stay within 16 bytes, where shuffles are cheap.
 template <int run = 1, class V, int count>
 TW_INLINE V add_across(V (&x)[count]) {
   if constexpr (count == 1) {

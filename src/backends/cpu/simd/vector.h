@@ -17,8 +17,8 @@
 #define TW_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-// Unrolls a product's loop over k. With 16 registers a step is short, and looping costs much beside
-// it; with 32 it is long, and short code counts more.
+// Unrolls a product's loop over k. With 16 registers a step is short, so the loop's own
+// instructions cost much; with 32 a step is long, and short code counts more.
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TW_UNROLL_STEPS
 #elif defined(__clang__)
@@ -106,7 +106,7 @@ TW_INLINE V smaller(V a, V b) {
   return b < a ? b : a;
 }
 
-// larger() and smaller() as one instruction on x86: g++ 12 finds it by itself only for 64 bytes.
+// larger() and smaller() in one instruction of x86, which g++ 12 chooses only for 64 bytes.
 #define TW_EXTREMES(T, bytes, width, suffix)                               \
   TW_INLINE VectorOf<T, bytes>::Type larger(VectorOf<T, bytes>::Type a,    \
                                             VectorOf<T, bytes>::Type b) {  \
