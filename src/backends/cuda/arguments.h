@@ -35,10 +35,10 @@ RowSums row_sums_of(const Problem& p, Arena& arena) {
 
 Rotary rotary_of(const RotaryProblem& problem, core::uint32* error);
 
-// Without the queries to be rotated with it: they are a Rotary of their own.
+// The new keys and values alone; the queries to rotate with them are a Rotary of their own.
 Append append_of(const AppendProblem& problem, core::uint32* error);
 
-// For at most kMostParts parts.
+// `problem` must have at most kMostParts parts.
 Merge merge_of(const MergeProblem& problem);
 
 }  // namespace tilewise::cuda

@@ -46,8 +46,8 @@ Gpu gpu_of(const Device* device) {
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
-  // `accepts` has opened the device. If it cannot be opened again after a reset, the call is
-  // planned with the properties it had, and `run` reports the driver's error.
+  // `accepts` has opened the device. If a device cannot be opened again after a reset, the call is
+  // planned with the properties it had before, and `run` reports the driver's error.
   decided.device = Device::found_before(machine.device.index);
   const Gpu gpu = gpu_of(decided.device);
   decided.kernels = choose_kernels(asked, gpu);
@@ -80,7 +80,7 @@ Status run_all(const Asked& asked, const KernelChoice& kernels, const Room& room
 class Launched {
  public:
   Launched(const Asked& asked, const KernelChoice& kernels) {
-    // The callback never fails.
+    // The status is always good, because the callback never fails.
     static_cast<void>(
         run_all(asked, kernels, Room{}, [this](const auto& choice, const auto&, int64 tasks) {
           if (tasks > 0) add(index_of(choice));
@@ -150,8 +150,8 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device, stream);
   TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
-  // All kernels of a call must be available before the first is launched, because a refused call
-  // may change nothing. So the choice is not changed later.
+  // A refused call may change nothing. So a call of several kernels loads them all before the first
+  // launch. Featured kernels may be replaced while loading, which also must happen before.
   KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (takes_several(asked, kernels) || kernels.has_features())
     TW_TRY(make_ready(*device, asked, kernels, stream));

@@ -39,7 +39,7 @@ std::string feature_words(core::uint32 features);
 // ones.
 inline constexpr int kMostFeatured = 1024;
 
-// The kernel's index among them, which never changes within a process; -1 if there is no room.
+// The kernel's place among the featured ones, which never changes in a process; -1 if none is free.
 int place_of(const Featured& featured);
 Featured featured_at(int place);
 
@@ -53,7 +53,7 @@ struct FeaturedText {
   Variant variant;
 };
 
-// The variant of an index, valid for the life of the process. Throws at its first use if memory is
+// The variant of a place, valid for the life of the process. Throws at its first use if memory is
 // short.
 const Variant& featured_variant(int place);
 
@@ -68,7 +68,7 @@ int most_bytes_of(FeaturedFamily family);
 std::string kernel_name(const Featured& featured);
 bool find_featured(const std::string& name, Featured& out);
 
-// All possible ones.
+// All possible featured kernels.
 std::vector<Featured> every_featured();
 
 }  // namespace tilewise::cuda

@@ -30,7 +30,7 @@ class HostTables {
     return {};
   }
 
-  // The same call with all tables in the workspace, and the rest of the workspace.
+  // The constructor's call, with all tables in the workspace; and the rest of the workspace.
   Asked moved() const;
   std::byte* rest() const { return rest_; }
 

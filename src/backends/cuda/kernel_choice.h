@@ -42,7 +42,7 @@ Status check_kernels_setting();
 // The only place that chooses kernels: for plans, and so for calls, `prepare` and `explain`.
 KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
 
-// The featured kernel that the call would use if it were available. It may be the one that is used.
+// The featured kernel that the call would use if it were available, or that the call uses.
 bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out);
 
 // A kernel's index in packed_variants(): plain kernels, forward's rows in both dtypes, the merge,
@@ -53,7 +53,7 @@ constexpr int index_of(const Sm80Merge&) {
 inline constexpr int kForwardVariants = kPlainVariants + 2 * sm80::kVariantsOfForward + 1;
 inline constexpr int kVariants = kForwardVariants + kBackwardKernels;
 
-// Featured kernels follow behind. The index is -1 if place_of has no room for another.
+// The indices of featured kernels follow. The index is -1 if place_of has no room for another.
 inline constexpr int kAllVariants = kVariants + kMostFeatured;
 inline int index_of(const Featured& featured) {
   const int place = place_of(featured);
@@ -89,7 +89,7 @@ const Variant& variant_of(const Choice& choice) {
   return variant_at(index_of(choice));
 }
 
-// What the kernels of a call work with. If there is no memory, `launch` must not launch anything.
+// What a call's kernels work with. If its memory does not exist yet, `launch` must launch nothing.
 struct Room {
   std::byte* workspace = nullptr;
   core::uint32* error = nullptr;

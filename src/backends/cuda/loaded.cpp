@@ -13,7 +13,7 @@ namespace {
 
 std::atomic<Kernel> kernels[Device::kMost][kAllVariants];
 
-// Of featured kernels.
+// The availability of featured kernels.
 enum class Availability : unsigned char { kUnknown, kAvailable, kMissing };
 std::atomic<Availability> availability[Device::kMost][kMostFeatured];
 

@@ -106,7 +106,7 @@ inline bool is_double(const Problem& problem) {
   return problem.query.dtype == DType::kFloat64;
 }
 
-// All kernels of a call. If what they work on has no memory yet, `launch` must not launch anything.
+// Calls `launch` for a call's kernels. If memory does not exist yet, `launch` must launch nothing.
 template <class Launch>
 Status run_plain(const Asked& asked, std::byte* workspace, core::uint32* error,
                  const Launch& launch) {
@@ -121,7 +121,7 @@ Status run_plain(const Asked& asked, std::byte* workspace, core::uint32* error,
                     asked);
 }
 
-// Bytes of the workspace.
+// Bytes of the workspace that the plain kernels of a call need.
 inline int64 plain_workspace(const Asked& asked) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   if (!attention || (*attention)->operation != TW_BACKWARD) return 0;

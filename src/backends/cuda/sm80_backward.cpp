@@ -193,8 +193,8 @@ sm80::Workspace workspace_of(const Problem& p, const BackwardShape& tiles, Arena
   return workspace;
 }
 
-// How many heads' tiles are interleaved, as in forward. Here the first tiles of keys have the most
-// work.
+// How many heads' tiles are interleaved, as in forward. In backward, a head's first tiles of keys
+// have the most work.
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
   if (is_full(p)) return 1;
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
@@ -247,7 +247,7 @@ Sm80Backward sm80_backward(const Problem& p, int shared_bytes, int processors) {
     return choice;
   }
   const int few = find_of_kind(p, BackwardKind::kFew, shared_bytes);
-  // It must be as wide, so that the workspace is the same.
+  // The kernel for few blocks must be as wide, so that the workspace is the same.
   if (few >= 0 && sm80::kBackwardShapes[few].dim == tiles.dim &&
       is_small_grid(p, tiles, processors))
     choice.number = few;
@@ -295,8 +295,8 @@ int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
   };
   for (const bool in_pieces : {false, true}) count(find_shape(p, in_pieces, shared_bytes));
   if (const int found = find_short(p, shared_bytes, 0); found >= 0) count(found);
-  // If pointers turn out to be unaligned, the featured kernel is not used, and this only adds
-  // bytes.
+  // If pointers turn out to be unaligned, the featured kernel is not used; its bytes are then
+  // spare.
   Featured featured;
   if (sm80_featured_backward(p, shared_bytes, featured)) count(featured.number);
   return most;

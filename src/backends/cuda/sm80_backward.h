@@ -33,7 +33,7 @@ constexpr int number_of(const Sm80Backward& choice) {
 }
 inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 
-// Why they cannot run a backward call.
+// Why the tensor-core kernels cannot run a backward call.
 struct BackwardLack {
   const char* what = nullptr;  // in a few words; null if they can run it
   // Whether only the alignment of its tensors is the reason. Then a plan without data may choose
@@ -44,10 +44,10 @@ struct BackwardLack {
 // `shared_bytes` is what a block of the device can have.
 BackwardLack why_not_sm80_backward(const Problem& problem, int shared_bytes);
 
-// Why a common variant cannot run it, in a word or two; null if one can.
+// Why a common variant cannot run the call, in a word or two; null if one can.
 const char* why_not_common_backward(const Problem& problem);
 
-// The tiles for a call that they can run. `processors` is the number of multiprocessors.
+// The tiles for a call that tensor cores can run. `processors` is the number of multiprocessors.
 Sm80Backward sm80_backward(const Problem& problem, int shared_bytes, int processors);
 
 // The featured kernel for the tiles of a call; false if there is none.
@@ -76,7 +76,7 @@ Status run_sm80_backward(const Problem& problem, const Sm80Backward& choice,
   };
   const sm80::FinishTasks finish = sm80::finish_tasks(p);
   const bool is_short = sm80::is_short(p);
-  // At least one block, which clears the sums.
+  // The kernel of rows has at least one block, which clears the sums.
   if (!is_short) TW_TRY(next(BackwardStep::kRows, std::max(sm80::row_tasks(p.shape), int64{1})));
   TW_TRY(next(BackwardStep::kTiles, sm80::key_tasks(p.shape, choice.tiles())));
   if (is_short && finish.heads == 0) return {};

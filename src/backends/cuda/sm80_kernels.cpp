@@ -20,8 +20,8 @@ bool is_near(const View& view) {
   return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
 }
 
-// Like has_pieces, for a bias or mask, of which a tile takes any columns: they must be contiguous,
-// and the row stride must be small enough.
+// Like has_pieces, for a bias or mask, of which a tile takes any columns: the columns must be
+// contiguous, and the row stride must be small enough.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
   return size.column > 1 && view.stride.column == 1 && is_near(view) &&
@@ -51,7 +51,7 @@ const char* missing_feature(const Problem& p) {
   const double cap = p.scores.softcap;
   if (cap > 0 && (cap > kMostCap || cap < kLeastCap)) return "a softcap far from 1";
   if (!(std::fabs(p.scores.scale) < 1e20)) return "a scale far from 1";
-  // A draw of Philox decides for 16 queries by 32 keys.
+  // The numbers of a Philox draw lie within an aligned block of 16 queries by 32 keys.
   const int64* base = p.dropout.base;
   if (p.dropout.decide.active() && (base[2] % 16 != 0 || base[3] % 32 != 0))
     return "dropout that begins inside of a draw";
@@ -80,7 +80,7 @@ bool are_in_pieces(const Problem& p) {
 }
 
 // With few queries, one head would leave most of a tile empty. Then all query heads of a key head
-// share it, and keys and values are read once for all. Features by query head need one head a tile.
+// share a tile, and keys and values are read once for all. Features by query head forbid sharing.
 int heads_in_tile(const Problem& p) {
   constexpr int64 kFewQueries = 32;
   using namespace score;
@@ -103,8 +103,8 @@ const char* feature_of_general(const Problem& problem) {
   return problem.keys.paged() ? "pages" : nullptr;
 }
 
-// Short variants serve few rows. They also serve few keys if the head dim nearly fills their tiles:
-// then more blocks per multiprocessor gain more than large tiles.
+// Short variants serve calls with few rows. They also serve calls with few keys, if the head dim
+// nearly fills the tiles: then more blocks per multiprocessor gain more than large tiles.
 bool is_enough(const sm80::Size& size, const Problem& problem, int64 dim, int64 rows) {
   constexpr int64 kFewRows = 64;
   if (dim > size.dim || !is_short(size.kind)) return dim <= size.dim;
@@ -129,9 +129,9 @@ int number_for(const Problem& problem, bool is_general, int64 rows) {
   return number_of(problem, is_general ? Kind::kGeneral : Kind::kCommon, rows);
 }
 
-// As many splits as fill the multiprocessors, if tiles of queries alone do not; each has at least
-// kLeastKeys keys. A plan may be made before pointers are known, so this assumes the variant for
-// rows of whole pieces, whatever the alignment turns out to be.
+// As many splits as fill the multiprocessors, if tiles of queries alone do not. Each split has at
+// least kLeastKeys keys. A plan may be made before pointers are known, so this assumes the variant
+// for rows of whole pieces, whatever the alignment turns out to be.
 int splits_for(const Problem& p, int heads_in_tile, int processors) {
   constexpr int64 kLeastKeys = 128, kMostSplits = 64;
   const int64 rows = p.shape.queries * heads_in_tile;

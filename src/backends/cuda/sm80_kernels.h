@@ -35,7 +35,7 @@ bool has_pieces(const View& view, int64 columns);
 core::uint32 asked_of(const Problem& problem);
 score::Scoring scoring_of(const Problem& problem, const Attention& attention);
 
-// For a tensor that may be absent.
+// The rows of a tensor that may be absent.
 sm80::Rows rows_of(const View& view, int64 columns);
 
 // Why the tensor-core kernels cannot run a call, in a few words; null if they can. The first
@@ -46,8 +46,8 @@ const char* why_not_sm80_forward(const Problem& problem);
 // Why the call needs the general variant, in a word or two; null if the common one can run it.
 const char* why_general(const Problem& problem);
 
-// The variant for a call that they can run. `processors` is the number of multiprocessors; the
-// architecture is 90 for 9.0.
+// The variant for a call that tensor cores can run. `processors` is the number of multiprocessors;
+// the architecture is 90 for 9.0.
 Sm80Forward sm80_forward(const Problem& problem, int processors, int architecture);
 
 // The featured kernel that can replace `choice`, with the same splits. Returns false if there is

@@ -15,8 +15,8 @@ void Compilers::search() const {
   for (NvrtcFile& file : files) candidates_.emplace_back(std::move(file));
 }
 
-// Looks into the cache before opening the library of 100 MB. The path may only suggest a version;
-// then the cache has nothing under a wrong guess, which is harmless.
+// Looks into the cache before opening the library, which has 100 MB. If its version is guessed from
+// the path, and wrongly, the cache has no cubin under that version, which is harmless.
 Status Compilers::ask(Candidate& candidate, const Question& question, Cubin& kept, Stop& stop) {
   TW_TRY(check_target(candidate.named, question.target));
   const CacheKey guess = cache_key_of(question.program, candidate.named);

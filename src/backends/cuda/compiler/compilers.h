@@ -27,7 +27,7 @@ class Compilers {
   Compilers(const Surroundings& around, int driver_version);
 
   // What to do with an open library that knows the target. TW_UNSUPPORTED makes the search try the
-  // next one; any other result ends it.
+  // next library; any other result ends the search.
   using Use = std::function<Status(const Nvrtc& nvrtc, const NvrtcFile& file)>;
 
   struct Question {
@@ -37,9 +37,9 @@ class Compilers {
     const Use& use;
   };
 
-  // For each library in order: the cubin that the cache has of it, else `use`. If none works: a
-  // cubin that the cache has of a library that is not installed here. Else the failure of the first
-  // library, or why there is none. Thread safe.
+  // For each library in order: the cubin that this library compiled earlier, from the cache, else
+  // `use`. If no library works: a cubin in the cache from a library that is not installed here.
+  // Else the failure of the first library, or why there is none. Thread safe.
   Status walk(const Question& question, Cubin& kept, Stop& stop) const;
 
  private:

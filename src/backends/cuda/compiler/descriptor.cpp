@@ -15,7 +15,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Differs from that of every other process, even in another PID namespace.
+// A random number, different in every process, even in another PID namespace.
 std::uint64_t random_number() {
   std::uint64_t number = 0;
   if (getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number) return number;

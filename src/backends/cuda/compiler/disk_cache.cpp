@@ -38,7 +38,7 @@ void make_folders(const std::string& path) {
 }
 
 // "…64 digits…-12080-104487248.cubin". The name includes the compiler, so that a process without
-// NVRTC finds cubins of any.
+// NVRTC finds the cubins of every compiler.
 std::string name_of(const CacheKey& key) {
   return hexadecimal(key.program) + "-" + std::to_string(key.nvrtc_version) + "-" +
          std::to_string(key.nvrtc_bytes) + kSuffix;
@@ -154,7 +154,7 @@ DiskCache::DiskCache(const Surroundings& around, Missing missing)
   if (around.cache.empty() && !around.why_no_cache.empty()) why_not_ = around.why_no_cache;
 }
 
-// Unless the folder can be created later, when there is something to keep.
+// Says why the folder cannot be made, unless it can be made later, when there is a cubin to keep.
 void DiskCache::cannot_make(const std::string& path) {
   const std::string nearest = nearest_folder(path);
   const bool may = faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
@@ -164,7 +164,7 @@ void DiskCache::cannot_make(const std::string& path) {
              " Name another one in TILEWISE_CACHE.";
 }
 
-// By errno.
+// Says, by errno, why `path` cannot be opened.
 void DiskCache::cannot_open(const std::string& path, const char* as_what) {
   is_absent_ = errno == ENOENT;
   why_not_ = path + " cannot be opened" + as_what + ": " + std::strerror(errno) + ".";

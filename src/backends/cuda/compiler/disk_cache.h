@@ -25,14 +25,14 @@ class DiskCache {
 
   bool usable() const { return folder_.open(); }
 
-  // Whether it is unusable only because nothing has been kept so far.
+  // Whether the cache is unusable only because nothing has been kept so far.
   bool is_absent() const { return is_absent_; }
 
-  // Why it is not usable, as a sentence.
+  // Why the cache is not usable, as a sentence.
   const std::string& why_not() const { return why_not_; }
 
-  // Why nothing is kept although it is usable, as a sentence; empty if, as far as this process
-  // knows, something is.
+  // Why nothing is kept although the cache is usable, as a sentence; empty if, as far as this
+  // process knows, cubins are kept.
   std::string why_not_kept() const;
 
   bool load(const CacheKey& key, Cubin& out) const;
@@ -42,9 +42,9 @@ class DiskCache {
   // key. Lists the folder.
   bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
-  // Removes all files that the library has put there, and no others. Returns how many, and in a
-  // sentence what could not be removed. A file that somebody else removes meanwhile counts as
-  // removed.
+  // Removes all files that the library has put into the folder, and no others. Returns how many,
+  // and in a sentence what could not be removed. A file that somebody else removes meanwhile counts
+  // as removed.
   int clear(std::string& why_left) const;
   int clear() const {
     std::string why_left;

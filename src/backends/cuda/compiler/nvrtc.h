@@ -35,7 +35,7 @@ struct Compiled {
 class Nvrtc {
  public:
   // Opens the library and never closes it: NVRTC's threads and exit handlers would not survive
-  // that. If the version was a guess, `file` has the true one afterwards.
+  // closing. If the version was a guess, `file` has the true one afterwards.
   static Status open(NvrtcFile& file, Nvrtc& out);
 
   // `headers` have the names by which the text includes them. A failure holds the first lines of

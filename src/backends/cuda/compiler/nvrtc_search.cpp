@@ -54,8 +54,8 @@ bool is_regular(const std::string& path) {
   return stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode);
 }
 
-// NVRTC's file name has the major version and sometimes the minor. Otherwise the name of the
-// builtins library beside it suggests the minor, but it may belong to another release.
+// NVRTC's file name has the major version and sometimes the minor. If not, the minor is taken from
+// the name of the builtins library in the same folder, which may belong to another release.
 void read_version(NvrtcFile& file) {
   const std::string real = real_path(file.path);
   file.version = version_in(real, file.exact);
@@ -166,7 +166,7 @@ void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
     if (path.find("libnvrtc-builtins") == std::string::npos) add(path, found);
 }
 
-// The last resort: the loader may know one. Only opening it shows whether it exists.
+// The last resort: names without a folder, which the loader may find. Only opening shows whether.
 void add_by_name(int driver_version, std::vector<NvrtcFile>& found) {
   for (int major = std::min(driver_version / 1000, kNewestMajor); major >= kOldestMajor; --major) {
     NvrtcFile file;
@@ -204,7 +204,7 @@ Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<Nv
   });
   const NvrtcFile newer = first == found.begin() ? NvrtcFile() : *std::prev(first);
   found.erase(found.begin(), first);
-  // NVRTC opens without its builtins library, but cannot compile.
+  // Without its builtins library NVRTC opens but cannot compile, so such libraries come last.
   std::stable_partition(found.begin(), found.end(),
                         [](const NvrtcFile& file) { return !file.builtins.empty(); });
   if (found.empty() && around.by_name) add_by_name(driver_version, found);

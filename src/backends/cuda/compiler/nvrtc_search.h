@@ -24,7 +24,7 @@ struct NvrtcFile {
 Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found);
 
 // Why cubins of this library are of no use: the driver is older, or the library does not know the
-// GPU. Ask again after opening it if the version is not exact.
+// GPU. If the library's version is not exact, ask again after opening the library.
 Status check_driver(const NvrtcFile& file, int driver_version);
 Status check_target(const NvrtcFile& file, const Target& target);
 

@@ -49,7 +49,7 @@ class Pack {
   // The pack was made from other kernels than this library's; the build left it out.
   bool is_of_others() const { return is_of_others_; }
 
-  // The pack is neither that nor intact, so nothing of it is used.
+  // There are bytes, but neither a pack of others nor an intact one. Nothing of them is used.
   bool is_damaged() const { return is_damaged_; }
 
   // "The pack was compiled by NVRTC 13.0, and a driver of CUDA 12.8 cannot load that. "; empty if

@@ -22,7 +22,7 @@ std::string architecture(const Target& target, Form form);
 // the library's version. The pack uses this key.
 Digest key_of(const Program& program);
 
-// The same with the compiler, kept separately: the disk cache's key. Its file names contain both.
+// The disk cache's key: key_of(program) and the compiler. The cache's file names contain both.
 struct CacheKey {
   Digest program{};
   int nvrtc_version = 0;
@@ -30,7 +30,7 @@ struct CacheKey {
 
   bool operator==(const CacheKey&) const = default;
 
-  // A hash of all three.
+  // A hash of the program's key, NVRTC's version and NVRTC's size.
   Digest digest() const;
 };
 CacheKey cache_key_of(const Program& program, const NvrtcFile& nvrtc);

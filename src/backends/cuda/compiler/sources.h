@@ -16,9 +16,9 @@ std::span<const Source> embedded_sources();
 // The SHA-256 of all names and texts, in hexadecimal.
 const char* embedded_hash();
 
-// The same of everything that determines a pack: the embedded text, the list of variants, the code
-// that makes a program of a variant, and the library's version. A pack contains it, so that the
-// build can leave out a pack of other kernels.
+// The SHA-256 of everything that determines a pack: the embedded text, the list of variants, the
+// code that makes a program of a variant, and the library's version. A pack contains this hash, so
+// that the build can leave out a pack of other kernels.
 const char* packed_hash();
 
 }  // namespace tilewise::cuda

@@ -8,7 +8,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// Without a path, the library belongs to another machine that shares the cache.
+// A library without a path is on another machine that shares the cache.
 std::string described(const NvrtcFile& file) {
   const std::string version =
       std::to_string(file.version / 1000) + "." + std::to_string(file.version / 10 % 100);
@@ -27,8 +27,8 @@ Stock::Stock(const Surroundings& around, int driver_version)
       cache_(around, Missing::kLeave),
       compilers_(around, driver_version) {}
 
-// Whether it compiles an empty program for the target; an NVRTC without its builtins library does
-// not. Success is remembered for the life of the process; a failure may be repaired.
+// Whether the library compiles an empty program for the target; an NVRTC without its builtins
+// library does not. Success is remembered for the life of the process; a failure may be repaired.
 Status Stock::try_out(const Nvrtc& nvrtc, const NvrtcFile& file, const Target& target) const {
   static std::mutex mutex;
   static auto& good = *new std::set<std::pair<std::string, std::string>>;

@@ -72,7 +72,7 @@ std::string own_packages() {
 
 std::vector<std::string> places_of_nvrtc() {
   std::vector<std::string> places;
-  // These are folders of NVRTC itself, or of Python packages.
+  // The variable names folders of NVRTC itself, or of Python packages.
   for (const std::string& folder : folders_of(variable("TILEWISE_NVRTC_PATH"))) {
     add_folder(folder, places);
   }
@@ -104,8 +104,8 @@ bool below_shared_folder(const std::string& path) {
   return false;
 }
 
-// The folder that the user names, even an empty name; else one in the user's home, unless everybody
-// can write there, as in some containers.
+// The folder that TILEWISE_CACHE names, even an empty name; else one in the user's cache folder,
+// unless that lies where everybody may write, as in some containers.
 std::string cache_folder(std::string& why_not) {
   if (const char* named = secure_getenv("TILEWISE_CACHE")) {
     why_not = *named ? "" : "TILEWISE_CACHE is set and empty.";
@@ -124,8 +124,8 @@ std::string cache_folder(std::string& why_not) {
   return folder + "/tilewise";
 }
 
-// Never changed and never destroyed once published: other threads may read old ones, even while the
-// process ends.
+// The surroundings of the process. Once published, a value is never changed or destroyed: other
+// threads may read an old one, even while the process ends.
 std::atomic<const Surroundings*> kept{nullptr};
 std::mutex adding;
 

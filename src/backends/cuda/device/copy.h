@@ -16,7 +16,7 @@ TW_DEVICE void copy_later(SharedAddress to, const uint8* from) {
 #endif
 }
 
-// The same, but writes zeros and reads nothing if the source does not exist.
+// Starts a copy like copy_later, but writes zeros and reads nothing if the source does not exist.
 TW_DEVICE void copy_or_zeros_later(SharedAddress to, const uint8* from, bool exists) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
@@ -26,7 +26,7 @@ TW_DEVICE void copy_or_zeros_later(SharedAddress to, const uint8* from, bool exi
 #endif
 }
 
-// The same for the first `bytes` of 16, which may be none; the rest becomes zeros.
+// Starts a copy of the first `bytes` of 16, which may be none; the rest of `to` becomes zeros.
 TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes) {
 #if defined(TW_ON_DEVICE)
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.byte), "l"(from),
@@ -36,7 +36,7 @@ TW_DEVICE void copy_part_later(SharedAddress to, const uint8* from, int32 bytes)
 #endif
 }
 
-// Prefetches the 128 bytes around `from` to the second-level cache. They must exist.
+// Prefetches the 128 bytes around `from` to the second-level cache. All of them must exist.
 TW_DEVICE void prefetch(const uint8* from) {
 #if defined(TW_ON_DEVICE)
   asm volatile("prefetch.global.L2 [%0];" ::"l"(from));

@@ -23,9 +23,9 @@ void* shared_memory();
 
 // Waits until all threads of the block are here.
 void block_barrier();
-// Waits until all threads of the warp are here; returns what `lane` passed.
+// Waits until all threads of the warp are here; returns what lane `lane` brought.
 uint64 exchange(uint64 brought, int32 lane);
-// Waits likewise; returns whether any lane passed true.
+// Both wait for all threads of the warp. `any` returns whether any lane passed true.
 bool any(bool says);
 uint32 ballot(bool says);
 

@@ -36,7 +36,7 @@ TW_DEVICE float exp2_approximate(float x) {
 #endif
 }
 
-// The same with subnormal results, for a few more instructions.
+// 2^x as exp2_approximate, but with subnormal results, for a few more instructions.
 TW_DEVICE float exp2_with_subnormals(float x) {
 #if defined(TW_ON_DEVICE)
   float power;

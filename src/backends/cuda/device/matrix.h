@@ -31,7 +31,7 @@ TW_DEVICE Fragment load_matrices(SharedAddress row) {
   return f;
 }
 
-// The same, with each matrix transposed: pair m is elements (2t, g) and (2t + 1, g).
+// load_matrices with each matrix transposed: pair m is elements (2t, g) and (2t + 1, g).
 TW_DEVICE Fragment load_matrices_transposed(SharedAddress row) {
   Fragment f;
 #if defined(TW_ON_DEVICE)
@@ -58,8 +58,8 @@ TW_DEVICE uint32 transposed(uint32 pair) {
 #endif
 }
 
-// A lane's part of a product's 16 x 8 right operand: elements (2t, g) and (2t + 1, g), and those 8
-// rows further down.
+// A lane's part of a product's 16 x 8 right operand. pair[0] is elements (2t, g) and (2t + 1, g),
+// pair[1] the two elements 8 rows further down.
 struct RightFragment {
   uint32 pair[2];
 };

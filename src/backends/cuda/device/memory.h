@@ -9,12 +9,12 @@ extern __shared__ __align__(128) unsigned char tilewise_shared_memory[];
 
 namespace tilewise::cuda {
 
-// The shared memory that a block can have on every GPU that these kernels support. For more than 48
-// KiB the driver must be asked for each kernel, when that is loaded.
+// The shared memory that a block can have on every GPU that these kernels support. To give a kernel
+// more than 48 KiB, the host must ask the driver when the kernel is loaded.
 inline constexpr int32 kMostSharedBytes = 99 * 1024;
 
 // The block's dynamic shared memory as a T, uninitialised. The launch asks for sizeof(T) bytes.
-// Kernels for GPUs with more pass their own limit.
+// Kernels for GPUs with more shared memory pass their own limit.
 template <class T, int32 most = kMostSharedBytes>
 TW_DEVICE T& shared_memory() {
   static_assert(sizeof(T) <= most, "the GPUs that run the kernel have no more");

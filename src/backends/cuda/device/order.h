@@ -21,7 +21,7 @@ TW_DEVICE void add_to(float* to, float number) {
 #endif
 }
 
-// The same for to[0 .. 3], aligned to 16 bytes.
+// Adds numbers[n] to to[n], each atomically. `to` is aligned to 16 bytes.
 TW_DEVICE void add_four_to(float* to, const float (&numbers)[4]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(numbers[0]),
@@ -41,7 +41,7 @@ TW_DEVICE void wait_for_count(const int32* word, int32 number) {
     asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(word) : "memory");
   } while (seen != number);
 #else
-  // Blocks run one after the other here.
+  // On the host, blocks run one after the other.
   if (*word != number) emulated::refuse("a block waits for one that comes later");
 #endif
 }

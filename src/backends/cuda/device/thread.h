@@ -45,8 +45,8 @@ TW_DEVICE int32 thread_index() {
 #endif
 }
 
-// The same, read from the special register at each call, so that values derived from it need no
-// registers between their uses. For kernels that have none to spare.
+// thread_index(), read from the special register at each call, so that values derived from it need
+// no registers between their uses. For kernels that have no registers to spare.
 TW_DEVICE int32 thread_index_anew() {
 #if defined(TW_ON_DEVICE)
   int32 index;
@@ -92,7 +92,7 @@ TW_DEVICE void block_barrier() {
 #endif
 }
 
-// The same for the threads of a warp.
+// block_barrier for the threads of a warp.
 TW_DEVICE void warp_barrier() {
 #if defined(TW_ON_DEVICE)
   __syncwarp();
@@ -101,7 +101,7 @@ TW_DEVICE void warp_barrier() {
 #endif
 }
 
-// What the lane whose index differs in `bits` passed. All lanes of the warp must take part.
+// What the lane passed whose index is this lane's XOR `bits`. All lanes of the warp must take part.
 template <class T>
 TW_DEVICE T shuffle(T brought, int32 bits) {
 #if defined(TW_ON_DEVICE)
@@ -153,7 +153,7 @@ TW_DEVICE T warp_sum(T number) {
   return number;
 }
 
-// NaN wins, as in core.
+// The maximum over the warp. NaN wins, as in core.
 template <class T>
 TW_DEVICE T warp_max(T number) {
   TW_UNROLL

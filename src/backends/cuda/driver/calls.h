@@ -11,11 +11,11 @@ using Result = int;             // CUresult; 0 is success
 using Ordinal = int;            // CUdevice
 using Address = std::uint64_t;  // CUdeviceptr
 using Context = struct ContextTag*;
-// Also 0 and 1 for the legacy default stream, and 2 for the calling thread's default stream.
+// A stream's handle; also 0 and 1 for the legacy default stream, 2 for the thread's default stream.
 using Stream = struct StreamTag*;
 using Library = struct LibraryTag*;
-// Belongs to a Library and to no context, so it survives a reset of the device. A launch takes it
-// in place of a Function.
+// A Kernel belongs to a Library and to no context, so it survives a reset of the device. A launch
+// takes a Kernel in place of a Function.
 using Kernel = struct KernelTag*;
 using Function = struct FunctionTag*;  // belongs to one context
 
@@ -118,7 +118,7 @@ enum : unsigned { kPortable = 1, kMapped = 2 };  // flags of registered host mem
   CALL(memory_free, "cuMemFree", 3020, (Address))                                                  \
   CALL(memory_copy, "cuMemcpyAsync", 4000, (Address, Address, std::size_t, Stream))
 
-// NOLINTBEGIN(bugprone-macro-parentheses): members and parameters take none.
+// NOLINTBEGIN(bugprone-macro-parentheses): members and parameters take no parentheses.
 struct Calls {
   int version = 0;  // the driver's: 12040 is 12.4
 #define TW_MEMBER(member, name, since, parameters) Result(*member) parameters = nullptr;

@@ -81,7 +81,7 @@ Status Device::describe(int index, tw_device_facts& facts) {
   return {};
 }
 
-// What is already known stays unchanged after a reset, because other threads read it.
+// What is already known about the device stays unchanged, because other threads read it.
 Status Device::open(const Calls& calls, int index) {
   is_open_.store(false, std::memory_order_relaxed);
   if (!is_known_) {
@@ -113,7 +113,7 @@ Status Device::know() {
 Status Device::enter() {
   Context context = nullptr;
   TW_CUDA(*calls_, primary_retain(&context, ordinal_), "using the device's primary context");
-  // After a reset the old context cannot be released; it is then retained twice.
+  // A retain from before a reset still counts, so the device is retained twice here.
   if (is_retained_) calls_->primary_release(ordinal_);
   is_retained_ = true;
   const Status shared = share_with(context);
@@ -147,7 +147,7 @@ Status Device::share_page() {
   return {};
 }
 
-// For GPUs that cannot map host memory, as some virtual ones. Memory from before a reset is gone.
+// The error word of GPUs that cannot map host memory, as some virtual ones. A reset loses it.
 Status Device::allocate_word() {
   static const core::uint32 none = 0;
   Address address = 0;

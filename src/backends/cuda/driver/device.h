@@ -26,7 +26,7 @@ class Device {
   // Once the device is open, this makes one call of the driver, of 18 ns.
   static Status find(int index, Device*& device);
 
-  // The same without that call once the device is open: a reset may go unnoticed.
+  // Like find, but once the device is open without a call of the driver: a reset may go unnoticed.
   static Status find_opened(int index, Device*& device);
   // A device that was found before in this process, even if it cannot be opened again after a
   // reset: its properties do not change.
@@ -54,7 +54,7 @@ class Device {
   // current: see Current, which each call creates once.
   Status is_capturing(Stream stream, bool& captures) const;
 
-  // Waits for all work on the stream, which must not be captured. Needs the same.
+  // Waits for all work on the stream, which must not be captured. Context as for is_capturing.
   Status wait(Stream stream) const;
 
   // Whether memory is where the call says: on this device, or on the host. A kernel that follows a
@@ -62,7 +62,7 @@ class Device {
   // each device address is asked about once; a call with memory that was freed since is not caught.
   Status check_place(const char* name, const void* data, bool on_device) const;
 
-  // Needs the same. Arguments are copied before it returns.
+  // Context as for is_capturing. Arguments are copied before it returns.
   template <class... Arguments>
   Status launch(Kernel kernel, const Grid& grid, Stream stream,
                 const Arguments&... arguments) const {
@@ -86,7 +86,7 @@ class Device {
   static constexpr std::size_t kPageBytes = 4096;
 
   static Device* all();
-  // Called by the first of several threads, for all of them.
+  // Called by the first of several threads that need the device, for all of them.
   static Status open_once(const Calls* calls, int index, Device*& device);
   Status open(const Calls& calls, int index);
   Status know();   // properties that no reset changes
@@ -124,14 +124,14 @@ class Device {
 class Current {
  public:
   explicit Current(const Device& device);
-  // For work on a stream. A stream that somebody created has its context and usually needs no
-  // current one.
+  // For work on a stream. A stream that somebody created carries its context, so usually no context
+  // need be current.
   Current(const Device& device, Stream stream);
   ~Current();
   Current(const Current&) = delete;
   Current& operator=(const Current&) = delete;
 
-  // If the driver refused, another context is current, and nothing may be done in it.
+  // If this fails, another context is current, and nothing may be done in it.
   Status status() const;
 
  private:

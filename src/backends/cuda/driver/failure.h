@@ -12,7 +12,7 @@ using ErrorName = Result (*)(Result, const char**);
 // Why the driver does not start: "the NVIDIA driver does not start: CUDA_ERROR_NO_DEVICE (100): …".
 Status start_failure(Result result, ErrorName ask);
 
-// The same for a child whose parent had used CUDA; the driver is not asked.
+// Why the driver does not start in a child whose parent had used CUDA; the driver is not asked.
 Status forked_too_late();
 
 }  // namespace tilewise::cuda

@@ -36,7 +36,7 @@ TW_DEVICE void store_query_gradient(const Backward& p, BackwardMemory<T>& memory
              [scale](int32) { return scale; });
 }
 
-// Also returns this thread's part of the slope's gradient.
+// Computes the query's gradient. Returns this thread's part of the slope's gradient.
 template <class T>
 TW_DEVICE T find_query_gradient(const Backward& p, BackwardMemory<T>& memory, Range rows,
                                 const Work& work) {

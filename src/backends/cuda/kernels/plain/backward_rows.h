@@ -1,5 +1,5 @@
-// The first backward pass: computes the denominator and delta of each row. A block has a tile of
-// queries of one head.
+// The first backward pass: computes each row's denominator and delta. A block has a tile of queries
+// of one head.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"
@@ -46,7 +46,7 @@ TW_DEVICE void load_lse(const Backward& p, RowsMemory<T>& memory) {
   block_barrier();
 }
 
-// Adds the keys of a tile to `own`.
+// Adds the keys of a tile to memory.own, each row's recomputed denominator.
 template <class T>
 TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   ScoreTile<T>& tile = memory.tile;
@@ -64,9 +64,9 @@ TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   });
 }
 
-// Denominators come from lse, but a coarse lse has lost them: with 40 keys that all score -1e9, log
-// 40 is below the resolution of float32. If such an lse belongs to this row's keys alone, and not
-// to a larger whole, the sum is recomputed.
+// Denominators come from lse. A coarse lse does not hold them: with 40 keys that all score -1e9,
+// log 40 is below the resolution of float32. If such an lse belongs to this row's keys alone, and
+// not to a larger whole, the sum is recomputed.
 template <class T>
 TW_DEVICE void find_denominators(const Backward& p, RowsMemory<T>& memory) {
   const Attention& a = p.attention;

@@ -21,7 +21,7 @@ TW_DEVICE KnownRow<T>* known_rows(const Backward& p, const Head<T>& head) {
   return static_cast<KnownRow<T>*>(p.sums.known) + (head.b * shape.heads + head.h) * shape.queries;
 }
 
-// Surround with barriers.
+// Loads the places of `rows`, and what is known of each. Needs a barrier before; ends with one.
 template <class T>
 TW_DEVICE void load_rows(const Backward& p, BackwardMemory<T>& memory, Range rows) {
   const Head<T>& head = memory.tile.head;

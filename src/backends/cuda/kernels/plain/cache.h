@@ -50,13 +50,13 @@ TW_DEVICE void rotate_rows(const TokenRows& token) {
   }
 }
 
-// first + t where that is one of `count` numbers from 0 on; else -1. Tables hold anything, and the
-// sum of two numbers may not overflow.
+// first + t if it lies from 0 to count - 1; else -1. Tables may hold any number, and the sum of two
+// numbers may not overflow.
 TW_DEVICE int64 within(int64 first, int64 t, int64 count) {
   return first >= 0 && first < count - t ? first + t : -1;
 }
 
-// Turns no pairs at a position that the tables do not have, and that is reported.
+// How many pairs to rotate: none at a position that the tables do not have, which is reported.
 TW_DEVICE int64 pairs_at(const Rotation& rotation, int64 position, uint32& faults) {
   if (rotation.pairs == 0 || position >= 0) return rotation.pairs;
   faults |= kPositionFault;
@@ -80,7 +80,7 @@ TW_DEVICE void rotary(const Rotary& p) {
   });
 }
 
-// Where row `row` of sequence b of the cache lies; nowhere where it is -1.
+// Where row `row` of sequence b of the cache lies; nowhere, and reported, if `row` is negative.
 TW_DEVICE Spot cached_spot(const Append& p, int64 b, int64 row, uint32& faults) {
   if (row < 0) {
     faults |= kLengthFault;

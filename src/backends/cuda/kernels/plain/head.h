@@ -64,7 +64,7 @@ struct Head {
     }
   }
 
-  // The same from a tile of keys: calls body(rows).
+  // Calls body(rows) for each tile of `height` queries of which some may see a key of `columns`.
   template <class Body>
   TW_DEVICE void for_each_query_tile(Range columns, int64 height, const Body& body) const {
     const Range seen = band.queries_of(columns);

@@ -22,9 +22,9 @@ TW_DEVICE void hold(Scores& scores, float limit) {
   });
 }
 
-// The same for products, which rarely overflow. One sum of all of them detects that: a product
-// beyond the limit, multiplied by twice the scale, is infinite, and so is the sum. This costs less
-// than clamping each.
+// Clamps products to [-limit, limit]. They rarely overflow, and one sum of all of them detects
+// that: a product beyond the limit, multiplied by twice the scale, is infinite, and so is the sum.
+// This costs less than clamping each.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, Measure measure) {
   const float factor = measure.factor * (2.00001f / core::log2e<float>());
@@ -37,7 +37,7 @@ TW_DEVICE void hold(Scores& scores, Measure measure) {
   if (warp_any(!(core::absolute(sum) <= core::largest<float>()))) hold(scores, measure.limit);
 }
 
-// The same where only hidden scores are -inf: those stay.
+// Clamps scores of which only the hidden ones are -inf; the hidden ones stay -inf.
 template <class Scores>
 TW_DEVICE void hold_seen(Scores& scores, float limit) {
   scores.each_piece([&](float(&four)[4], int32, int32) {

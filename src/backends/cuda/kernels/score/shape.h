@@ -59,7 +59,7 @@ TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], fl
   }
 }
 
-// The same for all of a warp's products. Returns an upper bound of the lane's scores. Usually all
+// The softcap of all of a warp's products. Returns an upper bound of the lane's scores. Usually all
 // scores are far below the cap; then the polynomial alone is used, without exponentials and
 // selects.
 template <class Scores, class Slopes>
@@ -103,8 +103,8 @@ TW_DEVICE void scale(const Scoring& p, Scores& scores) {
   });
 }
 
-// The same, with results clamped to finite numbers. Overflow is detected by one sum of all results,
-// which costs less than clamping each.
+// scale() with results clamped to finite numbers. One sum of all results detects overflow, which
+// costs less than clamping each.
 template <class Scores>
 TW_DEVICE void scale_within(const Scoring& p, Scores& scores) {
   float sums[4] = {};
@@ -208,7 +208,7 @@ TW_DEVICE void add_bias_within(float& score, float bias) {
   score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
 }
 
-// The same, clamped to kMostScore.
+// Adds one element of a bias and clamps the sum to kMostScore; -inf stays and hides the key.
 TW_DEVICE void add_bias_to(float& score, float bias) {
   score = multiply_add_toward_zero(bias, core::log2e<float>(), score);
   if (score != -core::infinity<float>()) score = held_within(score, kMostScore);

@@ -27,7 +27,7 @@ struct RowsOfLane {
   }
 };
 
-// The same in registers for the whole walk over the keys, in kernels that have enough of them.
+// A lane's rows in registers for the whole walk over the keys, in kernels that have enough of them.
 template <int32 rows>
 struct RegisterRows {
   float reference[rows], sum[rows];
@@ -44,8 +44,8 @@ struct RegisterRows {
   TW_DEVICE void add(int32 r, float weights) { sum[r] += weights; }
 };
 
-// For kernels that have too few: references are cached in registers for one tile, sums stay in
-// shared memory.
+// A lane's rows in kernels with too few registers: references are cached in registers for one tile,
+// sums stay in shared memory.
 template <int32 rows, int32 threads>
 struct CachedRows {
   RowsOfLane<threads> shared;

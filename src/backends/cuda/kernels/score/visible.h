@@ -97,9 +97,9 @@ struct VisibleBits {
 template <>
 struct VisibleBits<0> {};
 
-// The same with fewer instructions, for 64 keys and scores with queries down. Of each of its rows a
-// lane copies a quarter; the four lanes of the row exchange bits. The bits move to registers as
-// soon as the tile has arrived, so that the next tile can overwrite the shared memory.
+// A warp's part of the mask, like VisibleTile but with fewer instructions, for 64 keys and scores
+// with queries down. A lane copies a quarter of each of its rows; the four lanes of a row exchange
+// bits. The bits move to registers before the next tile overwrites the shared memory.
 template <int32 queries>
 struct VisiblePieces {
   static constexpr int32 kRows = queries / 8;  // of a lane
@@ -170,7 +170,7 @@ struct VisiblePieces {
 template <int32 queries>
 struct VisibleColumns {
   static_assert(queries % 8 == 0 && queries <= kWarp);
-  // The used ones among a lane's 32 bits.
+  // Which of a lane's 32 bits are used.
   static constexpr uint32 kAll = ((1u << queries / 4) - 1) * 0x01010101u;
   struct alignas(16) Piece {
     uint32 words[4];

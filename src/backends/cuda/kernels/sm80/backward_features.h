@@ -180,9 +180,9 @@ TW_DEVICE bool any_overflows(float factor, Scores& products) {
   return warp_any(!(core::absolute(sum) <= core::largest<float>()));
 }
 
-// Whether shape_fast may be used for a patch without rows apart. Their lse implies that a product
-// which overflows has weight 0. But if a bias of -infinity hides a product of +infinity, the sum is
-// NaN; so calls with a bias test for overflow.
+// Whether shape_fast may be used for a patch without rows apart. The lse of such a patch's rows
+// implies that a product which overflows has weight 0. But if a bias of -infinity hides a product
+// of +infinity, the sum is NaN; so calls with a bias test for overflow.
 template <class Traits>
 TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scores& products) {
   constexpr uint32 kFeatures = Traits::kFeatures;
@@ -205,8 +205,8 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
     const float slope = memory.rows[context.stage].tile.slope;
     score::for_each_distance(context.patch.corner(), context.block.band.diagonal, added,
                              [&](float& sum, float away) {
-                               // Shared by scores of equal distance. Rounding toward zero keeps
-                               // it finite.
+                               // The term is shared by scores of equal distance. Rounding toward
+                               // zero keeps the term finite.
                                sum += multiply_add_toward_zero(away, -slope, 0.0f);
                              });
   }
@@ -319,8 +319,8 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
   }
 }
 
-// Applies the softcap's derivative to the weights, ahead of the gradients. Only if no gradient of
-// bias or slopes is wanted: those are taken before the derivative.
+// Applies the softcap's derivative to the weights, ahead of the gradients. Call it only if no
+// gradient of bias or slopes is wanted: these gradients are taken before the derivative.
 template <class Traits>
 TW_DEVICE void multiply_by_softcap_derivatives(Shaping<Traits>& shaping,
                                                typename Traits::Scores& weights) {

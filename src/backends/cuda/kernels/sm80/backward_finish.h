@@ -76,7 +76,7 @@ struct GradientRows {
   int32 rows;
 };
 
-// Stores two pieces of 16 rows, of which `row` and `piece` are the first.
+// Stores two adjacent pieces of 16 rows; the first is piece `piece` of row `row`.
 TW_DEVICE void store_pair(const Backward& p, const GradientRows& to, const PairOfPieces& pair,
                           int32 row, int32 piece) {
   const EightElements whole = pair.piece_of_lane();
@@ -123,7 +123,7 @@ TW_DEVICE void finish_part(const Backward& p, const GradientRows& to, const floa
   const int32 first = row + warp / tiles.warps_across() * down * 16;
   const int32 piece = warp % tiles.warps_across() * across;
   if (piece * kPieceBytes >= p.out.query.bytes) return;
-  // Not those of rows that do not exist.
+  // Rows that do not exist have no sums to store.
   const int32 sixteens = core::smaller(down, (to.rows - first + 15) / 16);
   const SumsOfThread from{
       sums, {tiles.threads(), kAddsFour}, warp * kWarp + lane_index(), sixteens, across};
@@ -276,8 +276,8 @@ TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
       finish_bias_part<type>(shape, to, sums, warp);
     return;
   }
-  // Otherwise a thread sums and stores eight keys of a query. Eight threads take adjacent queries,
-  // because those are contiguous in the sums.
+  // Without pieces or sums, or for a bias of one row: a thread sums and stores eight keys of a
+  // query. Eight threads take adjacent queries, because those are contiguous in the sums.
   TW_ROLLED
   for (int32 x = thread_index(); x < core::round_up(rows, 8) * pieces; x += kRowThreads) {
     const int32 row = x / 8 / pieces * 8 + x % 8, piece = x / 8 % pieces, key = piece * 8;

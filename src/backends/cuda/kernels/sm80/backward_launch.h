@@ -33,22 +33,22 @@ struct alignas(16) TileNumbers {
 // What the kernels hand to each other in the workspace. Pointers are null if a call does not need
 // them. Rows are those of the workspace, padded_rows per head.
 struct Workspace {
-  // By row, in units of log2. Infinite if the row does not exist or sees no key; see remaining_lse
-  // for a row apart.
+  // The lse by row, in units of log2. Infinite if the row does not exist or sees no key; see
+  // remaining_lse for a row apart.
   float* lse;
   float* minus_delta;
   float* apart;        // by row: the lse of a row apart, or else 0
   TileNumbers* tiles;  // one for each kBackwardRows rows
   // Sums of the query's gradient, by tile of queries in SumOrder, even if it is not wanted. A short
-  // kernel with two tiles of keys keeps the sums of the first one here; others have none.
+  // kernel with two tiles of keys keeps the first tile's sums here; other short kernels keep none.
   float* query;
   float* slopes;      // partial sums by (b, h, tile of keys, warp)
   float* sinks;       // partial sums by (b, h, tile of kBackwardRows queries), or by (b, h)
   float* bias;        // sums, with the strides of bias_stride
   int32* turns;       // by (b, h, tile of queries): how many blocks have had their turn
   int64 padded_rows;  // of one head, for all sequences
-  // 0 along axes that were broadcast. Featured kernels sum the bias in tiles (bias_in_tiles). Then
-  // row and column count tiles, and a tile has its numbers in SumOrder.
+  // The strides are 0 along axes that were broadcast. Featured kernels sum the bias in tiles
+  // (bias_in_tiles): row and column then count tiles, and a tile has its numbers in SumOrder.
   Axes bias_stride;
   bool bias_in_tiles;
 };
@@ -74,7 +74,7 @@ struct Backward {
   uint32* error;  // gets bits of tw_fault
 };
 
-// Tiles of kBackwardRows queries in a sequence of the maximal length. Every sequence gets as many.
+// Tiles of kBackwardRows queries in a sequence of the maximal length. All sequences get so many.
 TW_HD inline int64 row_tiles(const Shape& shape) {
   return core::ceil_div(shape.queries, kBackwardRows);
 }

@@ -8,7 +8,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// A block's turn to add to a tile of queries: it comes when the tile's counter equals `number`.
+// A block's turn to add to a tile of queries: when the tile's counter equals `number`.
 struct Turn {
   int32* counter;
   int32 number;

@@ -75,7 +75,7 @@ TW_DEVICE void add_feature_gradients(const Backward& p, const PatchContext& cont
       add_slope_partial<Traits>(p, context, g, gradients);
 }
 
-// The same in general kernels. Then applies the softcap's derivative, which those two do not have.
+// Adds gradients of bias and slopes in general kernels; then applies the softcap's derivative.
 template <class Traits>
 TW_DEVICE void add_general_gradients(const Backward& p, const PatchContext& context, int32 g,
                                      typename Traits::Scores& gradients, Shaping<Traits>& shaping) {

@@ -68,7 +68,7 @@ TW_DEVICE float lse_of(const Backward& p, const Place& queries, int64 h, int64 r
   return load_wide<float>(lse, lse.offset(queries.batch, h, queries.first + row, 0));
 }
 
-// Of an existing row; `given` is the lse in natural units that the caller gave.
+// The statistics of an existing row; `given` is the lse in natural units that the caller gave.
 TW_DEVICE RowStatistics row_statistics(const Backward& p, int64 h, float given, float minus_delta) {
   const float in_log2 = core::row_of(given).max;
   const bool sees = in_log2 != -core::infinity<float>();
@@ -88,8 +88,8 @@ struct ThreadRows {
   int32 piece, first, step;
 };
 
-// What a thread loads of rows i, i + step, ...: a piece of each, and the lse of the one whose
-// result it stores. Rows that do not exist are replaced by row 0 of the sequence.
+// What a thread loads of rows i, i + step, ...: a piece of each, and the lse of the row whose
+// result the thread stores. Rows that do not exist are replaced by row 0 of the sequence.
 struct RowPieces {
   EightElements output[kRowsAtOnce], incoming[kRowsAtOnce];
   float lse;
@@ -175,8 +175,8 @@ TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& mem
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }
 
-// Computes all rows of the tile. Clears its sums in the workspace while the first loads are in
-// flight.
+// Computes all rows of the tile. Clears the tile's sums in the workspace while the first loads are
+// in flight.
 template <DType type>
 TW_DEVICE RowSums compute_rows(const Backward& p, const BackwardRowsMemory& memory,
                                const RowWork& work) {
@@ -221,7 +221,7 @@ TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
 }
 
 // Whether some score of the tile may be visible. The band decides if all sequences have the same
-// length, that is, without tables. It may be true for tiles that BandTiles leaves out.
+// length, that is, without tables. The result may be true for tiles that BandTiles leaves out.
 TW_DEVICE bool may_be_visible(const Backward& p, BiasTile tile) {
   const auto has_table = [](const Side& side) {
     return side.offsets || side.used || side.start || side.batch_index;

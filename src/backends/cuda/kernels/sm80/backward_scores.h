@@ -23,7 +23,7 @@ struct LanePlaces {
     known_from_keys = from_keys(warp_index());
   }
 
-  // `down` from the warp's own keys on.
+  // Address `down`, moved to the warp's own keys.
   TW_DEVICE SharedAddress down_from_keys() const {
     if constexpr (Traits::kIsTight) return from_keys(thread_index_anew() / kWarp);
     return known_from_keys;
@@ -35,7 +35,7 @@ struct LanePlaces {
   }
 };
 
-// The same in the tiles of scores. Recomputed at each visit, because registers are scarce.
+// A lane's addresses in the tiles of scores. Recomputed at each visit: registers are scarce.
 template <class Traits>
 struct ScoreTilePlaces {
   using ScoreTile = typename Traits::ScoreTile;
@@ -152,7 +152,7 @@ TW_DEVICE void store_zeros(typename Traits::Memory& memory, int32 first_row) {
                           [](uint32& pair, int32, int32, int32) { pair = 0; });
 }
 
-// Stores weights, if other warps read them and this is the moment that kStoresWeightsEarly chooses.
+// Stores weights, if other warps read them and kStoresWeightsEarly is `early`.
 template <class Traits, bool early>
 TW_DEVICE void store_weights(typename Traits::Memory& memory, int32 first_row,
                              const typename Traits::Pairs& weights) {
@@ -181,7 +181,7 @@ TW_DEVICE bool has_apart(const TileNumbers& tile) {
   return tile.has_apart != 0;
 }
 
-// Turns products into the scores that weigh() takes. The rare cases share one branch.
+// Turns products into the scores that weigh() takes. Rows apart and a cutting band share a branch.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory,
                               const PatchContext& context, typename Traits::Scores& scores,
@@ -196,8 +196,8 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, context, scores);
 }
 
-// The same in featured kernels with softcap, ALiBi or bias. Leaves score - lse, for
-// weigh_distances.
+// Turns products into score - lse, for weigh_distances, in featured kernels with softcap, ALiBi or
+// bias.
 template <class Traits>
 TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory,
                               const PatchContext& context, typename Traits::Scores& scores,

@@ -43,15 +43,15 @@ struct BackwardShape {
   TW_HD constexpr bool takes_two_tiles() const {
     return kind == BackwardKind::kShort && keys == 128;
   }
-  // In how many parts a warp computes its part, to need fewer accumulators at a time: features
-  // leave no registers for all of them.
+  // In how many parts a warp computes its query gradient, to need fewer accumulators at a time:
+  // features leave no registers for all of them.
   TW_HD constexpr int32 gradient_parts() const {
     return kind == BackwardKind::kGeneral && queries * dim / threads() >= 64 ? 4 : 1;
   }
 };
 
 // The host takes the first row of a kind that is as wide as the head and fits into the shared
-// memory of a block; a short one must have room for the sequence, too.
+// memory of a block. A row for short sequences must also have room for the sequence.
 inline constexpr BackwardShape kBackwardShapes[] = {
     {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},

@@ -1,11 +1,11 @@
 // Backward of short sequences: a block has all keys of one key head of a sequence, so no other
 // block adds to the gradients of its queries. It computes lse and delta itself and stores all three
 // gradients. Tiles are as small as the sequences. Latency is hidden by the other blocks of the
-// multiprocessor; where only one fits, the queries of the next visit are prefetched. The steps are
-// those of backward.h.
+// multiprocessor; if only one block fits, it prefetches the queries of the next visit. The steps
+// are those of backward.h.
 //
 // Some variants take up to two tiles of keys, one after the other. Then the workspace keeps the
-// first one's sums of the query's gradient.
+// query-gradient sums of the first tile of keys.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward.h"
@@ -142,7 +142,7 @@ TW_DEVICE void compute_delta(typename Traits::Memory& memory, int32 stage,
   }
 }
 
-// Computes what the kernel `rows` computes elsewhere, one row per thread. Call it after a barrier.
+// Computes what `rows` computes for other variants, one row per thread. Call it after a barrier.
 template <class Traits>
 TW_DEVICE void compute_short_rows(const Backward& p, typename Traits::Memory& memory, Visit visit,
                                   int32 stage, const PrefetchedRows<Traits>& ahead) {
@@ -202,8 +202,8 @@ TW_DEVICE void round_queries(typename Traits::QueryTile& tile, typename Traits::
   });
 }
 
-// Computes the query's gradient. After the last tile of keys it is rounded into the queries' tile,
-// which is no longer read; before, it is saved in the workspace.
+// Computes the query's gradient. After the last tile of keys the gradient is rounded into the tile
+// of queries, which is no longer read; after an earlier one it is saved in the workspace.
 template <class Traits>
 TW_DEVICE void short_query_gradient(const Backward& p, typename Traits::Memory& memory, Visit visit,
                                     int32 stage, const LanePlaces<Traits>& lane) {

@@ -61,8 +61,8 @@ struct BackwardTraits {
   static constexpr int32 kQueryStages = kIsShort ? kTiles.incoming_stages : 2;
   static constexpr bool kIsGeneral = kTiles.kind == BackwardKind::kGeneral;
   static constexpr bool kIsFeatured = kTiles.kind == BackwardKind::kFeatured;
-  // Whether the addresses of the next visit's copies are computed during the current visit. Needs
-  // registers.
+  // Whether the addresses of the next visit's copies are computed during the current visit. That
+  // takes registers.
   static constexpr bool kLooksAhead = kIsCommon || kIsFeatured;
   // Where ptxas would spill, a lane's addresses (kIsTight) and a visit's first query (not
   // kKeepsQuery) are recomputed at each use.
@@ -85,8 +85,8 @@ struct BackwardTraits {
   // keys, and its registers already hold the left operand (A) of the next mma.
   static constexpr bool kExchangesWeights = kTiles.query_warps > 1;
   static_assert(kPatchesOfWarp == 1 || !kExchangesWeights);
-  // Whether weights are stored before the gradients of scores are computed. Later is faster,
-  // because exponentials and products then overlap, but with these features ptxas would spill.
+  // Whether weights are stored before the gradients of scores are computed. Storing later is
+  // faster, as exponentials and products then overlap, but in these variants ptxas would spill.
   static constexpr bool kStoresWeightsEarly =
       kExchangesWeights && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
 
@@ -96,8 +96,8 @@ struct BackwardTraits {
       kTiles.loads_mask || (kIsFeatured && (features & score::kVisible) != 0);
   static constexpr bool kLoadsBias = kIsFeatured && (features & score::kBias) != 0;
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
-  // Featured kernels pack a mask when they use it. Others have one stage, and pack it before the
-  // next tile arrives.
+  // Featured kernels pack a mask when they use it. Other kernels have one stage for the mask, and
+  // pack the mask before the next tile arrives.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
   using VisibleColumns = score::VisibleColumns<kLoadsMask ? kQueriesOfWarp : 16>;
   using VisibleTile =
@@ -113,7 +113,7 @@ struct BackwardTraits {
   static constexpr int32 kQueryParts = kTiles.gradient_parts();
   using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
   // Where accumulators leave few registers, a branch keeps the compiler from interleaving the
-  // products of keys and queries. It costs up to 7 % of the time.
+  // products of keys and queries. The branch costs up to 7 % of the time.
   static constexpr bool kSeparatesProducts = kDim > 128 || kStoresWeightsEarly;
   using ScoreProduct = Product<type, kDim / 16>;
   using KeyProduct = Product<type, (kExchangesWeights ? kTiles.queries : kQueriesOfPatch) / 16>;

@@ -1,6 +1,6 @@
-// What is computed about a visit before it begins, and the copies of its tiles. It is computed
-// during the products of the visit before. At the start of a visit a warp would only wait for it,
-// with no products to hide the latency of shared memory.
+// What is computed about a visit before the visit begins, and the copies of its tiles. The
+// computation runs during the products of the previous visit: at the start of a visit there are no
+// products that would hide the latency of shared memory.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_order.h"
@@ -165,8 +165,8 @@ TW_DEVICE void load_queries(const Backward& p, typename Traits::Memory& memory,
     copy_later(shared_address(&memory.rows[stage]) + thread * kPieceBytes, next.numbers);
 }
 
-// Starts the copy of a visit's incoming gradient. If it has one stage, this is called in the middle
-// of the visit before.
+// Starts the copy of a visit's incoming gradient. If that gradient has one stage, this is called in
+// the middle of the previous visit.
 template <class Traits>
 TW_DEVICE void load_incoming(const Backward& p, typename Traits::Memory& memory,
                              const NextVisit& next, int32 stage) {

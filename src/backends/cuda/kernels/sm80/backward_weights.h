@@ -57,8 +57,8 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
   });
 }
 
-// weigh_distances takes score - lse plus this. In kernels that keep subnormal weights it scales the
-// exponentials into the normal range.
+// What weigh_distances expects to be added to score - lse. In kernels that keep subnormal weights
+// the addition scales the exponentials into the normal range.
 template <class Traits>
 TW_DEVICE constexpr float above_lse() {
   return Traits::kKeepsTinyWeights ? 64.0f : 0.0f;
@@ -97,7 +97,7 @@ TW_DEVICE void shift_apart(const float* apart, score::Measure measure, Scores& s
   });
 }
 
-// Rounds to the inputs' type.
+// Rounds scores to pairs of the inputs' type.
 template <class Traits>
 TW_DEVICE void round_pairs(typename Traits::Scores& scores, typename Traits::Pairs& pairs) {
   scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
@@ -110,7 +110,7 @@ TW_DEVICE bool is_negative(float number) {
   return __builtin_bit_cast(int32, number) < 0;
 }
 
-// The same for weights. With `drops`, dropped weights have their sign bit set and become 0.
+// Rounds weights to pairs. With `drops`, dropped weights (sign bit set) become 0.
 template <class Traits>
 TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
                              typename Traits::Pairs& pairs) {
@@ -122,8 +122,8 @@ TW_DEVICE void round_weights(bool drops, typename Traits::Scores& weights,
   });
 }
 
-// Starts the accumulators at -delta, so that it need not be subtracted later. With dropout they
-// start at 0, because its factor applies to the products but not to delta.
+// Starts the accumulators at -delta, so that delta need not be subtracted later. With dropout they
+// start at 0, because dropout's factor applies to the products but not to delta.
 template <class Scores>
 TW_DEVICE void begin_with(const float* minus_delta, bool drops, Scores& sums) {
   if (drops) return sums.clear();

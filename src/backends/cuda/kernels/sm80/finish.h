@@ -51,7 +51,7 @@ TW_DEVICE void store_pieces(const Forward& p, const typename Traits::Memory& mem
   });
 }
 
-// The same, element by element.
+// Stores the warp's rows of output, from the query tile, element by element.
 template <class Traits>
 TW_DEVICE void store_elements(const Forward& p, const typename Traits::Memory& memory) {
   using QueryTile = typename Traits::QueryTile;
@@ -120,7 +120,7 @@ TW_DEVICE void store_split(const Forward& p, const Head& head, const Rows& rows,
   });
 }
 
-// The factor of a row's output, and its lse if that is wanted.
+// The factor of a row's output, and the row's lse if lse is wanted.
 struct RowFactor {
   float factor, lse;
 };

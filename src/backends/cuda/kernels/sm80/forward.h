@@ -53,7 +53,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
   for (Walked tile = begin; tile.first >= first_key;) {
     const Walked next = next_tile<Traits>(p, memory, tile);
     const bool is_last = next.first < first_key;
-    // Read before the barrier, so that the latency overlaps with waiting there.
+    // sight_of comes before the barrier, so that its latency overlaps with waiting for the barrier.
     Sight<Traits> sight = sight_of(tile);
     // During the first tile, the next copies were already started by begin_walk.
     const bool is_ahead = Traits::kBeginsAhead && tile.first == head.last_key;
@@ -61,7 +61,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
       await_copies<1>();
     else
       await_copies();
-    // Taken before the copy of the next tile overwrites it.
+    // The bits of the mask are taken before the copy of the next tile overwrites them.
     if constexpr (Traits::kHoldsVisible) {
       if (score::asks<Traits::kFeatures>(p.scoring, score::kVisible))
         sight.visible = memory.extras.visible.at[warp_index()].take(
@@ -251,8 +251,8 @@ TW_DEVICE void forward(const Forward& p) {
             output);
       });
   // The epilogue writes the output over the warp's own queries in shared memory. If a tile was
-  // walked, all queries have arrived by now, and a warp barrier is enough. If queries were read
-  // from there until the end, it would be enough as well, but racecheck does not recognise it.
+  // walked, all queries have arrived by now, and a warp barrier is enough. That also holds if
+  // queries are read from shared memory until the end, but racecheck does not recognise it.
   wait_for_copies<0>();
   if (head.last_key < head.first_key || !Traits::kHoldsQuery)
     block_barrier();

@@ -56,7 +56,7 @@ struct Asked {
   core::BlockMask blocks;
   score::Drawing drawing;
   float slope;  // of ALiBi, in units of log2
-  // At the tile's first query and key 0, if they are copied in pieces.
+  // The addresses of bias and mask at the tile's first query and key 0, if copied in pieces.
   const uint8 *bias, *visible;
 };
 
@@ -94,7 +94,7 @@ TW_DEVICE Range queries_of(const Forward& p, Range rows) {
   return {heads.divide(begin), heads.divide(last) + 1};
 }
 
-// What the rows of a warp see; each warp has `rows_of_warp` of the tile's rows.
+// What the rows of warp `warp` see; each warp has `rows_of_warp` of the tile's rows.
 TW_DEVICE Reach reach_of(const Forward& p, const Head& head, int32 rows_of_warp, int32 warp) {
   const int64 first = head.rows.begin + warp * rows_of_warp;
   const Range rows{first, core::smaller(first + rows_of_warp, head.rows.end)};

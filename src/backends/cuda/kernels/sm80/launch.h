@@ -32,7 +32,7 @@ struct Size {
   int32 warps;       // per block; they divide the rows
   int32 stages;      // buffers for tiles of keys; with two, the next one is prefetched
   int32 blocks;      // per multiprocessor, for __launch_bounds__
-  // Short variants only: up to so many keys, the variant also serves any number of rows.
+  // Short variants only: up to so many keys, the variant serves any number of rows, too.
   int32 few_keys = 0;
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
@@ -74,8 +74,8 @@ struct Rows {
 // Limits of lengths and strides, so that 32-bit arithmetic on them cannot overflow.
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
-// The partial results of the splits for the merge: running rows by (split, b, h, query), and their
-// outputs. Null pointers if there is no merge: then the output is written directly.
+// The partial results of the splits for the merge: running rows by (split, b, h, query), and the
+// splits' outputs. Null pointers if there is no merge: then the output is written directly.
 struct Splits {
   int32 count;
   float* output;

@@ -6,14 +6,14 @@
 namespace tilewise::cuda::sm80 {
 
 // One step of the walk: the tile's first key, the number of tiles walked before, and whether the
-// block mask has it for this warp's rows.
+// block mask leaves some of the tile visible to this warp's rows.
 struct Walked {
   int32 first, index;
   bool is_present;
 };
 
-// The parity of this selects the stage. Without a block mask no tile is skipped, and it can be
-// derived from the tile's position, which saves a register.
+// The number whose parity selects a tile's stage. Without a block mask no tile is skipped, and the
+// number is derived from the tile's position, which saves a register.
 template <class Traits>
 TW_DEVICE int32 tile_index(Walked tile) {
   if (Traits::kIsGeneral || Traits::kSkipsTiles) return tile.index;
@@ -132,7 +132,7 @@ TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head&
           static_cast<int32>(head.keys.length) - first};
 }
 
-// The same for a mask of any layout.
+// visible_from for a mask of any layout.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& head, int32 first) {
   const Tensor& visible = p.mask.visible;

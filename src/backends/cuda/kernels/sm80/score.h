@@ -1,5 +1,5 @@
 // Scores of a warp's queries with a tile of keys: the product, then features, then masks. Without
-// features that shape scores, they stay plain products, and `raise` and `weigh` multiply by
+// features that shape scores, scores stay plain products, and `raise` and `weigh` multiply by
 // Measure::factor themselves.
 #pragma once
 
@@ -19,7 +19,7 @@ struct Query {
     return load_matrices(Traits::QueryTile::moved(lane, m * 16, k));
   }
 
-  // Call when the queries have arrived.
+  // Call this when the copies of the queries have arrived.
   TW_DEVICE void load_fragments() {
     if constexpr (Traits::kHoldsQuery) {
       TW_UNROLL
@@ -49,8 +49,8 @@ TW_DEVICE void score(const Query<Traits>& query, SharedAddress key,
   });
 }
 
-// What a warp sees of a tile of keys: anything at all; everything (apart from the boolean mask);
-// and its bits of that mask.
+// What a warp sees of a tile of keys: whether anything (some); whether everything, apart from the
+// boolean mask (all); and the warp's bits of that mask.
 template <class Traits>
 struct Sight {
   bool some, all;
@@ -210,8 +210,8 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
   });
 }
 
-// Applies features and masks; the band only if the warp does not see the whole tile. Returns what
-// is known of the scores afterwards.
+// Applies features and masks. Applies the band only if the warp does not see the whole tile.
+// Returns what is known of the scores afterwards.
 template <class Traits>
 TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
                                        TileCorner corner, const Sight<Traits>& sight,
@@ -224,7 +224,7 @@ TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory
   if constexpr (Traits::kIsGeneral)
     masks = masks || p.keys.paged() ||
             score::asks<Traits::kFeatures>(p.scoring, score::kVisible | score::kBlocks);
-  // Clamps even when the mask turns out to hide nothing: testing that first would cost registers.
+  // Clamps even if the mask hides nothing: testing for that first would cost registers.
   if constexpr (Traits::kHoldsVisible)
     masks = masks || score::asks<Traits::kFeatures>(p.scoring, score::kVisible);
   if (masks && known.known == Known::kNothing) {

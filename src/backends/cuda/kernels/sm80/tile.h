@@ -97,8 +97,8 @@ struct Loader {
     load(tile + share.place(), share, at, from);
   }
 
-  // The same, if the caller has computed the addresses of the thread's first piece in advance:
-  // `first` in the tile and `at` in global memory.
+  // Copies rows at a constant stride, if the caller has computed the addresses of the thread's
+  // first piece in advance: `first` in the tile and `at` in global memory.
   TW_DEVICE static void load(SharedAddress first, Share share, const uint8* at,
                              const Source& from) {
     if (!share.has_rows()) return;
@@ -126,8 +126,8 @@ struct Loader {
     });
   }
 
-  // The same for rows of any alignment, element by element and synchronously; a barrier must
-  // follow. `bytes_of_tile` is the tile's address.
+  // Copies rows of any alignment, element by element and synchronously; a barrier must follow.
+  // `bytes_of_tile` is the tile's address.
   template <class RowAt>
   TW_DEVICE static void load_elements(uint8* bytes_of_tile, int32 bytes, const RowAt& row_at) {
     constexpr int32 kElements = Tile::kPieces * 8;
@@ -145,8 +145,8 @@ struct Loader {
 
  private:
   // Calls body(address in the tile, row relative to the thread's first) for each of the thread's
-  // rows, the first of which is at `first`. If kApart is a multiple of eight, all its rows have the
-  // same swizzle.
+  // rows, the first of which is at `first`. If kApart is a multiple of eight, all rows of the
+  // thread have the same swizzle.
   template <class Body>
   TW_DEVICE static void each(SharedAddress first, Share share, const Body& body) {
     TW_UNROLL

@@ -13,7 +13,7 @@ namespace tilewise::cuda::sm80 {
 struct KeySpot {
   int32 page, row;
 };
-// The page table has no valid page for this key; or the key is beyond the last.
+// kNoPage: the page table has no valid page for this key. kNoKey: the key is beyond the last.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
 // What a general variant keeps in shared memory for features. Spots of keys are kept for four
@@ -39,8 +39,8 @@ struct GeneralExtras {
   BlockWindow window[kWarps];
 };
 
-// What a featured variant keeps there: only what its set of features needs. The mask needs one
-// tile, because a warp takes its bits before the copy of the next tile starts.
+// What a featured variant keeps in shared memory for its set of features. The mask needs one tile,
+// because a warp takes its bits before the copy of the next tile starts.
 template <class Traits>
 struct FeaturedExtras {
   static constexpr bool kHasBias = (Traits::kFeatures & score::kBias) != 0;
@@ -115,8 +115,8 @@ struct Traits {
   static constexpr bool kHoldsVisible = kIsFeatured && (features & score::kVisible) != 0;
   using VisibleBits = score::VisibleBits<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
-  // Two blocks fit into a multiprocessor of Hopper. Sets that are tested at run time are only used
-  // by tests.
+  // With 113 KiB two blocks fit into a multiprocessor of Hopper. Only tests use featured variants
+  // that test their set at run time.
   static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;
