@@ -18,7 +18,7 @@ class Contestant {
   virtual ~Contestant() = default;
 
   // Times runs for one of `turns` parts of the budget, unless the budget is spent. If the run that
-  // made everything ready took longer than the whole budget, its time is the only sample.
+  // made everything ready took longer than the whole budget, that run is the only sample.
   void take_turn(double budget, int turns);
 
   [[nodiscard]] const std::string& name() const { return name_; }

@@ -15,8 +15,8 @@ struct Rates {
   double float32, float64, tensor;
 };
 
-// GeForce models have half of `tensor` with sums in float32, so their share of the peak is shown as
-// half.
+// GeForce models reach only half of `tensor` with sums in float32, so the share of the peak that is
+// shown for them is half of the true one.
 constexpr std::array<Rates, 8> kRates{{
     {80, 128, 64, 2048},    // A100
     {86, 256, 4, 1024},     // A40, RTX 30

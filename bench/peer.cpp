@@ -28,8 +28,8 @@ std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation) {
   const double all = static_cast<double>(sizes.batch * sizes.heads) *
                      static_cast<double>(sizes.queries) * static_cast<double>(sizes.keys);
   if (visible_pairs(shape) == all) return PeerCase{&shape, operation, false};
-  // Peers align a causal mask top-left or bottom-right; with as many queries as keys both are the
-  // same.
+  // Peers align a causal mask top-left or bottom-right; with as many queries as keys the two
+  // are the same.
   const Mask& mask = shape.mask;
   const bool is_plain = is_causal(mask) && mask.chunk == 0 && mask.shift == 0;
   if (!is_plain || sizes.queries != sizes.keys) return std::nullopt;

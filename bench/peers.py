@@ -7,8 +7,9 @@ in lines of JSON on standard input and output:
     {"prepare": CASE}    {"first": SECONDS} of one run after warming up, or {"declines": SENTENCE}
     {"run": SECONDS}     {"times": [SECONDS, ...]}, runs until so many seconds are spent
 
-It ends with its standard input. Whatever goes wrong later is {"failed": SENTENCE}. DEVICE is cpu,
-cuda or cuda:N. On a GPU a time is the mean of a batch of runs between two CUDA events.
+The process ends with its standard input. Whatever goes wrong later, it answers with {"failed":
+SENTENCE}. DEVICE is cpu, cuda or cuda:N. On a GPU a time is the mean of a batch of runs between two
+CUDA events.
 """
 
 from __future__ import annotations

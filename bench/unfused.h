@@ -31,7 +31,7 @@ struct Product {
 using Multiply = void (*)(const Product& product);
 
 // Both passes over a case, with float32 tensors (batch, head, row, dim) without gaps, drawn from a
-// normal distribution. Heads are divided among threads; each product runs on one.
+// normal distribution. Heads are divided among threads; a product runs on one thread.
 class Unfused {
  public:
   Unfused(const PeerCase& wanted, Multiply multiply, Team& team);

@@ -124,7 +124,7 @@ std::string kernels_of_environment() {
 }
 
 // Identifies what results belong to: this build of the library, machine and choice of kernels. A
-// check does not resume from results of another one.
+// check does not resume from results with another identity.
 std::string identity_of(const Options& options, const Device& device) {
   Dl_info library = {};
   struct stat file = {};
@@ -168,8 +168,8 @@ CheckResult check_all(const Options& options, const Device& device) {
   return result;
 }
 
-// Tries a small call, and throws Failure if a GPU has no kernels: then no case could run, and calls
-// that do not run count as declined, not as wrong.
+// Tries a small call, and throws Failure if a GPU has no kernels. Otherwise the check would pass,
+// because calls that do not run count as declined, not as wrong.
 void require_kernels(const Options& options, const Device& device) {
   if (!device.is_gpu()) return;
   Call call;

@@ -76,8 +76,8 @@ struct Told {
   std::exception_ptr failure;
 };
 
-// The library's callback. An exception must not pass through the library: it is kept, and the
-// library is told to stop.
+// The library's callback. An exception must not pass through the library, so `host` keeps the
+// exception and the library is told to stop.
 std::int32_t tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
   Told& told = *static_cast<Told*>(host);
   try {

@@ -11,7 +11,7 @@
 namespace tilewise::cli {
 
 // What is wrong with a header, as the end of a sentence: "its header is no Python dictionary". The
-// caller puts the file's name in front.
+// catcher puts the file's name in front.
 class NpyError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -34,7 +34,7 @@ struct NpyHeader {
 constexpr std::uint64_t kLongestNpyPrelude = 1 << 16;
 
 // Reads the prelude from a file's first bytes, at most kLongestNpyPrelude of them, and checks that
-// a file of file_bytes holds exactly the numbers that it declares. Throws NpyError.
+// a file of file_bytes holds exactly the numbers that its header declares. Throws NpyError.
 [[nodiscard]] NpyHeader parse_npy_prelude(std::string_view start, std::uint64_t file_bytes);
 
 // Makes the prelude of a C-ordered array; the numbers follow directly.

@@ -50,7 +50,7 @@ void AttentionOptions::add_to(std::vector<Option>& options) {
 namespace {
 
 // Refuses a window that hides every key. FlashAttention writes -1 for a side without a limit, so
-// the message says how it is written here.
+// the message says how tilewise writes such a side.
 void refuse_empty_window(const std::string& window, bool causal, const Mask& mask) {
   // Clamped so that the sum of the two sides cannot overflow.
   const auto near = [](std::int64_t side) {

@@ -75,8 +75,8 @@ void compare_rows(Part part, const tw_tensor& got, const Window& window, const W
   }
 }
 
-// The largest ||error|| / ||exact||: float32 and float64 drift with the length of their sums,
-// shorter types are off by the rounding of what is stored.
+// The largest ||error|| / ||exact|| allowed. Errors of float32 and float64 grow with the length of
+// the sums; in shorter types the error is mostly the rounding of the stored result.
 double allowed_relative(std::int32_t dtype) {
   return (tw_dtype_bytes(dtype) < 4 ? 4 : 32) * unit_of(dtype);
 }

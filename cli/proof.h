@@ -10,8 +10,8 @@
 namespace tilewise::cli {
 
 // Rows of one causal sequence. They see no key after their last row, so the oracle computes only
-// the keys up to it. If the band reaches the sequence's end, nobody else sees the band's own keys,
-// so the gradients of these keys can be compared, too.
+// the keys up to it. If the band reaches the sequence's end, no other row sees the band's own
+// keys, so the gradients of these keys can be compared, too.
 struct RowBand {
   std::int64_t first = 0, rows = 0;
 };

@@ -59,7 +59,7 @@ def base_of(root: Path, named: str | None) -> str | None:
 
 
 def changed_since(root: Path, base: str) -> set[str] | None:
-    """The files that differ from `base`, those that git does not know yet among them."""
+    """The files that differ from `base`, including files that git does not track yet."""
     known = _git(root, "diff", "--name-only", "--no-renames", "--relative", base)
     new = _git(root, "ls-files", "--others", "--exclude-standard")
     if known is None or new is None:
@@ -112,7 +112,7 @@ def sources_in(commands: str, root: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints a file a line, and how many they are as an error."""
+    """Prints a file a line; their number goes to standard error."""
     sources = sources_in(Path(arguments[-1]).read_text(), ROOT)
     base = None if "--all" in arguments else base_of(ROOT, os.environ.get("TILEWISE_BASE"))
     changed = changed_since(ROOT, base) if base else None

@@ -5,11 +5,11 @@
 
     cli/core <- bench <- cli/bench.cpp, of the commands the one that measures
 
-What reads the caller's memory on the processor is host's, and one file of problem: a backend of
-another device may include neither.
+The caller's memory is read on the processor by host, and by one file of problem: a backend of
+another device may include neither of them.
 
-A rule looks at the text of an include alone: whether that file exists does not matter. Usage:
-check_layers.py [ROOT]
+A rule looks only at the text of an include: whether the included file exists does not matter.
+Usage: check_layers.py [ROOT]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from source_text import CPP_SUFFIXES, cpp_without_comments, source_files
 ROOT = Path(__file__).resolve().parent.parent
 
 # What each part of the tree may include of the project, by the folder that the include begins with.
-# The C header is declarations only; the layers take the C face's types from it, core does not.
+# The C header is declarations only; the layers take the C face's types from it, but core does not.
 _PARALLEL = ["parallel", "tilewise"]
 _PROBLEM = ["core", *_PARALLEL, "problem"]
 _HOST = [*_PROBLEM, "host"]

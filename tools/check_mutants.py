@@ -1,7 +1,7 @@
 """Checks that each mutant of tests/mutants fits the sources and tests.
 
-Its text occurs once in its file, it can be switched on, and it names two checks that exist, one of
-which compares results of calls. Usage: check_mutants.py [ROOT]
+A mutant's text occurs once in its file, the mutant can be switched on, and its row names two checks
+that exist, at least one of which compares results of calls. Usage: check_mutants.py [ROOT]
 """
 
 from __future__ import annotations

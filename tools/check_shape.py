@@ -43,8 +43,8 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MIRRORED = Path("python/tilewise/flash_attn")  # its modules have the names of another package's
 LEFTOVERS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 
-# Names that C++ reserves for its library. clang-tidy's naming rules find leading underscores, but
-# its check of the others takes an eighth of its time. Python names the one exception.
+# Names with two underscores, which C++ reserves. clang-tidy's naming rules find leading ones; its
+# check of all reserved names would take an eighth of its time. PyInit__ is Python's demand.
 RESERVED = re.compile(r"\b(?!PyInit__)[A-Za-z]\w*__\w*")
 
 _HASH_SUFFIXES = {".py", ".cmake", ".sh"}

@@ -1,8 +1,8 @@
 """Checks words: names that only CUDA compilers know, in kernels, and words with one meaning.
 
-Kernels of the GPU reach the machine only through the functions of device/, each of which has a
-second body, so that tests run kernels on the processor. Therefore what runs on the device, kernels/
-and core, has no inline assembly, and kernels/ has no name that only a CUDA compiler knows.
+Kernels of the GPU use the machine only through the functions of device/. Each of these functions
+has a second body for the processor, where tests run kernels. Therefore kernels/ and core, which run
+on the device, have no inline assembly, and kernels/ has no name that only a CUDA compiler knows.
 
 In src some words have one meaning and occur only where they have it (docs/architecture.md); others
 are second names of things and occur nowhere. Usage: check_words.py [ROOT]

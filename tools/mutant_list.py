@@ -1,6 +1,6 @@
 """Reads tests/mutants: changes of the sources that make a kernel wrong, and some that are harmless.
 
-Each file there has the mutants of one room of the sources, a table each:
+Each file of that folder has the mutants of one part of the sources, a table each:
 
     [last-key-dropped]
     wrong = "No row sees the last key of its sequence."
@@ -10,8 +10,8 @@ Each file there has the mutants of one room of the sources, a table each:
     caught_by = ["core's mask", "Decoding.StepByStepGivesWhatOneCallGives"]
 
 `text` must occur in `file` once; white space does not count. A mutant of several places has a list
-of such pairs, `changes`. `harmless` in place of `wrong` says that no check may notice the mutant.
-`include` names a header beside the list that `becomes` needs.
+of such changes, `changes`. `harmless` in place of `wrong` says that no check may notice the mutant.
+`include` names a header that `becomes` needs; the header lies beside the list.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from mutant_text import ChangeError, switch, write
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path("tests/mutants")  # in the root
-# The header that asks whether a mutant is chosen. It is in core, whose headers a GPU's compiler
-# gets, too.
+# The header that asks whether a mutant is chosen. It is in core, because a GPU's compiler gets
+# core's headers, too.
 SWITCH = "core/mutated.h"
 _KEYS = {"wrong", "harmless", "file", "text", "becomes", "changes", "include", "caught_by"}
 # What the copy of the sources leaves out.

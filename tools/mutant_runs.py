@@ -27,15 +27,15 @@ Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
 
 OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, and no other backend
-# Programs, and suites of test_conformance, that compare no results of the library, and those that
-# need a real GPU, for which mutants' kernels are not compiled.
+# Programs, and suites of test_conformance, that compare no results of the library or need a real
+# GPU, for which mutants' kernels are not compiled.
 LEFT_OUT = {
     "test_oracle", "test_cli", "test_bench", "test_parallel", "test_robust", "test_problem",
     "test_plan", "test_cuda_device", OF_THE_GPU,
 }  # fmt: skip
-# At least one check that compares results of calls must notice. In test_conformance these are all
-# but those of the harness itself, in the GPU's program the ones below; its others test drivers,
-# compilers and the cache of kernels.
+# At least one check that compares results of calls must notice a mutant. In test_conformance all
+# suites compare results but OF_THE_HARNESS; in the GPU's program only OF_THE_GPUS_RESULTS do: its
+# other suites test drivers, compilers and the cache of kernels.
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 OF_THE_GPUS_RESULTS = {
     "Aligned", "Append", "Decoding", "Faults", "Featured", "FeaturedKernels", "Held", "Merge",
@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
 
     @property
     def checks(self) -> list[str]:
-        """The independent checks that noticed, in the order in which they did."""
+        """The independent checks that noticed the mutant, the first to notice first."""
         return list(dict.fromkeys(map(check_of, self.failures)))
 
     @property
@@ -242,7 +242,7 @@ class Runner:
     def learn(self) -> list[Failure]:
         """Runs everything without a mutant, to learn the suites and how long each takes.
 
-        For random calls this includes all families, since no other run counts them.
+        For random calls this includes all families, because no other run counts the families.
         """
         failures: list[Failure] = []
         for program in self.programs:
@@ -259,7 +259,7 @@ class Runner:
         return failures
 
     def examine(self, mutant: Mutant, run_all: bool) -> Verdict:
-        """Runs the checks that the list names; if it names none, until enough have failed.
+        """Runs the checks that the list names; if none, all checks until enough have failed.
 
         For a harmless mutant, or with `run_all`, it runs all checks.
         """

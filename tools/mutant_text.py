@@ -93,7 +93,7 @@ def switch(within: str, text: str, becomes: str, number: int) -> Switch:
 
 
 def _difference(words: Sequence[str], others: Sequence[str]) -> tuple[int, int]:
-    """The range of `words` that differs from `others`, without what both begin and end with."""
+    """The range of `words` that differs from `others`, less their common beginning and end."""
     shorter = min(len(words), len(others))
     low = 0
     while low < shorter and words[low] == others[low]:
@@ -157,7 +157,7 @@ def _ends_value(words: Sequence[str], closing: int) -> bool:
 
 
 def _before(words: Sequence[str], last: int) -> int:
-    """The index of the token at `last`, or of the bracket that opens if it closes one."""
+    """`last`, or the index of the opening bracket if the token at `last` closes one."""
     if words[last] in _CLOSES:
         return _opening(words, last)
     if words[last] == ">" and words[last + 1 : last + 2] in (["("], ["{"], ["::"]):

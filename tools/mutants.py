@@ -1,9 +1,9 @@
 """Makes the library wrong on purpose, one mistake at a time, and asks which tests notice.
 
 The mistakes are changes of the sources, listed in tests/mutants. A copy of the tree holds them all,
-each behind a switch that the environment chooses, so one build serves. Each has to be caught by two
-independent checks, of which at least one compares results of calls, and those are named in the
-list. Harmless mutants, which are no mistakes, have to be left alone by all tests.
+each behind a switch that the environment chooses, so one build serves for all. Each mistake has to
+be caught by two independent checks, at least one of which compares results of calls; the list names
+the checks. Harmless mutants, which are no mistakes, have to be left alone by all tests.
 Usage: mutants.py [--mutant NAME] [--all] [--list] [--no-build]
 """
 

@@ -34,12 +34,12 @@
 namespace tilewise::cuda {
 namespace {
 
-// Processor seconds. The longest kernel takes half of that on an idle core; other cores are slower
-// or shared.
+// In processor seconds: twice what the longest kernel takes on an idle core, since other cores are
+// slower or shared.
 constexpr double kLongestCompile = 8;
 
-// Kernels were timed on GPUs up to this architecture, and have no spills there. For newer ones some
-// spill a few bytes; nobody knows yet whether fewer registers would be faster.
+// The newest architecture that kernels were timed on: up to it no kernel spills. For newer ones
+// some kernels spill a few bytes; whether fewer registers would be faster is not known yet.
 constexpr int kTimedMajor = 9;
 
 // The library may have 21 MB with the pack of all kernels, and 4 without.
@@ -158,8 +158,8 @@ bool keep(const DiskCache& kept, const NvrtcFile& file, const Packed& item) {
   return false;
 }
 
-// In a process of its own: compiles the items that it takes from `next`, and keeps them. The exit
-// status.
+// The work of one process: takes items by `next`, compiles them and keeps the kernels. Returns the
+// exit status.
 int work(NvrtcFile file, const Compilation& all, std::atomic<std::size_t>& next) {
   Nvrtc nvrtc;
   const Status opened = Nvrtc::open(file, nvrtc);

@@ -105,7 +105,7 @@ class Cases:
         return max(longer, key=len, default=name)
 
     def draw_from(self, generic: Any) -> None:
-        """The same for a class whose tests torch writes out, one for each of their parameters."""
+        """Draws from a class whose tests torch writes out, one for each of their parameters."""
         for name, test in vars(generic).items():
             if name.startswith("test_"):
                 self.functions.add(name)
@@ -192,7 +192,7 @@ def _identity(case: list[Any]) -> str:
 
 
 def be_flash_attn(suite: str, device: str) -> None:
-    """`import flash_attn` and its kin mean tilewise's; on the processor, torch tells of a GPU."""
+    """Makes `import flash_attn` and its kin tilewise's; on the CPU, torch then claims a GPU."""
     stand_in = importlib.import_module("tilewise.flash_attn")
     stand_in.install(versions=(2, 3, 4) if suite == "flash_attn_4" else (2, 3))
     os.environ.setdefault("FLASH_ATTENTION_ENABLE_OPCHECK", "TRUE")
@@ -218,7 +218,7 @@ def be_flash_attn(suite: str, device: str) -> None:
 
 
 def be_sdpa(cases: Cases) -> None:
-    """torch's function means tilewise's. Of all operators and modules those of attention stay."""
+    """Makes torch's function tilewise's, and keeps only attention's operators and modules."""
     override = importlib.import_module("tilewise.torch._override")
     for name in ("_by_torch", "_lying_as_torchs"):
         setattr(override, name, _counted(getattr(override, name), name, cases.calls))

@@ -27,7 +27,7 @@ TOOLS = Path(__file__).resolve().parent
 
 
 class Suite(NamedTuple):
-    """The tests that one process runs: files of a checkout, those of tests and those beside."""
+    """The tests that one process runs: test files of a checkout, and files that they need."""
 
     checkout: str
     tests: tuple[str, ...]
@@ -146,8 +146,8 @@ def on_the_processor(text: str) -> str:
     return text.replace(".cuda()", ".cpu()")
 
 
-# What torch_npu changed in torch's tests, and the original: it skips what its devices lack, and
-# names them for each of the GPU generations that a test asks for.
+# What torch_npu changed in torch's tests, and the original. torch_npu skips what its devices lack,
+# and names its devices in place of each GPU generation that a test asks for.
 _OF_TORCH_NPU = (
     (r"^import torch_npu.*\n", ""),
     (r"""^ *@unittest\.skip\(["'](Does not support now|NPU doesn't support yet\.)["']\)\n""", ""),

@@ -1,7 +1,7 @@
 """Draws what bench/history holds: speed and memory against length, a picture a series of cases.
 
 Usage: plot_history.py [HISTORY [PLOTS]]. Reads every *.jsonl of the one folder and writes SVG and
-an index into the other. Of results that are there twice, the later line counts.
+an index into the other. If a result is there twice, the later line counts.
 """
 
 from __future__ import annotations

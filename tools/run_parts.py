@@ -22,12 +22,12 @@ from sum_results import Ended, show
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build/results"
 # Seconds that all parts of the usual extent should take on two processors, without torch and with
-# it. With torch a clean run took 1450 on an idle machine. One that takes longer is told so and does
+# it. With torch a clean run took 1450 on an idle machine. A run that takes longer says so and does
 # not fail: how many processors there are, and who else keeps them busy, differs between machines.
 BAR, BAR_WITH_TORCH = 18 * 60, 28 * 60
-# Seconds that each part may take; one that takes longer fails. They are half as much again as it
-# took on two cores that two other runs kept busy (release 848 s, which takes 309 alone), and for
-# torch, which is mostly a download, twice as much.
+# Seconds that each part may take; a part that takes longer fails. A budget is 1.5 times what the
+# part took on two cores that two other runs kept busy (release: 848 s, alone 309 s); for torch,
+# which is mostly a download, twice.
 BUDGETS = {
     "release": 1300,
     "lint": 800,
@@ -58,16 +58,16 @@ AFTER = {
     "analysis": {"lint"},
 }
 SIDE_BY_SIDE = 2
-# The exit status by which one of these parts says that this machine lacks what it needs; its last
-# line is the reason. In CI that is a failure, because every part has to run there.
+# The exit status by which a part of MAY_LACK says that this machine lacks what the part needs; its
+# last line is the reason. In CI this status is a failure, because every part has to run in CI.
 LACKS, MAY_LACK = 77, {"torch"}
 
 
 def left_out(extent: str) -> dict[str, str]:
     """The parts of an extent that are not begun here, and why."""
     reasons = {}
-    # torch is gigabytes from the package index, which is most of what this part's budget is for. So
-    # a person's usual run takes it only where it is.
+    # torch is gigabytes from the package index, and most of this part's budget is for the download.
+    # So a person's usual run has this part only where torch is installed already.
     if extent == "usual" and not os.environ.get("CI") and not (ROOT / "build/torch-venv").exists():
         reasons["torch"] = "there is no build/torch-venv; .ci/run, or CI=1, installs it (gigabytes)"
     if platform.machine() != "x86_64":
@@ -162,7 +162,7 @@ class Runner:
 
 
 def main(arguments: list[str]) -> int:
-    """1 when a part failed or took longer than its budget; the bar of all is printed alone."""
+    """1 when a part failed or exceeded its budget; exceeding the bar of all is only printed."""
     extent = arguments[0] if arguments else "usual"
     if extent not in EXTENTS:
         print(f"There is no extent {extent}; there are {', '.join(EXTENTS)}.", file=sys.stderr)

@@ -2,8 +2,8 @@
 
 Wall time cannot tell them apart on a machine that others use. A program hangs when it has used more
 processor time than it may, or when for a while it has used next to none: then it sleeps, and what
-it waits for does not come. What it has started counts as part of it, for a test may have a process
-of its own; it also stays in the caller's process group, so that whoever stops the caller stops all.
+it waits for does not come. The program's child processes count as part of it. The program stays in
+the caller's process group, so that whoever stops the caller stops the program, too.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def started_by(process: int) -> list[int]:
 def seconds_used(process: int) -> float:
     """The processor time so far of a process and its descendants.
 
-    A child that ends meanwhile may be missed; it counts again once its parent has waited for it.
+    A child that ends meanwhile may be missed; its time counts once its parent has waited for it.
     """
     ticks = 0
     for each in started_by(process):
         with contextlib.suppress(OSError):
-            # The name is in parentheses and may hold anything. Behind it are the times of the
-            # process, and of children that were waited for.
+            # The program's name is in parentheses and may hold anything. After the name come the
+            # times of the process, and of its children that were waited for.
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(int(field) for field in fields[11:15])
     return ticks / _TICKS

@@ -52,7 +52,7 @@ struct NamedTensor {
 [[nodiscard]] std::vector<NamedTensor> tensors_of(Call& call);
 
 // Runs calls on one device, with a number of threads, a backend if one is named, and a workspace.
-// On a device the calls' tensors and tables must lie there: see Upload.
+// For a GPU the calls' tensors and tables must lie in its memory: see Upload.
 class Runner {
  public:
   explicit Runner(std::int32_t threads = 0, const char* backend = nullptr,
@@ -77,7 +77,7 @@ class Runner {
 [[nodiscard]] std::vector<std::string> backend_names();
 
 // The library's own copy of the name, for tw_execution. An empty name gives null, which leaves the
-// choice to the library; an unknown one is a Failure.
+// choice to the library; an unknown name is a Failure.
 [[nodiscard]] const char* backend_named(const std::string& name);
 
 // Throws Failure if the library refuses every call because of its environment.

@@ -79,7 +79,7 @@ inline constexpr RealOption kRealOptions[] = {
 [[nodiscard]] double visible_pairs(const Case& shape);
 
 // Multiplications and additions of the products over visible pairs: two products forward, and five
-// backward, which recomputes the scores. With dim == value_dim: 4 and 10 per pair and dim.
+// backward, which recomputes the scores. With dim == value_dim that is 4 and 10 per pair and dim.
 [[nodiscard]] double operations(const Case& shape, bool backward);
 
 }  // namespace tilewise::cli

@@ -1,5 +1,5 @@
-// Memory for tensors, laid out as libraries do: aligned to a cache line, and in large pages if a
-// tensor is large and the system has them.
+// Memory for tensors, as other libraries allocate it: aligned to a cache line, and in large pages
+// if the tensor is large and the system has such pages.
 #pragma once
 
 #include <cstddef>

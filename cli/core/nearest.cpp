@@ -28,8 +28,8 @@ std::size_t edit_distance(std::string_view from, std::string_view to) {
 
 namespace {
 
-// Twice the edit distance. A long name is often only begun, so its beginning counts, too, at the
-// cost of half a letter.
+// Twice the edit distance. A long name is often only begun, so `word` may also be compared with the
+// beginning of `name`, which costs half a letter.
 std::size_t twice_distance(std::string_view word, std::string_view name) {
   std::size_t distance = 2 * edit_distance(word, name);
   for (std::size_t length = word.size(); length <= word.size() + 1; ++length) {

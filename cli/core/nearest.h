@@ -14,8 +14,8 @@ namespace tilewise::cli {
 [[nodiscard]] std::vector<std::string> nearest(std::string_view word,
                                                const std::vector<std::string>& names);
 
-// "there is no case 'x'; did you mean 'y' or 'z'?". If none is near and the names are few, it lists
-// them all.
+// "there is no case 'x'; did you mean 'y' or 'z'?". If no name is near and the names are
+// few, it lists all names.
 [[nodiscard]] std::string no_such(std::string_view kind, std::string_view word,
                                   const std::vector<std::string>& names);
 

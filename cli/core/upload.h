@@ -8,8 +8,8 @@
 
 namespace tilewise::cli {
 
-// While it lives, the call's tensors and tables point at device memory, which begins as a copy of
-// the host's. For the processor it does nothing.
+// While an Upload lives, the call's tensors and tables point at device memory, which begins as a
+// copy of the host's. For the processor an Upload does nothing.
 class Upload {
  public:
   Upload(Call& call, tw_device device);
@@ -38,12 +38,12 @@ class Upload {
   double bytes_ = 0;
 };
 
-// Checks a request and its tables as the processor's backend would, and throws Failure if it
-// refuses. Call it before an Upload: nobody checks tables in device memory before a call.
+// Checks a request and its tables as the processor's backend would, and throws Failure if that
+// backend would refuse them. Call it before an Upload: nobody checks tables in device memory.
 void check_here(tw_operation operation, const Call& call);
 
-// Sets a missing max_length of packed sequences from their offsets, which a device call does not do
-// by itself. Call it before an Upload, while the offsets lie on the host.
+// Sets a missing max_length of packed sequences from their offsets; a call on a GPU does not do
+// that by itself. Call it before an Upload, while the offsets lie on the host.
 void bound_lengths(Call& call);
 
 }  // namespace tilewise::cli

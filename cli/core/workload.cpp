@@ -40,8 +40,8 @@ void fill_slopes(tw_tensor& slopes) {
   }
 }
 
-// The most elements that are drawn; beyond, a tensor repeats them, because drawing takes longer
-// than attention.
+// The most elements that are drawn. A larger tensor repeats the drawn elements, because drawing
+// takes longer than attention.
 constexpr std::int64_t kMostDrawn = std::int64_t{1} << 20;
 
 void fill_normal(Normal& normal, tw_tensor& tensor) {

@@ -42,8 +42,8 @@ struct Timing {
 [[nodiscard]] std::string spread_text(const Timing& timing);
 
 [[nodiscard]] double time_once(tw_operation operation, const Call& call, Runner& runner);
-// Seconds of each run: as many as fit into the budget, at least one. On a device each is the mean
-// of a batch, by the host's clock from its start to the end of the wait for it.
+// Seconds of each run: as many as fit into the budget, at least one. On a GPU each is the mean
+// of a batch of runs, by the host's clock from the batch's start until the host has waited for it.
 [[nodiscard]] std::vector<double> times_within(tw_operation operation, const Call& call,
                                                Runner& runner, double budget);
 

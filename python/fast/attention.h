@@ -13,7 +13,7 @@ struct Asked {
 
 // Returns the output, written to `out` unless that is None. `lse` is True (returns a pair of output
 // and new lse), an array to write to, or None. Null without an exception: Python's slower way must
-// take it.
+// take the call.
 Reference attend(const Asked& asked, PyObject* out, PyObject* lse);
 
 // What backward reads besides Asked.

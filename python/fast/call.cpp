@@ -59,8 +59,8 @@ Reference shape_of(tw_tensor tensor, bool heads_first) {
   return Py_BuildValue("(LLLL)", size(0), size(1), size(2), size(3));
 }
 
-// Whether the call was made. False without an exception if the library found it wrong and did
-// nothing: Python makes it again and says more. Other failures are raised here.
+// Whether the call was made. False without an exception if the library refused the call and did
+// nothing: Python makes the call again and says more. Other failures are raised here.
 bool ended(tw_status status, const char* message) {
   if (status == TW_OK) return true;
   if (status == TW_INVALID) return false;

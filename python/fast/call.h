@@ -23,7 +23,7 @@ class Call {
 
   // Puts an array into its slot. False without an exception: Python's slower way must take the
   // call, because this array is of another framework or device, or cannot be read as it lies.
-  // is_new: it was made for this call, so that its memory is its own.
+  // is_new: the array was made for this call, so no other array shares its memory.
   bool put(int slot, PyObject* array, bool is_new = false);
   // put() for a tuple of slot, array, slot, array, ...; a seed and an offset in it are numbers.
   bool put_all(PyObject* pairs);

@@ -1,4 +1,4 @@
-// The part of DLPack 1.x that is read: its layouts, declared here so that no header of it is
+// The structs of DLPack 1.x that this module reads, declared here so that no header of DLPack is
 // needed.
 #pragma once
 #include <cstdint>

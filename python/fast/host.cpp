@@ -11,8 +11,8 @@ void run_on_host(tw_operation operation, const tw_request& request, tw_execution
   Workspace workspace;
   workspace.take_kept(execution);
   answer.status = function(&request, &execution, answer.message, sizeof answer.message);
-  // Asks for the size only after a refusal, which changes nothing, and makes the call again. Asking
-  // each time would cost most calls more than this costs a few.
+  // Asks for the size only after the library has refused the call, which changes nothing, and makes
+  // the call again. Asking before each call would cost most calls more than this costs a few.
   size_t bytes = 0;
   if (answer.status != TW_INVALID ||
       library().workspace(operation, &request, &execution, &bytes, nullptr, 0) != TW_OK ||

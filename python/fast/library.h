@@ -1,5 +1,5 @@
 // The functions of libtilewise, at addresses that ctypes found. Nothing is linked, so
-// TILEWISE_LIBRARY and the check of the version hold here, too.
+// TILEWISE_LIBRARY and Python's check of the version hold for this module, too.
 #pragma once
 #include <tilewise/tilewise.h>
 

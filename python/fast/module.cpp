@@ -1,6 +1,6 @@
 // tilewise._fast: attention and its gradients on arrays of any framework, for little more than the
 // library's own call costs. Calls that it cannot take return NotImplemented: Python's slower way
-// then copies, or says what is wrong.
+// then copies the arrays, or says what is wrong.
 #include "python/fast/attention.h"
 #include "python/fast/library.h"
 #include "python/fast/torch_node.h"
@@ -38,7 +38,7 @@ PyObject* forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
 // backward(form, flags, output gradient, query, key, value, output, lse, pairs | None, wanted,
 //          (bias, slopes, sinks) | None)
 //   -> the six gradients of query, key, value, bias, slopes, sinks, None where not wanted
-// wanted: a bit for each; bias, slopes and sinks are the ones in pairs, whose gradients are made.
+// wanted: a bit for each gradient. bias, slopes and sinks: the arrays of `pairs` with gradients.
 PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 11, "backward")) return nullptr;
   const Asked asked = {given[0], PyLong_AsLong(given[1]), given[3], given[4], given[5], given[8]};
@@ -52,9 +52,9 @@ PyObject* backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
 
 // attend_saving(ctx, query, key, value, asked, flags) -> output; asked is a tuple, the form first
 //
-// The forward of an autograd.Function, whose backward is differentiate_saved. It saves key, query,
-// value, lse and output, in the order of torch's own node. If it returns NotImplemented, ctx is
-// empty.
+// The forward of an autograd.Function, whose backward is differentiate_saved. In ctx it saves key,
+// query, value, lse and output, in the order of torch's own node. If attend_saving returns
+// NotImplemented, nothing is saved.
 PyObject* attend_saving(PyObject*, PyObject* const* given, Py_ssize_t count) {
   if (!has(count, 6, "attend_saving")) return nullptr;
   PyObject* form = PyTuple_GetItem(given[4], 0);  // borrowed

@@ -142,8 +142,8 @@ bool describe(const Framework& framework, PyObject* array, View& view) {
   }
 }
 
-// Clears the exception of an array that cannot be read, because Python's slower way judges it. An
-// interrupt or MemoryError stays.
+// Clears the exception of an array that cannot be read, because Python's slower way judges the
+// array. An interrupt or MemoryError stays.
 void forget_error() {
   if (PyErr_Occurred() == nullptr || PyErr_ExceptionMatches(PyExc_Exception) == 0) return;
   if (PyErr_ExceptionMatches(PyExc_MemoryError) == 0) PyErr_Clear();

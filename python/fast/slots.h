@@ -6,9 +6,9 @@
 
 namespace tilewise::fast {
 
-// What a call asks for besides its arrays. Python checks and makes one for each combination of
-// options, once (python/tilewise/_forms.py), and passes it as bytes. A struct of size 0 in it asks
-// for nothing.
+// What a call asks for besides its arrays. Python checks each combination of options once, makes a
+// Form of it (python/tilewise/_forms.py) and passes the Form as bytes. A member struct whose size
+// is 0 asks for nothing.
 struct Form {
   tw_mask mask;
   tw_scores scores;
@@ -98,8 +98,8 @@ inline constexpr Slot kSlots[] = {
 #undef TW_SLOT
 
 inline constexpr int kSlotCount = static_cast<int>(sizeof kSlots / sizeof kSlots[0]);
-// The slots that are filled by name, in the order of the list; and two numbers that are no arrays,
-// behind the last.
+// The slots that are filled by name, in the order of the list; after the last slot, two numbers
+// that are no arrays.
 enum : int {
   kQuery,
   kKey,

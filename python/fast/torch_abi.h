@@ -1,7 +1,7 @@
 // The functions of torch's stable C face that are used (torch/csrc/stable/c/shim.h and
 // torch/csrc/inductor/aoti_torch/c/shim.h). They are declared here, so that no header of torch is
-// needed, and found by name in the loaded torch. All exist from torch 2.10, the last if torch has
-// CUDA.
+// needed, and found by name in the loaded torch. All exist from torch 2.10; the last one in the
+// list only if torch has CUDA.
 #pragma once
 #include <cstdint>
 

@@ -1,5 +1,5 @@
 // The strides of the results of torch's operators, as torch's own functions for tensors without
-// memory (torch/_meta_registrations.py) give them: compilers rely on these.
+// memory (torch/_meta_registrations.py) give them: compilers rely on these strides.
 #pragma once
 #include <cstdint>
 
@@ -16,7 +16,7 @@ using Layout = void (*)(const Likeness& like, std::int64_t* stride);
 void lay_rows_first(const Likeness& like, std::int64_t* stride);
 
 // Lays out dimensions in the order of `like`, but the last one always contiguous, since the library
-// could not write it otherwise.
+// writes no other layout.
 void lay_alike(const Likeness& like, std::int64_t* stride);
 
 }  // namespace tilewise::fast

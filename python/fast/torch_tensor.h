@@ -51,8 +51,8 @@ enum class Seen {
 // Reads a tensor of four dimensions, or of three for the lse.
 Seen look(const Held& tensor, tw_tensor& to);
 
-// Reads query, key, value or the like, whose heads come before rows in torch. One that is kSpread
-// is replaced by a copy, such as the gradient that sum sends, whose strides are zero.
+// Reads query, key, value or the like, whose heads come before rows in torch. A tensor that is
+// kSpread, such as the gradient of sum(), whose strides are zero, is replaced by a copy.
 Seen look_at_rows(Held& tensor, const Place& place, tw_tensor& to);
 
 Seen look_at_lse(const Held& tensor, const Place& place, tw_tensor& to);

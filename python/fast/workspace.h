@@ -1,6 +1,6 @@
 // The workspace of a call. On the processor each thread has a block, which grows and is kept. On a
-// device it is the framework's memory, which is reused in the order of the stream and can therefore
-// be released as soon as the kernels are launched.
+// GPU the workspace is the framework's memory. The framework reuses it in the order of the stream,
+// so the workspace can be released as soon as the kernels are launched.
 #pragma once
 #include <tilewise/tilewise.h>
 

@@ -29,7 +29,7 @@ def real(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """`value` as a bool; 0 and 1 are taken too, as C and NumPy write them, and nothing else is."""
+    """`value` as a bool; takes bools, and 0 and 1, which C and NumPy write for them."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):

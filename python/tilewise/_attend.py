@@ -50,7 +50,7 @@ class Places(NamedTuple):
 def attend(
     framework: Framework, operands: Any, asked: Asked, places: Places, flags: int = 0
 ) -> Any:
-    """The output, or (output, lse). `flags` are the extension's and say how rows lie."""
+    """The output, or (output, lse). `flags`, the extension's, say how rows lie."""
     out, lse, workspace = places
     flags |= framework.threads() << THREADS_SHIFT
     arrays = asked.arrays
@@ -120,7 +120,7 @@ def differentiate_anyhow(
 
 
 def weigh(framework: Framework, operands: Operands, asked: Asked, places: Places) -> Any:
-    """The softmax's numerators. They need no value."""
+    """The softmax's numerators, for which value is not read."""
     call = Call(framework, asked, operands)
     result = places.out
     if result is None:

@@ -70,7 +70,7 @@ class Borrower:
         return table
 
     def factor_code(self, value: Any, wide: int) -> int:
-        """The type for slopes and sinks: float32 if they have it, else `wide`."""
+        """The type for slopes and sinks: float32 if `value` is of float32, else `wide`."""
         return _abi.Dtype.FLOAT32 if self.framework.code(value) == _abi.Dtype.FLOAT32 else wide
 
     def _booleans(self, name: str, array: Any, _wide: int) -> Any:

@@ -1,7 +1,7 @@
 """A request under construction: its shapes, the results it makes, and how it is run.
 
-This is the slower way, which takes every call: it copies what the library cannot read in place and
-says what is wrong with the rest. _quick.py takes most calls before.
+This is the slower way of a call. It copies arrays that the library cannot read in place, and says
+what is wrong with calls that it cannot run. Most calls take the quick way, by _quick.py.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class Call:
             )
 
     def fill(self, *sides: str) -> int:
-        """What new arrays are filled with: 0 if a table of these sides may leave rows without
-        owner."""
+        """What new arrays are filled with: 0 if a table of these sides may leave rows that no
+        sequence owns."""
         return Fill.ZERO if any(self.parts.has(side) for side in sides) else Fill.NOTHING
 
     def output_shape(self) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ class Call:
         return self.framework.make(self.borrow.like, shape, code, fill)
 
     def _result_like(self, array: Any, shape: tuple[int, ...], code: int, fill: int) -> Any:
-        """A new array, with array's strides if it has its shape and type and is written whole."""
+        """A new array; with `array`'s strides if of its shape and type, and written whole."""
         is_like = fill == Fill.NOTHING and shape == tuple(array.shape)
         if is_like and code == self.framework.code(array):
             return self.framework.empty_like(array)
@@ -298,7 +298,7 @@ def make_call(name: str, request: Any, borrow: Borrower, threads: int, device: s
 
 
 def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
-    """Refuses a wrong rank: results get their shapes from it before the library checks."""
+    """Refuses a wrong rank here: results get shapes by the rank before the library checks it."""
     wanted = 3 if is_packed else 4
     if len(shape) == wanted:
         return
@@ -312,7 +312,7 @@ def require_rank(name: str, shape: tuple[int, ...], is_packed: bool) -> None:
 
 
 def refuse_device(framework: Framework, device: object) -> None:
-    """Refuses `device` for arrays of other frameworks than NumPy: a call runs where they are."""
+    """Refuses `device` with arrays of a framework but NumPy: a call runs where these lie."""
     if device != "cpu":
         raise ValueError(
             f"device is {device!r}, but query is {framework.article}, and a call on those runs "

@@ -1,7 +1,7 @@
 """A self-check of a second: attention and its gradients against the formula in float64.
 
 It finds a library that does not work here at all: a wrong build, a wrong machine, another version's
-structs. `tilewise check`, of the command line, is the thorough one.
+structs. The thorough check is `tilewise check`, of the command line.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _try(seed: int, size: tuple[int, int, int], dtype: str, options: dict[str, A
 
 
 def _distance(found: Any, wanted: Any) -> float:
-    """The largest difference, relative to the largest wanted number; NaN if either has one."""
+    """The largest difference over the largest wanted number; NaN if an array has a NaN."""
     is_hidden = np.isneginf(wanted)
     if not np.array_equal(np.isneginf(found), is_hidden):
         return float("inf")

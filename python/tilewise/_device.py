@@ -276,7 +276,7 @@ def _parts(struct: ctypes.Structure) -> Iterator[tuple[str, Any]]:
 
 
 def _bound_lengths(struct: ctypes.Structure) -> None:
-    """Sets a missing max_length from the offsets, which a device call cannot read beforehand."""
+    """Sets a missing max_length from the offsets, which a call on a GPU could not read first."""
     for _, part in _parts(struct):
         if isinstance(part, _abi.Sequences):
             if part.offsets.data and not part.max_length:

@@ -49,8 +49,8 @@ _forms: dict[tuple[Any, ...], tuple[bytes, float, bool]] = {}
 
 
 def ask(options: Mapping[str, Any], output_dtype: int = 0) -> Asked:
-    """`options` as Asked, with every number checked. An unknown name is refused with the nearest
-    one."""
+    """`options` as Asked, with every number checked. Refuses an unknown name, and says the nearest
+    known one."""
     if not options and not output_dtype:
         return _PLAIN
     key: tuple[Any, ...] = (output_dtype,)

@@ -1,7 +1,7 @@
 """The frameworks whose arrays are taken: how each describes its arrays and makes new ones.
 
-NumPy's are known from the start. Importing this imports no other framework: a framework is added
-when its first array arrives, and is then already imported.
+NumPy's arrays are known from the start. Importing this module imports no other framework: a
+framework is added when its first array arrives, and by then the caller has imported it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Framework(abc.ABC):
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
     # Functions for arrays that may be more than numbers, such as those with gradients. attention,
     # rotary, append and merge take the arguments of the public functions; backward and
-    # probabilities take them in parts. None where arrays are plain numbers; attention may return
-    # NotImplemented for those.
+    # probabilities take these arguments grouped in tuples. None where arrays are always plain
+    # numbers; for arrays that are plain numbers attention may return NotImplemented.
     attention: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
     probabilities: Callable[..., Any] | None = None
@@ -53,7 +53,7 @@ class Framework(abc.ABC):
 
     @abc.abstractmethod
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """Refuses an array that is more than its memory, or that is written and cannot be."""
+        """Refuses an array that is more than its memory, or is_written and cannot be written."""
 
     @abc.abstractmethod
     def code(self, value: Any) -> int:
@@ -118,7 +118,7 @@ class Framework(abc.ABC):
         return 0
 
     def makes(self, value: object) -> bool:  # noqa: ARG002
-        """Whether `value` is what make() returns, if that is not an array of this framework yet."""
+        """Whether `value` is a result of make() that is no array of this framework yet."""
         return False
 
     def finished(self, value: Any, like: Any) -> Any:  # noqa: ARG002

@@ -88,8 +88,8 @@ def function(name: str) -> Any:
 def _show_packages() -> None:
     """Tells the library the folders of this Python's packages, which may contain NVRTC.
 
-    By itself it finds those beside it and of an activated environment, but not those of an editable
-    installation or of an environment that is used by its path.
+    By itself the library finds packages beside its file and in an activated environment, but not
+    those of an editable installation or of an environment that is used by its path.
     """
     for folder in map(Path, sys.path):
         with contextlib.suppress(OSError):  # a folder that may not be looked into has nothing

@@ -13,8 +13,8 @@ from tilewise._frameworks import CPU, Fill, Framework, View
 
 Array = npt.NDArray[Any]
 
-# ml_dtypes adds bfloat16 and float8 types to NumPy. They are known by name, so that it need not be
-# imported, and added here when first seen.
+# ml_dtypes adds bfloat16 and float8 types to NumPy. These types are known by name, so that
+# ml_dtypes need not be imported, and are added here when first seen.
 CODES: dict[np.dtype[Any], int] = {
     np.dtype(name): _dtypes.CODES[name]
     for name in ("float32", "float64", "float16", "bool", "int32", "int64")

@@ -12,7 +12,7 @@ from tilewise._numpy import NUMPY, Numpy, dtype_code
 class Jax(Numpy):
     """jax.Array on the processor, which NumPy reads in place; results become new arrays.
 
-    On a GPU only JAX knows its stream, so attention there is tilewise.jax's.
+    On a GPU only JAX knows its own stream, so tilewise.jax computes attention on a GPU.
     """
 
     article, maker, family = "a JAX array", "jax.numpy.asarray", 2

@@ -1,8 +1,8 @@
 """The quick way: if the extension is there, it reads the arrays and calls the library.
 
-It returns NotImplemented for what it cannot take, and has then done nothing. Where the extension
-cannot be loaded (PyPy, Python without the GIL, a package built without Python's headers) every call
-goes the slower way, with the same results.
+For a call that it cannot take the quick way returns NotImplemented, and changes nothing. Where the
+extension cannot be loaded (PyPy, Python without the GIL, a package built without Python's headers)
+every call goes the slower way, with the same results.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ _PARTS: dict[str, type[SizedStructure]] = {
 
 
 class Parts:
-    """The structs of a request's options. One that would ask for nothing is left out."""
+    """The structs of a request's options, without those that would ask for nothing."""
 
     def __init__(self, form: bytes) -> None:
         self._form = Form.from_buffer_copy(form)
@@ -119,5 +119,5 @@ class Parts:
 
     @property
     def drops(self) -> bool:
-        """Whether weights are dropped. A dropout state alone does not."""
+        """Whether weights are dropped; a dropout state alone drops none."""
         return bool(self._form.dropout.size)

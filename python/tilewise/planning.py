@@ -163,8 +163,8 @@ def build_kernels(
     build = _Build(choice)
     build.start()
     try:
-        # Waits in Python, because signals are not handled while a thread is in the library; and not
-        # by join(), which after an interrupt would take the thread for ended.
+        # The caller waits in Python, because signals are not handled while a thread is in the
+        # library; and not by join(), which after an interrupt would take the build for ended.
         while not build.is_over.wait(0.1):
             pass
     except BaseException:

@@ -1,6 +1,6 @@
-// The part of XLA's foreign function interface, version 0, that calls of attention need, in
-// declarations of its own: no header of jaxlib is needed to build, nor its files to run.
-// python/tests/test_jax_ffi.py compares them with jaxlib's header.
+// The part of XLA's foreign function interface, version 0, that calls of attention need. It is
+// declared here, so that no header of jaxlib is needed to build, nor jaxlib's files to run.
+// python/tests/test_jax_ffi.py compares these declarations with jaxlib's header.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -17,8 +17,8 @@ using Function = tw_status (*)(const tw_request*, const tw_execution*, char*, si
 using Question = tw_status (*)(tw_operation, const tw_request*, const tw_execution*, size_t*, char*,
                                size_t);
 
-// Functions of the library that ctypes has open. Nothing is linked, so TILEWISE_LIBRARY and the
-// check of the version hold here, too. Set once, before a handler is registered.
+// Functions of the library that ctypes has open. Nothing is linked, so TILEWISE_LIBRARY and
+// Python's check of the version hold here, too. Set once, before a handler is registered.
 struct Library {
   Function forward, backward;
   Question workspace;
@@ -30,9 +30,9 @@ struct Message {
   char text[kMessageBytes] = {};
 };
 
-// Answers XLA's question for the interface's version at registration. XLA refuses one too old or
-// too new, but what is used here is the same in all: the answer is XLA's own version, or 0.1 if
-// unknown.
+// Answers XLA's question for the interface's version at registration. XLA refuses a version too old
+// or too new, but what this file uses is the same in all versions: the answer is XLA's own version,
+// or 0.1 if that is unknown.
 bool answers_metadata(const ffi::CallFrame& frame) {
   const ffi::Extension* extension = frame.extension;
   if (extension == nullptr || extension->type != ffi::kMetadataExtension) return false;

@@ -6,8 +6,8 @@
 
 namespace tilewise::xla {
 
-// All structs of a request in one, so that one offset names a place in any of them. They point at
-// each other, so a Request is neither copied nor moved.
+// All structs of a request in one, so that one offset names a place in any of them. The structs
+// point at each other, so a Request is neither copied nor moved.
 class Request {
  public:
   Request();

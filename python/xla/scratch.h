@@ -13,8 +13,8 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch();
 
-  // Both return an error if there is no such memory. On a device, later work on the same stream may
-  // reuse the memory, so it is released as soon as the call is enqueued.
+  // Both functions return an error if there is no such memory. On a GPU, later work on the same
+  // stream may reuse the memory, so it is released as soon as the call is enqueued.
   ffi::Error* take_on_host(std::size_t bytes, tw_execution& execution);
   ffi::Error* take_on_device(std::size_t bytes, tw_execution& execution);
 

@@ -1,5 +1,5 @@
-// Calls that tensor-core kernels take: 16-bit types, rows of whole pieces of 16 bytes. They run on
-// the backend that is chosen.
+// Calls that tensor-core kernels take: 16-bit types, rows of whole pieces of 16 bytes. The tests
+// run on whichever backend is chosen, with or without tensor cores.
 #include <gtest/gtest.h>
 
 #include <cmath>

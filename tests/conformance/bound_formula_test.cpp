@@ -1,5 +1,5 @@
 // The formulas of docs/numerics.md written a second time, element by element and with all features
-// at once. A bound that became wider somewhere does not agree with them.
+// at once. A bound that has become wider somewhere disagrees with this second writing.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -20,8 +20,8 @@ struct PackedCase {
   std::int64_t max_length = 0;         // 0, or an upper bound
 };
 
-// Where one side's sequences lie. Rows start[b] .. end[b] - 1 of the capacity[b] of sequence b
-// count.
+// Where the sequences of one side (queries or keys) lie. Sequence b has memory for capacity[b]
+// rows, of which rows start[b] .. end[b] - 1 count.
 struct SideCase {
   Storage storage = Storage::kDense;
   std::vector<std::int64_t> capacity, start, end;
@@ -120,8 +120,8 @@ inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
 
 // A case in a 16-bit type whose rows are whole pieces of 16 bytes, as tensor-core kernels require:
-// head dims up to 128, several tiles of queries and keys, any layout and band, no feature that
-// needs more.
+// head dims up to 128, several tiles of queries and keys, any layout but pages, any band, no
+// other feature but a positive scale.
 [[nodiscard]] Case draw_aligned_case(std::uint64_t seed);
 
 // A needle case: one head and many keys. From the 17th on it has as many queries as tiles.

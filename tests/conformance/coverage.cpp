@@ -1,5 +1,5 @@
-// The list of features. Those of one group exclude each other; one that needs another feature has
-// both in its name.
+// The list of features. Features of one group exclude each other; a feature that needs another one
+// has both names in its own.
 #include "conformance/coverage.h"
 
 #include <algorithm>

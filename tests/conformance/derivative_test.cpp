@@ -1,5 +1,5 @@
-// Compares each gradient with differences of the forward pass along a random direction. It uses no
-// oracle, so it would show a mistake that library and oracle share.
+// Compares each gradient with differences of the forward pass along a random direction. No
+// oracle takes part, so the test would show a mistake that library and oracle share.
 #include <gtest/gtest.h>
 
 #include <cmath>

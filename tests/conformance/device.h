@@ -1,6 +1,6 @@
 // Where the harness's calls run: on the processor or, by use_device or TILEWISE_TEST_DEVICE=cuda or
 // cuda:1, on a GPU. The GPU reads the harness's own host memory, so all checks of memory work
-// there, too.
+// on a GPU, too.
 #pragma once
 
 #include <cstddef>

@@ -53,8 +53,8 @@ class Field {
   void own(const Index& index);
   void disown() { owned_.assign(owned_.size(), false); }
 
-  // Remembers the present bytes. unchanged() compares all of them, unowned_unchanged() those not
-  // owned.
+  // Remembers the present bytes. unchanged() compares all bytes, unowned_unchanged() those
+  // that the call may not write.
   void remember() { remembered_.assign(bytes().begin(), bytes().end()); }
   [[nodiscard]] bool unchanged() const;
   [[nodiscard]] bool unowned_unchanged() const;

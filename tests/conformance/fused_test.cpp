@@ -1,5 +1,5 @@
 // Query, key and value as slices of one buffer, their gradients as slices of another: what training
-// code passes for a fused projection. Outputs interleave there, and share no byte.
+// code passes for a fused projection. The gradients interleave in their buffer, and share no byte.
 #include <gtest/gtest.h>
 
 #include <array>

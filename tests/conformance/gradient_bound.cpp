@@ -95,8 +95,8 @@ class Bounder {
     }
   }
 
-  // Delta is the sum of dO * O less dlse. Its O is off as the forward bound says, taken together
-  // over the columns: a wrong score moves them all at once, and what it does to their sum is known.
+  // Delta is the sum of dO * O over the columns, less dlse. O is off by up to the forward bound.
+  // A wrong score moves all columns at once, with a known effect on the sum, so that is bounded.
   void find_delta(const SeenRow& row) {
     const double* arriving = arriving_.output.row(query_index_, head_);
     const double* output = result_.output.row(query_index_, head_);
@@ -137,8 +137,8 @@ class Bounder {
     add_slope(key.index, error, at_score);
     add_value(key, key_head, weight_error);
 
-    // The score's gradient as it multiplies query and key: rounded to the weights' type, after
-    // softcap's derivative. If both factors are 0, the result is the product of their errors.
+    // The score's gradient as it multiplies query and key: times softcap's derivative, then rounded
+    // to the weights' type. If at_score and derivative are 0, the product of their errors is left.
     const double product = at_score * score.derivative;
     const double product_error =
         std::fabs(score.derivative) * error + (std::fabs(at_score) + error) * slope_error(score) +

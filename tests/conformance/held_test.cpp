@@ -16,8 +16,8 @@ DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
 }
 
-// Vectors of queries that are not full. With slopes of both signs and distances of up to 200 keys
-// the weights of a lane without a query would overflow.
+// Too few queries to fill a vector. With slopes of both signs and distances of up to 200 keys the
+// weights of a lane without a query would overflow if it had any.
 TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   for (const tw_dtype dtype : {TW_FLOAT32, TW_FLOAT64, TW_FLOAT16, TW_BFLOAT16}) {
     for (const std::int64_t queries : {1, 5, 19, 33}) {
@@ -79,8 +79,8 @@ std::vector<Huge> huge_ones() {
   return all;
 }
 
-// The keys with the largest score have equal weights; with a negative scale these are those of sign
-// -1.
+// Expects the mean of the values whose keys have this sign: they share the largest score, so their
+// weights are equal. With a negative scale the sign is -1.
 void expect_mean_of(int sign, const Trial& trial) {
   double mean[16] = {}, count = 0;
   for (std::int64_t j = 0; j < kKeys; ++j) {

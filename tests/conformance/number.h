@@ -23,7 +23,7 @@ namespace tilewise::conformance {
 [[nodiscard]] double largest(tw_dtype dtype);
 
 // unit_roundoff: the largest relative error of a rounding. floor_of: the largest absolute error
-// below the smallest normal number, on a processor that flushes subnormals if there are such.
+// below the type's smallest normal number, if need be on a processor that flushes subnormals.
 [[nodiscard]] double unit_roundoff(tw_dtype dtype);
 [[nodiscard]] double floor_of(tw_dtype dtype);
 

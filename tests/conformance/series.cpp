@@ -26,8 +26,8 @@ std::vector<Series> make_list() {
   return list;
 }
 
-// The first number of a series in its source. Series have different cases, so that a tier with only
-// a few of each still has all sizes.
+// The number of a series' first case in the source of its cases. Each series begins elsewhere, so
+// that a tier with only a few cases of each series still has all sizes.
 std::uint64_t first_of(const Series& series) {
   const auto family = static_cast<std::uint64_t>(series.family);
   const auto dtype = static_cast<std::uint64_t>(series.dtype);

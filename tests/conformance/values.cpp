@@ -175,8 +175,8 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
-// A slope; a steep one times a distance of a few keys exceeds the exponents of float (88) and
-// mostly of double (709).
+// A slope. A steep slope times a distance of a few keys is beyond what exp takes in float (88) and
+// mostly in double (709).
 double slope(const Case& drawn, Random& random) {
   const double gentle = 0.3 * random.uniform() - 0.05;
   if (!drawn.scores.steep_slopes) return gentle;

@@ -1,6 +1,6 @@
 """FlashAttnFunc and its kin, whose `apply` some packages call in place of the functions.
 
-Here they are no torch.autograd.Function: tilewise's own calls have the gradients.
+These classes are no torch.autograd.Functions: tilewise's own calls have the gradients.
 """
 
 from __future__ import annotations

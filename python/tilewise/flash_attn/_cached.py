@@ -51,8 +51,8 @@ class Cache(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """Tables of cosines and sines. positions: where each sequence begins, if not where its cache
-    ends. is_fixed: all queries rotate as the first one does."""
+    """Tables of cosines and sines. positions: the position of each sequence's first new row; by
+    default the length of its cache. is_fixed: all queries rotate as the first one does."""
 
     cos: Tensor
     sin: Tensor

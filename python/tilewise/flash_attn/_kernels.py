@@ -1,7 +1,7 @@
 """The private functions of flash_attn.flash_attn_interface, which ring attention and others call.
 
-They have no gradients of their own. The backward ones write into dq, dk and dv, and take the lse
-that they are given, which may be merged from several parts.
+These functions have no gradients. The backward ones write into dq, dk and dv, and use the lse that
+the caller gives, which may be merged from several parts.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _flash_attn_backward(
     deterministic: bool,
     rng_state: Tensor | None = None,
 ) -> Tensor:
-    """Fills dq, dk and dv, those that are there; returns the row sums of dout * out."""
+    """Fills those of dq, dk and dv that are given; returns the row sums of dout * out."""
     window = (window_size_left, window_size_right)
     wanted = Wanted(dropout_p, softmax_scale, causal, window, softcap, alibi_slopes, deterministic)
     read = (dout, q, k, v, out, softmax_lse)
@@ -147,7 +147,7 @@ def _flash_attn_varlen_backward(
     rng_state: Tensor | None = None,
     zero_tensors: bool = False,
 ) -> Tensor:
-    """The same for packed sequences."""
+    """Fills dq, dk and dv, if given, of packed sequences; returns the row sums of dout * out."""
     window = (window_size_left, window_size_right)
     wanted = Wanted(dropout_p, softmax_scale, causal, window, softcap, alibi_slopes, deterministic)
     lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)

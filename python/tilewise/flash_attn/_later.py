@@ -41,7 +41,7 @@ class Factors(NamedTuple):
 def with_values(
     q: Tensor, k: Tensor, v: Tensor, qv: Tensor | None, factors: Factors
 ) -> tuple[Tensor, Tensor]:
-    """Query and key of q.k + qv.v: one behind the other, which copies k and v."""
+    """Query and key of q.k + qv.v: (q, qv) and (k, v), each pair copied into one tensor."""
     if qv is None:
         return q, k
     if any(x is not None for x in factors):
@@ -85,8 +85,8 @@ def combine(out_partial: Tensor, lse_partial: Tensor, dtype: Any) -> tuple[Tenso
             f"lse_partial has shape {tuple(lse_partial.shape)}; for this out_partial it must be "
             f"{tuple(out_partial.shape[:-1])}."
         )
-    # A row that saw nothing in any part has lse -inf in all and gets 0. The output of a part in
-    # which a row saw nothing is ignored.
+    # A row that saw no key in any part has lse -inf in all parts, and gets 0. If a row saw no key
+    # in one part, that part's output for the row is ignored.
     highest = lse_partial.amax(0).clamp(min=torch.finfo(lse_partial.dtype).min)
     weight = (lse_partial - highest).exp()
     total = weight.sum(0)

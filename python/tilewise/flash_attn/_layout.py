@@ -76,13 +76,13 @@ def packed(
 
 
 def _longest(given: Any, rows: Tensor) -> Any:
-    """On a device nobody reads the offsets, so that all rows must bound them."""
+    """The longest length, or all rows if unknown: offsets on a GPU are not read."""
     bound = bound_of(given, rows.shape[0])
     return rows.shape[0] if bound is None and rows.is_cuda else bound
 
 
 def parts_of(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, ...]:
-    """The tensors that lie in one, as views."""
+    """The tensors that lie packed in one tensor, as views."""
     require_tensors(**{name: packed})
     if packed.dim() != rank or packed.shape[-3] != count:
         raise RefusedError(

@@ -1,8 +1,8 @@
-"""What flash_attn's arguments mean in tilewise's words, and tilewise's lse in theirs.
+"""flash_attn's arguments in tilewise's terms, and tilewise's lse in flash_attn's.
 
-Here are the differences of the two: -1 for a window without a limit, an lse of +inf for queries
-that see no key, and ALiBi under a causal mask, to which flash_attn adds slope * j and tilewise the
-distance.
+The two differ in three points. flash_attn writes -1 for a window without a limit, and gives +inf as
+the lse of queries that see no key. For ALiBi under a causal mask flash_attn adds slope * j, and
+tilewise slope times the distance.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, An
 
 def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
     """window_of for version 4, where None is no limit and a negative number is a limit beyond the
-    diagonal. Two numbers that leave no key are no limits."""
+    diagonal. If two numbers leave no key, neither is a limit."""
     left, right = sides_of(window_size)
     if causal:
         right = 0
@@ -123,8 +123,8 @@ class Wanted(NamedTuple):
 
 
 def bound_of(longest: Any, rows: Any) -> Any:
-    """An upper bound of a length. A tensor on a device is not read, since that would wait: the
-    number of all rows is a bound, too."""
+    """An upper bound of a length. A tensor on a GPU is not read, because the host would have to
+    wait: `rows`, the number of all rows, is a bound, too."""
     if isinstance(longest, Tensor):
         if longest.is_cuda or torch.compiler.is_compiling():
             return rows

@@ -1,7 +1,7 @@
 """torch.ops.flash_attn and torch.ops.flash_attn_3, as flash_attn's own packages define them.
 
-They are defined when install() has made `import flash_attn` mean this package and somebody imports
-it, never otherwise: the names are those of packages that may be installed as well.
+The operators are defined when install() has made `import flash_attn` mean this package and somebody
+imports flash_attn, never otherwise: packages with the same operators may be installed as well.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ def _arguments(function: Any, given: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _forward_3(*given: Any) -> tuple[Tensor, ...]:
-    """The operator, one of whose defaults differs from the function's."""
+    """The forward operator, one of whose defaults differs from the function's."""
     named = _arguments(_kernels_3._flash_attn_forward, given)
     return _kernels_3._flash_attn_forward(**{"rotary_interleaved": False, **named})
 
 
 def _backward_3(*given: Any) -> tuple[Tensor, ...]:
-    """The operator, whose places of gradients come before the lengths and may be None."""
+    """The backward operator: dq, dk and dv come before the lengths and may be None."""
     given += (None,) * (15 - len(given))
     read, places, lengths, rest = given[:6], given[6:9], given[9:15], given[15:]
     pairs = zip(places, read[1:4])

@@ -51,8 +51,8 @@ PACKED: Names = {
     "page_table": "block_table",
 }
 USED: Names = {**PACKED, "key_lengths": "seqused_k"}
-# Of version 3, whose private function says k_new where its function for caches says k, and k where
-# that says k_cache.
+# Names of version 3. Its private function says k_new and k where its function for caches says k and
+# k_cache.
 LATER: Names = {
     **_COMMON,
     "query_lengths": "seqused_q",
@@ -96,7 +96,7 @@ _OTHER_RANK = re.compile(r" With(?:out)? (?:query|key)_offsets it takes \d\.$")
 
 
 class RefusedError(ValueError, RuntimeError):
-    """Bad input. flash_attn raises RuntimeError where tilewise raises ValueError; this is both."""
+    """Bad input. flash_attn raises RuntimeError, tilewise ValueError; RefusedError is both."""
 
 
 def in_flash(sentence: str, names: Names) -> str:

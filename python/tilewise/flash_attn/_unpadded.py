@@ -1,7 +1,7 @@
 """The names that flash_attn's functions of packed sequences had before version 2.
 
-With causal and lengths that differ they begin at the top left, as they did until 2.1: the first
-query sees the first key.
+With causal and fewer or more queries than keys, the diagonal begins at the top left, as it did
+until 2.1: the first query sees only the first key.
 """
 
 from __future__ import annotations

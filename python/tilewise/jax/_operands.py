@@ -32,7 +32,7 @@ def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[
 def scaled(operands: dict[str, Any], scale: Any) -> float:
     """The scale as a number to compile in. A JAX array multiplies query instead, with a gradient.
 
-    float16 may not hold that product, so all of `operands` then becomes float32.
+    float16 may not hold that product, so query, key and value of float16 then become float32.
     """
     query = operands["query"]
     if scale is None:

@@ -112,8 +112,8 @@ def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
     shapes = {name: tuple(x.shape) for name, x in zip(call.operands, operands)}
     letters = labels(call, shapes)
     whole = {letter for text in letters.values() for letter in text if letter in "tsde"}
-    # One factor where heads and key heads are one number, else two: a factor of both would be given
-    # parts of an axis. _partition brings them together.
+    # One factor if there are as many heads as key heads, else two factors: a factor common to both
+    # would be given parts of an axis. _partition brings the two factors together.
     words = {"k": "n"} if shapes["query"][2] == shapes["key"][2] else {}
     ones = iter(range(1000))
 

@@ -143,7 +143,7 @@ class Torch(Framework):
         return bool(value.is_contiguous())
 
     def refuse_gradients(self, function: str, **values: Any) -> None:
-        """Refuses tensors that require a gradient in a function that has none for them."""
+        """Refuses tensors that require a gradient in a function without gradients for them."""
         if not torch.is_grad_enabled():
             return
         for name, value in values.items():
@@ -154,7 +154,7 @@ class Torch(Framework):
                 )
 
     def note_written(self, *values: Any) -> None:
-        """Raises the tensors' versions: backward then refuses one that was overwritten."""
+        """Raises the tensors' versions, so that backward refuses a saved tensor written here."""
         for value in values:
             if isinstance(value, Tensor) and not value.is_inference():
                 torch.autograd.graph.increment_version(value)
@@ -167,8 +167,8 @@ class Torch(Framework):
 
 
 def _on_device(value: Any, like: Tensor) -> Tensor:
-    """Values on like's device. A copy to a GPU goes through pinned memory, so that nobody waits;
-    not in a captured graph, whose replays would read that memory after it is freed."""
+    """Values on like's device. A copy to a GPU goes through pinned memory, so that the host need
+    not wait; but not in a captured graph, whose replays would read pinned memory that is freed."""
     is_waiting = not like.is_cuda or type(like) not in PLAIN or torch.compiler.is_compiling()
     if is_waiting or torch.cuda.is_current_stream_capturing():
         return torch.as_tensor(value, device=like.device)
@@ -205,7 +205,7 @@ def readable(value: Tensor) -> Tensor:
 
 
 def _is_wrapped(value: Tensor) -> bool:
-    """Whether the tensor wraps others, which are then checked when the wrapper is taken off."""
+    """Whether the tensor wraps others, which are checked when the wrapper is taken off."""
     return type(value) not in PLAIN or _is_of_functorch(value)
 
 

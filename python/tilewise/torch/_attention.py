@@ -171,9 +171,9 @@ def _on(device: torch.device, number: int) -> Tensor:
 
 
 def draw_state(device: torch.device, offset: int | None = None) -> Tensor:
-    """(seed, offset) from torch's generator, so that manual_seed repeats it, a checkpoint gets it
-    again, and each replay of a captured graph draws anew. Nobody waits. `offset` replaces the drawn
-    one."""
+    """(seed, offset) from torch's generator, so that manual_seed repeats the pair, a checkpoint
+    gets it again, and each replay of a captured graph draws anew. The host does not wait. `offset`
+    replaces the drawn offset."""
     state = torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
     return state if offset is None else torch.cat([state[:1], _on(device, offset)])
 
@@ -272,7 +272,7 @@ def _through_operator(
 def flat_of(
     operands: Operands, options: Any, flags: int, output_dtype: Any = None
 ) -> tuple[Flat, dict[str, Any]]:
-    """The operators' arguments, and by name the options among them that are tensors."""
+    """The operators' arguments, and the options that are tensors, by name."""
     query = operands.query
     arrays: dict[str, Any] = {}
     scalars: dict[str, Any] = {}

@@ -96,7 +96,7 @@ def _into(outs: Gradients, workspace: Any, arguments: Any, wanted: int, flat: Fl
 
 
 def _backward_into(*arguments: Any) -> tuple[Tensor, ...]:
-    """Writes into the places themselves; one that the library cannot write is refused."""
+    """Writes into the caller's tensors; one that the library cannot write is refused."""
     *outs, workspace = map(as_written, arguments[: _COUNT + 1])
     rest = map(as_plain, arguments[_COUNT + 1 :])
     arriving, lse_gradient, output, lse, wanted, *given = rest

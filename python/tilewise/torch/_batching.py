@@ -1,6 +1,6 @@
 """torch.vmap of the operators: one call over a larger batch, if the call is dense.
 
-Without this, torch makes a call for each slice, and warns.
+Without this rule torch would make a call for each slice, and warn.
 """
 
 from __future__ import annotations

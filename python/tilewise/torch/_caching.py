@@ -144,7 +144,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG0
 def _turn_back(
     ctx: Any, gradient: Any, turn: Any = torch.ops.tilewise.rotary.default
 ) -> tuple[Any, ...]:
-    """The gradient of a rotation, which is the inverse rotation and has a gradient itself."""
+    """The gradient of a rotation: the inverse rotation, which has a gradient itself."""
     max_length, interleaved, inverse, fixed, threads = ctx.scalars
     scalars = (max_length, interleaved, not inverse, fixed, threads)
     found = turn(gradient, *ctx.saved_tensors, *scalars)
@@ -220,7 +220,7 @@ def append(
 
 
 def _append(*flat: Any) -> Tensor:
-    """Appends; returns the rotated query, or nothing if there is none or it went into `out`."""
+    """Appends; returns the rotated query, or nothing without a query or with `out`."""
     key_cache, value_cache, out = map(as_written, flat[2:5])
     key, value, lengths, *rest = (as_plain(x) for x in (*flat[:2], *flat[5:]))
     given = dict(zip((*_APPEND, *_APPEND_SCALARS), rest))

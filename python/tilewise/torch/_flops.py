@@ -1,7 +1,7 @@
 """What torch's FlopCounterMode counts for a call: as much as for torch's own attention.
 
-It counts every pair of query and key, also hidden ones: two operations for each number of a
-product, two products forward and five backward.
+Every pair of query and key counts, also hidden pairs: two operations for each element that a
+product sums, two products forward and five backward.
 """
 
 from __future__ import annotations

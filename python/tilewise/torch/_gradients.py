@@ -27,7 +27,7 @@ def of(operands: Operands, asked: Asked, read: Read, wanted: int, flags: int) ->
 def _by_operator(
     operands: Operands, asked: Asked, read: Read, wanted: int, flags: int
 ) -> tuple[Any, ...]:
-    """The gradients by the operator, which refuses a second order instead of giving a wrong one."""
+    """The gradients by the operator, which refuses second-order gradients: they would be wrong."""
     flat = _operators.flatten(operands, asked.arrays, asked.scalars, flags)
     found = _operators.backward_operator(
         read.output_gradient, read.lse_gradient, read.output, read.lse, wanted, *flat

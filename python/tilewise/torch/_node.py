@@ -35,8 +35,9 @@ class Taken(NamedTuple):
 
     is_there: bool = False
     is_on_cuda: bool = False
-    # Whether torch's function for tensors without memory gives gradients of fewer key heads their
-    # own shape, which a compiled backward asserts. Older versions give them query's heads.
+    # With fewer key heads than query heads: whether torch's function for tensors without memory
+    # gives the gradients of key and value the key heads, which a compiled backward asserts. Older
+    # versions of torch give these gradients the query heads.
     knows_groups: bool = False
 
 
@@ -52,8 +53,8 @@ def attend(
         if query.is_cpu or IS_ON_CUDA:
             return _on_device(query, key, value, None, 0.0, is_causal, False, scale=scale)[0]
     except RuntimeError as error:
-        # What the kernels refuse goes the longer way. Out of memory, and an exception of a hook on
-        # saved tensors, which has a frame in Python, go to the caller.
+        # A call that the kernels refuse goes the longer way. Two errors go to the caller: out of
+        # memory, and an exception of a hook on saved tensors, known by its frame in Python.
         trace = error.__traceback__
         if isinstance(error, _OutOfMemory) or (trace is not None and trace.tb_next is not None):
             raise
@@ -115,7 +116,7 @@ def _knows_groups() -> bool:
 def _implement_once() -> Taken:
     """Calls _implement at most once: torch keeps kernels even if a later import fails.
 
-    It runs in a new thread, because the first call may come inside of modes, hooks on saved
+    _implement runs in a new thread, because the first call may come inside of modes, hooks on saved
     tensors, traces or inference mode, all of which belong to the calling thread.
     """
     if _extension is None:

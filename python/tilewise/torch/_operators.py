@@ -1,8 +1,8 @@
 """The operators tilewise::attention and attention_backward.
 
-torch.compile, export, fake tensors, subclasses and modes see them in place of a call. Each tensor
-and number of a call is an argument, so the operators are pure functions; dropout's state is drawn
-outside.
+torch.compile, export, fake tensors, subclasses and modes see these operators in place of a call.
+Each tensor and number of a call is an argument, so the operators are pure functions; dropout's
+state is drawn before the operator is called.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ into_operator = torch.ops.tilewise.attention_into.default
 def flatten(
     operands: Operands, arrays: dict[str, Any], options: dict[str, Any], flags: int
 ) -> Flat:
-    """A call as the operators' arguments. `options` are those that are not tensors."""
+    """A call as the operators' arguments. `options` are the options that are not tensors."""
     named = plain_arguments(options)
     named["left"], named["right"] = options.get("window") or (None, None)
     diagonal = options.get("diagonal", "bottom_right")
@@ -64,7 +64,7 @@ def flatten(
 
 
 def unflatten(flat: Flat) -> tuple[Operands, Asked, int]:
-    """The call that flatten made the operators' arguments of."""
+    """Undoes flatten: the call, from the operators' arguments."""
     is_shifted = flat.diagonal == "shifted"
     options = plain_options(flat)
     options["window"] = (flat.left, flat.right)

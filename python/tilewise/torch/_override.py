@@ -150,8 +150,8 @@ def _kernel_of(key: str) -> Any:
 
 
 def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """The output with torch's strides. On the processor torch's fused kernel and tilewise lay it
-    out like query; torch's formulas, for dropout and some others, make it contiguous."""
+    """The output with torch's strides. On the processor torch's fused kernel and tilewise lay the
+    output out like query; torch's formulas (for dropout and some others) make it contiguous."""
     if (
         is_compiling()
         or output.is_contiguous()
@@ -175,8 +175,8 @@ def _is_taken(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def _is_by_formulas(query: Tensor, *others: Tensor | None) -> bool:
-    """Whether to leave a call to torch's formulas: float64 with gradients on a GPU, whose gradients
-    then have gradients. On the processor torch's kernel gives none of second order either."""
+    """Whether to leave a call to torch's formulas, which have second-order gradients: float64 with
+    gradients on a GPU. Not on the processor, where torch's own kernel has none either."""
     if query.dtype != torch.float64 or not query.is_cuda or not is_grad_enabled():
         return False
     return any(x is not None and x.requires_grad for x in (query, *others))
@@ -193,7 +193,7 @@ def _is_math_alone(device: str) -> bool:
 
 
 def _by_torch(key: str, keys: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
-    """torch's own kernel, or before 2.9, which gives no way to it, torch's formulas."""
+    """torch's own kernel; before torch 2.9, which gives no access to it, torch's formulas."""
     original = _originals.get(key)
     if original is not None:
         found: Tensor = original.call_boxed(keys, *given, **named)

@@ -63,8 +63,8 @@ def require_tensor(name: str, value: object) -> None:
 
 
 def as_mask(name: str, mask: Tensor) -> Tensor:
-    """A mask of bool or integers as bool. Refuses a float mask: it may be one that is added to the
-    scores, where 0 marks what counts, the opposite."""
+    """A mask of bool or integers as bool. Refuses a float mask, which may be meant to be added to
+    the scores: there 0 means that a token counts, and in this mask that it does not."""
     if mask.dtype.is_floating_point or mask.dtype.is_complex:
         raise TypeError(
             f"{name} has dtype {str(mask.dtype).removeprefix('torch.')}; it must be bool, where "

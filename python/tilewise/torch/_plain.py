@@ -51,8 +51,8 @@ def is_watched() -> bool:
 def is_differentiated(function: str) -> bool:
     """Whether torch.func asks for the gradients of the call that it transforms.
 
-    torch.func.functionalize has no rule for autograd.Functions. Alone or with vmap it takes the
-    operator; with torch.func.grad it is refused.
+    torch.func.functionalize has no rule for autograd.Functions. A call under functionalize takes
+    the operator, also with vmap; with torch.func.grad besides, the call is refused.
     """
     kinds = [level.key() for level in _functorch.get_interpreter_stack() or ()]
     if _kind.Functionalize not in kinds:
@@ -96,7 +96,7 @@ def no_tangents(*_: Any) -> Any:
 
 
 def refuse_wrapped(function: str, *tensors: Any) -> None:
-    """Refuses torch.vmap and torch.func.grad of a function that has no rule for them."""
+    """Refuses torch.vmap and torch.func.grad of a function without rules for these."""
     if is_transformed() and any(
         isinstance(tensor, Tensor) and _functorch.is_functorch_wrapped_tensor(tensor)
         for tensor in tensors

@@ -1,6 +1,6 @@
 """attention_probabilities of tensors: by the library, or by an operator under compile and modes.
 
-The operators have no value: they take query and key, and key again in value's place.
+These operators have no value tensor: they take query and key, and key again in value's place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The shortest way of an eager call: plain tensors, and options that are numbers.
 
-Users of small calls notice its cost, so the extension does all that it can, also of the
-autograd.Function's work.
+Users of small calls notice the cost of the way to the library, so the C extension does as much as
+it can of it, also of the autograd.Function's work.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class _Kept(NamedTuple):
 class Shortest(torch.autograd.Function):
     """attend with gradients. It saves key, query, value, lse and output, and keeps asked and flags.
 
-    All paths of a call save tensors in this order, which is that of torch's node: a checkpoint
-    compares what forward saved with what its repetition saves, perhaps under a profiler.
+    All paths of a call save tensors in this order, that of torch's own node. A checkpoint compares
+    what forward saved with what its repetition saves, and that may take another path, for instance
+    under a profiler.
     """
 
     forward = staticmethod(getattr(_extension, "attend_saving", None))  # type: ignore[arg-type]
@@ -92,6 +93,6 @@ class Shortest(torch.autograd.Function):
         return found[0], found[1], found[2], None, None
 
 
-# Skips what Function.apply does for torch.func, which plain tensors are not part of: it takes as
-# long as all the rest.
+# Skips what Function.apply does for torch.func. Plain tensors have no part in torch.func, and the
+# skipped work takes as long as all the rest.
 _apply = super(torch.autograd.Function, Shortest).apply

@@ -52,7 +52,7 @@ def chosen_slopes(given: Slopes, heads: int) -> Any:
 
 
 def slopes_on(device: Any, slopes: Any, kept: dict[Any, Tensor]) -> Tensor:
-    """The slopes as a tensor there. Those of a list stay float32, whatever the module's type."""
+    """The slopes as a tensor on `device`; a list's stay float32, whatever the module's type."""
     if isinstance(slopes, Tensor):
         return slopes
     if is_compiling():

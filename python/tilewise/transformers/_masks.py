@@ -2,8 +2,8 @@
 
 Transformers asks a mask function for a bool tensor (batch, 1, queries, keys). Most such masks are
 causal, perhaps with a window, or two-sided, and hide padding: for tilewise that is two numbers and
-a row of bools for each sequence, which a BandMask holds. Code that does more than pass it on gets
-the tensor.
+a row of bools for each sequence, which a BandMask holds. Code that does more with a BandMask than
+pass it on gets the bool tensor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _QUESTIONS = frozenset(
 class BandMask(Tensor):
     """A bool tensor (batch, 1, queries, keys) that is made when something is done with it.
 
-    From then on it is that tensor, which may have been written to.
+    Once made, that tensor is the mask: it may have been written to.
     """
 
     band: Band
@@ -108,17 +108,17 @@ class BandMask(Tensor):
         return func(*made[0], **made[1])
 
 
-# Models that only know eager's masks: they have causality in the mask and not in their modules, or
-# add numbers to the mask.
+# Models that only work with eager_mask's masks: they have causality in the mask and not in their
+# modules, or add numbers to the mask.
 _AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
 
 
 def mask_of(*given: Any, **named: Any) -> Tensor | None:
     """The mask function of tilewise, with the arguments of transformers.masking_utils.sdpa_mask.
 
-    None where causality alone, beginning at the first query and key, or nothing at all says it; a
-    BandMask where a band and padding do; and otherwise what sdpa_mask makes. Some models get what
-    eager_mask makes.
+    Returns None if nothing is hidden, or only what causality from the first query and key on hides;
+    a BandMask if a band and padding describe the mask; otherwise what sdpa_mask makes. Models of
+    _AS_EAGER get what eager_mask makes.
     """
     if getattr(named.get("config"), "model_type", None) in _AS_EAGER:
         numbers: Tensor | None = masking_utils.eager_mask(*given, **named)

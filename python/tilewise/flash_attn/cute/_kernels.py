@@ -1,4 +1,4 @@
-"""The private functions of FlashAttention-4, which torch's own switch to it calls."""
+"""The private functions of FlashAttention-4 that torch calls if told to use that package."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _INSTEAD = {
 
 
 def refusing(function: _Function) -> _Function:
-    """The function, which refuses whatever of these is not None."""
+    """The function, made to refuse each argument of _INSTEAD that is not None."""
     parameters = enumerate(inspect.signature(function).parameters)
     places = [(name, place) for place, name in parameters if name in _INSTEAD]
 

@@ -134,7 +134,7 @@ def flash_attn_varlen_func(
 
 
 def _wanted(lse: Tensor, is_asked: bool) -> Tensor | None:
-    """Where it is not asked for it is there for the backward pass alone, without a gradient."""
+    """The lse to return. One not asked for is for the backward pass, without a gradient."""
     if is_asked:
         return lse
     return lse.detach() if lse.requires_grad else None

@@ -68,7 +68,7 @@ class _How(NamedTuple):
 
 
 def _turned(x: Tensor, part: _Part, how: _How, conjugate: bool = False) -> Tensor:
-    """These heads of x, turned, as a new tensor."""
+    """The part's heads of x, turned, as a new tensor."""
     view = x[part.index]
     flat = view.flatten(2, 3) if view.dim() == 5 else view
     where = (how.seqlen_offsets, how.cu_seqlens, how.max_seqlen, how.interleaved)
@@ -206,7 +206,7 @@ ApplyRotaryEmbKV_ = applied("ApplyRotaryEmbKV_", apply_rotary_emb_kv_)
 
 
 def _columns(start: int, stop: int) -> Any:
-    """These of the third dimension."""
+    """The index of these places, start to stop, of the third dimension."""
     return (slice(None), slice(None), slice(start, stop))
 
 

@@ -155,7 +155,7 @@ class _Masked(nn.Module):
 
 
 def _visible(mask: Tensor, queries: int, is_causal: bool, shift: int | None) -> Tensor:
-    """Which key each query sees."""
+    """Which keys each query sees: True is visible."""
     mask = mask.to(torch.bool)[:, None, None, :]
     if not is_causal:
         return mask

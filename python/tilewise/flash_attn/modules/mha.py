@@ -204,7 +204,7 @@ class MHA(nn.Module):
             )
 
     def _project(self, x: Tensor, x_kv: Tensor | None, mixer_subset: Any) -> Any:
-        """q, kv, and where both are of one tensor with as many heads, that."""
+        """q, kv, and the tensor that holds both if they have as many heads; else None."""
         heads = (self.num_heads, self.head_dim)
         if self.cross_attn:
             q = self.Wq(x if mixer_subset is None else x[:, mixer_subset])
@@ -224,7 +224,7 @@ class MHA(nn.Module):
         return q, kv.unflatten(-1, (2, self.num_heads_kv, self.head_dim)), None
 
     def _convolved(self, x: Tensor, name: str) -> Tensor:
-        """x, or its convolution with what lies up to two tokens before."""
+        """x, or its convolution over each token and the two tokens before it."""
         if not self.dwconv:
             return x
         convolved: Tensor = getattr(self, name)(x.transpose(1, 2))[..., :-2]
@@ -248,7 +248,7 @@ class MHA(nn.Module):
         return checkpoint(module, *tensors, use_reentrant=False, **more)
 
     def _continue(self, q: Tensor, kv: Tensor, inference_params: Any) -> Tensor:
-        """Attention of what is new over all that there is, itself included."""
+        """Attention of the new queries over the whole cache, to which the new keys are added."""
         if self.layer_idx is None:
             raise RefusedError(
                 "inference_params is given, but this MHA was made without layer_idx."
@@ -285,8 +285,8 @@ class LinearResidual(nn.Linear):
 
 
 def _update_kv_cache(kv: Tensor, inference_params: Any, layer_idx: Any) -> Tensor:
-    """Writes kv (batch, new, 2, key heads, head dim) into a layer's cache, which it makes at first;
-    returns the part of the cache that is filled."""
+    """Writes kv (batch, new, 2, key heads, head dim) into a layer's cache, and makes the cache at
+    the layer's first call. Returns the part of the cache that is filled."""
     memory = inference_params.key_value_memory_dict
     if layer_idx not in memory:
         sizes = (inference_params.max_batch_size, inference_params.max_seqlen)
