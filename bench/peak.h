@@ -1,5 +1,5 @@
-// What a machine can do at most: multiply-adds and bytes a second, measured on the processor and
-// computed from a GPU's data.
+// What a machine can do at most. On the processor: multiply-adds and bytes a second, both measured.
+// On a GPU: multiply-adds a second, computed from its data.
 #pragma once
 
 #include <memory>

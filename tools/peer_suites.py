@@ -119,8 +119,8 @@ def why_outside(function: str, said: str) -> str | None:
 
 
 def prepare(suite: Suite, checkout: Path, folder: Path, device: str) -> list[str]:
-    """Copies a suite's files to `folder` under other names, and returns the test files. Files that
-    the checkout's version does not have are left out."""
+    """Writes a suite's files to `folder`, adapted to the device, and returns the names of the test
+    files, which are their paths with _ for /. Files that the checkout lacks are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     tests = []
     for path in (*suite.tests, *suite.beside):

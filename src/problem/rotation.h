@@ -18,8 +18,8 @@ struct RotaryTensors {
   const tw_sequences* sequences;
 };
 
-// Checks input and output, and fills side, input, output, batch, heads and dim. check_rotation and
-// check_positions do the rest, which an append shares.
+// Checks input and output, and fills side, input, output, batch, heads and dim. check_rotation
+// checks the tables, and check_positions the positions.
 Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames& names,
                      RotaryProblem& problem);
 

@@ -1,5 +1,8 @@
-// The bound of an output element is (u_P + 2^-22 sqrt N) sum p|v| + (4 + 2 sqrt D) 2^-24 sum p m |v
-// - o| + f_P sum |v| / l, with m the magnitude of a score; the bound of lse is alike.
+// The bounds of docs/numerics.md, which defines the symbols. An output element may be off by
+//     (u_P + 4 u sqrt N) sum p |v|
+//     + (4 + 2 sqrt D) u (sum p m |v - o| + the sink's term)
+//     + f_P sum |v| / l
+// before it is stored. u is the unit roundoff of the arithmetic, and m the magnitude of a score.
 #include "conformance/bound.h"
 
 #include <algorithm>

@@ -36,8 +36,8 @@ TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   }
 }
 
-// Cases of huge scores: queries and keys are +-`size` in their first channel, so that q.k is
-// +-size^2, beyond the type's range, or zero.
+// Cases of huge scores. In the first channel queries are `size`, and keys `size`, -`size` or 0; all
+// else is 0. So q.k is 0 or +-size^2, which is beyond the type's range.
 struct Huge {
   double size;
   tw_dtype dtype;

@@ -36,8 +36,8 @@ inline constexpr TaskSize kKeyTasks{
 inline constexpr int64 kTilesToHalve = 8;
 
 // Forward splits the keys, which costs a merge, if there are fewer than `fewer_tiles` tiles of
-// queries: into about `tasks` tasks of at least `least_keys` keys. The split depends on shapes
-// alone, never on the number of workers.
+// queries: into about `tasks` tasks of at least `least_keys` keys. The split depends on shapes, on
+// the instruction set and on whether there is a block mask, never on the number of workers.
 struct SplitPolicy {
   int64 fewer_tiles, tasks, least_keys;
 };

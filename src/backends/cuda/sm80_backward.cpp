@@ -83,9 +83,9 @@ bool is_full(const Problem& p) {
   return p.mask.left >= core::kUnlimited && p.mask.right >= core::kUnlimited && p.mask.chunk == 0;
 }
 
-// Whether the grid has so few blocks that one should have a multiprocessor for itself: up to one
-// per multiprocessor, or three where a band makes their work unequal, because of two that share one
-// the longer would run alone for long.
+// Whether the grid has so few blocks that each should have a multiprocessor to itself: at most one
+// per multiprocessor. With a band at most three: blocks then differ in length, and of two that
+// share a multiprocessor the longer would run on alone.
 bool is_small_grid(const Problem& p, const BackwardShape& tiles, int processors) {
   const int64 blocks =
       p.shape.batch * p.shape.key_heads * core::ceil_div(p.shape.keys, int64{tiles.keys});

@@ -36,8 +36,9 @@ inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 // Why the tensor-core kernels cannot run a backward call.
 struct BackwardLack {
   const char* what = nullptr;  // in a few words; null if they can run it
-  // Whether only the alignment of its tensors is the reason. Then a plan without data may choose
-  // these kernels, and must ask for the workspace that sm80_backward_workspace returns.
+  // Whether no shape was found, for which the alignment of rows may be the reason. A plan without
+  // data may then choose these kernels, so it asks for the workspace that sm80_backward_workspace
+  // returns, which suffices for any alignment.
   bool is_of_rows = false;
 };
 
