@@ -196,11 +196,14 @@ sm80::Workspace workspace_of(const Problem& p, const BackwardShape& tiles, Arena
 // How many heads' tiles are interleaved, as in forward. In backward, a head's first tiles of keys
 // have the most work.
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
-  if (is_full(p)) return 1;
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
   double wanted = std::round(4 * processors / (count + 1));
   // With a window only the last tiles of a head have less to do, and together they fill the end.
   if (p.mask.left < p.shape.keys) wanted = std::max(wanted, 8.0);
+  if (is_full(p)) wanted = 1;
+  // Blocks that start at the same time and add to the same rows in turns wait for each other at the
+  // start. So only about four of a head start at once.
+  if (p.deterministic) wanted = processors / 4;
   const int64 heads = p.shape.batch * p.shape.key_heads;
   return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
 }
