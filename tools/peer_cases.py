@@ -87,6 +87,8 @@ class Cases:
         so that all have run some cases when the time is over."""
         by_function: dict[str, list[Any]] = defaultdict(list)
         left_out = _OF_A_GPU_ALONE if self.asked["device"] == "cpu" else ()
+        if without := self.asked["without"]:
+            left_out += (without,)
         named = set(self.asked["cases_named"])
         for item in items:
             if named and item.nodeid not in named:

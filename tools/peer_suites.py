@@ -262,6 +262,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--longest", type=int, default=400, help="lengths above it are scaled down")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument("--only", default="", help="a part of the names of what runs")
+    parser.add_argument("--without", default="", help="a part of the names of what does not run")
     parser.add_argument("--own", action="store_true", help="torch's own function, to compare")
     given = parser.parse_args(arguments)
     unknown = set(given.suites) - set(SUITES)
@@ -274,7 +275,7 @@ def main(arguments: list[str]) -> int:
             continue
         folder = given.work.resolve() / name
         tests = prepare(suite, checkout.resolve(), folder, given.device)
-        wanted = ("device", "seconds", "cases", "longest", "seed", "only", "own")
+        wanted = ("device", "seconds", "cases", "longest", "seed", "only", "without", "own")
         asked = {option: getattr(given, option) for option in wanted}
         asked |= {"suite": name, "tests": tests, "result": str(folder / "result.json")}
         asked["cases_named"] = []
