@@ -2,8 +2,8 @@
 // every tile of queries that sees some of its keys, for all query heads that share the key head.
 // Scores are transposed: a row of a fragment is a key.
 //
-//   shared memory   key, value; query, incoming gradient, lse and delta of a tile of queries.
-//                   The tile of the next visit is prefetched (cp.async).
+//   shared memory   key, value; query, incoming gradient, lse and -delta of a tile of queries.
+//                   The next visit's are copied meanwhile (cp.async).
 //   each warp       score = key . query and at_weight = value . incoming - delta, for its patch
 //                   weights = 2^(score - lse), at_score = weights * at_weight
 //                   Both are rounded to the inputs' type and stored in shared memory.
@@ -13,9 +13,13 @@
 //   each warp       of_query = at_score (transposed) . key,
 //                     for some of the tile's rows and columns; added to the workspace
 //
-// Before this kernel, `rows` computes lse and delta and clears the workspace. After it, `finish`
-// rounds the sums in the workspace. If results must be deterministic, the blocks add to a tile of
-// queries in the order of their keys: a counter for each tile of queries says whose turn it is.
+// Where query_warps is 1, a warp has all queries of its keys: it adds to of_value and of_key before
+// the barrier, for all columns, and stores only at_score.
+//
+// Before this kernel, `rows` (backward_rows.h) converts lse, computes -delta and clears sums in the
+// workspace. After it, `finish` (backward_finish.h) stores those sums as gradients. If results must
+// be deterministic, the blocks add to a tile of queries in the order of their keys: a counter for
+// each tile of queries says whose turn it is.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_scores.h"
@@ -71,8 +75,8 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
   Traits::KeyProduct::add(sums, left, [&](int32 n, int32 k) { return columns.read(k * 16, n); });
 }
 
-// Computes the weights and score gradients of one visit. If the warp's registers already have the
-// layout of left operands, also adds their products to the gradients of the keys.
+// Computes the weights and score gradients of one visit. If warps do not exchange weights, also
+// adds the products with them to the gradients of keys and values.
 template <class Traits>
 TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory,
                               const VisitPlaces<Traits>& now, KeyGradients<Traits>& sums) {
@@ -162,7 +166,7 @@ TW_DEVICE void end_turn(KeyBlock& block) {
   block.turn_counter = nullptr;
 }
 
-// Does the work of one visit, and returns what is known of the next ones.
+// Does the work of visit `now`, and returns what is known of visit `next` and the one after it.
 template <class Traits>
 TW_DEVICE Visits run_visit(const Backward& p, typename Traits::Memory& memory,
                            const VisitPlaces<Traits>& now, const NextVisit& next,
@@ -193,7 +197,7 @@ TW_DEVICE int32 next_stage(int32 stage) {
   return stage ^ 1;
 }
 
-// The prologue: starts the copies of the block's keys and of the first visit.
+// The prologue: starts the copies of the block's keys and values and of the first visit.
 template <class Traits>
 TW_DEVICE Visits begin_visits(const Backward& p, typename Traits::Memory& memory) {
   load_keys<Traits>(p, memory);
@@ -209,7 +213,7 @@ TW_DEVICE Visits begin_visits(const Backward& p, typename Traits::Memory& memory
   return {now, next};
 }
 
-// Waits until the copies of all threads have arrived, and ends the block's last turn.
+// Waits until the copies of all threads have arrived, and ends the turn of the previous visit.
 template <class Traits>
 TW_DEVICE void await_visit(const Backward& p, typename Traits::Memory& memory) {
   commit_copies();

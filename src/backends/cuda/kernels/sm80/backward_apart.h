@@ -1,9 +1,10 @@
 // Rows apart: rows whose lse is so large that score - lse is too inexact for their weights. They
-// are rare: rows of finfo.min, and products that overflow. The tiles kernel only tests a flag for
-// each tile of queries.
+// are rare: for example, a bias of finfo.min hides all keys, or products overflow. For rows that
+// are not apart, the tiles kernel only tests a flag for each tile of queries.
 //
 // - If the lse was held (clamped), the row's largest score is beyond half of float32's range. Then
-//   the lse does not say how many keys have that score and share the weight; `rows` counts them.
+//   the lse does not say how many keys have that score and share the weight; log2_held_keys counts
+//   them.
 // - For other large lse, the rounding error of score - lse could make a weight larger than 1.
 #pragma once
 
@@ -77,8 +78,8 @@ TW_DEVICE float score_of(const Backward& p, const RowApart& at, int64 key, int64
   return score;
 }
 
-// log2 of how many keys share the row's weight: those whose score is clamped like its lse. If that
-// is the lowest score (`is_lowest`), they are all keys that the row sees.
+// log2 of how many keys share the weight of a row whose lse was held: those whose score is clamped
+// like it. If it was held at the low end (`is_lowest`), they are all keys that the row sees.
 template <DType type, uint32 features>
 TW_DEVICE float log2_held_keys(const Backward& p, const RowApart& at, bool is_lowest) {
   const score::Scoring& asked = p.scoring;

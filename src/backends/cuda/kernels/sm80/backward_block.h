@@ -12,22 +12,22 @@ namespace tilewise::cuda::sm80 {
 using core::Cover;
 using core::Range;
 
-// The workspace row of a sequence's row 0. Every sequence begins at a multiple of kBackwardRows, so
-// a packed sequence may take one tile more than its length / kBackwardRows.
+// The workspace row of a sequence's row 0, a multiple of kBackwardRows. In a packed batch each
+// earlier sequence adds one tile (+ b), because its last tile may be only partly filled.
 TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, int64 longest) {
   if (queries.packed()) return (place.first / kBackwardRows + b) * kBackwardRows;
   return b * core::round_up(longest, kBackwardRows);
 }
 
 // The pairs of query and key tiles for which the band may leave scores visible. Both functions
-// apply the same condition: key_tiles counts exactly the blocks that add to a tile of queries,
-// which the order of turns needs.
+// apply the same condition, so that key_tiles gives exactly the blocks that visit a tile of
+// queries. turn_of needs that: it numbers a block's turn from the first of them.
 struct BandTiles {
   core::Band band;
 
   TW_DEVICE bool is_empty() const { return -band.left > band.right; }
 
-  // Where the chunk of a position begins. Without chunks, there is one that has no ends.
+  // Where the chunk of a position begins. Without chunks, one unlimited chunk holds all positions.
   TW_DEVICE int64 chunk_begin(int64 position) const {
     return band.chunk > 0 ? core::floor_div(position, band.chunk) * band.chunk : -core::kUnlimited;
   }
@@ -84,7 +84,7 @@ struct KeyBlock {
   core::Band band;
   score::Drawing drawing;   // dropout's state for the first head of the group
   int32 first_tile, tiles;  // the tiles of queries to visit, for each head
-  int32 rotation;           // how far the visits of a head start into its tiles
+  int32 rotation;           // which of a head's tiles is visited first; the order wraps around
   int64 first_row;          // the workspace row of the sequence's row 0
   int32* turn_counter;      // for thread 0: the counter to raise when the turn ends, or null
 
@@ -115,10 +115,11 @@ struct Visit {
   }
 };
 
-// The work of a block. Blocks go through the tiles of `heads_together` heads at a time, and begin
-// with the first tile of each of these heads, because under a causal mask it has the most work. A
-// block only waits for blocks that come before it. If sequences share a bias, the same head of all
-// sequences comes together, so that they find the bias in the cache.
+// The work of a block. Blocks go through the tiles of `heads_together` key heads at a time, and
+// begin with the first tile of each of these heads, because under a causal mask it has the most
+// work. The tiles of a head come in ascending order, so with turns a block waits only for blocks
+// with a lower index. If sequences share a bias (batch_first), the same head of all sequences comes
+// together, so that they find the bias in the cache.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -146,8 +147,8 @@ TW_DEVICE core::BlockMask blocks_of(const Mask& mask, int64 b, int64 h) {
           .columns = mask.block_key};
 }
 
-// Which of 32 tiles of queries of head g, from tile `first` on, the block mask leaves visible: a
-// bit for each. Every warp keeps one.
+// For which of 32 visits of the group's head g, from visit number `first` on, the block mask leaves
+// something visible: a bit for each. Every warp keeps one such window.
 struct PresentTiles {
   int32 g, first;
   uint32 tiles;
@@ -178,8 +179,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.first_tile = static_cast<int32>(tiles.begin);
   block.tiles = static_cast<int32>(tiles.size());
   block.turn_counter = nullptr;
-  // If all queries see all keys, the blocks of a head start at different tiles, so that they do not
-  // all add to the same rows at once.
+  // Without interleaved heads (always so if all queries see all keys), the blocks of a head start
+  // at different tiles, so that they do not all add to the same rows at once.
   block.rotation = 0;
   if (p.plan.heads_together == 1 && block.tiles > 0)
     block.rotation = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;

@@ -8,7 +8,7 @@
 namespace tilewise::cuda::sm80 {
 
 // The derivative of the softcap for each score. It is kept in float32, because rounding it to
-// float16 would add a visible error to float16 inputs.
+// float16 would add a noticeable error to the gradients of float16 inputs.
 template <class Scores>
 struct SoftcapDerivatives {
   Scores at;
@@ -119,7 +119,8 @@ TW_DEVICE void for_each_bias(const typename Traits::BiasTile& tile, const Patch&
   }
 }
 
-// The softcap for products far below the cap: an odd polynomial, whose factors include the scale.
+// The softcap for scores below about a third of the cap (the range of score::SmallCap): an odd
+// polynomial in the product, whose factors include the scale.
 struct SoftcapPolynomial {
   float factors[4], inverse;
 
@@ -152,8 +153,8 @@ struct SoftcapPolynomial {
 // Up to here, the seventh power is finite in float32.
 inline constexpr float kMostOfPower = 0x1p+15f;
 
-// Whether SoftcapPolynomial may be used for all products of a warp: they are far below the cap, and
-// none of their powers overflows.
+// Whether SoftcapPolynomial may be used for all products of a warp: they are in its range, and none
+// of their powers overflows.
 template <class Scores>
 TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
   float largest = 0;
@@ -167,8 +168,8 @@ TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
   return !warp_any(is_near);
 }
 
-// Whether a product of the warp overflows or is NaN. This is detected by one sum of all products,
-// which costs less than testing each.
+// Whether a product of the warp overflows or is NaN. This is detected by the sum of each lane's
+// products, which costs less than testing each. True also if only the sum overflows.
 template <class Scores>
 TW_DEVICE bool any_overflows(float factor, Scores& products) {
   float sums[4] = {};
@@ -190,8 +191,8 @@ TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scor
   return !score::asks<kFeatures>(p, score::kBias) || !any_overflows(p.factor, products);
 }
 
-// Turns products into score - lse in units of log2, if allow_fast_shaping permits it. Everything
-// that is added to the product is summed first, so that each product takes one multiply-add.
+// Turns products into score - lse + above_lse() in units of log2, if allow_fast_shaping permits it.
+// Everything that is added to a score is summed first, so that one multiply-add adds it.
 template <class Traits>
 TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memory,
                           const PatchContext& context, typename Traits::Scores& scores,
@@ -229,8 +230,9 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
   });
 }
 
-// Turns products into scores in units of log2, for all inputs. Products that overflow are clamped,
-// so that adding to them makes neither NaN nor infinity.
+// Turns products into scores in units of log2, for all inputs. Scores that overflow are clamped at
+// each step, so that none becomes infinite or NaN, except by a bias of -infinity, which hides a
+// key, or by a NaN in the inputs.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory,
                      const PatchContext& context, typename Traits::Scores& scores,
@@ -299,8 +301,8 @@ TW_DEVICE void mark_dropped(const PatchContext& context, Scores& weights) {
                           [](float& weight, int32, int32, int32) { weight = -weight; });
 }
 
-// weights = |weights| * (keep * gradients - delta). Dropped weights have their sign bit set, and
-// the gradient 0.
+// weights = |weights| * (keep * gradients - delta). Where the sign bit marks a dropped weight, 0
+// takes the place of keep * gradient.
 template <class Scores>
 TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weights,
                              Scores& gradients) {

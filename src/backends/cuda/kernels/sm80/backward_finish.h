@@ -1,4 +1,5 @@
-// The last kernel of backward: rounds the sums in the workspace and stores them as gradients.
+// The last kernel of backward: adds up partial sums in the workspace, rounds, and stores the
+// gradients of query, bias, slopes and sinks.
 #pragma once
 
 #include "backends/cuda/device/order.h"
@@ -163,7 +164,7 @@ inline constexpr int64 kMostInt32 = 0x7FFFFFFF;
 TW_DEVICE int64 offset_of_bias(const Backward& p, int64 first) {
   const Axes& size = p.out.bias_size;
   if (bias_count(size) <= kMostInt32) {
-    // Division of 32-bit integers takes a quarter of the time of 64-bit ones.
+    // 32-bit integers divide several times as fast as 64-bit ones.
     const auto n = static_cast<uint32>(first), columns = static_cast<uint32>(size.column);
     const auto rows = static_cast<uint32>(size.row), heads = static_cast<uint32>(size.head);
     const uint32 i = n / columns, j = i / rows;
@@ -226,8 +227,9 @@ struct GradientTile {
   int32 rows, keys;
 };
 
-// Rounds and stores the sums of warp `warp` of the tiles kernel. Scores are transposed there: two
-// adjacent sums are two queries of one key. So 8 x 8 blocks are first transposed in registers.
+// Rounds and stores the sums of warp `warp` of the tiles kernel for a tile of the bias's gradient.
+// Two adjacent sums belong to two queries of one key, but a stored piece is eight keys of one
+// query. So 8 x 8 blocks are first transposed in registers.
 template <DType type>
 TW_DEVICE void finish_bias_part(const BackwardShape& tiles, const GradientTile& to,
                                 const float* sums, int32 warp) {
@@ -277,7 +279,7 @@ TW_DEVICE void finish_bias_tile(const Backward& p, int64 task) {
     return;
   }
   // Without pieces or sums, or for a bias of one row: a thread sums and stores eight keys of a
-  // query. Eight threads take adjacent queries, because those are contiguous in the sums.
+  // query. Eight threads take adjacent queries, because their sums lie close together.
   TW_ROLLED
   for (int32 x = thread_index(); x < core::round_up(rows, 8) * pieces; x += kRowThreads) {
     const int32 row = x / 8 / pieces * 8 + x % 8, piece = x / 8 % pieces, key = piece * 8;

@@ -1,4 +1,4 @@
-// The arguments of backward's kernels, and their numbers of blocks. Three kernels run one after
+// The arguments of backward's kernels, and their numbers of tasks. Three kernels run one after
 // another: rows, tiles, finish. Short variants need no rows, and need finish only for sinks.
 #pragma once
 
@@ -25,7 +25,7 @@ struct BackwardOutputs {
 
 // What `rows` computes once for kBackwardRows rows of a head.
 struct alignas(16) TileNumbers {
-  int32 has_apart;  // whether it has a row apart
+  int32 has_apart;  // whether one of them is a row apart
   float slope;      // ALiBi's slope in units of log2
   int32 spare[2];
 };
@@ -97,7 +97,7 @@ TW_HD inline int64 query_tiles(const Shape& shape, const BackwardShape& tiles) {
   return core::ceil_div(shape.queries, tiles.queries);
 }
 
-// Elements of the bias's gradient for a block of `finish`, if they are not in tiles.
+// Elements of the bias's gradient for a task of `finish`, if they are not in tiles.
 inline constexpr int64 kBiasPart = 16 * kRowThreads;
 
 TW_HD inline int64 bias_count(const Axes& size) {

@@ -1,5 +1,5 @@
-// The gradients of bias and of ALiBi's slopes: what a patch of score gradients adds to the bias's,
-// and partial sums of the slopes' for each warp.
+// The gradients of bias and of ALiBi's slopes. A patch adds its score gradients to the bias's
+// gradient; each warp keeps a partial sum of each slope's.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_features.h"

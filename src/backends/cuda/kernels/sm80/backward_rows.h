@@ -1,5 +1,5 @@
-// The first kernel of backward: computes lse and delta of each row, and clears the sums in the
-// workspace. A block has kBackwardRows queries of one head.
+// The first kernel of backward: for each row it converts the lse to units of log2 and computes
+// -delta, and it clears sums in the workspace. A task is kBackwardRows queries of one head.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -56,7 +56,8 @@ struct RowSums {
   float apart;    // the number of rows apart
 };
 
-// A row's -delta: `sum`, minus the row's output . incoming, plus the incoming gradient of its lse.
+// A row's -delta. `sum` is -(output . incoming gradient of the output); the incoming gradient of
+// the row's lse, if there is one, is added to it.
 TW_DEVICE float with_lse(const Backward& p, float sum, const Place& queries, int64 h, int64 row) {
   const Tensor& lse = p.in.incoming_lse;
   if (!lse) return sum;
@@ -88,8 +89,9 @@ struct ThreadRows {
   int32 piece, first, step;
 };
 
-// What a thread loads of rows i, i + step, ...: a piece of each, and the lse of the row whose
-// result the thread stores. Rows that do not exist are replaced by row 0 of the sequence.
+// What a thread loads of kRowsAtOnce rows i, i + step, ...: a piece of each one's output and
+// incoming gradient, and the lse of the row whose result the thread stores. For rows that do not
+// exist, row 0 of the sequence is loaded; its numbers are not used.
 struct RowPieces {
   EightElements output[kRowsAtOnce], incoming[kRowsAtOnce];
   float lse;
@@ -118,8 +120,8 @@ struct RowSum {
   float lse, minus_delta;
 };
 
-// Sums the products of each row over the threads that read it together. Returns the sum of the row
-// with number `piece`, whose result this thread stores.
+// Sums the products of each row over the threads that read it together. Returns the sum of row
+// number `piece` of the kRowsAtOnce, whose result this thread stores.
 template <DType type>
 TW_DEVICE RowSum sum_pieces(const RowPieces& read, int32 piece, int32 threads) {
   RowSum own{read.lse, 0};
@@ -148,8 +150,8 @@ TW_DEVICE RowStatistics store_row(const Backward& p, const BackwardRowsMemory& m
   return known;
 }
 
-// Stores the lse of rows apart, for a tile that has some. Call it after a barrier. As a separate
-// loop it costs the common case no registers.
+// Replaces the lse of rows apart by remaining_lse, for a tile that has some. Call it after a
+// barrier. As a separate loop it costs the common case no registers.
 template <DType type>
 TW_DEVICE void store_apart(const Backward& p, const BackwardRowsMemory& memory,
                            const RowWork& work) {
@@ -168,15 +170,15 @@ TW_DEVICE float slope_of(const Backward& p, const RowWork& work) {
   return score::slope_in_log2(load_wide<float>(slopes, slopes.offset(work.b, work.h, 0, 0)));
 }
 
-// Clears the block's part of the query's gradient in the workspace.
+// Clears the tile's sums of the query's gradient in the workspace.
 TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& memory) {
   const int32 dim = p.plan.tiles.dim;
   auto* to = reinterpret_cast<FourNumbers*>(p.workspace.query + memory.padded * dim);
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }
 
-// Computes all rows of the tile. Clears the tile's sums in the workspace while the first loads are
-// in flight.
+// Computes all rows of the tile. Clears the tile's sums of the query's gradient while the first
+// loads are in flight.
 template <DType type>
 TW_DEVICE RowSums compute_rows(const Backward& p, const BackwardRowsMemory& memory,
                                const RowWork& work) {
@@ -197,7 +199,7 @@ TW_DEVICE RowSums compute_rows(const Backward& p, const BackwardRowsMemory& memo
   return sums;
 }
 
-// Clears the counters of turns of the block's tiles of queries.
+// Clears the turn counters of the tiles of queries (of the tiles kernel) that lie in the task.
 TW_DEVICE void clear_turns(const Backward& p, const RowWork& work) {
   const BackwardShape& tiles = p.plan.tiles;
   const int64 all = query_tiles(p.shape, tiles);
@@ -212,7 +214,7 @@ struct BiasTile {
   uint32 head, down, across;  // head counts the heads of all sequences
 };
 
-// Division of 32-bit integers takes a quarter of the time of 64-bit ones.
+// In 32-bit integers, which divide several times as fast as 64-bit ones.
 TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
   const BiasTiles tiles = bias_tiles(p.out.bias_size, p.plan.tiles);
   const auto n = static_cast<uint32>(task), down = static_cast<uint32>(tiles.down);
@@ -220,8 +222,9 @@ TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
   return {i / down, i % down, n % static_cast<uint32>(tiles.across)};
 }
 
-// Whether some score of the tile may be visible. The band decides if all sequences have the same
-// length, that is, without tables. The result may be true for tiles that BandTiles leaves out.
+// Whether blocks may add to a tile of the bias's gradient. The band decides if all sequences have
+// the same length (no tables), there are no chunks and the bias has more than one row; otherwise
+// the result is always true. A tile to which no block adds may get true, but never the reverse.
 TW_DEVICE bool may_be_visible(const Backward& p, BiasTile tile) {
   const auto has_table = [](const Side& side) {
     return side.offsets || side.used || side.start || side.batch_index;
@@ -245,8 +248,8 @@ TW_DEVICE void clear_bias_tiles(const Backward& p) {
   });
 }
 
-// Clears the sums of the bias's gradient. All blocks share the work. The number of floats is
-// rounded up to a multiple of four.
+// Clears the sums of the bias's gradient. All blocks share the work. The workspace has room for a
+// multiple of four floats.
 TW_DEVICE void clear_bias(const Backward& p) {
   if (p.workspace.bias_in_tiles) return clear_bias_tiles(p);
   auto* to = reinterpret_cast<FourNumbers*>(p.workspace.bias);

@@ -6,8 +6,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// The addresses from which a lane reads fragments. They hold for all tiles of kDim columns, with
-// the tile's offset added.
+// The addresses from which a lane reads fragments of the tile of keys. With the offset of another
+// tile of kDim columns added, they are the lane's addresses in that tile.
 template <class Traits>
 struct LanePlaces {
   using KeyTile = typename Traits::KeyTile;
@@ -113,8 +113,8 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
-// Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores.
-// Groups of eight rows have the same swizzle, so that most offsets are constants.
+// Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores. Rows
+// that are eight apart have the same swizzle, so that most offsets are constants.
 template <class Traits, class Body>
 TW_DEVICE void for_each_pair(typename Traits::ScoreTile& score_tile, int32 first_row,
                              const Body& body) {
@@ -181,7 +181,8 @@ TW_DEVICE bool has_apart(const TileNumbers& tile) {
   return tile.has_apart != 0;
 }
 
-// Turns products into the scores that weigh() takes. Rows apart and a cutting band share a branch.
+// Turns products into the scores that weigh() takes. One branch serves rows apart and patches that
+// the band cuts; in other patches hide_band changes no visible score.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory,
                               const PatchContext& context, typename Traits::Scores& scores,
@@ -196,8 +197,8 @@ TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory
   if constexpr (Traits::kFeatures != 0) hide_by_masks<Traits>(memory, p.scoring, context, scores);
 }
 
-// Turns products into score - lse, for weigh_distances, in featured kernels with softcap, ALiBi or
-// bias.
+// Turns products into score - lse + above_lse(), for weigh_distances, in featured kernels with
+// softcap, ALiBi or bias.
 template <class Traits>
 TW_DEVICE void shape_from_lse(const Backward& p, typename Traits::Memory& memory,
                               const PatchContext& context, typename Traits::Scores& scores,

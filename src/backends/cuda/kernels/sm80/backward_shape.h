@@ -11,17 +11,18 @@ using core::int64;
 
 // The kinds of variants:
 // - common: no features but the band;
-// - masked: boolean and block masks, dropout and ALiBi, each enabled by a flag at run time;
+// - masked: boolean and block masks, dropout and (with loads_mask) ALiBi, each enabled by a flag at
+//   run time;
 // - general: all features, each enabled by a flag at run time, and rows that are not aligned;
 // - few: like common, for grids with few blocks: a block has a multiprocessor for itself;
 // - short: like common; a block has all keys of a sequence;
 // - featured: one kernel for each set of features, with that set compiled in.
 enum class BackwardKind : int32 { kCommon, kMasked, kGeneral, kFew, kShort, kFeatured };
 
-// A block has `keys` keys and visits the queries that see them in tiles of `queries`. Scores are
-// transposed: key_warps x query_warps warps share a tile, and a warp has 8 * query_pieces queries
-// at a time. For the query's gradient, the warps divide the tile into warps_down parts of the rows
-// and warps_across() parts of the columns.
+// A block has `keys` keys and visits the queries that see them in tiles of `queries`. Its
+// key_warps x query_warps warps share the scores of a tile; a warp computes 8 * query_pieces
+// queries at a time. For the query's gradient, the warps divide the tile into warps_down parts of
+// the rows and warps_across() parts of the columns.
 struct BackwardShape {
   int32 dim;  // columns of queries, keys and values, padded with zeros
   int32 queries, keys;
@@ -31,27 +32,27 @@ struct BackwardShape {
   int32 blocks;           // per multiprocessor, the occupancy that registers must allow
   BackwardKind kind;
   bool loads_mask;  // whether the boolean mask is prefetched to shared memory; such rows have ALiBi
-  int32 shared_kib;  // shared memory that a block needs: 99, 163 or 227 KiB
+  int32 shared_kib;  // shared memory that the GPU must allow a block: 99, 163 or 227 KiB
 
   TW_HD constexpr int32 warps() const { return key_warps * query_warps; }
   TW_HD constexpr int32 threads() const { return 32 * warps(); }
-  // A warp's part of the query's gradient, in pieces of 16 rows and 8 columns.
   TW_HD constexpr int32 warps_across() const { return warps() / warps_down; }
+  // A warp's part of the query's gradient, in pieces of 16 rows and 8 columns.
   TW_HD constexpr int32 gradient_down() const { return queries / (16 * warps_down); }
   TW_HD constexpr int32 gradient_across() const { return dim / (8 * warps_across()); }
   // Whether a block of this short variant can take two tiles of keys, one after the other.
   TW_HD constexpr bool takes_two_tiles() const {
     return kind == BackwardKind::kShort && keys == 128;
   }
-  // In how many parts a warp computes its query gradient, to need fewer accumulators at a time:
-  // features leave no registers for all of them.
+  // In how many parts a warp computes its query gradient. The features of a large general kernel
+  // leave no registers for all accumulators at once.
   TW_HD constexpr int32 gradient_parts() const {
     return kind == BackwardKind::kGeneral && queries * dim / threads() >= 64 ? 4 : 1;
   }
 };
 
-// The host takes the first row of a kind that is as wide as the head and fits into the shared
-// memory of a block. A row for short sequences must also have room for the sequence.
+// The host takes the first row of a kind that is at least as wide as the head and fits into the
+// shared memory of a block. A row for short sequences must also have room for the sequence.
 inline constexpr BackwardShape kBackwardShapes[] = {
     {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
@@ -85,7 +86,7 @@ inline constexpr int32 kRowsOfBackward = sizeof kBackwardShapes / sizeof kBackwa
 // The number of rows before the featured ones, which come last.
 inline constexpr int32 kVariantsOfBackward = 24;
 
-// The kernel after the tiles reads sums in pairs.
+// Whether `finish` can read the sums of all rows but the short ones two pieces at a time.
 TW_HD constexpr bool have_even_sums() {
   for (const BackwardShape& shape : kBackwardShapes)
     if (shape.kind != BackwardKind::kShort &&
@@ -98,8 +99,8 @@ static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFe
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;
 
-// A sequence begins at a multiple of this row in the workspace. It is also the number of queries of
-// a block of `rows` and `finish`.
+// In the workspace a sequence begins at a multiple of this many rows. It is also the number of
+// queries of a task of `rows` and `finish`.
 inline constexpr int32 kBackwardRows = 64;
 
 // The order of the sums in the workspace: the numbers of a tile are in the order of the threads'

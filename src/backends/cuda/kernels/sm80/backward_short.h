@@ -1,11 +1,11 @@
 // Backward of short sequences: a block has all keys of one key head of a sequence, so no other
-// block adds to the gradients of its queries. It computes lse and delta itself and stores all three
-// gradients. Tiles are as small as the sequences. Latency is hidden by the other blocks of the
-// multiprocessor; if only one block fits, it prefetches the queries of the next visit. The steps
-// are those of backward.h.
+// block adds to the gradients of its queries. It does the work of `rows` itself and stores all
+// three gradients. A variant's tiles have 16, 32, 64 or 128 keys. Latency is hidden by the other
+// blocks of the multiprocessor; the variant of which only one block fits prefetches the queries of
+// the next visit. The steps are those of backward.h.
 //
-// Some variants take up to two tiles of keys, one after the other. Then the workspace keeps the
-// query-gradient sums of the first tile of keys.
+// Variants with 128 keys take up to two tiles of keys, one after the other. Then the workspace
+// keeps the query-gradient sums of the first tile of keys.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward.h"
@@ -29,8 +29,8 @@ TW_DEVICE void enter_short(const Backward& p, typename Traits::Memory& memory) {
   block_barrier();
 }
 
-// Starts the copies of tile `tile` of keys and values, into buffers that no thread may still be
-// reading. Call it by all threads.
+// Starts the copies of tile `tile` of keys and values, after all threads have finished with the
+// tile before. Call it by all threads.
 template <class Traits>
 TW_DEVICE void load_key_tile(const Backward& p, typename Traits::Memory& memory, int32 tile) {
   KeyBlock& block = memory.block;
@@ -114,7 +114,7 @@ TW_DEVICE void prefetch_rows(const Backward& p, const KeyBlock& block, Visit vis
   ahead.lse = has_row ? lse_of(p, queries, h, query + thread) : 0.0f;
 }
 
-// Prefetches a later visit's output into the L2 cache, which needs no registers.
+// Prefetches the output's rows of a later visit into the L2 cache, which takes no registers.
 template <class Traits>
 TW_DEVICE void prefetch_output(const Backward& p, const KeyBlock& block, Visit visit) {
   const Place& queries = block.queries;
@@ -167,8 +167,8 @@ TW_DEVICE void compute_short_rows(const Backward& p, typename Traits::Memory& me
     of_short.of_sink[i] = known.of_sink + (visit.n > 0 ? of_short.of_sink[i] : 0.0f);
 }
 
-// Calls body(four, saved) for each of the thread's pieces of a tile's query gradient, with its
-// place in the workspace, where it is saved from one tile of keys to the next.
+// Calls body(four, saved) for each of the thread's pieces of a tile's query gradient. `saved` is
+// the piece's place in the workspace, where it is kept from the first tile of keys to the second.
 template <class Traits, class Body>
 TW_DEVICE void for_each_saved(const Backward& p, const KeyBlock& block, Visit visit,
                               typename Traits::QuerySums& sums, const Body& body) {

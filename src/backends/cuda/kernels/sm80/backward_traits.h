@@ -11,7 +11,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// What `rows` computed for the queries of a tile; one stage.
+// What `rows` (in short kernels the block itself) computed for the queries of a tile; one stage.
 template <int32 queries>
 struct alignas(kPieceBytes) RowNumbers {
   float lse[queries], minus_delta[queries];
@@ -22,11 +22,12 @@ struct alignas(kPieceBytes) RowNumbers {
 template <int32 queries, int32 warps>
 struct ShortRows {
   float apart[queries];    // the lse of a row apart, or else 0
-  float of_sink[queries];  // terms of the gradient of a head's sink, by row of the tiles
+  float of_sink[queries];  // terms of a sink's gradient: row i sums those of row i of all tiles
   float warp_sums[warps];  // for sum_of_block
 };
 
-// The features that a row of the table supports, each enabled by a flag at run time.
+// The features that a row of the table supports by flags at run time. A featured kernel has its set
+// compiled in instead.
 TW_HD constexpr uint32 features_of(const BackwardShape& tiles) {
   switch (tiles.kind) {
     case BackwardKind::kGeneral:
@@ -64,8 +65,8 @@ struct BackwardTraits {
   // Whether the addresses of the next visit's copies are computed during the current visit. That
   // takes registers.
   static constexpr bool kLooksAhead = kIsCommon || kIsFeatured;
-  // Where ptxas would spill, a lane's addresses (kIsTight) and a visit's first query (not
-  // kKeepsQuery) are recomputed at each use.
+  // Where ptxas would spill, the address of the warp's keys (kIsTight) and a visit's first query
+  // (not kKeepsQuery) are recomputed at each use.
   static constexpr bool kIsTight =
       kTiles.query_warps == 1 && (kArchitecture == 80 || kArchitecture == 100);
   static constexpr bool kKeepsQuery = kLooksAhead && (kArchitecture != 100 || kTiles.dim != 128);
@@ -75,8 +76,8 @@ struct BackwardTraits {
   static constexpr bool kPrefetchesBias = kIsGeneral && kTiles.dim == 128;
   static constexpr int32 kDim = kTiles.dim, kWarps = kTiles.warps(), kThreads = kTiles.threads();
 
-  // A patch has kDown x kAcross pieces, keys down and queries across. A warp computes
-  // kPatchesOfWarp of them in a visit.
+  // A patch has kDown x kAcross pieces of 16 keys by 8 queries. A warp computes kPatchesOfWarp
+  // patches in a visit.
   static constexpr int32 kDown = kTiles.keys / (16 * kTiles.key_warps);
   static constexpr int32 kAcross = kTiles.query_pieces;
   static constexpr int32 kKeysOfWarp = 16 * kDown, kQueriesOfPatch = 8 * kAcross;
@@ -85,19 +86,19 @@ struct BackwardTraits {
   // keys, and its registers already hold the left operand (A) of the next mma.
   static constexpr bool kExchangesWeights = kTiles.query_warps > 1;
   static_assert(kPatchesOfWarp == 1 || !kExchangesWeights);
-  // Whether weights are stored before the gradients of scores are computed. Storing later is
-  // faster, as exponentials and products then overlap, but in these variants ptxas would spill.
+  // Whether weights go to shared memory before the gradients of scores are computed. Storing later
+  // is faster, as exponentials and products then overlap, but in these variants ptxas would spill.
   static constexpr bool kStoresWeightsEarly =
       kExchangesWeights && !kIsCommon && (!kIsFeatured || (features & score::kSoftcap) != 0);
 
-  // The boolean mask: queries of a warp's part in one visit.
+  // The queries of a visit that belong to a warp's part of the boolean mask.
   static constexpr int32 kQueriesOfWarp = kTiles.queries / kTiles.query_warps;
   static constexpr bool kLoadsMask =
       kTiles.loads_mask || (kIsFeatured && (features & score::kVisible) != 0);
   static constexpr bool kLoadsBias = kIsFeatured && (features & score::kBias) != 0;
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
-  // Featured kernels pack a mask when they use it. Other kernels have one stage for the mask, and
-  // pack the mask before the next tile arrives.
+  // Featured kernels pack the mask to bits when they use it. Other kernels need one stage for its
+  // bytes: they pack them at the start of a visit, before the copy of the next tile starts.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
   using VisibleColumns = score::VisibleColumns<kLoadsMask ? kQueriesOfWarp : 16>;
   using VisibleTile =
@@ -112,14 +113,16 @@ struct BackwardTraits {
   using KeySums = Sums<kDown, kDim / (8 * kTiles.query_warps)>;
   static constexpr int32 kQueryParts = kTiles.gradient_parts();
   using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
-  // Where accumulators leave few registers, a branch keeps the compiler from interleaving the
-  // products of keys and queries. The branch costs up to 7 % of the time.
+  // Where accumulators leave few registers, a branch that is always taken (compute_query_gradient)
+  // keeps the compiler from interleaving the products of keys and queries. It costs up to 7 % of
+  // the time.
   static constexpr bool kSeparatesProducts = kDim > 128 || kStoresWeightsEarly;
   using ScoreProduct = Product<type, kDim / 16>;
   using KeyProduct = Product<type, (kExchangesWeights ? kTiles.queries : kQueriesOfPatch) / 16>;
   using QueryProduct = Product<type, kTiles.keys / 16>;
 
-  // A patch, rounded to the inputs' type, as pairs of queries: [m][n][whether 8 rows below].
+  // A lane's part of a patch, rounded to the inputs' type. Each word holds two adjacent queries of
+  // one key: [m][n][whether the key is 8 further down].
   struct Pairs {
     uint32 at[kDown][kAcross][2];
 
@@ -146,8 +149,8 @@ struct BackwardTraits {
   static constexpr int32 kValueAt = KeyTile::kBytes, kQueryAt = 2 * KeyTile::kBytes;
   static constexpr int32 kIncomingAt = kQueryAt + kQueryStages * QueryTile::kBytes;
 
-  // The thread's index. A short kernel reads it anew each time, so that values derived from it
-  // occupy no registers during its loop over keys.
+  // The thread's index, for the epilogue. A short kernel reads it anew each time, so that values
+  // derived from it occupy no registers during its loop over visits.
   TW_DEVICE static int32 thread() { return kIsShort ? thread_index_anew() : thread_index(); }
 
   static constexpr int32 kMostShared = kTiles.shared_kib * 1024;

@@ -1,6 +1,6 @@
-// What is computed about a visit before the visit begins, and the copies of its tiles. The
-// computation runs during the products of the previous visit: at the start of a visit there are no
-// products that would hide the latency of shared memory.
+// What is computed about a visit, and the copies of its tiles. With kLooksAhead the computation
+// runs during the products of the previous visit: at the start of a visit there are no products
+// that would hide the latency of shared memory.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_order.h"
@@ -16,12 +16,14 @@ struct CurrentVisit {
   Cover cover;
 };
 
-// The visit whose queries are loaded next, and where the thread's share of the copies begins.
+// The visit whose queries are loaded next. With kLooksAhead, the pointers say where the thread's
+// share of the copies begins, if the call needs them; otherwise all but `numbers` are null, and the
+// places are computed when the copies start.
 struct NextVisit {
   Visit visit;
   bool exists;
   int32 query, rows;                // the tile's first query, and the queries left from it on
-  const uint8 *queries, *incoming;  // the thread's first piece; in general kernels row 0
+  const uint8 *queries, *incoming;  // the thread's first piece
   const uint8* numbers;             // for the first threads: a piece of lse, -delta or TileNumbers
   const uint8* bias;                // the thread's first piece
   const uint8* visible;             // the boolean mask of the warp's first query and key
@@ -34,7 +36,8 @@ TW_DEVICE Cover cover_of(const typename Traits::Memory& memory, int32 query, int
                                           static_cast<int32>(memory.block.queries.length));
 }
 
-// Whether the block mask leaves the warp's patch visible. A patch lies in one block of the mask.
+// Whether the block mask leaves the warp's patch visible. The patch must lie in one block of the
+// mask, as it does in featured kernels (score::kBlocksOfTiles).
 template <class Traits>
 TW_DEVICE bool has_patch(const Backward& p, const KeyBlock& block, Visit visit, int32 query) {
   constexpr BackwardShape kTiles = Traits::kTiles;
@@ -62,7 +65,8 @@ TW_DEVICE CurrentVisit current_visit(const Backward& p, const typename Traits::M
   return now;
 }
 
-// Where the thread's share of a tile of queries or incoming gradients begins.
+// Where the thread's share of a tile of queries or incoming gradients begins. In general kernels:
+// where row 0 begins, because load_tile finds the share.
 template <class Traits>
 TW_DEVICE const uint8* share_of_rows(const Rows& of, const KeyBlock& block, Visit visit,
                                      int32 query) {

@@ -7,7 +7,7 @@
 
 namespace tilewise::cuda::sm80 {
 
-// The scores that a warp computes at once: its keys, by some queries of the visit's tile.
+// The scores that a warp computes at once: those of its keys with some queries of the visit's tile.
 struct Patch {
   int32 query, key;  // the first of each, in the sequence
   int32 row;         // the first query, in its tile
@@ -28,7 +28,7 @@ TW_DEVICE Two two_at(const float* at) {
   return *reinterpret_cast<const Two*>(at);
 }
 
-// Calls body(score, number) for each score, with the number of its query. `numbers` begins at the
+// Calls body(score, number) for each score. `numbers` has one for each query, and begins at the
 // lane's first query.
 template <class Scores, class Body>
 TW_DEVICE void for_each_with(const float* numbers, Scores& scores, const Body& body) {
@@ -58,7 +58,7 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
 }
 
 // What weigh_distances expects to be added to score - lse. In kernels that keep subnormal weights
-// the addition scales the exponentials into the normal range.
+// it multiplies them by 2^64 into the normal range, where exp2_approximate does not flush them.
 template <class Traits>
 TW_DEVICE constexpr float above_lse() {
   return Traits::kKeepsTinyWeights ? 64.0f : 0.0f;
@@ -82,7 +82,7 @@ TW_DEVICE void weigh_distances(typename Traits::Scores& scores) {
 // the rows' lse (0 for rows not apart), from the lane's first query on.
 template <class Scores>
 TW_DEVICE void shift_apart(const float* apart, score::Measure measure, Scores& scores) {
-  // Closer to the largest score, float32 cannot tell scores apart.
+  // Near the largest score, float32 cannot reliably tell scores apart that are closer than this.
   constexpr float kTold = -0x1p+107f;
   const float inverse = reciprocal_approximate(measure.factor);
   scores.each_piece([&](float(&four)[4], int32, int32 n) {
