@@ -76,7 +76,7 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
 }
 
 // Computes the weights and score gradients of one visit. If warps do not exchange weights, also
-// adds the products with them to the gradients of keys and values.
+// adds their products to the gradients of values and keys.
 template <class Traits>
 TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory,
                               const VisitPlaces<Traits>& now, KeyGradients<Traits>& sums) {
