@@ -1,5 +1,5 @@
-// Forward on tensor cores. A block has one tile of queries of one head (in short, rows), which its
-// warps divide among them.
+// Forward on tensor cores. A block has one tile of rows: queries of one head, or of the heads that
+// share a tile. Its warps divide the rows among them.
 //
 //   shared memory  two stages: query; key and value of tile n, and those of tile n - 1 in flight
 //   shared memory  one stage:  query; key of tile n, then its value and the key of tile n - 1
@@ -9,7 +9,7 @@
 //                  output += weights * value    weights are a left fragment as they are
 //
 // Tiles of keys are walked from the last visible one to the first. A warp skips a tile that none of
-// its rows sees; all warps skip a tile that the block mask lacks.
+// its rows sees; the whole block skips a tile that the block mask hides from all of its rows.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/finish.h"
@@ -30,8 +30,8 @@ TW_DEVICE void await_copies() {
 // accumulate(tile) when its values have; sight = sight_of(tile), and warps that see nothing skip
 // both.
 //
-// This function, `weigh` and the kernel are long on purpose: the compiler allocates registers
-// better over one function.
+// This function and `forward` are long on purpose: the compiler allocates registers better over one
+// function.
 // NOLINTBEGIN(readability-function-size,readability-function-cognitive-complexity)
 template <class Traits, class SightOf, class Weigh, class Accumulate>
 TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memory, Walked begin,
@@ -55,7 +55,7 @@ TW_DEVICE void for_each_key_tile(const Forward& p, typename Traits::Memory& memo
     const bool is_last = next.first < first_key;
     // sight_of comes before the barrier, so that its latency overlaps with waiting for the barrier.
     Sight<Traits> sight = sight_of(tile);
-    // During the first tile, the next copies were already started by begin_walk.
+    // For the first tile, begin_walk has already started the copies that overlap with it.
     const bool is_ahead = Traits::kBeginsAhead && tile.first == head.last_key;
     if (is_ahead)
       await_copies<1>();
@@ -133,7 +133,7 @@ TW_DEVICE void publish(const Forward& p, const Head& head, typename Traits::Memo
       set_asked<Traits::kFeatures>(p.scoring, head, memory.extras.asked);
   }
   if constexpr (Traits::kSkipsTiles) {
-    // Marks the window as empty.
+    // Places the window behind all keys, so that next_tile reads one first.
     if (lane_index() == 0) memory.extras.window[warp_index()].first = head.last_key + Traits::kKeys;
   }
   const Reach reach = reach_of(p, head, Traits::kRowsOfWarp, warp_index());
@@ -153,9 +153,9 @@ TW_DEVICE void load_ahead(const Forward& p, const Head& head, typename Traits::M
   load_value<Traits>(p, memory, next, mine);
 }
 
-// The prologue: starts the copy of the queries and, in common variants, of the first tile of keys,
-// before anything else is computed. General variants start the walk with an iteration that has no
-// tile instead (index -1), so that their long loading code exists only once.
+// The prologue: starts the copies of the queries and of the first tile of keys, before `publish` if
+// the copies do not need what it publishes. General variants start the walk with an iteration that
+// has no tile instead (index -1), so that their long code for loading keys exists only once.
 template <class Traits>
 TW_DEVICE Walked begin_walk(const Forward& p, const Head& head, typename Traits::Memory& memory) {
   const Walked before{head.last_key + Traits::kKeys, -1, true};
@@ -251,8 +251,9 @@ TW_DEVICE void forward(const Forward& p) {
             output);
       });
   // The epilogue writes the output over the warp's own queries in shared memory. If a tile was
-  // walked, all queries have arrived by now, and a warp barrier is enough. That also holds if
-  // queries are read from shared memory until the end, but racecheck does not recognise it.
+  // walked, all queries have arrived by now, and a warp barrier is enough. That also holds without
+  // kHoldsQuery, where queries are read from shared memory until the end, but compute-sanitizer's
+  // racecheck does not recognise it.
   wait_for_copies<0>();
   if (head.last_key < head.first_key || !Traits::kHoldsQuery)
     block_barrier();

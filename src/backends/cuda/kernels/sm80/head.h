@@ -51,7 +51,7 @@ TW_DEVICE RowOfHead row_of_head(const Forward& p, const Head& head, int32 i) {
   return {query, head.h + (row - query * p.heads_in_tile)};
 }
 
-// Per-block data of features.
+// The block's data for features. A member is set only if the call asks for its feature.
 struct Asked {
   core::BlockMask blocks;
   score::Drawing drawing;
@@ -60,8 +60,9 @@ struct Asked {
   const uint8 *bias, *visible;
 };
 
-// A window of 32 consecutive tiles of keys under a block mask, from key `first` on. A set bit means
-// that the mask has something for the block's rows, or for the warp's rows.
+// A window of 32 consecutive tiles of keys under a block mask, from key `first` on. A bit is set if
+// the mask lets some row of the thread block (of_block) or of the warp (of_warp) see some of the
+// tile.
 struct BlockWindow {
   int32 first;
   uint32 of_block, of_warp;
@@ -129,7 +130,7 @@ TW_DEVICE Place find_place(const Forward& p, const Side& side, int64 b, uint32& 
   return place_of(side, b, faults);
 }
 
-// The keys that at least one of the tile's queries sees.
+// The range from the first to the last key that some of the tile's queries sees, by the band.
 TW_DEVICE Range seen_keys(const Forward& p, const Head& head) {
   if (head.rows.empty() || head.keys.batch < 0) return {};
   if (p.prepared.sees_all) return {0, head.keys.length};

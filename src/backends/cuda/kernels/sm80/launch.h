@@ -1,6 +1,6 @@
 // The arguments of the tensor-core kernels for forward, and sizes that host and kernels share. A
-// block has one tile of queries of one head, and one split of the keys that they see; its dynamic
-// shared memory is sizeof(Traits::Memory).
+// block has one tile of queries of one head (or of the heads that share a tile), and one split of
+// the keys that they see; its dynamic shared memory is sizeof(Traits::Memory).
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"
@@ -10,8 +10,8 @@
 namespace tilewise::cuda::sm80 {
 
 enum class Kind : int32 {
-  kCommon,        // a band, and rows of whole 16-byte pieces
-  kGeneral,       // all features, tested at run time; rows of any alignment
+  kCommon,        // a band and sinks; rows of whole 16-byte pieces
+  kGeneral,       // all features, tested at run time; pages; rows of any alignment
   kShort,         // like common, with small tiles for few queries or keys
   kShortGeneral,  // like general, with small tiles
   kFeatured       // like common, with an exact set of features compiled in
@@ -30,9 +30,10 @@ struct Size {
   int32 dim;
   int32 rows, keys;  // per tile
   int32 warps;       // per block; they divide the rows
-  int32 stages;      // buffers for tiles of keys; with two, the next one is prefetched
+  int32 stages;      // buffers for tiles of keys, and for values; with two, the next is prefetched
   int32 blocks;      // per multiprocessor, for __launch_bounds__
-  // Short variants only: up to so many keys, the variant serves any number of rows, too.
+  // Short variants only: with at most so many keys, and a head dim above 3/4 of `dim`, the variant
+  // serves any number of rows, too.
   int32 few_keys = 0;
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
@@ -71,7 +72,8 @@ struct Rows {
   TW_HD uint8* at(int64 b, int64 h, int64 i) const { return data + b * batch + h * head + i * row; }
 };
 
-// Limits of lengths and strides, so that 32-bit arithmetic on them cannot overflow.
+// Limits of lengths and of row strides in bytes, so that 32-bit arithmetic on them does not
+// overflow.
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
 // The partial results of the splits for the merge: running rows by (split, b, h, query), and the
@@ -85,7 +87,7 @@ struct Splits {
   TW_HD bool are_left() const { return output != nullptr; }
 };
 
-// Division by a number that the host knows, as a multiplication. For dividends below 2^31.
+// Division by a number that the host knows, as a multiplication. For dividends from 0 to 2^31 - 1.
 struct Divisor {
   int32 by;
   uint32 factor;
@@ -116,16 +118,16 @@ struct Forward {
   Tensor lse;
   score::Scoring scoring;
   Splits splits;
-  int32 heads_in_tile;   // rows of a tile = queries * this; such heads share a key head
+  int32 heads_in_tile;   // heads of one key head that share a tile: row = query * this + head
   int32 heads_together;  // heads launched as a bunch: the longest tiles of all of them first
   uint32* error;         // receives bits of tw_fault
 };
 
-// From this architecture on, common variants lack the registers for sinks in their epilogue, and
-// the merge applies them.
+// From this architecture (12.0) on, common and short variants leave sinks to the merge, because
+// common ones lack the registers for them in their epilogue.
 inline constexpr int32 kSinksMerged = 120;
 
-// Tiles of queries of a head, if a tile has `rows` rows.
+// Tiles of a head, or of the heads that share a tile, if a tile has `rows` rows.
 TW_HD inline int64 query_tiles(const Forward& p, int32 rows) {
   return core::ceil_div(p.shape.queries * p.heads_in_tile, rows);
 }

@@ -12,8 +12,8 @@ struct Walked {
   bool is_present;
 };
 
-// The number whose parity selects a tile's stage. Without a block mask no tile is skipped, and the
-// number is derived from the tile's position, which saves a register.
+// The number whose parity selects a tile's stage. In kernels without block masks no tile is
+// skipped, and the number is derived from the tile's position, which saves a register.
 template <class Traits>
 TW_DEVICE int32 tile_index(Walked tile) {
   if (Traits::kIsGeneral || Traits::kSkipsTiles) return tile.index;
@@ -81,8 +81,8 @@ TW_DEVICE KeyShare<Traits> key_share(const Head& head, const typename Traits::Me
           head.value + share.bytes_before(), shared_address(&memory.key[0]) + share.place()};
 }
 
-// One of keys and values: its rows, the thread's piece of the first row, and the index of the tile
-// to fill, counted from the first tile of keys.
+// Keys or values: their rows, the thread's piece of the first row, and the index in Memory::key of
+// the tile to fill.
 struct KeySide {
   const Rows& rows;
   const uint8* piece;
@@ -120,8 +120,8 @@ TW_DEVICE void load_value(const Forward& p, typename Traits::Memory& memory, Wal
                     {p.value, mine.value, Traits::kStages + stage_of<Traits>(walked)});
 }
 
-// The warp's part of the boolean mask for the tile of keys at `first`. `row` is the address of the
-// warp's first row.
+// The warp's part of the boolean mask for the tile of keys at `first`. `row` is the mask's address
+// at the warp's first row and key 0.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head& head,
                                             const uint8* row, int32 first) {
@@ -132,7 +132,7 @@ TW_DEVICE score::VisibleSource visible_from(const score::Scoring& p, const Head&
           static_cast<int32>(head.keys.length) - first};
 }
 
-// visible_from for a mask of any layout.
+// visible_from with the row's address computed here, for a mask that is not copied in pieces.
 template <class Traits>
 TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& head, int32 first) {
   const Tensor& visible = p.mask.visible;
@@ -141,8 +141,8 @@ TW_DEVICE score::VisibleSource visible_of(const score::Scoring& p, const Head& h
                               first);
 }
 
-// Start the copies of a bias tile and of the warp's part of the boolean mask, if they come in
-// pieces.
+// load_bias starts the copy of a bias tile, load_visible that of the warp's part of the boolean
+// mask, if they can be copied in pieces.
 template <class Traits, class BiasTile>
 TW_DEVICE void load_bias(const Forward& p, typename Traits::Memory& memory, const BiasTile& to,
                          int32 first) {

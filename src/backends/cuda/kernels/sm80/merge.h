@@ -50,7 +50,7 @@ TW_DEVICE float merged_output(const Forward& p, const Merged& merged, int64 colu
   return sum;
 }
 
-// Stores an element of the output, whose dtype is known at run time.
+// Stores an element of the output, whose dtype is known only at run time.
 TW_DEVICE void store_merged(const Tensor& to, int64 element, float number) {
   auto* small = reinterpret_cast<uint16*>(to.data) + element;
   if (to.dtype == DType::kBFloat16)

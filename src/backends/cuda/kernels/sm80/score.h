@@ -1,6 +1,6 @@
 // Scores of a warp's queries with a tile of keys: the product, then features, then masks. Without
-// features that shape scores, scores stay plain products, and `raise` and `weigh` multiply by
-// Measure::factor themselves.
+// features that shape scores, scores stay plain products, and score::weigh multiplies them by
+// Measure::factor.
 #pragma once
 
 #include "backends/cuda/kernels/score/bias.h"
@@ -146,7 +146,7 @@ TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory
   return {Known::kNothing};
 }
 
-// Whether the tile has keys whose page the device's table should have named, but did not.
+// Whether the page table names no valid page for some key of the tile.
 template <class Traits>
 TW_DEVICE bool lacks_pages(const Forward& p, const KeySpot (&spots)[Traits::kKeys]) {
   if (!p.keys.paged()) return false;
@@ -156,7 +156,7 @@ TW_DEVICE bool lacks_pages(const Forward& p, const KeySpot (&spots)[Traits::kKey
   return warp_any(lacks);
 }
 
-// Applies the masks other than the band.
+// Applies the masks other than the band, and hides keys without a page, in general variants.
 template <class Traits>
 TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                     typename Traits::Scores& scores) {

@@ -11,7 +11,8 @@ inline constexpr int32 kPieceBytes = 16;
 
 // A row is stored as 16-byte pieces, swizzled: the index of a piece is XORed with bits of the row's
 // number. A warp accesses the same piece of eight rows at once, and so hits different banks. Rows
-// are padded to a multiple of 32 elements; the padding is neither written nor read.
+// are padded to a multiple of 32 elements, so that the swizzle stays within the row; a padded row
+// has two places that no piece takes.
 template <int32 rows, int32 columns>
 struct Tile {
   static_assert(columns % 16 == 0);
@@ -113,7 +114,8 @@ struct Loader {
       });
   }
 
-  // Copies whole pieces of rows at any addresses: row_at(i) is the address of row i, or null.
+  // Copies rows of whole pieces that lie anywhere: row_at(i) is the address of row i, or null for a
+  // row of zeros.
   template <class RowAt>
   TW_DEVICE static void load_rows(SharedAddress tile, int32 bytes, const RowAt& row_at) {
     const Share share = share_of(thread_index_anew());

@@ -17,7 +17,7 @@ struct KeySpot {
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
 // What a general variant keeps in shared memory for features. Spots of keys are kept for four
-// tiles: they are looked up two tiles ahead of their use.
+// tiles, because they are looked up as many as two tiles ahead of their use.
 template <class Traits>
 struct GeneralExtras {
   static constexpr int32 kWarps = Traits::kWarps, kRowsOfWarp = Traits::kRowsOfWarp;
@@ -25,7 +25,7 @@ struct GeneralExtras {
   using BiasTile = Tile<Traits::kRows, kKeys>;
   using Visible = score::VisibleTile<kRowsOfWarp, kKeys>;
 
-  // Prefetched with a tile of keys.
+  // What belongs to a tile of keys. Bias and mask are prefetched with it if they come in pieces.
   struct Stage {
     union {
       BiasTile bias;
@@ -91,8 +91,8 @@ struct Traits {
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
   static constexpr int32 kWarps = kSize.warps, kThreads = kSize.threads();
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
-  // Whether the copies that overlap with the first tile are started before the walk. Features have
-  // no second buffer for that.
+  // Whether the copies that overlap with the first tile are started before the walk. Featured
+  // variants do not, because their boolean mask has one buffer. General ones start without a tile.
   static constexpr bool kBeginsAhead = !kIsGeneral && !kIsFeatured;
   // Whether a thread may use up to 255 registers.
   static constexpr bool kHasRegisters = kThreads * kSize.blocks <= 256;
@@ -115,8 +115,8 @@ struct Traits {
   static constexpr bool kHoldsVisible = kIsFeatured && (features & score::kVisible) != 0;
   using VisibleBits = score::VisibleBits<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
-  // With 113 KiB two blocks fit into a multiprocessor of Hopper. Only tests use featured variants
-  // that test their set at run time.
+  // With 113 KiB two blocks fit into a multiprocessor of Hopper. Only tests run featured variants
+  // without kExactly, which test their set at run time.
   static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;

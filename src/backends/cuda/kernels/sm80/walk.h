@@ -10,8 +10,9 @@ namespace tilewise::cuda::sm80 {
 inline constexpr int32 kTilesOfWindow = 32;
 
 // Reads the block mask for the window of 32 tiles of keys that contains key `first`, one tile per
-// lane: one bit each for whether any row of the block (of_block) or of the warp (of_warp) sees some
-// of the tile. Each warp reads it, because of_warp differs between warps.
+// lane: a bit in of_block says whether the mask lets any row of the thread block see some of the
+// tile, a bit in of_warp whether any row of the warp. Each warp reads the window, because of_warp
+// differs between warps.
 template <class Traits>
 TW_DEVICE BlockWindow read_blocks(const Head& head, const core::BlockMask& blocks, int32 first) {
   constexpr int32 kKeysOfWindow = kTilesOfWindow * Traits::kKeys;
