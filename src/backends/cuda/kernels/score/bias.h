@@ -34,14 +34,14 @@ TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
 }
 
 // A rectangle of a bias of any type and layout: `queries` by `keys` elements from (b, h, query,
-// key).
+// key) on.
 struct BiasPart {
   const Tensor& bias;
   int64 b, h;
   int32 query, key, queries, keys;
 };
 
-// Copies the warp's rectangle to shared memory, with zeros beyond its end.
+// Copies the warp's rectangle to shared memory as floats, with zeros beyond its end.
 template <int32 rows, int32 columns>
 TW_DEVICE void gather_bias(const BiasPart& from, float (&to)[rows][columns]) {
   warp_barrier();

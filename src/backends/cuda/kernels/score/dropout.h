@@ -10,12 +10,12 @@
 namespace tilewise::cuda::score {
 
 // What a draw depends on besides its query and key: one head of one sequence. The base of the
-// queries must be a multiple of 16 and that of the keys a multiple of 32; other calls take other
-// kernels.
+// queries must be a multiple of 16 and that of the keys a multiple of 32; other calls take the
+// plain kernels.
 struct Drawing {
   core::PhiloxKey key;
   uint32 batch, head;
-  uint32 first_query, first_key;  // the base in units of draws: 8 of 16 queries, 8 of 32 keys
+  uint32 first_query, first_key;  // the base in draws: 16 queries have 8, 32 keys have 8
   int32 threshold;
 };
 
@@ -57,8 +57,9 @@ TW_DEVICE constexpr Decided decided_by(int32 d, int32 parity) {
   return {0, d % 4, 2 * (d / 4) + parity};
 }
 
-// Calls drop(number, m, n, i) for each number of the lane that is dropped. The warp's corner must
-// be a multiple of 16 queries and 32 keys, and it must have at least as many of each.
+// Calls drop(number, m, n, i) for each number of the lane that is dropped. The warp's first query
+// must be a multiple of 16 and its first key one of 32, and it must have multiples of 16 queries
+// and 32 keys.
 template <Lie lie, class Numbers, class Drop>
 TW_DEVICE void for_each_dropped(const Drawing& by, Corner<lie> corner, Numbers& numbers,
                                 const Drop& drop) {

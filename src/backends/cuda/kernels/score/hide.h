@@ -13,7 +13,7 @@ TW_DEVICE void hide(float& score) {
   score = -core::infinity<float>();
 }
 
-// Clamps scores to [-limit, limit], so that afterwards only hidden keys have -inf.
+// Clamps scores to [-limit, limit]. Call it before keys are hidden: then only those have -inf.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, float limit) {
   scores.each_piece([&](float(&four)[4], int32, int32) {
@@ -22,7 +22,7 @@ TW_DEVICE void hold(Scores& scores, float limit) {
   });
 }
 
-// Clamps products to [-limit, limit]. They rarely overflow, and one sum of all of them detects
+// Clamps products to [-limit, limit]. They rarely exceed it, and one sum of all of them detects
 // that: a product beyond the limit, multiplied by twice the scale, is infinite, and so is the sum.
 // This costs less than clamping each.
 template <class Scores>
@@ -68,8 +68,8 @@ TW_DEVICE void hide_band(const core::Band& band, Corner<lie> corner, Scores& sco
   });
 }
 
-// Hides what the block mask lacks. `query` and `key` are those of the warp's first score. Blocks
-// and warps both begin at multiples of 16, so each 16 x 16 piece of the scores lies in one block.
+// Hides what the block mask excludes. `query` and `key` are those of the warp's first score. Blocks
+// and warps both begin at multiples of 16, so each 16 x 16 square of the scores lies in one block.
 template <Lie lie, class Scores>
 TW_DEVICE void hide_blocks(const core::BlockMask& blocks, const core::Band& band, int32 query,
                            int32 key, Scores& scores) {

@@ -7,7 +7,8 @@ namespace tilewise::cuda::score {
 
 // Features that a call may ask for besides a band. A kernel is compiled for a set of them. A
 // general kernel tests each at run time, by a branch that is uniform in the grid. A featured kernel
-// (kExactly) serves only calls that ask for exactly its set, and needs no branch.
+// (kExactly) serves only calls that ask for exactly its set, and needs no branch. Sinks are in no
+// featured set; they are tested at run time.
 enum Feature : uint32 {
   kAnyScale = 1,  // a scale that is not positive, or far from 1
   kSoftcap = 2,
@@ -17,14 +18,15 @@ enum Feature : uint32 {
   kBlocks = 32,
   kDropout = 64,
   kSinks = 128,
-  kBiasPieces = 256,      // the bias has the inputs' type, and rows of whole 16-byte pieces
-  kVisiblePieces = 512,   // so has the boolean mask
-  kBlocksOfTiles = 1024,  // no tile of queries and keys crosses a block of the block mask
+  kBiasPieces = 256,      // the bias has the inputs' type; rows are contiguous, 16-byte aligned
+  kVisiblePieces = 512,   // rows of the boolean mask are contiguous, 16-byte aligned
+  kBlocksOfTiles = 1024,  // blocks of the block mask are multiples of 32 queries by 64 keys
   // Only for backward, and not in kEveryFeature: gradients that are wanted besides the usual ones.
   kBiasGradient = 2048,
   kSlopesGradient = 4096
 };
-// In a set that a kernel is compiled for: each call asks for all of it, and for nothing else.
+// In a set that a kernel is compiled for: each call asks for all of the set, and for nothing else
+// but sinks.
 inline constexpr uint32 kExactly = 1u << 15;
 // Features that turn products into scores before the softmax. Without them the softmax works on the
 // products themselves.
@@ -39,9 +41,9 @@ struct Measure {
 
 // What is known about scores before the softmax.
 enum class Known {
-  kNothing,  // nothing is hidden yet; overflow has left infinities or NaN
+  kNothing,  // nothing is hidden yet; overflow may have left infinities or NaN
   kFinite,   // -inf means hidden; other scores may exceed Measure::limit
-  kHeld      // -inf means hidden; no other score exceeds it
+  kHeld      // -inf means hidden; no other score exceeds Measure::limit
 };
 
 struct Scoring {

@@ -1,6 +1,6 @@
-// Turns products into scores in units of log2: scale, softcap, ALiBi, bias. Each map stands beside
-// its derivative. core/score.h defines the same maps for one element; these work on a warp's
-// registers and use the GPU's approximate instructions.
+// Turns products into scores in units of log2: scale, softcap and its derivative, ALiBi, bias.
+// core/score.h defines the same maps for one element; these work on a warp's registers and use the
+// GPU's approximate instructions.
 #pragma once
 
 #include "backends/cuda/device/float.h"
@@ -16,8 +16,9 @@ struct NoDerivatives {
   TW_DEVICE void keep(const float (&)[4], int32, int32) {}
 };
 
-// cap * tanh for small arguments: a polynomial in exponent = 2y log2(e), for -1 < exponent < 1,
-// with a relative error of at most 2^-22. Its coefficients include the factor cap_out.
+// The softcap, cap * tanh(y) with y = score / cap, for small y: a polynomial in exponent = 2y
+// log2(e), for -1 < exponent < 1, with a relative error of at most 2^-22. Its coefficients include
+// the factor cap_out, so the result is in units of log2.
 struct SmallCap {
   float factors[4];
 
@@ -70,7 +71,7 @@ TW_DEVICE float cap_all(const Scoring& p, Scores& scores, Slopes& kept) {
     TW_UNROLL
     for (const float score : four) largest = larger_number(largest, magnitude(score));
   });
-  // Slightly below 1, because cap() rounds each product on its own.
+  // Below 1 by more than a rounding error, so that cap() would also take each product for small.
   if (warp_any(!(largest * core::absolute(p.cap_in) < 0.9999f))) {
     scores.each_piece([&](float(&four)[4], int32 m, int32 n) {
       float slopes[4];
@@ -165,10 +166,10 @@ struct Distances {
 
 // scores = products * factor + ALiBi. Usually all keys of a tile lie before the diagonal or after
 // it. Then distances change linearly along a row, and one multiply-add per score computes them. A
-// tile that the diagonal cuts takes the first branch, where each distance is computed by itself: a
-// running one would lose the low bits of distances near 0. With `is_finite` the caller promises
-// finite products, and rounding toward zero keeps the results finite. Without it, results that
-// overflow are infinite.
+// tile that the diagonal cuts, or that ends less than a tile's width before it, takes the first
+// branch, where each distance is computed by itself: a running one would lose the low bits of
+// distances near 0. With `is_finite` the caller promises finite products, and rounding toward zero
+// keeps the results finite. Without it, results that overflow are infinite.
 template <bool is_finite, class Scores>
 TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
   const auto add = [](float a, float b, float c) {

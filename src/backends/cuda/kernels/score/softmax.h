@@ -63,8 +63,8 @@ struct CachedRows {
   TW_DEVICE void add(int32 r, float weights) { shared.sum[r * threads] += weights; }
 };
 
-// A block's running rows in shared memory. They are accessed once per tile of keys, so registers
-// are better spent on what every instruction uses.
+// A block's running rows in shared memory, for kernels with too few registers. A tile of keys needs
+// them only once, so registers are better spent on other values.
 template <int32 rows, int32 threads>
 struct RunningRows {
   static constexpr int32 kRowsOfWarp = rows * kWarp / threads;
@@ -120,8 +120,8 @@ TW_DEVICE bool is_huge(float shift) {
 
 // Whether one of the lane's rows needs the slow path: a score far above the row's reference; a
 // reference that is huge, or that no score has set yet; or, before scores are clamped, a row whose
-// scores are all below -limit or NaN. (Scores above the limit are far above the reference.) A row
-// whose keys are all hidden does not need it.
+// scores are all below -limit or NaN, but not one whose keys are all hidden. (Scores above the
+// limit are far above the reference.)
 template <class Scores, class Rows>
 TW_DEVICE bool needs_slow_path(const Rows& rows, Measure measure, Known known,
                                const Largest<Scores>& largest) {
@@ -138,8 +138,8 @@ TW_DEVICE bool needs_slow_path(const Rows& rows, Measure measure, Known known,
   return slow;
 }
 
-// Whether clamping can matter: a row has only products beyond the limit, or its reference is or
-// becomes huge. Elsewhere a product of -inf has weight 0, clamped or not.
+// Whether clamping can matter: a row's reference is huge, or its largest score is huge or NaN. In
+// other rows a product of -inf has weight 0, clamped or not.
 template <class Scores, class Rows>
 TW_DEVICE bool needs_clamping(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
   bool needed = false;

@@ -1,6 +1,5 @@
-// Accumulators of a warp's product, and the query and key that each register belongs to. mma.sync
-// (16 x 8 pieces) and wgmma (16 rows a warp) use the same layout, so each step on the scores is
-// written once over it: see the other files here.
+// Accumulators of a warp's product (mma.sync, in pieces of 16 x 8), and the query and key that each
+// register belongs to. The steps on scores in the other files here work on this layout.
 #pragma once
 
 #include "backends/cuda/device/thread.h"

@@ -1,6 +1,6 @@
-// The boolean mask. Each warp prefetches its part of it to shared memory, one tile ahead, packs the
-// bytes to bits and picks the bits of its own registers. (Prefetched into registers instead, the
-// compiler moves the loads to their use, and the warp stalls.)
+// The boolean mask. Each warp copies its part of the mask to shared memory ahead of use, packs the
+// bytes to bits, and each lane picks the bits of its own scores. If a warp loaded the mask into
+// registers ahead of use, the compiler would move the loads to the use, and the warp would stall.
 #pragma once
 
 #include "backends/cuda/device/bits.h"
@@ -33,7 +33,7 @@ struct VisibleTile {
   static constexpr int32 kPieces = queries * kPiecesOfRow / kWarp;  // of a lane
   static_assert(queries * kPiecesOfRow % kWarp == 0);
 
-  // Copies the lane's pieces. Needs rows of whole 16-byte pieces.
+  // Starts the copies of the lane's pieces. Rows must be contiguous and 16-byte aligned.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     TW_UNROLL
     for (int32 n = 0; n < kPieces; ++n) {
@@ -74,7 +74,7 @@ struct VisibleTile {
     warp_barrier();
   }
 
-  // The bits of 32 keys.
+  // The bits of one query and 32 keys, from key 32 * `number` on.
   TW_DEVICE uint32 word(int32 query, int32 number) const {
     const uint32 place = static_cast<uint32>(query * kWords + number) * 2;
     return bits[place] | uint32{bits[place + 1]} << 16;
@@ -109,8 +109,7 @@ struct VisiblePieces {
   };
   Piece piece[kRows][kWarp];
 
-  // If all rows are equal (row stride 0), the warp copies only one: the blocks of all heads want it
-  // at the same time.
+  // Starts the copies. If all rows are equal (row stride 0), the warp copies only one.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     const int32 first = lane % 4 * 16,
                 bytes = core::smaller(core::larger(from.keys - first, 0), 16);
@@ -177,7 +176,7 @@ struct VisibleColumns {
   };
   Piece piece[2][queries];
 
-  // If all rows are equal, the warp copies only one.
+  // Starts the copies. If all rows are equal (row stride 0), the warp copies only one.
   TW_DEVICE void copy(const VisibleSource& from, int32 lane) {
     if (lane >= (from.row == 0 ? 1 : queries)) return;
     TW_UNROLL
@@ -189,7 +188,7 @@ struct VisibleColumns {
   }
 
   // Takes the lane's bits, once the copies of all lanes have arrived. Bit 8 j + k belongs to the
-  // lane's k-th query (in column order) and to the key 8 j after its first.
+  // lane's k-th query (in column order) and to the key that is 8 j after the lane's first.
   TW_DEVICE uint32 take(bool rows_are_alike, int32 lane) const {
     const int32 row = rows_are_alike ? 0 : lane % queries, first = lane / 4;
     const uint32 word = packed(piece[0][row]) | packed(piece[1][row]) << 16;
