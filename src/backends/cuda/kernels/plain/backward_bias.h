@@ -1,6 +1,6 @@
-// The backward pass for the gradient of the bias. A block has a tile of the bias, walks all batches
-// and heads that the tile was broadcast to, and writes the sum once. It needs no memory besides
-// that tile.
+// The backward pass for the gradient of the bias. A block has a tile of the bias, walks all
+// sequences, heads and tiles of scores that the tile was broadcast to, and writes the sum once. So
+// sums of the bias need no workspace.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"

@@ -1,4 +1,5 @@
-// The last backward pass: gradients of slopes and sinks, from the partial sums of other passes.
+// The last backward pass: gradients of slopes and sinks, from the partial sums that backward_query
+// and backward_rows stored.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"

@@ -1,6 +1,6 @@
 // The backward pass for the gradients of keys and values. A block has a tile of keys and kWidth
-// columns of one of the two gradients, and walks the queries of all heads of the group that see
-// these keys. No other block adds to its sums, so there are no atomics.
+// columns of one of the two gradients. It walks the queries that see these keys, of all heads of
+// the group. No other block adds to its sums, so there are no atomics.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"

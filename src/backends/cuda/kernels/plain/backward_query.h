@@ -1,12 +1,12 @@
-// The backward pass for the query's gradient, which also sums the slopes' gradient. A block has a
-// tile of queries of one head and kWidth columns of the gradient.
+// The backward pass for the query's gradient, which also stores each tile's part of the slopes'
+// gradient. A block has a tile of queries of one head and kWidth columns of the gradient.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_rows.h"
 
 namespace tilewise::cuda::plain {
 
-// This thread's part of the tile's contribution to the slope's gradient.
+// This thread's part of what a tile of scores adds to the slope's gradient.
 template <class T>
 TW_DEVICE T partial_slope(const ScoreTile<T>& tile) {
   T partial = 0;

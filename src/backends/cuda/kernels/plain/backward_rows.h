@@ -1,5 +1,5 @@
-// The first backward pass: computes each row's denominator and delta. A block has a tile of queries
-// of one head.
+// The first backward pass: computes each row's denominator and delta, and each tile's part of the
+// sink's gradient. A block has a tile of queries of one head.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"
@@ -16,7 +16,7 @@ struct RowsMemory {
   int32 coarse;  // whether some row's lse is coarse
 };
 
-// Whether lse is so large that its rounding error changes weights visibly.
+// Whether lse is so large that its rounding error changes weights noticeably, by more than 2^-13.
 TW_DEVICE bool is_coarse(const Tensor& lse, double given) {
   const double place = lse.dtype == DType::kFloat64 ? 0x1p-52 : 0x1p-23;
   return core::absolute(given) * place > 0x1p-13 &&
@@ -64,9 +64,10 @@ TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   });
 }
 
-// Denominators come from lse. A coarse lse does not hold them: with 40 keys that all score -1e9,
-// log 40 is below the resolution of float32. If such an lse belongs to this row's keys alone, and
-// not to a larger whole, the sum is recomputed.
+// Denominators come from the caller's lse. A coarse lse does not hold them: with 40 keys that all
+// score -1e9, log 40 is below the resolution of float32. So, if a tile has a coarse lse, the
+// denominators are recomputed from the rows' own keys and the sink. Where the recomputed lse agrees
+// with the coarse one, it is used. Elsewhere the coarse one covers more than these keys, and stays.
 template <class T>
 TW_DEVICE void find_denominators(const Backward& p, RowsMemory<T>& memory) {
   const Attention& a = p.attention;

@@ -1,5 +1,5 @@
-// One tile of the backward pass. Weights are recomputed from scores and lse; each pass then
-// computes the products that it needs from the tile.
+// One tile of the backward pass. Weights are recomputed from the scores and the row's denominator;
+// each pass then computes the products that it needs from the tile.
 #pragma once
 
 #include "backends/cuda/kernels/plain/tile.h"
@@ -21,7 +21,7 @@ TW_DEVICE KnownRow<T>* known_rows(const Backward& p, const Head<T>& head) {
   return static_cast<KnownRow<T>*>(p.sums.known) + (head.b * shape.heads + head.h) * shape.queries;
 }
 
-// Loads the places of `rows`, and what is known of each. Needs a barrier before; ends with one.
+// Loads the places of `rows`, and what is known of each. Begins and ends with a barrier.
 template <class T>
 TW_DEVICE void load_rows(const Backward& p, BackwardMemory<T>& memory, Range rows) {
   const Head<T>& head = memory.tile.head;
@@ -88,8 +88,9 @@ TW_DEVICE Derived<T> derive(const Attention& p, const BackwardMemory<T>& memory,
 enum class Wants { kWeights, kGradient };
 
 // Computes the tile's gradients. Afterwards `scores` holds raw gradients and `gradient` the
-// gradients. Or, if only weights are wanted, `gradient` holds weights and `scores` is undefined;
-// this does not read the output's gradient. Everything beyond the tile's rows and columns is 0.
+// gradients (see Derived). Or, if only weights are wanted, `gradient` holds weights and `scores` is
+// undefined; this does not read the output's gradient. What was computed is 0 beyond the tile's
+// rows and columns.
 template <class T>
 TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants wants) {
   const Attention& a = p.attention;
@@ -114,7 +115,7 @@ TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants
   block_barrier();
 }
 
-// The sum over all threads, returned in thread 0. `between` has one element per warp.
+// The sum over all threads of the block. `between` has one element per warp.
 template <class T>
 TW_DEVICE T block_sum(T number, T* between) {
   const T sum = warp_sum(number);

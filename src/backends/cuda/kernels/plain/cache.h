@@ -1,5 +1,5 @@
-// Rotary embedding, and new keys and values into a cache: element by element, in double, rounded
-// once. A block has the rows of all heads of a token.
+// Rotary embedding, and appending new keys and values to a cache: element by element, in double,
+// rounded once. A task is the rows of all heads of a token.
 #pragma once
 
 #include "backends/cuda/kernels/cache_ops.h"
@@ -34,7 +34,8 @@ TW_DEVICE void rotate_pair(const TokenRows& token, int64 from, int64 to, int64 c
   store(token.output, to + second, x * sine + y * cosine);
 }
 
-// A thread takes a pair, or an element behind the pairs.
+// Stores the rows of a token. A thread takes a pair, or an element behind the pairs, which is
+// copied.
 TW_DEVICE void rotate_rows(const TokenRows& token) {
   if (token.from == kNowhere || token.to == kNowhere) return;
   const int64 units = token.dim - token.pairs;
@@ -50,8 +51,8 @@ TW_DEVICE void rotate_rows(const TokenRows& token) {
   }
 }
 
-// first + t if it lies from 0 to count - 1; else -1. Tables may hold any number, and the sum of two
-// numbers may not overflow.
+// first + t if `first` is not negative and the sum is below `count`; else -1. Tables may hold any
+// number, so the comparison is written such that nothing overflows.
 TW_DEVICE int64 within(int64 first, int64 t, int64 count) {
   return first >= 0 && first < count - t ? first + t : -1;
 }
@@ -89,7 +90,7 @@ TW_DEVICE Spot cached_spot(const Append& p, int64 b, int64 row, uint32& faults) 
   return spot_of(p.cache, {b, batch_of(p.cache, b, faults), 0, p.cache.rows}, row, faults);
 }
 
-// Up to batch * fresh.longest blocks. Queries are turned by `rotary`.
+// Up to batch * fresh.longest blocks. `rotary` rotates the queries.
 TW_DEVICE void append(const Append& p) {
   for_each_task(p.batch * p.fresh.longest, [&](int64 task) {
     const int64 b = task / p.fresh.longest, t = task % p.fresh.longest;

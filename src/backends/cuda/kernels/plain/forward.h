@@ -50,7 +50,7 @@ TW_DEVICE void raise(const Attention& p, ForwardMemory<T>& memory) {
 }
 
 // output = factor * output + weights * value. Each tile is summed on its own and then added, so
-// that the rounding error does not grow with the number of keys.
+// that rounding errors add up over tiles and not over all keys.
 template <class T>
 TW_DEVICE void accumulate(const Attention& p, ForwardMemory<T>& memory, int64 first,
                           SumRegisters<T>& output) {
@@ -65,7 +65,8 @@ TW_DEVICE void accumulate(const Attention& p, ForwardMemory<T>& memory, int64 fi
   });
 }
 
-// Divides, and writes the lse with the first block of columns.
+// Divides the output by the row's sum and stores it. The block of the first columns also stores the
+// lse.
 template <class T>
 TW_DEVICE void finish(const Attention& p, ForwardMemory<T>& memory, int64 first,
                       SumRegisters<T>& output) {

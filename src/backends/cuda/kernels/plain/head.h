@@ -74,7 +74,7 @@ struct Head {
     }
   }
 
-  // The scaling factor of an FP8 tensor.
+  // The scaling factor of an FP8 tensor; 1 if the call gives none.
   TW_DEVICE T factor(const Tensor& scaling) const {
     return scaling ? load_wide<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
   }

@@ -44,7 +44,7 @@ TW_HD int64 forward_tasks(const Attention& p) {
   return p.shape.batch * p.shape.heads * query_tiles<T>(p.shape) * parts_of(p.shape.value_dim);
 }
 
-// Blocks of probabilities, and of the first pass of backward.
+// Tasks of probabilities, and of the first pass of backward.
 template <class T>
 TW_HD int64 row_tasks(const Shape& shape) {
   return shape.batch * shape.heads * query_tiles<T>(shape);
@@ -57,7 +57,7 @@ TW_HD int64 query_gradient_tasks(const Backward& p) {
   return row_tasks<T>(shape) * (p.gradients.query ? parts_of(shape.dim) : 1);
 }
 
-// Blocks for one tile of keys: each has columns of the key's or of the value's gradient.
+// Tasks for one tile of keys: each has kWidth columns of the key's or of the value's gradient.
 TW_HD inline int64 key_parts(const Backward& p) {
   return p.gradients.key ? parts_of(p.attention.shape.dim) : 0;
 }
@@ -79,7 +79,7 @@ TW_HD int64 bias_gradient_tasks(const Axes& size) {
          core::ceil_div(size.column, kSide<T>);
 }
 
-// One block per (batch, head) for slopes, then one per head for sinks.
+// One task for each number of the slopes' gradient, then one per head for sinks.
 TW_HD inline int64 head_gradient_tasks(const Backward& p) {
   const int64 heads = p.attention.shape.heads;
   return heads *

@@ -1,5 +1,5 @@
-// Merges parts of the keys: each part's output is weighted by its part of the softmax denominator.
-// A block has one row of the output.
+// Merges the results of attention to parts of the keys: each part's output is weighted by its part
+// of the softmax denominator. A task is one row of the output.
 #pragma once
 
 #include "backends/cuda/kernels/cache_ops.h"

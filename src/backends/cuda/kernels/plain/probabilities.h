@@ -1,5 +1,5 @@
-// Writes the weights themselves, for inspection; dropped ones are negative. Walks the keys of a row
-// twice: first for the largest score.
+// Writes each row's weights for inspection: 2^(score - the row's largest score), not divided by
+// their sum; dropped ones are negative. Walks the keys twice: first for the largest score.
 #pragma once
 
 #include "backends/cuda/kernels/plain/tile.h"

@@ -128,8 +128,9 @@ TW_DEVICE void load_tile(const Rows<T>& from, int64 first, T* to) {
   }
 }
 
-// Adds weights * rows to `sums`, for the columns of `rows` from `first` on. `weights` has kSide
-// columns; `piece` holds kChunk rows at a time. Surround with barriers.
+// Adds weights * rows to `sums`, for kWidth columns of `rows` from `first` on. `weights` has kSide
+// columns; `piece` holds kChunk rows at a time. Begins with a barrier; needs one after it before
+// `weights` or `piece` changes.
 template <class T>
 TW_DEVICE void add_weighted(SumRegisters<T>& sums, Matrix<T> weights, const Rows<T>& rows,
                             int64 first, T* piece) {

@@ -42,7 +42,7 @@ TW_DEVICE Matrix<T> matrix_of(const Square<T>& square) {
   return {square, kSide<T> + 1, 1};
 }
 
-// Sets the tile's queries, and what the band lets each see. Surround with barriers.
+// Sets the tile's queries, and what the band lets each see. Begins and ends with a barrier.
 template <class T>
 TW_DEVICE void load_query(const Attention& p, ScoreTile<T>& tile, Range rows) {
   const Head<T>& head = tile.head;
@@ -78,8 +78,8 @@ TW_DEVICE void load_key(const Attention& p, ScoreTile<T>& tile, Range columns) {
   block_barrier();
 }
 
-// to(i, j) = row i of `left` times row j of `right`, over all of dim. The operands' memory is free
-// afterwards.
+// to(i, j) = row i of `left` times row j of `right`, over all of dim. `pieces` is free afterwards.
+// Begins and ends with a barrier.
 template <class T>
 TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces<T>& pieces,
                                T* to) {
@@ -87,7 +87,7 @@ TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces
   sum.clear();
   for (int64 first = 0; first < left.dim; first += kChunk) {
     block_barrier();
-    // A rolled loop, since inlined twice the loading code would be a third of a kernel.
+    // A rolled loop, because the loading code is long and would otherwise be inlined twice.
     TW_ROLLED
     for (int32 side = 0; side < 2; ++side)
       load_tile<kSide<T>, kChunk>(either(side == 0, left, right), first,
@@ -102,7 +102,7 @@ TW_DEVICE void product_of_rows(const Rows<T>& left, const Rows<T>& right, Pieces
   block_barrier();
 }
 
-// scores(i, j) = q.k. Surround with barriers.
+// scores(i, j) = q.k. Begins and ends with a barrier.
 template <class T>
 TW_DEVICE void score(const Attention& p, ScoreTile<T>& tile) {
   const Head<T>& head = tile.head;
@@ -123,7 +123,7 @@ template <class T>
 TW_DEVICE bool mask(const Attention& p, const ScoreTile<T>& tile, int32 i, int32 j) {
   const Head<T>& head = tile.head;
   const int64 query = tile.at.rows.begin + i, key = tile.at.columns.begin + j;
-  // Keys that a table on the device leads nowhere are hidden.
+  // Keys for which a table has no valid page or batch row are hidden.
   if (tile.at.key[j] == kNowhere || !tile.at.seen[i].contains(key)) return false;
   if (!head.blocks.visible(query, key)) return false;
   const Tensor& visible = p.mask.visible;
@@ -192,7 +192,7 @@ TW_DEVICE void for_each_column(const Body& body) {
   for (int32 j = lane_index(); j < kSide<T>; j += kWarp) body(j);
 }
 
-// Where sums are written: columns first, first + 1, ... of `rows` rows of a tensor, times a factor.
+// Where sums are written: columns first, first + 1, ... of `rows` rows of a tensor.
 template <class T>
 struct Written {
   const Tensor& tensor;
@@ -201,7 +201,8 @@ struct Written {
   int32 rows;
 };
 
-// Stores sums by way of shared memory, so that the code has one store and not one per sum.
+// Stores sums times factor(row). They go through shared memory, so that the code has one store and
+// not one per sum.
 template <class T, class Factor>
 TW_DEVICE void store_sums(const Written<T>& to, const SumRegisters<T>& sums, T* between,
                           const Factor& factor) {
