@@ -1,5 +1,5 @@
-// A checked call in the form that kernels receive: problem/problem.h as plain structs. The host
-// makes it in backends/cuda/arguments.h, which follows no pointer.
+// A checked call in the form that kernels receive: the structs of problem/problem.h without the
+// host's headers. backends/cuda/arguments.cpp makes it, and reads no tensor's memory.
 #pragma once
 
 #include "backends/cuda/kernels/tensor.h"
@@ -40,7 +40,7 @@ struct Scaling {
   Tensor query, key, value, output_gradient;
 };
 
-// The argument of forward and probabilities. Backward adds its gradients to it.
+// The argument of the plain kernels forward and probabilities. Backward adds its gradients to it.
 struct Attention {
   Shape shape;
   Side queries, keys;
@@ -59,7 +59,7 @@ struct Gradients {
   int64 slopes_batch;  // 1 where the slopes were broadcast over the batch
 };
 
-// Workspace through which the passes of backward hand sums to each other.
+// The workspace through which the passes of the plain backward hand sums to each other.
 struct RowSums {
   void* known;           // by (b, h, query): see plain/launch.h
   void *slopes, *sinks;  // by (b, h, tile): partial gradients; null if not wanted

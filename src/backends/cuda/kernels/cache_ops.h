@@ -18,7 +18,7 @@ struct Rotary {
   Side side;
   Tensor input, output;
   Rotation rotation;
-  Tensor positions;  // by batch; absent: 0
+  Tensor positions;  // of each sequence's first token, by batch; absent: 0
   bool fixed, inverse;
   uint32* error;  // gets bits of tw_fault
 };

@@ -11,7 +11,8 @@ TW_DEVICE Raw raw(const uint8* at) {
   return *reinterpret_cast<const Raw*>(at);
 }
 
-// Clamped to T's finite range: a bias that is only very low must not hide a key.
+// Converts to T. Finite numbers are clamped to T's range: a bias that is very low but finite must
+// not hide a key.
 template <class T>
 TW_DEVICE T narrow(double number) {
   constexpr double kLargest = static_cast<double>(core::largest<T>());
@@ -61,7 +62,7 @@ TW_DEVICE T load(const Tensor& tensor, int64 element) {
   return number[0];
 }
 
-// As load, for a tensor that is float32 or float64: slopes, sinks and scaling factors are. Support
+// As load, for a tensor that must be float32 or float64, such as an lse, slopes or sinks. Support
 // for every further type would cost code and compile time.
 template <class T>
 TW_DEVICE T load_wide(const Tensor& tensor, int64 element) {

@@ -1,5 +1,6 @@
-// Reads a call's tables on the device. The host could not check them, so a value out of range is
-// clamped and reported by a bit of tw_fault.
+// Reads a call's tables on the device. The host could not check them. A length or offset out of
+// range is clamped, a batch row or page out of range counts as absent; both are reported by a bit
+// of tw_fault.
 #pragma once
 
 #include "backends/cuda/device/memory.h"
@@ -10,8 +11,8 @@ namespace tilewise::cuda {
 // The bits of tw_fault.
 inline constexpr uint32 kLengthFault = 1, kTableFault = 2, kPositionFault = 4;
 
-// Stands for an element that does not exist, because the tensor lacks its page or row. Strides may
-// be negative, so -1 could be a real element.
+// Stands for the offset of an element that does not exist, because the tensor lacks its page or
+// row. Strides may be negative, so -1 could be the offset of a real element.
 inline constexpr int64 kNowhere = -0x7FFFFFFFFFFFFFFF - 1;
 
 // Sequence b of one side: rows first .. first + length - 1 of batch row `batch`. If there is no
@@ -20,7 +21,7 @@ struct Place {
   int64 sequence, batch, first, length;
 };
 
-// Clamps a number of a table to its range, and notes a fault if that changed it.
+// Clamps a number of a table to its range, and notes kLengthFault if that changed it.
 struct Clamped {
   uint32* faults;
 
@@ -32,7 +33,7 @@ struct Clamped {
 };
 
 // The batch row that holds sequence b: 0 if the sequences are packed, -1 if the tensor has no such
-// row. A paged side has no batch rows.
+// row. A paged side has no batch rows; for it the result is b.
 TW_DEVICE int64 batch_of(const Side& side, int64 b, uint32& faults) {
   if (side.packed()) return 0;
   if (side.paged()) return b;
