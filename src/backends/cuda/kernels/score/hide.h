@@ -13,7 +13,8 @@ TW_DEVICE void hide(float& score) {
   score = -core::infinity<float>();
 }
 
-// Clamps scores to [-limit, limit]. Call it before keys are hidden: then only those have -inf.
+// Clamps scores to [-limit, limit]. Called before keys are hidden, so that afterwards only hidden
+// keys have -inf.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, float limit) {
   scores.each_piece([&](float(&four)[4], int32, int32) {
