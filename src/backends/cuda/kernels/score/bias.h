@@ -15,17 +15,15 @@ TW_DEVICE float half_of(uint32 pair, int32 number) {
 }
 
 // Adds from a tile of queries by keys in the inputs' type, which is read like an operand of a
-// product. `lane` is the address at which the lane begins to read, at the warp's first query and
-// key: by Tile::down where scores have queries down, by Tile::across where they have keys down.
-template <Lie lie, DType type, class Tile, class Scores>
+// product. Scores have queries down. `lane` is the address at which the lane begins to read
+// (Tile::down), at the warp's first query and key.
+template <DType type, class Tile, class Scores>
 TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
   TW_UNROLL
   for (int32 m = 0; m < Scores::kDown; ++m) {
     TW_UNROLL
     for (int32 n = 0; n < Scores::kAcross; n += 2) {
-      const Fragment f = lie == Lie::kQueriesDown
-                             ? load_matrices(Tile::moved(lane, m * 16, n / 2))
-                             : load_matrices_transposed(Tile::moved(lane, n * 8, m));
+      const Fragment f = load_matrices(Tile::moved(lane, m * 16, n / 2));
       TW_UNROLL
       for (int32 j = 0; j < 8; ++j)
         add_bias_within(scores.at[m][n + j / 4][j % 4], half_of<type>(f.pair[j / 2], j % 2));

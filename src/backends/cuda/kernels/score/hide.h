@@ -48,19 +48,13 @@ TW_DEVICE void hold_seen(Scores& scores, float limit) {
   });
 }
 
-// Hides what the band hides, and keys beyond the last one. If several heads share a tile of
-// queries, a row counts heads too: query = row / heads_in_tile.
-template <Lie lie, class Scores>
-TW_DEVICE void hide_band(const core::Band& band, Corner<lie> corner, Scores& scores,
-                         int32 heads_in_tile = 1) {
+// Hides what the band hides, and keys beyond the last one. Scores have keys down.
+template <class Scores>
+TW_DEVICE void hide_band(const core::Band& band, Corner<Lie::kKeysDown> corner, Scores& scores) {
   for_each_row_of_lane<Scores>([&](int32 r) {
-    int32 row = corner.down() + r * 8;
-    if (heads_in_tile > 1) row /= heads_in_tile;
+    const int32 key = corner.down() + r * 8;
     core::Range seen{};
-    if (lie == Lie::kQueriesDown)
-      seen = band.visible_keys(row);
-    else if (row < band.keys)
-      seen = band.visible_queries(row);
+    if (key < band.keys) seen = band.visible_queries(key);
     const int32 begin = static_cast<int32>(seen.begin) - corner.across();
     const int32 end = static_cast<int32>(seen.end) - corner.across();
     scores.each_of_row(r, [&](float& score, int32 column) {

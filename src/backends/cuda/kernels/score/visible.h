@@ -263,31 +263,22 @@ TW_DEVICE void hide_word(uint32 word, int32 r, int32 number, int32 lane, Scores&
       hide(scores.at[r / 2][number * 4 + j / 2][r % 2 * 2 + j % 2]);
 }
 
+// Hides what a tile of the boolean mask hides.
+template <class Tile, class Scores>
+TW_DEVICE void hide_masked(const Tile& tile, int32 lane, Scores& scores) {
+  for_each_row_of_lane<Scores>([&](int32 r) {
+    TW_UNROLL
+    for (int32 w = 0; w < Tile::kWords; ++w)
+      hide_word(tile.word(r * 8 + lane / 4, w), r, w, lane, scores);
+  });
+}
+
 // For scores with keys down: hides register i of piece (m, n) if bit 0 of `word` is 0, and the
 // register 8 keys further down if bit 8 is 0.
 template <class Scores>
 TW_DEVICE void hide_pair(uint32 word, int32 m, int32 n, int32 i, Scores& scores) {
   if ((word & 1u) == 0) hide(scores.at[m][n][i]);
   if ((word & 1u << 8) == 0) hide(scores.at[m][n][2 + i]);
-}
-
-template <Lie lie, class Tile, class Scores>
-TW_DEVICE void hide_masked(const Tile& tile, int32 lane, Scores& scores) {
-  if constexpr (lie == Lie::kQueriesDown) {
-    for_each_row_of_lane<Scores>([&](int32 r) {
-      TW_UNROLL
-      for (int32 w = 0; w < Tile::kWords; ++w)
-        hide_word(tile.word(r * 8 + lane / 4, w), r, w, lane, scores);
-    });
-  } else {
-    scores.each_piece([&](float(&)[4], int32 m, int32 n) {
-      TW_UNROLL
-      for (int32 i = 0; i < 2; ++i) {
-        const uint32 word = tile.word(n * 8 + 2 * (lane & 3) + i, m / 2);
-        hide_pair(word >> (lane / 4 + m % 2 * 16), m, n, i, scores);
-      }
-    });
-  }
 }
 
 }  // namespace tilewise::cuda::score

@@ -38,7 +38,6 @@ struct Size {
 
   TW_HD constexpr int32 threads() const { return warps * 32; }
 };
-inline constexpr int32 kMostWarps = 4;
 
 // The table of variants. Within a kind, rows are sorted by dim, then by rows.
 inline constexpr Size kTable[] = {

@@ -95,7 +95,7 @@ template <class Traits, class BiasTile>
 TW_DEVICE void add_bias_tile(const BiasTile& tile, typename Traits::Scores& scores) {
   const int32 rows_before = warp_index() * Traits::kRowsOfWarp * BiasTile::kRowBytes;
   const SharedAddress lane = BiasTile::down(shared_address(&tile), lane_index()) + rows_before;
-  score::add_bias<score::Lie::kQueriesDown, Traits::kType, BiasTile>(lane, scores);
+  score::add_bias<Traits::kType, BiasTile>(lane, scores);
 }
 
 template <class Traits>
@@ -168,7 +168,7 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
       visible.pack(lane_index());
     else
       visible.gather(visible_of<Traits>(p.scoring, head, corner.keys.first), lane_index());
-    score::hide_masked<score::Lie::kQueriesDown>(visible, lane_index(), scores);
+    score::hide_masked(visible, lane_index(), scores);
   }
   if (score::asks<kFeatures>(p.scoring, score::kBlocks))
     score::hide_blocks<score::Lie::kQueriesDown>(memory.extras.asked.blocks, head.band, corner.row,
