@@ -13,8 +13,8 @@ extern "C" {
 TW_API int32_t tw_backend_device(int32_t i);
 
 /* Devices, and memory there for callers who have no other library for it. Whoever has one (PyTorch,
- * JAX, CuPy, cudaMalloc) gives its pointers and streams to the functions above and needs none of
- * these. `device` null is the processor, whose memory is the host's; of it there is one.
+ * JAX, CuPy, cudaMalloc) gives its pointers and streams to the functions of tilewise.h and needs
+ * none of these. A null `device` is the processor, of which there is one; its memory is the host's.
  *
  * tw_device_count: how many devices of a kind (tw_device_kind) this process sees. Where none of
  * them can be used the answer is TW_UNSUPPORTED, the sentence says why, and *count is 0. */
@@ -44,8 +44,9 @@ TW_API tw_status tw_allocate(const tw_device* device, size_t bytes, void** memor
 TW_API tw_status tw_free(const tw_device* device, void* memory, char* message,
                          size_t message_bytes);
 
-/* Copies to, from or within the device's memory, after what `stream` has to do before; either side
- * may be the host's. The host's memory stays as it is until tw_synchronize has returned. */
+/* Copies to, from or within the device's memory, after the work that `stream` already has; either
+ * side may be the host's. Until tw_synchronize has returned, do not write to `from`, nor read `to`,
+ * on the host. */
 TW_API tw_status tw_copy(const tw_device* device, void* to, const void* from, size_t bytes,
                          void* stream, char* message, size_t message_bytes);
 
@@ -55,8 +56,8 @@ TW_API tw_status tw_synchronize(const tw_device* device, void* stream, char* mes
 
 /* The GPU's kernels. Each is compiled once for an architecture: ahead of time into the pack that
  * the library carries, or by NVRTC, the GPU's run-time compiler, into the user's disk cache, where
- * the next process finds it. Nothing here needs a GPU or a driver. Where there is no NVRTC of use,
- * what another one has compiled into the cache is found as well: a cache may be filled elsewhere.
+ * the next process finds it. Nothing here needs a GPU or a driver. Where no NVRTC can be used, a
+ * kernel in the cache is found whichever NVRTC compiled it: a cache may be filled elsewhere.
  *
  * Which kernels: what is null or 0, and a null choice, stands for all that this machine may use. */
 typedef struct tw_kernel_choice {
@@ -85,9 +86,9 @@ TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress pr
  * is null, becomes the number of files, also where some cannot be removed and the call fails. */
 TW_API tw_status tw_clear_kernels(int64_t* removed, char* message, size_t message_bytes);
 
-/* Has NVRTC searched in one more folder: of NVRTC itself, or of Python packages. Its path begins
- * with a slash. For programs that know where their packages lie, as Python does; what a user wants
- * stands in TILEWISE_NVRTC_PATH. It holds for this process, from the next search on. */
+/* Adds a folder to those that are searched for NVRTC: one that holds NVRTC itself or Python
+ * packages. Its path begins with a slash. For programs that know where their packages lie, as
+ * Python does; users set TILEWISE_NVRTC_PATH. Holds for this process, from the next search on. */
 TW_API tw_status tw_add_nvrtc_folder(const char* folder, char* message, size_t message_bytes);
 
 #ifdef __cplusplus

@@ -152,7 +152,8 @@ class Lowered {
   Lowered(const Lowered&) = delete;
   Lowered& operator=(const Lowered&) = delete;
 
-  // Passes gradients that are given to every operation; the C face refuses them where it must.
+  // The C form for one operation. Backward always gets the gradients; another operation gets them
+  // only if some are given, and the C face then refuses the call.
   const tw_request* for_operation(tw_operation operation) {
     request_.gradients = operation == TW_BACKWARD || has_gradients_ ? &gradients_ : nullptr;
     return &request_;
@@ -222,7 +223,8 @@ class LoweredAppend {
   const tw_append_request* get() const { return &request_; }
 
  private:
-  // Whether the request has queries. Without them nothing may say where they lie.
+  // Whether the request has queries or says where they lie. The C face refuses the second without
+  // the first.
   static bool turns_queries(const AppendRequest& from) {
     const Sequences& lie = from.queries;
     for (const Tensor* tensor :

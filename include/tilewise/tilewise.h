@@ -7,14 +7,14 @@
  *
  * Rules that hold for every function here:
  *  - A call allocates nothing, waits for nothing it did not start, prints nothing and never aborts.
- *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Threads start on
- *    first use, or in tw_prepare; tw_explain takes memory for the short run that it times;
- *    tw_take_faults waits for a stream. devices.h, which this includes, has functions that allocate
- *    and wait, as their names say.)
+ *    Scratch memory comes from the caller: ask tw_workspace for its exact size. (Exceptions: on
+ *    first use, or in tw_prepare, threads start, and kernels for a GPU are compiled and loaded;
+ *    tw_explain takes memory for the short run that it times; tw_take_faults waits for a stream.
+ *    devices.h, which this includes, has functions that allocate and wait, as their names say.)
  *  - A call that is refused changes nothing. It returns a status and writes one sentence into
  *    `message` (at most `message_bytes` bytes with the final 0; null and 0 are fine).
- *  - Every struct but the tensor begins with its own size: set it to sizeof(the struct), and the
- *    rest to zero, then fill in what you need. A zero never switches anything on.
+ *  - Every struct but tw_tensor and tw_device begins with its own size: set it to sizeof(the
+ *    struct), and the rest to zero, then fill in what you need. A zero never switches anything on.
  *  - Any function may be called from any thread; concurrent calls need their own outputs and
  *    workspace.
  */
@@ -213,8 +213,8 @@ typedef struct tw_parallel {
   int32_t workers;
 } tw_parallel;
 
-/* What a call met on the device that it could not be refused for, since the host does not read
- * there. It stayed inside every buffer, and keys that it could not find do not count. */
+/* What was wrong in tables on the device. The host does not read them, so it could not refuse the
+ * call. The call stayed inside every buffer; keys that it could not find do not count. */
 typedef enum tw_fault {
   TW_FAULT_LENGTH = 1,  /* a length, start or offset out of range, or past max_length */
   TW_FAULT_TABLE = 2,   /* a page or row that the cache does not have */
@@ -223,10 +223,10 @@ typedef enum tw_fault {
 
 /* Where and with what a call runs; null is the processor, its threads and no workspace. Tensors,
  * the workspace and dropout.state lie in the memory of `device`. Tables (offsets, lengths, starts,
- * positions, indices, page tables) of one call lie all on the host or all on the device; there
- * max_length must bound packed sequences. Tables of the host are read before the call returns; a
- * graph that captures the call keeps what they said. Only the caller clears an error word, which
- * lies in no tensor, table or workspace of the call. */
+ * positions, indices, page tables) of one call lie all on the host or all on the device; with
+ * offsets on the device, max_length must be given. Tables of the host are read before the call
+ * returns; a graph that captures the call keeps what they said. Only the caller clears an error
+ * word, which lies in no tensor, table or workspace of the call. */
 typedef struct tw_execution {
   size_t size;
   tw_device device;

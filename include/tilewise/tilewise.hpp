@@ -145,7 +145,7 @@ inline Status prepare(const MergeRequest& request, const Execution& execution = 
 }
 
 // Memory of a device, released by the destructor, for callers who have no other library for it.
-// Work that uses the memory must be done before: see synchronize.
+// Before it is released, wait until the device is done with it: see synchronize.
 class DeviceMemory {
  public:
   DeviceMemory() = default;

@@ -11,8 +11,8 @@
 
 #include "tilewise/tilewise.h"
 
-// The face's types have a namespace that nobody needs to name: the library has types of the same
-// names inside, and a static library must keep them apart.
+// The inline namespace `face`, which callers need not name, keeps these types apart from types of
+// the same names inside the library, which a program with the static library also links.
 namespace tilewise {
 inline namespace face {
 
@@ -124,8 +124,8 @@ struct Request {
   Gradients gradients{};  // backward only: other calls refuse them
 };
 
-// Where a call runs. Without a workspace each call allocates one; to allocate nothing, give one of
-// the size that `workspace` returns.
+// Where a call runs. Attention on the processor allocates a workspace if none is given; to avoid
+// that, and on a device, give one of the size that `workspace` returns.
 struct Execution {
   tw_device device{};
   void* stream = nullptr;
