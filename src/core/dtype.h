@@ -52,8 +52,8 @@ TW_HD constexpr bool is_index(DType dtype) {
 // A small float: a sign, `exponent_bits`, `mantissa_bits`.
 struct SmallFloat {
   int32 exponent_bits, mantissa_bits;
-  bool infinities;  // e4m3 spends all but one of those codes on numbers
-  bool saturates;   // what does not fit becomes the largest finite value, as the GPU's own cvt does
+  bool infinities;  // e4m3 has none: with the highest exponent only mantissa 7 (NaN) is no number
+  bool saturates;   // what does not fit becomes the largest finite value, as by PTX cvt.satfinite
 
   TW_HD constexpr int32 bias() const { return (1 << (exponent_bits - 1)) - 1; }
   TW_HD constexpr uint32 sign() const { return 1u << (exponent_bits + mantissa_bits); }

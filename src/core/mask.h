@@ -73,9 +73,9 @@ class Band {
     return {begin, end};
   }
 
-  // Whether any pair of the rectangle is visible. Without chunks j - i takes every value between
-  // its extremes, so the strip is hit when the intervals meet; with chunks, in one of their
-  // squares.
+  // Whether any pair of the rectangle is visible. In a rectangle j - i takes every value between
+  // its extremes, so it is enough to compare that interval with the band's. Pairs in one chunk form
+  // a square, so with chunks this compares the part of the rectangle in each square.
   TW_HD constexpr bool touches(Range rows, Range columns) const {
     const Range r = intersect(rows, {0, queries}), c = intersect(columns, {0, keys});
     if (r.empty() || c.empty()) return false;
@@ -98,12 +98,12 @@ class Band {
   }
 };
 
-// Causal over four keys: the middle query sees two of them, and its tile needs no more.
+// Causal over four keys: query 1 sees keys 0 and 1, and queries 0 and 1 see neither key 2 nor 3.
 static_assert(Band{.queries = 4, .keys = 4, .right = 0}.visible_keys(1) == Range{0, 2});
 static_assert(Band{.queries = 4, .keys = 4, .right = 0}.cover({0, 2}, {2, 4}) == Cover::kNone);
 
-// A mask given by blocks: bytes (batch|1, heads|1, row blocks, column blocks), one (batch, head) of
-// it. The caller's Band hides everything beyond the last block.
+// One (batch, head) of a mask given by blocks: a byte for each block of `rows` queries by `columns`
+// keys. Queries and keys beyond the last block must not be asked about.
 struct BlockMask {
   const uint8* present = nullptr;  // null: everything is present
   int64 row_stride = 0;

@@ -1,6 +1,6 @@
 // Dropout's random numbers: Philox4x32, a keyed permutation of a counter (Salmon et al., 2011). The
-// decision of an element depends on its place alone, so tiles, passes and backends agree bit by
-// bit.
+// decision for an element depends only on seed, offset and the element's place, so tiles, passes
+// and backends agree bit by bit.
 #pragma once
 
 #include "core/base.h"
@@ -58,7 +58,7 @@ class Dropout {
                          low(uint64(batch))}};
     const Counter drawn = philox<7>(place, key_);
     const int64 decision = row % 16 / 8 * 4 + column % 32 / 8;
-    // Picked without an index, which would cost a GPU's thread its registers.
+    // Picked without an index, because a GPU would keep an indexed array in slow local memory.
     const uint32 low_half = decision / 2 % 2 ? drawn.word[1] : drawn.word[0];
     const uint32 high_half = decision / 2 % 2 ? drawn.word[3] : drawn.word[2];
     const uint32 word = decision / 4 ? high_half : low_half;

@@ -7,8 +7,8 @@
 
 namespace tilewise::core {
 
-// tanh to the precision of T at every magnitude. Near 0 the usual form cancels; a continued
-// fraction does not, and seven levels of it are exact to double below 1/2.
+// tanh to a few units in the last place of T. Near 0 the form with exp2 cancels; the continued
+// fraction does not, and down to level 15 it is exact enough for double below 1/2.
 template <class T>
 TW_HD T tanh(T x) {
   const T size = absolute(x);
@@ -58,9 +58,9 @@ TW_HD T finite(T score) {
   return score < -largest<T>() ? -largest<T>() : score > largest<T>() ? largest<T>() : score;
 }
 
-// A visible score in units of log2. Scores beyond half of the largest value, of either sign, are
-// set to that half, infinite ones too: scaled, they would overflow, and a row of finfo.min would
-// see no key instead of all keys alike. Only hidden keys have -inf. A NaN stays.
+// A visible score in units of log2. Scores beyond half of the largest finite value, infinite ones
+// too, are set to that half with their sign: times log2(e) they could overflow to -inf, which only
+// hidden keys may have. So a row of scores that are all finfo.min sees all keys alike. A NaN stays.
 template <class T>
 TW_HD T to_log2(T score) {
   const T limit = largest<T>() / 2;
