@@ -1,4 +1,5 @@
-// Attention's functions of the C face: Request -> Problem -> Plan -> one kernel.
+// Attention's functions of the C face: each checks the request into a Problem, makes a Plan and
+// runs it, or answers from it.
 #include "api/call.h"
 #include "plan/explain.h"
 #include "problem/structs.h"

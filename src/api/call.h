@@ -43,7 +43,7 @@ inline constexpr const char* kAsker<RotaryProblem> = "tw_workspace_rotary";
 template <>
 inline constexpr const char* kAsker<AppendProblem> = "tw_workspace_append";
 
-// After a run: refuses if the embedder's threads did not run each task once.
+// After a run: fails if the embedder's threads did not run each task once.
 Status check_hook(const Parallel& parallel);
 
 // Plans the call with the backend that the execution names, or else the environment.
