@@ -30,7 +30,7 @@ Status Call::remember(const char* name, Role role, const View& view) {
 }
 
 Status Call::check_place(const char* name, const View& view) const {
-  // Questions follow only pointers to host memory; calls that run also follow those to a device.
+  // A call that only asks about shapes follows no pointers to a device; one that runs follows all.
   const bool is_followed = (buffers_.given || !view.on_device) && view.data && !is_empty(view);
   return is_followed && buffers_.check_place ? buffers_.check_place(buffers_.device, name, view)
                                              : Status{};

@@ -31,7 +31,8 @@ class Call {
   // Refuses an output two of whose elements share a byte, or that shares one with another tensor.
   Status outputs_apart() const;
 
-  // Whether `memory` shares a byte with anything that this call remembers.
+  // Whether `memory` shares a byte with anything that this call remembers, or may share one:
+  // strides can be too tangled to tell.
   bool overlaps(const View& memory) const;
 
  private:

@@ -168,8 +168,8 @@ Answer overlap(const View& a, const View& b) {
 
 namespace {
 
-// Whether each step is longer than all that the smaller steps reach. Nearly all tensors are so;
-// then no two elements share a byte, and the search is not needed.
+// Whether each step is at least as long as all that the smaller steps reach. Nearly all tensors are
+// so; then no two elements share a byte, and the search is not needed.
 bool nests(const View& view) {
   struct Step {
     int64 bytes, most;

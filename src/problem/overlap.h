@@ -1,5 +1,5 @@
-// Whether two strided tensors, or two elements of one, share a byte. The answer is exact, from the
-// bytes and not from the range around them, so interleaved tensors of one buffer pass.
+// Whether two strided tensors, or two elements of one, share a byte. It is decided by the bytes of
+// the elements and not by the range around them, so interleaved tensors of one buffer pass.
 #pragma once
 
 #include "problem/view.h"

@@ -1,5 +1,5 @@
 // Reads a call's tables on the processor: lengths, offsets, pages, indices. A backend of another
-// device does not include this file, because its tables are in device memory.
+// device does not include this file, because its tables may be in device memory.
 #pragma once
 
 #include "problem/side.h"

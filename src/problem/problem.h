@@ -1,5 +1,6 @@
-// A checked call. Backends run it without checking again: shapes agree, every index stays inside
-// its buffer, and outputs overlap nothing. tests/problem has a test for each refusal.
+// A checked call. Backends run it without checking again: shapes agree, every index in a table on
+// the host stays inside its buffer, and outputs overlap no other tensor. (Kernels check the indices
+// in tables on a device.) tests/problem has a test for each refusal.
 #pragma once
 
 #include "core/mask.h"
@@ -11,7 +12,7 @@ namespace tilewise {
 
 struct Shape {
   int64 batch = 0;
-  int64 queries = 0, keys = 0;  // of the longest sequence
+  int64 queries = 0, keys = 0;  // no sequence has more
   int64 heads = 0, key_heads = 0;
   int64 dim = 0, value_dim = 0;
 
@@ -39,7 +40,7 @@ struct Scores {
 };
 
 struct Dropout {
-  core::Dropout decide;  // with a state it has no seed yet: the run reads it from the state
+  core::Dropout decide;  // with a state its seed is not used: the run takes the state's
   int64 base[4] = {};
   View state;  // {seed, offset}
 };
@@ -105,9 +106,9 @@ struct AppendProblem : Cache {
 };
 
 struct MergeProblem {
-  int64 batch = 0, heads = 0, value_dim = 0, tokens = 0;  // tokens: rows a (batch, head)
+  int64 batch = 0, heads = 0, value_dim = 0, tokens = 0;  // tokens: rows of a (batch, head)
   int64 parts = 0;
-  const tw_tensor* outputs = nullptr;  // checked; read through `part`
+  const tw_tensor* outputs = nullptr;  // checked; read through part_output, part_lse
   const tw_tensor* lses = nullptr;
   View output, lse, sinks;
 

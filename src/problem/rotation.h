@@ -23,7 +23,8 @@ struct RotaryTensors {
 Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames& names,
                      RotaryProblem& problem);
 
-// Refuses a row whose position is not in the tables; `positions` has a batch.
+// Refuses tables wider than a head, and a row whose position is not in the tables. `positions`, if
+// it is given, has an entry for each sequence.
 Status check_positions(const RotaryProblem& problem, const RotaryNames& names);
 
 }  // namespace tilewise

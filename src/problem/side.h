@@ -1,5 +1,5 @@
-// Where the rows of the queries or the keys lie. This is the only place where dense, packed,
-// padded, paged and indexed layouts differ. problem/place.h reads the tables.
+// Where the rows of the queries or the keys lie: one struct for dense, packed, padded, paged and
+// indexed layouts. problem/place.h finds rows by it.
 #pragma once
 
 #include "problem/view.h"
@@ -16,7 +16,7 @@ struct Side {
   View batch_index;           // by batch: which row of the batch holds the sequence
   View page_table;            // by batch and column
   int64 page_size = 0;        // of paged sides
-  int64 rows = 0;             // of a dense sequence, or all that a page table can reach
+  int64 rows = 0;             // of a dense sequence; all tokens; all that a page table can reach
   int64 longest = 0;          // upper bound of all lengths
 
   bool packed() const { return static_cast<bool>(offsets); }

@@ -11,7 +11,7 @@ namespace tilewise {
 struct [[nodiscard]] Status {
   static constexpr int kSentenceBytes = 768;
 
-  // Fills and copies only the sentence's own characters: a call makes a hundred of these.
+  // Fills and copies only the sentence's own characters, because a call makes many of these.
   Status() { sentence[0] = '\0'; }
   Status(const Status& from) : code(from.code) { std::strcpy(sentence, from.sentence); }
   Status& operator=(const Status& from) {

@@ -74,7 +74,8 @@ Status check_sizes(const tw_tensor& tensor, const Form& form, bool& empty) {
       form.name, int64{tensor.stride[last]});
 }
 
-// Sets the bytes that the tensor touches, relative to the address of its first element.
+// Sets the range of bytes that the tensor touches, relative to the address of its first element.
+// Returns false if a byte is farther away than kFarthestByte.
 bool reach(const tw_tensor& tensor, int64& lowest, int64& highest) {
   const int64 bytes = core::bytes_of(static_cast<DType>(tensor.dtype));
   lowest = 0;

@@ -5,7 +5,7 @@
 
 namespace tilewise {
 
-// How a tensor's dimensions are indexed, and how a sentence spells them.
+// Which axis each dimension of a tensor is, and how a message spells the shape.
 struct Layout {
   int32 rank;
   int64 Axes::*axis[4];
@@ -61,7 +61,7 @@ View view_of(const tw_tensor& tensor, const Layout& layout);
 Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view);
 
 // The size that a tensor must have. `ones` also allows 1 along an axis (broadcast); more_rows and
-// more_columns allow a larger table, as one by position may be.
+// more_columns allow more along theirs, for sides of which only a bound on lengths is known.
 struct Wanted {
   Axes size;
   bool ones = false;

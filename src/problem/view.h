@@ -1,4 +1,4 @@
-// A checked tensor. Every tensor of a call, whatever its rank, has this form, which kernels read.
+// A checked tensor. After the checks every tensor of a call, whatever its rank, has this form.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ struct Axes {
 };
 
 // Element (b, h, i, j) lies at data + (b, h, i, j) . stride elements. An axis that the tensor lacks
-// or broadcasts has size 1 and stride 0. Packed tensors have batch stride 0, and rows are tokens;
-// in paged tensors the batch axis counts pages.
+// has size 1, and an axis of size 1 has stride 0. In packed tensors, which lack the batch axis,
+// rows are tokens; in paged tensors the batch axis counts pages.
 struct View {
   std::byte* data = nullptr;
   DType dtype = DType::kNone;
