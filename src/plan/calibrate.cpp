@@ -22,8 +22,8 @@ struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// The problem without options that need tensors, on a few dense rows, with at most one head for
-// each worker.
+// The problem on a few dense rows, without its mask and without options that need tensors. It has
+// one batch of at most a head for each worker, and as many key heads.
 class Sample {
  public:
   Sample(const Problem& like, int workers, int64 rows) : rows_(rows) {

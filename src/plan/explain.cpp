@@ -12,7 +12,8 @@ const char* operation_name(tw_operation operation) {
   return names[operation];
 }
 
-// The mask's band in words: "full", "left 128, right 0, bottom-right diagonal, chunks of 64".
+// The mask's band in words: "full, top-left diagonal" or "left 128, right 0, bottom-right diagonal,
+// chunks of 64".
 void add_band(const Mask& mask, Text& text) {
   const char* const diagonals[] = {"bottom-right", "top-left", "shifted"};
   const bool left = mask.left < core::kUnlimited, right = mask.right < core::kUnlimited;
@@ -29,7 +30,7 @@ struct Feature {
   bool present;
 };
 
-// Calls body for each option of the problem beyond plain attention.
+// Calls body for each option that the problem has of those that explain lists.
 template <class Body>
 void for_each_feature(const Problem& p, Body body) {
   const Feature features[] = {

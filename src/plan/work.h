@@ -22,8 +22,8 @@ Work work_of(const Problem& problem, const Tile& tile, double fast_bytes);
 // The size of one core's second-level cache on this machine.
 double second_cache_bytes(const Machine&);
 
-// Seconds that this plan takes on the processor, from the rate of a short run on made-up data; 0 if
-// there was no memory for the run.
+// Seconds that this plan takes on the processor, from the rate of a short run on zeros; 0 if that
+// run was not possible.
 double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
                          const Parallel& parallel);
 

@@ -26,7 +26,8 @@ double least_work() {
   return asked >= 0 ? asked : kLeastWork;
 }
 
-// Roughly the keys that a query sees: the band's width, or half of a triangle.
+// Roughly the keys that a query sees, as an average. A limit on the right hides half of a triangle;
+// chunks and a window bound the number.
 double keys_seen(const Problem& p) {
   const auto queries = static_cast<double>(p.shape.queries);
   auto seen = static_cast<double>(p.shape.keys);
