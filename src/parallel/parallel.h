@@ -34,7 +34,8 @@ class Parallel {
   int workers() const { return workers_; }
   bool is_embedders() const { return hook_.parallel_for != nullptr; }
 
-  // The hook's first breach so far. After a breach no more tasks run, and results are invalid.
+  // The hook's first breach so far. After a breach the hook is not called again, and results are
+  // invalid.
   const Breach& breach() const { return breach_; }
 
   // Starts the pool's threads now, which a call would otherwise start.

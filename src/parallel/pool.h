@@ -14,8 +14,8 @@ namespace tilewise {
 
 class Pool {
  public:
-  // The process's pool; null if there is no memory for a pool, or when the process ends. A fork's
-  // child gets a new pool, because threads do not survive a fork.
+  // The process's pool; null if none can be made, or when the process ends. A fork's child gets a
+  // new pool, because threads do not survive a fork.
   static Pool* instance();
 
   Pool() = default;

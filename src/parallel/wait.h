@@ -9,7 +9,7 @@
 namespace tilewise {
 
 // How long a thread waits awake: about the cost of waking it on a busy or virtual machine (5 to 60
-// us). So it never wastes more than twice what the better choice would have.
+// us). So waiting awake first costs at most about twice what the better choice would have.
 inline constexpr std::chrono::microseconds kWaitAwake{50};
 
 // Tells the processor that this loop waits: it saves power and leaves the core to the SMT sibling.
