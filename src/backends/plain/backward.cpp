@@ -1,5 +1,6 @@
-// The backward pass, in steps. Each step recomputes the scores, two products more than the least;
-// in return tasks share nothing: no atomics, the same bits every time, and linear memory.
+// The backward pass, in steps. The steps over keys, queries and bias each recompute the scores and
+// the gradient of the weights, two products for each step beyond the first; in return no two tasks
+// write the same number: no atomics, the same bits every time, and linear memory.
 #include "backends/plain/backward_bias.h"
 #include "backends/plain/backward_keys.h"
 #include "backends/plain/backward_rows.h"

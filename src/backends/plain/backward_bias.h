@@ -1,5 +1,5 @@
 // Backward's pass over the bias: a task owns a tile of the bias, sums the gradients of all scores
-// that the tile was added to, and writes the sum once, without memory beyond the tile.
+// that the tile was added to, and writes the sum once, so its memory does not grow with the bias.
 #pragma once
 
 #include "backends/plain/backward_tile.h"

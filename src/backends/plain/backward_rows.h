@@ -46,7 +46,8 @@ void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>*
 
 // Finds denominators from lse. A coarse lse is too inexact: if 40 keys all score -1e9, float32 has
 // no digits left for log 40. The sum is then computed again from the row's own keys, and used if
-// its lse is the one given; else lse is of more keys. `own` has room for a tile's rows.
+// its lse is the one given; else the given lse is that of more keys, as after a merge. `own` has
+// room for a tile's rows.
 template <class T>
 void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, ScoreTile<T>& tile,
                        core::Row<T>* own) {

@@ -1,5 +1,5 @@
-// The one matrix product of this backend. Seven products of attention, forward and backward, are
-// this one with other strides.
+// The one matrix product of this backend. Every product of attention, forward and backward, is this
+// one with other strides.
 #pragma once
 
 #include "core/base.h"
@@ -26,8 +26,7 @@ struct Extent {
 };
 
 // to[i][j] += sum over k of a(i, k) * b[k][j]. The sum of one call is made in `apart` and then
-// added. So a long row of keys is summed tile by tile, and float32 loses no more on 16,000 keys
-// than on 64.
+// added. So a long row of keys is a sum of sums over tiles, in which float32 loses fewer digits.
 template <class T>
 void add_product(Extent extent, Matrix<T> a, const T* b, T* to, T* apart) {
   const int64 width = extent.width;
