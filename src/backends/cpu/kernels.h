@@ -156,7 +156,7 @@ struct DecodeArgs {
   int64 count, pitch;      // queries; columns of a row in scratch memory
   T* columns;              // of keys: the queries, packed; of values: room for sums
   T* scores;               // keys `step` apart, a lane a query; of values: the weights
-  int64 step;              // the pitch; or 1 for one query, with as much room behind its keys
+  int64 step;              // the pitch; or 1 for one query, with room for twice as many scores
   T* copies;               // room for kRowsAtOnce rows
   Prefetch prefetch = {};  // its row r is fetched along with row r
 };

@@ -1,7 +1,7 @@
 // How queries are put into lanes: a lane holds one row of one head. A tile of queries is cut into
 // bundles of Kernels::pitch lanes, the width of a tile of scores. With long sequences a tile has
-// rows of one head; with short ones, as in decoding, it has the rows of all heads that share a key
-// head, so that keys and values are read once for all.
+// rows of one head; with short ones, as in decoding, it has the rows of several heads that share a
+// key head, so that keys and values are read once for all of them.
 #pragma once
 
 #include <initializer_list>

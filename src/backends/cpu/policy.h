@@ -1,5 +1,5 @@
-// Sizes of tiles and tasks, as measured; docs/kernels/cpu.md has the figures. They matter for
-// speed; kSplits also decides in which order numbers are added up.
+// Sizes of tiles and tasks, chosen for speed; docs/kernels/cpu.md has the figures. Those that say
+// how keys are cut into splits and tiles also decide in which order numbers are added up.
 #pragma once
 
 #include "core/base.h"
@@ -54,9 +54,9 @@ inline constexpr BackwardTile kBackwardTile{.keys = 64, .query_lanes = 96, .most
 // tiles have at least as many (Kernels::keys).
 inline constexpr int64 kTileKeys = 128;
 
-// A call decodes if a key head has at most `queries` queries, and no more than a vector has lanes.
-// A task takes up to `key_heads` key heads whose rows are neighbours, so that memory is read in its
-// own order. Backward decodes up to `backward_keys` keys; KeyPass takes more.
+// Forward decodes if a tile has at most `queries` queries, and no more than a vector has lanes. A
+// task takes up to `key_heads` key heads whose rows are neighbours, so that memory is read in its
+// own order. Backward decodes up to `backward_keys` keys (decodes_backward); KeyPass takes more.
 struct DecodePolicy {
   int64 queries, key_heads, backward_keys;
 };

@@ -252,8 +252,8 @@ class KeyPass {
     int64* ends = ends_of(n, m, s);
     rows.bundle.find_ends(kernels_, seen, ends);
     const int64 first = (seen.begin - keys.begin) * lanes;
-    // Products read whole rows, so vectors that hold no queries must be 0. Only products of a
-    // single bundle, if not of pairs, read no vectors but those in use.
+    // Products read whole rows, so vectors that hold no queries must be 0. Products of a single
+    // bundle of numbers, not pairs, are the exception: they read only the vectors in use.
     const bool kept = bundles_of(rows.tile) == 1 && !kernels_.pairs();
     if (rows.bundle.vectors * kernels_.lanes < lanes && !kept) {
       for (T* numbers : {weights, raw})

@@ -1,4 +1,5 @@
-// Backward's first pass: finds each query row's denominator and delta. Its tasks own rows.
+// Backward's first pass: finds each query row's denominator, delta and part of the sink's gradient,
+// and clears the sums that later passes add to. Its tasks own rows.
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"
 #include "backends/cpu/scoring/scores.h"
@@ -71,7 +72,7 @@ class RowPass {
 
   // Finds denominators from lse. A coarse lse is too inexact: if 40 keys all score -1e9, float32
   // has no digits left for log 40. The sum is then computed again from the row's own keys, and used
-  // if its lse is the one given; else lse is that of a larger whole.
+  // if its lse is the one given; else the given lse is that of more keys, as after a merge.
   void find_denominators(const QueryTile& tile, Scratch<T>& s) const {
     const Head<T> head(p_, tile.b, tile.first_head);
     bool coarse = false;

@@ -7,15 +7,16 @@
 namespace tilewise::cpu {
 
 // Tiles of queries, `rows` rows of `heads` heads that share keys, and splits of the keys. Tiles may
-// depend on the number of workers: lanes are independent, so tiles change no bit of a result (but a
-// weight of 0 makes NaN of an infinite value). Splits change bits, so splits never depend on the
-// number of workers.
+// depend on the number of workers: lanes are independent, so tiles change no bit of a result. (An
+// infinite value is an exception: a hidden key's weight of 0 makes NaN of it, and the tile decides
+// which hidden keys are multiplied.) Splits change bits, so they never depend on the number of
+// workers.
 struct TaskGrid {
   int64 batch = 0, key_heads = 0, group = 1;  // of the problem
   int64 rows = 1, heads = 1;                  // of a tile
   int64 row_tiles = 0, head_tiles = 1;
   int64 half_rows = 0;  // of a head's last two tiles if they are halves, else 0
-  int64 bundles = 1;    // bundles of lanes in a task
+  int64 bundles = 1;    // bundles of lanes in a tile
   int64 together = 1;   // tiles of a task, of neighbouring key heads
   struct {
     int64 count = 1, keys = core::kUnlimited;

@@ -4,7 +4,7 @@
 namespace tilewise::cpu {
 namespace {
 
-// A tile of scores is four registers wide.
+// A tile of scores is four tile registers, or 64 lanes, wide.
 struct AmxBf16 {
   static constexpr int kBytes = 64, kRegisters = 32, kVectors = 4;
   static constexpr int64 kKeys = 256;

@@ -22,9 +22,8 @@ bool runs_portable() {
 #if defined(__x86_64__)
 namespace {
 
-// The answer of ask(), which runs once: CPUID takes microseconds in a virtual machine. It is an
-// atomic, because a static's guard, held while another thread forks, would stay locked in the
-// child.
+// The remembered answer of ask(): CPUID takes microseconds in a virtual machine. It is an atomic,
+// because a static's guard, held while another thread forks, would stay locked in the child.
 template <bool (*ask)()>
 bool remembered() {
   static std::atomic<int> answer{-1};

@@ -36,7 +36,8 @@ struct TilePairs {
     return static_cast<unsigned long>(pitch) * 4;
   }
 
-  // Completes all stores before tile loads: g++ 12 does not know that these read memory.
+  // Keeps the compiler from moving stores behind tile loads: g++ 12 does not know that these read
+  // memory.
   TW_INLINE static void settle() { __asm__ volatile("" ::: "memory"); }
 
   // Tile registers 0 .. vectors - 1 += 16 rows of `left` times `right`, over `depth` pairs.

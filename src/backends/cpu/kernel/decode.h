@@ -1,7 +1,8 @@
 // The scores of decoding, and what the scores share with the product with values (decode_values.h).
-// Lanes are columns; a row of keys or values is read once for all queries of its key head. Memory
-// bounds decoding, so loads must always be in flight: rows are read in order, in few instructions;
-// reading keys prefetches values, and reading values prefetches the next keys.
+// A vector holds columns of a row, not queries; a row of keys or values comes from memory once for
+// all queries of its key head. Memory bounds decoding, so loads must always be in flight: rows are
+// read in order, in few instructions; reading keys prefetches values, and reading values prefetches
+// the next keys.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"

@@ -1,5 +1,5 @@
-// The one matrix product: a register block sums a(r, k) * b[k][lane] over k. All seven products of
-// attention, forward and backward, are this one with other strides.
+// A matrix product: a register block sums a(r, k) * b[k][lane] over k. Every product of attention,
+// forward and backward, is this one with other strides, except in decoding and by AMX.
 #pragma once
 
 #include "backends/cpu/simd/vector.h"
