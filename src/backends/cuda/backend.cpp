@@ -136,7 +136,8 @@ Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Str
   return load_all(device, asked, kernels);
 }
 
-// Probabilities and a forward without a merge take one kernel.
+// Probabilities and a forward without a merge take one kernel, unless tables of the host are copied
+// first.
 bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
   return !attention || (*attention)->operation == TW_BACKWARD || kernels.forward.merges ||
@@ -171,7 +172,7 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
                  });
 }
 
-// Without a device there is nothing to check; `accepts` has said why.
+// Without a device there is nothing to check; `accepts`, which is asked later, says why.
 Status check_place(const tw_device& where, const char* name, const View& view) {
   Device* device = nullptr;
   const Status found = Device::find_opened(where.index, device);

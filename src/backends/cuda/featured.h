@@ -1,6 +1,6 @@
-// Featured kernels: kernels with an exact set of features compiled in. There are too many to list.
-// Each is made from a row of its family's table, a dtype and the set, and becomes a variant when a
-// call first asks for it.
+// Featured kernels: kernels with an exact set of features compiled in. There are too many to
+// compile all ahead. Each is made from a row of its family's table, a dtype and the set, and
+// becomes a variant when it is first asked for.
 #pragma once
 
 #include <string>

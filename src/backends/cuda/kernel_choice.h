@@ -1,4 +1,4 @@
-// Decides which kernels a call launches, and in which order. All of them belong to one family.
+// Decides which kernels a call launches, and in which order: either plain ones or tensor-core ones.
 #pragma once
 
 #include <span>

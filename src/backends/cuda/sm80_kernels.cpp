@@ -191,7 +191,8 @@ sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm
           .group = divisor_of(p.shape.group())};
 }
 
-// Without features that shape scores, the softmax works on products.
+// Without features that shape scores, the softmax works on products q.k and applies the scale
+// itself.
 score::Measure measure_of(double scale, core::uint32 asked) {
   if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
   constexpr auto kLargest = static_cast<double>(core::largest<float>());

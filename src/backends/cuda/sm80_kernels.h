@@ -9,7 +9,7 @@
 
 namespace tilewise::cuda {
 
-// The limit of a grid, which has one dimension.
+// The most blocks of a grid, which has one dimension; CUDA would allow 2^31 - 1.
 inline constexpr int64 kMostBlocks = 1 << 30;
 
 // A variant of forward: a row of the table, in a dtype.

@@ -1,4 +1,4 @@
-// The list of all kernels, and the text from which each is compiled.
+// The list of all kernels but featured ones, and the text from which each is compiled.
 #include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/kernels/plain/backward_bias.h"
 #include "backends/cuda/kernels/plain/backward_heads.h"
@@ -82,8 +82,8 @@ namespace {
       TW_SM80_BACKWARD("bfloat16_" name_, "backward_short", kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
-// In the order of PlainKernel, with kernels of one form at the end; then in the order of forward's
-// table.
+// In the order of index_of: plain kernels in the order of PlainKernel, those of one form at the
+// end; forward's table; the merge; backward's rows and finish, and its table of shapes.
 constexpr Variant kAll[] = {
     TW_PLAIN_PAIR("forward", "forward.h", "Attention", plain::ForwardMemory),
     TW_PLAIN_PAIR("probabilities", "probabilities.h", "Attention", plain::ProbabilitiesMemory),

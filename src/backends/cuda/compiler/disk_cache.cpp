@@ -106,8 +106,7 @@ std::string nearest_folder(std::string path) {
   return path;
 }
 
-// Whether the file is this user's own, so that nobody else could have put or changed it here.
-// Opening must not block, which it would for a FIFO.
+// Whether it is a regular file of this user that nobody else can write.
 bool own_file(int descriptor, off_t& bytes) {
   struct stat about {};
   if (fstat(descriptor, &about) != 0) return false;
@@ -228,6 +227,7 @@ std::string DiskCache::why_not_kept() const {
 
 bool DiskCache::load(const CacheKey& key, Cubin& out) const {
   if (!usable()) return false;
+  // O_NONBLOCK, because opening a FIFO would wait.
   constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   const Descriptor file(openat(folder_.number(), name_of(key).c_str(), kFlags));
   off_t bytes = 0;

@@ -42,9 +42,9 @@ class DiskCache {
   // key. Lists the folder.
   bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
-  // Removes all files that the library has put into the folder, and no others. Returns how many,
-  // and in a sentence what could not be removed. A file that somebody else removes meanwhile counts
-  // as removed.
+  // Removes the files that the library has put into the folder, and no others; a file that may
+  // still be being written stays. Returns how many were removed, and in a sentence what could not
+  // be removed. A file that somebody else removes meanwhile is not counted.
   int clear(std::string& why_left) const;
   int clear() const {
     std::string why_left;

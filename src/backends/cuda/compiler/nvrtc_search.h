@@ -1,5 +1,5 @@
-// Finds the NVRTC libraries of this machine. It opens none of them if files can be listed, because
-// one has 100 MB.
+// Finds the NVRTC libraries of this machine by their files, without opening them, because one has
+// 100 MB. Only if no file is found does it open libraries, by their bare names.
 #pragma once
 
 #include <string>

@@ -8,8 +8,8 @@ namespace tilewise::cuda {
 namespace {
 
 // The format is a list of steps: a count of literal bytes; those bytes; the length of a repetition;
-// its distance back. The last step ends with the data. Numbers have seven bits per byte, low bits
-// first; the eighth bit is set if more bytes follow.
+// its distance back. The last step has literal bytes alone. Numbers have seven bits per byte, low
+// bits first; the eighth bit is set if more bytes follow.
 constexpr std::size_t kShortest = 4;  // a shorter repetition takes as many bytes as it saves
 constexpr int kTries = 64;            // candidates examined for the longest repetition
 constexpr std::size_t kHeads = 1U << 16;

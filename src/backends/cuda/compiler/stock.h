@@ -1,5 +1,6 @@
 // What is available without compiling: the pack, the disk cache, and the NVRTC that would compile
-// the rest. Only looks; of NVRTC it asks no more than to compile an empty program. Not thread safe.
+// the rest. It compiles no kernel, only an empty program to see whether an NVRTC works. Not thread
+// safe.
 #pragma once
 
 #include <map>

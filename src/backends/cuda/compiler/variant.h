@@ -25,8 +25,9 @@ struct Target {
   int driver_version = 0;      // 12040 is 12.4; only code that this driver loads is made
 };
 
-// The one list of all kernels of the library: the pack holds each for each of its targets, and
-// `tilewise kernels` lists them. A kernel is identified by its index in this list.
+// The list of all kernels but featured ones (featured.h). A pack holds each for each of its
+// targets, and `tilewise kernels` lists them. A kernel is identified by its index here; the indices
+// of featured kernels follow.
 std::span<const Variant> packed_variants();
 
 }  // namespace tilewise::cuda

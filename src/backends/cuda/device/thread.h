@@ -34,7 +34,7 @@ inline constexpr int32 kArchitecture = __CUDA_ARCH__ / 10;
 inline constexpr int32 kArchitecture = 0;
 #endif
 
-inline constexpr int32 kWarp = 32;  // threads that execute in lockstep
+inline constexpr int32 kWarp = 32;  // threads of a warp
 
 // This thread's index in its block, which has one dimension.
 TW_DEVICE int32 thread_index() {

@@ -162,7 +162,8 @@ Status Device::allocate_word() {
   return {};
 }
 
-// Uses the calling thread's default stream, which waits for no other stream and breaks no capture.
+// Uses the calling thread's default stream, which breaks no capture and waits for no other stream
+// but the legacy default one.
 Status Device::copy_word(Address to, Address from) const {
   const auto stream = reinterpret_cast<Stream>(std::uintptr_t{2});
   TW_CUDA(*calls_, memory_copy(to, from, sizeof(core::uint32), stream), "copying the error word");

@@ -18,8 +18,7 @@ Status unusable(Status why) {
   return why;
 }
 
-// A count of 0 comes with a reason: that of device 0, which is asked even if the driver counts
-// none.
+// If no device is usable, returns why device 0 is not; it is asked even if the driver counts none.
 Status count_usable(int& count) {
   const Calls* calls = nullptr;
   TW_TRY(open_driver(calls));
