@@ -71,13 +71,14 @@ typedef struct tw_kernel_choice {
 
 /* Says of each kernel where a call would find it (in the pack, in the cache, or not yet), and what
  * it takes: registers, spilled bytes, shared memory, seconds of compiling, bytes. Says which NVRTC,
- * pack and cache there are. Writes as tw_explain does, and compiles nothing. */
+ * pack and cache there are. Writes as tw_explain does, and compiles no kernel. */
 TW_API tw_status tw_kernels(const tw_kernel_choice* choice, tw_format format, char* text,
                             size_t text_bytes, size_t* needed, char* message, size_t message_bytes);
 
 /* Compiles into the disk cache what is neither there nor in the pack. Unless it is null, `progress`
  * is called before the first kernel and after each one, by one thread at a time. It says whether to
- * go on: after a 0 no further kernel is begun, and the call fails. What is compiled stays. */
+ * go on: after a 0 no further kernel is begun, and the call fails if any is left. What is compiled
+ * stays. */
 typedef int32_t (*tw_progress)(void* host, int64_t done, int64_t total, const char* what);
 TW_API tw_status tw_build_kernels(const tw_kernel_choice* choice, tw_progress progress, void* host,
                                   char* message, size_t message_bytes);
