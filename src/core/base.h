@@ -1,4 +1,4 @@
-// What core needs from a host or device compiler, and nothing else: core includes no other header.
+// What core needs from a host or device compiler. Core includes no headers but its own.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)

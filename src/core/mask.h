@@ -1,6 +1,6 @@
-// Who sees whom. A Band is a strip around a diagonal, cut into chunks; CPU loops, GPU loops, FLOP
-// counts and split planning all ask it the same two questions: which keys does a row see, and what
-// does a rectangle of rows and keys look like (nothing, some, all of it visible).
+// Who sees whom. A Band is a strip around a diagonal, cut into chunks. Loops on the CPU and the GPU
+// and counts of operations ask it the same questions: which keys does a row see, and is none, some
+// or all of a rectangle of rows and keys visible.
 #pragma once
 
 #include "core/base.h"
