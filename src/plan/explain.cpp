@@ -30,7 +30,7 @@ struct Feature {
   bool present;
 };
 
-// Calls body for each option that the problem has of those that explain lists.
+// Calls body with the name of each option that the problem has, of those that explain tells.
 template <class Body>
 void for_each_feature(const Problem& p, Body body) {
   const Feature features[] = {
