@@ -69,8 +69,9 @@ class Pool {
   Job job_;
   Share shares_[kMostShares];
   int share_count_ = 0;
-  // Free seats of job_, helpers at work on it, and whether the caller sleeps until helpers are
-  // done. A thread that finds no free seat reads nothing else of the job, so it may come late.
+  // Free seats of job_ (places for one helper each), helpers at work on it, and whether the caller
+  // sleeps until helpers are done. A thread that finds no free seat reads nothing else of the job,
+  // so it may come late.
   std::atomic<std::uint32_t> state_{0};
   std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; counts its rings
   std::atomic<int> awake_{0};           // threads that do not sleep
