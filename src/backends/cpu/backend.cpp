@@ -41,8 +41,8 @@ void run_in(const Problem& problem, const Decided& decided, const Resources& res
   }
 }
 
-// The cost of a feature: its time as a multiple of plain attention at head dim 64, measured with
-// AVX2. At larger head dims the multiple is less (docs/kernels/cpu.md).
+// The rough cost of a feature: its time as a multiple of plain attention. docs/kernels/cpu.md has
+// measurements with AVX2.
 struct Cost {
   const char* name;
   bool asked;

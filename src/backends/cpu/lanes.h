@@ -27,8 +27,9 @@ inline bool is_double(const Problem& problem) {
   return problem.query.dtype == DType::kFloat64;
 }
 
-// The kernels for a problem: those for bfloat16 pairs if the instruction set has them and all
-// inputs are bfloat16 without scaling; else those that convert inputs to T.
+// The kernels for a problem: those for bfloat16 pairs if the instruction set has them and query,
+// key, value and the output's gradient are bfloat16 without scaling; else those that convert inputs
+// to T.
 template <class T>
 const Kernels<T>& kernels_for(const Problem& p, const Isa& isa) {
   if constexpr (sizeof(T) == sizeof(float)) {

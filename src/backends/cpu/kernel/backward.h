@@ -57,8 +57,8 @@ struct Backward {
     }
   }
 
-  // Vectors of columns in a register block, which six rows of them fill. (In forward, panels limit
-  // the rows.) A block reads the right side row after row: of each row, two vectors of AVX2 are one
+  // The most vectors of columns in a register block. Six rows of them are 12 of 16 registers, or 24
+  // of 32. A block reads the right side row after row: of each row, two vectors of AVX2 are one
   // cache line; three would touch two lines.
   static constexpr int kWidest = Isa::kRegisters == 16 ? 2 : 4;
 
