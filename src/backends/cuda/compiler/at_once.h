@@ -1,5 +1,5 @@
-// Runs several compilations in parallel. NVRTC of CUDA 13 compiles in parallel threads; NVRTC of
-// CUDA 12 serialises them, which costs nothing.
+// Runs several compilations in parallel threads. NVRTC of CUDA 13 compiles them in parallel; NVRTC
+// of CUDA 12 compiles one after the other, and then the threads gain nothing.
 #pragma once
 
 #include <cstddef>
