@@ -266,7 +266,7 @@ TW_API tw_status tw_workspace(tw_operation operation, const tw_request* request,
 TW_API tw_status tw_prepare(tw_operation operation, const tw_request* request,
                             const tw_execution* execution, char* message, size_t message_bytes);
 
-/* Says which backend runs a request and why, with which tile, workspace, work, traffic and time.
+/* Says which backend runs a request and how: its kernels, tile, workspace, work, traffic and time.
  * Data pointers may be null. Writes at most text_bytes (with the final 0); *needed is what all of
  * it takes. */
 typedef enum tw_format { TW_TEXT = 0, TW_JSON = 1 } tw_format;
