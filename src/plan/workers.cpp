@@ -9,8 +9,8 @@ namespace {
 
 // A call gets a worker for each kLeastWork floating-point operations, and a second one only from
 // kTimesWorthHelp times that on. Measured on two cores of an AMD EPYC (Milan, virtual), float32
-// heads 64 wide: a million operations take one core 20 to 30 us, and 40 to 60 in decoding. Back-to-
-// back calls gain from a second worker once they take 20 to 30 us alone (1.1 to 1.3 times; 1.3 to
+// heads 64 wide: a million operations take one core 20 to 30 us, and 40 to 60 in decoding. Calls
+// back to back gain from a second worker once they take 20 to 30 us alone (1.1 to 1.3 times; 1.3 to
 // 1.9 at 60 us). After a pause of a millisecond a worker must be woken, which costs the caller 5 to
 // 10 us and pays only beyond 250 us. A second worker therefore starts at two million operations:
 // back to back it gains several times what it may lose after a pause. More workers cost little
