@@ -136,9 +136,6 @@ struct Named {
   const char *name, *by;
 };
 
-// The backend that TILEWISE_BACKEND names.
-Named named_by_environment();
-
 // The first backend in the list for devices of this kind; null if there is none.
 const Backend* backend_of(const tw_device& device);
 

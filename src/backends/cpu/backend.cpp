@@ -73,13 +73,13 @@ void describe(const Problem& p, const Plan& plan, Text& note) {
       is_double(p) ? decoding_of<double>(p, decided) : decoding_of<float>(p, decided);
   const bool heads_apart = decoding.is_chosen && p.mask.blocks && p.shape.group() > 1;
   const Cost costs[] = {{"softcap", p.scores.softcap > 0, 1.3, 1.2},
-                        {"alibi", static_cast<bool>(p.scores.slopes), 1.3, 1.1},
+                        {"alibi", static_cast<bool>(p.scores.slopes), 1.4, 1.1},
                         {"bias", static_cast<bool>(p.scores.bias), 1.3, 1.1},
-                        {"bias gradient", static_cast<bool>(p.gradients.bias), 1, 2},
+                        {"bias gradient", static_cast<bool>(p.gradients.bias), 1, 3.5},
                         {"boolean mask", static_cast<bool>(p.mask.visible), 1.3, 1.2},
                         {"each head's own blocks", heads_apart, 3, 1},
                         {"rows that are copied", decoding.copies, 2, 1},
-                        {"dropout", p.dropout.decide.active(), 2, 1.4}};
+                        {"dropout", p.dropout.decide.active(), 2.2, 1.4}};
   const char* way = decoding.is_chosen ? ", row by row for few queries"
                     : pairs            ? ", products of bfloat16"
                                        : "";
