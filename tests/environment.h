@@ -17,7 +17,7 @@ inline void set_variable(const char* name, const char* value) {
   forget_settings();
 }
 
-// Has another value for as long as this lives.
+// Gives a variable another value as long as this object lives.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) {
