@@ -130,7 +130,7 @@ TEST(Call, WorkspaceOverDropoutsStateIsRefused) {
   EXPECT_TRUE(forward(sample.request, execution).ok());
 }
 
-// What counts is the bytes that a tensor has, not the range that they span.
+// A workspace must not overlap the bytes of a tensor, but may lie in the gaps between them.
 TEST(Call, WorkspaceMayLieBetweenTheRowsOfATensor) {
   Sample sample;
   std::size_t bytes = 0;

@@ -1,5 +1,5 @@
-// What a backend of another device gets, by a backend of the tests that calls itself one: tensors
-// and tables that the processor must not read, and all that the caller gave, as he gave it.
+// What a backend of another device gets, shown by FakeDevice: tensors and tables that the processor
+// must not read, and everything as the caller gave it.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -195,7 +195,7 @@ TEST_F(Device, RunsUnderCaptureWhatWasPreparedAndNothingElse) {
   expect_once_prepared([&] { return prepare(parts, where); }, [&] { return merge(parts, where); });
 }
 
-// A question reads nothing, on the processor either.
+// On the processor, too, neither a question nor prepare reads the state of dropout.
 TEST_F(Device, NoQuestionReadsTheStateOfDropout) {
   Request request = attention();
   for (Tensor* tensor : {&request.query, &request.key, &request.value, &request.output,

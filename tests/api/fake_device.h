@@ -9,9 +9,9 @@ namespace tilewise {
 
 class FakeDevice {
  public:
-  static constexpr std::size_t kWorkspaceBytes = 320;  // that attention takes
+  static constexpr std::size_t kWorkspaceBytes = 320;  // the workspace of attention
 
-  // The first of the library's backends for as long as this lives.
+  // It is the first of the library's backends as long as this object lives.
   FakeDevice();
   ~FakeDevice();
   FakeDevice(const FakeDevice&) = delete;

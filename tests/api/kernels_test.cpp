@@ -127,7 +127,8 @@ TEST_F(Kernels, TakeOneMoreFolderThatMayHaveNvrtc) {
               if (add_nvrtc_folder("site").code != TW_INVALID) return "relative";
               if (add_nvrtc_folder(nullptr).code != TW_INVALID) return "null";
               if (!add_nvrtc_folder((folder_ + "/site").c_str()).ok()) return "refused";
-              // Without a driver anything newer may be found as well.
+              // A newer NVRTC of the machine may be found instead, because there is no driver to
+              // limit it.
               std::string text;
               setenv("LD_LIBRARY_PATH", "", 1);
               if (!kernels(text, {"*plain_merge", "sm_90", 12080}).ok()) return "not listed";

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uintmax_t kMegabyte = 1000 * 1000;
 
-// Of the pack in the library that this program runs with.
+// The size of the pack in the library that this program runs with.
 std::uintmax_t pack_bytes() {
   std::string json;
   EXPECT_TRUE(kernels(json, {"tilewise_plain_merge", "sm_80", 12080}, TW_JSON).ok());

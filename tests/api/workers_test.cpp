@@ -34,7 +34,7 @@ struct Dense {
   Request request;
 };
 
-// An embedder's one thread, as worker after worker.
+// An embedder's parallel_for on one thread, with the worker numbers in turn.
 struct Host {
   explicit Host(std::int32_t workers) : parallel{sizeof parallel, run, this, workers} {}
 
@@ -94,7 +94,8 @@ TEST_F(Workers, OfAnEmbedderAreAllOrNone) {
   }
 }
 
-// A sample of them is worth one worker, whose workspace is no other's.
+// explain times a sample of the call. The sample is worth one worker, though the call has two, and
+// must not write beyond the workspace for one.
 TEST_F(Workers, ExplanationsOfManyTinyCallsKeepToTheirMemory) {
   Request request;
   request.query = request.output = dense<float>(nullptr, {100000, 1, 8, 16});
@@ -105,7 +106,8 @@ TEST_F(Workers, ExplanationsOfManyTinyCallsKeepToTheirMemory) {
   for (int n = 0; n < 3; ++n) EXPECT_TRUE(explain(TW_FORWARD, request, text, where).ok());
 }
 
-// `forward` and `backward` of the C++ face take exactly the workspace that tw_workspace says.
+// The number of workers changes no bit. `forward` of the C++ face allocates exactly the workspace
+// that tw_workspace returns.
 TEST_F(Workers, ChangeNoBit) {
   for (const std::int64_t length : {kTiny, kMiddling, kLarge}) {
     Dense expected(length);
