@@ -137,7 +137,7 @@ TEST_P(CpuBias, IsNoneWhereNothingIsHidden) {
   });
 }
 
-// Also where products are of pairs.
+// Also in the kernels that multiply pairs of bfloat16.
 TEST_P(CpuBias, TransposesNumbers) {
   if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "no products of pairs";
   Given given;

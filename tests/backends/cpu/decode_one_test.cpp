@@ -48,7 +48,7 @@ struct Tile {
   T max = -core::infinity<T>(), sum = 0, factor = kNan<T>;
 };
 
-// Tiles that end inside of a vector, with it, and inside of four and with them.
+// Numbers of keys that end inside a vector or with it, and inside four vectors or with them.
 template <class T>
 std::vector<int64> sizes(const Kernels<T>& k) {
   return {1, 3, k.lanes, k.lanes + 1, 4 * k.lanes - 1, 4 * k.lanes, 4 * k.lanes + 1, 127, 128};
@@ -86,7 +86,7 @@ TEST_P(CpuDecodeOne, WeighsEveryKeyAndNoneBehind) {
 
 template <class T>
 void expect_shrunk(const Kernels<T>& k) {
-  // Two and eight more than the largest score of the tile, 11.
+  // Running maxima of 2 less and 8 more than the largest score of the tile, 11 * kUnit.
   for (const double before : {11 * kUnit - 2, 11 * kUnit + 8}) {
     Tile<T> alone(64), tile(64);
     alone.raise(k);
@@ -104,7 +104,7 @@ TEST_P(CpuDecodeOne, ShrinksWhatWasSeenBefore) {
   in_each([](const auto& kernels) { expect_shrunk(kernels); });
 }
 
-// Wherever it lies, and also where no other score is.
+// NaN at any place of the tile, also as its only score.
 template <class T>
 void expect_nan(const Kernels<T>& k) {
   for (const int64 keys : sizes(k)) {
@@ -121,7 +121,8 @@ TEST_P(CpuDecodeOne, KeepsNan) {
   in_each([](const auto& kernels) { expect_nan(kernels); });
 }
 
-// A score that overflowed is held, so it takes all weight, or all weight alike with its like.
+// An infinite score is held at a finite limit. One at +infinity gets all weight; if all are at
+// -infinity, they get equal weights.
 template <class T>
 void expect_held(const Kernels<T>& k) {
   const T most = core::largest<T>() / 2 * core::log2e<T>();
@@ -144,7 +145,7 @@ TEST_P(CpuDecodeOne, HoldsInfiniteScores) {
   in_each([](const auto& kernels) { expect_held(kernels); });
 }
 
-// Beyond the limit scores are scaled one by one, to what they are below it.
+// If a score passes the limit, scores are scaled one by one, with the same results.
 template <class T>
 void expect_scaled(const Kernels<T>& k) {
   Tile<T> tile(40);

@@ -49,7 +49,7 @@ struct DecodeQueries {
             step, copies.data()};
   }
 
-  // Nobody wrote it, so nobody may read it.
+  // Fills memory that a kernel must not read before it has written it.
   static constexpr T kUnset = std::numeric_limits<T>::quiet_NaN();
   int64 count, pitch, step;
   bool copied;
@@ -68,7 +68,7 @@ T factor_of_head(const Form& form, int64 head) {
   return static_cast<T>(form.factor == 1 ? 1 : form.factor + head);
 }
 
-// Of three heads, which have rows of their own and share their queries.
+// Checks the scores of three heads at once, each with its own keys, and all with the same queries.
 template <class T>
 void expect_scores(const Kernels<T>& k, const Form& form) {
   constexpr int64 kHeads = 3;
@@ -78,7 +78,7 @@ void expect_scores(const Kernels<T>& k, const Form& form) {
   for (int64 h = 0; h < kHeads; ++h) {
     const Rows rows{keys.at.data() + h * form.keys, form.keys, form.dim, form.dtype};
     heads.push_back(queries[index(h)].with(rows, factor_of_head<T>(form, h)));
-    // Fewer than there are keys, and longer or shorter rows.
+    // No, half or all rows to prefetch, at 1 to 3 bytes for each element of a row.
     heads.back().prefetch = {rows.at, h * form.keys / 2, (h + 1) * form.dim};
     k.decode.pack(heads.back(), queries[index(h)].rows.data());
   }
@@ -96,7 +96,7 @@ void expect_sums(const Kernels<T>& k, const Form& form) {
   const ElementRows values(form.keys, form.dim, form.dtype, number);
   DecodeQueries<T> queries(k, form);
   std::vector<T> factor(index(k.pitch), T(3));
-  // Behind the last of one query there are zeros, up to whole vectors.
+  // Behind the last score of a single query there are zeros, up to a multiple of four vectors.
   const int64 all = form.in_lanes ? form.keys : core::round_up(form.keys, 4 * k.lanes);
   for (int64 j = 0; j < all; ++j)
     for (int64 q = 0; q < (form.in_lanes ? k.lanes : 1); ++q)
@@ -122,7 +122,8 @@ void expect_products(const Kernels<T>& k, const Form& form) {
   expect_sums<T>(k, form);
 }
 
-// Rows of no whole vectors, of all widths of a step, and of several steps; keys with a remainder.
+// Rows of 5 elements and of 1 to 23 whole vectors, and numbers of keys with and without a
+// remainder.
 template <class T>
 void expect_every_form(const Kernels<T>& k, DType dtype) {
   for (int64 count = 1; count <= std::min(kDecode.queries, k.lanes); ++count)
@@ -134,7 +135,7 @@ void expect_every_form(const Kernels<T>& k, DType dtype) {
         }
 }
 
-// Tiles serve what has no kernels for few queries.
+// Only the portable set has no kernels for few queries; there such calls take tiles.
 TEST_P(CpuDecode, IsOfVectors) {
   const bool portable = std::string_view(isa().name) == "portable";
   in_both([&](const auto& kernels) { EXPECT_EQ(kernels.decode.score == nullptr, portable); });
@@ -149,7 +150,7 @@ TEST_P(CpuDecode, MultipliesFloats) {
   }
 }
 
-// Rows of gradients: products of 1 to 8 terms, written where the rows lie and nowhere else.
+// Rows of gradients: sums of `count` products, written to the rows and not between them.
 void expect_rows(const Kernels<float>& k, DType dtype, int64 count, int64 dim) {
   constexpr int64 kRows = 19;
   const int64 pitch = core::round_up(dim, k.lanes);
@@ -217,8 +218,8 @@ TEST_P(CpuDecode, MultipliesDoubles) {
   expect_every_form(isa().of_numbers.in_double, DType::kFloat64);
 }
 
-// Where products of pairs have none of their own, they are those of another instruction set, and of
-// few queries alone.
+// An instruction set that multiplies pairs and has no kernels for few queries takes those of
+// another set, for calls with few queries alone.
 TEST_P(CpuDecode, AreBorrowed) {
   if (isa().of_bfloat16.lanes == 0) GTEST_SKIP() << "has no products of pairs";
   Problem p;

@@ -1,5 +1,5 @@
-// Rows of small whole numbers as elements of a type, where a test's own function says which. They
-// lie as far apart as no vector and no pair of elements is long.
+// Rows of small whole numbers as elements of a type; a test's own function says which numbers. Rows
+// lie `columns` + 1 elements apart, so that most do not begin at a multiple of a vector or a pair.
 #pragma once
 
 #include <vector>

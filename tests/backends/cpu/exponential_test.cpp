@@ -121,9 +121,9 @@ TEST_P(Exponential, IsExactToTwoUnitsInForwardDownToTheNormalNumbers) {
 
 TEST_P(Exponential, KnowsInfinitiesAndNan) {
   in_both([]<class T>(const Kernels<T>& kernels) {
-    // Its last bits stand where numbers have theirs for the exponent.
+    // A NaN with its last bits set, from which the kernels read the exponent of a result.
     const T large_nan = sizeof(T) == 4 ? T(std::nanf("0xff")) : T(std::nan("0x7ff"));
-    // In every place of a tile: what is left of its keys at the end goes a way of its own.
+    // At every place of a tile, because the last keys of a tile may take another path.
     const auto all = [&](T x) {
       return std::vector<T>(static_cast<std::size_t>(127 * kernels.pitch), x);
     };
@@ -142,7 +142,7 @@ TEST_P(Exponential, KnowsInfinitiesAndNan) {
     for (const T nan : {kNan<T>, -kNan<T>, large_nan})
       for (const auto& got : {weights(kernels, all(nan)), raised(kernels, all(nan))})
         for (const T x : got) ASSERT_TRUE(std::isnan(x));
-    // No weight is so large, unless the caller's lse belongs to other scores.
+    // An infinite exponent, which only an lse of other scores can give, gives no finite weight.
     EXPECT_FALSE(std::isfinite(weights(kernels, {kInfinite<T>})[0]));
   });
 }
@@ -176,7 +176,7 @@ TEST_P(Exponential, RaisesRunningRows) {
   });
 }
 
-// How many keys a tile has depends on the lanes beside it.
+// A lane's tile may have more keys than the lane sees, because other lanes see them.
 TEST_P(Exponential, HiddenKeysBehindTheLastChangeNoBit) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const auto lanes = static_cast<std::size_t>(kernels.pitch);
@@ -199,7 +199,7 @@ TEST_P(Exponential, HiddenKeysBehindTheLastChangeNoBit) {
   });
 }
 
-// A cap of 1 leaves tanh alone, in units of log2 as all that map gives.
+// With a cap of 1 softcap is tanh. map returns it in units of log2, as all scores.
 TEST_P(Exponential, TanhKeepsItsDigitsNearZero) {
   in_both([]<class T>(const Kernels<T>& kernels) {
     const auto lanes = static_cast<std::size_t>(kernels.pitch);

@@ -1,5 +1,5 @@
-// Backward's additions as it makes them of a tile: rows are loaded, weights and gradients laid out,
-// and three products added to what was there, against loops.
+// The three products of backward for one tile, from loading rows to adding to what was there,
+// against loops.
 #include <limits>
 #include <vector>
 
@@ -80,7 +80,7 @@ class Tile {
     };
     expect({keys_, lanes_, dim_, weight}, left(weights_), {lanes_, all});
     expect({keys_, lanes_, dim_, by_key}, left(gradients_), {lanes_, all});
-    // Behind the last key lie others.
+    // Behind the tile's last key lie more keys.
     const std::vector<T>& packed = k_.pairs() ? packed_ : gradients_;
     const int64 beyond = keys_ + kKeysBeyond;
     expect({core::smaller(lanes_, k_.pitch), keys_, dim_, by_query},

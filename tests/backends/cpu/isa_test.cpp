@@ -1,4 +1,5 @@
-// Which instruction set is chosen, and what is said when the one asked for cannot be had.
+// Which instruction set is chosen, and the sentence if the one asked for does not run here or does
+// not exist.
 #include "backends/cpu/isa/isa.h"
 
 #include <gtest/gtest.h>

@@ -29,7 +29,7 @@ class CpuMemory : public EveryIsa {
  protected:
   [[nodiscard]] const Kernels<float>& kernels() const { return isa().of_numbers.in_float; }
 
-  // A row of `bytes`, which has no more memory than that.
+  // Loads `bytes` as a row that ends where its memory ends.
   std::vector<float> read(DType dtype, const std::vector<std::byte>& bytes, float factor) const {
     const auto dim = static_cast<int64>(bytes.size()) / core::bytes_of(dtype);
     std::byte* row = const_cast<std::byte*>(bytes.data());
@@ -103,13 +103,14 @@ TEST_P(CpuMemory, WritesRandomBits) {
   for (float& number : numbers) number = std::bit_cast<float>(static_cast<uint32>(random()));
   expect_written(kSmall[0], numbers);
   expect_written(kSmall[1], numbers);
-  // Most bits are far beyond a half, so once more where it lives.
+  // Most random bits are far beyond float16's range, so float16 is tested again near its range.
   for (float& number : numbers)
     number = std::bit_cast<float>(static_cast<uint32>((random() & 0x8FFFFFFF) | 0x30000000));
   expect_written(kSmall[0], numbers);
 }
 
-// Every length around a vector's; a sanitizer sees who reads or writes beyond.
+// Every length up to 40, so some around a vector's. A sanitizer sees reads and writes beyond the
+// row.
 TEST_P(CpuMemory, KeepsToItsRows) {
   for (int64 dim = 1; dim <= 40; ++dim) {
     std::vector<float> numbers;

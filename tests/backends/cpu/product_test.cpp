@@ -50,7 +50,7 @@ TEST_P(CpuProduct, ScoresEveryKeyAndFindsTheLargest) {
   });
 }
 
-// What is no ordinary number makes map look at each.
+// `score` returns whether a score is NaN, infinite or beyond the limit. Then `map` looks at each.
 TEST_P(CpuProduct, SaysWhenAScoreIsNoOrdinaryNumber) {
   in_both([]<class T>(const Kernels<T>& k) {
     const T limit = 100;

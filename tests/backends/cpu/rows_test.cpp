@@ -1,5 +1,5 @@
-// Where rows of keys begin, and when keys are scored where they lie: only where every byte that is
-// read is theirs, and means what a copy would.
+// Where rows of keys begin, and when keys are scored in place: only if every byte that is read
+// belongs to them, and the result is that of a copy.
 #include "backends/cpu/rows.h"
 
 #include <array>
@@ -42,7 +42,7 @@ void expect_places(const Kernels<T>& kernels, DType dtype) {
   EXPECT_EQ(reinterpret_cast<const std::byte*>(found.data),
             usual.key.at((2 * kLength + 128) * kDim));
 
-  // As far as `score` reads beyond the last row of a stretch.
+  // `score` reads beyond the last row of a range, so ranges near the end are copied.
   const int64 last = kernels.ends ? kLength / kRowStep * kRowStep : kLength - kKeysBeyond;
   EXPECT_NE(lies_at(usual, kernels, {200, last}).data, nullptr);
   EXPECT_EQ(lies_at(usual, kernels, {200, last + 1}).data, nullptr);

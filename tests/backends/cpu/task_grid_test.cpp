@@ -64,7 +64,8 @@ void expect_rows_once(const Problem& p, const TaskGrid& grid) {
   ASSERT_EQ(times, std::vector<int>(times.size(), 1));
 }
 
-// All that tiles of queries follow from. Keys and workers give many grids that have the same ones.
+// All that the tiles of queries depend on. Many grids differ only in keys and workers, and so have
+// the same tiles.
 std::array<int64, 10> tiles_of(const Problem& p, const TaskGrid& grid) {
   return {
       grid.batch,     p.shape.queries, grid.key_heads,  grid.group,     grid.rows,

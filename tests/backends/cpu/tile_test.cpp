@@ -1,5 +1,6 @@
-// A tile of attention through the table alone, from rows in memory to sums of values: whatever
-// layouts an instruction set has for what lies in scratch memory, also for pairs of bfloat16.
+// A tile of attention through the functions of Kernels alone, from rows in memory to sums of
+// values. So the test holds for any layout that an instruction set uses in scratch memory, also for
+// pairs of bfloat16.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -96,7 +97,7 @@ class Walk {
     return sum;
   }
 
-  // Behind the last key of a lane.
+  // The end of the keys that a lane sees.
   [[nodiscard]] int64 end(int64 lane) const {
     return form_.steps != Steps::kNone ? form_.first + ends_[index(lane / k_.lanes)] : form_.keys;
   }
