@@ -43,10 +43,11 @@ TEST(CudaCalls, BringTablesOfTheHostFirst) {
             "tables forward_float tables append rotary");
 }
 
-// A regression here is one in the cost of every call.
+// The number of driver calls is a part of the cost of every call.
 TEST(CudaCalls, AskTheDriverLittleOnceTheyAreWarm) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
-              // All memory is the device's: that of the host is asked about each time.
+              // All memory counts as the device's, because the library asks about host memory in
+              // each call.
               fake.memory[0] = {nullptr, reinterpret_cast<const void*>(UINTPTR_MAX), 2, 0, 0};
               const Request request = calls.attention();
               if (const auto status = forward(request, calls.where); !status.ok())
@@ -63,7 +64,7 @@ TEST(CudaCalls, AskTheDriverLittleOnceTheyAreWarm) {
             "");
 }
 
-// Which context is current is asked once for all that is done then.
+// take_faults asks once which context is current, and then makes its own current once.
 TEST(CudaCalls, AskForTheContextOnceToTakeFaults) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               std::uint32_t faults = 0;
@@ -79,7 +80,7 @@ TEST(CudaCalls, AskForTheContextOnceToTakeFaults) {
             "6 1 0");
 }
 
-// Each GPU has another amount.
+// explain uses the shared memory that the driver says, for GPUs differ in it.
 TEST(CudaCalls, AreExplainedWithTheDevicesOwnSharedMemory) {
   const auto said_of = [](int bytes) {
     return on_fake([=](FakeCuda& fake, FakeCalls& calls) {
@@ -104,7 +105,7 @@ TEST(CudaCalls, AreRefusedUnderCaptureUntilTheyArePrepared) {
                   "the stream is captured and this call's kernels are not loaded: call tw_prepare "
                   "for it before.";
               if (said(forward(request, calls.where)) != wanted) return std::string("forward runs");
-              // Of its two kernels one is there: still nothing may be appended.
+              // Only one of the two kernels of append is loaded, so append must launch neither.
               RotaryRequest turn{
                   .input = step.query, .output = step.rotated_query, .rotation = *step.rotation};
               AppendRequest plain = step;
@@ -123,7 +124,7 @@ TEST(CudaCalls, AreRefusedUnderCaptureUntilTheyArePrepared) {
             "forward_float append rotary");
 }
 
-// They travel among a kernel's arguments, which a graph keeps.
+// Tables of the host travel as arguments of a kernel, which a graph keeps.
 TEST(CudaCalls, MayBeCapturedWithTablesOfTheHost) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               calls.where.device_tables = false;
@@ -136,7 +137,7 @@ TEST(CudaCalls, MayBeCapturedWithTablesOfTheHost) {
             "tables forward_float");
 }
 
-// All of them cold: the device is opened and the kernel loaded on the way.
+// The first calls of all threads at once: one opens the device and loads the kernel.
 TEST(CudaCalls, ServeManyThreadsAtOnce) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -150,7 +151,8 @@ TEST(CudaCalls, ServeManyThreadsAtOnce) {
             "160 160 1");
 }
 
-// Each finds its kernels, compiles, keeps and loads them, and tells of them, while others do.
+// Threads explain, prepare and call at the same time, so that they find, compile, keep and load the
+// same kernels.
 TEST(CudaCalls, ServeManyThreadsThatShareACache) {
   const ScratchFolder root;
   EXPECT_EQ(on_fake([&](FakeCuda& fake, FakeCalls& calls) {
@@ -158,7 +160,7 @@ TEST(CudaCalls, ServeManyThreadsThatShareACache) {
               forget_settings();
               const Request request = calls.attention();
               const AppendRequest step = calls.step();
-              // It is open, so that they meet behind that.
+              // Opens the device, so that the threads do not wait for each other there.
               Device* device = nullptr;
               if (!Device::find(0, device).ok()) return std::string("refused");
               std::atomic<int> good{0};
@@ -175,8 +177,9 @@ TEST(CudaCalls, ServeManyThreadsThatShareACache) {
             "30 18");
 }
 
-// The device's context has to be current where none is, for a launch would leave it so; and where
-// another is, for its default stream, but not for a stream that somebody made.
+// Whether a call makes the device's context current and then takes it away. With no current
+// context: always, because a launch would leave one current. With another one: only for the default
+// stream, which belongs to the current context.
 TEST(CudaCalls, GiveTheCallersContextBack) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -198,8 +201,9 @@ TEST(CudaCalls, GiveTheCallersContextBack) {
             "1101");
 }
 
-// While the first device's context is current. Each has kernels of its own, and a stream leads to
-// its device; the default stream is that of the context, so there the second's is made current.
+// Calls on two devices while the first one's context is current. Each device loads kernels of its
+// own. A stream has its device, but the default stream is the current context's, so a call on the
+// second device makes that context current.
 TEST(CudaCalls, RunOnTwoDevices) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();

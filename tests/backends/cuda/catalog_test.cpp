@@ -95,7 +95,7 @@ class CatalogTest : public testing::Test {
     selection_.driver_version = kAnyDriver;
   }
 
-  // Skips where there is none.
+  // Skips the test if the machine has no NVRTC.
   void find_nvrtc_of_machine() {
     const std::string cache = around_.cache;
     around_ = surroundings_of_environment();
@@ -193,7 +193,8 @@ TEST(Select, KernelsWithFeaturesAreMeantByTheirNames) {
       select(choice("tilewise_sm80_forward_float16_128_softcap_alibi", "sm_90"), selection).ok());
   ASSERT_EQ(selection.variants.size(), 1U);
   EXPECT_STREQ(selection.variants.front()->name, "tilewise_sm80_forward_float16_128_softcap_alibi");
-  // A pattern means those of the list, and those of the cache when that is listed.
+  // A pattern selects no kernels with features but those in the cache, in a listing. To build one
+  // takes its full name.
   Selection kept;
   ASSERT_TRUE(select(choice("*_softcap", "sm_90", 12040), kept).ok());
   EXPECT_TRUE(kept.variants.empty());
@@ -206,7 +207,7 @@ TEST(Select, KernelsWithFeaturesAreMeantByTheirNames) {
             std::string::npos);
 }
 
-// Nobody lists those with features that nobody has compiled.
+// Kernels with features compiled in are listed only if the cache has them.
 TEST_F(CatalogTest, ListsKernelsWithFeaturesThatAreKept) {
   find_nvrtc_of_machine();
   if (IsSkipped() || HasFatalFailure()) return;
@@ -277,14 +278,14 @@ TEST_F(CatalogTest, SaysWhatBuildingLacks) {
   EXPECT_TRUE(has(build(told = {}).sentence, "There is no cache to compile kernels into."));
 }
 
-// Whoever looks on may say so; what is compiled stays.
+// The callback that is told of the progress may stop the build. What is compiled by then stays.
 TEST_F(CatalogTest, StopsWhenItIsTold) {
   std::filesystem::copy_file(TILEWISE_FAKE_NVRTC, root_ / "libnvrtc.so.12");
   around_.places = {root_.path()};
   for (const int wanted : {0, 1}) {
     Told told;
     told.stop_at = wanted;
-    // Others may be at their last by then.
+    // Several targets, because other threads may finish a build before they notice the stop.
     const Variant* const all[] = {&kTinyKernel};
     selection_.variants.assign(all, all + 1);
     for (int major : {9, 10, 12}) selection_.targets.push_back({major, 0, false, kAnyDriver});

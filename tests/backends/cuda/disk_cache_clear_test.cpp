@@ -19,7 +19,7 @@ TEST_F(DiskCacheTest, SaysNothingWhereThingsAreKept) {
   EXPECT_EQ(DiskCache(folder_).why_not_kept(), "");
 }
 
-// A small disk of its own, which a process may have where it may mount one.
+// On a small tmpfs, where the process may mount one.
 TEST_F(DiskCacheTest, SaysThatTheDiskIsFull) {
   fs::create_directories(folder_);
   constexpr int kMayNotMount = 77;
@@ -57,7 +57,7 @@ TEST_F(DiskCacheTest, ClearsWhatIsBeingWrittenOnlyWhenItIsOld) {
   EXPECT_EQ(cache.clear(), 1);
 }
 
-// A clock that was set back has left one of next year.
+// A temporary file that lies in the future, because the clock was set back since, is cleared.
 TEST_F(DiskCacheTest, ClearsWhatWasWrittenInTheFuture) {
   const DiskCache cache(folder_);
   const std::string file = folder_ + "/.new-0123456789abcdef";
@@ -77,15 +77,15 @@ TEST_F(DiskCacheTest, NamesAFolderThatLiesInTheWay) {
   EXPECT_EQ(why, "1 of 2 files stay in " + folder_ + ": " + name_of(key_) + " is a folder.");
 }
 
-// What another one removes at the same time is gone, which is all that was asked. Whether two come
-// to one file is chance, so there are some rounds.
+// A file that another process removes at the same time is no failure. Whether two processes meet at
+// a file is chance, so there are several rounds.
 TEST_F(DiskCacheTest, IsClearedByManyProcessesAtOnce) {
   constexpr int kProcesses = 4, kFiles = 200, kRounds = 8;
   ASSERT_TRUE(DiskCache(folder_).usable());
   for (int round = 0; round < kRounds; ++round) {
     for (int n = 0; n < kFiles; ++n)
       put_file(folder_ + "/" + name_of(key_named(std::to_string(n).c_str())), "kept");
-    // They begin together, when the other end is closed.
+    // The children begin together, when the parent closes its end of the pipe.
     int ends[2];
     ASSERT_EQ(pipe(ends), 0);
     pid_t children[kProcesses];
@@ -128,8 +128,8 @@ TEST_F(DiskCacheTest, FindsWhatAnyNvrtcHasMadeThatTheDriverLoads) {
   EXPECT_EQ(newest(12000), 12010);
 }
 
-// What is promised to be made has to be possible. Root may write where others may not, but not
-// among what the kernel shows.
+// A folder that is_absent() and will be made later must be one that can be made. Root may write
+// anywhere but in /proc, so that is where the test tries.
 TEST_F(DiskCacheTest, PromisesNoFolderThatCannotBeMade) {
   for (const char* name : {"/proc/self/cache", "/proc/self/cache/deeper"})
     for (const Missing missing : {Missing::kLeave, Missing::kMake}) {
@@ -160,7 +160,7 @@ TEST_F(DiskCacheTest, ClearsWhatItHasWrittenAndNothingElse) {
   EXPECT_EQ(cache.clear(), 0);
 }
 
-// By their names they might be the cache's own.
+// Files with names like the cache's own, which it did not write, stay.
 TEST_F(DiskCacheTest, ClearsNothingThatOnlyLooksLikeItsOwn) {
   const DiskCache cache(folder_);
   ASSERT_TRUE(cache.store(key_, cubin_of(10)));

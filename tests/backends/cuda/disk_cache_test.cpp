@@ -48,7 +48,7 @@ TEST_F(DiskCacheTest, MakesItsFolderForTheUserAlone) {
 TEST_F(DiskCacheTest, RefusesAFileWithOneBitChanged) {
   damage([](std::string&) {});
   const std::string whole = file_text(file());
-  // All of the seal, and here and there of what follows.
+  // Every byte of the first 112, which are the seal, and then every 97th.
   for (std::size_t at = 0; at < whole.size(); at += at < 112 ? 1 : 97) {
     std::string changed = whole;
     changed[at] = static_cast<char>(changed[at] ^ 1);
@@ -224,7 +224,7 @@ TEST_F(DiskCacheTest, IsFilledByManyProcessesAtOnce) {
   EXPECT_EQ(files_in(folder_), 1);
 }
 
-// A process of the same number writes in another container, into the same folder.
+// Another process, with the same id in another container, writes into the same folder.
 TEST_F(DiskCacheTest, TakesNoFileFromAnotherWhoWritesIt) {
   const DiskCache cache(folder_);
   for (int count = 0; count < 700; ++count)

@@ -1,4 +1,4 @@
-// How the driver is opened and called, by a library that calls itself one.
+// How the driver is opened and called, with the driver of fake_cuda.cpp.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -14,7 +14,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// The sentence for which a driver is refused that was spoiled so.
+// The sentence with which a driver is refused after `spoil` has changed it.
 std::string refusal(const std::function<void(FakeCuda&)>& spoil) {
   return in_child([&](FakeCuda& fake) {
     spoil(fake);
@@ -79,7 +79,7 @@ TEST(CudaDriver, NamesWhatKeepsItFromStarting) {
   says([](FakeCuda& f) { f.resolve_result = kOperatingSystem; },
        "CUDA_ERROR_OPERATING_SYSTEM (304): the system refused the driver: look at the limits of "
        "memory (ulimit -v), at /dev/nvidia* and at dmesg.");
-  // Each has a name, and an advice of its own.
+  // Each has a name and some advice other than that for unknown errors.
   for (const int result : {kOutOfMemory, kNotInitialized, kNoDevice, kInvalidDevice, kInvalidPtx,
                            kLaunchOutOfResources, kNotSupported, kDriverMismatch,
                            kCompatUnsupported, kNoServer, kServerNotReady, kUnknown}) {
@@ -90,7 +90,7 @@ TEST(CudaDriver, NamesWhatKeepsItFromStarting) {
   }
 }
 
-// What fails later has its name, too, and faults of a kernel one advice.
+// Later failures have names, too. Faults of a kernel all get the same advice.
 TEST(CudaDriver, NamesWhatFailsLater) {
   EXPECT_EQ(
       in_child([](FakeCuda&) {
@@ -113,7 +113,7 @@ TEST(CudaDriver, NamesWhatFailsLater) {
       "10101011\nx: CUDA_ERROR_OUT_OF_MEMORY (2): free memory of the device.");
 }
 
-// A newer driver gives the same name other parameters, when a newer version is asked for.
+// A newer driver may have other parameters behind a name if it is asked for a newer version.
 TEST(CudaDriver, AsksForOneVersionWhateverTheDrivers) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
               fake.version = 13050;
@@ -239,7 +239,7 @@ TEST(CudaDevice, IsOpenedAgainAfterAReset) {
             "1 2 the same, held 1");
 }
 
-// The thread sanitizer looks on.
+// For the thread sanitizer, which reports races between the two threads.
 TEST(CudaDevice, ServesOtherThreadsWhileOneNoticesAReset) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
               Device* device = nullptr;
@@ -277,8 +277,8 @@ TEST(CudaDevice, IsOpenedOnceByManyThreads) {
             "8 1");
 }
 
-// Whichever call fails: a sentence, the caller's context and capture mode as they were, what was
-// loaded given back, and the next try works.
+// Each of the driver's calls fails in turn. Then there is a sentence, the caller's context and
+// capture mode are as before, what was loaded is unloaded, and the next try works.
 TEST(CudaDevice, EachCallMayFail) {
   EXPECT_EQ(in_child([](FakeCuda& fake) {
               int failures = 0;
@@ -293,8 +293,8 @@ TEST(CudaDevice, EachCallMayFail) {
                 if (fake.capture_mode != 0) return "the capture mode stays" + where;
                 if (fake.failing_call >= 0) return std::to_string(failures > 12) + " done";
                 fake.failing_call = -1;
-                // Asking whether the context is still that one, or for the capture's mode, may
-                // fail.
+                // The run goes on if the driver cannot tell the context's id or the capture's
+                // mode.
                 if (status.ok()) continue;
                 ++failures;
                 if (fake.retained > 1) return "a context is held twice" + where;

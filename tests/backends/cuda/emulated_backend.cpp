@@ -28,7 +28,7 @@ using cuda::Sm80Merge;
 namespace plain = cuda::plain;
 namespace sm80 = cuda::sm80;
 
-// Few, so that splits of the keys are few; and enough for some.
+// Few multiprocessors, so that keys are split into few parts.
 constexpr int kProcessors = 2;
 std::atomic<int> shared_kib = 227;
 std::atomic<bool> has_compiler = true;
@@ -118,11 +118,12 @@ Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments,
   if (tasks == 0) return {};
   const cuda::Variant& variant = variant_of(choice);
   const auto kernel = cuda::emulated_backward(choice);
-  // One that plays a featured kernel has room for all features.
+  // The kernel that plays a featured one needs the shared memory of all features.
   const bool is_played = choice.step == cuda::BackwardStep::kTiles && choice.features != 0;
   const auto shared_bytes = is_played ? cuda::emulated_backward_bytes(choice.number)
                                       : static_cast<std::size_t>(variant.dynamic_shared_bytes);
-  // What is no tile takes any number of blocks, and then some take several tasks.
+  // Kernels but those of tiles take any number of blocks. With half as many as tasks, blocks take
+  // two.
   const int64 blocks = choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
   emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
   return {};

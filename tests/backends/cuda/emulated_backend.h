@@ -5,7 +5,7 @@
 
 namespace tilewise {
 
-// The library's first backend for as long as this lives.
+// The library's first backend as long as this object lives.
 class EmulatedBackend {
  public:
   EmulatedBackend();
@@ -22,7 +22,7 @@ std::int64_t emulated_fast_launches();
 // Whether kernels with features compiled in can be had; at first they can.
 void set_emulated_compiler(bool is_there);
 
-// The memory of a block, in KiB: backward takes other tiles where it is little.
+// The shared memory that a block may have, in KiB. With less, backward takes other tiles.
 void set_emulated_shared_kib(int kib);
 
 }  // namespace tilewise

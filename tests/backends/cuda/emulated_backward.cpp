@@ -11,7 +11,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// All that a row may be asked for.
+// All features that kernels of this shape may be asked for.
 template <int number>
 constexpr core::uint32 features_of() {
   constexpr core::uint32 kGradients = score::kBiasGradient | score::kSlopesGradient;
@@ -76,7 +76,7 @@ BackwardFunction emulated_backward(const std::string& name, std::size_t& bytes) 
     bytes = emulated_backward_bytes(featured.number);
     return emulated_backward({BackwardStep::kTiles, featured.is_bfloat16, featured.number});
   }
-  // Of the shapes, in their order.
+  // The names of kBackwardShapes, in their order.
   const char* const names[] = {"48",
                                "64",
                                "96",

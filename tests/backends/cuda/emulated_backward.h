@@ -10,14 +10,14 @@ namespace tilewise::cuda {
 
 using BackwardFunction = void (*)(const sm80::Backward&);
 
-// One with features compiled in is played by one that asks for each when it runs.
+// A kernel with features compiled in is played by one that tests for each feature when it runs.
 BackwardFunction emulated_backward(const Sm80Backward& choice);
 
-// What a block of the tiles of a row has in shared memory.
+// The shared memory of a block of the kernel of tiles, for a shape of kBackwardShapes.
 std::size_t emulated_backward_bytes(int number);
 
-// By the name that the driver finds it by; null: there is no such kernel. `bytes` gets what a block
-// of it needs at least, or 0: what the launch says.
+// The kernel of this name, or null if there is none. `bytes` gets the shared memory that a block
+// needs at least; 0 if what the launch says is enough.
 BackwardFunction emulated_backward(const std::string& name, std::size_t& bytes);
 
 }  // namespace tilewise::cuda

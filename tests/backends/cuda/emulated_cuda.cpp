@@ -1,7 +1,7 @@
 // A CUDA driver, and an NVRTC, that play a GPU: its memory is the host's, and its kernels are their
 // own text, run by the emulator. A program that finds this library as libcuda.so.1
-// and as TILEWISE_NVRTC computes on "cuda" where there is no GPU. Nobody but kernels and copies may
-// touch the device's memory: at other times it is closed, and a program that does dies.
+// and as TILEWISE_NVRTC computes on "cuda" where there is no GPU. Only kernels and copies may touch
+// the device's memory: at other times it is closed, and a program that touches it dies.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -62,7 +62,7 @@ struct Named {
   }
 };
 
-// For as long as the program runs: a driver hands out its address.
+// Keeps a copy until the program ends, because the driver hands out its address.
 Named* keep(const Named& named) {
   static std::mutex mutex;
   static auto& kept = *new std::deque<Named>;
@@ -309,7 +309,7 @@ TW_SHOWN int cuGetProcAddress_v2(const char* name, void** place, int, std::uint6
   return *place != nullptr ? kOk : 500;
 }
 
-// What the harness asks for by name.
+// What tests/conformance/device.cpp looks up by name.
 TW_SHOWN int cuDevicePrimaryCtxRetain(Context* context, int device) {
   return played::primary_retain(context, device);
 }

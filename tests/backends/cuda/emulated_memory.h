@@ -53,7 +53,7 @@ class Memory {
     return holds(blocks_, address) ? kDeviceMemory : holds(shown_, address) ? kHostMemory : 0;
   }
 
-  // One piece of work at a time.
+  // Opens the device's memory while `work` runs. One work runs at a time.
   template <class Work>
   Result open_for(const Work& work) {
     const std::lock_guard lock(mutex_);

@@ -9,7 +9,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// All that a row may be asked for.
+// All features that kernels of this row of kTable may be asked for.
 template <int number>
 constexpr core::uint32 features_of() {
   if (sm80::kTable[number].kind == sm80::Kind::kFeatured) return score::kEveryFeature;

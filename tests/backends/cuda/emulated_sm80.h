@@ -11,15 +11,15 @@ namespace tilewise::cuda {
 
 using Sm80Function = void (*)(const sm80::Forward&);
 
-// Of the row `number` of the table. One with features compiled in is played by one that asks for
-// each when it runs: else there would be hundreds.
+// The kernel of row `number` of kTable. Those with features compiled in, of which there are
+// hundreds, are played by one that tests for each feature when it runs.
 Sm80Function emulated_forward(bool is_bfloat16, int number);
 
-// What a block of it has in shared memory.
+// The shared memory of one of its blocks.
 std::size_t emulated_forward_bytes(int number);
 
-// By the name that the driver finds it by; null: there is no such kernel. `bytes` gets what a block
-// of it needs at least, or 0: what the launch says.
+// The kernel of this name, or null if there is none. `bytes` gets the shared memory that a block
+// needs at least; 0 if what the launch says is enough.
 Sm80Function emulated_sm80(const std::string& name, std::size_t& bytes);
 
 }  // namespace tilewise::cuda

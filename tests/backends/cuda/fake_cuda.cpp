@@ -18,8 +18,8 @@ std::mutex names_mutex;
 thread_local int mode = 0, depth = 0;
 thread_local void* stack[8];
 
-// What threads do at once is seen without a lock and in no order: one thread's call is no reason to
-// see what another has written, so that the thread sanitizer finds where the library has none.
+// Counts by relaxed atomics, without a lock: the fake driver orders no memory between threads, and
+// so hides no race of the library from the thread sanitizer.
 int count(int& number, int more = 1) {
   return __atomic_fetch_add(&number, more, __ATOMIC_RELAXED);
 }
@@ -35,7 +35,7 @@ int counted() {
   return count(fake.failing_call, -1) == 0 ? fake.failure : 0;
 }
 
-// The same for a use of a stream, which finds what a kernel has left.
+// The same for a use of a stream, which also fails with the error that a kernel has left.
 int used() {
   const int result = counted();
   return result != 0 ? result : fake.poison;
@@ -72,7 +72,7 @@ int device_name(char* name, int bytes, int) {
   std::strncpy(name, "fake", static_cast<std::size_t>(bytes));
   return counted();
 }
-// Long enough for whoever else wants to open the device to come.
+// Sleeps, so that other threads come to open the device meanwhile.
 int primary_retain(void** context, int device) {
   std::this_thread::sleep_for(std::chrono::milliseconds(1));
   count(fake.opened);
@@ -133,7 +133,7 @@ int stream_synchronize(void* stream) {
   tell<const void*>(fake.waited, stream);
   return used();
 }
-// To go back never fails.
+// Setting any mode but the relaxed one never fails.
 int exchange_capture_mode(int* other) {
   constexpr int kRelaxed = 2;
   if (*other == kRelaxed)
@@ -199,7 +199,7 @@ int launch(const void* kernel, unsigned x, unsigned y, unsigned z, unsigned thre
   }
   return 0;
 }
-// What no range holds is the host's, pinned, which both sides read.
+// An address in none of the ranges is pinned host memory, which both sides read.
 int pointer_attributes(unsigned count, const int* wanted, void** answers, std::uint64_t address) {
   FakeCuda::Range found{nullptr, nullptr, 1, 0, 0};
   for (const FakeCuda::Range& range : fake.memory)
@@ -227,7 +227,7 @@ int device_bytes(std::size_t* bytes, int) {
   *bytes = std::size_t{1} << 37;
   return counted();
 }
-// On the host, which the tests can read.
+// Allocates host memory, which the tests can read.
 int memory_allocate(std::uint64_t* address, std::size_t bytes) {
   const int result = counted();
   if (result != 0) return result;
@@ -280,7 +280,7 @@ int cuInit(unsigned) {
   return fake.start_result;
 }
 
-// Of a driver that knows one name; for others it fails, as an old one does for new errors.
+// Knows the name of one error, and fails for others, as an old driver does for new errors.
 int cuGetErrorName(int error, const char** name) {
   constexpr int kUnknownToUs = 4711, kInvalidValue = 1;
   *name = nullptr;

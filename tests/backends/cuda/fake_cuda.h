@@ -1,5 +1,5 @@
-// What tests tell the driver of tests/backends/cuda/fake_cuda.cpp, and what it saw. It is a library
-// that calls itself libcuda.so.1, so that the next who opens that gets it.
+// What tests tell the driver of tests/backends/cuda/fake_cuda.cpp, and what it saw. That driver is
+// a library named libcuda.so.1, so that whoever opens that name next gets it.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct FakeCuda {
   // Called once in the middle of the next cuCtxGetId.
   void (*on_context_id)(FakeCuda&) = nullptr;
   int poison = 0;  // what a kernel that failed has left: every later use of a stream gets it
-  // Memory that is not the host's, pinned. `kind` is a CUmemorytype.
+  // Memory other than pinned host memory. `kind` is a CUmemorytype.
   struct Range {
     const void *begin = nullptr, *end = nullptr;
     int kind = 0, device = -2, managed = 0;
@@ -76,5 +76,5 @@ inline std::string launched_names(const FakeCuda& fake, int first) {
 
 }  // namespace tilewise::cuda
 
-// Of the library.
+// Exported by that library: the state of its fake driver.
 extern "C" tilewise::cuda::FakeCuda* tilewise_fake_cuda();

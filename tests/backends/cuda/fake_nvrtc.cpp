@@ -1,6 +1,6 @@
-// An NVRTC that compiles nothing: what it gives for a cubin is good enough for a driver that drives
-// nothing. A copy in a folder that is called `thirteen` is of that version, one in a folder that is
-// called `alone` does not find its second library, and one in `unwilling` fails by itself.
+// An NVRTC that compiles nothing: its cubins are good enough for fake_cuda.cpp. A copy in a folder
+// named `thirteen` is of that version, one in `alone` does not find its second library, and one in
+// `unwilling` fails by itself.
 #include <dlfcn.h>
 
 #include <cstddef>

@@ -65,7 +65,7 @@ class Faults : public testing::Test {
     return request;
   }
 
-  // On the plain backend of the processor, which refuses what is out of range.
+  // Compares with `honest`, whose tables are right, on the processor's plain backend.
   void expect_same(const Request& got, const Request& honest) {
     Execution host;
     host.backend = "plain";
@@ -165,7 +165,7 @@ TEST_F(Faults, OffsetsOutOfOrderOwnNothing) {
     EXPECT_EQ(output[n] == before[n], n < 2 * 16 || n >= 5 * 16) << n;
 }
 
-// Gradients of keys go to pages: to none that the cache lacks.
+// Gradients of keys are written to pages, but not to one that the cache lacks.
 TEST_F(Faults, GradientsOfMaskedPagesAreNotWritten) {
   const Tensor incoming = floats({kBatch, kQueries, kHeads, kDim});
   std::vector<float> before(kPages * kPageSize * kDim);
@@ -188,7 +188,7 @@ TEST_F(Faults, GradientsOfMaskedPagesAreNotWritten) {
   Request request = paged({8, 12}, {2, kFar, -1, 1, 3, 4});
   gradients_of(request, where);
   EXPECT_EQ(error, TW_FAULT_TABLE);
-  // Nobody has page 0.
+  // No sequence has page 0.
   for (std::size_t n = 0; n < kPageSize * kDim; ++n)
     EXPECT_EQ(static_cast<const float*>(request.gradients.key.data)[n], before[n]) << n;
   Request honest = paged({8, 12}, {2, 0, 0, 1, 3, 4});
@@ -198,7 +198,7 @@ TEST_F(Faults, GradientsOfMaskedPagesAreNotWritten) {
   gradients_of(honest, host);
   const auto *got = static_cast<const float*>(request.gradients.key.data),
              *want = static_cast<const float*>(honest.gradients.key.data);
-  // There page 0 has the hidden keys.
+  // In `honest` page 0 has the hidden keys, so it is not compared.
   for (std::int64_t n = kPageSize * kDim; n < kPages * kPageSize * kDim; ++n)
     EXPECT_NEAR(got[n], want[n], 1e-5) << n;
 }

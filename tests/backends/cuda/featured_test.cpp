@@ -33,7 +33,7 @@ TEST(FeaturedKernels, SetsAreWhatCallsAsk) {
   EXPECT_EQ(featured_set(kSoftcap | kSinks), uint32{kSoftcap});
   EXPECT_EQ(featured_set(kSoftcap | kAnyScale), uint32{kSoftcap});
   EXPECT_EQ(featured_set(kAnyScale), uint32{kAnyScale});
-  // Those that lie anyhow are for the general variant.
+  // A bias or mask whose rows are not whole pieces of 16 bytes is for the general variant.
   EXPECT_EQ(featured_set(kBias | kSoftcap), 0U);
   EXPECT_EQ(featured_set(kVisible), 0U);
   EXPECT_EQ(featured_set(kBlocks), 0U);
@@ -106,7 +106,7 @@ void check(const Case& drawn, const char* kind) {
   EXPECT_EQ(report.refusal(), "") << drawn.describe();
 }
 
-// conformance/featured_test.cpp, which this program runs, too, has them computed.
+// conformance/featured_test.cpp, which this program also runs, compares their results.
 TEST(FeaturedKernels, TakesEachFeatureAndEachPair) {
   for (int one = 0; one < conformance::kFeatureCount; ++one)
     for (int other = one; other < conformance::kFeatureCount; ++other) {
@@ -115,7 +115,8 @@ TEST(FeaturedKernels, TakesEachFeatureAndEachPair) {
     }
 }
 
-// Rows of the table that only little memory or much of it needs.
+// At head dim 128 a kernel with a mask has one stage if shared memory is small, and one with a bias
+// in any case.
 TEST(FeaturedKernels, LittleMemoryTakesOneStage) {
   Case drawn = aligned_case(2, 128, 140, 160);
   drawn.mask.has_visible = true;
@@ -129,7 +130,7 @@ TEST(FeaturedKernels, LittleMemoryTakesOneStage) {
   check(drawn, "featured 128, one stage: bias");
 }
 
-// Rows of a mask that are all the same are copied once a warp.
+// Masks that are the same for all queries.
 TEST(FeaturedKernels, MasksOfKeysAlone) {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     Case drawn = aligned_case(seed, 16, 150, 16 * static_cast<std::int64_t>(8 + seed));
@@ -139,8 +140,8 @@ TEST(FeaturedKernels, MasksOfKeysAlone) {
   }
 }
 
-// Many tiles of which blocks have few: windows of 32 tiles, all of them empty, and of rows that see
-// nothing at all.
+// A block mask over 70 to 80 tiles of keys, with blocks of `block_key` keys. The kernel tests 32
+// tiles at once, so this takes several steps.
 void check_few_blocks(std::uint64_t seed, std::int64_t block_key, bool causal) {
   Random random(seed);
   Case drawn = aligned_case(seed, 16, random.integer(130, 150), 64 * random.integer(70, 80) + 16);

@@ -189,7 +189,7 @@ TEST_F(FindTest, LeavesTextPtxAndACubinWithLines) {
   EXPECT_EQ(source(), From::kCache);
 }
 
-// Neither does what is in the pack.
+// With a folder for dumps a kernel is compiled even if the pack has it.
 TEST_F(FindTest, PassesByThePackWhenItDumps) {
   Packed packed{&kTinyKernel, {.major = 8}, {}};
   ASSERT_TRUE(find(kTinyKernel, packed.cubin).ok());
@@ -208,7 +208,7 @@ TEST_F(FindTest, SaysThatItCannotDump) {
   EXPECT_NE(sentence.find("TILEWISE_DUMP is " + (root_ / "file")), std::string::npos) << sentence;
 }
 
-// Its path becomes part of a text.
+// The folder's path becomes part of the text that is compiled.
 TEST_F(FindTest, RefusesAFolderForDumpsWhoseNameEndsATextOrALine) {
   for (const char* name : {"a\"b", "a\nb"}) {
     around_.dump = root_ / name;
@@ -252,8 +252,8 @@ TEST_F(FindTest, TakesTheNextWhenOneCannotBeOpened) {
       << sentence;
 }
 
-// Without the second library beside it, NVRTC says so when it compiles; and the cache is still
-// used.
+// Neither the file's name nor a second library beside it tells the version, so NVRTC itself is
+// asked. The cache then has the kernel.
 TEST_F(FindTest, AsksTheLibraryWhereNoFileTellsTheVersion) {
   if (nvrtc_.path.find('/') == std::string::npos) GTEST_SKIP() << "NVRTC was found by name.";
   fs::create_symlink(fs::canonical(nvrtc_.path), root_ / "libnvrtc-renamed.so");

@@ -110,7 +110,7 @@ TEST_F(HostTables, MayHaveAnyStrides) {
   expect_same(request.output, honest.output, 2 * 3 * 2 * 8);
 }
 
-// More words than one kernel carries.
+// More words than two kernels carry.
 TEST_F(HostTables, ComeInPieces) {
   constexpr std::int64_t kBatch = 1300;
   std::vector<std::int32_t> offsets(kBatch + 1), used(kBatch);

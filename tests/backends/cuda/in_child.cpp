@@ -16,7 +16,7 @@ std::string in_child(const std::function<std::string(FakeCuda&)>& body) {
     void* library = dlopen(TILEWISE_FAKE_CUDA, RTLD_NOW | RTLD_GLOBAL);
     const auto fake =
         library ? reinterpret_cast<FakeCuda* (*)()>(dlsym(library, "tilewise_fake_cuda")) : nullptr;
-    // By its path: NVRTC may have opened the machine's own already.
+    // By its path, because NVRTC may have opened the machine's libcuda.so.1 already.
     replace_driver(TILEWISE_FAKE_CUDA);
     const std::string said = fake ? body(*fake()) : "the fake driver does not open";
     const bool written = write(ends[1], said.data(), said.size()) >= 0;

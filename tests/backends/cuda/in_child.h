@@ -15,8 +15,7 @@ namespace tilewise::cuda {
 // What `body` returns there. A child that dies says so.
 std::string in_child(const std::function<std::string(FakeCuda&)>& body);
 
-// `work` in several threads, which begin when all of them are there, and wait for that awake: one
-// that ends before the next begins meets none.
+// Runs `work` in `count` threads. They spin until all have started, so that their work overlaps.
 template <class Work>
 void in_threads(int count, const Work& work) {
   std::latch start(count);

@@ -15,7 +15,8 @@ inline constexpr Variant kTinyKernel{
     .dynamic_shared_bytes = 1024,
 };
 
-// Each thread picks of an array by a number that only the run knows, so the array lies in memory.
+// Each thread indexes its array by a number known only at run time, so the array lies in local
+// memory.
 inline constexpr Variant kLocalKernel{
     .name = "local_test_kernel",
     .include = "core/base.h",

@@ -64,7 +64,7 @@ TEST(CudaMemory, SaysWhyThereIsNone) {
             "there is no CUDA device 0: this process sees 0.");
 }
 
-// Whichever question fails: who asks what there is hears that nothing can be used.
+// Whichever of the driver's calls fails, device_count and describe fail with its error.
 TEST(CudaMemory, SaysSoOfADriverThatIsSick) {
   for (int call = 0; call < 4; ++call) {
     EXPECT_EQ(said([=](FakeCuda& fake) {
@@ -84,7 +84,7 @@ TEST(CudaMemory, SaysSoOfADriverThatIsSick) {
   }
 }
 
-// The same address may be anybody's next time.
+// The library asks again about an address that was freed, because it may be other memory by then.
 TEST(CudaMemory, IsAskedForAgainWhenItWasFreed) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               void* memory = nullptr;
@@ -139,7 +139,8 @@ TEST(CudaMemory, GoesThereAndBack) {
             "same 2 2 0");
 }
 
-// As a thread captures in the usual mode, which allocating and freeing would spoil.
+// Allocating and freeing would spoil a capture in the usual mode, so the library relaxes the mode
+// for them.
 TEST(CudaMemory, IsTakenAndGivenBackWhileAStreamIsCaptured) {
   EXPECT_EQ(
       said([](FakeCuda& fake) {
@@ -174,7 +175,7 @@ TEST(CudaMemory, FollowsTheCallersStream) {
             "stream of that device's primary context.");
 }
 
-// Each of the driver's calls may fail: a sentence, and the caller's context as it was.
+// Each of the driver's calls fails in turn. There is a sentence, and the caller's context stays.
 TEST(CudaMemory, EachCallMayFail) {
   EXPECT_EQ(said([](FakeCuda& fake) {
               int value = 3;

@@ -13,7 +13,8 @@
 namespace tilewise::cuda {
 namespace {
 
-// What somebody's kernel has left: every call says so, and the processor goes on.
+// An error that another kernel has left: every call on the GPU reports it, and calls on the
+// processor still work.
 TEST(CudaMishaps, SayThatTheContextIsPoisoned) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -36,7 +37,7 @@ TEST(CudaMishaps, SayThatTheContextIsPoisoned) {
             "");
 }
 
-// What somebody else has made current is not where a call may work.
+// If the device's context cannot be made current, calls do nothing in the one that is.
 TEST(CudaMishaps, WorkInNoOtherContextThanTheDevices) {
   EXPECT_EQ(
       on_fake([](FakeCuda& fake, FakeCalls& calls) {
@@ -107,7 +108,7 @@ TEST(CudaMishaps, ExplainADeviceThatAnotherThreadHasLost) {
             "");
 }
 
-// Of both devices, whichever frees it: the driver goes by the address.
+// Memory that is freed through one device is forgotten for both: the driver goes by the address.
 TEST(CudaMishaps, ForgetMemoryThatIsFreedByAnotherDevice) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.attention();
@@ -126,7 +127,7 @@ TEST(CudaMishaps, ForgetMemoryThatIsFreedByAnotherDevice) {
             "|query lies on CUDA device 1 and the call runs on 0: copy it there.");
 }
 
-// It is written, so it may lie in nothing that the call reads or writes.
+// The call writes the error word, so that may lie in no tensor or table of the call.
 TEST(CudaMishaps, RefuseAnErrorWordInTheCallsOwnMemory) {
   EXPECT_EQ(
       on_fake([](FakeCuda& fake, FakeCalls& calls) {
@@ -228,8 +229,8 @@ TEST(CudaMishaps, ADeviceThatDoesNotOpenHasFailed) {
       "device.");
 }
 
-// Of a whole run, from the driver's first call to the last, each fails in turn: a sentence, the
-// caller's context as it was, and the next run works.
+// Each of the driver's calls in a run fails in turn. Then there is a sentence, the caller's context
+// is as before, and the next run works.
 TEST(CudaMishaps, EachCallOfTheDriverMayFail) {
   EXPECT_EQ(on_fake([](FakeCuda& fake, FakeCalls& calls) {
               const Request request = calls.padded();

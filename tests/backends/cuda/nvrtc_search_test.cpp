@@ -1,4 +1,4 @@
-// Which NVRTC is taken, of files that only look like one: a search opens none.
+// Which NVRTC is taken. The files only look like one, because a search opens none.
 #include "backends/cuda/compiler/nvrtc_search.h"
 
 #include <gtest/gtest.h>
@@ -73,7 +73,7 @@ TEST_F(NvrtcSearchTest, SaysWhereItLookedAndWhatToDo) {
   EXPECT_NE(sentence.find("TILEWISE_NVRTC"), std::string::npos) << sentence;
 }
 
-// A sentence has its room: what is left out of it is whole places.
+// A sentence has a largest length. Places that do not fit are left out whole.
 TEST_F(NvrtcSearchTest, CutsNoPathInTwo) {
   for (int n = 0; n < 40; ++n) around_.places.push_back(root_ / ("nowhere-" + std::to_string(n)));
   const std::string sentence = find(99000).sentence;
@@ -162,7 +162,7 @@ TEST_F(NvrtcSearchTest, NamesPlacesAsTheyAreCalled) {
   EXPECT_NE(sentence.find("Searched: " + (root_ / "a[1]*") + "."), std::string::npos) << sentence;
 }
 
-// What is there of each layout, by the variable that leads there.
+// Finds the library in each layout, by the variable that leads there.
 TEST_F(NvrtcSearchTest, SearchesEveryLayout) {
   const Variable none("TILEWISE_NVRTC", nullptr);
   const struct {

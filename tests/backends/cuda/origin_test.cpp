@@ -1,5 +1,5 @@
-// What a call on a GPU says of its kernels, and what it says where it cannot have them. The driver
-// is none.
+// What explain says of the kernels of a call on a GPU, and what a call says if it cannot have them.
+// The driver is that of fake_cuda.cpp.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -18,7 +18,7 @@
 namespace tilewise::cuda {
 namespace {
 
-// No memory is needed to ask.
+// A request without data, which is enough for explain.
 face::Request shape() {
   face::Request request;
   for (Tensor* tensor : {&request.query, &request.key, &request.value, &request.output})
@@ -33,8 +33,8 @@ face::Execution on_device() {
   return where;
 }
 
-// In a child that has the library's own backends, of which this program has others, and a driver.
-// Nothing is kept there, whatever the tests' own surroundings keep.
+// What `body` returns in a child with the fake driver, the library's own backends, which this
+// program replaces, and no cache.
 std::string on_gpu(const std::function<std::string(FakeCuda&)>& body) {
   return in_child([&](FakeCuda& fake) {
     setenv("TILEWISE_CACHE", "", 1);
@@ -122,7 +122,7 @@ TEST(Origin, OfAKernelWithFeaturesIsNvrtc) {
   EXPECT_TRUE(has(with, " that NVRTC ")) << with;
 }
 
-// Whatever folders are called.
+// Even if a path has the end of a line in it.
 TEST(Origin, IsOneLine) {
   if (!built_in_pack().empty()) GTEST_SKIP() << "The library carries a pack.";
   const std::string said = on_gpu([](FakeCuda&) {

@@ -64,8 +64,8 @@ TEST_F(PackTest, GivesTheNewestCubinThatRunsOnTheGpu) {
   EXPECT_EQ(found(gpu(8, 0), Form::kCubin, kLocalKernel), "local");
 }
 
-// Kernels for bfloat16 are said by what differs from those for float16, in whatever order they
-// come.
+// A kernel for bfloat16 is stored as its differences from the one for float16, in whatever order
+// the two come.
 TEST_F(PackTest, SqueezesKernelsForBothHalfTypesTogether) {
   Variant narrow = kTinyKernel, wide = kTinyKernel;
   narrow.name = "of_float16_64", wide.name = "of_bfloat16_64";
@@ -132,7 +132,7 @@ TEST_F(PackTest, GivesNoWrongByteOfADamagedPack) {
     unharmed += got == "90";
     bytes_[at] = whole[at];
   }
-  // The head, the index and its own seal guard it; the others' bytes are no concern of its.
+  // A kernel is found as long as the head, the index and its own bytes are whole.
   const PackEntry own = Pack(whole).entries()[1];
   EXPECT_EQ(own.major, 9);
   EXPECT_GE(unharmed,
@@ -196,8 +196,7 @@ TEST_F(PackTest, IsLookedAtFirstAndNeedsNoNvrtc) {
   EXPECT_NE(sentence.find("pip install"), std::string::npos) << sentence;
 }
 
-// Whatever this library was built with must be of this library, and whole for each GPU that it is
-// for.
+// The pack that this library was built with, if any, has every variant for each of its GPUs.
 TEST(BuiltInPack, HoldsEveryVariantForItsTargets) {
   const Pack pack(built_in_pack());
   for (const PackEntry& entry : pack.entries()) {

@@ -25,7 +25,7 @@ class Emulated : public testing::Environment {
 [[maybe_unused]] const testing::Environment* const kEmulated =
     testing::AddGlobalTestEnvironment(new Emulated);
 
-// What a sanitizer watches takes ten times as long.
+// Fewer cases under the address sanitizer, where each takes ten times as long.
 constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 5;
 
 void check_cases(const std::vector<conformance::Pick>& picks) {
@@ -40,7 +40,7 @@ void check_cases(const std::vector<conformance::Pick>& picks) {
   EXPECT_GE(emulated_launches() - before, static_cast<std::int64_t>(picks.size()));
 }
 
-// No two series have a case in common: one that is long would be long in all of them.
+// Each series gets seeds of its own, because a case that takes long does so in every series.
 TEST(PlainKernels, RandomCallsStayWithinTheBound) {
   std::vector<conformance::Pick> picks;
   for (const conformance::Series* series : conformance::series_named("random"))

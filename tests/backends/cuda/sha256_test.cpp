@@ -11,7 +11,7 @@ std::string hash_of(const std::string& text) {
   return hexadecimal(Sha256().add(text.data(), text.size()).digest());
 }
 
-// Of FIPS 180-4's examples.
+// Published test vectors.
 TEST(Sha256, HashesAsTheStandardDoes) {
   EXPECT_EQ(hash_of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(hash_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -23,7 +23,7 @@ using conformance::Report;
 using conformance::Request;
 using conformance::Setup;
 
-// A device whose blocks have so much memory, for as long as this lives.
+// The shared memory that a block may have, in KiB, as long as this object lives.
 struct SharedKib {
   explicit SharedKib(int kib) { set_emulated_shared_kib(kib); }
   ~SharedKib() { set_emulated_shared_kib(227); }
@@ -31,7 +31,7 @@ struct SharedKib {
   SharedKib& operator=(const SharedKib&) = delete;
 };
 
-// Nothing compiles, for as long as this lives: kernels with features compiled in cannot be had.
+// As long as this object lives, nothing can be compiled, so kernels with features cannot be had.
 struct WithoutCompiler {
   WithoutCompiler() { set_emulated_compiler(false); }
   ~WithoutCompiler() { set_emulated_compiler(true); }
@@ -45,7 +45,7 @@ inline bool make_call(Request& request, tw_operation operation, Report& report) 
   return outcome.status == TW_OK;
 }
 
-// Forward and backward, of inputs that `change` has seen; backward by tensor cores.
+// Checks forward and backward of inputs that `change` may alter. Backward must run by tensor cores.
 inline Report check_backward(const Case& drawn, void (*change)(Setup&) = nullptr) {
   Report report;
   Setup setup = make_setup(drawn);
@@ -76,7 +76,7 @@ inline tw_dtype dtype_of(std::uint64_t seed) {
   return seed % 2 == 0 ? TW_FLOAT16 : TW_BFLOAT16;
 }
 
-// What explain says of a case's backward: the variant, or what all of them lack.
+// What explain says of a case's backward: the variant, or why none can run it.
 inline std::string kernel_of(const Case& drawn) {
   const Setup setup = make_setup(drawn);
   Request request(drawn, setup);

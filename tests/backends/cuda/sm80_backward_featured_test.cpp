@@ -35,7 +35,7 @@ const Asking kAskings[] = {{"softcap", [](Case& c) { c.scores.softcap = 1.5; }},
                             }},
                            {"dropout", [](Case& c) { c.dropout.probability = 0.25; }}};
 
-// Several tiles of both sides, ragged ones, whose rows lie in pieces.
+// Several tiles of both sides, the last ones ragged. All rows are whole pieces of 16 bytes.
 Case featured_dims(std::uint64_t seed, std::int64_t dim) {
   Case drawn = dims_case(seed, dim, dim);
   drawn.keys = conformance::dense_side(1, 176);
@@ -79,7 +79,7 @@ TEST(Sm80BackwardFeatured, GradientOfABiasAloneCompiledIn) {
   expect_good(drawn);
 }
 
-// Of a bias for each sequence, head and query, and of one for all of them.
+// With a bias for each sequence, head and query, and with one that is broadcast along one of these.
 TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
   constexpr int kNone = -1;
   for (const std::int64_t dim : {64, 128, 256}) {
@@ -101,7 +101,7 @@ TEST(Sm80BackwardFeatured, GradientsOfBiasAndSlopesCompiledIn) {
   }
 }
 
-// Tiles of a bias that no query sees get zeros.
+// Tiles of the bias's gradient in which no query sees a key get zeros.
 TEST(Sm80BackwardFeatured, TilesOfABiasThatNobodySees) {
   Case drawn = featured_dims(1, 64);
   drawn.queries = drawn.keys = conformance::dense_side(1, 200);
@@ -120,8 +120,8 @@ TEST(Sm80BackwardFeatured, SoftcapFarAboveScores) {
   expect_good(drawn);
 }
 
-// The seventh power of what brings products to the cap leaves float32's range; rows of zeros have
-// products that are far below it all the same.
+// 2 * scale / softcap is so large that its powers, which the polynomial for scores far below the
+// cap takes, overflow float32. Queries of zeros have such scores all the same.
 TEST(Sm80BackwardFeatured, SoftcapFarBelowScores) {
   Case drawn = featured_dims(1, 64);
   drawn.scores.softcap = 1e-3;
@@ -135,7 +135,8 @@ TEST(Sm80BackwardFeatured, SoftcapFarBelowScores) {
   });
 }
 
-// One row for all queries would be 64 rows in tiles.
+// If tiles would make a bias much larger, no kernel with features serves: a single row for all
+// queries would become 64 rows.
 TEST(Sm80BackwardFeatured, TilesOfABiasStayNearOneCopy) {
   Case drawn = featured_dims(1, 64);
   drawn.queries = conformance::dense_side(1, 16);
@@ -144,7 +145,8 @@ TEST(Sm80BackwardFeatured, TilesOfABiasStayNearOneCopy) {
   drawn.scores.bias_dtype = drawn.dtypes.input;
   drawn.scores.bias_broadcast[2] = true;
   EXPECT_EQ(kernel_of(drawn).find("featured"), std::string::npos) << kernel_of(drawn);
-  // Half of each tile is empty; nor do wider kernels serve, whose tiles would be full.
+  // With 64 keys half of each tile would be empty. Kernels for wider heads, whose tiles would be
+  // full, do not serve either.
   drawn.queries = conformance::dense_side(1, 60000);
   drawn.keys = conformance::dense_side(1, 64);
   drawn.scores.bias_broadcast[2] = false;

@@ -44,7 +44,7 @@ TEST(Sm80BackwardShort, EveryShape) {
   }
 }
 
-// Ends of tiles that nothing fills, head dims of two sizes, and queries that come in two turns.
+// Tiles that are not full, head dims below the kernel's, and queries in one tile or two.
 TEST(Sm80BackwardShort, RaggedTiles) {
   for (const std::uint64_t seed : {3U, 4U}) {
     for (const std::int64_t length : {11, 29, 50, 101}) {
@@ -63,7 +63,7 @@ TEST(Sm80BackwardShort, RaggedTiles) {
   }
 }
 
-// Of packed sequences some have no queries, some no keys: gradients of those are 0.
+// Packed sequences, some of which have no queries or no keys. Then gradients are 0.
 TEST(Sm80BackwardShort, PackedSequences) {
   using conformance::Storage;
   for (const std::int64_t dim : {64, 128}) {
@@ -77,7 +77,7 @@ TEST(Sm80BackwardShort, PackedSequences) {
   }
 }
 
-// Twice as many keys as a tile has, where there are enough blocks.
+// More keys than a tile has, up to twice as many, in calls with enough blocks.
 TEST(Sm80BackwardShort, KeysOfTwoTiles) {
   for (const std::int64_t dim : {64, 128}) {
     for (const std::uint64_t seed : {1U, 2U}) {
@@ -108,7 +108,7 @@ TEST(Sm80BackwardShort, WhatNobodyWantsIsNotWritten) {
   }
 }
 
-// Rows that are apart: here the block itself finds them.
+// Rows apart, which the block itself finds in short variants.
 TEST(Sm80BackwardShort, RowsOfHugeScores) {
   for (const std::int64_t dim : {64, 128}) {
     for (const std::int64_t length : {16, 61, 128}) {
@@ -142,7 +142,8 @@ TEST(Sm80BackwardShort, WhatTakesOtherVariants) {
   EXPECT_EQ(kernel_with([](Case& c) { c.dropout.probability = 0.5; }), "masked 128");
   EXPECT_EQ(kernel_with([](Case& c) { c.scores.softcap = 3; }), "general 128");
   EXPECT_EQ(kernel_with([](Case& c) { c.dim = 127; }), "general 128");
-  // Enough for blocks that have a multiprocessor each, as those of wider heads do, but not for two.
+  // Two tiles of keys need enough blocks. 3 do for 2 multiprocessors that hold one block each, but
+  // at head dims up to 64 each holds two.
   EXPECT_EQ(kernel_with([](Case& c) {
               c.keys = c.queries = conformance::dense_side(3, 200);
               c.batch = 3;

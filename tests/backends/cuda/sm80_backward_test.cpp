@@ -18,7 +18,7 @@ using oracle::Random;
 
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
-// What a sanitizer watches takes ten times as long.
+// Fewer cases under the address sanitizer, where each takes ten times as long.
 constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 8;
 
 TEST(Sm80Backward, EveryCommonShape) {
@@ -77,7 +77,7 @@ TEST(Sm80Backward, EveryGeneralShape) {
   }
 }
 
-// A boolean mask comes in pieces of 16 bytes; one that lies anyhow is for the general variant.
+// Rows of a boolean mask must be whole pieces of 16 bytes. Otherwise the general variant serves.
 TEST(Sm80Backward, EveryMaskedShape) {
   const WithoutCompiler here;
   for (const int kib : {163, 227}) {
@@ -113,8 +113,7 @@ TEST(Sm80Backward, ManyTiles) {
   }
 }
 
-// No features, all layouts: packed, with a start and an end, with gaps.
-// Sequences too long for the short variants, that begin inside of tiles.
+// Sequences that begin inside of tiles. The longest are too long for the short variants.
 TEST(Sm80Backward, PackedSequences) {
   for (const std::uint64_t seed : {1U, 2U}) {
     Case drawn = dims_case(seed, 64, 64);
@@ -133,7 +132,7 @@ TEST(Sm80Backward, AlignedCallsStayWithinTheBound) {
   }
 }
 
-// The driver finds kernels by their names, and so does the one that the tests play.
+// The played driver of emulated_cuda.cpp finds kernels by their names, as a real one does.
 TEST(Sm80Backward, KernelsAreKnownByTheirNames) {
   for (const bool is_bfloat16 : {false, true}) {
     for (int number = 0; number < cuda::sm80::kVariantsOfBackward; ++number) {
@@ -221,8 +220,8 @@ TEST(Sm80Backward, SaysWhatItLacks) {
             "a head dim above 128 with features, in what memory a block of this GPU has");
 }
 
-// Whether rows begin at 16 bytes, pointers decide, which nobody has when the workspace is asked
-// for.
+// Which kernel runs depends on whether rows begin at multiples of 16 bytes. A question for the
+// workspace may have no pointers, so the workspace must not depend on that.
 TEST(Sm80Backward, RowsThatBeginAnywhereNeedNoOtherWorkspace) {
   for (const int kib : {99, 227}) {
     const SharedKib device(kib);
@@ -269,8 +268,8 @@ Case featured_case(std::uint64_t seed) {
     drawn.value_dim = (drawn.value_dim + 7) / 8 * 8;
   }
   drawn.dtypes = dtypes_of(dtype_of(seed));
-  // Draws begin at whole ones, and sums of a bias's gradient come in any order: the rest is for the
-  // plain kernels.
+  // These kernels take dropout only if its base is a multiple of 16 rows and 32 keys, and add up a
+  // bias's gradient in any order. Other calls are for the plain kernels.
   drawn.dropout.base[2] &= ~std::int64_t{15};
   drawn.dropout.base[3] &= ~std::int64_t{31};
   if (drawn.scores.has_bias) drawn.gradients.deterministic = false;

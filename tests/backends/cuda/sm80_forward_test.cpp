@@ -25,7 +25,7 @@ using oracle::Random;
 
 const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
-// What a sanitizer watches takes ten times as long.
+// Fewer cases under the address sanitizer, where each takes ten times as long.
 constexpr std::uint64_t kMuch = TW_ADDRESS_SANITIZER ? 1 : 10;
 
 conformance::DtypeCase dtypes_of(tw_dtype dtype) {
@@ -40,7 +40,7 @@ void expect_good(const Case& drawn) {
   EXPECT_GT(emulated_fast_launches(), before) << drawn.describe();
 }
 
-// Draws begin at whole ones: others are for the plain kernels.
+// Tensor-core kernels take dropout only if its base is a multiple of 16 rows and 32 keys.
 void set_whole_draws(Case& drawn) {
   drawn.dropout.base[2] &= ~std::int64_t{15};
   drawn.dropout.base[3] &= ~std::int64_t{31};
@@ -83,7 +83,7 @@ TEST(Sm80Forward, RandomFeaturesStayWithinTheBound) {
   for (std::uint64_t seed = 1; seed <= 20 * kMuch; ++seed) expect_good(featured_case(seed));
 }
 
-// Several tiles of each side, the last ones ragged, and every filling up with zeros.
+// Several tiles of each side, the last ones ragged, and head dims with and without padding.
 TEST(Sm80Forward, EverySizeInBothVariants) {
   constexpr std::int64_t kDims[] = {16, 17, 40, 41, 64, 65, 72, 97, 128, 129, 160, 193, 256};
   for (const std::int64_t dim : kDims) {
@@ -150,7 +150,7 @@ TEST(Sm80Forward, PagesAndBlocksOverManyTiles) {
   }
 }
 
-// Rows of a bias and of a mask that are whole pieces of 16 bytes come a tile ahead.
+// Rows of a bias and of a mask that are whole pieces of 16 bytes are loaded a tile ahead.
 TEST(Sm80Forward, BiasAndMaskInPieces) {
   for (std::uint64_t seed = 1; seed <= 2 * kMuch; ++seed) {
     Random random(seed);
@@ -172,7 +172,7 @@ TEST(Sm80Forward, BiasAndMaskInPieces) {
   }
 }
 
-// A page that the cache lacks counts for nothing, and a bit says so.
+// Keys of a page that the cache lacks are hidden, and a bit of the error word says so.
 void check_missing_page(std::int64_t queries, tw_dtype dtype) {
   constexpr std::int64_t kKeys = 96, kSize = 16, kPages = kKeys / kSize;
   Case drawn = conformance::plain_case(

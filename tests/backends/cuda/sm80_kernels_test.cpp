@@ -29,7 +29,7 @@ Case aligned_case(tw_dtype dtype = TW_BFLOAT16) {
       {.input = dtype, .output = dtype, .lse = TW_FLOAT32});
 }
 
-// What explain says of a case's forward: the variant, or what all of them lack.
+// What explain says of a case's call: the variant, or why none can run it.
 std::string kernel_of(const Case& drawn, tw_operation operation = TW_FORWARD,
                       void (*change)(Request&) = nullptr) {
   const conformance::Setup setup = make_setup(drawn);
@@ -167,7 +167,7 @@ TEST(Sm80Kernels, NamesOfNoKernelsAreRefused) {
       "unset.");
 }
 
-// Lengths that lie on the device and are out of range are cut, and a bit says so.
+// Lengths that lie on the device and are out of range are cut, and a bit of the error word says so.
 TEST(Sm80Kernels, LengthsOutOfRangeAreCut) {
   Case drawn = aligned_case();
   drawn.batch = 2;
@@ -197,7 +197,7 @@ TEST(Sm80Kernels, LengthsOutOfRangeAreCut) {
   }
 }
 
-// Every variant has its own name, and asks for no more memory than every GPU has.
+// Every variant has its own name, and takes at most kMostSharedBytes of shared memory.
 TEST(Sm80Kernels, VariantsAreListed) {
   std::set<std::string> names;
   for (int number = 0; number < cuda::sm80::kVariantsOfForward; ++number) {

@@ -54,7 +54,8 @@ TEST(Squeeze, SaysBrieflyWhatDiffersLittleFromWhatIsKnown) {
   EXPECT_FALSE(expand(squeezed, plain.size() - 1, known, out));
 }
 
-// Whatever is given, it neither reads nor writes beyond, which the address sanitizer watches.
+// expand() reads and writes nothing out of bounds, whatever its input: the address sanitizer would
+// notice.
 TEST(Squeeze, ExpandsNoRubbish) {
   const auto plain = bytes_of("abcdefgh abcdefgh abcdefgh and more of it, abcdefgh");
   const auto whole = squeeze(plain);
@@ -73,7 +74,7 @@ TEST(Squeeze, ExpandsNoRubbish) {
   }
 }
 
-// One byte as it is, then four from so far back.
+// Steps that write one byte, and then repeat four from `back` bytes before.
 TEST(Squeeze, RepeatsNothingFromBeforeTheBeginning) {
   std::vector<std::byte> out;
   const auto steps = [](unsigned char back) {

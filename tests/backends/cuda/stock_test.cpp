@@ -1,5 +1,5 @@
-// What there is of the kernels, and how it is told, by an NVRTC that compiles nothing: what is told
-// is what a call does.
+// Where a call gets its kernels: the pack, the cache or NVRTC, here the one of fake_nvrtc.cpp. What
+// Stock says of it is what a call does.
 #include "backends/cuda/compiler/stock.h"
 
 #include <gtest/gtest.h>
@@ -40,7 +40,7 @@ class StockTest : public testing::Test {
     return place + "/libnvrtc.so.12";
   }
 
-  // Installed as the one above, and no library.
+  // The same with a file that is no library.
   void install_rubbish(const std::string& folder, const char* builtins) {
     put_file(root_ / "rubbish", "this is no library");
     install(folder, builtins, (root_ / "rubbish").c_str());
@@ -149,7 +149,7 @@ TEST_F(StockTest, TakesPtxOnlyWhereThereIsNoNvrtc) {
   EXPECT_FALSE(Stock(around_, 12080).find(kTinyKernel, kHopper, cubin));
 }
 
-// A GPU that is newer than the NVRTC here: what is told is what a call does.
+// If the NVRTC here does not know the GPU, a call takes PTX of the pack, and Stock says so.
 TEST_F(StockTest, TakesPtxWhereNvrtcDoesNotKnowTheGpu) {
   const Target newer{.major = 10, .minor = 3, .driver_version = 13000};
   install_nvrtc();
@@ -171,7 +171,7 @@ TEST_F(StockTest, TakesPtxWhereNvrtcDoesNotKnowTheGpu) {
                 why);
   EXPECT_NE(std::string(find_cubin(kLocalKernel, newer, around_, found).sentence).find(why),
             std::string::npos);
-  // With its text left in a folder nothing of the pack is taken.
+  // With a folder for dumps nothing is taken from the pack.
   around_.dump = root_ / "dump";
   EXPECT_FALSE(find_cubin(kTinyKernel, newer, around_, found).ok());
 }
@@ -188,7 +188,7 @@ TEST_F(StockTest, SaysThatThePackIsNewerThanTheDriver) {
   EXPECT_NE(said.find(why + "NVRTC, the GPU's"), std::string::npos) << said;
 }
 
-// Its name says no version: the library does, when it is open.
+// The file's name says no version. The library says it once it is open.
 TEST_F(StockTest, TakesNoUnnamedVersionThatIsNewerThanTheDriver) {
   const std::string file = root_ / "thirteen/libnvrtc.so";
   std::filesystem::create_directories(root_ / "thirteen");
@@ -202,7 +202,7 @@ TEST_F(StockTest, TakesNoUnnamedVersionThatIsNewerThanTheDriver) {
   EXPECT_EQ(stock.why_not_compiled(kHopper).find(why), 0U) << stock.why_not_compiled(kHopper);
 }
 
-// Such a one opens as any other does.
+// An NVRTC without its second library can be opened, but compiles nothing.
 TEST_F(StockTest, TakesTheNextWhereTheSecondLibraryIsMissing) {
   install("alone", "");
   const std::string whole = install("whole", "");
@@ -218,7 +218,7 @@ TEST_F(StockTest, TakesTheNextWhereTheSecondLibraryIsMissing) {
   EXPECT_NE(told.find("1 cannot be had, so that the call fails. NVRTC 12.8 ("), std::string::npos)
       << told;
   EXPECT_NE(told.find(why), std::string::npos) << told;
-  // Then PTX is what a call takes, and what is told.
+  // Then a call takes PTX, and Stock says so.
   pack(kLocalKernel, true);
   ASSERT_TRUE(Stock(around_, 12080).find(kLocalKernel, kHopper, cubin));
   EXPECT_TRUE(cubin.is_ptx);
@@ -234,7 +234,7 @@ TEST_F(StockTest, TakesTheNextWhereOneFailsForItsOwnReasons) {
   EXPECT_TRUE(status.ok()) << status.sentence;
 }
 
-// Each is looked at for itself, whatever the one before it was.
+// If a good NVRTC follows a bad one, the good one is taken, and Stock reports nothing of the other.
 TEST_F(StockTest, ForgetsWhatWasWrongWithTheOneBefore) {
   install_rubbish("first", "");
   const std::string good = install("second", "");
@@ -293,7 +293,7 @@ TEST_F(StockTest, TakesFromTheCacheWhatNoNvrtcHereHasCompiled) {
   EXPECT_FALSE(find_cubin(kTinyKernel, older, around_, cubin).ok());
 }
 
-// It would wait for somebody to write.
+// Opening a pipe would wait for somebody to write.
 TEST_F(StockTest, OpensNoPipe) {
   const std::string file = install("piped", "");
   ASSERT_EQ(mkfifo((root_ / "piped/libnvrtc-builtins.so.12.8").c_str(), 0600), 0);
@@ -313,7 +313,7 @@ TEST_F(StockTest, OpensNoNvrtcThatIsCutShort) {
       << said;
 }
 
-// The version stands in no file's name, so the library would have to tell it, and is none.
+// No file's name says the version, so the library would have to. But it is no library.
 TEST_F(StockTest, PassesByWhatCannotBeOpened) {
   put_file(root_ / "libnvrtc.so.12", "this is no library");
   around_.places = {root_.path()};

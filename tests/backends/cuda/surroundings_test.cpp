@@ -33,7 +33,7 @@ TEST(CacheFolder, IsTheFirstThatTheEnvironmentNames) {
   EXPECT_EQ(surroundings_of_environment().why_no_cache, "TILEWISE_CACHE is set and empty.");
 }
 
-// By a program that knows its packages, before the first search or after it; and once.
+// A program may add the folder of its packages, before or after the first search. It counts once.
 TEST(Folders, OfNvrtcAreAdded) {
   const auto count = [](const char* place) {
     const auto& places = surroundings().places;
