@@ -1,4 +1,4 @@
-// The workspace that is stated is the workspace that is taken: both come from the same walk.
+// Arena counts the bytes that it hands out, so that one function both states and takes a workspace.
 #include <gtest/gtest.h>
 
 #include <cstdint>

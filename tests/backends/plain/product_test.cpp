@@ -44,7 +44,7 @@ TEST(Product, TransposedReadsTheSameElements) {
   EXPECT_EQ(turned.data[2 * turned.row + 1 * turned.column], a[1 * 4 + 2]);
 }
 
-// 16,384 keys of 0.1 in float32: what is lost grows with the number of terms of one sum, and tiles
+// 16,384 terms of 0.1 in float32. The error grows with the number of terms in one sum, and tiles
 // keep that number small.
 TEST(Product, SumsLongRowsTileByTile) {
   const int64 tile = 64, tiles = 256;
