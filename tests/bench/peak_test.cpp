@@ -1,4 +1,4 @@
-// What the machine can do is measured, and threads that stand ready all come.
+// The machine's peak rates are measured, and every thread of a Team is called.
 #include "bench/peak.h"
 
 #include <gtest/gtest.h>

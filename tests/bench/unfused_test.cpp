@@ -1,4 +1,4 @@
-// The peer made of matrix products computes attention, too: a wrong one would be an easy peer.
+// The peer made of matrix products computes attention. A wrong one would be easy to beat.
 #include "bench/unfused.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ void multiply_plainly(const Product& product) {
   }
 }
 
-// The same from the formulas, in double.
+// The results from the formulas, in double.
 struct Expected {
   std::vector<double> output, query_gradient, key_gradient, value_gradient;
 };
