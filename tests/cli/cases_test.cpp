@@ -92,7 +92,7 @@ TEST(Cases, FindsByNameOrSaysWhatIsNear) {
   }
 }
 
-// The header's words, one pair at a time.
+// The definition of tilewise.h, for one pair of a query and a key.
 bool sees(const Mask& mask, std::int64_t i, std::int64_t j, std::int64_t shift) {
   const std::int64_t distance = j - i - shift;
   if (mask.left && distance < -*mask.left) return false;

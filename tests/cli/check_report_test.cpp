@@ -1,4 +1,4 @@
-// What the check makes of reports: a case that is wrong is told, and never lost among right ones.
+// What the check makes of reports: one wrong case makes the whole check fail.
 #include "cli/check_report.h"
 
 #include <gtest/gtest.h>
@@ -61,7 +61,7 @@ TEST(CheckReport, WhatIsNoNumberIsTheWorst) {
 
 TEST(CheckReport, OutputsOfGaussMustBeCloseTogether) {
   CheckResult result;
-  // Within the bound one by one, and too far off taken together.
+  // Each output is within its bound, but the relative error of all is too large.
   result.series.push_back(result_of("random/gauss/float32", {report_of(1.0005)}));
   EXPECT_EQ(result.series[0].failed, 0);
   EXPECT_FALSE(result.series[0].is_close());

@@ -1,4 +1,4 @@
-"""Writes and reads .npy files with the standard library alone: what these tests hand in and get."""
+"""Writes and reads .npy files with the standard library alone: inputs and outputs of the tests."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def environment(**changes: str) -> dict[str, str]:
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LD_LIBRARY_PATH"):
         if name in os.environ:
             kept[name] = os.environ[name]
-    # A GPU that this machine may have is not what these tests are about.
+    # Hides a GPU that this machine may have.
     return {**kept, "CUDA_VISIBLE_DEVICES": "", **surroundings, **changes}
 
 
@@ -89,7 +89,7 @@ class ProgramTest(unittest.TestCase):
         self.assertIn(words, result.stderr)
 
     def good(self, *words: object, **changes: str) -> str:
-        """What the program says where all is well."""
+        """What the program prints on standard output. It must succeed."""
         result = start(*words, **changes)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout

@@ -52,8 +52,8 @@ TEST(Proof, PassesRightResultsOfEveryType) {
   }
 }
 
-// Only the result that is wrong is called wrong: an lse or output is not what gradients are proved
-// with.
+// Expects that only the result that is wrong is called wrong. So the proof of gradients must not
+// use the call's lse or output.
 void expect_only_wrong(const Call& call, std::size_t wrong) {
   for (const auto& bands : {kWhole, kBands}) {
     const std::vector<Agreement> all = prove(call, bands);

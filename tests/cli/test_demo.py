@@ -15,7 +15,7 @@ STYLE = re.compile(r"\x1b\[[0-9;]*[mK]")
 
 class DemoTest(ProgramTest):
     def assert_fits(self, text: str, columns: int) -> None:
-        # A bar of progress is taken back with what follows it.
+        # A progress bar ends with a carriage return, so it is a line of its own.
         for line in STYLE.sub("", text).replace("\r", "\n").splitlines():
             self.assertLessEqual(len(line), columns, line)
 

@@ -76,7 +76,7 @@ SDPBackend = SimpleNamespace(FLASH_ATTENTION="FLASH", EFFICIENT_ATTENTION="EFFIC
 
 
 class OnPlayedGpu(ProgramTest):
-    """Where every program that is started sees the GPU."""
+    """Every program that is started sees the played GPU."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -85,7 +85,7 @@ class OnPlayedGpu(ProgramTest):
 
 
 class RunOnPlayedGpu(OnPlayedGpu, RunTest):
-    """All that `run` is tested for, on the GPU."""
+    """The tests of `run`, on the played GPU."""
 
     def test_it_says_where(self) -> None:
         words = (*self.inputs, "--output", self.path("o"))
@@ -228,7 +228,7 @@ class CommandsOnPlayedGpu(OnPlayedGpu):
 
 
 class WithoutAGpu(ProgramTest):
-    """A library that calls itself the driver and is none stands in for a machine without one."""
+    """A file named libcuda.so.1 that is no library stands in for a machine without a driver."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -12,7 +12,7 @@ FEW = ("tilewise_plain_merge", "--arch", "sm_90", "--driver", "12.8")
 
 
 class KernelsTest(ProgramTest):
-    """A cache of its own, and no NVRTC but a fake one where a test puts it."""
+    """Each test has a cache of its own, and no NVRTC unless it names one."""
 
     def setUp(self) -> None:
         super().setUp()

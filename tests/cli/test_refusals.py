@@ -48,7 +48,7 @@ class RunRefusalTest(ProgramTest):
         self.assertEqual(self.take("o").values, [1.0] * 24)
 
     def test_files_that_cannot_be_read(self) -> None:
-        """Of each kind one; npy_test.cpp has the others."""
+        """One file of each kind; npy_test.cpp has more."""
         whole = npy_file.encode(npy_file.header("<f4", (1, 3, 2, 4)), b"\0" * 96)
         for path, words in (
             (self.path("absent"), "No such file or directory"),

@@ -1,4 +1,4 @@
-"""What a source of the command line may cost: large headers stand in one file each."""
+"""Each large header is included by at most one source of the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SourcesTest(unittest.TestCase):
             self.assertTrue(sources)
             found = [path.name for path in sources if f"#include {header}" in path.read_text()]
             self.assertEqual(found, wanted, header)
-            # Nor is it precompiled, where each file would pay for it.
+            # Nor is it precompiled, which would make every file pay for it.
             for folder in FOLDERS:
                 self.assertNotIn(header, (folder / "CMakeLists.txt").read_text())
 
