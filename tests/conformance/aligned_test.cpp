@@ -21,7 +21,7 @@ constexpr bool kIsSanitized = true;
 constexpr bool kIsSanitized = false;
 #endif
 
-// Whether tests run many times slower, as under a sanitizer or a GPU's tools.
+// Whether to check fewer cases: under a sanitizer, or if TILEWISE_TIER is smoke.
 bool is_slow() {
   const char* tier = std::getenv("TILEWISE_TIER");
   return kIsSanitized || (tier != nullptr && std::string(tier) == "smoke");
@@ -132,7 +132,7 @@ TEST(Aligned, LaterKeysChangeNoEarlierRow) {
   }
 }
 
-// Sums of sixteen such products exceed float32; held at its largest number, all scores are equal.
+// The scores exceed float32. They are held at half its largest number, so all are equal.
 TEST(Aligned, ScoresThatOverflowGiveTheMean) {
   constexpr std::int64_t kKeys = 100;
   for (const double sign : {1.0, -1.0}) {

@@ -1,5 +1,4 @@
-// tw_append over random caches against the oracle, then attention over the caches; and decoding
-// step by step against one call.
+// tw_append to random caches, against the oracle.
 #include <gtest/gtest.h>
 
 #include <algorithm>

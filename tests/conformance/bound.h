@@ -12,14 +12,15 @@
 namespace tilewise::conformance {
 
 struct Precision {
-  double arithmetic = 0;    // unit roundoff of scores, sums and everything else that is not stored
-  double probability = 0;   // of the type in which weights, and gradients of scores, are multiplied
-  double output = 0;        // of the type in which the output and most gradients are stored
-  double weight_floor = 0;  // what a weight may lose below the smallest normal number of its type
-  double floor = 0;         // and what a number of the output may
-  double term_floor = 0;    // and what a term of a sum may
+  double arithmetic = 0;    // of scores and sums: the unit roundoff of float32, twice float64's
+  double probability = 0;   // unit roundoff of weights and gradients of scores in products
+  double output = 0;        // unit roundoff of the type of the output and of most gradients
+  double weight_floor = 0;  // absolute error of a weight below its type's smallest normal number
+  double floor = 0;         // the same of an element of the output
+  double term_floor = 0;    // the same of a term of a sum
 
-  // The relative error of a sum of `count` terms, whose roundings go either way.
+  // The error of a sum of `count` terms, relative to the sum of their absolute values. It grows as
+  // the square root of `count`, because roundings go either way.
   [[nodiscard]] double sum(std::int64_t count) const {
     return 4 * arithmetic * std::sqrt(static_cast<double>(count));
   }
@@ -29,7 +30,7 @@ struct Precision {
   }
 };
 
-// The precision of a call. Weights may have the type of the inputs.
+// The precision of a call. Kernels may round weights to the type of the inputs.
 [[nodiscard]] Precision precision_of(tw_dtype input, tw_dtype output);
 
 // One key as a row sees it: weight, dropout's factor, and the sum of the absolute terms of its
@@ -51,7 +52,7 @@ struct SeenRow {
   double sink_weight = 0, sink = 0;
   double lse = 0;
   double sum = 0;      // of exp(score - max)
-  double largest = 0;  // magnitude of all scores
+  double largest = 0;  // the largest magnitude of a score
   std::int64_t dim = 0;
 };
 

@@ -10,7 +10,8 @@ namespace {
 
 const char* only_backend = nullptr;
 
-// An embedder's pool on one thread: it runs tasks in reverse, and workers take turns.
+// An embedder's parallel_for on one thread: it runs tasks in reverse, and their worker numbers take
+// turns.
 void run_backwards(void* host, std::int64_t tasks, tw_task task, void* argument) {
   const auto workers = *static_cast<const std::int32_t*>(host);
   for (std::int64_t t = tasks; t-- > 0;) {
@@ -180,7 +181,7 @@ Outcome Request::workspace(tw_operation operation, std::size_t& bytes) {
 
 Outcome Request::call(tw_operation operation, std::size_t workspace_bytes) {
   select(operation);
-  const bool is_odd = workspace_bytes % 128 >= 64;  // so that each end gets its turn at the guard
+  const bool is_odd = workspace_bytes % 128 >= 64;  // decides which end lies at its guard page
   workspace_ = Guarded(workspace_bytes, is_odd ? Guarded::Flush::kBegin : Guarded::Flush::kEnd);
   // All ones: a NaN in every float type.
   std::fill_n(workspace_.data(), workspace_bytes, 0xFF);

@@ -1,5 +1,5 @@
 // One case through the C face: builds tilewise.h's structs over a setup's memory and makes the
-// call, with a workspace of exactly the size asked for, filled with NaN.
+// call, with a workspace of exactly the given size, filled with NaN.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ class Request {
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // Makes the call. A breach of the workspace's rules is returned as a failure with its sentence.
+  // Makes the call with the workspace that tw_workspace asks for. Fails if tw_workspace asks for
+  // another size when tensors have no data, or if the call accepts one byte less.
   Outcome run(tw_operation operation);
   Outcome call(tw_operation operation, std::size_t workspace_bytes);
   Outcome workspace(tw_operation operation, std::size_t& bytes);

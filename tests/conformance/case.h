@@ -76,7 +76,7 @@ struct GradientCase {
   bool has_lse = false;
   bool query = true, key = true, value = true, bias = true, slopes = true, sinks = true;
   bool deterministic = false;
-  bool bias_as_bias = false;  // the bias's gradient has its type, as PyTorch asks, not the lse's
+  bool bias_as_bias = false;  // the bias's gradient has the bias's type, not the lse's
 };
 
 struct DtypeCase {
@@ -89,7 +89,7 @@ struct RunCase {
   int threads = 1;
   bool by_host = false;       // the embedder's parallel_for
   bool is_scattered = true;   // odd strides, not dense ones
-  bool keeps_pieces = false;  // of 16 bytes: rows of 16-bit elements begin and end with whole ones
+  bool keeps_pieces = false;  // 16-bit rows of 8 n elements begin at multiples of 16 bytes
 };
 
 struct SizeCase {
@@ -110,7 +110,7 @@ struct Case : SizeCase {
   [[nodiscard]] std::string describe() const;
 };
 
-// A case drawn from the seed: small sizes, all features.
+// A case of small sizes drawn from the seed, with any features, in float64.
 [[nodiscard]] Case draw_case(std::uint64_t seed);
 
 // A case with sizes at which other libraries failed. Each number stands for a pair of lengths,
@@ -120,17 +120,19 @@ inline constexpr std::uint64_t kMuseumPairs = 529;
 [[nodiscard]] Case draw_museum_case(std::uint64_t number);
 
 // A case in a 16-bit type whose rows are whole pieces of 16 bytes, as tensor-core kernels require:
-// head dims up to 128, several tiles of queries and keys, any layout but pages, any band, no
-// other feature but a positive scale.
+// head dims up to 128, any layout but pages, any band, no other feature but a positive scale. Two
+// in five have 100 queries and keys or more; the others are mostly of the lengths of draw_case.
 [[nodiscard]] Case draw_aligned_case(std::uint64_t seed);
 
-// A needle case: one head and many keys. From the 17th on it has as many queries as tiles.
+// A case of one head and many keys, for the needle family. From number 16 on it has at least one
+// query for each tile of 64 keys; before, 130 queries.
 inline constexpr std::uint64_t kLongCases = 24;
 [[nodiscard]] Case draw_long_case(std::uint64_t number);
 
 // Sets the family of a case's numbers, and the masks that the family needs.
 void set_family(Case& drawn, Family family);
-// Sets the type of the case's elements; the output now and then gets another one.
+// Sets the type of the case's elements. In some cases, and in most of 8-bit types, the output gets
+// another type.
 void set_dtype(Case& drawn, tw_dtype dtype);
 
 // Plain dense attention, from which tests build their cases.
@@ -139,7 +141,8 @@ struct PlainSizes {
 };
 [[nodiscard]] Case plain_case(std::uint64_t seed, const PlainSizes& sizes, const DtypeCase& dtypes);
 [[nodiscard]] SideCase dense_side(std::int64_t batch, std::int64_t rows);
-// A side with sequences of these lengths and no other rows.
+// A side with sequences of these lengths. Unless it is packed, each sequence has memory for the
+// longest, in whole pages if it is paged.
 [[nodiscard]] SideCase side_of(Storage storage, const std::vector<std::int64_t>& lengths,
                                std::int64_t page_size = 16);
 

@@ -1,4 +1,4 @@
-// Runs one case's calls in the order in which a user would make them.
+// Runs one case's calls: forward, then probabilities, then backward.
 #include "conformance/check.h"
 
 #include <algorithm>
@@ -43,13 +43,14 @@ void check_without_lse(Setup& setup, Request& request, Report& report) {
   request.request.lse = lse;
 }
 
-// More than what weights of 2^-150 and less add up to in float64.
+// The tolerance for a gradient whose weights are 2^-150 and less, as those of keys that no query
+// looks for.
 constexpr double kNothing = 0x1p-100;
 
-// One query of a needle case: its key's score, and the sizes that its gradients' errors depend on.
+// One query of a needle case, its key, and that key's score.
 struct Needle {
   std::int64_t query = 0, key = 0;
-  double score = 0, magnitude = 0;  // and |dO||v|, what delta was summed from
+  double score = 0, magnitude = 0;  // magnitude: the sum of |dO v| over the columns
 };
 
 Needle find_needle(const Case& drawn, const Setup& setup, std::int64_t query) {

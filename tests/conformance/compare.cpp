@@ -46,7 +46,7 @@ struct Reduced {
   ErrorSum error;
 };
 
-// Gradients of bias, slopes and sinks.
+// The wanted gradient of bias, slopes or sinks: one sum for each element of `field`.
 class Reduction {
  public:
   explicit Reduction(const Field& field) : field_(field) {

@@ -1,5 +1,4 @@
-// The list of features. Features of one group exclude each other; a feature that needs another one
-// has both names in its own.
+// The list of features. Two features of one group need not meet in a case: most exclude each other.
 #include "conformance/coverage.h"
 
 #include <algorithm>

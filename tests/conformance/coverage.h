@@ -21,7 +21,7 @@ class Coverage {
 
   [[nodiscard]] std::size_t met() const;
   [[nodiscard]] std::size_t possible() const;
-  // The pairs that could have occurred and did not, such as "paged keys with sinks".
+  // The pairs of features, not of one group, that did not occur, such as "paged keys with sinks".
   [[nodiscard]] std::vector<std::string> missing() const;
 
  private:

@@ -173,8 +173,7 @@ TEST(Determinism, ThreadsDoNotMatterToManyRowsUnderBlocks) {
   }
 }
 
-// About the largest number of a type and of its scores. Kernels treat such numbers in a way of
-// their own.
+// A number near the largest of the type in which scores are computed, so that scores overflow.
 double extreme(tw_dtype dtype) {
   return dtype == TW_FLOAT64 ? 1e307 : 1e38;
 }

@@ -11,7 +11,7 @@ namespace tilewise::conformance {
 
 [[nodiscard]] tw_device device_of_calls();
 
-// Sets the device in place of the environment's, before any other function here is called.
+// Sets the device in place of the environment's. To be called before any other function here.
 void use_device(tw_device where);
 
 [[nodiscard]] inline bool calls_run_on_device() {
@@ -27,7 +27,8 @@ void use_device(tw_device where);
   return where;
 }
 
-// show() gives calls access to whole pages; hide() ends it.
+// show() gives a GPU access to whole pages of host memory; hide() ends it. Without a GPU they do
+// nothing.
 void show(void* pages, std::size_t bytes);
 void hide(void* pages);
 

@@ -190,7 +190,8 @@ TEST(Equivalence, OrderOfKeysDoesNotMatter) {
   expect_order_not_to_matter(1, 2503, 1);
 }
 
-// Restricts the request to keys first .. last - 1, as views.
+// Restricts the request to keys first .. last - 1 as a view, with the mask and the dropout that
+// these keys have in the whole, and without sinks.
 void restrict_keys(Request& request, const Case& drawn, std::int64_t first, std::int64_t last) {
   for (tw_tensor* each : {&request.request.key, &request.request.value}) {
     each->byte_offset += first * each->stride[1] * 8;

@@ -15,7 +15,7 @@ struct ExpectedSequence {
   oracle::Attention problem;
   oracle::Result result;
   ForwardBound bound;
-  oracle::Gradients gradients;  // empty unless asked for
+  oracle::Gradients gradients;  // with its bound, empty before expect_gradients
   GradientBound gradient_bound;
 };
 using Expected = std::vector<ExpectedSequence>;

@@ -1,4 +1,4 @@
-// Rows further apart than 32 bits can count, in bytes and in elements: same results, to the bit.
+// Rows further apart than int32 can count, in bytes and in elements: same results, to the bit.
 // The memory between the rows is reserved and never touched.
 #include <gtest/gtest.h>
 #include <sys/mman.h>

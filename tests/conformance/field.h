@@ -36,8 +36,8 @@ class Field {
   static Field dense(tw_dtype dtype, const Shape& shape);
 
   // Permuted strides, gaps, element offsets, negative strides, and absurd ones for sizes of 1; for
-  // inputs also strides of zero and overlapping rows. Strides and the start are multiples of `unit`
-  // elements.
+  // inputs also strides of zero and overlapping rows. The start and all strides but those of the
+  // last axis and of sizes of 1 are multiples of `unit` elements.
   static Field scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatter,
                          oracle::Random& random);
 
@@ -49,8 +49,8 @@ class Field {
 
   [[nodiscard]] double read(const Index& index) const;
   [[nodiscard]] std::uint64_t bits(const Index& index) const;
-  void write(const Index& index, double value);  // owns the element, too
-  void own(const Index& index);
+  void write(const Index& index, double value);  // also calls own()
+  void own(const Index& index);                  // a call may write this element
   void disown() { owned_.assign(owned_.size(), false); }
 
   // Remembers the present bytes. unchanged() compares all bytes, unowned_unchanged() those
@@ -67,7 +67,7 @@ class Field {
 
  private:
   Field(tw_dtype dtype, const Shape& shape);
-  // Allocates poisoned memory for `elements` and for as many around them as the case wants.
+  // Allocates memory for `elements`, gaps included, fills it with poison and remembers it.
   void allocate(std::int64_t elements, Guarded::Flush flush);
   [[nodiscard]] std::size_t element(const Index& index) const {
     std::int64_t result = first_;

@@ -1,5 +1,5 @@
-// Draws cases. Each feature is frequent enough that any two occur together within a few hundred
-// cases.
+// Draws cases. Each feature is so frequent that any two meet in some case of the tier quick, which
+// list_test.cpp checks.
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -16,7 +16,7 @@ namespace {
 using oracle::Diagonal;
 using oracle::Random;
 
-// Lengths at which tiles begin, end and stand alone.
+// Lengths around powers of two, and some between: whole tiles, one row less and one more.
 constexpr std::int64_t kLengths[] = {0,  1,  2,  3,  4,  5,  7,  8,  15, 16,  17,
                                      24, 31, 32, 33, 48, 63, 64, 65, 97, 128, 129};
 
@@ -53,7 +53,7 @@ void draw_sizes(Case& drawn, Random& random) {
 // Draws which rows of each sequence count; the capacities are known.
 void draw_rows(SideCase& side, Random& random) {
   const std::size_t batch = side.capacity.size();
-  // A paged side always needs its lengths.
+  // The lengths of paged sequences are always given.
   side.has_used = random.chance(0.4) || side.storage == Storage::kPaged;
   side.has_start = random.chance(0.25);
   for (std::size_t b = 0; b < batch; ++b) {
@@ -90,8 +90,8 @@ void draw_places(SideCase& side, std::int64_t batch, std::int64_t most, Random& 
   }
 }
 
-// Whether a page or cache row holds rows that count more than once: a call then cannot write
-// gradients there.
+// Whether two places of the page table or batch index that hold rows that count are the same. A
+// call then cannot write gradients of keys and values.
 bool shares_places(const SideCase& side) {
   if (!side.is_cache()) return false;
   std::set<std::int64_t> seen;
@@ -269,7 +269,7 @@ void set_family(Case& drawn, Family family) {
   // The gauss family has a limit on its relative error, which steep slopes would break.
   if (family == Family::kGauss) drawn.scores.steep_slopes = false;
   if (family == Family::kShift) {
-    // Nothing may take the shift away again.
+    // Softcap or a scale of 0 would take the shift away again.
     drawn.scores.softcap = 0;
     drawn.scores.has_scale = drawn.scores.has_scale && drawn.scores.scale != 0;
   }

@@ -10,7 +10,8 @@
 
 namespace tilewise::conformance {
 
-// A sum's error: that of its terms, their absolute values, and how many they are.
+// What the error of a sum depends on: the errors of its terms, their absolute values, and their
+// number.
 struct ErrorSum {
   double error = 0, magnitude = 0;
   std::int64_t count = 0;

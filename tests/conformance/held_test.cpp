@@ -1,5 +1,5 @@
-// Scores beyond the largest number of their type are held at it, and vector lanes without a query
-// have no effect.
+// Scores beyond half the largest number of their type are held there, and vector lanes without a
+// query have no effect.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,8 +16,8 @@ DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
 }
 
-// Too few queries to fill a vector. With slopes of both signs and distances of up to 200 keys the
-// weights of a lane without a query would overflow if it had any.
+// Numbers of queries that leave lanes of the last vector empty. With steep slopes of both signs and
+// distances of up to 200 keys an empty lane's weights would overflow if it had any.
 TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   for (const tw_dtype dtype : {TW_FLOAT32, TW_FLOAT64, TW_FLOAT16, TW_BFLOAT16}) {
     for (const std::int64_t queries : {1, 5, 19, 33}) {

@@ -1,4 +1,5 @@
-// Tests of the list: no row is lost, no tier is empty, and each family is what its name says.
+// Tests of the list: no series is missing, each tier takes cases of every series, and each family
+// is what its name says.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -109,7 +110,7 @@ TEST(List, EverySeriesOfTheMuseumHasEveryTwoLengths) {
   EXPECT_EQ(lengths.size(), kMuseumPairs);
 }
 
-// Statistics of a tensor's numbers, without NaN.
+// Statistics of a tensor's numbers, none of which may be NaN.
 struct Spread {
   double mean = 0, deviation = 0, largest = 0;
 };
@@ -163,7 +164,8 @@ TEST(Families, AreWhatTheirNamesSay) {
   EXPECT_NEAR(spread_of(make_setup(sample(Family::kPeaky, TW_FLOAT32)).query).deviation, 8, 0.5);
 }
 
-// A row's scores: the largest, the gap to the second, the mean, and how many are seen.
+// A row's scores: the largest and its key, its distance to the second, the mean, how many keys are
+// visible, and the first of them.
 struct RowScores {
   double best = -std::numeric_limits<double>::infinity(), gap = 0, mean = 0;
   std::int64_t seen = 0, first = -1, best_at = -1;
@@ -222,7 +224,8 @@ TEST(Families, ShiftMovesEveryScoreByWhatItSays) {
   }
 }
 
-// Needles must stand in every place of a tile, and at both ends.
+// Needles must stand at both ends, and in every place of a tile or, from number 16 on, in every
+// tile.
 TEST(Families, NeedlesSweepTilesAndEnds) {
   for (std::uint64_t number = 0; number < kLongCases; ++number) {
     Case drawn = draw_long_case(number);

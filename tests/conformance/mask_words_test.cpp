@@ -69,7 +69,8 @@ void expect_same(Trial& a, Trial& b) {
   EXPECT_LT(largest_difference(from_a.value, from_b.value), kTight);
 }
 
-// Expects lse to be -inf in the rows for which `sees` is false for all keys, and in no others.
+// Expects lse to be -inf in the rows for which `sees` is false for all keys, and in no others. In
+// these rows output and query gradient are 0.
 void expect_nothing_seen(const Trial& trial, const Sees& sees) {
   int empty_rows = 0;
   for_each_query(trial.drawn, [&](std::int64_t b, std::int64_t i, std::int64_t h) {

@@ -57,7 +57,7 @@ Scene draw_scene(std::uint64_t seed) {
   scene.lse_dtype = scene.dtype;
   const std::int64_t parts = random.integer(1, 5);
   for (std::int64_t part = 0; part < parts; ++part) {
-    // Input strides may overlap, and then numbers are what memory says.
+    // Elements of an input may share memory, so the oracle reads them back from there.
     Field output = Field::scattered(scene.dtype, scene.output_shape(), {Role::kInput}, random);
     Field lse = Field::scattered(scene.lse_dtype, scene.lse_shape(), {Role::kInput}, random);
     scene.for_each_row([&](std::int64_t b, std::int64_t i, std::int64_t h) {

@@ -30,12 +30,14 @@ struct Heads {
 };
 constexpr Heads kHeads[] = {{1, 1}, {28, 4}, {12, 12}, {8, 1}, {7, 1}, {2, 1}};
 
-// What one head has. Lengths of zero have no score, and elements all the same.
+// Of one head: the scores, and the elements of query, key, value and output. If one length is zero,
+// there are elements and no scores.
 struct Sizes {
   std::int64_t scores, elements;
 };
 
-// The heads of a case. They add cost but nothing to what lengths show, so long cases get few.
+// The heads of a case. More heads cost time and do not help to find a mistake at some length, so
+// long cases have one or two.
 Heads heads_for(std::uint64_t number, const Sizes& sizes) {
   constexpr std::int64_t kMostScores = 60000, kMostElements = 400000;
   const Heads wanted = kHeads[number % std::size(kHeads)];

@@ -23,11 +23,12 @@ namespace tilewise::conformance {
 [[nodiscard]] double largest(tw_dtype dtype);
 
 // unit_roundoff: the largest relative error of a rounding. floor_of: the largest absolute error
-// below the type's smallest normal number, if need be on a processor that flushes subnormals.
+// below the type's smallest normal number. In float64, float32 and bfloat16 a processor may flush
+// such numbers to 0.
 [[nodiscard]] double unit_roundoff(tw_dtype dtype);
 [[nodiscard]] double floor_of(tw_dtype dtype);
 
-// The largest change by storing a number near `exact`; 0 for zero.
+// How far storing a number near `exact` may move it; 0 if `exact` is 0.
 [[nodiscard]] double rounding_of(tw_dtype dtype, double exact);
 
 }  // namespace tilewise::conformance

@@ -130,7 +130,8 @@ TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   }
 }
 
-// A bias so low that lse loses the number of keys; the gradients must still be the mean's.
+// A bias so low that rounding takes the last digits of log(keys) from lse, or all of them. The
+// gradients must still be the mean's.
 TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   constexpr std::int64_t kKeys = 40;
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32}) {
@@ -161,14 +162,15 @@ TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   }
 }
 
-// Scores so large that rounding one of them would move its weight by powers of two.
+// Equal scores. Most sizes are so large that one rounding of a score would change its weight by
+// powers of two.
 TEST(Properties, LargeEqualScoresGiveTheMeanAndItsGradients) {
   constexpr std::int64_t kQueries = 30, kKeys = 64;
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {
     const tw_dtype wide = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32;
     for (const double size : {1e2, 1e3, 3e3, 1e4, 1e5, 1e7, 1e9, 1e12, 1e15}) {
       SCOPED_TRACE(testing::Message() << name_of(dtype) << " of " << size);
-      // With products of bfloat16 weights are bfloat16, too, and may all be rounded the same way.
+      // If a kernel multiplies in bfloat16, it rounds all weights to it, and in the same direction.
       const double rounding = dtype == TW_BFLOAT16 ? 0x1p-8 : 0;
       Trial trial(plain_case(5, {.queries = kQueries, .keys = kKeys, .dim = 8, .value_dim = 4},
                              dtypes_of(dtype, wide)));

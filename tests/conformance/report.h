@@ -31,7 +31,7 @@ inline constexpr std::size_t kParts = 12;
 
 // How well one result agrees.
 struct Agreement {
-  double worst = 0;  // error over bound, both less the rounding of what is stored
+  double worst = 0;  // (error - rounding) / allowed, the largest of all comparisons
   Index where = {};  // of the worst
   double error_squares = 0, exact_squares = 0;
   std::int64_t compared = 0;
@@ -52,7 +52,7 @@ class Report {
  public:
   void add(Part part, const Index& at, const Comparison& numbers);
   void fail(const std::string& sentence);
-  // Counts the case as declined: a call that nothing here can run is not wrong.
+  // Notes why no backend here can run the case, which is no failure.
   void decline(const std::string& sentence) { refusal_ = sentence; }
   void merge(const Report& other);
 

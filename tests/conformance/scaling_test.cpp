@@ -1,5 +1,5 @@
-// Factors of FP8 tensors, one for each sequence and key head: the call agrees with a float32 call
-// on factor * element.
+// Factors of tensors, one for each sequence and key head: the call agrees with a float32 call on
+// factor * element.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace tilewise::conformance {
 namespace {
 
-// A kernel may keep its weights in the inputs' type; e5m2 has two bits.
+// A kernel may keep its weights in the inputs' type, and e5m2 has two bits of mantissa.
 constexpr double kWithin = 0x1p-3;
 
 Case draw(tw_dtype dtype, std::int64_t keys = 70, std::int64_t dim = 16) {
@@ -32,7 +32,7 @@ double largest_number(const Field& field) {
   return largest;
 }
 
-// A factor by sequence and key head: powers of two from `smallest` to 16 times that.
+// A factor by sequence and key head: a power of two times `smallest`, up to 8 times.
 double factor_at(double smallest, std::int64_t b, std::int64_t key_head) {
   return std::ldexp(smallest, static_cast<int>((2 * b + 3 * key_head) % 5));
 }

@@ -26,8 +26,8 @@ std::vector<Series> make_list() {
   return list;
 }
 
-// The number of a series' first case in the source of its cases. Each series begins elsewhere, so
-// that a tier with only a few cases of each series still has all sizes.
+// The number of a series' first case in the source of its cases. Each series of random and museum
+// begins elsewhere, so that the few cases that a short tier takes of each differ in size.
 std::uint64_t first_of(const Series& series) {
   const auto family = static_cast<std::uint64_t>(series.family);
   const auto dtype = static_cast<std::uint64_t>(series.dtype);
@@ -44,7 +44,7 @@ double scores_of(const Case& drawn) {
   return scores * static_cast<double>(drawn.heads);
 }
 
-// Elements of query, key and value. A case of length zero has many, but no score.
+// Elements of query, key, value and output. A case without queries has many, but no score.
 double elements_of(const Case& drawn) {
   double rows = 0;
   for (const std::int64_t each : drawn.queries.capacity) {

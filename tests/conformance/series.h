@@ -36,7 +36,7 @@ struct Series {
 };
 
 [[nodiscard]] const std::vector<Series>& all_series();
-// The series whose name is `name`, or begins with `name` and a slash.
+// The series whose name is `name`, or begins with `name` and a slash; all if `name` is empty.
 [[nodiscard]] std::vector<const Series*> series_named(std::string_view name);
 
 // The limit on ||error|| / ||exact|| over all outputs of a series, for families in which it has a

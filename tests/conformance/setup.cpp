@@ -11,7 +11,8 @@
 namespace tilewise::conformance {
 namespace {
 
-// Rows of a mask or bias. On a device packed sequences have a bound, which is at least 1.
+// Rows or columns of a mask or bias. On a device call.cpp gives packed sequences a bound of at
+// least 1.
 std::int64_t table_extent(const SideCase& side) {
   const bool bounded = calls_run_on_device() && side.storage == Storage::kPacked;
   return bounded ? std::max<std::int64_t>(1, side.extent()) : side.extent();

@@ -22,7 +22,7 @@ struct Running {
 Running running;
 
 void say(const char* text) {
-  // Nothing is to be done where even this fails.
+  // If this fails, a signal handler can do nothing about it.
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
 }
 

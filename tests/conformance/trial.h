@@ -15,7 +15,8 @@ class Trial {
  public:
   explicit Trial(const Case& given) : drawn(given), setup(make_setup(given)) {}
 
-  // Each fills the results with poison and runs; throws with the library's sentence if it fails.
+  // Each makes the call, with a new workspace full of NaN, and throws with the library's sentence
+  // if it fails.
   void forward();
   void backward();  // after forward
   void probabilities();

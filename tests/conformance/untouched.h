@@ -9,7 +9,8 @@
 
 namespace tilewise::conformance {
 
-// Marks the elements of each output that sequences own; all others must keep their bits.
+// own_outputs marks the elements of each output that sequences own. check_untouched finds outputs
+// in which another element has changed, and inputs that have changed anywhere.
 void own_outputs(const Case& drawn, Setup& setup);
 void check_untouched(const std::vector<Setup::Named>& outputs, Setup& setup, Report& report);
 

@@ -68,7 +68,8 @@ bool is_narrow(const Case& drawn) {
   return drawn.dtypes.input == TW_FLOAT8_E4M3 || drawn.dtypes.input == TW_FLOAT8_E5M2;
 }
 
-// A large amount that all logits move by, through the first channel of query and key.
+// The first channel of every query or key of the family shift. Their product times the scale moves
+// each score by -128, -1e4 or -1e5 (in 8 bits by -128), or by less if a key would be too large.
 double shift_of(const Case& drawn, bool is_query) {
   const double shifts[] = {128, 1e4, 1e5};
   const double scale = default_scale(drawn);
@@ -86,7 +87,7 @@ double code(std::int64_t row, std::int64_t d, std::int64_t dim) {
   return random.chance(0.5) ? 1 : -1;
 }
 
-// The length of a query and of a hub's key in a common direction, for a weight of about e^12.
+// The size of each channel that a query and a hub's key have in common, for a score of about 12.
 double hub_length(const Case& drawn) {
   const double size = std::fabs(default_scale(drawn)) * static_cast<double>(drawn.dim);
   return size > 0 ? std::min(8.0, std::sqrt(12 / size)) : 1;
@@ -175,8 +176,8 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
-// A slope. A steep slope times a distance of a few keys is beyond what exp takes in float (88) and
-// mostly in double (709).
+// A slope. A steep one is 4 to 512 in size: times a distance of 1 to 23 keys it passes what exp
+// takes in float (88), and times 2 to 178 keys in double (709).
 double slope(const Case& drawn, Random& random) {
   const double gentle = 0.3 * random.uniform() - 0.05;
   if (!drawn.scores.steep_slopes) return gentle;
