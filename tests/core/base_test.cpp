@@ -29,7 +29,7 @@ TEST(Base, DividesTowardsMinusInfinity) {
   EXPECT_EQ(floor_div(-1, int64{1} << 60), -1);
 }
 
-// Sizes are never negative, and of those alone it is asked.
+// ceil_div is for sizes, which are never negative.
 TEST(Base, DividesSizesUpwards) {
   for (int64 a = 0; a <= 400; ++a) {
     for (int64 b = 1; b <= 20; ++b) {

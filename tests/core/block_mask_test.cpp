@@ -12,7 +12,7 @@
 namespace tilewise::core {
 namespace {
 
-// A grid of random blocks. Between its rows lie blocks of others, which count for nothing.
+// A grid of random blocks. Between its rows in memory lie blocks that do not belong to it.
 struct Grid {
   std::vector<uint8> memory;
   BlockMask mask;
@@ -57,7 +57,8 @@ Visible count(const Grid& grid, const Band& band, Range rows, Range columns) {
   return visible;
 }
 
-// Together a band and blocks promise less: two that show some may have nothing in common.
+// Checks the cover of a band and blocks together. kAll is exact and kNone is true, but kSome may
+// also be a rectangle in which no element is visible by both.
 void check_rectangle(const Grid& grid, const Band& band, Range rows, Range columns) {
   const int64 area = rows.size() * columns.size();
   const Visible visible = count(grid, band, rows, columns);

@@ -65,8 +65,8 @@ class SmallFloats : public testing::TestWithParam<Format> {
   const Format& format() const { return GetParam(); }
   uint32 sign() const { return 1u << (format().bits - 1); }
 
-  // The nearest code, ties to even, by search. Above the largest value, its upper neighbour would
-  // be as far as its lower one: beyond half of that, a number does not fit.
+  // The nearest code, ties to even, by search. A number above the largest value fits if it is off
+  // by less than half of the last step.
   uint32 nearest(double value) const {
     const uint32 side = std::signbit(value) ? sign() : 0;
     const double size = std::abs(value);
@@ -114,8 +114,8 @@ TEST_P(SmallFloats, EncodeWhatTheyDecoded) {
   EXPECT_GE(codes, format().bits == 16 ? 60'000 : 240);
 }
 
-// Between neighbours the middle goes to the even one, all else to the nearer one; the middle
-// between the largest value and the next that there would be belongs to those that do not fit.
+// The middle between two neighbours goes to the even one, other numbers to the nearer one. Above
+// the largest value, a number does not fit from the middle to the next value on, if there were one.
 TEST_P(SmallFloats, RoundAtEveryBorder) {
   const SmallFloat tested = format().tested;
   for (uint32 code = 0; code + 1 < finite_.size(); ++code) {
@@ -162,7 +162,8 @@ TEST_P(SmallFloats, KeepNanAndSignsOfZero) {
   EXPECT_TRUE(std::signbit(decode(tested, sign())));
 }
 
-// Doubles' own subnormals, and all else below half of the smallest value, vanish with their sign.
+// Doubles up to half of the smallest value become 0 and keep their sign; so do doubles that are
+// subnormal themselves.
 TEST_P(SmallFloats, RoundTheVerySmallToZero) {
   const SmallFloat tested = format().tested;
   const double half = finite_[1] / 2;
@@ -175,8 +176,8 @@ TEST_P(SmallFloats, RoundTheVerySmallToZero) {
   EXPECT_EQ(encode(tested, -std::nextafter(half, 1.0)), sign() | 1);
 }
 
-// A double a little above a border lies on it once it is a float, and would then go to the even
-// side, which is the wrong one.
+// A double a little above the middle of two neighbours, rounded to float first, would be the middle
+// itself, and would then go to the even neighbour, which is the lower one here.
 TEST_P(SmallFloats, RoundOnceAndNotThroughFloat) {
   int64 different = 0;
   for (uint32 code = 0; code + 1 < finite_.size(); code += 2) {

@@ -82,7 +82,8 @@ struct AlongQueries {
   int64 count(Range columns, Range rows) const { return truth.count(rows, columns); }
 };
 
-// The first and the last of a tile, when they see anything, see the ends of its reach.
+// If the first row or key of a tile sees anything, it sees the begin of the tile's reach; the last
+// one sees the end.
 template <class Side>
 void check_reach(Side side, Range tile, Range reach) {
   const Range all{0, side.there()}, first{tile.begin, tile.begin + 1}, last{tile.end - 1, tile.end};
@@ -116,7 +117,7 @@ void check_walk(Side side, int64 size_here, int64 size_there, Counts& counts) {
   }
 }
 
-// One mask in five has to do here; each is cut into tiles of all 64 sizes.
+// To save time one mask in five is checked, each cut into tiles of all 64 sizes.
 TEST(Band, CoversEveryTileExactlyAndWastesNone) {
   Counts counts;
   const int64 masks = for_each_mask(kSmallMasks, 5 * kSlowness, [&](const Band& band) {
@@ -155,7 +156,7 @@ void check_rectangle(const Band& band, Truth& truth, Range rows, Range columns) 
   }
 }
 
-// One mask in two has to do here.
+// To save time one mask in two is checked.
 TEST(Band, CoversEveryRectangleExactly) {
   int64 rectangles = 0;
   const int64 masks = for_each_mask({5, 6, 8}, 2 * kSlowness, [&](const Band& band) {

@@ -1,5 +1,5 @@
-// What the tests of masks stand on: the definition of tilewise.h, the number of visible pairs in
-// any rectangle by sums over it, and a numbered list of all small masks.
+// Shared by the tests of masks: the definition of tilewise.h, the number of visible pairs in any
+// rectangle by sums over it, and a numbered list of small masks.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 namespace tilewise::core {
 
-// Builds that are slow for checks of their own look at one mask where others look at 40.
+// Builds without optimization or with a sanitizer check one mask where others check 40.
 #if defined(__has_feature)
 #define TW_HAS_FEATURE(name) __has_feature(name)
 #else
@@ -100,8 +100,8 @@ class Truth {
   std::array<int64, (kMostQueries + 1) * (kMostKeys + 1)> sums_{};
 };
 
-// All masks with up to `queries` queries, `keys` keys and diagonals from -reach to reach, by
-// number.
+// All masks with up to `queries` queries, `keys` keys, diagonals from -reach to reach, and the
+// limits and chunks listed above, by number.
 struct Masks {
   int64 queries, keys, reach;
 

@@ -25,8 +25,8 @@ TYPED_TEST(Math, HasTheConstantsOfItsType) {
   EXPECT_EQ(ln2<T>(), std::numbers::ln2_v<T>);
 }
 
-// Kernels lean on these ends: a hidden score is 2^-infinity = 0, an empty sum's logarithm
-// -infinity, and a difference of 0 exactly 1.
+// Kernels need these ends: the weight of a hidden score is 2^-infinity = 0, the logarithm of an
+// empty sum is -infinity, and the weight of the largest score is 2^0 = 1.
 TYPED_TEST(Math, TakesExp2AndLog2ToTheEnds) {
   using T = TypeParam;
   EXPECT_EQ(exp2(-infinity<T>()), 0);

@@ -38,8 +38,8 @@ class NvrtcTest : public testing::Test {
   cuda::Nvrtc nvrtc_;
 };
 
-// Uses every function of every header at run time, for float and double, so that none is left out
-// as an uninstantiated template.
+// Uses the functions of core at run time, for float and double, because NVRTC does not compile
+// templates that nobody instantiates.
 constexpr const char* kKernel = R"(
 #include "core/base.h"
 #include "core/dtype.h"
@@ -142,7 +142,7 @@ TEST_F(NvrtcTest, CompilesEachHeaderAlone) {
   EXPECT_GE(headers, 7);
 }
 
-// The test above would prove nothing if NVRTC took wrong values or spoke of nothing.
+// The tests above would prove nothing if NVRTC accepted a false static_assert or gave no warnings.
 TEST_F(NvrtcTest, RefusesWrongValuesAndWarns) {
   const std::string include = "#include \"core/mask.h\"\nnamespace tilewise::core {\n";
   const std::string wrong = "static_assert(Band{.queries = 2, .keys = 2}.visible(0, 2));\n}\n";

@@ -112,8 +112,8 @@ TEST(Dropout, GivesEachElementADecisionOfItsOwn) {
   EXPECT_EQ(last, (Place{{kColumns / 4 - 1, kRows / 2 - 1, 0, 0}, 7}));
 }
 
-// One call serves rows r, r + 8 and columns c, c + 8, c + 16, c + 24: what one lane holds of two
-// neighbouring 16 by 16 tiles.
+// One call of Philox decides for rows r, r + 8 and columns c, c + 8, c + 16, c + 24. One lane of a
+// tensor core's product holds all eight, in two neighbouring 16 by 16 tiles.
 TEST(Dropout, SharesACallAmongEightElementsOfALane) {
   std::set<Place> decisions;
   const Place first = place_of({0, 0, 16 + 3, 32 + 5});

@@ -52,8 +52,8 @@ class Score : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Score, Types);
 
-// All magnitudes in steps of equal codes, subnormals among them, and densely where tanh bends and
-// where its two formulas meet.
+// All magnitudes at equal steps of their bit patterns, subnormals among them, and densely where
+// tanh bends and where its two formulas meet.
 TYPED_TEST(Score, TanhIsExactToItsTypeEverywhere) {
   using T = TypeParam;
   using Code = std::conditional_t<sizeof(T) == 4, uint32, uint64>;
@@ -173,7 +173,7 @@ TYPED_TEST(Score, ToLog2ScalesWhatFits) {
   EXPECT_EQ(to_log2(T(0)), 0);
 }
 
-// Whatever is visible stays finite or, if it must, NaN: a row of the lowest number sees all alike.
+// A visible score stays finite, or is NaN. A row of lowest numbers keeps equal scores.
 TYPED_TEST(Score, ToLog2HoldsWhatWouldOverflow) {
   using T = TypeParam;
   const T lowest = to_log2(-kMost<T>);

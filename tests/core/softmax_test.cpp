@@ -115,7 +115,7 @@ class Softmax : public testing::Test {};
 using Types = testing::Types<float, double>;
 TYPED_TEST_SUITE(Softmax, Types);
 
-// The numbers of each row are proved without a sanitizer, which looks at how they are reached.
+// Fewer rows under a sanitizer, which is slow and looks for wrong accesses, not for wrong numbers.
 constexpr int kRows = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 20'000 : 200'000;
 
 TYPED_TEST(Softmax, IsTheSameInAnyTiling) {
