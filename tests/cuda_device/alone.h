@@ -9,22 +9,23 @@ namespace tilewise::gpu {
 
 using Arguments = std::vector<std::string>;
 
-// "legacy", "explicit-legacy", "per-thread", "blocking" or "non-blocking": a call on such a stream
-// comes behind what was enqueued before it, waits for none of that, and keeps no hold on tables of
-// the host.
+// Argument: "legacy", "explicit-legacy", "per-thread", "blocking" or "non-blocking". A call on such
+// a stream runs after what was enqueued before it, returns without waiting for that, and does not
+// read tables of the host after it has returned.
 bool wait_for_nothing(const Arguments& arguments);
 
-// Which context is current stays so; a stream of a context that the caller made is refused.
+// A call leaves the current context as it is; a stream of a context that the caller made is
+// refused.
 bool keep_contexts(const Arguments& arguments);
 
 // Streams and memory of a second GPU are refused in calls on the first, and run on their own.
 bool tell_devices_apart(const Arguments& arguments);
 
-// A call that nobody prepared is refused under capture and does not spoil it; to prepare it does
-// not either, in the strictest mode.
+// Under a capture in the strictest mode a call that was not prepared is refused. Neither that nor
+// preparing it spoils the capture.
 bool capture_cold(const Arguments& arguments);
 
-// A kernel of the caller's ends the context.
+// A kernel of the caller traps, which leaves the context unusable.
 bool poison(const Arguments& arguments);
 
 // The caller resets the device.
@@ -37,7 +38,7 @@ bool fill_memory(const Arguments& arguments);
 bool fork_early(const Arguments& arguments);
 bool fork_late(const Arguments& arguments);
 
-// k: the k-th call of the driver fails. Exit status 3 where there were not as many.
+// Argument: k. The k-th call of the driver fails. Exit status 3 if there are fewer calls.
 bool fail_one(const Arguments& arguments);
 inline constexpr int kNoSuchCall = 3;
 

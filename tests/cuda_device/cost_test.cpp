@@ -11,7 +11,7 @@ namespace {
 
 class Cost : public GpuTest {};
 
-constexpr int kTurns = 60, kCalls = 48;  // of a turn, which the queue takes without waiting
+constexpr int kTurns = 60, kCalls = 48;  // calls a turn: few enough for the queue not to wait
 
 template <class Body>
 void take_turn(std::vector<double>& nanoseconds, Handle stream, const Body& body) {
@@ -24,7 +24,7 @@ void take_turn(std::vector<double>& nanoseconds, Handle stream, const Body& body
   must(driver().wait(stream), "to wait");
 }
 
-// What a tenth of the turns stay below: what else the machine does is in the others.
+// The tenth percentile of the turns. Slower ones include other work of the machine.
 double usual(std::vector<double>& numbers) {
   const auto place = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 10);
   std::nth_element(numbers.begin(), place, numbers.end());

@@ -15,7 +15,7 @@ using tilewise::cuda::Result;
 tilewise::gpu::FailingCuda state;
 Calls real;
 
-// Nobody can do anything about these, and the real ones have been called by then.
+// No failure is made of these calls, because the library could do nothing about it.
 bool may_fail(const char* name) {
   return std::strcmp(name, "cuCtxPopCurrent") != 0 && std::strcmp(name, "cuLibraryUnload") != 0 &&
          std::strcmp(name, "cuGetErrorName") != 0;

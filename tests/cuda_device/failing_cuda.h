@@ -1,6 +1,6 @@
-// A driver that hands every call to the real one, but for one that it fails. It is a library that
-// calls itself libcuda.so.1, so that the next who opens that gets it; TILEWISE_TEST_REAL_CUDA is
-// the path of the real one.
+// A driver that hands every call but one to the real one, and fails that one. It is a library named
+// libcuda.so.1, so that whoever opens that name next gets it; TILEWISE_TEST_REAL_CUDA is the path
+// of the real one.
 #pragma once
 
 #include <atomic>
@@ -14,5 +14,5 @@ struct FailingCuda {
 
 }  // namespace tilewise::gpu
 
-// Of the library.
+// Exported by that library: the state of its driver.
 extern "C" tilewise::gpu::FailingCuda* tilewise_failing_cuda();

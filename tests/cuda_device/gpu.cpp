@@ -10,7 +10,7 @@
 namespace tilewise::gpu {
 namespace {
 
-// What the driver compiles by itself, for any GPU that the library runs on.
+// PTX, which the driver compiles for any GPU that the library runs on.
 constexpr char kKernels[] = R"(
 .version 7.0
 .target sm_80
@@ -52,7 +52,7 @@ void find_all(void* library, Driver& opened) {
   }
 }
 
-// Another driver by that name, which fails on purpose, may be open: scenarios name the real one.
+// The failing driver may already be open by the name libcuda.so.1, so scenarios name the real one.
 Driver open_real() {
   Driver opened;
   const char* named = std::getenv("TILEWISE_TEST_REAL_CUDA");

@@ -82,7 +82,7 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  void close_on(Handle stream);  // all that comes behind waits
+  void close_on(Handle stream);  // what is enqueued there from now on waits
   void open();
 
  private:

@@ -1,4 +1,4 @@
-// Pointers that lead elsewhere: a sentence, before anybody follows them.
+// Pointers to the wrong memory are refused with a sentence before they are used.
 #include <cstring>
 
 #include "cuda_device/twins.h"

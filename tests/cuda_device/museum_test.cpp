@@ -80,7 +80,7 @@ TEST_F(Museum, ElementsPastTwoToTheThirtyOne) {
   }
 }
 
-// 2^26 keys that are one, of 2^32 elements: the output is its value, and the lse counts them.
+// One key seen as 2^26 keys, by a stride of 0: the output is its value, and the lse counts them.
 TEST_F(Museum, AViewThatRepeatsOneKey) {
   constexpr std::int64_t kKeys = std::int64_t{1} << 26;
   Attention drawn({1, 16, 1, 2, 1, 64});
@@ -110,7 +110,8 @@ TEST_F(Museum, AViewThatRepeatsOneKey) {
   }
 }
 
-// The parts of a call from `first` on, in results of its own.
+// Expects that the part of a call from index `first` of `axis` on, computed alone, has the same
+// bits.
 void expect_last_part(const Attention& whole, Attention& own, tw_operation operation,
                       std::int64_t first, int axis) {
   Request request = whole.request, part = own.request;

@@ -1,5 +1,5 @@
-// Sixteen-bit tensors of a real GPU that lie anyhow, for calls that are compared with other calls:
-// too large, or too many, for an oracle.
+// 16-bit tensors of a real GPU with any strides, for calls that are compared with other calls,
+// because they are too large or too many for the oracle.
 #pragma once
 
 #include <optional>
@@ -32,7 +32,7 @@ class Block {
 
 using Bytes = std::vector<unsigned char>;
 
-// (batch, rows, heads, dim), or an lse, of which the last dimension is a row.
+// The sizes of a dense attention.
 struct Sizes {
   std::int64_t batch, queries, keys, heads, key_heads, dim;
 };
@@ -40,7 +40,7 @@ struct Sizes {
 // Each row that a tensor has, in order, from the GPU and to it.
 Bytes read(const Tensor& tensor);
 void write(const Tensor& tensor, const Bytes& bytes);
-// Numbers between -1 and 1, others for each seed; and what no result has, NaN.
+// draw fills a tensor with numbers between -1 and 1 that depend on the seed, blank with NaN.
 void draw(const Tensor& tensor, std::uint32_t seed);
 void blank(const Tensor& tensor);
 std::size_t bytes_of(const Tensor& tensor);
@@ -66,8 +66,8 @@ class Attention {
   std::vector<Block> blocks_;
 };
 
-// A call with a workspace of its own, waited for; what it says, which is empty where all is well.
-// It must run by tensor cores.
+// Makes a call with a workspace of its own, waits for it, and returns its message, which is empty
+// for success. The call must run by tensor cores.
 std::string run(tw_operation operation, const Request& request, Handle stream = nullptr);
 
 }  // namespace tilewise::gpu

@@ -14,7 +14,7 @@
 namespace tilewise::gpu {
 namespace {
 
-// A run of two kernels and a question, right to the last number; or the first sentence.
+// Runs a call and take_faults. Returns nothing if the result is right, otherwise what is wrong.
 std::string run_all(const Twins& twins, const Request& request, const Execution& where) {
   twins.blank_again(request.output);
   Status status = forward(request, where);
@@ -27,12 +27,13 @@ std::string run_all(const Twins& twins, const Request& request, const Execution&
              : "the result is wrong";
 }
 
-// On the processor, where nothing of this matters.
+// Whether a call on the processor works, whatever has happened to the GPU.
 bool runs_here(const Twins& twins, const Request& request) {
   return is_ok(forward(twins.on_host(request), Execution{}).message, "a call on the processor");
 }
 
-// What allocates or waits goes on beside a capture, which it would spoil in the usual mode.
+// Allocating and waiting would spoil a capture in the usual mode. They must work beside it, and not
+// spoil it.
 bool serves_memory_beside(const Stream& captured) {
   const Stream other;
   const Execution where = on_device(other.get());
@@ -114,7 +115,7 @@ bool poison(const Arguments&) {
 
 bool reset(const Arguments&) {
   const Driver& gpu = started();
-  // Its memory goes with the context.
+  // Never deleted, because the reset frees its memory.
   auto& before = *new Twins;
   if (!is_ok(run_all(before, attention(before), on_device()), "the first call")) return false;
   must(gpu.reset(0), "a reset");

@@ -50,7 +50,7 @@ class Load {
 
 class Repeats : public GpuTest {
  protected:
-  // Empty where each run gives what the first gave, into results that were wiped before.
+  // Empty if each run gives the bits of the first. Results are overwritten before each run.
   static std::string difference_of_runs(tw_operation operation, const Request& request) {
     std::string said = run(operation, request);
     if (!said.empty()) return said;

@@ -10,7 +10,7 @@
 namespace tilewise::gpu {
 namespace {
 
-// Compiling what no pack has, for a first call, takes seconds.
+// A first call may compile kernels that no pack has, which takes seconds.
 constexpr int kSeconds = 120;
 
 class OnGpu : public GpuTest {
@@ -58,7 +58,7 @@ TEST_F(OnGpu, AWorkerForkedTooLateGetsASentence) {
   EXPECT_EQ(alone({"fork-late"}), "");
 }
 
-// Of all that the library asks the driver for in a first and a second call, each fails in turn.
+// Each of the driver's calls that the library makes in a first and a second call fails in turn.
 TEST_F(OnGpu, EachCallOfTheDriverMayFail) {
   setenv("TILEWISE_TEST_REAL_CUDA", driver().path.c_str(), 1);
   int k = 0;

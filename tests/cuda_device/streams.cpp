@@ -79,7 +79,7 @@ bool wait_for_nothing(const Arguments& arguments) {
   must(driver().copy_later(address_of(found), address_of(request.output), bytes_of(wanted), stream),
        "a copy behind the call");
   const bool is_pending = driver().query(stream) == kNotReady;
-  // The host's tables are the caller's again.
+  // The call has returned, so the caller may overwrite tables of the host.
   used.assign(used.size(), 1 << 30);
   table.assign(table.size(), -1);
   gate.open();
@@ -98,7 +98,8 @@ bool keep_contexts(const Arguments&) {
   must(gpu.current(&primary), "the current context");
   must(gpu.create_context(&other, 0, 0), "a context of the caller's");
   must(gpu.create_stream(&foreign, Stream::kNonBlocking), "a stream in it");
-  // The new context lies on top of ours. Without this, to take one away would leave the other.
+  // create_context has pushed the new context on top of ours. This pops it. Otherwise making none
+  // current, below, would leave one of the two current.
   must(gpu.make_current(nullptr), "to leave it");
   bool good = true;
   const auto with = [&](Handle context, Handle stream, const std::string& how) {

@@ -21,8 +21,8 @@ class Tables : public GpuTest {
     ASSERT_TRUE(take_faults(none, on_device()).ok());
   }
 
-  // What the library's own error word says of one call, and what the caller's does. What is read
-  // beside a tensor is NaN, and what is written there is seen.
+  // Expects these bits in the library's own error word, and then in the caller's. Reads beside a
+  // tensor would find NaN, and writes there are noticed.
   static void expect_faults(const Twins& twins, const Request& request, std::uint32_t bits) {
     Execution where = on_device();
     Status status = forward(request, where);
@@ -170,7 +170,7 @@ TEST_F(Tables, AGraphKeepsThoseOfTheHost) {
   EXPECT_TRUE(twins.is_intact());
 }
 
-// More words than one kernel carries.
+// More words than two kernels carry.
 TEST_F(Tables, OfTheHostMayBeLarge) {
   constexpr std::int64_t kMany = 3000;
   Twins twins;

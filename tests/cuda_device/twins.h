@@ -57,7 +57,7 @@ class Twins {
   int drawn_ = 0;
 };
 
-// What each element of the plain backend's output differs by, at most; NaN where one is NaN.
+// The largest difference between two elements; NaN if one of them is NaN.
 float difference(const std::vector<float>& a, const std::vector<float>& b);
 
 // Runs the request's twin on the plain backend and gives its output. Tables lie on the host, too.
