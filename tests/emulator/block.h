@@ -27,9 +27,9 @@ struct Copy {
 struct Thread {
   Fiber fiber;
   Wait wait = Wait::kNothing;
-  const char* word = "";  // for which it waits with its warp
-  // What it brought to its last two exchanges. It may come to the next one before the others have
-  // read what it brought to this one, but not to the one after that.
+  const char* word = "";  // the operation at which it waits for its warp
+  // What the thread brought to its last two exchanges. It may come to the next exchange before the
+  // others have read what it brought to this one, but not to the one after that.
   std::uint64_t brought[2] = {};
   std::uint32_t exchanges = 0;
   std::vector<Copy> copies;
@@ -45,14 +45,14 @@ class Block {
     return threads_[static_cast<std::size_t>(running / kWarp * kWarp + n)];
   }
 
-  // Waits until all threads of the warp have come to the same word. The first lane is the first to
-  // go on: what it does then, the others find done.
+  // Waits until all threads of the warp have come to the same operation, `word`. Lane 0 goes on
+  // first, so the others find done what it does next.
   void meet(const char* word);
 
   // 16 bytes of shared memory, for `word`.
   std::byte* at(std::uint32_t byte, const char* word);
 
-  // By a thread that broke a rule: it ends here, and `run` throws.
+  // Called by a thread that broke a rule. The thread ends here, and `run` throws a Fault.
   [[noreturn]] void refuse(const std::string& what);
 
   const std::function<void()>* kernel = nullptr;
@@ -79,7 +79,7 @@ class Block {
   std::string fault_;
 };
 
-// The one that the calling thread of the processor runs.
+// The block that the calling thread of the processor runs.
 extern thread_local Block* current;
 
 }  // namespace tilewise::emulator

@@ -54,7 +54,7 @@ void Block::meet(const char* word) {
   self().fiber.leave();
 }
 
-// Runs the threads of a warp as far as they come. Whether any of them moved.
+// Runs the threads of a warp as far as they come. Returns whether any ran.
 bool Block::run_warp(std::int32_t first) {
   bool moved = false;
   do {

@@ -46,7 +46,7 @@ struct Matrices {
   uint32* pairs;
 };
 
-// Of one matrix, by its rows.
+// Gives each lane its two elements of one 8 x 8 matrix, or of its transpose.
 void hand_out(const uint16* const (&rows)[8], bool transposed, int32 matrix,
               Matrices* const* lanes) {
   for (int32 lane = 0; lane < kWarp; ++lane) {
@@ -62,7 +62,7 @@ struct Product {
   const Operands* operands;
 };
 
-// Element (i, k) of the left side is that of lane i % 8 * 4 + k % 8 / 2, and likewise.
+// Element (i, k) of the left side, 16 x 16, comes from lane i % 8 * 4 + k % 8 / 2.
 void decode_left(Product* const* lanes, const std::vector<float>& numbers, float (&left)[16][16]) {
   for (int32 lane = 0; lane < kWarp; ++lane) {
     for (int32 pair = 0; pair < 4; ++pair) {
@@ -74,7 +74,8 @@ void decode_left(Product* const* lanes, const std::vector<float>& numbers, float
   }
 }
 
-// Its columns, each of 16 elements.
+// The right side, 16 x 8, by its columns: right[n][k] is element (k, n), and comes from lane
+// n * 4 + k % 8 / 2.
 void decode_right(Product* const* lanes, const std::vector<float>& numbers, float (&right)[8][16]) {
   for (int32 lane = 0; lane < kWarp; ++lane) {
     for (int32 pair = 0; pair < 2; ++pair) {

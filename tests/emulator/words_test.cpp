@@ -47,7 +47,8 @@ struct Sides {
   uint16 right[16 * 16];  // likewise
 };
 
-// 1 + left right, a 16 x 16 product in two halves, and the lane's sums where they belong.
+// Computes 1 + left * right, 16 x 16, in two halves of 8 columns, and writes the lane's elements to
+// `sums`.
 template <DType type>
 void multiply_sides(Sides& sides, std::vector<float>& sums) {
   const int lane = lane_index(), corner = (lane % 16 * 16 + lane / 16 * 8) * 2;
@@ -125,7 +126,7 @@ struct alignas(16) Pieces {
   uint16 at[3][8];
 };
 
-// Before its wait a copy's place holds NaNs, and so it does where the group was left out.
+// A copy's place holds NaNs until its thread waits for the copy's group.
 TEST(Words, CopiesLandWhenTheyAreAwaited) {
   const Pieces from{{{1, 2, 3, 4, 5, 6, 7, 8}, {9, 9, 9, 9, 9, 9, 9, 9}, {}}};
   uint16 before = 0, first = 0, second = 0, later = 0, zeros = 1;
