@@ -19,7 +19,7 @@ void wrong(const char* format, ...) {
 }
 
 tw_status answer_of(std::size_t message_bytes, const Ask& ask) {
-  // On the heap and no larger than said.
+  // On the heap and exactly that large, so that the address sanitizer sees a write beyond it.
   const auto message = std::make_unique<char[]>(message_bytes);
   if (message_bytes > 0) std::memset(message.get(), '#', message_bytes);
   const tw_status status = ask(message_bytes > 0 ? message.get() : nullptr, message_bytes);

@@ -1,5 +1,5 @@
-// The command line: lines of the input are words. Words that are right but for one or two come of a
-// grammar; what they ask for is run in a folder of small files, unless it would take seconds.
+// The command line: each line of the input is a word. The command is run in a folder of small
+// files, unless it is one that takes seconds.
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
@@ -46,8 +46,8 @@ class Silence {
   std::streambuf *const cout_ = std::cout.rdbuf(), *const cerr_ = std::cerr.rdbuf();
 };
 
-// Numbers that cost time are made small: of threads, and of dims, which `explain` times a sample
-// of. Larger ones than 4999 are refused or not timed, and stay as they are.
+// Numbers from 10 to 4999 become less than 17, for they may cost time: as threads, or as dims, of
+// which `explain` times a sample. Larger ones are refused or not timed, and stay as they are.
 std::string cheap(const std::string& word) {
   const std::size_t value = word.find('=') + 1;  // 0 where there is none
   if (word.find_first_not_of("0123456789,.+-", value) != std::string::npos) return word;
@@ -74,7 +74,7 @@ bool is_other_notation(const std::string& word) {
   return false;
 }
 
-// Files lie in the folder or nowhere.
+// Words with a slash are left out, so that files lie in the folder or nowhere.
 std::vector<std::string> words_of(const std::string& input) {
   std::vector<std::string> words{"tilewise"};
   for (std::size_t begin = 0; begin < input.size() && words.size() < kMostWords;) {
@@ -84,7 +84,7 @@ std::vector<std::string> words_of(const std::string& input) {
       words.push_back(cheap(word));
     begin = end + 1;
   }
-  // The usual shape would be timed for too long.
+  // Without these options explain would time a sample of its default shape, for too long.
   const auto has = [&](const char* flag) {
     return std::any_of(words.begin(), words.end(),
                        [&](const std::string& word) { return word.starts_with(flag); });
@@ -95,7 +95,7 @@ std::vector<std::string> words_of(const std::string& input) {
   return words;
 }
 
-// The others measure and prove for seconds, by design.
+// The other commands take seconds: they measure, prove or check.
 bool takes_moments(std::string_view command) {
   return command == "explain" || command == "run" || command == "completion";
 }

@@ -7,7 +7,7 @@ namespace {
 
 enum class Storage { kDense, kPacked, kPages, kRows };
 
-// One side of the call as it is drawn; `length` is of the longest sequence, or of its capacity.
+// One side of the call as it is drawn; `length` is that of the longest sequence or its capacity.
 struct SideDraw {
   Storage storage = Storage::kDense;
   std::int64_t length = 0, tokens = 0, page_size = 0, outer = 0;
@@ -94,7 +94,7 @@ class Builder {
     return side;
   }
 
-  // Each place once, in an order of their own.
+  // `count` places of `outer`, one after another from a drawn one on.
   Shape places(std::int64_t count, std::int64_t outer) {
     const std::int64_t first = bytes_.byte();
     Shape places;
@@ -110,7 +110,7 @@ class Builder {
     table.stride[1] = 1;
   }
 
-  // float32, or float64 where query is.
+  // float32, or in some calls with a query of float64 that type.
   std::int32_t wide_type() {
     return type_ == TW_FLOAT64 && bytes_.flag() ? TW_FLOAT64 : TW_FLOAT32;
   }

@@ -34,7 +34,7 @@ class Bytes {
   bool flag() { return (byte() & 1) != 0; }
   std::int32_t bit() { return byte() & 1; }
 
-  // A small number; at most 256 of them.
+  // A number from low to high, which are at most 255 apart.
   std::int64_t from(std::int64_t low, std::int64_t high) { return low + byte() % (high - low + 1); }
 
   template <class T>

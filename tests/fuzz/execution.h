@@ -14,7 +14,7 @@ struct Where {
   Roomy<tw_parallel> parallel;
 
   [[nodiscard]] Surface surface();
-  // Thousands of threads would be allowed, but take their time to start.
+  // Thousands of threads would be allowed, but take long to start.
   void keep_few_threads();
 };
 

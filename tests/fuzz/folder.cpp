@@ -48,7 +48,7 @@ Folder::~Folder() {
   std::filesystem::remove_all(path_);
 }
 
-// Bytes of 0, so that offsets and tables are right and scores are even.
+// Bytes of 0, so that offsets and tables are right and scores are equal.
 void Folder::add(const std::string& name, const std::string& type, const std::vector<long>& shape) {
   std::size_t bytes = static_cast<std::size_t>(type.back() - '0');
   for (const long size : shape) bytes *= static_cast<std::size_t>(size);

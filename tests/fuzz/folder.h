@@ -1,4 +1,4 @@
-// A temporary folder with a few small .npy files, which is as before after each use of it.
+// A temporary folder with a few small .npy files, which leave() restores.
 #pragma once
 
 #include <map>

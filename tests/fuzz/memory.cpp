@@ -39,7 +39,7 @@ double elements(const tw_tensor& tensor) {
 
 std::byte* Memory::take(std::size_t bytes) {
   Buffer buffer{std::make_unique<std::byte[]>(bytes), bytes, {}};
-  // Small odd numbers in every float type now and then, and all patterns otherwise.
+  // For half of the seeds small positive numbers in every float type, otherwise all patterns.
   for (std::size_t i = 0; i < bytes; ++i)
     buffer.bytes[i] = static_cast<std::byte>(seed_ < 128 ? 0x38 + i % 3 : i * 31 + seed_);
   buffers_.push_back(std::move(buffer));

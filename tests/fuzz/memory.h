@@ -21,7 +21,7 @@ struct Part {
 
 class Memory {
  public:
-  // What new buffers are filled with: numbers of every kind, by this seed.
+  // The seed decides what new buffers are filled with.
   explicit Memory(std::uint8_t seed) : seed_(seed) {}
 
   std::byte* take(std::size_t bytes);
@@ -53,7 +53,7 @@ class Memory {
   std::vector<Buffer> buffers_;
 };
 
-// How many elements, absent tensors and those of absurd shape counting none and very many.
+// The number of elements: 0 for an absent tensor, very large for one of absurd shape.
 double elements(const tw_tensor& tensor);
 
 }  // namespace tilewise::fuzz

@@ -52,7 +52,7 @@ void spoil_tensor(Bytes& bytes, const Surface& surface, tw_tensor& tensor) {
   }
 }
 
-// A length, an offset or an entry of a table, where its tensor really lies.
+// Changes a length, an offset or an entry of a table in memory.
 void spoil_index(Bytes& bytes, const Surface& surface) {
   std::vector<const tw_tensor*> tables;
   for (const Part& part : surface.tensors) {
@@ -73,7 +73,7 @@ void spoil_index(Bytes& bytes, const Surface& surface) {
 
 void spoil_size(Bytes& bytes, const SizeField& field) {
   const auto size = static_cast<std::size_t>(bytes.number(static_cast<std::int64_t>(*field.size)));
-  // Sizes up to 64 KiB are believed, so they have to be true.
+  // The library believes sizes up to 64 KiB and reads that much, so such a size must be true.
   if (size <= field.room || size > 65536) *field.size = size;
   if (bytes.flag()) field.later[bytes.byte() % 64] = std::byte{1};
 }
