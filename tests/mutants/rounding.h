@@ -21,7 +21,8 @@ void round_like(core::DType dtype, T* numbers, core::int64 count) {
   if (dtype == core::DType::kBFloat16) round_to(core::kBFloat16, numbers, count);
 }
 
-// A power of two as an instruction gives it that is good to 22 bits, or the same of a double.
+// 2^x with a relative error of 2^-22, like that of an approximate instruction. Whole powers of two
+// and doubles stay exact.
 template <class T>
 T inexact(T power) {
   if (sizeof(T) != sizeof(float)) return power;
