@@ -39,7 +39,7 @@ Row sum_row(const Attention& problem, const Score* scores, std::int64_t head) {
   return row;
 }
 
-// The factor of a probability on its way to the output: 0 when dropped.
+// Writes the row's lse, weights, probabilities and output.
 void finish_row(const Attention& problem, const Row& row, std::int64_t head, std::int64_t query,
                 Result& result) {
   result.lse.at(head, query) =

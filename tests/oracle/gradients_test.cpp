@@ -121,7 +121,7 @@ void expect_gradients(Trial& trial) {
 
 TEST(OracleGradients, MatchFiniteDifferencesInEveryCombination) {
   for (unsigned features = 0; features <= kEverything; ++features) {
-    // Every combination of two features and of all but two; the rest add nothing but time.
+    // At most two features, or all but at most two. The other combinations only take time.
     const int count = __builtin_popcount(features);
     if (count > 2 && count < 6) continue;
     SCOPED_TRACE(::testing::Message() << "features " << features);

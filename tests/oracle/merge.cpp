@@ -1,4 +1,5 @@
-// Each part weighs what its denominator is of the whole.
+// The weight of a part is its softmax denominator, exp(lse), divided by the sum of all parts' and
+// of the sink.
 #include "oracle/merge.h"
 
 #include <algorithm>

@@ -36,7 +36,7 @@ struct Tensor {
     return values.data() + index(i, j, 0, 0);
   }
 
-  // Reads a rank-3 tensor of which each extent is either full or 1.
+  // Reads a tensor of rank 3, each extent of which is either full or 1.
   [[nodiscard]] double broadcast(std::int64_t i, std::int64_t j, std::int64_t k) const {
     return at(shape[0] == 1 ? 0 : i, shape[1] == 1 ? 0 : j, shape[2] == 1 ? 0 : k);
   }
