@@ -1,5 +1,5 @@
-// A trap of the caller sleeps while the library computes. tests/robust has the other modes, in
-// calls.
+// Floating-point traps of the caller are off while the library computes. tests/robust tests the
+// other modes, in calls.
 #include "parallel/arithmetic.h"
 
 #include <gtest/gtest.h>

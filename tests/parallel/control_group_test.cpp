@@ -65,7 +65,7 @@ TEST_F(ControlGroups, Version1HasItsOwnFiles) {
   EXPECT_EQ(allowed(), 2);
 }
 
-// A container sees its group as the root, and calls it as it is called outside.
+// In a container the mounted root is its own group, but /proc/self/cgroup has the path outside.
 TEST_F(ControlGroups, PathsThatAreNotThereEndAtTheRoot) {
   write("proc/self/cgroup", "4:cpuacct,cpu:/docker/0123456789\n");
   write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "300000\n");

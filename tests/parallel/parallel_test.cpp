@@ -12,7 +12,7 @@
 namespace tilewise {
 namespace {
 
-// Runs `tasks` tasks and says whether each ran exactly once, on a worker that nobody else was.
+// Runs `tasks` tasks. Returns whether each ran once, and no two at a time had one worker number.
 bool runs_each_once(const Parallel& parallel, std::int64_t tasks, bool in_order = false) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
   std::vector<std::atomic<int>> busy(static_cast<std::size_t>(parallel.workers()));

@@ -55,7 +55,7 @@ int status_of_child(const std::function<bool()>& body) {
 TEST(Pool, ThreadsComeAfterAnyPause) {
   const Parallel parallel(kThreads);
   meet(parallel);
-  // Around the moment at which they go to sleep, and long after it.
+  // Pauses of up to 9/4 of the time that threads wait awake, and then one much longer.
   for (int time = 0; time < 300; ++time) {
     std::this_thread::sleep_for(kWaitAwake * (time % 10) / 4);
     meet(parallel);
@@ -98,7 +98,7 @@ TEST(Pool, StoppedPoolLeavesItsCallerAlone) {
   EXPECT_EQ(runs, 5);
 }
 
-// What each of two workers takes first. Who waits for the other does not wait for ever.
+// The first task of each of two workers. One that waits for the other gives up after 20 seconds.
 struct Begun {
   static void task(void* argument, std::int64_t task, std::int32_t worker) {
     Begun& begun = *static_cast<Begun*>(argument);
