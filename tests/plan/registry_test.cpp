@@ -59,7 +59,7 @@ TEST_F(Registry, UnknownBackendIsRefused) {
       "it unset.");
 }
 
-// What cannot be meant is said, and no other backend takes the call in silence.
+// A name that no instruction set has is refused, and no other backend takes the call instead.
 TEST_F(Registry, UnknownInstructionSetIsRefused) {
   isa_.set("abacus");
   const Status status = choose(&problem_);

@@ -14,7 +14,7 @@ Problem problem_of(int64 queries, int64 keys, int64 heads) {
   return problem;
 }
 
-// With the number that users have.
+// Without TILEWISE_LEAST_SHARE, so that the default holds.
 class Workers : public testing::Test {
  protected:
   const Variable least_work_{"TILEWISE_LEAST_SHARE", nullptr};
