@@ -170,7 +170,7 @@ TEST(Cache, SharedPagesAreFoundFarApart) {
       tensor->shape[0] = kPages;
       tensor->byte_size = 0;
     }
-    // Rows of one element in all, so that so many pages need memory for few.
+    // All pages lie at the same address, so that many need little memory.
     call.request.key.stride[0] = call.request.value.stride[0] = 0;
     call.cache.page_table = call.memory.integers({first, 299999, 70000, last}, 2);
     call.gradients.key = call.memory.tensor(TW_FLOAT16, {kPages, 4, 2, 8});

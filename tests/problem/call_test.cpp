@@ -18,14 +18,15 @@ void lay_over(tw_tensor& tensor, const tw_tensor& other) {
 
 using Strides = std::array<std::int64_t, 3>;
 
-// Strides without order, in memory that nobody looks at.
+// Gives a tensor these strides, and an address that nobody reads.
 void tangle(tw_tensor& tensor, Strides strides, std::uintptr_t at) {
   for (int k = 0; k < 3; ++k) tensor.stride[k] = strides[static_cast<std::size_t>(k)];
   tensor.byte_size = 0;
   tensor.data = reinterpret_cast<void*>(at);
 }
 
-// Single bytes, each tensor on its own strides: `size` batches, queries and heads.
+// Makes query and output tensors of single bytes, with `size` batches, queries and heads, and with
+// these strides.
 void tangle_all(Attention& a, std::int64_t size, Strides query, Strides output) {
   const auto tensor = [&](std::int64_t rows) {
     tw_tensor made = a.memory.tensor(TW_FLOAT8_E4M3, {1, 1, 1, 1});

@@ -110,7 +110,7 @@ struct Merge {
   MergeProblem problem;
 };
 
-// A call that is refused, and its sentence or what is telling of it.
+// A call that is refused, and its sentence or a part of that.
 struct Refusal {
   std::string sentence;
   tw_status code;

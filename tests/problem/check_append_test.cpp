@@ -167,7 +167,7 @@ TEST(AppendCheck, PlainCopy) {
   EXPECT_FALSE(call.problem.queries.output);
 }
 
-// A prefix in common is what caches share; what is appended behind it must not be.
+// Sequences may share the pages of a common prefix, but not those to which rows are appended.
 TEST(AppendCheck, PagesBeforeTheAppendedRowsMayBeShared) {
   Append call;
   call.page_cache();

@@ -216,7 +216,7 @@ TEST(Attention, ShapesAloneNeedNoMemory) {
   }
 }
 
-// What is there is read by the plan, so it is checked.
+// The plan reads tables that have data even if the tensors have none, so they are checked.
 TEST(Attention, ShapesAloneHaveTheirTablesCheckedWhereGiven) {
   Attention call;
   call.page_keys();

@@ -1,4 +1,5 @@
-// What holds for every tensor of every call, whichever it is: spoiled, it is refused by its name.
+// What holds for every tensor of a forward or backward call: if it is wrong, it is refused by its
+// name.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,8 +9,8 @@
 namespace tilewise {
 namespace {
 
-// Calls `spoil(tensor)` on each tensor of each kind of call, a fresh call each time, and `judge`
-// with the name and the sentence.
+// For each tensor of forward and of backward, in each setting: makes a new call, calls
+// `spoil(tensor)` on that tensor alone, and `judge` with its name and the sentence.
 template <class Spoil, class Judge>
 void spoil_each(Spoil spoil, Judge judge) {
   for (const tw_operation operation : {TW_FORWARD, TW_BACKWARD}) {
@@ -60,7 +61,8 @@ TEST(EveryTensor, IsRefusedByItsName) {
       });
 }
 
-// One more in any dimension disagrees with something, but where tables may be larger.
+// One more in any dimension is refused, except for boolean masks, biases and page tables, which may
+// be larger than needed.
 TEST(EveryTensor, HasOneShape) {
   for (int k = 0; k < 4; ++k) {
     spoil_each(

@@ -68,7 +68,7 @@ class Fuzz {
   std::mt19937_64 engine_;
 };
 
-// Bytes of a view that a caller's tensor allows.
+// Counts the elements of views that lie outside of all the caller's tensors.
 class Inside {
  public:
   explicit Inside(const Tensors& tensors) : tensors_(tensors) {}

@@ -79,7 +79,7 @@ class Random {
   std::mt19937_64 engine_{20240607};
 };
 
-// The answers are proved without a sanitizer, under which each takes ten times as long.
+// Fewer cases under a sanitizer, where each takes ten times as long.
 constexpr int kCases = TW_ADDRESS_SANITIZER || TW_THREAD_SANITIZER ? 3000 : 12000;
 
 TEST(ShareBytes, AgreesWithBruteForce) {
@@ -124,7 +124,7 @@ TEST(Folds, AgreesWithBruteForce) {
   EXPECT_GT(flat, kCases / 6);
 }
 
-// query, key and value gradients side by side in each row of one buffer.
+// Two gradients of a fused projection, side by side in each row of one buffer.
 TEST(ShareBytes, LetsInterleavedTensorsPass) {
   const int64 rows = 4096, heads = 32, dim = 128, row = 3 * heads * dim;
   const Axes size{16, heads, rows, dim}, stride{rows * row, dim, row, 1};
@@ -137,7 +137,8 @@ TEST(ShareBytes, LetsInterleavedTensorsPass) {
   EXPECT_EQ(folds(first), Answer::kNo);
 }
 
-// The same gap-filled buffer seen by heads and by rows: no strides in common.
+// Two tensors in one buffer, each in the gaps of the other: one has its rows outside its heads, the
+// other its heads outside its rows.
 TEST(ShareBytes, DecidesTransposedLayouts) {
   const Axes size{64, 16, 1024, 64};
   const View by_row = view(1 << 20, DType::kFloat32, size, {1024 * 16 * 128, 128, 16 * 128, 1});

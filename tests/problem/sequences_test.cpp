@@ -147,7 +147,7 @@ TEST(Sequences, ShapesAloneNeedNoLengths) {
   EXPECT_EQ(call.problem.shape.keys, 7);
 }
 
-// Asked before and called after, a plan must be the same.
+// A question without data must get the same sizes as the call, so that it gets the same plan.
 TEST(Sequences, ShapesAloneAgreeWithTheCall) {
   Attention before, after;
   for (Attention* call : {&before, &after}) {
@@ -163,7 +163,7 @@ TEST(Sequences, ShapesAloneAgreeWithTheCall) {
   EXPECT_EQ(before.problem.shape.keys, after.problem.shape.keys);
 }
 
-// A stride of 0 needs no memory for them, and an answer must not take a step for each.
+// A question without data may name very many sequences. The check must not take a step for each.
 TEST(Sequences, MoreThanCanBeCountedThroughAreAnsweredAtOnce) {
   const std::int64_t many = std::int64_t{1} << 39;
   Attention call;

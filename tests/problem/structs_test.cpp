@@ -55,7 +55,7 @@ Refusals struct_refusals() {
   };
 }
 
-// A struct that has gained a member since its first header, and nothing else of that header's time.
+// A struct that has gained the member `later` since its first header.
 struct Grown {
   std::size_t size;
   std::int64_t first;
@@ -91,7 +91,7 @@ TEST(Structs, ASizeThatNoHeaderHadIsRefused) {
                "sizeof(tw_grown).");
 }
 
-// Sizes of version 0.1.0 never change: by larger ones a program of that time would be refused.
+// Sizes of version 0.1.0 never change: if they grew, programs of that time would be refused.
 TEST(Structs, FirstSizesAreThoseOfTheFirstHeader) {
   EXPECT_EQ(kFirstSize<tw_mask>, 320u);
   EXPECT_EQ(kFirstSize<tw_scores>, 416u);
