@@ -9,20 +9,21 @@ namespace tilewise::robust {
 
 using Arguments = std::vector<std::string>;
 
-// operation, "memory" or "threads", "once" or "for-good": the operation is the first to be called,
-// and finds the k-th request refused, for every k that there is.
+// Arguments: an operation, "memory" or "threads", "once" or "for-good". In a new process for each k
+// the operation is the first call, and its k-th request, or all from there on, are refused.
 bool starve(const Arguments& arguments);
 
 // A first call on one thread takes no memory.
 bool call_cold(const Arguments& arguments);
 
-// Threads that started while the caller flushed denormal numbers to zero.
+// Threads that start while the caller flushes denormal numbers to zero give the same bits as
+// others.
 bool start_threads_under_flush(const Arguments& arguments);
 
-// A fork before the first call, and a fork in its child.
+// Calls work after a fork before the first call, and after a fork in its child.
 bool fork_cold(const Arguments& arguments);
 
-// TILEWISE_NUM_THREADS is this text, which is no number of threads.
+// Argument: the value of TILEWISE_NUM_THREADS, which is no number of threads. Calls refuse it.
 bool refuse_thread_limit(const Arguments& arguments);
 
 }  // namespace tilewise::robust

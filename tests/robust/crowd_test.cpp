@@ -18,7 +18,8 @@ std::unique_ptr<Call> call_number(std::size_t n) {
   return draw_call(kKinds[n % std::size(kKinds)], n);
 }
 
-// Made with and without threads; some are refused before.
+// Makes call `n` with the library's threads or a host's, as `way` says. One in seven is first made
+// wrongly, and refused.
 bool is_right(std::size_t n, std::size_t way, const std::vector<unsigned char>& expected) {
   const Host alone(kHostWorkers, backwards()), pair(kHostWorkers, on_two_threads());
   const std::array<tw_execution, 4> ways{with_threads(1), with_threads(4), alone.execution(),

@@ -11,7 +11,7 @@ constexpr double kTiny = 1e-39;
 
 struct Sizes {
   explicit Sizes(Memory& memory)
-      // At least two, for a call of one task needs no thread.
+      // A batch of at least two, because a call of one task needs no thread.
       : batch(2 + memory.below(2)),
         length(40 + memory.below(60)),
         key_heads(1 + memory.below(2)),
@@ -71,7 +71,7 @@ class Attention final : public Call {
     request_.lse = backward ? memory_.input(s.wide, lse, 3) : memory_.output(s.wide, lse);
   }
 
-  // Bands in which some rows see nothing, and bands in which all do.
+  // Bands in which some rows see nothing, and bands in which every row sees something.
   void add_mask() {
     mask_.size = sizeof mask_;
     options_.mask = &mask_;

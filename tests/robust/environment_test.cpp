@@ -1,5 +1,5 @@
-// A number of threads in the environment that cannot be is refused by its name, and only where it
-// would be asked.
+// A TILEWISE_NUM_THREADS that is no number of threads is refused by name, and only in calls that do
+// not say how many threads they take.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -41,7 +41,7 @@ bool refuse_thread_limit(const Arguments& arguments) {
   for (const Kind kind : kKinds) {
     const auto call = draw_call(kind, 1);
     if (!call->get_ready(with_threads(2)) || !is_refused(*call, arguments.at(0))) return false;
-    // Who says how many threads does not ask the environment.
+    // A call that says how many threads it takes does not read the environment.
     if (call->run(with_threads(2)) != TW_OK) return false;
   }
   const auto call = draw_call(Kind::kForward, 1);

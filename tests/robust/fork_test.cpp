@@ -52,7 +52,7 @@ class Callers {
     wait_for_calls();
   }
 
-  // Until each caller has had the time for some more.
+  // Waits until the callers have made four more calls each, on average.
   void wait_for_calls() const {
     const long until = calls_ + 4 * static_cast<long>(own_.size());
     while (calls_ < until) std::this_thread::yield();

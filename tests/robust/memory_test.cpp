@@ -19,7 +19,7 @@ namespace tilewise::robust {
 namespace {
 
 constexpr std::int64_t kPage = 64;
-// What a thread has to itself.
+// The most workspace that forward takes for one thread.
 constexpr std::size_t kMostPerThread = 2 << 20;
 // For each row its delta and its denominator in two numbers, its parts of the gradients of slopes
 // and sinks, and a query gradient as wide as the widest vector.
@@ -145,7 +145,7 @@ TEST(LinearMemory, TwiceTheLengthTakesAtMostTwiceTheWorkspace) {
       for (std::int64_t length = 1024; length <= 16384; length *= 2) {
         const std::size_t now = LongCall(length, feature).workspace(operation);
         EXPECT_LE(now, 2 * before) << length;
-        // Two threads', and a tile is as large as it pays, but never larger.
+        // For two threads: tiles have a largest size, so the workspace of forward is bounded.
         if (operation == TW_FORWARD) {
           EXPECT_LE(now, 2 * kMostPerThread) << length;
         }
@@ -155,7 +155,7 @@ TEST(LinearMemory, TwiceTheLengthTakesAtMostTwiceTheWorkspace) {
   }
 }
 
-// At lengths that tiles of the full size fill; else all are a few rows shorter.
+// At lengths that are multiples of the largest tile. At others all tiles are a few rows shorter.
 TEST(LinearMemory, ForwardStopsGrowing) {
   EXPECT_EQ(LongCall(3 << 14, Feature::kPlain).workspace(TW_FORWARD),
             LongCall(3 << 19, Feature::kPlain).workspace(TW_FORWARD));
@@ -188,7 +188,7 @@ long peak() {
   return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss * 1024 : -1;
 }
 
-// In a child, whose peak begins at what it holds.
+// Measured in a child process, whose peak begins at the memory that it holds.
 std::string grows_within(long bytes, LongCall& call) {
   call.get_ready();
   return run_in_child(60, [&] {

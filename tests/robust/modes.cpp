@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kTraps = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW;
 
-// Elsewhere the C library has no word for it, and the setting is as the default.
+// Does nothing on other machines, for which the C library has no such function.
 void flush_denormals() {
 #if defined(__x86_64__)
   constexpr unsigned kOutputs = 1u << 15, kInputs = 1u << 6;

@@ -9,11 +9,12 @@
 
 namespace tilewise::robust {
 
-// Nothing when `body` returned true in a fork's child, or how it ended. The child ends without
-// exit's handlers.
+// Runs `body` in a fork's child, which ends without exit's handlers. Returns nothing if `body`
+// returned true, otherwise how the child ended.
 std::string run_in_child(int seconds, const std::function<bool()>& body);
 
-// Nothing when a scenario of `alone.h` ended well, or how it ended and what it said.
+// Runs a scenario of `alone.h`. Returns nothing if it ended well, otherwise how it ended and what
+// it said.
 std::string run_alone(int seconds, const std::vector<std::string>& arguments);
 
 struct Scenario {
@@ -24,11 +25,11 @@ struct Scenario {
 // What `main` does: runs the tests, or with --alone SECONDS NAME ARGUMENTS one of the scenarios.
 int run_tests_or_one(int count, char** words, std::span<const Scenario> scenarios);
 
-// How a child that was waited for ended; nothing for success.
+// Waits for a child and returns how it ended; nothing for success.
 std::string wait_for(int child);
 
-// What is written to standard output and standard error from here on goes into a file without a
-// name, until `end`, which gives the number of bytes. Neither takes memory.
+// Until `end`, standard output and standard error go into a file without a name. `end` returns the
+// number of bytes written. Neither allocates memory.
 class Silence {
  public:
   Silence();

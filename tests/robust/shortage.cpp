@@ -1,5 +1,5 @@
-// What the library takes by malloc or new, and the threads that it starts, all come through this
-// file: a program's own definitions go before those of its shared libraries.
+// The library's calls of malloc, new and pthread_create all come to this file, because a program's
+// own definitions go before those of its shared libraries.
 #include "robust/shortage.h"
 
 #include <dlfcn.h>
@@ -76,13 +76,13 @@ using tilewise::robust::threads;
 using Start = void* (*)(void*);
 using CreateThread = int (*)(pthread_t*, const pthread_attr_t*, Start, void*);
 
-// A sanitizer that is linked into the program knows its own under this name.
+// A sanitizer that is linked into the program exports its pthread_create under this name.
 extern "C" __attribute__((weak)) int __interceptor_pthread_create(pthread_t*, const pthread_attr_t*,
                                                                   Start, void*);
 
 namespace {
 
-// Found before anything is refused, for the search takes memory.
+// Looked up before anything is refused, because the lookup takes memory.
 const CreateThread kCreateThread =
     __interceptor_pthread_create
         ? &__interceptor_pthread_create

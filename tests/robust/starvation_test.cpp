@@ -49,7 +49,7 @@ bool writes(Call& call, int threads, const std::vector<unsigned char>& expected)
   return call.run(with_threads(threads)) == TW_OK && call.wrote(expected);
 }
 
-// What follows when all can be had again.
+// Whether later calls work once nothing is refused any more.
 bool recovers(Call& call, const std::vector<unsigned char>& expected) {
   if (!writes(call, kThreads, expected)) return complain("a later call went wrong");
 #if TW_THREAD_SANITIZER
@@ -120,7 +120,7 @@ bool call_cold(const Arguments&) {
     const tw_status status = call->run(with_threads(1));
     if (!ready || refused != TW_INVALID || status != TW_OK)
       return complain(call->name() + ": " + call->message());
-    // The workspace is the test's own, and taken at once.
+    // get_ready may allocate once: the workspace, which belongs to the test.
     if (asked - before > 1) return complain("tw_workspace took memory for " + call->name());
     if (memory_requests() != asked) return complain(call->name() + " took memory");
   }
