@@ -62,6 +62,7 @@ struct MaskCase {
   std::array<bool, 4> visible_broadcast = {};
   std::array<bool, 2> blocks_broadcast = {};
   std::int64_t block_query = 0, block_key = 0;
+  double share_of_blocks = 0.7;  // how many are visible
 };
 
 struct DropoutCase {

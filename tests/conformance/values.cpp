@@ -216,7 +216,7 @@ void fill_masks(const Case& drawn, Random& random, ScoreFields& fields) {
         Index index = {b, h, i / drawn.mask.block_query, j / drawn.mask.block_key};
         if (fields.blocks.size(0) == 1) index[0] = 0;
         if (fields.blocks.size(1) == 1) index[1] = 0;
-        fields.blocks.write(index, flag(0.7));
+        fields.blocks.write(index, flag(drawn.mask.share_of_blocks));
       }
     }
   });

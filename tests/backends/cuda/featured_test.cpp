@@ -140,24 +140,27 @@ TEST(FeaturedKernels, MasksOfKeysAlone) {
   }
 }
 
-// A block mask over 70 to 80 tiles of keys, with blocks of `block_key` keys. The kernel tests 32
-// tiles at once, so this takes several steps.
-void check_few_blocks(std::uint64_t seed, std::int64_t block_key, bool causal) {
+// A block mask over 70 to 80 tiles of keys, with blocks of `block_key` keys, of which `share` are
+// visible. The kernel tests 32 tiles at once, so this takes several steps.
+void check_blocks(std::uint64_t seed, std::int64_t block_key, double share, bool causal) {
   Random random(seed);
   Case drawn = aligned_case(seed, 16, random.integer(130, 150), 64 * random.integer(70, 80) + 16);
   drawn.mask.has_blocks = true;
   drawn.mask.block_query = 32 * random.integer(1, 4);
   drawn.mask.block_key = block_key;
+  drawn.mask.share_of_blocks = share;
   if (causal) drawn.mask.band.right = 0;
   check(drawn, "featured 32: block mask");
 }
 
+// In most steps all 32 tiles are hidden.
 TEST(FeaturedKernels, FewBlocksOfMany) {
-  check_few_blocks(1, 64, false);
+  check_blocks(1, 64, 0.01, false);
+  check_blocks(3, 64, 0.7, false);
 }
 
 TEST(FeaturedKernels, BlocksOfManyTiles) {
-  check_few_blocks(2, 1024, true);
+  check_blocks(2, 1024, 0.7, true);
 }
 
 TEST(FeaturedKernels, TheGeneralVariantServesWithoutACompiler) {

@@ -71,6 +71,21 @@ TEST(Sm80BackwardFeatured, PairsOfFeaturesCompiledIn) {
   }
 }
 
+// More tiles of queries than the 32 that a warp tests at once; most are hidden, in most steps all.
+TEST(Sm80BackwardFeatured, FewBlocksOfMany) {
+  for (const bool deterministic : {false, true}) {
+    Case drawn = featured_dims(5, 16);
+    drawn.queries = conformance::dense_side(1, 64 * 70 + 9);
+    drawn.keys = conformance::dense_side(1, 128);
+    drawn.mask.has_blocks = true;
+    drawn.mask.block_query = drawn.mask.block_key = 64;
+    drawn.mask.share_of_blocks = 0.03;
+    drawn.gradients.deterministic = deterministic;
+    EXPECT_EQ(kernel_of(drawn).substr(0, 23), "featured 64: block mask");
+    expect_good(drawn);
+  }
+}
+
 TEST(Sm80BackwardFeatured, GradientOfABiasAloneCompiledIn) {
   Case drawn = featured_dims(1, 64);
   drawn.scores.has_bias = drawn.gradients.bias = true;
