@@ -11,7 +11,7 @@ from torch import Tensor
 from tilewise._attend import GROUPED, HEADS_FIRST, Places
 from tilewise.torch._attention import call
 from tilewise.torch._sdpa import sdpa
-from tilewise.transformers._masks import BandMask
+from tilewise.transformers._masks import BandMask, knows_eager_alone
 
 NAME = "tilewise"
 
@@ -36,15 +36,18 @@ def attention_forward(
     asks for it: (output (batch, queries, heads, value dim), None).
 
     Without attention_mask causality decides, beginning at the first query and key: Transformers
-    leaves the mask away only where that is meant. A bool mask says what is visible, one of a float
-    type is added to the scores. Key and value may have fewer heads. s_aux (heads) is one more logit
-    in each denominator, and sinks (batch, heads, queries, 1) one for each query.
+    leaves the mask away only where that is meant, and in models that know eager's masks alone where
+    nothing is hidden. A bool mask says what is visible, one of a float type is added to the scores.
+    Key and value may have fewer heads. s_aux (heads) is one more logit in each denominator, and
+    sinks (batch, heads, queries, 1) one for each query.
     """
     if kwargs.get("output_attentions"):
         _warn_of_weights()
     queries, keys = query.shape[2], key.shape[2]
     if is_causal is None:
-        is_causal = getattr(module, "is_causal", True)
+        is_causal = getattr(module, "is_causal", True) and not (
+            attention_mask is None and knows_eager_alone(type(getattr(module, "config", None)))
+        )
     is_bare = attention_mask is None and position_bias is None and softcap is None
     if (
         is_bare

@@ -8,11 +8,13 @@ pass it on gets the bool tensor.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import masking_utils
+from transformers import PreTrainedModel, masking_utils
 
 from tilewise.torch._plain import is_compiling, is_transformed, is_watched
 
@@ -108,19 +110,43 @@ class BandMask(Tensor):
         return func(*made[0], **made[1])
 
 
-# Models that only work with eager_mask's masks: they have causality in the mask and not in their
-# modules, or add numbers to the mask.
-_AS_EAGER = frozenset(("bigbird_pegasus", "deepseek_v4", "nllb-moe", "pegasus_x"))
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@functools.cache
+def knows_eager_alone(kind: type) -> bool:
+    """Whether the models with this type of configuration work with eager_mask's masks alone.
+
+    Their classes say so: they claim neither SDPA, nor attention functions of others together with
+    flash or flex attention. Such a model may have causality in its mask and not in its modules, add
+    numbers to the mask, or add the mask to scores that it computes itself.
+    """
+    for each in kind.__mro__:
+        models = [model for model in _kinds_of(PreTrainedModel) if model.config_class is each]
+        if models:
+            return not any(_knows_others(model) for model in models)
+    return False
+
+
+def _knows_others(model: Any) -> bool:
+    if model._supports_sdpa:
+        return True
+    has_other = model._supports_flash_attn or model._supports_flex_attn
+    return bool(model._supports_attention_backend and has_other)
+
+
+def _kinds_of(model: Any) -> Iterator[Any]:
+    for kind in model.__subclasses__():
+        yield kind
+        yield from _kinds_of(kind)
 
 
 def mask_of(*given: Any, **named: Any) -> Tensor | None:
     """The mask function of tilewise, with the arguments of transformers.masking_utils.sdpa_mask.
 
     Returns None if nothing is hidden, or only what causality from the first query and key on hides;
-    a BandMask if a band and padding describe the mask; otherwise what sdpa_mask makes. Models of
-    _AS_EAGER get what eager_mask makes.
+    a BandMask if a band and padding describe the mask; otherwise what sdpa_mask makes. Models that
+    know eager's masks alone get what eager_mask makes.
     """
-    if getattr(named.get("config"), "model_type", None) in _AS_EAGER:
+    if knows_eager_alone(type(named.get("config"))):
         numbers: Tensor | None = masking_utils.eager_mask(*given, **named)
         return numbers
     is_eager = not (given or is_compiling() or is_watched())
@@ -153,12 +179,10 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
     return BandMask.of((named["batch_size"], queries, keys), band, padding, place)
 
 
-_WHOLE = ("causal_mask_function", "bidirectional_mask_function")
-
-
 def _sides_of(mask_function: Any) -> tuple[int | None, int | None] | None:
     """How far a query sees to either side by this function of Transformers; None: not so simple."""
-    causal, around = (getattr(masking_utils, name, None) for name in _WHOLE)
+    causal = getattr(masking_utils, "causal_mask_function", None)
+    around = getattr(masking_utils, "bidirectional_mask_function", None)
     if mask_function is None:
         return None
     if mask_function is causal:
