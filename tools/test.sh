@@ -67,7 +67,8 @@ python_tests() {
   rm -rf build/wheel
   CMAKE_BUILD_PARALLEL_LEVEL=$jobs build/venv/bin/pip wheel -q --disable-pip-version-check \
     --no-deps -w build/wheel -C cmake.define.TILEWISE_INSTRUCTION_SETS=$sets \
-    -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" -C wheel.tags="$wheel_tag" .
+    -C cmake.define.TILEWISE_PACK=ON -C cmake.define.TILEWISE_PACK_ARCHITECTURES="$packed" \
+    -C wheel.tags="$wheel_tag" .
   install_wheel build/venv
   TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
