@@ -106,7 +106,7 @@ class _Loader(importlib.abc.Loader):
 
 
 class _Refusal(importlib.abc.Loader):
-    """Raises at the import and says what to take instead. To look for the module is no error."""
+    """Raises at the import and says what to take instead."""
 
     def __init__(self, instead: str) -> None:
         self.instead = instead
@@ -151,7 +151,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         if real is None or found is None:
             top, _, rest = fullname.partition(".")
             instead = _NO_ATTENTION.get(rest) if top == "flash_attn" else None
-            if instead is None:
+            if instead is None or _is_only_asked():
                 return None
             return importlib.machinery.ModuleSpec(fullname, _Refusal(instead))
         is_package = found.submodule_search_locations is not None
@@ -168,6 +168,12 @@ class _Finder(importlib.abc.MetaPathFinder):
             given = _DISTRIBUTIONS[version]
             if wanted is None or _normalised(wanted) == given[0]:
                 yield _Distribution(*given)
+
+
+def _is_only_asked() -> bool:
+    """Whether importlib.util.find_spec, and no import, has called the finder that calls this."""
+    asking = sys._getframe(2).f_back  # behind the finder and importlib's loop over finders
+    return asking is not None and asking.f_code is importlib.util.find_spec.__code__
 
 
 def _normalised(name: str) -> str:

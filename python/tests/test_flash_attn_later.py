@@ -109,6 +109,21 @@ def test_three_by_classes_with_apply() -> None:
     assert three.maybe_contiguous(q) is q
 
 
+def test_four_by_classes_with_apply() -> None:
+    q, k, v = dense(heads=2)
+    given = (None, None, None, True)
+    found, _ = four.FlashAttnFunc.apply(q, k, v, *given)
+    wanted, lse = four.flash_attn_func(q, k, v, causal=True, return_lse=True)
+    close(found, wanted, 0)
+    flat = [x.flatten(0, 1) for x in (q, k, v)]
+    ends, ends_k = (torch.tensor([0, n, 2 * n], dtype=torch.int32) for n in (9, 13))
+    rows = (None, ends, ends_k, None, None, 9, 13, 0, None, None)
+    tail = (None, True, (None, None), None, 0.0, 1, None, False, *(None,) * 6, True)
+    found, found_lse = four.FlashAttnVarlenFunc.apply(*flat, *rows, *tail)
+    close(found, wanted.flatten(0, 1))
+    close(found_lse, lse.transpose(0, 1).flatten(1))
+
+
 def test_three_with_a_cache() -> None:
     caches = [made(3, 12, 2, 16, seed=s, grad=False) for s in (1, 2)]
     other = [x.clone() for x in caches]

@@ -178,8 +178,8 @@ SIGNATURES = {
             "q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None,"
             " max_seqlen_k=None, min_seqlen_k=None, seqused_q=None, seqused_k=None,"
             f" gather_kv_indices=None, page_table=None, {_OF_4}, block_sparse_tensors=None,"
-            " block_sparse_tensors_bwd=None, aux_tensors=None, aux_scalars=None, return_lse=False,"
-            " scheduler_metadata=None, seqlen_k_per_split=None, disable_scheduler_metadata=False,"
+            " aux_tensors=None, aux_scalars=None, return_lse=False, scheduler_metadata=None,"
+            " seqlen_k_per_split=None, disable_scheduler_metadata=False,"
             " gather_bwd_recompute_p=False, gather_bwd_token_chunk=None"
         ),
         "flash_attn_combine": (
@@ -190,7 +190,7 @@ SIGNATURES = {
             "max_seqlen_q, max_seqlen_k, nheads, nheads_kv, headdim, num_splits, headdim_v=None,"
             " pack_gqa=None, causal=False, window_size_left=None, window_size_right=None,"
             " seqlen_k_new=0, cu_seqlens_q=None, cu_seqlens_k=None, cu_seqlens_k_new=None,"
-            " seqused_q=None, seqused_k=None, leftpad_k=None, seqlen_k_per_split=None"
+            " seqused_q=None, seqused_k=None, leftpad_k=None, seqlen_k_per_split=None, _arch=None"
         ),
         "_flash_attn_fwd": (
             "q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, seqused_q=None,"
@@ -201,7 +201,19 @@ SIGNATURES = {
             " pack_gqa=None, _arch=None, score_mod=None, mask_mod=None, block_sparse_tensors=None,"
             " return_lse=False, out=None, lse=None, aux_tensors=None, aux_scalars=None,"
             " q_descale=None, k_descale=None, v_descale=None, gather_kv_indices=None,"
-            " scheduler_metadata=None, seqlen_k_per_split=None, disable_scheduler_metadata=False"
+            " scheduler_metadata=None, seqlen_k_per_split=None, disable_scheduler_metadata=False,"
+            " gather_bwd_recompute_p=False"
+        ),
+        "_flash_attn_bwd": (
+            "q, k, v, out, dout, lse, softmax_scale=None, causal=False, softcap=0.0,"
+            " window_size_left=None, window_size_right=None, m_block_size=64, n_block_size=128,"
+            " num_threads=256, pack_gqa=False, num_stages_Q=2, num_stages_dO=2, SdP_swapAB=False,"
+            " dKV_swapAB=False, dQ_swapAB=False, AtomLayoutMSdP=2, AtomLayoutNdKV=2,"
+            " AtomLayoutMdQ=2, V_in_regs=False, cu_seqlens_q=None, cu_seqlens_k=None,"
+            " seqused_q=None, seqused_k=None, max_seqlen_q=None, max_seqlen_k=None,"
+            " deterministic=False, dq=None, dk=None, dv=None, score_mod=None, score_mod_bwd=None,"
+            " mask_mod=None, aux_tensors=None, aux_scalars=None, block_sparse_tensors=None,"
+            " dlse=None, learnable_sink=None"
         ),
     },
 }
@@ -251,8 +263,12 @@ def test_what_transformers_looks_for_in_a_signature() -> None:
 
 def test_names_at_the_top() -> None:
     for name in SIGNATURES["flash_attn"]:
-        assert name in flash.__all__
+        assert name in dir(flash)
         assert getattr(flash, name).__doc__
+    brought: dict[str, Any] = {}
+    exec("from tilewise.flash_attn import *", brought)
+    assert brought.keys() - {"__builtins__"} == SIGNATURES["flash_attn"].keys()
+    assert not {"Any", "TYPE_CHECKING", "annotations", "importlib"} & {*dir(flash)}
     assert flash.__version__ == "2.8.3"
     generation: Any = importlib.import_module("tilewise.flash_attn.utils.generation")
     wanted = (

@@ -16,18 +16,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from _tilewise_stand_in import FLASH_ATTN_VERSION, install, is_installed, uninstall
+from _tilewise_stand_in import FLASH_ATTN_VERSION
+from _tilewise_stand_in import install as install
+from _tilewise_stand_in import is_installed as is_installed
+from _tilewise_stand_in import uninstall as uninstall
 
 if TYPE_CHECKING:
     from tilewise.flash_attn.flash_attn_interface import (
         flash_attn_func,
         flash_attn_kvpacked_func,
         flash_attn_qkvpacked_func,
-        flash_attn_unpadded,
-        flash_attn_unpadded_func,
-        flash_attn_unpadded_kvpacked_func,
-        flash_attn_unpadded_qkvpacked_func,
-        flash_attn_unpadded_qkvpacked_split_func,
         flash_attn_varlen_func,
         flash_attn_varlen_kvpacked_func,
         flash_attn_varlen_qkvpacked_func,
@@ -36,28 +34,29 @@ if TYPE_CHECKING:
 
 __version__ = FLASH_ATTN_VERSION
 
+# What `from flash_attn import *` brings, as it does there.
 __all__ = [
-    "__version__",
     "flash_attn_func",
     "flash_attn_kvpacked_func",
     "flash_attn_qkvpacked_func",
+    "flash_attn_varlen_func",
+    "flash_attn_varlen_kvpacked_func",
+    "flash_attn_varlen_qkvpacked_func",
+    "flash_attn_with_kvcache",
+]
+_MORE = [
+    "flash_attn_interface",
     "flash_attn_unpadded",
     "flash_attn_unpadded_func",
     "flash_attn_unpadded_kvpacked_func",
     "flash_attn_unpadded_qkvpacked_func",
     "flash_attn_unpadded_qkvpacked_split_func",
-    "flash_attn_varlen_func",
-    "flash_attn_varlen_kvpacked_func",
-    "flash_attn_varlen_qkvpacked_func",
-    "flash_attn_with_kvcache",
-    "install",
-    "is_installed",
-    "uninstall",
 ]
+_HELPERS = {"Any", "FLASH_ATTN_VERSION", "TYPE_CHECKING", "annotations", "importlib"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "flash_attn_interface" and name not in __all__:
+    if name not in __all__ and name not in _MORE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     interface = importlib.import_module("tilewise.flash_attn.flash_attn_interface")
     if name == "flash_attn_interface":
@@ -67,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MORE} - _HELPERS)

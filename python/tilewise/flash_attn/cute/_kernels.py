@@ -71,6 +71,7 @@ def _flash_attn_fwd(
     scheduler_metadata: Any = None,
     seqlen_k_per_split: int | None = None,
     disable_scheduler_metadata: bool = False,
+    gather_bwd_recompute_p: bool = False,
 ) -> tuple[Tensor, Tensor | None, None, None, None]:
     """(output, lse, and three absent ones), without gradients; in `out` and `lse` where given.
 
@@ -108,7 +109,19 @@ def _flash_attn_bwd(
     softcap: float = 0.0,
     window_size_left: int | None = None,
     window_size_right: int | None = None,
-    pack_gqa: bool | None = None,
+    m_block_size: int = 64,
+    n_block_size: int = 128,
+    num_threads: int = 256,
+    pack_gqa: bool = False,
+    num_stages_Q: int = 2,
+    num_stages_dO: int = 2,
+    SdP_swapAB: bool = False,
+    dKV_swapAB: bool = False,
+    dQ_swapAB: bool = False,
+    AtomLayoutMSdP: int = 2,
+    AtomLayoutNdKV: int = 2,
+    AtomLayoutMdQ: int = 2,
+    V_in_regs: bool = False,
     cu_seqlens_q: Tensor | None = None,
     cu_seqlens_k: Tensor | None = None,
     seqused_q: Tensor | None = None,
@@ -123,11 +136,15 @@ def _flash_attn_bwd(
     score_mod_bwd: Any = None,
     mask_mod: Any = None,
     aux_tensors: Any = None,
+    aux_scalars: Any = None,
     block_sparse_tensors: Any = None,
     dlse: Tensor | None = None,
     learnable_sink: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse."""
+    """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse.
+
+    What tunes their kernels, m_block_size to V_in_regs, changes nothing.
+    """
     options = Wanted(
         softmax_scale=softmax_scale,
         causal=causal,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from tilewise.flash_attn._autograd import applied
 from tilewise.flash_attn._later import attend_later, combine
 from tilewise.flash_attn._layout import Layout
 from tilewise.flash_attn._meaning import Wanted
@@ -103,7 +104,6 @@ def flash_attn_varlen_func(
     score_mod_bwd: Any = None,
     mask_mod: Any = None,
     block_sparse_tensors: Any = None,
-    block_sparse_tensors_bwd: Any = None,
     aux_tensors: Any = None,
     aux_scalars: Any = None,
     return_lse: bool = False,
@@ -131,6 +131,16 @@ def flash_attn_varlen_func(
     layout = Layout(*lengths, page_table)
     out, lse = attend_later(operands, options, layout, qv, names=CUTE)
     return out, _wanted(lse, return_lse)
+
+
+def _apply_varlen(*given: Any) -> Any:
+    """In FlashAttnVarlenFunc the used lengths come before the longest ones."""
+    tensors, used, longest, options = given[:6], given[6:8], given[8:11], given[11:]
+    return flash_attn_varlen_func(*tensors, *longest, *used, *options)
+
+
+FlashAttnFunc = applied("FlashAttnFunc", flash_attn_func)
+FlashAttnVarlenFunc = applied("FlashAttnVarlenFunc", _apply_varlen)
 
 
 def _wanted(lse: Tensor, is_asked: bool) -> Tensor | None:
@@ -188,6 +198,7 @@ def get_scheduler_metadata(
     seqused_k: Tensor | None = None,
     leftpad_k: Tensor | None = None,
     seqlen_k_per_split: int | None = None,
+    _arch: int | None = None,
 ) -> SchedulerMetadataTensorsTorch:
     """What to pass back as scheduler_metadata, which changes nothing."""
     return SchedulerMetadataTensorsTorch()
