@@ -91,13 +91,24 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (cached(k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),
     (cached(caches=PAGES, cache_seqlens=3, block_table=IN_PAGES), r"block_table\[0, 1\] is 9"),
     (cached(alibi_slopes=[1.0] * 4), "alibi_slopes is a list"),
+    (
+        dense(alibi_slopes=TABLE[None]),
+        r"alibi_slopes has shape \(1, 6, 8\); it must be \(heads\) or",
+    ),
     (cached(three, cache_seqlens=[3]), r"cache_seqlens is \[3\]; pass"),
     (cached(three, cache_seqlens=numbers(9, 1)), r"cache_seqlens\[0\] is 9"),
     (cached(three, k=NEW, v=NEW, cache_seqlens=numbers(4, 1)), r"cache_seqlens\[0\] is 4"),
     (cached(three, PAGES, cache_seqlens=3, page_table=IN_PAGES), r"page_table\[0, 1\] is 9"),
     (cached(three, cache_batch_idx=numbers(0, 7)), r"cache_batch_idx\[1\] is 7"),
-    (cached(k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
-    (cached(three, k=NEW, v=NEW[:, :, :2], cache_seqlens=1), "^v has shape"),
+    *(
+        (
+            cached(module, k=NEW, v=NEW[:, :, :2], cache_seqlens=1),
+            "^v has 2 heads but v_cache has 4",
+        )
+        for module in (flash, three)
+    ),
+    (cached(k=NEW[:, :, :1], v=NEW, cache_seqlens=1), "^k has 1 heads but k_cache has 4"),
+    (cached(k=CACHES[0][:, :1], v=NEW, cache_seqlens=1), "k_cache and k share memory"),
     (cached(k=NEW.half(), v=NEW, cache_seqlens=1), "^k is float16 but k_cache is float32: they"),
     (cached(three, k=NEW, v=NEW.half(), cache_seqlens=1), "^v is float16 but v_cache is float32"),
     (cached(k=NEW, v=[1], cache_seqlens=1), "v is a list; pass a torch.Tensor"),

@@ -146,7 +146,7 @@ def extend(
                 "keys are turned already. Pass what is to be appended as well."
             )
         return q, lengths
-    _require_types(cache, new, names)
+    _require_likeness(cache, new, names)
     given: dict[str, Any] = {
         "page_table": cache.block_table,
         "cache_batch_index": cache.batch_idx,
@@ -184,14 +184,20 @@ def extend(
     return turned if found is None else found, lengths + new.lengths()
 
 
-def _require_types(cache: Cache, new: New, names: Names) -> None:
-    """Refuses new rows of another type than the cache's, which tilewise.append would convert."""
+def _require_likeness(cache: Cache, new: New, names: Names) -> None:
+    """Refuses new rows of other heads than the cache's, or of another type, which tilewise.append
+    would convert."""
     for ours, x, kept in (("key", new.k, cache.k_cache), ("value", new.v, cache.v_cache)):
         if x.dtype != kept.dtype:
             one, other = (str(each).partition(".")[2] for each in (x.dtype, kept.dtype))
             raise RefusedError(
                 f"{names[ours]} is {one} but {names[f'{ours}_cache']} is {other}: they must share "
                 "one type."
+            )
+        if x.dim() > 1 and x.shape[-2] != kept.shape[-2]:
+            raise RefusedError(
+                f"{names[ours]} has {x.shape[-2]} heads but {names[f'{ours}_cache']} has "
+                f"{kept.shape[-2]}: they must be as many."
             )
 
 

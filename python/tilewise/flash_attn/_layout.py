@@ -91,3 +91,23 @@ def parts_of(name: str, packed: Tensor, rank: int, count: int) -> tuple[Tensor, 
         )
     parts: tuple[Tensor, ...] = packed.unbind(-3)
     return parts
+
+
+def heads_of(qkv: Tensor, num_heads_q: int | None) -> tuple[int, int] | None:
+    """(heads, key heads) of qkv (batch, length, heads + 2 * key heads, head dim); None where qkv is
+    (batch, length, 3, heads, head dim)."""
+    require_tensors(qkv=qkv)
+    if qkv.dim() == 5 and qkv.shape[2] == 3:
+        return None
+    if qkv.dim() != 4 or num_heads_q is None:
+        raise RefusedError(
+            f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
+            "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
+        )
+    key_heads, rest = divmod(qkv.shape[2] - num_heads_q, 2)
+    if rest or key_heads < 1:
+        raise RefusedError(
+            f"qkv has {qkv.shape[2]} heads and num_heads_q is {num_heads_q}; what is left must be "
+            "as many keys as values."
+        )
+    return num_heads_q, key_heads

@@ -93,6 +93,7 @@ class Wanted(NamedTuple):
     sinks: Any = None
     chunk: int = 0
     has_signed_window: bool = False
+    diagonal: str | None = None
 
     def options(self) -> dict[str, Any]:
         """The options of tilewise.attention for these arguments, without what is off."""
@@ -112,6 +113,11 @@ class Wanted(NamedTuple):
             options["dropout"] = number_of("dropout_p", self.dropout_p)
         if self.alibi_slopes is not None:
             require_tensors(alibi_slopes=self.alibi_slopes)
+            if self.alibi_slopes.dim() not in (1, 2):
+                raise RefusedError(
+                    f"alibi_slopes has shape {tuple(self.alibi_slopes.shape)}; it must be (heads) "
+                    "or (batch, heads)."
+                )
             options["alibi_slopes"] = self.alibi_slopes.detach()
         if self.deterministic:
             options["deterministic"] = True
@@ -119,6 +125,8 @@ class Wanted(NamedTuple):
             options["sinks"] = self.sinks
         if self.chunk:
             options["chunk"] = int(number_of("attention_chunk", self.chunk))
+        if self.diagonal is not None:
+            options["diagonal"] = self.diagonal
         return options
 
 

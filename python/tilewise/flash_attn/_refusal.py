@@ -89,7 +89,10 @@ TURNED: Names = {
     "max_length": "max_seqlen",
 }
 # Some names are English words, too; they are arguments where this follows.
-_AS_AN_ARGUMENT = r"(?=\[| of sequence| is\b| has\b| must\b| ends\b| requires\b|\.shape)"
+_AS_AN_ARGUMENT = (
+    r"(?=\[| of sequence| is\b| has\b| must\b| ends\b| requires\b|( and \w+)? share memory\b"
+    r"|\.shape)"
+)
 _NO_WORDS = ("k", "v")
 # A function of flash_attn has packed rows or has not, whatever else it is given.
 _OTHER_RANK = re.compile(r" With(?:out)? (?:query|key)_offsets it takes \d\.$")

@@ -11,13 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tilewise.attention import attention
 from tilewise.flash_attn._attending import returned
 from tilewise.flash_attn._layout import packed, parts_of
-from tilewise.flash_attn._meaning import Wanted, require_floats, to_theirs
-from tilewise.flash_attn._probabilities import dropped_probabilities
-from tilewise.flash_attn._refusal import PACKED, RefusedError, asking, require_tensors
-from tilewise.torch._attention import draw_state
+from tilewise.flash_attn._meaning import Wanted
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 
 
 def flash_attn_unpadded_func(
@@ -35,19 +32,12 @@ def flash_attn_unpadded_func(
     deterministic: bool = False,
 ) -> Any:
     """flash_attn_varlen_func of before version 2."""
-    wanted = Wanted(dropout_p, softmax_scale, causal, deterministic=deterministic)
+    diagonal = "top_left" if causal and cu_seqlens_q is not cu_seqlens_k else None
+    wanted = Wanted(
+        dropout_p, softmax_scale, causal, deterministic=deterministic, diagonal=diagonal
+    )
     lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    if not causal or cu_seqlens_q is cu_seqlens_k:
-        return returned(q, k, v, wanted, return_attn_probs, lengths)
-    require_floats("q", q)
-    options = {**wanted.options(), **lengths.options(q, k), "diagonal": "top_left"}
-    if dropout_p and return_attn_probs:
-        options["dropout_state"] = draw_state(q.device)
-    output, lse = asking(attention, q, k, v, return_lse=True, names=PACKED, **options)
-    if not return_attn_probs:
-        return output
-    s_dmask = dropped_probabilities(q, k, options, lengths) if dropout_p else q.new_empty(0)
-    return output, to_theirs(lse), s_dmask
+    return returned(q, k, v, wanted, return_attn_probs, lengths)
 
 
 def flash_attn_unpadded_kvpacked_func(

@@ -11,13 +11,11 @@ from torch import Tensor
 
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
 from tilewise.flash_attn._kernels import (
+    _flash_attn_backward,
     _flash_attn_forward,
+    _flash_attn_varlen_backward,
     _flash_attn_varlen_forward,
-    backward,
-    row_sums,
 )
-from tilewise.flash_attn._layout import packed
-from tilewise.flash_attn._meaning import Wanted
 from tilewise.flash_attn._refusal import RefusedError
 
 
@@ -103,11 +101,11 @@ def bwd(
     """[dq, dk, dv, softmax_d]."""
     _refuse_generator(gen_)
     window = (window_size_left, window_size_right)
-    scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
-    read = (dout, q, k, v, out, softmax_lse)
-    wanted = Wanted(*scores, deterministic)
-    found = backward(read, (dq_, dk_, dv_), wanted, None, rng_state)
-    return [*found, row_sums(dout, out, None)]
+    scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
+    places = _made((q, k, v), (dq_, dk_, dv_))
+    read = (dout, q, k, v, out, softmax_lse, *places)
+    given = (*read, *scores, deterministic, rng_state)
+    return [*places, _flash_attn_backward(*given)]
 
 
 def varlen_bwd(
@@ -139,12 +137,12 @@ def varlen_bwd(
     """[dq, dk, dv, softmax_d] of packed sequences."""
     _refuse_generator(gen_)
     window = (window_size_left, window_size_right)
-    scores = (p_dropout, softmax_scale, is_causal, window, softcap, alibi_slopes_)
-    read = (dout, q, k, v, out, softmax_lse)
-    lengths = packed(cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    wanted = Wanted(*scores, deterministic)
-    found = backward(read, (dq_, dk_, dv_), wanted, lengths, rng_state)
-    return [*found, row_sums(dout, out, cu_seqlens_q)]
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
+    scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
+    places = _made((q, k, v), (dq_, dk_, dv_))
+    read = (dout, q, k, v, out, softmax_lse, *places)
+    given = (*read, *lengths, *scores, deterministic, rng_state)
+    return [*places, _flash_attn_varlen_backward(*given)]
 
 
 def fwd_kvcache(
@@ -191,6 +189,10 @@ def fwd_kvcache(
         return_softmax_lse=True,
     )
     return [_put(out_, out), lse]
+
+
+def _made(like: tuple[Tensor, ...], places: tuple[Tensor | None, ...]) -> list[Tensor]:
+    return [x.new_empty(x.shape) if y is None else y for x, y in zip(like, places)]
 
 
 def _put(place: Tensor | None, result: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from tilewise.flash_attn._autograd import applied
 from tilewise.flash_attn._cached import lengths_of, require_new
 from tilewise.flash_attn._kernels import maybe_contiguous as maybe_contiguous
 from tilewise.flash_attn._later import Factors, attend_later, combine
-from tilewise.flash_attn._layout import Layout
+from tilewise.flash_attn._layout import Layout, heads_of
 from tilewise.flash_attn._meaning import Wanted, require_floats, sides_of
-from tilewise.flash_attn._refusal import OF_A_CACHE, RefusedError, asking, require_tensors
+from tilewise.flash_attn._refusal import OF_A_CACHE, asking, require_tensors
 from tilewise.flash_attn.flash_attn_3._kernels import _flash_attn_backward, _flash_attn_forward
 
 __all__ = [
@@ -98,17 +98,8 @@ def flash_attn_qkvpacked_func(
 
     Or with num_heads_q of (batch, length, heads + 2 * key heads, head dim).
     """
-    require_tensors(qkv=qkv)
-    if qkv.dim() == 5 and qkv.shape[2] == 3:
-        q, k, v = qkv.unbind(2)
-    elif qkv.dim() == 4 and num_heads_q is not None and (qkv.shape[2] - num_heads_q) % 2 == 0:
-        key_heads = (qkv.shape[2] - num_heads_q) // 2
-        q, k, v = qkv.split((num_heads_q, key_heads, key_heads), 2)
-    else:
-        raise RefusedError(
-            f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
-            "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
-        )
+    heads = heads_of(qkv, num_heads_q)
+    q, k, v = qkv.unbind(2) if heads is None else qkv.split((*heads, heads[1]), 2)
     return flash_attn_func(
         q,
         k,

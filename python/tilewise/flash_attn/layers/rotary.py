@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.flash_attn._autograd import applied
+from tilewise.flash_attn._layout import heads_of
 from tilewise.flash_attn._refusal import RefusedError, require_tensors
 from tilewise.flash_attn.ops.triton.rotary import apply_rotary, put
 from tilewise.torch._plain import is_compiling
@@ -157,30 +158,15 @@ def apply_rotary_emb_qkv_(
     Or of (batch, length, heads + 2 * key heads, head dim), with the number of heads as num_heads_q.
     cos_k and sin_k are for the keys, where these have tables of their own.
     """
-    require_tensors(qkv=qkv)
+    heads = heads_of(qkv, num_heads_q)
     own_k = cos if cos_k is None else cos_k, sin if sin_k is None else sin_k
-    how = _How(interleaved, seqlen_offsets)
-    if qkv.dim() == 5:
-        if qkv.shape[2] != 3:
-            raise RefusedError(f"qkv has shape {tuple(qkv.shape)}; its third dimension must be 3.")
-        if cos_k is None and sin_k is None:
-            parts = [_Part(_columns(0, 2), cos, sin)]
-        else:
-            parts = [_Part(_columns(0, 1), cos, sin), _Part(_columns(1, 2), *own_k)]
-        return _in_place(qkv, parts, how)
-    if qkv.dim() != 4 or num_heads_q is None:
-        raise RefusedError(
-            f"qkv has shape {tuple(qkv.shape)}; it must be (batch, length, 3, heads, head dim), or "
-            "with num_heads_q (batch, length, heads + 2 * key heads, head dim)."
-        )
-    key_heads, rest = divmod(qkv.shape[2] - num_heads_q, 2)
-    if rest or key_heads < 1:
-        raise RefusedError(
-            f"qkv has {qkv.shape[2]} heads and num_heads_q is {num_heads_q}; what is left must be "
-            "as many keys as values."
-        )
-    queries, keys = _columns(0, num_heads_q), _columns(num_heads_q, num_heads_q + key_heads)
-    return _in_place(qkv, [_Part(queries, cos, sin), _Part(keys, *own_k)], how)
+    if heads is None and cos_k is None and sin_k is None:
+        parts = [_Part(_columns(0, 2), cos, sin)]
+    else:
+        queries, keys = heads or (1, 1)
+        own = _Part(_columns(queries, queries + keys), *own_k)
+        parts = [_Part(_columns(0, queries), cos, sin), own]
+    return _in_place(qkv, parts, _How(interleaved, seqlen_offsets))
 
 
 ApplyRotaryEmbQKV_ = applied("ApplyRotaryEmbQKV_", apply_rotary_emb_qkv_)

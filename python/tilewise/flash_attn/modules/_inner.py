@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.attention import attention
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
 from tilewise.flash_attn.flash_attn_interface import (
     flash_attn_kvpacked_func,
     flash_attn_qkvpacked_func,
@@ -151,7 +151,7 @@ class _Masked(nn.Module):
             options["mask"] = _visible(mask, q.shape[1], is_causal, shift)
         elif is_causal:
             options["causal"] = True
-        return attention(q, k, v, **options)
+        return asking(attention, q, k, v, names=PACKED, **options)
 
 
 def _visible(mask: Tensor, queries: int, is_causal: bool, shift: int | None) -> Tensor:
