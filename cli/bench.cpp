@@ -79,7 +79,7 @@ std::vector<std::string> known_backends(const Options& options) {
   return known;
 }
 
-// The device of all backends; the first one named decides it.
+// The one device on which all backends run. Without --device the first backend named decides it.
 Device device_of(const Options& options) {
   const std::string first = options.backends.empty() ? "" : options.backends.front();
   return chosen_device(
@@ -122,7 +122,7 @@ std::vector<Measurement> measure_all(const std::vector<Case>& cases, Bench& benc
                                      std::size_t steps_a_case) {
   std::vector<Measurement> results;
   Progress progress("bench", static_cast<double>(cases.size() * steps_a_case));
-  double step = 0;  // of the running case, added to the bar when it ends
+  double step = 0;  // what the bar advances when the next step begins: 0 before the first one
   for (const Case& shape : cases) {
     for (Measurement& each : bench.measure(shape, [&](const std::string& what) {
            progress.advance(step, what);

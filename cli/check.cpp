@@ -168,8 +168,8 @@ CheckResult check_all(const Options& options, const Device& device) {
   return result;
 }
 
-// Tries a small call, and throws Failure if a GPU has no kernels. Otherwise the check would pass,
-// because calls that do not run count as declined, not as wrong.
+// Prepares a small call, and throws Failure if that fails because a GPU has no kernels. Otherwise
+// the check would go through every case, only to count it as declined.
 void require_kernels(const Options& options, const Device& device) {
   if (!device.is_gpu()) return;
   Call call;

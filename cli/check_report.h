@@ -50,7 +50,8 @@ void show_series(bool json);
 
 [[nodiscard]] std::vector<std::string> series_names();
 
-// The file from which a check resumes: one line of JSON for each finished series.
+// The file from which a check resumes: a line that identifies the check, then one line of JSON for
+// each finished series.
 class Journal {
  public:
   // Reads the file; one of another check is a Failure. Without a name there is no journal.

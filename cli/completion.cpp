@@ -19,7 +19,7 @@ struct Choice {
   std::vector<std::string> flags;  // "--causal"
   std::string about;
   bool takes_value = false, takes_file = false;
-  std::vector<std::string> values;  // when there are only these
+  std::vector<std::string> values;  // to be offered; empty if any text may be given
   bool is_repeated = false;
 };
 

@@ -13,7 +13,7 @@
 namespace tilewise::cli {
 namespace {
 
-constexpr std::int64_t kSmallLength = 320;  // proved whole; two tiles and a rest on any backend
+constexpr std::int64_t kSmallLength = 320;  // all of its rows are proved
 constexpr std::int64_t kBandRows = 16;
 constexpr std::uint64_t kSeed = 1;     // of the random numbers
 constexpr double kSecondsARound = 2;   // forward and backward of the large problem, once
@@ -47,8 +47,8 @@ void run_both(Call& call, Runner& runner) {
   runner.finish();
 }
 
-// The largest length whose forward and backward together take no longer than kSecondsARound, judged
-// by a short run: work grows with the square of the length.
+// The largest of 512, 1024, ... 16384 whose forward and backward together should take at most
+// kSecondsARound; 512 if none does. A short run is scaled by the square of the length.
 std::int64_t fitting_length(const DemoOptions& options, Runner& runner) {
   constexpr std::int64_t kShortest = 512, kLongest = 16384;
   // The short run's length; a GPU needs a longer one to be busy.
@@ -89,7 +89,7 @@ void time_large(Workload& large, std::int64_t length, Runner& runner, Progress& 
   there.fetch();
 }
 
-// Bands at the first rows, at the last ones, and three between that start on no tile's border.
+// Bands at the first rows, at the last ones, and three between, most of which start within a tile.
 std::vector<RowBand> sampled_bands(std::int64_t length) {
   std::vector<RowBand> bands{{0, kBandRows}};
   for (const double part : {0.19, 0.47, 0.71}) {

@@ -1,5 +1,5 @@
-// `tilewise demo`: attention forward and backward on a problem of this machine's size, compared
-// with the oracle and timed, with the memory that it takes.
+// `tilewise demo`: attention forward and backward, as long as this machine can run in some seconds,
+// compared with the oracle and timed, with the memory that it takes.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace tilewise::cli {
 
 struct DemoOptions {
-  std::int64_t length = 0;  // 0: what takes this machine some seconds
+  std::int64_t length = 0;  // 0: chosen so that the demo takes some seconds
   std::string dtype = "float32", device, backend;
   std::int32_t threads = 0;
   tw_format plans = TW_TEXT;

@@ -1,5 +1,5 @@
-// `tilewise kernels`: lists the GPU's kernels, which are compiled on the user's machine, compiles
-// them ahead of the first call, and empties their cache.
+// `tilewise kernels`: lists the GPU's kernels, compiles those that the library carries no compiled
+// copy of, so that the first call need not, and empties their cache.
 #include <fmt/core.h>
 
 #include <cmath>
@@ -76,8 +76,8 @@ struct Told {
   std::exception_ptr failure;
 };
 
-// The library's callback. An exception must not pass through the library, so `host` keeps the
-// exception and the library is told to stop.
+// The library's callback. An exception must not pass through the library, so it is stored in the
+// Told that `host` points at, and 0 tells the library to stop.
 std::int32_t tell(void* host, std::int64_t done, std::int64_t total, const char* what) {
   Told& told = *static_cast<Told*>(host);
   try {

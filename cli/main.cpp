@@ -1,4 +1,4 @@
-// The command line `tilewise`. It uses only the library's C face, as any user can.
+// The command line `tilewise`. It calls the library through its public headers.
 #include <csignal>
 
 #include "cli/program.h"

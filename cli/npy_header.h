@@ -26,7 +26,7 @@ struct NpyHeader {
 
   [[nodiscard]] std::uint64_t elements() const;
   [[nodiscard]] std::uint64_t data_bytes() const;
-  // The type as in the file, such as "<f4", but never big-endian.
+  // The type as numpy names it in little-endian order: "<f4", or "|b1" for single bytes.
   [[nodiscard]] std::string type() const;
 };
 

@@ -21,7 +21,7 @@
 namespace tilewise::cli {
 namespace {
 
-constexpr std::size_t kSlots = 32;  // a run has at most nine outputs
+constexpr std::size_t kSlots = 32;  // a run has at most eight outputs
 
 // For the signal handler, which may do little more than read fixed memory and call unlink.
 std::array<std::array<char, PATH_MAX>, kSlots> unfinished_names;

@@ -1,5 +1,5 @@
-// Output files that appear all together after everything has succeeded, or not at all: each is
-// written under a temporary name beside its place and renamed at the very end.
+// Output files that appear only after everything has succeeded: each is written under a temporary
+// name beside its place, and commit() renames them all, one after another.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +36,7 @@ class OutputFiles {
   std::vector<std::string> kept_;
 };
 
-// From this call on an interrupt (SIGINT, SIGTERM) removes unfinished files before it ends the
-// program.
+// From this call on SIGINT, SIGTERM and SIGHUP remove unfinished files before they end the program.
 void remove_unfinished_on_interrupt();
 
 }  // namespace tilewise::cli

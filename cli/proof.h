@@ -16,9 +16,9 @@ struct RowBand {
   std::int64_t first = 0, rows = 0;
 };
 
-// One result's largest error, in units of the element's bound, and ||error|| / ||exact||. An
-// element's bound allows for roundings that all go the wrong way; over many elements far less is
-// allowed.
+// One result's largest error (`worst`), in units of the element's bound, and ||error|| / ||exact||
+// (`relative`) with its limit (`allowed`). The limit is much stricter than the bounds, because an
+// element's bound assumes that all its roundings go the same way.
 struct Agreement {
   std::string name;
   double worst = 0, relative = 0, allowed = 0;

@@ -32,7 +32,7 @@ struct OutputFile {
 // From option to file, "--query" -> "q.npy"; an option that was not given maps to "".
 using Paths = std::map<std::string, std::string>;
 
-// What bfloat16, which .npy lacks, is in the files, and the type of the output.
+// How bfloat16 is stored in the files, since .npy has no such type, and the type of the output.
 struct FileTypes {
   bool is_uint16_bfloat16 = false;
   std::string output;  // a float type's name; empty: the query's
@@ -42,7 +42,8 @@ struct FileTypes {
 [[nodiscard]] std::vector<NpyArray> read_inputs(const Paths& paths, const FileTypes& types,
                                                 Call& call);
 
-// Sets the shapes of all that the call writes, with or without a file, but no memory yet.
+// Sets the shapes of output and lse, which every call computes, and of the gradients that have a
+// file. They get memory from Results.
 void shape_outputs(const Paths& paths, const FileTypes& types, Call& call);
 
 // Zeroed memory for what the call writes, and the writing of it into files.

@@ -1,4 +1,4 @@
-// The cases of bench/cases: the one list that bench, explain and the command line's tests read.
+// The cases of bench/cases/cases.json: the one list of shapes that bench, explain and tests take.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct Case {
   Tier tier = Tier::kQuick;
   std::string dtype = "float32";
   Sizes sizes;
-  // These have no tensors; Extras says which there are.
+  // Here these hold no tensors; `extras` says which tensors the call gets.
   Mask mask;
   Scores scores;
   Dropout dropout;

@@ -28,7 +28,7 @@ class Json {
   using Array = std::vector<Json>;
   struct Member;
 
-  // Values turn into JSON by themselves.
+  // Implicit constructors, so that plain values may stand where a Json is expected.
   // NOLINTBEGIN(google-explicit-constructor)
   Json() = default;
   Json(std::nullptr_t) {}

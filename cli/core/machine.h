@@ -9,7 +9,7 @@ namespace tilewise::cli {
 
 struct Machine {
   std::string processor, system;
-  std::vector<std::string> features;  // the instruction sets that attention can make use of
+  std::vector<std::string> features;  // instruction sets for vectors and matrices, by /proc/cpuinfo
   int cores = 0;                      // of the machine
   int threads = 0;                    // that this process may use
   double memory_bytes = 0;

@@ -9,13 +9,12 @@ namespace tilewise::cli {
 
 void* allocate_tensor(std::size_t bytes) {
   constexpr std::size_t kLine = 64, kLargePage = std::size_t{2} << 20;
-  // Aligned to a whole large page if the tensor is large.
   const bool is_large = bytes >= 2 * kLargePage;
   const std::size_t unit = is_large ? kLargePage : kLine;
   const std::size_t whole = (bytes + unit - 1) / unit * unit;
   void* memory = std::aligned_alloc(unit, whole);
   if (memory == nullptr) throw std::bad_alloc();
-  // Only a hint: without large pages it is somewhat slower.
+  // A failure does not matter: small pages serve too, somewhat slower.
   if (is_large) madvise(memory, whole, MADV_HUGEPAGE);
   return memory;
 }

@@ -1,5 +1,5 @@
-// Memory for tensors, as other libraries allocate it: aligned to a cache line, and in large pages
-// if the tensor is large and the system has such pages.
+// Memory for tensors, aligned to a cache line. For a tensor of 4 MiB or more it is aligned to a
+// page of 2 MiB, and the system is asked for such pages.
 #pragma once
 
 #include <cstddef>

@@ -28,8 +28,8 @@ std::size_t edit_distance(std::string_view from, std::string_view to) {
 
 namespace {
 
-// Twice the edit distance. A long name is often only begun, so `word` may also be compared with the
-// beginning of `name`, which costs half a letter.
+// Twice the edit distance from `word` to `name`; or to the beginning of `name`, plus 1, because
+// people often type only the first letters of a long name.
 std::size_t twice_distance(std::string_view word, std::string_view name) {
   std::size_t distance = 2 * edit_distance(word, name);
   for (std::size_t length = word.size(); length <= word.size() + 1; ++length) {
@@ -44,7 +44,6 @@ std::vector<std::string> nearest(std::string_view word, const std::vector<std::s
   std::vector<std::pair<std::size_t, std::string>> ranked;
   for (const std::string& name : names) {
     const std::size_t distance = twice_distance(word, name);
-    // Up to a third of the letters may differ.
     if (3 * distance <= 2 * std::max(word.size(), std::size_t{3}) + 1) {
       ranked.emplace_back(distance, name);
     }

@@ -1,4 +1,5 @@
-// Shows on standard error how far long work has come: a bar on a terminal, plain lines elsewhere.
+// Shows on standard error how far long work has come: a bar on a terminal, elsewhere one line at
+// the start and one at the end.
 #pragma once
 
 #include <chrono>

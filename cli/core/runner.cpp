@@ -58,7 +58,8 @@ std::size_t Runner::prepare(tw_operation operation, const Call& call) {
   const tw_request request = request_for(operation, call);
   const tw_status status =
       tw_prepare(operation, &request, &execution_, message.data(), message.size());
-  // The request itself was accepted above, so the device lacks kernels.
+  // workspace_bytes() accepted the request, so the fault lies with the device: most often it has no
+  // kernels.
   if (is_on_device() && (status == TW_FAILED || status == TW_UNSUPPORTED)) {
     throw Failure(status == TW_FAILED ? kFailed : kUnsupported,
                   std::string(message.data()) + " --device cpu takes the processor.");

@@ -12,15 +12,15 @@ namespace tilewise::cli {
 void print(std::string_view text);
 void flush();
 
-// has_colour: a terminal, and neither NO_COLOR nor TERM=dumb is set.
+// has_colour: a terminal, NO_COLOR is unset or empty, and TERM is set and not "dumb".
 [[nodiscard]] bool is_terminal(std::FILE* stream);
 [[nodiscard]] bool has_colour(std::FILE* stream);
 
 // The terminal's columns; 80 if the stream is none.
 [[nodiscard]] std::size_t columns_of(std::FILE* stream);
 
-// Wraps a paragraph between words into lines shorter than `columns`. Indent has the spaces in front
-// of the first line and of the others.
+// Wraps a paragraph between words into lines of at most `columns`; only a line of one long word may
+// be longer. Indent counts the spaces in front of the first line and of the others.
 struct Indent {
   std::size_t first = 0, others = 0;
 };
@@ -29,7 +29,7 @@ struct Indent {
 enum class Style { kBold, kDim, kGreen, kRed };
 [[nodiscard]] std::string styled(Style style, std::string_view text);
 
-// These give "1.5 MiB", "12.3 ms" and "417".
+// These give "1.50 MiB", "12.3 ms" and "417".
 [[nodiscard]] std::string bytes(double count);
 [[nodiscard]] std::string seconds(double count);
 [[nodiscard]] std::string number(double value);

@@ -12,7 +12,7 @@ void must(const Status& status) {
   throw Failure(status.code == TW_UNSUPPORTED ? kUnsupported : kFailed, status.message);
 }
 
-// The tensors that tensors_of leaves out. Calls read them and never write them.
+// The call's inputs that tensors_of leaves out.
 std::vector<tw_tensor*> tables_of(Call& call) {
   return {&call.mask.visible,      &call.mask.blocks,   &call.queries.offsets,
           &call.queries.used,      &call.queries.start, &call.keys.offsets,
@@ -65,7 +65,8 @@ void Upload::point_back() {
   for (Moved& each : moved_) each.tensor->data = each.host;
 }
 
-// Uses the processor's last backend, which takes every call, whatever TILEWISE_BACKEND says.
+// Names the processor's last backend, which takes every valid call; otherwise TILEWISE_BACKEND
+// might name a backend that refuses this one.
 void check_here(tw_operation operation, const Call& call) {
   const char* backend = nullptr;
   for (std::int32_t i = 0; tw_backend_name(i) != nullptr; ++i)

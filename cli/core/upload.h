@@ -38,12 +38,12 @@ class Upload {
   double bytes_ = 0;
 };
 
-// Checks a request and its tables as the processor's backend would, and throws Failure if that
-// backend would refuse them. Call it before an Upload: nobody checks tables in device memory.
+// Checks a request and its tables as for a call on the processor, and throws Failure if that would
+// be refused. Call it before an Upload: the library cannot check tables in device memory.
 void check_here(tw_operation operation, const Call& call);
 
-// Sets a missing max_length of packed sequences from their offsets; a call on a GPU does not do
-// that by itself. Call it before an Upload, while the offsets lie on the host.
+// Sets a missing max_length of packed sequences from their offsets; the library does so only for
+// offsets on the host. Call it before an Upload.
 void bound_lengths(Call& call);
 
 }  // namespace tilewise::cli

@@ -40,8 +40,7 @@ void fill_slopes(tw_tensor& slopes) {
   }
 }
 
-// The most elements that are drawn. A larger tensor repeats the drawn elements, because drawing
-// takes longer than attention.
+// The most elements that are drawn. A larger tensor repeats them, because drawing is slow.
 constexpr std::int64_t kMostDrawn = std::int64_t{1} << 20;
 
 void fill_normal(Normal& normal, tw_tensor& tensor) {
@@ -119,7 +118,8 @@ double time_batch(tw_operation operation, const Call& call, Runner& runner, int 
   return taken.count() / runs;
 }
 
-// Runs in a batch, so that launching and waiting, some 10 us, are divided among them.
+// How many runs make one batch on a device: about 10 ms of them, so that the host's launches and
+// its wait at the end, some 10 us, hardly count.
 int runs_a_batch(const Runner& runner, double seconds_a_run) {
   constexpr double kBatchSeconds = 0.01;
   constexpr int kMostRuns = 1000;
