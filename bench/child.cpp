@@ -37,7 +37,8 @@ using Clock = std::chrono::steady_clock;
       dup2(nowhere, STDERR_FILENO) >= 0) {
     execvp(words[0], words);
   }
-  // A sanitizer writes the parent's buffers at exit, which must not be taken for an answer.
+  // The program could not be started. A sanitizer may flush buffers copied from the parent at exit;
+  // the parent must not read them as an answer.
   close(socket);
   close(STDIN_FILENO);
   close(STDOUT_FILENO);

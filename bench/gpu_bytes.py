@@ -4,10 +4,10 @@
     bench/gpu_bytes.py [--length 4096] [--dim 128] [--dtype bfloat16] [--json FILE]
 
 ncu, NVIDIA's profiler, runs this program once for each direction and mask. It counts, in all
-kernels of one call, what went to and from memory and what the second cache served. Beside the one
-stands what any kernel must move, each operand once; beside the other what the call's tiles read
-again, by tilewise.explain. ncu empties the caches before each kernel. Where it is missing or may
-not read the counters, that is said.
+kernels of one call, the bytes to and from memory, and the bytes that the second cache served.
+Memory's bytes are printed beside the least that any kernel must move, each operand once; the second
+cache's beside the bytes that the call's tiles load, by tilewise.explain. ncu empties the caches
+before each kernel. If ncu is missing or may not read the counters, the program says so.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def features(length: int, heads: int, device: str) -> dict[str, dict[str, Any]]:
     """Options of each feature alone, by its name."""
     there: dict[str, Any] = {"device": device}
     bias = torch.randn(1, heads, length, length, dtype=torch.bfloat16, **there)
-    padding = torch.arange(length, **there) < length  # it hides nothing, and nobody knows
+    padding = torch.arange(length, **there) < length  # all True, which a kernel cannot know
     return {
         "none": {},
         "softcap": {"softcap": 30.0},
@@ -88,7 +88,7 @@ def features(length: int, heads: int, device: str) -> dict[str, dict[str, Any]]:
 
 
 def log_normal(tokens: int, device: str) -> tuple[list[int], dict[str, Any]]:
-    """Lengths of sequences from 128 to 8192 that make so many tokens, and their options."""
+    """Log-normal lengths from 128 to 8192, of at least so many tokens in all, and their options."""
     torch.manual_seed(1)
     lengths: list[int] = []
     while sum(lengths) < tokens:

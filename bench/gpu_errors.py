@@ -3,11 +3,12 @@
 
     bench/gpu_errors.py [--device cuda] [--length 512] [--dtype bfloat16 ...] [--json FILE]
 
-The families are those of docs/numerics.md, and so is the bound: a cell holds the worst error of
-the output, and of the three gradients together, each in units of what rounding can do to that
-element at most, after the last rounding is taken off. Above 1 a result is worse than tiles in the
-inputs' type need to be. The last table has the errors of all elements together, ||O - o|| / ||o||.
-Each family is tried with and without a causal mask, at head dims 64 and 128.
+The families are those of docs/numerics.md, and so is the bound. A cell holds the worst error of the
+output, and of the three gradients together. An element's error, less the rounding of the stored
+result, is in units of the most that the other roundings can do to that element. Above 1 a result is
+worse than tiles in the inputs' type need to be. The last table has the relative errors of all
+elements of the gauss family together, ||O - o|| / ||o||. Head dims are 64 and 128; a family without
+a mask of its own is tried with and without a causal mask.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Ours(Peer):
 
 @dataclass
 class True64:
-    """Output and gradients in float64, and their bounds before and by the last rounding."""
+    """Output and gradients in float64, and the bounds of their errors before the last rounding."""
 
     results: list[Tensor]
     bounds: list[Tensor]
@@ -145,7 +146,7 @@ def errors_of(found: list[Tensor], true: True64, dtype: str) -> Errors:
     for one, wanted, bound in zip(found, true.results, true.bounds):
         apart = (one.double() - wanted).abs()
         last = (UNITS[dtype] * wanted.abs()).clamp_min(FLOORS[dtype])
-        # What is not a number is infinitely far away; a gradient of nobody has no bound but 0.
+        # NaN counts as an infinite error. The bound is 0 for gradients of a key that nobody sees.
         over = (apart - last).nan_to_num(nan=float("inf")).clamp_min(0)
         share = torch.where(over > 0, over / bound, 0.0)
         worst.append(float(share.max()))

@@ -23,7 +23,7 @@ class Drawn:
     given: list[Tensor]  # (batch, length, heads, dim)
     arriving: Tensor
     visible: Tensor  # (length, length)
-    mask: Tensor | None  # what of it no causal mask says: (1, 1, length, length)
+    mask: Tensor | None  # the family's own, (1, 1, length, length); None: no mask, or causal
 
 
 def outlier(numbers: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def hidden_by(family: str, length: int) -> Tensor | None:
 def draw(
     family: str, sizes: tuple[int, int, int], causal: bool, dtype: torch.dtype, device: str
 ) -> Drawn | None:
-    """A problem of (length, heads, dim); None where the family has none with such a mask."""
+    """A problem of (length, heads, dim); None for causal if the family has a mask of its own."""
     length, heads, dim = sizes
     left = hidden_by(family, length)
     if left is not None and causal:

@@ -169,7 +169,7 @@ class FlashAttention4(Peer):
 
 
 def sdpa_ways() -> list[Peer]:
-    """A peer for each backend of torch's function, the fastest on most GPUs first."""
+    """A peer for each backend of torch's function that runs on a GPU."""
     return [
         Sdpa("SDPA flash", SDPBackend.FLASH_ATTENTION),
         Sdpa("SDPA cuDNN", SDPBackend.CUDNN_ATTENTION),

@@ -8,7 +8,7 @@ two CUDA events. A cell shows both medians, and the mean of the pairs' ratios (a
 faster) with the limits between which it lies at 95 %. Rates count visible pairs of query and key: 4
 operations a pair and dimension forward, 10 backward. Inputs are drawn from a normal distribution.
 Backward is timed alone, by autograd from a graph that is kept. Before a peer is timed forward, its
-output is compared with ours: what computes something else is not timed.
+output is compared with ours, except with dropout: a peer that computes something else is not timed.
 
 FlexAttention and FlashAttention-4 compile for some seconds before a cell. With --seconds a table
 begins no cell after so many, and says how many it has left out.
@@ -158,7 +158,7 @@ class Tables:
         self._grid(True, (64, 128, 256))
 
     def dims(self) -> None:
-        """Head dims between those that have kernels of their own, and float16."""
+        """Head dims from 40 to 256, with and without kernels of their own, and float16."""
         for backward in (False, True):
             for dim in (40, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256):
                 peer = FLASH if dim % 8 == 0 else None

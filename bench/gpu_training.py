@@ -4,7 +4,8 @@
     bench/gpu_training.py [--rounds 5] [--steps 4]
 
 24 layers, 1024 wide, 16 heads, 50,257 tokens, bfloat16 by autocast, AdamW: 8 sequences of 1024 and
-2 of 4096. All models stand beside each other and take turns; a time is the median of the rounds.
+2 of 4096. All models are in the GPU's memory at once and take turns; a time is the median of the
+rounds.
 Memory is the most that torch's allocator gave out in a step beyond what lay there before it: the
 activations, their gradients and what attention needs.
 """

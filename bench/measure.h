@@ -1,5 +1,5 @@
-// The measuring of `tilewise bench`: our runs and the peers' in turns, and the machine's limits,
-// measured before and after each case.
+// The measuring of `tilewise bench`: our runs and the peers' in turns, and the machine's limits. On
+// the processor these are measured before and after each case and direction.
 #pragma once
 
 #include <functional>
@@ -22,7 +22,8 @@ struct PeerTiming {
   Timing timing;
 };
 
-// The machine's limits for a case, the better of those measured before and after it.
+// The machine's limits for a case: on the processor the better of those measured before and after
+// it, on a GPU computed.
 struct Ceiling {
   Peak peak;
   std::optional<double> read_bandwidth;  // of a case limited by reading
@@ -40,7 +41,7 @@ struct Measurement {
 
   [[nodiscard]] double gflops() const;
   [[nodiscard]] double peak_share() const;
-  // Bytes of operands a second. Only forward reads or writes each operand once.
+  // Bytes of operands a second, as if each were moved once; reported for forward alone.
   [[nodiscard]] double bandwidth() const;
   // Our rate divided by the peer's.
   [[nodiscard]] double ratio(const PeerTiming& peer) const;
@@ -67,7 +68,7 @@ class Bench {
   [[nodiscard]] std::vector<Measurement> measure(const Case& shape,
                                                  const std::function<void(std::string)>& begin);
 
-  // The highest peaks so far, of the kinds that this processor or GPU has.
+  // The highest peak so far of each kind that this processor or GPU has.
   [[nodiscard]] const std::map<PeakKind, Peak>& peaks() const { return peaks_; }
   // Both are of the processor's memory; 0 if a GPU is measured.
   [[nodiscard]] double read_bandwidth() const { return read_; }

@@ -1,5 +1,5 @@
 // What a machine can do at most. On the processor: multiply-adds and bytes a second, both measured.
-// On a GPU: multiply-adds a second, computed from its data.
+// On a GPU: multiply-adds a second, computed from its clock and number of multiprocessors.
 #pragma once
 
 #include <memory>

@@ -22,7 +22,7 @@ struct PeerCase {
 // The case for peers; nullopt if it has features that they do not share.
 [[nodiscard]] std::optional<PeerCase> peer_case(const Case& shape, tw_operation operation);
 
-// Thrown when a peer hung, died or failed and answers no more; the sentence says which.
+// Thrown when a peer is not installed, or hung, died or failed; the sentence says which.
 class PeerLost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -60,7 +60,7 @@ struct NamedPeer {
 // implementations in torch's scaled_dot_product_attention.
 [[nodiscard]] std::vector<NamedPeer> find_peers(int threads, const Device& device);
 
-// Starts a peer in Python, the interpreter of TILEWISE_PYTHON. Throws PeerLost if it is absent.
+// Starts a peer in Python: TILEWISE_PYTHON, or else python3. Throws PeerLost if that cannot start.
 [[nodiscard]] std::unique_ptr<Peer> start_python_peer(const std::string& name, int threads,
                                                       const Device& device);
 // matmul, softmax, matmul by OpenBLAS: the library that TILEWISE_OPENBLAS names, or the system's.

@@ -46,7 +46,7 @@ class Torch(Peer):
     """torch.nn.functional.scaled_dot_product_attention, and its gradients by autograd."""
 
     def __init__(self, threads, device):
-        # Large pages for large tensors, as tilewise's tensors have them.
+        # Large pages for large tensors, as the benchmark gives tilewise's tensors.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 

@@ -12,7 +12,7 @@ namespace tilewise::cli {
 [[nodiscard]] std::string machine_slug(const Json& report);
 
 // Makes the folder and checks that the machine's file can be written, before hours of measuring;
-// throws Failure. Of the report only the machine is read.
+// throws Failure. Of the report only the machine and the device are read.
 void prepare_record(const std::string& folder, const Json& report);
 
 // Adds the report, with date and commit, to FOLDER/<machine>.jsonl.

@@ -22,7 +22,8 @@ struct Vectors64 {
   using Integers [[gnu::vector_size(64)]] = std::uint32_t;
 };
 
-// The loops, in vectors as wide as the instructions: compilers split wider ones badly.
+// The loops, for vectors of the instruction set's own width, because compilers split wider vectors
+// badly.
 template <class Vectors>
 struct Rows {
   using Floats = typename Vectors::Floats;

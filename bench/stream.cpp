@@ -50,7 +50,7 @@ void add_scaled(float* to, const float* from, const float* scaled, std::size_t c
 Stream::Stream(Team& team) : team_(team), bytes_(stream_bytes()) {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  // Only a hint: without large pages it is somewhat slower.
+  // A failure does not matter: small pages serve too, somewhat slower.
   madvise(memory, bytes_, MADV_HUGEPAGE);
   memory_ = static_cast<float*>(memory);
   // Each thread writes its own part first, which places it in memory near that thread.

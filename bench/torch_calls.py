@@ -5,10 +5,10 @@
 
 On a GPU a call returns when its kernels are in the queue; so does a backward. Each turn begins with
 an idle GPU and makes so few calls that the queue never fills; waiting for the GPU afterwards is not
-timed. On the processor a call returns when it is done, so this is what attention takes as a whole
-there, by one thread. The three take turns in one process. A time is the median of the rounds, with
-the fastest beside it; the ratios are of the medians. torch gets its own layout, heads before
-length, and so does tilewise.sdpa; tilewise.attention gets its own.
+timed. On the processor a call returns when it is done, so there a time is that of the whole
+computation, on one thread. torch's SDPA, tilewise.attention and tilewise.sdpa take turns in one
+process. A time is the median of the rounds, with the fastest beside it; the ratios are of the
+medians. SDPA and tilewise.sdpa get heads before length, tilewise.attention length before heads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 # (batch, heads, queries, dim), and keys.
 SHAPES = [((1, 8, 1, 64), 1), ((1, 8, 1, 64), 64), ((1, 8, 64, 64), 64), ((8, 16, 512, 64), 512)]
-LARGEST_HERE = 1 << 18  # numbers of query: what is timed on the processor should be the call
+LARGEST_HERE = 1 << 18  # most numbers of query on the processor, lest arithmetic hide a call's cost
 KINDS = ("no gradients", "forward, with gradients", "forward and backward")
 Call = Callable[[], object]
 

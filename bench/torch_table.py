@@ -7,12 +7,12 @@
 Unless --dtype says otherwise, numbers are of float32 on the processor, and of bfloat16 on a GPU.
 
 A row is causal attention of one batch, forward and backward. The three take turns in one process.
-In its turn each makes as many calls, one behind the other, as fill the milliseconds, after a round
-that warms up and counts; a time is the fastest of the rounds, which another program's load disturbs
-least. On a GPU events of its stream tell the time, so that nothing waits within a turn, and a GPU
-that the host cannot keep busy shows the host's time. Memory is what a training step grows by beyond
-its inputs: on a GPU the most that torch's allocator gave out meanwhile, and on the processor what
-Linux says of a process of its own for each.
+In its turn each makes as many calls in a row as fill --milliseconds, a number found beforehand in
+calls that also warm up. A time is the fastest of the rounds, which another program's load disturbs
+least. On a GPU two events around a turn measure it, so that the host need not wait between calls;
+if the host cannot keep the GPU busy, the time is the host's. Memory is what a training step needs
+beyond its inputs: on a GPU the most that torch's allocator gave out meanwhile, on the processor the
+peak that Linux reports for a fresh process.
 """
 
 from __future__ import annotations
