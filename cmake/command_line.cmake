@@ -1,5 +1,5 @@
-# The command line `tilewise`: it sees the public headers and the oracle, nothing of src. The demo
-# needs fmt alone of the packages; where the others are missing it is there without the rest.
+# The command line `tilewise`: it includes the public headers and the tests' oracle and harness,
+# nothing of src. The demo needs only the package fmt, and is built even if the others are missing.
 set(missing_packages)
 foreach(package_and_name fmt=libfmt-dev CLI11=libcli11-dev nlohmann_json=nlohmann-json3-dev)
   string(REPLACE = ";" package_and_name ${package_and_name})

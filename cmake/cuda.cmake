@@ -11,7 +11,7 @@ file(GLOB core_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
 file(GLOB_RECURSE device_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${cuda_folder}/device/*.h ${cuda_folder}/kernels/*.h)
 set(embedded_names ${core_headers} ${device_headers})
-# From these, too, a pack's kernels follow: which there are, and what text is made of each.
+# A pack's kernels depend on these, too: on the list of variants, and on the text made of each.
 file(GLOB packed_names CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src
      ${cuda_folder}/variants*.cpp ${cuda_folder}/compiler/program.cpp)
 set(packed_files ${packed_names})
@@ -29,7 +29,7 @@ add_custom_command(
   COMMENT "Embedding the text of the GPU's kernels"
   VERBATIM)
 
-# Makes the pack, with all of the library but the pack.
+# The program that makes the pack. It is linked with all of the library's objects but the pack.
 function(tilewise_pack_program)
   add_executable(tilewise_pack EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tools/pack.cpp
                                                 $<TARGET_OBJECTS:tilewise_objects>)
@@ -37,7 +37,7 @@ function(tilewise_pack_program)
   target_include_directories(tilewise_pack PRIVATE ${PROJECT_SOURCE_DIR}/src
                                                    ${PROJECT_SOURCE_DIR}/include)
   target_link_libraries(tilewise_pack PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-  # g++ 13 takes a vector's own memory for somebody else's.
+  # g++ 13 warns falsely that a vector frees memory which is not on the heap.
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
     target_compile_options(tilewise_pack PRIVATE -Wno-free-nonheap-object)
   endif()
@@ -45,8 +45,9 @@ function(tilewise_pack_program)
                                                  ${PROJECT_BINARY_DIR}/bin)
 endfunction()
 
-# A pack that was made before: its copy in the build, which has no kernels where they are others
-# than the library's. `is_named`: somebody asked for this one, and gets an error instead.
+# Copies a pack that was made before into the build, and sets `variable` to the copy. If the pack's
+# kernels are not those of the library, the copy is empty; with `is_named`, because the user named
+# this pack, it is an error instead.
 function(tilewise_take_pack pack is_named variable)
   set(script ${PROJECT_SOURCE_DIR}/cmake/take_pack.cmake)
   set(taken ${PROJECT_BINARY_DIR}/pack/taken.pack)
@@ -57,7 +58,7 @@ function(tilewise_take_pack pack is_named variable)
     DEPENDS ${pack} ${embedded_sources} ${script}
     COMMENT "Taking the pack of the GPU's kernels"
     VERBATIM)
-  # Else two makes would embed the text at once.
+  # Otherwise both targets' rules could make cuda_sources.cpp at the same time.
   add_dependencies(tilewise_pack_data tilewise_objects)
   set(${variable} ${taken} PARENT_SCOPE)
 endfunction()

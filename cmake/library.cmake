@@ -4,9 +4,9 @@ find_package(Threads REQUIRED)
 include(${CMAKE_CURRENT_LIST_DIR}/instruction_sets.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/cuda.cmake)
 
-# Files of isa/ alone know an instruction set. They are compiled for speed in every build that may
-# leave its machine: without inlining, functions of shared headers would be left in them and linked
-# into the others' programs.
+# Only files of isa/ are compiled for an instruction set. They are optimised in every build that may
+# run on other machines: without inlining they would hold copies of functions of shared headers, and
+# the linker could take such a copy, with its instructions, for the whole program. `speed` is below.
 function(tilewise_instruction_set name)
   if(name IN_LIST tilewise_left_out)
     string(TOUPPER TILEWISE_WITHOUT_${name} definition)
@@ -22,8 +22,8 @@ function(tilewise_instruction_set name)
     else()
       list(APPEND flags -mllvm -asan-stack=0)
     endif()
-    # Of what the other sanitizer asks at each access it sees the outcome. Without these questions
-    # a set takes two thirds of the time to compile.
+    # The address sanitizer sees most bad accesses that these checks of the other one look for.
+    # Without them a set takes two thirds of the time to compile.
     list(APPEND flags -fno-sanitize=null,object-size,pointer-overflow)
   endif()
   set_source_files_properties(${isa_folder}/${name}.cpp PROPERTIES COMPILE_OPTIONS "${flags}")
@@ -40,7 +40,7 @@ set(isa_folder ${PROJECT_SOURCE_DIR}/src/backends/cpu/isa)
 set(tilewise_instruction_sets)
 tilewise_instruction_set(portable)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  # Where there is no PREFETCHW it does nothing, so it needs no asking.
+  # A processor without PREFETCHW runs it as a no-op, so no check at run time asks for -mprfchw.
   set(avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprfchw
       -mprefer-vector-width=512)
   tilewise_instruction_set(avx2 -mavx2 -mfma -mf16c -mprfchw)
@@ -51,8 +51,8 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   tilewise_instruction_set(neon)
 endif()
 
-# A folder is its own list of sources: one more list here could only disagree with it. Of isa/ there
-# are those of this processor. CONFIGURE_DEPENDS makes the build look again each time.
+# Every source below src/ belongs to the library, of isa/ only those of this processor.
+# CONFIGURE_DEPENDS makes each build look for new files.
 file(GLOB_RECURSE tilewise_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*.cpp)
 list(FILTER tilewise_sources EXCLUDE REGEX "/backends/cpu/isa/|/pack_data\\.cpp$")
 list(TRANSFORM tilewise_instruction_sets PREPEND ${isa_folder}/ OUTPUT_VARIABLE isa_sources)

@@ -1,7 +1,8 @@
-# The oracle: attention from the formulas. It sees tests/ alone and so shares no mistake with src.
+# The oracle: attention from the formulas. It includes only files of tests/ and shares no code with
+# src.
 
-# What judges the library is not what a sanitizer is for, and most of what a test does under one:
-# without, test_conformance takes a third of the time.
+# Compiles a target without sanitizers and optimised, because it only judges the library and takes
+# most of a test's time: test_conformance then needs a third of it.
 function(tilewise_judge target)
   if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=(address|thread)")
     target_compile_options(${target} PRIVATE -fno-sanitize=all -O2)

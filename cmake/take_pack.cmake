@@ -2,8 +2,8 @@
 # Run as
 #   cmake -DPACK=made.pack -DSOURCES=cuda_sources.cpp -DIS_NAMED=OFF -DOUTPUT=taken.pack
 #         -P take_pack.cmake
-# One of other kernels would be dead weight, since none of its cubins is used. It is left out and
-# that is said, here and by `tilewise explain`; where somebody has named it, the build stops.
+# None of the cubins of a pack of other kernels would be used. It is left out, which a warning here
+# and `tilewise kernels list` say; if the user has named the pack, the build stops.
 file(STRINGS ${SOURCES} first LIMIT_COUNT 1)
 if(NOT first MATCHES "Its packs: ([0-9a-f]+)$")
   message(FATAL_ERROR "${SOURCES} does not say which packs are its own.")
@@ -13,7 +13,7 @@ set(wanted ${CMAKE_MATCH_1})
 # The head of src/backends/cuda/compiler/pack.cpp: 16 bytes of name, 32 of a digest, the hash, two
 # numbers of 4 bytes, the first of which counts kernels, and how many bytes the pack has, in 8, the
 # lowest first. The digest is that of what follows it, with the index: 120 bytes for each kernel.
-# What is behind the index is sealed kernel by kernel, and squeezed, so the library looks at that.
+# Each kernel behind the index is compressed and has a digest of its own, which the library checks.
 file(READ ${PACK} name LIMIT 15)
 file(READ ${PACK} held OFFSET 48 LIMIT 64)
 # CMake ends what it reads with a new line.

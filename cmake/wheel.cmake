@@ -2,7 +2,8 @@
 # cheap. One wheel serves every Python of a platform: the library is opened with ctypes, and the
 # extension keeps to CPython's limited API.
 
-# Where Python has no headers the package works without it, at some 0.1 ms more a call.
+# Where Python has no headers the package works without the extension, by ctypes, and calls take
+# longer.
 find_package(Python 3.9 COMPONENTS Interpreter Development.Module)
 if(Python_Development.Module_FOUND)
   file(GLOB fast_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/python/fast/*.cpp)

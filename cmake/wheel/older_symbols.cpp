@@ -25,7 +25,7 @@
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names.
 extern "C" {
 
-// Newer ones differ in that they leave errno alone.
+// glibc 2.29 gave these a new version, which no longer calls matherr.
 TW_OLDER(double, exp2, (double));
 TW_OLDER(double, log2, (double));
 double __wrap_exp2(double x) {
