@@ -2,8 +2,8 @@
 
 An object below backends/cpu/isa/ defines tables that are constant when the program is loaded, and
 no global function or weak symbol: the linker might take its weak function for the whole program,
-and code that fills a table would run on every machine. Each of these objects has only instructions
-of its set. The portable object and all objects elsewhere have only the baseline of x86-64 (and
+and code that fills a table would run on every machine. Of these objects those that LIMITS names
+have only instructions of their set. All objects elsewhere have only the baseline of x86-64 (and
 tzcnt, which older machines run as bsf). Usage: check_isa.py OBJECT...
 """
 

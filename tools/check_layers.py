@@ -5,8 +5,8 @@
 
     cli/core <- bench <- cli/bench.cpp, of the commands the one that measures
 
-The caller's memory is read on the processor by host, and by one file of problem: a backend of
-another device may include neither of them.
+On the processor only host, and the headers of problem that _READS_TABLES names, read the caller's
+memory: a backend of another device may include none of them.
 
 A rule looks only at the text of an include: whether the included file exists does not matter.
 Usage: check_layers.py [ROOT]

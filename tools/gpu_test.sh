@@ -29,30 +29,31 @@ run() {
 }
 
 # What is timed runs alone; all else side by side, each in a process of its own.
-# Processes compile each kernel once.
+# They share a cache of kernels, so that each kernel is compiled once.
 export TILEWISE_CACHE="$logs/cache"
 run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
 grep '^empty launch' "$logs/cost.log" || true
 run unit 120 "$tests/test_backends_cuda" &
 run faces 300 sh tools/gpu_faces.sh build/release &
 run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.* &
-# Those far apart lie in memory that the device is not shown. Once with the best kernels of the
-# pack, once with the plain ones. Random calls ask for hundreds of sets of features, each of which
-# would be compiled; one test has each feature, and each pair.
+# The harness runs once with the best of the packed kernels and once with the plain ones. Far.* is
+# left out: its tensors are mapped memory of the host, which the device cannot read. With all
+# kernels random calls would compile hundreds of sets of features, so only Featured.* runs so: it
+# has each feature, and each pair.
 export TILEWISE_TEST_DEVICE=cuda
 run featured 300 "$tests/test_conformance" --gtest_filter=Featured.* &
 run harness 300 env TILEWISE_CUDA_KERNELS=packed "$tests/test_conformance" \
   --gtest_filter=-Far.*:Featured.* &
 run harness_plain 300 env TILEWISE_CUDA_KERNELS=plain "$tests/test_conformance" \
   --gtest_filter=-Far.* &
-# A second GPU, where there is one, gets a short list; the tests of the device tell the two apart.
+# A second GPU, where there is one, gets a short list.
 if build/release/bin/tilewise explain --case tiny --device cuda:1 >/dev/null 2>&1; then
   run second 150 env TILEWISE_TEST_DEVICE=cuda:1 TILEWISE_TIER=smoke TILEWISE_CUDA_KERNELS=packed \
     "$tests/test_conformance" --gtest_filter=-Far.* &
 fi
 wait
 if command -v compute-sanitizer >/dev/null; then
-  # What is planted in tables makes no kernel leave its buffers; children are not followed.
+  # Wrong numbers in tables must make no kernel leave its buffers. The test left out has none.
   run planted 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_cuda_device" \
     --gtest_filter='Tables.*-Tables.OfTheHostMayBeLarge' &
   run compiled 240 compute-sanitizer --tool memcheck --error-exitcode 9 "$tests/test_conformance" \
@@ -63,8 +64,8 @@ if command -v compute-sanitizer >/dev/null; then
     run "$tool" 150 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests/test_conformance" \
       --gtest_filter='Conformance.*:Aligned.*:Append.*:Merge.*:Rotary.*' &
   done
-  # Its errors count by its summary. It warns of lanes of a warp that meet where a vote orders them,
-  # as at the references of kernels/score/softmax.h: of votes it knows nothing.
+  # Its errors count by its summary, not by an exit status: it also warns of accesses by lanes of a
+  # warp that a vote (__ballot_sync) orders, as in kernels/score/softmax.h: it does not know votes.
   run racecheck 150 compute-sanitizer --tool racecheck \
     "$tests/test_conformance" --gtest_filter='Merge.*:Aligned.EveryHeadDim' &
   wait

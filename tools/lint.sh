@@ -29,8 +29,8 @@ headers_alone() {
     >build/lint.log 2>&1 || { tail -n 40 build/lint.log && false; }
 }
 
-# In the folder that the headers were compiled in. A broken .clang-tidy is only a remark to
-# clang-tidy, which then checks something else.
+# In the folder that the headers were compiled in. If .clang-tidy is broken, clang-tidy only remarks
+# on it and runs other checks; so that comes first.
 tidy() {
   if clang-tidy-14 --dump-config 2>&1 | grep '\.clang-tidy'; then return 1; fi
   all=
@@ -38,7 +38,7 @@ tidy() {
   python3 tools/changed_sources.py $all build/tidy/compile_commands.json >build/tidy/files || return
   if ! xargs -r -n 1 -P "$jobs" clang-tidy-14 --quiet -p build/tidy <build/tidy/files \
     2>build/tidy.log; then
-    # What it found it has said; where it ended itself, the reason is here.
+    # Findings went to standard output. If clang-tidy itself failed, the reason is in this log.
     grep -v ' warnings\{0,1\} generated' build/tidy.log | tail -n 20
     return 1
   fi

@@ -1,7 +1,8 @@
 """Runs the test programs that mutants.py has built, and says which independent checks failed.
 
 Checks are independent as follows: all comparisons of random calls with the oracle are one check,
-the unit tests of one word of core are one, and every other test is one.
+the unit tests of one header of core are one, and every other test is one. A header is known by its
+word: "mask" for src/core/mask.h.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mutant_list import Mutant
 from watch import run_watched
 
 ENOUGH = 2  # independent checks
-RANDOM_CALLS = "random calls"  # the check that has a thousand cases and more
+RANDOM_CALLS = "random calls"  # the check that compares these with the oracle
 # How many random calls are made (docs/numerics.md): few, and at first only those of one family.
 SMALL = {"TILEWISE_TIER": "smoke"}
 FIRST = {**SMALL, "TILEWISE_CASE": "random/gauss"}
@@ -51,7 +52,7 @@ class Failure(NamedTuple):
     program: str
     suite: str
     test: str
-    word: str  # of core, where it tests one
+    word: str  # the header of core that it tests; "" for none
     how: str = ""  # "crash", "hang"; empty: it failed
 
 

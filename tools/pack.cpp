@@ -42,13 +42,13 @@ constexpr double kLongestCompile = 8;
 // 156 bytes at most with NVRTC 12.8 and 13.2: docs/kernels/sm80-log.md.
 constexpr int kTimedMajor = 9, kMostSpilledLater = 160;
 
-// The library may have 21 MB with the pack of all kernels, and 4 without.
+// So that the library stays within 21 MB with the pack of all kernels; without one it may have 4.
 constexpr std::size_t kMostBytes = 18 << 20;
 
 // The newest driver of CUDA 12 that there may be, and the oldest NVRTC that knows all targets.
 constexpr int kPinnedMajor = 12990, kOldestNvrtc = 12080;
 
-// Accepts any NVRTC; TILEWISE_NVRTC chooses the right one.
+// A driver so new that it accepts every NVRTC. TILEWISE_NVRTC may name which one to use.
 constexpr int kAnyDriver = 99000;
 
 struct Arguments {
@@ -126,7 +126,7 @@ void set_ptx(const Compiled& compiled, Packed& item) {
   item.cubin.bytes.assign(text, text + compiled.ptx.size() + 1);
 }
 
-// The item, and with it the PTX where it gives that.
+// Compiles the item; if gives_ptx(item), `ptx` gets the PTX that NVRTC made on the way.
 bool compile(const Nvrtc& nvrtc, bool check, Packed& item, Packed& ptx) {
   Compiled compiled;
   const Status status = compile_timed(nvrtc, program_of(item), compiled);
@@ -381,7 +381,7 @@ int make(const Arguments& arguments) {
 }  // namespace
 }  // namespace tilewise::cuda
 
-// The one that is being made.
+// The backend's sources ask for the library's pack. This program, which makes it, has none.
 std::span<const std::byte> tilewise::cuda::built_in_pack() {
   return {};
 }

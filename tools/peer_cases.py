@@ -23,7 +23,8 @@ import torch
 
 from peer_suites import why_outside
 
-# The compute capability that the processor's tests report, which FlashAttention's tests ask for.
+# The compute capability that torch reports in tests on the processor; FlashAttention's tests ask
+# for it.
 _CAPABILITIES = {"flash_attn": (8, 0), "flash_attn_3": (9, 0), "flash_attn_4": (10, 0)}
 _LARGE = 2**37
 # Tests of mistakes that only a GPU makes: they repeat one call a thousand times.
@@ -118,7 +119,7 @@ class Cases:
         def drawn(*given: Any) -> Any:
             try:
                 cases = list(write_out(*given))
-            except ValueError:  # of the operators that it is for none is of attention
+            except ValueError:  # none of the operators that this test is for is attention
                 cases = []
             return iter(self.draw(name, cases))
 
@@ -199,7 +200,8 @@ def be_flash_attn(suite: str, device: str) -> None:
     stand_in.install(versions=(2, 3, 4) if suite == "flash_attn_4" else (2, 3))
     os.environ.setdefault("FLASH_ATTENTION_ENABLE_OPCHECK", "TRUE")
     if suite == "flash_attn_4":
-        # Names of its tests that are no attention: their own functions, and a cache of kernels.
+        # Its tests import these names, which tilewise lacks: helpers of the tests themselves, a
+        # cache of kernels, and two internal functions.
         sys.modules["flash_attn.cute.testing"] = importlib.import_module("testing")
         sys.modules["flash_attn.cute.cache_utils"] = cache = ModuleType(
             "flash_attn.cute.cache_utils"

@@ -63,7 +63,7 @@ OUTSIDE = (
     ("throws_determinism_warning", "not triggered", "its gradients are deterministic then"),
     ("with_nested_tensor_input", "get_fastpa", "enable() switches the fast path off"),
     ("nested_tensor_outside_fast_path", "get_fastpa", "enable() switches the fast path off"),
-    # What torch's kernels refuse, of which a GPU has several.
+    # Calls that one or another of torch's kernels for a GPU refuses.
     ("invalid_fused_inputs", "not ", "tilewise takes it"),
     ("invalid_sequence_lengths", "not ", "tilewise takes it"),
     ("invalid_last_dim_stride", "not ", "tilewise takes it"),

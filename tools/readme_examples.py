@@ -189,7 +189,7 @@ def run_all(chosen: list[Example], tools: Tools) -> int:
 
 def environment(prefix: Path) -> dict[str, str]:
     result = dict(os.environ)
-    # The pages show what the processor says.
+    # The pages show output of the processor, so no GPU may be used.
     result["CUDA_VISIBLE_DEVICES"] = ""
     result["PATH"] = os.pathsep.join([str(prefix / "bin"), result.get("PATH", "")])
     folders = [str(folder) for folder in library_folders(prefix)]

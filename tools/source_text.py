@@ -20,7 +20,7 @@ _CPP_TOKEN = re.compile(
 
 
 def source_files(root: Path) -> Iterator[Path]:
-    """All files of the project below `root`, hidden folders and what builds leave aside."""
+    """All files below `root`, without hidden folders (but .ci) and what builds leave there."""
     for path in sorted(root.iterdir()):
         if path.is_dir():
             skipped = path.name in _SKIPPED_FOLDERS or path.name.endswith(".egg-info")

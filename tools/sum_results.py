@@ -58,7 +58,7 @@ def count_part(folder: Path, status: int) -> Counts:
         if path.name != "ctest.xml":
             counted.add(path.stem)
             cases = count_file(path)
-            # A filter that meets nothing tests nothing.
+            # A program that ran no case counts as a failure: its filter matched nothing.
             total = total.plus(cases if cases != NOTHING else Counts(0, 1, 0))
     if (folder / "ctest.xml").exists():
         for case in ElementTree.parse(folder / "ctest.xml").getroot().iter("testcase"):

@@ -33,10 +33,10 @@ preset_tests() {
   tested "$part"
 }
 
-# The programs in which threads meet; the thread sanitizer makes the others slow for nothing. Of the
-# harness those that make calls, of one family, whose threads are those of all. Of the GPU's backend
-# tests/CMakeLists.txt takes the tests that have threads and a driver that is played: compiled and
-# run in 14 s; the others take a minute to compile.
+# Under the thread sanitizer, the programs whose tests use several threads. Of test_conformance the
+# suites that make calls, with one family of numbers: other numbers would take the same threads. For
+# this sanitizer tests/CMakeLists.txt leaves the emulated kernels out of test_backends_cuda, which
+# would take a minute to compile.
 thread_tests() {
   if [ "$extent" = full ]; then
     preset_tests
@@ -50,14 +50,14 @@ thread_tests() {
     tested tsan --tests-regex "^($(echo "$programs" | tr ' ' '|'))\$"
 }
 
-# The kernels and what judges them: optimised by clang, which in asan compiles all but optimises
-# little; or for another processor, which QEMU plays.
+# The processor's kernels and the harness, in one of two presets: optimised by clang (in asan clang
+# compiles everything, but with -O1), or for 64-bit ARM, run by QEMU.
 kernel_tests() {
   built "$part" test_backends_cpu test_conformance
   tested "$part"
 }
 
-# What the wheel promises of the systems that it runs on; test_fast.py holds its files against it.
+# The systems that the wheel promises to run on; test_fast.py checks its files against that.
 wheel_tag="py3-none-manylinux_2_28_$(uname -m)"
 
 # The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
@@ -95,8 +95,8 @@ install_wheel() {
     build/wheel/tilewise-*.whl
 }
 
-# A build takes a pack of its own kernels. One of others, or one that is cut short or changed, it
-# leaves out with a line, or stops where it was named.
+# A build takes a pack of its own kernels. A pack of other kernels, or one that is cut short or
+# changed, is left out with a warning; if the build named that pack, the build stops.
 taking_packs() {
   own=build/release/embedded/cuda_sources.cpp
   sed '1s/packs: ......../packs: 00000000/' "$own" >"$results/others.cpp"
@@ -131,7 +131,7 @@ torch_tests() {
     python3 -m venv $venv
     if ! $venv/bin/pip install -q --disable-pip-version-check \
       -r tools/torch_requirements.txt; then
-      # Where the index answers, what is wanted of it is wrong.
+      # If the index answers, the fault is in the list of packages.
       if $venv/bin/pip download -q --disable-pip-version-check --no-deps -d "$results" pip; then
         return 1
       fi
@@ -154,7 +154,7 @@ page_examples() {
   python_on_a_played_gpu
 }
 
-# Arrays on a GPU that is the emulator, which lies where the loader looks for the driver.
+# Arrays on the played GPU: the loader finds the emulator's libcuda.so.1 in place of the driver.
 python_on_a_played_gpu() {
   played=$PWD/build/release/emulated_cuda
   LD_LIBRARY_PATH="$played" TILEWISE_NVRTC="$played/libcuda.so.1" TILEWISE_CACHE="" \
@@ -171,8 +171,8 @@ whole_list() {
   rm "$journal"
 }
 
-# In the folder that lint has configured. NullDereference takes each absent tensor for present on
-# some path.
+# In the folder that lint has configured. Without NullDereference, which reports paths on which an
+# absent tensor would be read, though each is checked before.
 analysis() {
   checks='-*,clang-analyzer-core.*,clang-analyzer-cplusplus.*,-clang-analyzer-core.NullDereference'
   checks=$checks,performance-unnecessary-value-param
