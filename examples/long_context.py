@@ -4,8 +4,8 @@
     examples/long_context.py [--length 65536] [--heads 1] [--dim 64] [--dtype float32]
 
 Prints time and peak memory, beside those of the formula written out (`eager`). The formula keeps
-several matrices of length x length numbers for each head, so it runs at a smaller length, and what
-it would take at the whole one is counted from there: both grow with the square.
+several matrices of length x length numbers for each head, so it runs at a smaller length, and its
+time and memory at the whole length are extrapolated: both grow with the square of the length.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Lists(unittest.TestCase):
         self.assertFalse((copy / "src/core/left.h").exists())
 
     def test_backends(self) -> None:
-        """A mistake runs where it stands; what several share, in plain."""
+        """A mutant runs on the backend whose file it changes; one in shared files runs on plain."""
         mutant = mutant_list.read_list(self.root)[0]
         for file, backend in [
             ("src/backends/cpu/forward.cpp", "cpu"),
@@ -128,7 +128,7 @@ class Lists(unittest.TestCase):
         self.assertEqual(check_mutants.suites_of_results(self.root, "cuda") - found, set())
 
     def test_the_check(self) -> None:
-        """Says what has rotted."""
+        """Names what in a list no longer fits the sources and tests."""
         for old, new, complaint in [
             ("return a;", "return b;", "stands 0 times"),
             ("mask.h", "mark.h", "there is no src/core/mark.h"),

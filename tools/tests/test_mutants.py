@@ -134,7 +134,7 @@ class Programs(unittest.TestCase):
         (self.folder / "tests" / name).write_text(text)
 
     def test_programs_and_suites(self) -> None:
-        """Nothing that does not see the library; the quickest suite first."""
+        """Programs in LEFT_OUT do not run; suites are in order of their time."""
         self.assertEqual(self.runner.programs, ["test_api", "test_conformance"])
         self.write("test_api", PROGRAM.replace("0.5s", "0.7s"))
         self.assertEqual(self.runner.learn(), [])
@@ -143,7 +143,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(self.runner.suites[0].tests, MATCHES)
 
     def test_failure_crash_and_hang(self) -> None:
-        """All are failures, but for a program that others keep waiting: processor time counts."""
+        """All three are failures; a program that only waits for another one is none."""
         suite = Suite("test_api", "Merge", -1.45, MATCHES)  # half a second at most
         for number, expected in enumerate([[], [""], ["crash"], ["hang"], ["hang"], []]):
             with self.subTest(number=number), mock.patch.object(watch, "ASLEEP", 1.0):
@@ -151,7 +151,7 @@ class Programs(unittest.TestCase):
                 self.assertEqual([each.how for each in found], expected)
 
     def test_limits_know_how_many_processors_a_program_keeps_busy(self) -> None:
-        """gtest tells wall time; two seconds of processor time in one of wall are two."""
+        """gtest reports wall time, which is scaled by the program's processor time."""
         tests = [{"name": "Matches"}]
         report = json.dumps({"testsuites": [{"name": "A", "time": "1s", "testsuite": tests}]})
         for spent, expected in [(0.4, 1.0), (2.0, 2.0)]:
@@ -160,7 +160,7 @@ class Programs(unittest.TestCase):
             self.assertEqual([each.seconds for each in found], [expected])
 
     def test_when_runs_end(self) -> None:
-        """Once enough have failed, unless all are wanted; a check that failed is asked once."""
+        """Once enough checks have failed, unless all are wanted; a failed check runs only once."""
         self.write("test_api", PROGRAM.replace("0.5s", "0.7s"))
         self.runner.learn()
         for mutant, run_all, enough, failures in [
@@ -174,7 +174,7 @@ class Programs(unittest.TestCase):
                 self.assertEqual(len(verdict.failures), failures)
 
     def test_the_checks_of_the_list_alone_are_asked(self) -> None:
-        """By name, and each of them has to notice."""
+        """Checks that caught_by names; each of them has to notice."""
         self.runner.suites = [
             Suite("test_api", "Merge", 0.5, {**MATCHES, "Merge.Other": ["Merge.Other"]}),
             Suite("test_api", "Never", 0.5, {"Never.Asked": ["Never.Asked"]}),
@@ -186,7 +186,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(self.runner.suites[0].chosen(frozenset(MATCHES)), "Merge.Matches")
 
     def test_all_random_calls_are_made_before_a_mutant_is_missed(self) -> None:
-        """First those of one family; whichever fail without a mutant are told."""
+        """First those of one family; learn() reports calls that fail without a mutant."""
         self.write("test_conformance", DEEP)
         self.runner.learn()
         verdict = self.runner.examine(WRONG, run_all=False)

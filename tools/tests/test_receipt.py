@@ -16,7 +16,7 @@ class Receipts(unittest.TestCase):
     """In a tree of their own."""
 
     def test_what_is_said_of_a_receipt(self) -> None:
-        """By failures, or None for no receipt; whether the sources are others; the excuse."""
+        """For each row: failures (None: no receipt), whether sources changed, the excuse."""
         root = Path(self.enterContext(tempfile.TemporaryDirectory()))
         source, held, excuse = root / "src/core/kernel.h", root / "cuda.json", root / "UNVERIFIED"
         source.parent.mkdir(parents=True)

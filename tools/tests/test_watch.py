@@ -25,7 +25,7 @@ def lives(process: int) -> bool:
 
 
 class Children(unittest.TestCase):
-    """What becomes of a program where a quarter of a second is a long sleep."""
+    """Programs that hang once they have done nothing for a quarter of a second."""
 
     def watched(self, script: str, limit: float | None = None) -> tuple[watch.Ended, str]:
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(watch, "ASLEEP", 0.25):
