@@ -4,7 +4,7 @@ namespace tilewise::fast {
 namespace {
 
 constexpr int kMostTypes = 16;
-// The GIL guards these. A row is never removed, because there are few types and they live as long.
+// The GIL guards these. Rows are never removed: the types are few and live as long as the process.
 Framework frameworks[kMostTypes];
 int framework_count = 0;
 Names interned = {};

@@ -152,7 +152,7 @@ void forget_error() {
 }  // namespace
 
 int64_t item_bytes(int32_t dtype) {
-  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: what is_pair is
+  constexpr int64_t kBytes[] = {8, 4, 8, 2, 2, 1, 1, 1, 4, 8};  // by tw_dtype; 0: View::is_pair
   return kBytes[dtype];
 }
 

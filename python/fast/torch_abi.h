@@ -13,10 +13,10 @@ using List = void*;
 using Error = std::int32_t;  // 0: none
 using Kernel = void (*)(Value* stack, std::uint64_t arguments, std::uint64_t results);
 
-// torch 2.10, as which this calls: 8 bits each of major and minor version.
+// The version of torch whose interface these calls use, 2.10: major in the top 8 bits, then minor.
 inline constexpr std::uint64_t kVersion = std::uint64_t{2} << 56 | std::uint64_t{10} << 48;
 
-// c10::DeviceType, and at::ScalarType, whose numbers are in files that people keep.
+// Numbers of c10::DeviceType and at::ScalarType. Saved models contain them, so they do not change.
 enum : std::int32_t { kCpu = 0, kCuda = 1 };
 enum : std::int32_t { kByte = 0, kHalf = 5, kFloat = 6, kDouble = 7, kBfloat = 15 };
 

@@ -51,7 +51,7 @@ void lay_as_torch(const Likeness& like, std::int64_t* stride) {
   }
   int order[] = {3, 2, 1, 0};
   for (int i = 1; i < kRank; ++i) {
-    int moving = i;  // stays behind where it passes one that it need not pass
+    int moving = i;  // an insertion sort that skips dimensions of which compare() says 0
     for (int before = i - 1; before >= 0; --before) {
       const int found = compare(like, order[before], order[moving]);
       if (found < 0) break;

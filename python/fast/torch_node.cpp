@@ -135,7 +135,7 @@ struct Efficient {
   static constexpr const char* kForward = "_scaled_dot_product_efficient_attention";
   static constexpr const char* kBackward = "_scaled_dot_product_efficient_attention_backward";
   static constexpr int kDropout = 5, kCausal = 6, kScale = 7;
-  static constexpr int kResults = 4, kLengths = kResults;  // of these it has none
+  static constexpr int kResults = 4, kLengths = kResults;  // no lengths among its results
   // The output has the strides of torch's own attention on the processor: like the query.
   static constexpr Layout kOutput = lay_alike, kGradients = lay_rows_first;
   struct Of {
@@ -198,7 +198,7 @@ bool attend(Value* stack, Answer& answer) {
   for (int i = 0; i < Operator::kResults; ++i) stack[i] = results[i].given();
   if constexpr (Operator::kLengths < Operator::kResults) {
     for (int i = 0; i < 2; ++i) {
-      const Held number(stack[Operator::kLengths + i]);  // a tensor in the place of one
+      const Held number(stack[Operator::kLengths + i]);  // frees the empty tensor put there above
       const tw_tensor& side = i == 0 ? request.query : request.key;
       stack[Operator::kLengths + i] = static_cast<Value>(side.shape[1]);
     }

@@ -1,6 +1,7 @@
-// The workspace of a call. On the processor each thread has a block, which grows and is kept. On a
-// GPU the workspace is the framework's memory. The framework reuses it in the order of the stream,
-// so the workspace can be released as soon as the kernels are launched.
+// The workspace of a call. On the processor each thread keeps a block, which grows up to 64 MiB; a
+// larger workspace is freed after the call. On a GPU the workspace is the framework's memory. The
+// framework reuses it in the order of the stream, so the workspace can be released as soon as the
+// kernels are launched.
 #pragma once
 #include <tilewise/tilewise.h>
 

@@ -9,7 +9,7 @@ namespace tilewise::xla {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kMostKept = std::size_t{1} << 24;  // XLA has a thread for each processor
+constexpr std::size_t kMostKept = std::size_t{1} << 24;  // in each of XLA's threads
 
 struct Block {
   void* data = nullptr;

@@ -1,4 +1,5 @@
-// The workspace of one call: kept from call to call on the processor, XLA's own on a GPU.
+// The workspace of one call. On the processor each thread keeps one of at most 16 MiB from call to
+// call; on a GPU it is XLA's memory.
 #pragma once
 #include <tilewise/tilewise.h>
 
