@@ -41,7 +41,7 @@ _DISTRIBUTIONS = {
 }
 
 
-# Modules of theirs that are no attention, and what to take instead.
+# Modules of flash_attn that are no attention, and what to take instead.
 _NO_ATTENTION = {
     "layers.patch_embed": "torch.nn.Conv2d",
     "losses": "torch.nn.CrossEntropyLoss, or cross_entropy_loss of flash_attn.ops.triton",
@@ -106,7 +106,7 @@ class _Loader(importlib.abc.Loader):
 
 
 class _Refusal(importlib.abc.Loader):
-    """Raises at the import and says what to take instead."""
+    """Raises when the module is imported, and says what to take instead."""
 
     def __init__(self, instead: str) -> None:
         self.instead = instead

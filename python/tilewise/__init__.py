@@ -1,8 +1,8 @@
 """Exact attention, tile by tile, for the arrays of NumPy, torch, JAX and CuPy.
 
 attention and attention_backward are what it is for. merge joins attention over parts of the keys,
-append and rotary serve caches, explain and workspace_bytes say what a call would do, kernels what
-there is of the GPU's, which build_kernels compiles ahead and clear_kernels forgets. Results are
+append and rotary serve caches, explain and workspace_bytes say what a call would do. kernels lists
+the GPU's kernels, build_kernels compiles them ahead, clear_kernels empties their cache. Results are
 arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
 sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
 what else there is for torch, and tilewise.jax is attention for JAX, traced and differentiated.

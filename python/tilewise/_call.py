@@ -274,7 +274,7 @@ def _aligned(address: int) -> int:
 
 
 def new_seed() -> int:
-    """A seed from the operating system: forked processes share Python's and NumPy's generators."""
+    """A seed from the operating system: Python's and NumPy's generators repeat after a fork."""
     return int.from_bytes(os.urandom(8), "little")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tilewise
 from tilewise import planning
 
-# The largest error against the largest result. A sum of a few dozen products stays far below these.
+# The largest error allowed, relative to the largest result.
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 _OPTIONS: list[dict[str, Any]] = [
     {},

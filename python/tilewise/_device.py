@@ -28,7 +28,7 @@ _WRITTEN: dict[str, frozenset[str]] = {
 def devices() -> list[str]:
     """The names of the devices that calls can run on: "cpu", and each GPU that can be used.
 
-    They are what the option `device` takes. Why there is no GPU is said where one is asked for.
+    They are what the option `device` takes. A call for a GPU that is missing here says why it is.
 
     >>> import tilewise
     >>> tilewise.devices()[0]
@@ -148,7 +148,7 @@ def _call_there(
 
 
 def _last_resort() -> _abi.Execution:
-    """An execution by the processor's last backend, which takes every call."""
+    """An execution by the processor's last backend, which takes every valid call."""
     here = [
         name for i, name in enumerate(_library.backends()) if _library.backend_device(i) == _HERE
     ]
@@ -213,7 +213,7 @@ class _Memory:
         return ranges
 
     def bring_back(self, ranges: list[_Range]) -> None:
-        """Waits for all work and copies these ranges into the host's arrays."""
+        """Copies these ranges into the host's arrays, and waits until all work is done."""
         for part in ranges:
             self._copy(part.here, part.there, part.size)
         _library.call("tw_synchronize", byref(self._device), None)

@@ -34,8 +34,8 @@ _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diago
 
 
 class Asked(NamedTuple):
-    """A call's options: the form, the arrays and the two numbers by name, and the options that the
-    form was made from."""
+    """A call's options: the form; by name the arrays, seed and dropout_offset (`arrays`); and the
+    options that the form was made from (`scalars`)."""
 
     form: bytes
     arrays: dict[str, Any]

@@ -53,7 +53,8 @@ class Framework(abc.ABC):
 
     @abc.abstractmethod
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """Refuses an array that is more than its memory, or is_written and cannot be written."""
+        """Refuses an array whose memory is not all of it, as of a masked array, and for is_written
+        one that cannot be written."""
 
     @abc.abstractmethod
     def code(self, value: Any) -> int:
@@ -182,7 +183,7 @@ def imported(package: str, attribute: str) -> Any:
 
 
 def require(framework: Framework, name: str, value: Any, *, is_written: bool = False) -> None:
-    """Refuses what is no array of this framework, or is more than its memory."""
+    """Refuses what is no array of this framework, and what its check() refuses."""
     if not framework.is_array(value) and not (is_written and framework.makes(value)):
         raise TypeError(
             f"{name} is a {type(value).__name__}; pass {framework.article}, for example "

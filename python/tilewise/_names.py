@@ -31,7 +31,7 @@ _NAMES = {
     "rotation.cosine": "cosine",
     "rotation.sine": "sine",
     "tw_workspace": "tilewise.workspace_bytes",
-    # Packages bring no command line.
+    # Python packages come without the program `tilewise`.
     "`tilewise kernels list`": "`tilewise.kernels()`",
     "tilewise kernels clear": "tilewise.clear_kernels()",
 }

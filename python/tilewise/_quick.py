@@ -1,6 +1,6 @@
 """The quick way: if the extension is there, it reads the arrays and calls the library.
 
-For a call that it cannot take the quick way returns NotImplemented, and changes nothing. Where the
+For a call that it cannot take, the extension returns NotImplemented and changes nothing. Where the
 extension cannot be loaded (PyPy, Python without the GIL, a package built without Python's headers)
 every call goes the slower way, with the same results.
 """

@@ -82,7 +82,8 @@ class Options(TypedDict, total=False):
 
     How it runs:
       deterministic: backward gives the same bits every time. (Forward always does.)
-      threads: at most this many; 0 takes TILEWISE_NUM_THREADS, or all that the process may use.
+      threads: at most this many; 0 takes torch.get_num_threads() for torch's tensors, otherwise
+        TILEWISE_NUM_THREADS, or all that the process may use.
       device: "cpu", "cuda" or "cuda:N" (see tilewise.devices). To a GPU the arrays are copied, and
         the results back, in each call; it has a workspace of its own there.
     """

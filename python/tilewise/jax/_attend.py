@@ -106,7 +106,7 @@ def _counts(lengths: Any, size: int) -> Any:
 
 def _forward(asked: Asked, operands: Any) -> Any:
     given = {name: x.value for name, x in operands.items()}
-    # The operands that need a gradient, as names: JAX takes a dict's keys for no arrays.
+    # The names of operands that need a gradient, as keys of a dict: JAX would trace values.
     wanted = {name: () for name in _DIFFERENTIABLE if name in given and operands[name].perturbed}
     output, lse = _differentiable(asked, given)
     return (output, lse), (given, output, lse, wanted)

@@ -30,7 +30,7 @@ def attend(
     """The output, or (output, lse)."""
     for name, place in (("out", out), ("workspace", workspace)):
         if place is not None:
-            framework.check(name, place, is_written=True)  # what is JAX's has sentences there
+            framework.check(name, place, is_written=True)  # its own message if `place` is JAX's
             raise ValueError(
                 f"{name} is given, and query is a JAX array on a GPU, where JAX alone makes room; "
                 "take the result."

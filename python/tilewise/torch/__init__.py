@@ -1,8 +1,8 @@
-"""Tilewise for PyTorch, from 2.4 on: importing this imports torch, and nothing else here does.
+"""Tilewise for PyTorch, from 2.4 on. Importing this imports torch; importing tilewise does not.
 
 attention is tilewise.attention for tensors: with gradients, under torch.compile, in a CUDA graph.
 sdpa has the arguments and the meaning of torch.nn.functional.scaled_dot_product_attention, and
-enable makes that function mean it.
+enable makes every call of that function one of sdpa.
 
 On these stand FlashMHA, a module with its projections, with a Cache for generation;
 RotaryEmbedding; block_sparse_attention; and unpad and pad, to and from packed tokens.

@@ -160,7 +160,7 @@ class Rotary(torch.autograd.Function):
 
 
 class FunctorchRotary(torch.autograd.Function):
-    """Rotary with its gradient, for torch.func, which does not take register_autograd's."""
+    """Rotary with its gradient, for torch.func, which ignores register_autograd's formulas."""
 
     generate_vmap_rule = True
     setup_context = staticmethod(_keep)

@@ -1,8 +1,8 @@
 """The operators tilewise::attention and attention_backward.
 
 torch.compile, export, fake tensors, subclasses and modes see these operators in place of a call.
-Each tensor and number of a call is an argument, so the operators are pure functions; dropout's
-state is drawn before the operator is called.
+Each tensor and number of a call is an argument, so attention and attention_backward are pure
+functions; dropout's state is drawn before the operator is called.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ torch.library.register_autograd("tilewise::attention_backward", no_second_order,
 
 
 class Functorch(torch.autograd.Function):
-    """The operator with its gradient, for torch.func, which does not take register_autograd's."""
+    """The operator with its gradient, for torch.func, which ignores register_autograd's formula."""
 
     generate_vmap_rule = True
     setup_context = staticmethod(setup)

@@ -58,8 +58,8 @@ class Enabled:
 def enable() -> Enabled:
     """From now on torch.nn.functional.scaled_dot_product_attention is tilewise.sdpa.
 
-    It holds for the whole process and all its threads, until disable, or until the `with` ends. Of
-    several, each `with` ends its own alone, and one disable ends all of them:
+    It holds for the whole process and all its threads, until disable, or until the `with` ends. If
+    enable is called several times, each `with` undoes only its own call, and disable undoes all:
 
         with tilewise.torch.enable():
             model(tokens)
@@ -68,9 +68,9 @@ def enable() -> Enabled:
     nn.TransformerEncoderLayer (whose own fused kernel for inference is switched off meanwhile) and
     from C++, and what torch.compile traces while it is on. Graphs compiled before keep what they
     were traced with. A program of torch.export names torch's function, whenever it was exported,
-    and runs tilewise where it is on while the program runs. What tilewise does not take,
-    sdpa_kernel([MATH]), and float64 with gradients on a GPU, go to torch's own: there these have
-    gradients of second order.
+    and runs tilewise if this is on while the program runs. torch's own function still computes what
+    tilewise does not take, calls under sdpa_kernel([MATH]), and float64 with gradients on a GPU;
+    the last two have gradients of second order there.
     """
     with _lock:
         if not _holders:
