@@ -70,8 +70,9 @@ def formula(
 ) -> Any:
     """(output, lse) in float64: attention as flash_attn means it, lse +inf where nothing is seen.
 
-    factor: what dropout multiplies the probabilities with. longest: the most keys of all sequences;
-    a window that reaches as far is none, which shows in the lse of ALiBi.
+    factor: what dropout multiplies the probabilities with. longest: the most keys of all sequences.
+    A left window that reaches so far counts as none; then causal ALiBi adds slope * key's index in
+    place of -slope * distance, as flash_attn does, which shifts the lse.
     """
     group = q.shape[2] // k.shape[2]
     q, k, v = (x.double().transpose(1, 2) for x in (q, k, v))
@@ -100,13 +101,13 @@ def formula(
 
 
 def gradients(output: Any, inputs: Any) -> Any:
-    """Of a loss in which every element counts differently."""
+    """The gradients of a loss in which every element of the output counts differently."""
     loss = (output.double().sin() * (1 + output.double())).sum()
     return torch.autograd.grad(loss, inputs, retain_graph=True)
 
 
 def all_close(found: Any, wanted: Any, inputs: Any, tolerance: float = 1e-5) -> None:
-    """Outputs and their gradients."""
+    """Compares outputs, and the gradients of `inputs` by both."""
     close(found, wanted.to(found.dtype), tolerance)
     for one, other, x in zip(gradients(found, inputs), gradients(wanted, inputs), inputs):
         assert one.shape == x.shape

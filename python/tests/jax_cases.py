@@ -43,7 +43,7 @@ def grid(*shape: int) -> Any:
 def both_with_gradients(
     mine: Callable[..., Any], theirs: Callable[..., Any], *arrays: Any, dtype: str = "float32"
 ) -> None:
-    """Outputs, and gradients by all arrays, of two functions."""
+    """Compares outputs of two functions, and their gradients by all arrays."""
     weights = jnp.cos(jnp.arange(jax.eval_shape(mine, *arrays).size))
 
     def graded(function: Callable[..., Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Arrays in every position in memory: views, strides, out=, workspaces, threads."""
+"""How arrays lie in memory: views, strides, out=, workspaces, threads."""
 
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def test_wrong_values(options: dict[str, Any], sentence: str) -> None:
     assert sentence in str(error.value)
 
 
-# What the library refuses tests/problem knows; here its members have the names of options.
+# tests/problem covers what the library refuses. Here its sentences must name Python's options in
+# place of members of C structs.
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -144,8 +144,8 @@ def newest_symbol(path: Path) -> tuple[int, ...]:
     return max(tuple(int(part or 0) for part in version) for version in found)
 
 
-# What a wheel may ask for, of what manylinux says is on every system. libgcc's own copy would want
-# a C library of 2.35, so that stays outside; libstdc++ is inside.
+# The shared libraries that a wheel's files may need, all of them guaranteed by manylinux. libstdc++
+# is linked statically; libgcc is not, because its static copy needs a C library of 2.35.
 ALLOWED = {
     b"ld-linux-aarch64.so.1",
     b"ld-linux-x86-64.so.2",

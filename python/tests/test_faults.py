@@ -18,7 +18,7 @@ def test_a_device_has_a_name(device: str) -> None:
         tilewise.take_faults(device)
 
 
-# Machines that test this have no GPU, or no 64 of them.
+# No machine that runs this has 64 GPUs.
 def test_a_device_that_is_missing_is_named() -> None:
     with pytest.raises(NotImplementedError, match="there is no"):
         tilewise.take_faults("cuda:63")

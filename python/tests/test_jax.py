@@ -52,7 +52,7 @@ def test_what_jax_cannot_have() -> None:
 
 @pytest.fixture
 def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays say that they lie on one, wherever they do."""
+    """Makes all JAX arrays appear to lie on a GPU."""
     pytest.importorskip("jax.ffi", reason="this jax has no foreign function interface")
     if not _handlers.path().exists():
         pytest.skip("this build has no part for JAX")

@@ -176,7 +176,7 @@ def test_gpus_are_checked_too(
     assert "cpu, cuda:0, cuda:1" in capsys.readouterr().out
 
 
-# A machine whose GPU has no kernels is no machine whose numbers are wrong.
+# A GPU without kernels must be left out of the check, and not be counted as wrong.
 def test_a_gpu_whose_calls_cannot_run_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

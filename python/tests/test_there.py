@@ -84,7 +84,7 @@ class Device(Framework):
         return isinstance(value, There)
 
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """Nothing but memory."""
+        """Accepts all: these arrays are plain memory."""
 
     def code(self, value: Any) -> int:
         return int(_dtypes.CODES.get(value.dtype, 0))
@@ -134,7 +134,7 @@ DEVICE = Device()
 
 @pytest.fixture(autouse=True, params=["extension", "slower"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Both ways, and memory goes back."""
+    """Runs each test by the extension and by the slower way, and frees its device memory."""
     if There not in _frameworks._known:
         _frameworks.adopt(DEVICE, There)
         codes = {name: int(code) for name, code in _dtypes.CODES.items()}

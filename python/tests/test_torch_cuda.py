@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 
 @pytest.fixture(autouse=True)
 def warm() -> Iterator[None]:
-    """Kernels compile in their first call."""
+    """Compiles kernels before a test, which may forbid waiting."""
     given = [x.cuda().requires_grad_() for x in tensors()]
     tilewise.attention(*given, dropout=0.1).sum().backward()
     yield

@@ -1,4 +1,5 @@
-"""The first call of all may be inside of anything: what it brings into being sees none of that.
+"""The first call in a process may be made inside of modes, hooks or traces. It imports
+tilewise.torch and sets up kernels, which must not depend on them.
 
 Each row has a process of its own, in which nothing of tilewise.torch was imported before. They are
 forks of one that has imported torch, for that takes seconds.

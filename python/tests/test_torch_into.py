@@ -53,7 +53,7 @@ def test_rows_of_no_sequence_are_left_alone(name: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["nobody", "profiler", "flops"])
 def test_what_is_written_is_noted(name: str) -> None:
-    """So that backward refuses it where it was saved before: the workspace as well."""
+    """Places and the workspace get a new version, so that a backward that saved them refuses."""
     x, lse = rows(1, 64, 2, 32), torch.zeros(1, 2, 64)
     tables = torch.ones(2, 64, 8)
     places = {

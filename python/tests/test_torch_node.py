@@ -1,4 +1,4 @@
-"""The gradients of short calls: by a node of torch, whose kernels the extension has, or past it."""
+"""Gradients of short calls: by torch's own C++ node with the extension's kernels, or without it."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def gradients_anyhow(one: Any) -> Any:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_results_lie_as_torch_declares(shapes: Any, layout: str, run: Any) -> None:
-    """Whoever compiles a backward asserts the strides that the functions for meta tensors gave. The
-    output of the operator on the processor lies as that of torch's own attention there."""
+    """A compiled backward asserts the strides that torch's functions for meta tensors declare, so
+    the kernels' results must have them."""
     rows, keys, columns = shapes
     if run is efficiently and rows[1] != keys[1] and not _node.KNOWS_GROUPS:
         pytest.skip("this torch declares gradients of key with query's heads; sdpa goes around it")
@@ -124,7 +124,7 @@ def test_results_lie_as_torch_declares(shapes: Any, layout: str, run: Any) -> No
 
 
 def test_a_backward_is_compiled() -> None:
-    """What was called eagerly. Then torch's functions for meta tensors say the results' shapes."""
+    """The compiled backward of an eager call: meta functions of torch give the shapes."""
     compiled: Any = importlib.import_module("torch._dynamo.compiled_autograd")
     given = [torch.randn(2, heads, 5, 8, requires_grad=True) for heads in (4, 2, 2)]
     output = tilewise.sdpa(*given, enable_gqa=True)
@@ -138,7 +138,7 @@ def test_a_backward_is_compiled() -> None:
 
 
 def test_freed_memory_is_not_copied() -> None:
-    """All ways from sdpa, whose arriving gradient has strides of zero, and one spread query."""
+    """On every path of a gradient whose strides are zero, and for a query with spread rows."""
     query, key, value = tensors()
     mask = torch.ones(4, 4, dtype=torch.bool)
     for output in (
@@ -158,7 +158,7 @@ def test_freed_memory_is_not_copied() -> None:
 
 
 def test_spread_rows_are_copied() -> None:
-    """As zero tensors are, which torch hands over as one zero for all places."""
+    """And so are torch's zero tensors, which store one zero for all elements."""
     query, key, value = [x.detach() for x in tensors()]
     spread = query.transpose(2, 3).contiguous().transpose(2, 3)
     wanted = functional.scaled_dot_product_attention(query, key, value)

@@ -28,8 +28,8 @@ def flat(given: Any, options: dict[str, Any], flags: int = 0) -> Any:
 
 
 def test_every_option_is_an_argument() -> None:
-    """But for window, which goes as two, and what the operators do not ask: dropout comes with its
-    state, tensors with their device."""
+    """All but window, which is two arguments (left, right), seed and dropout_offset, which are in
+    dropout_state, and device, which tensors have."""
     from tilewise.torch._flat import Flat
 
     missing = set(tilewise.Options.__annotations__) - set(Flat._fields)

@@ -55,7 +55,7 @@ def tensors() -> Any:
 def test_a_checkpoint_of_which_one_half_is_watched(
     way: str, around: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It compares what forward saved, place by place, with what is saved again in backward."""
+    """A checkpoint compares the tensors that forward saved with those saved again in backward."""
     if way == "function":
         monkeypatch.setattr(_node, "IS_THERE", False)
     layer, given = layer_of(way), tensors()
@@ -72,7 +72,7 @@ def test_a_checkpoint_of_which_one_half_is_watched(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_gradient_whose_rows_are_no_rows(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of sum has strides of zero, and others lie the other way round."""
+    """Gradients with strides of zero, as sum sends them, and with two dimensions transposed."""
     if way == "function":
         monkeypatch.setattr(_node, "IS_THERE", False)
     layer, given = layer_of(way), tensors()

@@ -58,7 +58,7 @@ def close(found: Any, wanted: Any, tolerance: float = 1e-5) -> None:
 
 
 def gradients(function: Callable[..., Any], inputs: Any) -> Any:
-    """Of a loss in which every element of the output counts differently."""
+    """The gradients of a loss in which every element of the output counts differently."""
     output = function(*inputs)
     loss = (output.double().sin() * (1 + output.double())).sum()
     return torch.autograd.grad(loss, inputs, materialize_grads=True)
@@ -77,7 +77,7 @@ def by_formula(query: Any, key: Any, value: Any, bias: Any = None, scale: Any = 
 
 @contextlib.contextmanager
 def nobody_may_wait() -> Iterator[None]:
-    """Whoever waits for the GPU in here raises an error."""
+    """An error is raised if torch makes the host wait for the GPU in here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls this a prototype
         torch.cuda.set_sync_debug_mode("error")
