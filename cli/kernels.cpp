@@ -1,5 +1,5 @@
-// `tilewise kernels`: lists the GPU's kernels, compiles those that the library carries no compiled
-// copy of, so that the first call need not, and empties their cache.
+// `tilewise kernels`: lists the GPU's kernels, compiles ahead of the first call those of which the
+// library carries no compiled copy, and empties the cache that keeps them.
 #include <fmt/core.h>
 
 #include <cmath>
