@@ -22,7 +22,7 @@ Run = Callable[[], Any]
 
 @dataclass
 class Cell:
-    """One problem, in one direction."""
+    """One problem, for either direction."""
 
     length: int
     dim: int

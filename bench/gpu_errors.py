@@ -155,7 +155,7 @@ def errors_of(found: list[Tensor], true: True64, dtype: str) -> Errors:
 
 
 def results_of(peer: Peer, cell: Cell, drawn: Drawn) -> list[Tensor]:
-    """Its output and gradients, (batch, heads, rows, dim)."""
+    """A peer's output and gradients, (batch, heads, rows, dim)."""
     with peer.held():
         prepared = peer.prepare(cell, drawn.given)
         output = prepared.forward()
