@@ -101,7 +101,7 @@ function(tilewise_choose_pack variable)
   set(${variable} ${pack} PARENT_SCOPE)
 endfunction()
 
-# The pack's bytes are an object of their own, which whoever links tilewise_objects gets with them.
+# The pack's bytes are an object file of their own. Targets that link tilewise_objects get it too.
 function(tilewise_add_pack)
   set(source ${cuda_folder}/compiler/pack_data.cpp)
   add_library(tilewise_pack_data OBJECT ${source})

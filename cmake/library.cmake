@@ -64,7 +64,8 @@ file(GLOB_RECURSE tilewise_private_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DI
 file(GLOB tilewise_public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tilewise/*.h
      ${PROJECT_SOURCE_DIR}/include/tilewise/*.hpp)
 
-# As a header set, each header can be compiled alone: target all_verify_interface_header_sets.
+# The headers are a header set, so that the target all_verify_interface_header_sets compiles each
+# of them alone.
 add_library(tilewise_objects OBJECT ${tilewise_sources})
 target_sources(
   tilewise_objects

@@ -88,14 +88,15 @@ int __wrap_fstat64(int descriptor, struct stat64* about) {
   return static_cast<int>(syscall(SYS_fstat, descriptor, about));
 }
 
-// Of 2.36; the C++ library's random_device may take it.
+// Added in 2.36; the C++ library's random_device may call it.
 unsigned __wrap_arc4random() {
   unsigned number = 0;
   while (getrandom(&number, sizeof number, 0) != sizeof number) continue;
   return number;
 }
 
-// Of 2.32: whether counting references needs no atomic. It always does.
+// Added in 2.32: while it is not 0, the C++ library counts references without atomics. Here it is
+// 0.
 char __wrap___libc_single_threaded = 0;
 
 }  // extern "C"
