@@ -177,7 +177,7 @@ def run(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     # One thread is faster on a machine that others use as well.
     environment = os.environ | {"PYTORCH_TESTING_DEVICE_ONLY_FOR": asked["device"]}
     environment.setdefault("OMP_NUM_THREADS", "1")
-    # What torch's own runner says for tests that load whole modules.
+    # torch's own test runner sets this, for tests that load whole modules.
     environment.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     given = environment.get("PYTHONPATH", "").split(os.pathsep)  # they run in another folder
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in given if path)

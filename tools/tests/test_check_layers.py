@@ -26,7 +26,7 @@ INCLUDES = {
     "tests/conformance/a_test.cpp": ('"oracle/attention.h"', '"problem/problem.h"'),
     "tests/core/mask_test.cpp": ('"core/mask.h"', ""),
 }
-# Of src/core/mask.h. The same include, written so that a careless reader misses it.
+# Includes that src/core/mask.h may not have, written so that a simple pattern misses them.
 DISGUISES = [
     '#include "../plan/plan.h"',
     '#include "./mask.h"',

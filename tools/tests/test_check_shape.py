@@ -120,7 +120,7 @@ class Shape(unittest.TestCase):
             self.assertEqual(len(list(check_shape.check_name(Path(name)))), bad, name)
 
     def test_the_program_fails(self) -> None:
-        """And does not look at build/."""
+        """main() returns 1 for a bad file, but does not look at build/."""
         with tempfile.TemporaryDirectory() as folder:
             for place, status in (("build/misc.cpp", 0), ("src/core/row.h", 1)):
                 (Path(folder) / place).parent.mkdir(parents=True)

@@ -8,7 +8,7 @@ DEV = Path(__file__).resolve().parents[2] / "dev"
 
 
 class Words(unittest.TestCase):
-    """What stands after a word that takes no more."""
+    """Words after one that takes no further words."""
 
     def test_a_word_too_many_is_refused(self) -> None:
         result = subprocess.run(

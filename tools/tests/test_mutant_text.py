@@ -53,7 +53,7 @@ class Switches(unittest.TestCase):
                 self.assertEqual(write(within, [switch(within, text, becomes, 7)]), expected)
 
     def test_several_in_one_place(self) -> None:
-        """The same one, one within another, and two that overlap, which cannot be."""
+        """Changes of the same text, of one inside another, and of two that overlap: refused."""
         text = "return f(a, b);"
         places = [("f(a, b)", "a"), ("f(a, b)", "b"), ("a, b", "c, b")]
         made = [switch(text, old, new, n) for n, (old, new) in enumerate(places, start=1)]
@@ -98,7 +98,7 @@ class Lists(unittest.TestCase):
             (self.root / file).write_text(text)
 
     def test_the_copy(self) -> None:
-        """Has the switch, and all else as it was; what is no longer there goes."""
+        """The copy has the switch, all else as it was, and no file that has no original."""
         copy = self.root / "build/source"
         mutants = mutant_list.read_list(self.root)
         for _ in range(2):

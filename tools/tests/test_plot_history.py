@@ -83,7 +83,7 @@ class Plots(unittest.TestCase):
         self.assertEqual(pictures["backward"].series[0].points[1024], 5)
 
     def test_a_gpus_batches_share_their_tokens(self) -> None:
-        """Its curves have batches of as many tokens, in larger units; a processor's have none."""
+        """A GPU's curve has cases of equal tokens, in TFLOP/s; a processor's has batch 1 alone."""
         sizes = {"backend": "cuda", "peak_gflops": 1071000.0}
         large = (case(length, 3e5, batch=4096 // length, **sizes) for length in LENGTHS)
         self.add(*large, case(1024, 1e5, batch=2, **sizes), gpu="h200")

@@ -116,7 +116,7 @@ class Parts(unittest.TestCase):
             self.assertEqual(run_parts.main(["nothing"]), 2)
 
     def test_parts_do_not_outlive_who_runs_them(self) -> None:
-        """Whoever stops `./dev test` stops the compilers, too."""
+        """SIGTERM to the runner also ends its parts, such as compilers."""
         program = f"""
 import sys; sys.path.insert(0, {str(run_parts.ROOT / "tools")!r})
 import pathlib, run_parts, signal
