@@ -189,7 +189,7 @@ bool read(const Framework& framework, PyObject* array, View& view) {
 
 bool is_held(const Framework& framework, PyObject* array, const View& view) {
   if (!framework.has_storages || view.tensor.byte_size == 0) return true;
-  // These methods keep the GIL: those that release it abort a process that is ending.
+  // Methods of torch that keep the GIL: one that releases it can abort a process that is ending.
   const Reference storage =
       PyObject_CallMethodObjArgs(array, names().storage.untyped_storage, nullptr);
   const Reference bytes =

@@ -14,7 +14,7 @@ from test_forward import BIAS, CASES, SINKS, SLOPES
 def run(
     options: dict[str, Any], dtype: type, words: dict[str, Any]
 ) -> tuple[tilewise.Gradients, dict[str, Array]]:
-    """Both sides' gradients for one case, with a gradient that arrives at lse, too."""
+    """Gradients by tilewise and by the reference, with gradients that arrive at output and lse."""
     query, key, value = arrays(dtype=dtype)
     output, lse = tilewise.attention(query, key, value, return_lse=True, **options)
     random = np.random.default_rng(3)

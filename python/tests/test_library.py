@@ -49,7 +49,7 @@ def install(packages: Path) -> Path:
 
 
 def listed(**changes: str) -> list[object]:
-    """Which NVRTC a Python of its own finds, and what is in its environment afterwards."""
+    """Which NVRTC a new Python process finds, and its variables TILEWISE_NVRTC... afterwards."""
     kept = {name: value for name, value in os.environ.items() if "NVRTC" not in name}
     process = subprocess.run(
         [sys.executable, "-c", LISTS],

@@ -64,7 +64,7 @@ def there(array: Any) -> There:
 
 
 def here(array: There) -> Any:
-    """Its numbers, on the host."""
+    """The array's numbers, on the host."""
     found = np.empty(array.shape, array.dtype)
     steps = [step * found.itemsize for step in array.strides]
     order = sorted(range(found.ndim), key=lambda i: -array.strides[i])
@@ -75,7 +75,7 @@ def here(array: There) -> Any:
 
 
 class Device(Framework):
-    """Arrays of this file."""
+    """The framework of this file's arrays."""
 
     article, maker, family = "an array there", "there", 9
     raw_stream = staticmethod(lambda index: 0)

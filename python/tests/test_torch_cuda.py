@@ -157,7 +157,7 @@ def test_sdpa_and_its_place() -> None:
 
 
 def test_second_order_of_float64_under_enable() -> None:
-    """As without it: torch has formulas alone there, of which there are gradients of any order."""
+    """Calls go to torch's formulas, as without enable(): these have gradients of any order."""
     given = on_gpu(heads_first(dtype=torch.float64, needs_grad=True, batch=1, queries=3, keys=4))
     with tilewise.torch.enable():
         function = functional.scaled_dot_product_attention

@@ -158,7 +158,8 @@ def test_the_way_around_takes_what_does_not_fit() -> None:
 @needs_node
 @pytest.mark.parametrize("size", SIZES)
 def test_the_operator_that_devices_share(size: tuple[int, ...]) -> None:
-    """Its kernels are the same on the processor and on CUDA but for stream and scratch."""
+    """The second operator has the same kernels on the processor and on CUDA, but for stream and
+    workspace."""
     given = tensors(size)
     output, lse, *others = _node._on_device(*given, None, 0.0, True, False, scale=0.2)
     wanted = functional.scaled_dot_product_attention(
@@ -229,7 +230,7 @@ def test_a_captured_graph_on_a_gpu() -> None:
 
 @needs_node
 def test_what_the_library_refuses_goes_the_longer_way() -> None:
-    """Which says what is wrong, or copies."""
+    """The longer way says what is wrong, or copies what the kernels cannot read."""
     given = tensors(SIZES[0])
     with pytest.raises(RuntimeError, match="scale is nan"):
         _node._on_cpu(*given, None, True, 0.0, scale=float("nan"))

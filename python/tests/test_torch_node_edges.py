@@ -64,7 +64,7 @@ def test_no_gradient_arrives(call: str, shape: tuple[int, ...]) -> None:
     assert value.grad is None
 
 
-# Of the dimensions of (batch, heads, length, columns), which lie how in memory
+# How tensors of shape (batch, heads, length, columns) lie in memory
 LAYOUTS: dict[str, Any] = {
     "heads first": lambda *shape: torch.randn(shape),
     "rows first": lambda b, h, n, d: torch.randn(b, n, h, d).transpose(1, 2),
@@ -72,7 +72,7 @@ LAYOUTS: dict[str, Any] = {
     "gaps": lambda b, h, n, d: torch.randn(b, n, 3, h, d + 1)[:, :, 1, :, :d].transpose(1, 2),
     "one for all": lambda b, h, n, d: torch.randn(1, n, h, d).transpose(1, 2).expand(b, h, n, d),
 }
-# Of query, of key, and the columns of value
+# The shapes of query and key, and the columns of value
 SHAPES = [
     ((2, 4, 5, 8), (2, 2, 6, 8), 8),
     ((1, 1, 3, 4), (1, 1, 1, 4), 6),

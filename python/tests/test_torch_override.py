@@ -138,7 +138,7 @@ def test_output_under_dropout_lies_as_torchs_does(needs_grad: bool) -> None:
 @pytest.mark.parametrize("needs_grad", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_second_order_of_float64_on_a_gpu_stays(dtype: Any, needs_grad: bool) -> None:
-    """Which operators a call comes to, on a GPU that is not there."""
+    """Which operators a call runs, on fake tensors of a GPU."""
     seen: list[str] = []
 
     class Names(TorchDispatchMode):  # type: ignore[misc]

@@ -124,7 +124,7 @@ def test_the_operator_of_gpus_saves_the_same() -> None:
 
 
 def test_what_a_hook_raises_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not a reason to call again by another way."""
+    """An exception of a hook goes to the caller; the call is not made again by another way."""
     calls = []
 
     def pack(tensor: Any) -> Any:

@@ -1,4 +1,4 @@
-"""tilewise.sdpa against torch's scaled_dot_product_attention, by name and in its place."""
+"""tilewise.sdpa against torch's scaled_dot_product_attention, and in its place after enable()."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_as_torch_has_it(name: str, sizes: str) -> None:
 @pytest.mark.parametrize("needs_grad", [False, True])
 @pytest.mark.parametrize("name", ["plain", "causal", "bool of three", "additive of two"])
 def test_three_dimensions(name: str, needs_grad: bool) -> None:
-    """They go the short way; what does not fit there, the long one, to the same results."""
+    """Tensors without a batch, on the quick path and on the general one."""
     case = CASES[name]
     for sizes in ({}, {"key_heads": 1}, {"value_dim": 8}):
         given = tuple(

@@ -48,7 +48,7 @@ def tensors(
 
 
 def heads_first(heads: int = 4, key_heads: int = 4, needs_grad: bool = False, **sizes: Any) -> Any:
-    """The same as scaled_dot_product_attention takes them: (batch, heads, length, dim)."""
+    """query, key and value as scaled_dot_product_attention takes them, heads before length."""
     made = tensors(heads=heads, key_heads=key_heads, **sizes)
     return tuple(x.transpose(1, 2).contiguous().requires_grad_(needs_grad) for x in made)
 

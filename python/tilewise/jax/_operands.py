@@ -12,7 +12,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def operands_of(query: Any, key: Any, value: Any, bias: Any, mask: Any) -> dict[str, Any]:
-    """Those of the five arrays that are given, checked, by name."""
+    """The arrays that are given (bias and mask may be None), checked, by name."""
     found = dict(zip(("query", "key", "value"), _rows(query, key, value)))
     query, key = found["query"], found["key"]
     sizes = (query.shape[0], query.shape[2], query.shape[1], key.shape[1])
