@@ -1,7 +1,7 @@
 """Transformers' own "flash_attention_2" through install(), as it runs on a GPU.
 
-On the processor Transformers refuses it before anybody asks flash_attn, so these tests answer for
-its gates.
+On the processor Transformers refuses it before flash_attn is called, so these tests replace the
+checks by which it does.
 """
 
 from __future__ import annotations
