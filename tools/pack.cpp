@@ -3,8 +3,8 @@
 //
 // Usage: tilewise_pack OUTPUT --keep FOLDER [--check] [--if-found] [--jobs N] [--arch sm_80,sm_90].
 //   --keep      where kernels are kept, so that the next run compiles what has changed
-//   --check     fail on a warning, on too large a pack, and on a kernel that spills, has local
-//               memory or takes too long to compile
+//   --check     fail on a warning, on too large a pack, and on a kernel that spills or has local
+//               memory beyond its architecture's limit, or takes too long to compile
 //   --if-found  where there is no NVRTC, say so and leave an empty pack
 //
 // NVRTC 12 compiles one program at a time in a process, so there is a process a job.
@@ -38,8 +38,8 @@ namespace {
 // slower or shared.
 constexpr double kLongestCompile = 8;
 
-// Up to the newest architecture that kernels were timed on, none may spill. For newer ones some do,
-// 156 bytes at most with NVRTC 12.8 and 13.2: docs/kernels/sm80-log.md.
+// Up to the newest architecture that kernels were timed on, none may spill or have local memory.
+// For newer ones some do, 156 bytes at most with NVRTC 12.8 and 13.2: docs/kernels/sm80-log.md.
 constexpr int kTimedMajor = 9, kMostSpilledLater = 160;
 
 // So that the library stays within 21 MB with the pack of all kernels; without one it may have 4.

@@ -60,7 +60,8 @@ kernel_tests() {
 # The systems that the wheel promises to run on; test_fast.py checks its files against that.
 wheel_tag="py3-none-manylinux_2_28_$(uname -m)"
 
-# The kernels of this machine, as the tests take no others; all of them in `./dev test full`.
+# The wheel has only kernels of this machine, because its tests use no others; all of them in
+# `./dev test full`.
 python_tests() {
   sets=widest
   if [ "$extent" = full ]; then sets=all; fi
@@ -73,8 +74,8 @@ python_tests() {
   TILEWISE_EXPECT_PACK=1 build/venv/bin/pytest -q --junit-xml="$results/pytest.xml"
 }
 
-# Every kernel must compile, soon and without spills. What has not changed since the last time is
-# not compiled again.
+# Every kernel must compile, and pass the checks of tools/pack.cpp. What has not changed since the
+# last time is not compiled again.
 packed=sm_80,sm_90
 if [ "$extent" = full ]; then packed=$packed,sm_100,sm_120; fi
 pack_tests() {
