@@ -21,7 +21,7 @@ PAGES = {
 
 
 class Links(unittest.TestCase):
-    """One page beside another."""
+    """A page whose links lead to another one."""
 
     def test_each(self) -> None:
         root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()

@@ -82,7 +82,7 @@ MANY = "struct Many { int " + ", ".join(f"m{n}" for n in range(13)) + "; };\n"
 
 
 class Shape(unittest.TestCase):
-    """Texts, names and a tree."""
+    """What check_shape.py finds in texts, in names, and in a tree."""
 
     def test_texts(self) -> None:
         for bad, files in (

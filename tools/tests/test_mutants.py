@@ -90,8 +90,8 @@ class Checks(unittest.TestCase):
         self.assertIn("MISSED: only random calls", mutants.row_of(missed))
 
 
-# A test program: fails in Merge.Matches under 1, crashes there under 2, turns in circles under 3,
-# waits for nothing under 4, for another program under 5; prints and reports as gtest does.
+# A test program that prints and reports as gtest does. In Merge.Matches mutant 1 fails, 2 crashes,
+# 3 loops for ever, 4 sleeps for a minute, and 5 sleeps for less than a second and passes.
 PROGRAM = """#!/bin/sh
 echo "[ RUN      ] Merge.Matches"
 failures=

@@ -13,7 +13,7 @@ SKIPPED = "[  SKIPPED ] 1 test, listed below:\n[  SKIPPED ] On.Two\n"
 
 
 class Receipts(unittest.TestCase):
-    """In a tree of their own."""
+    """Receipts in a temporary tree."""
 
     def test_what_is_said_of_a_receipt(self) -> None:
         """For each row: failures (None: no receipt), whether sources changed, the excuse."""
