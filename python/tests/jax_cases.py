@@ -11,7 +11,7 @@ import pytest
 
 jax: Any = pytest.importorskip("jax", reason="jax is not installed")
 jnp: Any = jax.numpy
-# Before JAX has looked for devices: the processor, eight times.
+# Set before JAX looks for devices, so that the processor counts as eight of them.
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "float32")  # where a GPU would take less
 jax.config.update("jax_disable_most_optimizations", True)

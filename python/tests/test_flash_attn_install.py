@@ -239,7 +239,8 @@ def test_by_the_environment(tmp_path: Path) -> None:
 
 
 def test_numpy_may_lie_in_a_folder_that_python_finds_later(tmp_path: Path) -> None:
-    """As with `pip install --user`, and in a venv that sees the system's packages."""
+    """Python finds NumPy only after the hook has run, as with `pip install --user`, and in a venv
+    that sees the system's packages."""
     (tmp_path / HOOK.name).write_bytes(HOOK.read_bytes())
     for module in ("tilewise", STAND_IN):
         found = importlib.import_module(module).__file__
@@ -266,7 +267,7 @@ def test_numpy_may_lie_in_a_folder_that_python_finds_later(tmp_path: Path) -> No
 
 
 def test_the_command_imports_no_torch(tmp_path: Path) -> None:
-    """So that a script may say how many threads torch shall take, and one without it is quick."""
+    """A script can still set torch's number of threads, and one without torch starts quickly."""
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys; print('torch' in sys.modules); os.environ['OMP_NUM_THREADS'] = '1'\n"

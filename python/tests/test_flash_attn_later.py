@@ -191,7 +191,7 @@ def test_three_with_a_cache_and_a_query_for_values() -> None:
 
 @pytest.mark.parametrize("has_positions", [False, True])
 def test_three_with_a_cache_in_fp8(has_positions: bool) -> None:
-    """Turned queries stay what they are, so that they meet the cache's type."""
+    """Rotated queries keep their FP8 type, which is the cache's."""
     lengths = torch.tensor([5, 0, 7], dtype=torch.int32)
     wide = [made(3, 12, 2, 16, seed=s, grad=False) for s in (1, 2)]
     q, k, v = (made(3, 2, h, 16, seed=s, grad=False) for h, s in ((4, 3), (2, 4), (2, 5)))

@@ -86,7 +86,7 @@ def test_varlen_backward_follows_forward(case: Any) -> None:
 
 
 def test_gradients_of_parts_follow_from_the_merged_lse() -> None:
-    """As ring attention computes them: each part of the keys by itself, with the lse of all."""
+    """Ring attention computes gradients for each part of the keys, with the lse of all keys."""
     q, k, v = inputs = dense(keys=12)
     wanted, lse = formula(*inputs)
     gradient = torch.ones_like(wanted)
@@ -204,7 +204,7 @@ def test_small_names() -> None:
 
 
 def test_the_two_forwards_say_their_defaults() -> None:
-    """Ring attention fills in what has none by these names."""
+    """Ring attention looks at these names for arguments to fill in."""
     names = [name for name, _ in parameters(interface._flash_attn_forward)]
     assert {"window_size_left", "window_size_right"} <= set(names)
     assert "window_size" not in names

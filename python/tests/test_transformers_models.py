@@ -204,7 +204,7 @@ def test_generate_greedily(name: str) -> None:
 
 
 def test_a_prompt_in_parts() -> None:
-    """More than one query behind what the cache holds."""
+    """A prompt in parts, some of several queries, over a cache that holds the parts before."""
     model = switched(model_of(DECODERS["Mistral"]), "tilewise")
     ids = tokens(2, 12)
     whole = quietly(model, ids).logits
