@@ -88,7 +88,7 @@ def candidates() -> dict[str, Any]:
 
 
 def small(model: Any) -> Any:
-    """A small random one; None where these sizes do not make one."""
+    """A small random model of this class; None where these sizes do not make one."""
     default = model.config_class()
     if getattr(default, "text_config", None) is not None:
         return None
@@ -173,7 +173,7 @@ def test_a_mask_that_a_model_of_eager_leaves_away_hides_nothing() -> None:
 
 
 def test_informer() -> None:
-    """Its decoder has causality in the mask alone."""
+    """Informer's decoder has causality in the mask alone."""
     layers = dict.fromkeys(("encoder_layers", "decoder_layers"), 2)
     heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4)
     times = {"prediction_length": 6, "context_length": 8, "lags_sequence": [1, 2]}

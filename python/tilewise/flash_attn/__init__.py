@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __version__ = FLASH_ATTN_VERSION
 
-# What `from flash_attn import *` brings, as it does there.
+# What `from flash_attn import *` brings: the same names as in the original package.
 __all__ = [
     "flash_attn_func",
     "flash_attn_kvpacked_func",

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(code: str, where: str) -> None:
-    """As Python runs what is no file: in a module __main__, with the working folder in the path."""
+    """Runs code as Python runs -c and -: in a module __main__, with "" in sys.path."""
     module = sys.modules["__main__"] = ModuleType("__main__")
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = ""

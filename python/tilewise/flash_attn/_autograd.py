@@ -18,7 +18,7 @@ from tilewise.flash_attn._meaning import Wanted
 def _apply(
     tensors: tuple[Tensor, ...], tail: tuple[Any, ...], lengths: Layout | None = None
 ) -> Any:
-    """`tail` is dropout_p ... return_softmax, and maybe is_grad_enabled."""
+    """`tail` holds FlashAttnFunc.apply's arguments after v; is_grad_enabled may be missing."""
     q, k, v = tensors
     wanted, return_softmax = Wanted(*tail[:7]), tail[7]
     is_grad_enabled = tail[8] if len(tail) > 8 else True
@@ -63,7 +63,7 @@ class FlashAttnVarlenFunc:
         max_seqlen_k: Any,
         *tail: Any,
     ) -> Any:
-        """As FlashAttnFunc's, with block_table before is_grad_enabled."""
+        """The tail is that of FlashAttnFunc.apply, with block_table before is_grad_enabled."""
         block_table = tail[8] if len(tail) > 8 else None
         longest = (max_seqlen_q, max_seqlen_k)
         lengths = packed(cu_seqlens_q, cu_seqlens_k, *longest, block_table)

@@ -32,7 +32,7 @@ def maybe_contiguous(x: Any) -> Any:
 
 
 def _get_block_size_n(device: Any, head_dim: int, is_dropout: bool, is_causal: bool) -> int:
-    """How many columns of S_dmask have a maximum in common: all of a row."""
+    """How many columns of S_dmask are relative to one maximum: more than any row has."""
     return BLOCK_COLUMNS
 
 
@@ -218,7 +218,7 @@ def _eagerly(
 
 
 def row_sums(dout: Tensor, out: Tensor, offsets: Tensor | None) -> Tensor:
-    """What flash_attn calls softmax_d, float32, with its padding."""
+    """The row sums of dout * out in float32, padded as flash_attn's softmax_d."""
     with torch.no_grad():
         sums = (dout.float() * out.float()).sum(-1)
         if offsets is None:

@@ -1,8 +1,8 @@
 """flash_attn's arguments in tilewise's terms, and tilewise's lse in flash_attn's.
 
 The two differ in three points. flash_attn writes -1 for a window without a limit, and gives +inf as
-the lse of queries that see no key. For ALiBi under a causal mask flash_attn adds slope * j, and
-tilewise slope times the distance.
+the lse of queries that see no key. For ALiBi under a causal mask flash_attn adds slope * j, while
+tilewise subtracts slope times the distance from the diagonal.
 """
 
 from __future__ import annotations

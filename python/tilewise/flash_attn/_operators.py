@@ -83,7 +83,7 @@ _SCHEMAS_3 = {
         " int num_splits=0, bool? pack_gqa=None, int sm_margin=0) -> Tensor"
     ),
 }
-_held: list[torch.library.Library] = []  # what is let go of undoes its definitions
+_held: list[torch.library.Library] = []  # torch removes the definitions of a Library that is freed
 
 
 def define_all() -> None:

@@ -15,7 +15,8 @@ from tilewise.torch import _operators
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._flat import SCHEMA, Flat
 
-# No row of theirs is longer than one block of ours: all of it is relative to its own maximum.
+# In flash_attn each block of so many columns of S_dmask is relative to a maximum of its own. Here
+# all of a row is relative to the row's maximum, so the number is larger than any row.
 BLOCK_COLUMNS = 1 << 30
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _operators.library.define(

@@ -94,7 +94,8 @@ _AS_AN_ARGUMENT = (
     r"|\.shape)"
 )
 _NO_WORDS = ("k", "v")
-# A function of flash_attn has packed rows or has not, whatever else it is given.
+# This hint of tilewise.attention is cut: each function of flash_attn takes either packed rows or
+# padded ones, so offsets would not change the rank.
 _OTHER_RANK = re.compile(r" With(?:out)? (?:query|key)_offsets it takes \d\.$")
 
 

@@ -41,7 +41,8 @@ def unpad_input(
 
     Returns (tokens, indices, cu_seqlens, max_seqlen, seqused): tokens are packed, indices says
     which row of the flattened batch each was, sequence b owns rows cu_seqlens[b] to
-    cu_seqlens[b + 1], and seqused[b] of them count. Rows of unused_mask get places that do not.
+    cu_seqlens[b + 1], and seqused[b] of them count. Rows of unused_mask are packed, too, but do not
+    count.
     """
     _require("attention_mask", attention_mask, hidden_states)
     mask = attention_mask if unused_mask is None else attention_mask + unused_mask

@@ -1,4 +1,4 @@
-"""The function that Transformers calls for attention, in tilewise's words."""
+"""The function that Transformers calls for attention, computed by tilewise."""
 
 from __future__ import annotations
 

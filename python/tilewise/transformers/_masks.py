@@ -115,7 +115,7 @@ class BandMask(Tensor):
 def knows_eager_alone(kind: type) -> bool:
     """Whether the models with this type of configuration work with eager_mask's masks alone.
 
-    Their classes say so: they claim neither SDPA, nor attention functions of others together with
+    Their classes say so: they support neither SDPA, nor custom attention functions together with
     flash or flex attention. Such a model may have causality in its mask and not in its modules, add
     numbers to the mask, or add the mask to scores that it computes itself.
     """
@@ -180,7 +180,7 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
 
 
 def _sides_of(mask_function: Any) -> tuple[int | None, int | None] | None:
-    """How far a query sees to either side by this function of Transformers; None: not so simple."""
+    """How far a query sees to either side by this function of Transformers; None for others."""
     causal = getattr(masking_utils, "causal_mask_function", None)
     around = getattr(masking_utils, "bidirectional_mask_function", None)
     if mask_function is None:

@@ -73,9 +73,9 @@ def _flash_attn_fwd(
     disable_scheduler_metadata: bool = False,
     gather_bwd_recompute_p: bool = False,
 ) -> tuple[Tensor, Tensor | None, None, None, None]:
-    """(output, lse, and three absent ones), without gradients; in `out` and `lse` where given.
+    """(output, lse, None, None, None), without gradients; in `out` and `lse` where given.
 
-    What tunes their kernels, tile_mn and the like, changes nothing.
+    Arguments that tune FlashAttention-4's kernels, tile_mn and the like, change nothing.
     """
     options = Wanted(
         softmax_scale=softmax_scale,
@@ -143,7 +143,7 @@ def _flash_attn_bwd(
 ) -> tuple[Tensor, ...]:
     """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse.
 
-    What tunes their kernels, m_block_size to V_in_regs, changes nothing.
+    Arguments that tune FlashAttention-4's kernels, m_block_size to V_in_regs, change nothing.
     """
     options = Wanted(
         softmax_scale=softmax_scale,

@@ -1,8 +1,9 @@
 """The functions of FlashAttention-4's flash_attn.cute.interface, computed by tilewise.
 
-They return (output, lse) always. lse is None unless it is asked for, when it has a gradient, or
-something else needs one. learnable_sink has one, too. Windows have None for no limit. What shares
-out or tunes the work (num_splits, pack_gqa, scheduler_metadata and the like) changes nothing.
+The attention functions always return (output, lse). With return_lse the lse has a gradient; else it
+is None, or detached if the call has gradients. learnable_sink has a gradient, too. Windows have
+None for no limit. Arguments that divide or tune the work (num_splits, pack_gqa, scheduler_metadata
+and the like) change nothing.
 
 >>> import torch
 >>> from tilewise.flash_attn.cute import flash_attn_func

@@ -59,7 +59,7 @@ def _flash_attn_forward(
     sm_margin: int = 0,
     s_aux: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(output, softmax_lse, and two empty tensors where theirs has parts of the sums).
+    """(output, softmax_lse, and two empty tensors in place of FlashAttention-3's partial results).
 
     With k_new and v_new k and v are caches, seqused_k says how full they are, and the new keys are
     appended. scheduler_metadata, num_splits, pack_gqa and sm_margin change nothing.
@@ -141,7 +141,7 @@ def _flash_attn_backward(
     deterministic: bool = False,
     sm_margin: int = 0,
 ) -> Tensor:
-    """Fills dq, dk and dv, those that are there; returns the row sums of dout * out."""
+    """Fills those of dq, dk and dv that are given; returns the row sums of dout * out."""
     options = Wanted(
         softmax_scale=softmax_scale,
         causal=is_causal,

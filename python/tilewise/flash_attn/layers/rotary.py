@@ -84,7 +84,7 @@ def _turn(x: Tensor, parts: list[_Part], how: _How) -> Tensor:
 
 
 class _InPlace(torch.autograd.Function):
-    """Without mark_dirty, so that a leaf may be written over as well, as flash_attn does."""
+    """Rotates in place without mark_dirty, so that a leaf may be written over, as in flash_attn."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, parts: list[_Part], how: _How) -> Tensor:

@@ -44,8 +44,8 @@ class MHA(nn.Module):
     """Multi-head attention with its projections: (batch, length, embed_dim) in and out.
 
     Parameters are Wqkv and out_proj; with cross_attn Wq, Wkv and out_proj. fused_bias_fc changes
-    nothing; use_flash_attn decides only what goes with what, as flash_attn has it: a window, ALiBi
-    and packed tokens with it, a key_padding_mask without.
+    nothing. use_flash_attn decides only which arguments are allowed, as in flash_attn: with it a
+    window, ALiBi and packed tokens, without it a key_padding_mask.
 
     >>> import torch
     >>> attention = MHA(64, 4, causal=True, rotary_emb_dim=16, use_flash_attn=True)
@@ -154,8 +154,8 @@ class MHA(nn.Module):
 
         x_kv: what cross attention takes keys and values from; x itself when it is not given.
         key_padding_mask (batch, keys): True means that the key counts.
-        mixer_subset: which rows of x ask, in cross attention.
-        inference_params: x is what comes behind what the caches in there hold.
+        mixer_subset: which rows of x are queries, in cross attention.
+        inference_params: x holds the tokens after those in its caches.
         """
         self._require_together(key_padding_mask, cu_seqlens, inference_params)
         rank = 3 if cu_seqlens is None else 2
@@ -238,7 +238,7 @@ class MHA(nn.Module):
         if qkv is not None:
             qkv = self.rotary_emb(qkv, seqlen_offset=offset, max_seqlen=longest)
             return qkv.select(-3, 0), qkv.narrow(-3, 1, 2), qkv
-        # Of one projection: two parts of it, neither of which may be written over by itself.
+        # q and kv are views of one projection, and autograd lets neither be written over alone.
         q, kv = q.clone(), kv.clone()
         return (*self.rotary_emb(q, kv, seqlen_offset=offset, max_seqlen=longest), None)
 
@@ -298,7 +298,7 @@ def _update_kv_cache(kv: Tensor, inference_params: Any, layer_idx: Any) -> Tenso
 
 
 class ParallelMHA(nn.Module):
-    """Refused: it shares out heads among processes, which tilewise knows nothing of."""
+    """Refused: it divides heads among processes, and tilewise has no process groups."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(

@@ -13,7 +13,7 @@ class InferenceParams:
     """Where generation stands: MHA keeps its cache in key_value_memory_dict, by layer_idx.
 
     seqlen_offset is how many tokens are in the caches, lengths_per_sample (batch) those of each
-    sequence, where they differ. Whoever generates moves them on.
+    sequence, where they differ. The loop that generates updates both.
     """
 
     max_seqlen: int
