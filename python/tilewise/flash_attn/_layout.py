@@ -56,7 +56,7 @@ class Layout(NamedTuple):
         return torch.full((batch,), columns * k.shape[1], dtype=torch.int32, device=k.device)
 
     def visible_lengths(self, k: Tensor) -> Tensor:
-        """How many keys of each sequence count."""
+        """How many keys of each sequence count, without padding on the left."""
         lengths = self.key_lengths(k)
         return lengths if self.leftpad_k is None else lengths - self.leftpad_k
 

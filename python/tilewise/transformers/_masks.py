@@ -51,7 +51,7 @@ class BandMask(Tensor):
 
     @staticmethod
     def of(shape: tuple[int, int, int], band: Band, padding: Tensor | None, place: Any) -> BandMask:
-        """A BandMask of shape (batch, queries, keys)."""
+        """The BandMask (batch, 1, queries, keys) for `shape` = (batch, queries, keys)."""
         batch, queries, keys = shape
         # Has no memory, so that code below Python that would read it cannot.
         blank = torch.empty((batch, 1, queries, keys), dtype=torch.bool, device="meta")

@@ -1,4 +1,4 @@
-"""What flash_attn.utils.generation has of inference."""
+"""InferenceParams, by its name in flash_attn.utils.generation; nothing else is there."""
 
 from __future__ import annotations
 
