@@ -1,4 +1,4 @@
-"""Draws what bench/history holds: speed and memory against length, a picture a series of cases.
+"""Draws the speed and the memory of square attention against length, from bench/history.
 
 Usage: plot_history.py [HISTORY [PLOTS]]. Reads every *.jsonl of the one folder and writes SVG and
 an index into the other. If a result is there twice, the later line counts.

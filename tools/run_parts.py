@@ -1,8 +1,8 @@
 """Runs the parts of `./dev test`, two side by side, and ends with a table of what each took.
 
 Usage: run_parts.py quick|usual|full. tools/test.sh says what a part does; here stands when it runs
-and how long it may take. Two parts at a time, each with half of the processors, leave none idle
-while one links, or waits for its longest test.
+and how long it may take. Each part has half of the processors, so that at least the other half is
+busy while one part links, or waits for its longest test.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ struct RotaryTensors {
 Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames& names,
                      RotaryProblem& problem);
 
-// Refuses tables wider than a head, and a row whose position is not in the tables. `positions`, if
-// it is given, has an entry for each sequence.
+// Refuses tables with more than dim / 2 columns, and a row whose position is not in the tables.
+// Positions on a device are not checked. If problem.positions is given, it must have an entry for
+// each sequence; the caller checks that.
 Status check_positions(const RotaryProblem& problem, const RotaryNames& names);
 
 }  // namespace tilewise

@@ -1,5 +1,5 @@
-// Tests of the list: no series is missing, each tier takes cases of every series, and each family
-// is what its name says.
+// Tests of the harness's list of checks (series.h): no series (source, family and type) is missing,
+// each tier takes cases of every series, and the numbers of each family are what its name says.
 #include <gtest/gtest.h>
 
 #include <algorithm>

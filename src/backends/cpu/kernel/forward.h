@@ -236,8 +236,8 @@ struct Forward {
 
   static void raise(const RaiseArgs<T>& a) { raise_into<Whole>(a); }
 
-  // Adds values, from element `done` on, to the vectors from `first` on. The vectors before `first`
-  // have no keys there.
+  // Adds weights * values to the sums of the vectors from `first` on, for the elements (keys, or
+  // pairs of keys) from `done` on. The vectors before `first` see none of these.
   template <class Elements, int vectors, int first, int rows>
   TW_INLINE static void add_values(Block<V, rows, vectors>& block, int64 done, const T* panel,
                                    ScoreTile<T> tile) {

@@ -22,8 +22,8 @@ template <class T>
 inline constexpr int32 kSide = sizeof(T) == 4 ? 64 : 32;
 
 // What backward knows of each query row before it visits tiles. The denominator is a Row: weights
-// are exp2(score - max) / sum. delta_i = sum(dO_i * O_i) - dlse_i is the part of a score's gradient
-// that comes through the denominator.
+// are exp2(score - max) / sum. The gradient of a score is weight * (dP - delta), with
+// delta_i = sum(dO_i * O_i) - dlse_i.
 template <class T>
 struct KnownRow {
   T delta;
