@@ -17,7 +17,7 @@ struct Precision {
   double output = 0;        // unit roundoff of the type of the output and of most gradients
   double weight_floor = 0;  // absolute error of a weight below its type's smallest normal number
   double floor = 0;         // the same of an element of the output
-  double term_floor = 0;    // the same of a term of a sum
+  double term_floor = 0;    // the same of a term of a sum, or of a weight before it is rounded
 
   // The error of a sum of `count` terms, relative to the sum of their absolute values. It grows as
   // the square root of `count`, because roundings go either way.

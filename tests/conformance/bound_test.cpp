@@ -79,6 +79,26 @@ TEST(Bound, OfGradientsIsWhatItsFormulaSays) {
               0.75 * 2 * (std::expm1(6 * u * magnitude + lse) + u + 2 * u + 4 * u), 1e-12);
 }
 
+// A sink of 88 leaves the only key a weight below 2^-126, which may be flushed to 0: the score's
+// gradient is off by that, times dP - delta = 128, except the one that the bias gets.
+TEST(Bound, AllowsSubnormalWeightsToBeFlushed) {
+  Attention problem = by_hand();
+  problem.query.at(0) = 0;
+  problem.key = Tensor({1, 1, 1}, 3);
+  problem.value = Tensor({1, 1, 1}, 64);
+  problem.sinks = {88};
+  const oracle::Result result = oracle::forward(problem);
+  const oracle::Arriving arriving{Tensor({1, 1, 1}, 2), {}};
+  const oracle::Gradients gradients = oracle::backward(problem, result, arriving);
+  const auto bound = [&](tw_dtype dtype) {
+    return bound_gradients(problem, result, gradients, arriving, precision_of(dtype, dtype));
+  };
+  // Another 2^-126 is for rounding to bfloat16, and one for the sum.
+  EXPECT_NEAR(bound(TW_BFLOAT16).query.at(0) / 0x1p-126, (128 + 1) * 3 + 1, 2);
+  EXPECT_LT(bound(TW_BFLOAT16).score.at(0, 0, 0), 0x1p-126);
+  EXPECT_LT(bound(TW_FLOAT64).query.at(0), 0x1p-150);
+}
+
 // The fraction of rows in which `wrong` exceeds the bound of `right`.
 double caught(const Attention& right, const Attention& wrong, tw_dtype dtype) {
   const oracle::Result result = oracle::forward(right), other = oracle::forward(wrong);

@@ -129,11 +129,13 @@ class Bounder {
     const oracle::Score& score = result_.score_row(head_, query_index_)[key.index];
     const double u = precision_.arithmetic;
     const double at_score = key.weight * (at.value - delta_);
-    const double error =
+    const double bias_error =
         key.weight * (weight_error * std::fabs(at.value - delta_) + value_product_ * at.magnitude +
                       delta_error_ + 2 * u * (std::fabs(at.value) + std::fabs(delta_))) +
         2 * u * std::fabs(at_score);
-    score_.at(head_, query_index_, key.index) = error;
+    score_.at(head_, query_index_, key.index) = bias_error;
+    // For other gradients a weight may be flushed to 0 below the normal numbers.
+    const double error = bias_error + precision_.term_floor * std::fabs(at.value - delta_);
     add_slope(key.index, error, at_score);
     add_value(key, key_head, weight_error);
 

@@ -35,7 +35,7 @@ struct ErrorSum {
 
 struct GradientBound {
   oracle::Tensor query, key, value;     // shaped like the gradients
-  oracle::Tensor score;                 // (heads, queries, keys): of a score's gradient
+  oracle::Tensor score;                 // (heads, queries, keys): of a score's, for the bias
   std::vector<ErrorSum> slopes, sinks;  // one a query head
 };
 

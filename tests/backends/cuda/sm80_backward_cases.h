@@ -45,7 +45,7 @@ inline bool make_call(Request& request, tw_operation operation, Report& report) 
   return outcome.status == TW_OK;
 }
 
-// Checks forward and backward of inputs that `change` may alter. Backward must run by tensor cores.
+// Checks forward and backward of inputs that `change` may alter. Backward must run on tensor cores.
 inline Report check_backward(const Case& drawn, void (*change)(Setup&) = nullptr) {
   Report report;
   Setup setup = make_setup(drawn);
@@ -54,6 +54,7 @@ inline Report check_backward(const Case& drawn, void (*change)(Setup&) = nullptr
   Expected expected = expect_forward(drawn, setup);
   Request request(drawn, setup);
   if (!make_call(request, TW_FORWARD, report)) return report;
+  compare_forward(drawn, setup, expected, report);
   const std::int64_t before = emulated_fast_launches();
   if (!make_call(request, TW_BACKWARD, report)) return report;
   EXPECT_GT(emulated_fast_launches(), before) << drawn.describe();

@@ -290,6 +290,40 @@ TEST(Sm80Backward, RowsOfHugeScores) {
   }
 }
 
+// Every weight is below the normal numbers, because a sink takes nearly all of each row. Large
+// values make gradients of them that are normal.
+void make_weights_tiny(Setup& setup) {
+  for (std::int64_t i = 0; i < setup.query.size(1); ++i)
+    for (std::int64_t h = 0; h < setup.query.size(2); ++h)
+      for (std::int64_t d = 0; d < setup.query.size(3); ++d) setup.query.write({0, i, h, d}, 0);
+  for (std::int64_t j = 0; j < setup.value.size(1); ++j)
+    for (std::int64_t d = 0; d < setup.value.size(3); ++d)
+      setup.value.write({0, j, 0, d}, 64 * setup.value.read({0, j, 0, d}));
+  for (std::int64_t h = 0; h < setup.query.size(2); ++h) setup.scores.sinks.write({0, h, 0, 0}, 88);
+}
+
+TEST(Sm80Backward, WeightsBelowTheNormalNumbers) {
+  for (const std::int64_t dim : {64, 128, 256}) {
+    Case drawn = dims_case(1, dim, dim);
+    drawn.scores.has_sinks = true;
+    EXPECT_EQ(kernel_of(drawn), (dim == 64 ? "few " : "common ") + std::to_string(dim));
+    expect_good(drawn, make_weights_tiny);
+  }
+}
+
+// Kernels that sum a bias's gradient must not flush such weights.
+TEST(Sm80Backward, ABiasKeepsWeightsBelowTheNormalNumbers) {
+  Case drawn = dims_case(1, 64, 64);
+  drawn.scores.has_sinks = drawn.scores.has_bias = drawn.gradients.bias = true;
+  drawn.scores.bias_dtype = drawn.dtypes.input;
+  drawn.keys = conformance::dense_side(1, 176);
+  EXPECT_EQ(kernel_of(drawn), "featured 64: bias, the bias's gradient");
+  expect_good(drawn, make_weights_tiny);
+  const WithoutCompiler here;
+  EXPECT_EQ(kernel_of(drawn), "general 64");
+  expect_good(drawn, make_weights_tiny);
+}
+
 // Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, a
 // softcap's slope that was rounded, and keys near the diagonal under a steep slope.
 TEST(Sm80Backward, CallsThatOnceWentWrong) {
