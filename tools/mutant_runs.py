@@ -40,8 +40,8 @@ LEFT_OUT = {
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 OF_THE_GPUS_RESULTS = {
     "Aligned", "Append", "Decoding", "Faults", "Featured", "FeaturedKernels", "Held", "Merge",
-    "PlainKernels", "Rotary", "Sm80Backward", "Sm80BackwardFeatured", "Sm80BackwardShort",
-    "Sm80Forward", "Sm80Kernels",
+    "PlainKernels", "Rotary", "Sm80Architecture", "Sm80Backward", "Sm80BackwardFeatured",
+    "Sm80BackwardShort", "Sm80Forward", "Sm80Kernels",
 }  # fmt: skip
 OF_A_DEVICE = "Device.*"  # has a backend of its own, and fails where another one is forced
 

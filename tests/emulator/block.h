@@ -57,6 +57,7 @@ class Block {
 
   const std::function<void()>* kernel = nullptr;
   std::int64_t index = 0, blocks = 0;
+  std::int32_t architecture = 0;
   std::int32_t running = 0;
   std::byte* shared = nullptr;
 

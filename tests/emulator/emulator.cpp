@@ -108,6 +108,7 @@ void Block::run(const Launch& launch, std::int64_t number, const std::function<v
   kernel = &body;
   index = number;
   blocks = launch.blocks;
+  architecture = launch.architecture;
   memory_.assign(launch.shared_bytes / sizeof(Line) + 1, Line());
   shared = memory_.front().bytes;
   shared_bytes_ = launch.shared_bytes;
@@ -149,6 +150,10 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
 namespace tilewise::cuda::emulated {
 
 using emulator::current;
+
+int32 architecture() {
+  return current->architecture;
+}
 
 int32 thread_index() {
   return current->running;

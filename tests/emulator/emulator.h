@@ -14,6 +14,7 @@ struct Launch {
   std::int64_t blocks = 1;
   std::int32_t threads = 32;  // a multiple of 32
   std::size_t shared_bytes = 0;
+  std::int32_t architecture = 90;
 };
 
 // A rule of the device that the kernel broke.

@@ -30,11 +30,11 @@ namespace sm80 = cuda::sm80;
 
 // Few multiprocessors, so that keys are split into few parts.
 constexpr int kProcessors = 2;
-std::atomic<int> shared_kib = 227;
+std::atomic<int> shared_kib = 227, architecture = 90;
 std::atomic<bool> has_compiler = true;
 
 cuda::Gpu gpu() {
-  return {kProcessors, shared_kib * 1024, 90, nullptr,
+  return {kProcessors, shared_kib * 1024, architecture, nullptr,
           [](const cuda::Device*, int) { return has_compiler.load(); }};
 }
 
@@ -90,7 +90,7 @@ Status launch(const PlainChoice& choice, const Arguments& arguments, int64 tasks
   const auto kernel = choice.is_double ? function_of<double>(choice.kernel, arguments)
                                        : function_of<float>(choice.kernel, arguments);
   const auto shared_bytes = static_cast<std::size_t>(variant_of(choice).dynamic_shared_bytes);
-  emulator::run({core::ceil_div(tasks, 2), plain::kThreads, shared_bytes},
+  emulator::run({core::ceil_div(tasks, 2), plain::kThreads, shared_bytes, architecture},
                 [&] { kernel(arguments); });
   return {};
 }
@@ -101,14 +101,15 @@ Status launch(const Sm80Forward& choice, const sm80::Forward& arguments, int64 t
   if (tasks == 0) return {};
   const auto kernel = cuda::emulated_forward(choice.is_bfloat16, choice.number);
   const auto shared_bytes = cuda::emulated_forward_bytes(choice.number);
-  emulator::run({tasks, choice.size().threads(), shared_bytes}, [&] { kernel(arguments); });
+  emulator::run({tasks, choice.size().threads(), shared_bytes, architecture},
+                [&] { kernel(arguments); });
   return {};
 }
 
 Status launch(const Sm80Merge&, const sm80::Forward& arguments, int64 tasks) {
   ++launches;
   if (tasks == 0) return {};
-  emulator::run({tasks, sm80::kMergingThreads, 0}, [&] { sm80::merge(arguments); });
+  emulator::run({tasks, sm80::kMergingThreads, 0, architecture}, [&] { sm80::merge(arguments); });
   return {};
 }
 
@@ -125,7 +126,7 @@ Status launch(const cuda::Sm80Backward& choice, const sm80::Backward& arguments,
   // Kernels but those of tiles take any number of blocks. With half as many as tasks, blocks take
   // two.
   const int64 blocks = choice.step == cuda::BackwardStep::kTiles ? tasks : core::ceil_div(tasks, 2);
-  emulator::run({blocks, variant.threads, shared_bytes}, [&] { kernel(arguments); });
+  emulator::run({blocks, variant.threads, shared_bytes, architecture}, [&] { kernel(arguments); });
   return {};
 }
 
@@ -226,6 +227,10 @@ void set_emulated_compiler(bool is_there) {
 
 void set_emulated_shared_kib(int kib) {
   shared_kib = kib;
+}
+
+void set_emulated_architecture(int number) {
+  architecture = number;
 }
 
 std::int64_t emulated_fast_launches() {

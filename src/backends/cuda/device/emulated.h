@@ -12,6 +12,7 @@ using core::int64;
 using core::uint32;
 using core::uint64;
 
+int32 architecture();
 // The index of the fiber that runs.
 int32 thread_index();
 int64 block_index();

@@ -6,11 +6,9 @@
 namespace tilewise::cuda {
 
 // Whether one instruction can add four numbers.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-inline constexpr bool kAddsFour = false;
-#else
-inline constexpr bool kAddsFour = true;
-#endif
+TW_DEVICE_CONSTANT bool adds_four() {
+  return architecture() >= 90;
+}
 
 // *to += number, atomically. The order in which blocks add is undefined.
 TW_DEVICE void add_to(float* to, float number) {

@@ -6,6 +6,7 @@
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define TW_DEVICE __device__ inline
+#define TW_DEVICE_CONSTANT __device__ constexpr
 #define TW_UNROLL _Pragma("unroll")
 #define TW_UNROLL_4 _Pragma("unroll 4")
 #define TW_ROLLED _Pragma("unroll 1")
@@ -13,6 +14,7 @@
 #else
 #include "backends/cuda/device/emulated.h"
 #define TW_DEVICE inline
+#define TW_DEVICE_CONSTANT inline
 #define TW_UNROLL
 #define TW_UNROLL_4
 #define TW_ROLLED
@@ -27,14 +29,17 @@ using core::uint32;
 using core::uint64;
 using core::uint8;
 
-// The architecture that this is compiled for: 90 for 9.0, and 0 for the host.
-#if defined(TW_ON_DEVICE)
-inline constexpr int32 kArchitecture = __CUDA_ARCH__ / 10;
-#else
-inline constexpr int32 kArchitecture = 0;
-#endif
-
 inline constexpr int32 kWarp = 32;  // threads of a warp
+
+// The GPU's architecture: 90 for 9.0. It is a constant on the device. On the host tests choose it,
+// so a branch on it cannot be `if constexpr`.
+TW_DEVICE_CONSTANT int32 architecture() {
+#if defined(TW_ON_DEVICE)
+  return __CUDA_ARCH__ / 10;
+#else
+  return emulated::architecture();
+#endif
+}
 
 // This thread's index in its block, which has one dimension.
 TW_DEVICE int32 thread_index() {

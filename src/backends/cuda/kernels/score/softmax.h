@@ -251,7 +251,7 @@ TW_DEVICE void weigh(Rows& rows, Measure measure, Bounded bounded, Scores& score
     for (float& shift : shifts) shift = 0;
     // From Blackwell on, this case needs its own copy of the code to fit into the registers. On
     // older GPUs one copy lets the compiler interleave the exponentials with the next product.
-    if constexpr (kArchitecture >= 100) {
+    if (architecture() >= 100) {
       const float none[Scores::kRowsOfLane] = {};
       return weigh_by(rows, 1, none, scores);
     }

@@ -11,14 +11,12 @@ namespace tilewise::cuda::sm80 {
 // two of the row eight below.
 TW_DEVICE FourNumbers sums_at(const float* tile, const SumOrder& order, int32 number,
                               int32 thread) {
-  if constexpr (kAddsFour) {
+  if (order.four)
     return *reinterpret_cast<const FourNumbers*>(tile + order.place(number, thread, 0));
-  } else {
-    FourNumbers sums;
-    TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) sums.at[i] = tile[order.place(number, thread, i)];
-    return sums;
-  }
+  FourNumbers sums;
+  TW_UNROLL
+  for (int32 i = 0; i < 4; ++i) sums.at[i] = tile[order.place(number, thread, i)];
+  return sums;
 }
 
 // A lane's registers for two adjacent pieces (16 bytes each) of 16 rows, in the layout of
@@ -127,7 +125,7 @@ TW_DEVICE void finish_part(const Backward& p, const GradientRows& to, const floa
   // Rows that do not exist have no sums to store.
   const int32 sixteens = core::smaller(down, (to.rows - first + 15) / 16);
   const SumsOfThread from{
-      sums, {tiles.threads(), kAddsFour}, warp * kWarp + lane_index(), sixteens, across};
+      sums, {tiles.threads(), adds_four()}, warp * kWarp + lane_index(), sixteens, across};
   from.for_each_two([&](const FourNumbers(&two)[2], int32 m, int32 n) {
     store_pair(p, to, round_pair<type>(two, p.factors.scale), first + 16 * m, piece + n);
   });
@@ -209,7 +207,7 @@ TW_DEVICE void finish_bias(const Backward& p, int64 part) {
 // Adds to `numbers` the sums of eight keys of one query, from key 8 * piece of the tile on.
 TW_DEVICE void add_bias_sums(const float* sums, const BackwardShape& tiles, int32 row, int32 piece,
                              float (&numbers)[8]) {
-  const SumOrder order{tiles.threads(), kAddsFour};
+  const SumOrder order{tiles.threads(), adds_four()};
   const int32 of_warp = 8 * tiles.query_pieces, sixteens = tiles.keys / (16 * tiles.key_warps);
   const int32 sixteen = piece / 2;
   const int32 warp = sixteen / sixteens * tiles.query_warps + row / of_warp;
@@ -234,7 +232,7 @@ template <DType type>
 TW_DEVICE void finish_bias_part(const BackwardShape& tiles, const GradientTile& to,
                                 const float* sums, int32 warp) {
   const SumsOfThread from{sums,
-                          {tiles.threads(), kAddsFour},
+                          {tiles.threads(), adds_four()},
                           warp * kWarp + lane_index(),
                           tiles.keys / (16 * tiles.key_warps),
                           tiles.query_pieces};

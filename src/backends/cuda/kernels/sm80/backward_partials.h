@@ -51,12 +51,12 @@ TW_DEVICE void add_slope_partial(const Backward& p, const PatchContext& context,
 template <class Traits>
 TW_DEVICE void add_bias_gradient_to_tile(const Workspace& to, const PatchContext& context,
                                          typename Traits::Scores& gradients) {
-  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
+  const SumOrder order{Traits::kThreads, adds_four()};
   const Axes& stride = to.bias_stride;
   float* tile = to.bias + (context.block.b * stride.batch + context.h * stride.head +
                            context.patch.query / Traits::kTiles.queries * stride.row +
                            context.block.tile * stride.column);
-  float* first = tile + kOrder.place(0, thread_index_anew(), 0);
+  float* first = tile + order.place(0, thread_index_anew(), 0);
   gradients.each_piece([&](float(&four)[4], int32 m, int32 n) {
     add_in_order<Traits>(first, m * Traits::Scores::kAcross + n, four);
   });

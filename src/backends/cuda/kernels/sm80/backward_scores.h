@@ -16,7 +16,7 @@ struct LanePlaces {
 
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
     const SharedAddress begin = shared_address(&memory);
-    const bool is_new = Traits::kIsTight && kArchitecture == 100;
+    const bool is_new = Traits::is_tight() && architecture() == 100;
     const int32 lane = is_new ? thread_index_anew() % kWarp : lane_index();
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);
@@ -25,7 +25,7 @@ struct LanePlaces {
 
   // Address `down`, moved to the warp's own keys.
   TW_DEVICE SharedAddress down_from_keys() const {
-    if constexpr (Traits::kIsTight) return from_keys(thread_index_anew() / kWarp);
+    if (Traits::is_tight()) return from_keys(thread_index_anew() / kWarp);
     return known_from_keys;
   }
 
@@ -83,7 +83,7 @@ struct VisitPlaces {
 
   // The first query of the tile.
   TW_DEVICE int32 query(const Backward& p, const KeyBlock& block) const {
-    return Traits::kKeepsQuery ? known_query : visit.tile(p, block) * Traits::kTiles.queries;
+    return Traits::keeps_query() ? known_query : visit.tile(p, block) * Traits::kTiles.queries;
   }
 
   // The cover of the warp's patch that begins at row `row` of the tile.

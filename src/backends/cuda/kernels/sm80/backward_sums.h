@@ -11,20 +11,20 @@ namespace tilewise::cuda::sm80 {
 // in piece 0.
 template <class Traits>
 TW_DEVICE void add_in_order(float* first, int32 piece, const float (&four)[4]) {
-  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
-  if constexpr (kAddsFour) {
-    add_four_to(first + kOrder.place(piece, 0, 0), four);
+  const SumOrder order{Traits::kThreads, adds_four()};
+  if (order.four) {
+    add_four_to(first + order.place(piece, 0, 0), four);
   } else {
     TW_UNROLL
-    for (int32 i = 0; i < 4; ++i) add_to(first + kOrder.place(piece, 0, i), four[i]);
+    for (int32 i = 0; i < 4; ++i) add_to(first + order.place(piece, 0, i), four[i]);
   }
 }
 
 // Adds part `part` of a warp's query gradients to the sums of a tile.
 template <class Traits>
 TW_DEVICE void add_query_gradient(float* tile, int32 part, typename Traits::QuerySums& sums) {
-  constexpr SumOrder kOrder{Traits::kThreads, kAddsFour};
-  float* first = tile + kOrder.place(part * Traits::QuerySums::kAcross, thread_index(), 0);
+  const SumOrder order{Traits::kThreads, adds_four()};
+  float* first = tile + order.place(part * Traits::QuerySums::kAcross, thread_index(), 0);
   sums.each_piece([&](float(&four)[4], int32 m, int32 n) {
     add_in_order<Traits>(first, m * Traits::kQueryParts * Traits::QuerySums::kAcross + n, four);
   });

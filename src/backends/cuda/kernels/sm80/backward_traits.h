@@ -65,11 +65,14 @@ struct BackwardTraits {
   // Whether the addresses of the next visit's copies are computed during the current visit. That
   // takes registers.
   static constexpr bool kLooksAhead = kIsCommon || kIsFeatured;
-  // Where ptxas would spill, the address of the warp's keys (kIsTight) and a visit's first query
-  // (not kKeepsQuery) are recomputed at each use.
-  static constexpr bool kIsTight =
-      kTiles.query_warps == 1 && (kArchitecture == 80 || kArchitecture == 100);
-  static constexpr bool kKeepsQuery = kLooksAhead && (kArchitecture != 100 || kTiles.dim != 128);
+  // Where ptxas would spill, the address of the warp's keys (if is_tight) and a visit's first query
+  // (unless keeps_query) are recomputed at each use.
+  TW_DEVICE_CONSTANT static bool is_tight() {
+    return kTiles.query_warps == 1 && (architecture() == 80 || architecture() == 100);
+  }
+  TW_DEVICE_CONSTANT static bool keeps_query() {
+    return kLooksAhead && (architecture() != 100 || kTiles.dim != 128);
+  }
   // Whether subnormal weights are kept. The gradient of a bias needs them.
   static constexpr bool kKeepsTinyWeights = kIsGeneral || (features & score::kBiasGradient) != 0;
   // Whether the bias is loaded into registers before the products, to hide its latency.

@@ -130,14 +130,14 @@ template <class Traits>
 TW_DEVICE RowFactor divide(const Forward& p, const core::Row<float>& seen, const LaneRow& of) {
   const score::Measure measure = p.scoring.measure;
   const bool saw_nothing = seen.sum == 0;
-  if constexpr (Traits::kIsGeneral || Traits::kIsFeatured || kArchitecture < kSinksMerged) {
-    if ((p.scoring.asked & score::kSinks) != 0 && of.exists) {
-      const float sink = sink_of(p, of.at.h);
-      const core::Row<float> row = core::merge(seen, core::row_of(sink));
-      const float factor = core::exp2(seen.max - core::shift(row.max)) / row.sum;
-      // If the row sees no key, its lse is exactly the sink.
-      return {saw_nothing ? 0.0f : factor, saw_nothing ? sink : score::lse_of(row, measure)};
-    }
+  const bool takes_sinks =
+      Traits::kIsGeneral || Traits::kIsFeatured || architecture() < kSinksMerged;
+  if (takes_sinks && (p.scoring.asked & score::kSinks) != 0 && of.exists) {
+    const float sink = sink_of(p, of.at.h);
+    const core::Row<float> row = core::merge(seen, core::row_of(sink));
+    const float factor = core::exp2(seen.max - core::shift(row.max)) / row.sum;
+    // If the row sees no key, its lse is exactly the sink.
+    return {saw_nothing ? 0.0f : factor, saw_nothing ? sink : score::lse_of(row, measure)};
   }
   const float lse = p.lse ? score::lse_of(seen, measure) : 0.0f;
   return {saw_nothing ? 0.0f : 1 / seen.sum, lse};
