@@ -1,6 +1,6 @@
-// Makes a checked call into the arguments of kernels. Reads nothing but the call's own structs,
-// because tensors and tables may be on a device. Tables on the host must be copied to the device
-// first.
+// Converts a Problem into the arguments of kernels. Does not read tensors or tables, because their
+// memory may be on a device. Tables on the host must have been copied to the device before
+// (host_tables.h).
 #pragma once
 
 #include "backends/cuda/kernels/cache_ops.h"

@@ -46,8 +46,8 @@ Gpu gpu_of(const Device* device) {
 
 Plan plan(const Asked& asked, const Machine& machine) {
   Decided decided;
-  // `accepts` has opened the device. If a device cannot be opened again after a reset, the call is
-  // planned with the properties it had before, and `run` reports the driver's error.
+  // `accepts` has opened the device. If the device cannot be opened again after a reset, the call
+  // is planned with the device's old properties, and `run` reports the driver's error.
   decided.device = Device::found_before(machine.device.index);
   const Gpu gpu = gpu_of(decided.device);
   decided.kernels = choose_kernels(asked, gpu);
@@ -101,8 +101,8 @@ class Launched {
   std::size_t count_ = 0;
 };
 
-// Loads the kernels of a call. If a featured kernel cannot be compiled after all, the general one
-// replaces it, now and later: a failing compiler is no reason to refuse a call.
+// Loads the kernels of a call. If that fails and one of them is featured, general kernels replace
+// the featured one, now and in later calls. The call fails only if they cannot be loaded either.
 Status load_all(Device& device, const Asked& asked, KernelChoice& kernels) {
   const Status status = load(device, Launched(asked, kernels).indices());
   if (status.ok() || !kernels.has_features()) return status;
@@ -123,8 +123,8 @@ bool all_loaded(const Device& device, std::span<const int> indices) {
                      [&](int index) { return loaded(device, index) != nullptr; });
 }
 
-// Loads kernels that tw_prepare has not loaded. If the stream is being captured this fails instead,
-// because compiling and allocating cannot be part of a graph.
+// Loads the kernels of a call that are not loaded yet. Fails if the stream is being captured,
+// because loading may compile and allocate, which cannot be part of a graph.
 Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Stream stream) {
   if (all_loaded(device, Launched(asked, kernels).indices())) return {};
   bool captures = false;  // the context is current: `run` made it so
@@ -136,7 +136,7 @@ Status make_ready(Device& device, const Asked& asked, KernelChoice& kernels, Str
   return load_all(device, asked, kernels);
 }
 
-// Probabilities and a forward without a merge take one kernel, unless tables of the host are copied
+// Probabilities and a forward without a merge take one kernel, unless tables on the host are copied
 // first.
 bool takes_several(const Asked& asked, const KernelChoice& kernels) {
   const auto* attention = std::get_if<const Problem*>(&asked);
@@ -151,8 +151,8 @@ Status run(const Asked& asked, const Plan& plan, const Resources& resources) {
   const Current current(*device, stream);
   TW_TRY(current.status());
   TW_TRY(device->check_stream(stream));
-  // A refused call may change nothing. So a call of several kernels loads them all before the first
-  // launch. Featured kernels may be replaced while loading, which also must happen before.
+  // A refused call may change nothing, so a call of several kernels loads all of them before its
+  // first launch. So does a call with a featured kernel, because loading may replace that kernel.
   KernelChoice kernels = plan.choice.get<Decided>().kernels;
   if (takes_several(asked, kernels) || kernels.has_features())
     TW_TRY(make_ready(*device, asked, kernels, stream));

@@ -7,13 +7,14 @@
 
 namespace tilewise::cuda {
 
-// How many compilations fit into so much free memory, at least one. 400 MB are reserved for each;
-// one of the largest kernels took NVRTC 12.8 150 MB. 0 bytes means unknown, and sets no limit.
+// How many compilations fit into `bytes` of free memory, at least one. 400 MB are reserved for
+// each; one of the largest kernels took NVRTC 12.8 150 MB. 0 bytes means unknown, and sets no
+// limit.
 std::size_t most_at_once(double bytes);
 
 // Calls body(i) for each i below `count`; body must not throw. Uses at most as many threads as
-// there are processors, tasks, and compilations that fit into memory. Fewer threads do if more
-// cannot be started.
+// there are calls and processors, and as compilations fit into memory. If the system starts fewer
+// threads, those do all the work.
 void at_once(std::size_t count, const std::function<void(std::size_t)>& body);
 
 }  // namespace tilewise::cuda

@@ -15,8 +15,9 @@ void Compilers::search() const {
   for (NvrtcFile& file : files) candidates_.emplace_back(std::move(file));
 }
 
-// Looks into the cache before opening the library, which has 100 MB. If its version is guessed from
-// the path, and wrongly, the cache has no cubin under that version, which is harmless.
+// Looks into the cache before opening the library, which has 100 MB. The version in candidate.named
+// may be guessed from the path. If it is wrong, nothing is found, and the cache is asked again with
+// the version that the open library tells.
 Status Compilers::ask(Candidate& candidate, const Question& question, Cubin& kept, Stop& stop) {
   TW_TRY(check_target(candidate.named, question.target));
   const CacheKey guess = cache_key_of(question.program, candidate.named);

@@ -37,9 +37,10 @@ class Compilers {
     const Use& use;
   };
 
-  // For each library in order: the cubin that this library compiled earlier, from the cache, else
-  // `use`. If no library works: a cubin in the cache from a library that is not installed here.
-  // Else the failure of the first library, or why there is none. Thread safe.
+  // Asks each library in order: takes the cubin that it compiled earlier from the cache, else calls
+  // `use`. If no library works, takes a cached cubin of a library that is not installed here. If
+  // there is none, returns the failure of the first library, or why no library was found. Thread
+  // safe.
   Status walk(const Question& question, Cubin& kept, Stop& stop) const;
 
  private:

@@ -34,7 +34,7 @@ class Descriptor {
 inline constexpr char kUnfinished[] = ".new-";
 
 // Writes `name` in a folder atomically: to a file with a unique name, which is then renamed. If
-// that fails, the file is removed; errno says why.
+// that fails, removes that file and returns false, with errno.
 bool write_file(int folder, const std::string& name, std::span<const std::byte> bytes);
 
 }  // namespace tilewise::cuda

@@ -24,8 +24,9 @@ namespace {
 constexpr off_t kLargestFile = off_t{64} << 20;
 constexpr const char* kSuffix = ".cubin";
 
-// Why the last cubin was not kept, as errno; 0 if it was. One value for this thread and one for the
-// process, since another thread may have compiled it.
+// The errno of the last attempt to write a cubin to the cache, or 0 if it succeeded: the last
+// attempt of this thread, and the last of the process, because another thread may have compiled the
+// cubin.
 thread_local int own_failure = 0;
 std::atomic<int> last_failure{0};
 
@@ -37,8 +38,8 @@ void make_folders(const std::string& path) {
   }
 }
 
-// "…64 digits…-12080-104487248.cubin". The name includes the compiler, so that a process without
-// NVRTC finds the cubins of every compiler.
+// "…64 digits…-12080-104487248.cubin". The name shows the NVRTC's version and size, so that
+// load_any can tell from it whether the driver loads the cubin, without having that NVRTC.
 std::string name_of(const CacheKey& key) {
   return hexadecimal(key.program) + "-" + std::to_string(key.nvrtc_version) + "-" +
          std::to_string(key.nvrtc_bytes) + kSuffix;
@@ -67,15 +68,16 @@ bool is_ours(const std::string& name, bool& is_unfinished) {
   return read_name(name, key);
 }
 
-// Whether a live process may still be writing the file. A wrong clock may have dated it years
-// ahead.
+// Whether a live process may still be writing the file. A date in the far future, which a wrong
+// clock may have given the file, does not count as fresh.
 bool is_fresh(const struct stat& about) {
   constexpr std::time_t kLongestWrite = 600;  // seconds
   return std::abs(std::time(nullptr) - about.st_mtime) < kLongestWrite;
 }
 
-// Calls use(name) for each entry of the folder. The stream gets a descriptor of its own, whose
-// position in the folder is independent. Returns false, with errno, if the folder cannot be listed.
+// Calls use(name) for each entry of the folder. Opens the folder again, because another listing by
+// the same descriptor would share its position. Returns false, with errno, if the folder cannot be
+// listed.
 template <class Use>
 bool for_each_name(int folder, const Use& use) {
   const auto close_listing = [](DIR* listing) { closedir(listing); };
@@ -86,8 +88,8 @@ bool for_each_name(int folder, const Use& use) {
   return true;
 }
 
-// File systems that the kernel provides and that store nothing. In them it looks as if root could
-// create folders.
+// Whether the folder is in a file system of the kernel (proc, sysfs or cgroup2), which stores no
+// files, although its permissions may let root write there.
 bool is_of_the_kernel(const std::string& folder) {
   constexpr long kProc = 0x9fa0, kSys = 0x62656572, kGroups = 0x63677270;
   struct statfs about {};

@@ -16,8 +16,8 @@ enum class Missing { kMake, kLeave };
 
 class DiskCache {
  public:
-  // Opens the folder. Not usable unless it belongs to this user alone: otherwise somebody else
-  // could have put code there that a GPU is to run.
+  // Opens the folder. The cache is usable only if the folder belongs to this user alone: otherwise
+  // somebody else could have put code there that a GPU is to run.
   explicit DiskCache(const std::string& folder, Missing missing = Missing::kMake);
 
   // The folder of `around`, which also says why there may be none.
@@ -38,8 +38,8 @@ class DiskCache {
   bool load(const CacheKey& key, Cubin& out) const;
   bool store(const CacheKey& key, const Cubin& cubin) const;
 
-  // A cubin of this program by any NVRTC whose cubins this driver loads: the newest one's, and its
-  // key. Lists the folder.
+  // Finds a cubin of this program that the driver loads, whichever NVRTC compiled it; if there are
+  // several, takes that of the newest NVRTC. `key` receives its key. Lists the folder.
   bool load_any(const Digest& program, int driver_version, Cubin& out, CacheKey& key) const;
 
   // Removes the files that the library has put into the folder, and no others; a file that may

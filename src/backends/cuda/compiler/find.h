@@ -10,9 +10,9 @@
 
 namespace tilewise::cuda {
 
-// Tries in order: a cubin of the pack; the disk cache; NVRTC; PTX of the pack, which the driver
-// compiles. With TILEWISE_DUMP only NVRTC. Safe in several threads and processes at once. May take
-// seconds and allocate, so it belongs into `prepare`.
+// Tries in order: a cubin of the pack; the disk cache and NVRTC (Compilers::walk); PTX of the pack,
+// which the driver compiles. With TILEWISE_DUMP only NVRTC. Safe in several threads and processes
+// at once. May take seconds and allocate, so it belongs into `prepare`.
 Status find_cubin(const Variant& variant, const Target& target, const Surroundings& around,
                   Cubin& out);
 

@@ -80,9 +80,9 @@ std::string beginning(const std::string& log) {
   return text;
 }
 
-// The loader maps as much as the file's header says, and the process crashes if the file is
-// shorter. The loader itself rejects what is no library. A FIFO is reported as cut short, because
-// opening it would block.
+// Whether a library is shorter than its ELF header says: the loader would map it nevertheless, and
+// the process would crash. Also true of what is no regular file, because opening a FIFO would
+// block. False for other files that are no library, which the loader itself rejects.
 bool is_cut_short(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat about {};

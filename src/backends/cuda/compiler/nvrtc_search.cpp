@@ -55,7 +55,8 @@ bool is_regular(const std::string& path) {
 }
 
 // NVRTC's file name has the major version and sometimes the minor. If not, the minor is taken from
-// the name of the builtins library in the same folder, which may belong to another release.
+// the name of the builtins library in the same folder. It is then a guess, because that library may
+// belong to another release.
 void read_version(NvrtcFile& file) {
   const std::string real = real_path(file.path);
   file.version = version_in(real, file.exact);
@@ -84,8 +85,8 @@ bool describe_file(const std::string& path, NvrtcFile& file) {
   return true;
 }
 
-// The oldest version that knows GPUs of this generation. A generation that this library does not
-// know needs a version newer than all it knows.
+// The oldest NVRTC that knows GPUs of this generation. A generation that is not listed here and is
+// newer than 9.0 needs an NVRTC newer than any that is listed.
 int oldest_for(int generation) {
   constexpr int kNewestMet = 13000;
   constexpr struct {
