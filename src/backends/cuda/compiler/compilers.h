@@ -1,5 +1,5 @@
-// The NVRTC libraries of this machine, in the order in which a kernel tries them. Compiling and
-// reporting what would be compiled use the same search.
+// The NVRTC libraries of this machine, in the order in which they are tried. Compiling a kernel and
+// reporting what would compile it use the same search.
 #pragma once
 
 #include <deque>

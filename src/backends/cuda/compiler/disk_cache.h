@@ -1,5 +1,5 @@
 // Cubins that processes of this user have compiled before. If anything is wrong with the folder or
-// a file, a call compiles instead.
+// a file, the kernel is compiled again.
 #pragma once
 
 #include <string>

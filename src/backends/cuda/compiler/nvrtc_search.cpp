@@ -98,8 +98,8 @@ int oldest_for(int generation) {
   return generation <= 90 ? kOldestMajor * 1000 : kNewestMet + 10;
 }
 
-// The package to install: that of CUDA 12 if the driver is unknown, since every driver loads its
-// cubins.
+// The package to install: that of CUDA 12 if the driver is unknown, since all drivers that Tilewise
+// supports load its cubins.
 const char* package_for(int driver_version) {
   constexpr int kAnyDriver = 99000;
   return driver_version >= 13000 && driver_version < kAnyDriver ? "nvidia-cuda-nvrtc"
@@ -160,8 +160,8 @@ void add(const std::string& path, std::vector<NvrtcFile>& found) {
 void add_from(const std::string& folder, std::vector<NvrtcFile>& found) {
   for (int major = kOldestMajor; major <= kNewestMajor; ++major)
     add(folder + "/libnvrtc.so." + std::to_string(major), found);
-  // Torch's wheels add a hash of eight characters to the name. The builtins library has an
-  // eight-letter word in the same place.
+  // Torch's wheels add a hash of eight characters to the name. This pattern also matches
+  // libnvrtc-builtins, because "builtins" has eight letters.
   if (!folder.ends_with("/torch/lib")) return;
   for (const std::string& path : matches(pattern_of(folder) + "/libnvrtc-????????.so.1[2-9]*"))
     if (path.find("libnvrtc-builtins") == std::string::npos) add(path, found);

@@ -1,5 +1,6 @@
 // Finds the NVRTC libraries of this machine by their files, without opening them, because one has
-// 100 MB. Only if no file is found does it open libraries, by their bare names.
+// 100 MB. Only if no file is found that suits the driver does it open libraries, by their bare
+// names.
 #pragma once
 
 #include <string>
@@ -23,8 +24,9 @@ struct NvrtcFile {
 // or older ones, whatever the minor.
 Status find_nvrtc(const Surroundings& around, int driver_version, std::vector<NvrtcFile>& found);
 
-// Why cubins of this library are of no use: the driver is older, or the library does not know the
-// GPU. If the library's version is not exact, ask again after opening the library.
+// Fail with the reason if cubins of this library are of no use: check_driver if the driver is too
+// old, check_target also if the library does not know the GPU. If file.exact is false, the version
+// is a guess and the GPU is not checked: call them again after opening the library.
 Status check_driver(const NvrtcFile& file, int driver_version);
 Status check_target(const NvrtcFile& file, const Target& target);
 

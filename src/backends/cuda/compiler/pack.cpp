@@ -10,8 +10,8 @@
 namespace tilewise::cuda {
 namespace {
 
-// cmake/take_pack.cmake knows this string and the offset of the sources' hash. In place of a pack
-// of other kernels that script puts the sentence below.
+// cmake/take_pack.cmake knows this string and the offset of the sources' hash. If the pack is
+// damaged or was made from other kernels, that script embeds kOfOthers instead of it.
 constexpr char kMagic[16] = "tilewise pack 3";
 constexpr std::string_view kOfOthers = "tilewise pack of other kernels\n";
 

@@ -1,5 +1,5 @@
 // Cubins that were compiled ahead of time, on a machine that needs no GPU, and are built into the
-// library: an index, then the cubins, each sealed and compressed on its own.
+// library: an index, then the cubins, each with a hash of its own (sealed.h) and compressed.
 #pragma once
 
 #include <cstddef>
@@ -56,8 +56,9 @@ class Pack {
   // the driver can.
   std::string why_too_new(int driver_version) const;
 
-  // A cubin that runs on the target: of the same major version, and of the same or an older minor
-  // version. PTX runs on every later GPU after the driver has compiled it.
+  // Finds a cubin that runs on the target: of the same major version, and of the same or an older
+  // minor version. With Form::kPtx, finds PTX for the target or an older GPU, which the driver
+  // compiles.
   bool find(const Variant& variant, const Target& target, Form form, Cubin& out) const;
 
  private:

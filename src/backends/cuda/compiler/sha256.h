@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4). The driver loads a damaged cubin without an error, so everything read from
-// disk is checked against its hash. Cubins are found again by the hash of everything they were made
+// SHA-256 (FIPS 180-4). The driver loads a damaged cubin without an error, so a cubin of the disk
+// cache or the pack is checked against its hash. Cubins are found by a hash of what they were made
 // from.
 #pragma once
 

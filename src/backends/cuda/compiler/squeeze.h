@@ -1,4 +1,4 @@
-// Compresses the pack (LZ77): bytes that occurred before are replaced by their position and length.
+// Compresses the pack (LZ77): bytes that occurred before are replaced by their distance and length.
 // A cubin of 80 KB becomes 35; gzip -9 would make it 22, but is no part of the library.
 #pragma once
 

@@ -28,8 +28,8 @@ Stock::Stock(const Surroundings& around, int driver_version)
       compilers_(around, driver_version) {}
 
 // Whether the library compiles an empty program for the target; an NVRTC without its builtins
-// library does not. Success is remembered for the life of the process. Failure is remembered by this
-// Stock alone, because the installation may be repaired meanwhile.
+// library does not. Success is remembered for the life of the process. Failure is remembered by
+// this Stock alone, so that a later one tries again: the user may have repaired the installation.
 Status Stock::try_out(const Nvrtc& nvrtc, const NvrtcFile& file, const Target& target) const {
   static std::mutex mutex;
   static auto& good = *new std::set<std::pair<std::string, std::string>>;

@@ -21,8 +21,9 @@ class Stock {
   // `around` must outlive this. The version is that of the driver that will load the kernels.
   Stock(const Surroundings& around, int driver_version);
 
-  // What a call would find without compiling: a cubin of the pack or the cache; or PTX of the pack,
-  // if no NVRTC works for the GPU. Returns false if NVRTC would be called, or is missing.
+  // Finds a kernel without compiling it: a cubin of the pack or the cache; or PTX of the pack, if
+  // no NVRTC works for the GPU. Returns false if there is none, whether or not an NVRTC would
+  // compile it.
   bool find(const Variant& variant, const Target& target, Cubin& out) const;
 
   const Pack& pack() const { return pack_; }

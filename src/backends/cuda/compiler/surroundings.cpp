@@ -104,8 +104,9 @@ bool below_shared_folder(const std::string& path) {
   return false;
 }
 
-// The folder that TILEWISE_CACHE names, even an empty name; else one in the user's cache folder,
-// unless that lies where everybody may write, as in some containers.
+// The folder that TILEWISE_CACHE names; if that is set and empty, there is no cache. If it is not
+// set, a folder in the user's cache folder, unless that lies in a folder where everybody may write
+// (below_shared_folder), as in some containers.
 std::string cache_folder(std::string& why_not) {
   if (const char* named = secure_getenv("TILEWISE_CACHE")) {
     why_not = *named ? "" : "TILEWISE_CACHE is set and empty.";

@@ -1,5 +1,5 @@
 // One kernel as a value, and its compile target. The compiler knows nothing of attention: a
-// kernel's code is in its header and in the two lines of text here.
+// kernel's code is in the header `include`, and the line `body` calls it.
 #pragma once
 
 #include <span>

@@ -17,8 +17,8 @@ struct Fragment {
 };
 
 // Loads four 8 x 8 matrices from shared memory (ldmatrix). Lane l passes the address of row l % 8
-// of matrix l / 8, aligned to 16 bytes. It receives elements (g, 2t) and (g, 2t + 1) of matrix m as
-// pair m. All lanes of the warp must take part.
+// of matrix l / 8, aligned to 16 bytes. With g = l / 4 and t = l % 4, lane l receives elements (g,
+// 2t) and (g, 2t + 1) of matrix m as pair m. All lanes of the warp must take part.
 TW_DEVICE Fragment load_matrices(SharedAddress row) {
   Fragment f;
 #if defined(TW_ON_DEVICE)
@@ -58,14 +58,15 @@ TW_DEVICE uint32 transposed(uint32 pair) {
 #endif
 }
 
-// A lane's part of a product's 16 x 8 right operand. pair[0] is elements (2t, g) and (2t + 1, g),
-// pair[1] the two elements 8 rows further down.
+// A lane's part of a product's 16 x 8 right operand. With g = lane / 4 and t = lane % 4, pair[0] is
+// elements (2t, g) and (2t + 1, g), pair[1] the two elements 8 rows further down.
 struct RightFragment {
   uint32 pair[2];
 };
 
-// sums (16 x 8) += left (16 x 16) * right (16 x 8), in float32. A lane has the sums (g, 2t), (g, 2t
-// + 1), (g + 8, 2t) and (g + 8, 2t + 1). All lanes of the warp must take part.
+// sums (16 x 8) += left (16 x 16) * right (16 x 8), in float32. With g = lane / 4 and t = lane % 4,
+// a lane has the sums (g, 2t), (g, 2t + 1), (g + 8, 2t) and (g + 8, 2t + 1). All lanes of the warp
+// must take part.
 template <DType type>
 TW_DEVICE void multiply(float (&sums)[4], const Fragment& left, RightFragment right) {
   static_assert(type == DType::kFloat16 || type == DType::kBFloat16);

@@ -13,7 +13,7 @@ namespace tilewise::cuda {
 // more than 48 KiB, the host must ask the driver when the kernel is loaded.
 inline constexpr int32 kMostSharedBytes = 99 * 1024;
 
-// The block's dynamic shared memory as a T, uninitialised. The launch asks for sizeof(T) bytes.
+// The block's dynamic shared memory as a T, uninitialised. The launch must ask for sizeof(T) bytes.
 // Kernels for GPUs with more shared memory pass their own limit.
 template <class T, int32 most = kMostSharedBytes>
 TW_DEVICE T& shared_memory() {
@@ -68,8 +68,8 @@ TW_DEVICE const uint8* kept(const uint8* place) {
   return place;
 }
 
-// The full 64-bit product of two 32-bit numbers. It has a function of its own because a compiler
-// that widens one operand early multiplies 64-bit numbers.
+// The full 64-bit product of two 32-bit numbers, by one instruction. Of int64{a} * b a compiler may
+// make a 64-bit multiplication, which takes several.
 TW_DEVICE int64 wide_product(int32 a, int32 b) {
 #if defined(TW_ON_DEVICE)
   int64 product;
