@@ -13,8 +13,8 @@ namespace tilewise::cuda {
 
 enum class FeaturedFamily { kForward, kBackward };
 
-// A kernel for calls that ask for all of these features and no other, in the form that featured_set
-// returns. `number` is the index of the row in the family's table.
+// A kernel for calls that ask for exactly `features`, in the form that featured_set returns, and
+// perhaps for sinks. `number` is the index of the row in the family's table.
 struct Featured {
   FeaturedFamily family = FeaturedFamily::kForward;
   bool is_bfloat16 = false;
@@ -22,14 +22,15 @@ struct Featured {
   core::uint32 features = 0;
 };
 
-// The features that a kernel may have compiled in. featured_set adds what they imply: bias and mask
-// are copied in pieces, and blocks of the block mask hold whole tiles.
+// The features that a kernel may have compiled in. With bias, mask or block mask, featured_set adds
+// the layout that such a kernel needs: kBiasPieces, kVisiblePieces or kBlocksOfTiles.
 inline constexpr core::uint32 kNamedFeatures =
     score::kAnyScale | score::kSoftcap | score::kAlibi | score::kBias | score::kVisible |
     score::kBlocks | score::kDropout | score::kBiasGradient | score::kSlopesGradient;
 
-// What a call asks, as a set to compile in. 0 if there is no such kernel: nothing is asked, the
-// layout of a bias, mask or block mask does not allow it, or backward does not support the set.
+// The features that a kernel for a call that asks for `asked` has compiled in. 0 if there is no
+// such kernel: nothing is asked, the layout of a bias, mask or block mask does not allow it, or
+// backward does not support the set.
 core::uint32 featured_set(core::uint32 asked, FeaturedFamily family = FeaturedFamily::kForward);
 
 // "softcap, ALiBi", for messages.
@@ -53,18 +54,19 @@ struct FeaturedText {
   Variant variant;
 };
 
-// The variant of a place, valid for the life of the process. Throws at its first use if memory is
-// short.
+// The variant of a place, valid for the life of the process. The first call for a place throws if
+// memory is short.
 const Variant& featured_variant(int place);
 
-// Dynamic shared memory of a block, and its limit: one that lets two forward blocks, or one
-// backward block, fit into a multiprocessor of Hopper.
+// The dynamic shared memory of a block, and the most that a family allows. Two forward blocks of
+// kMostFeaturedBytes, or one backward block of its family's limit, fit into a multiprocessor of
+// Hopper.
 inline constexpr int kMostFeaturedBytes = 113 * 1024;
 int shared_bytes_of(const Featured& featured);
 int most_bytes_of(FeaturedFamily family);
 
-// "tilewise_sm80_forward_bfloat16_128_softcap_alibi". find_featured returns false for any other
-// name.
+// kernel_name gives, for example, "tilewise_sm80_forward_bfloat16_128_softcap_alibi". find_featured
+// is the reverse, and returns false for any other name.
 std::string kernel_name(const Featured& featured);
 bool find_featured(const std::string& name, Featured& out);
 

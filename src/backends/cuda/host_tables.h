@@ -1,6 +1,6 @@
 // Tables of a call that are on the host: offsets, lengths, starts, positions, indices and pages.
-// They have been checked there. Kernels with the tables in their arguments copy them to the
-// workspace; from then on the call has its tables on the device.
+// They have been checked on the host. The kernel of plain/tables.h receives them in its arguments
+// and copies them to the workspace, where the call's other kernels read them.
 #pragma once
 
 #include <cstddef>
@@ -18,11 +18,11 @@ int64 host_table_bytes(const Asked& asked);
 class HostTables {
  public:
   // `asked` must have tables on the host. It and `workspace` must outlive this. If `workspace` is
-  // null, the tables may have no memory either.
+  // null, the tables' memory is not read, and need not exist.
   HostTables(const Asked& asked, std::byte* workspace);
 
   // Calls send(Tables) for one piece after another, and returns the first failure. If `workspace`
-  // is null, for one empty piece.
+  // is null, calls it once, with an empty piece.
   template <class Send>
   Status send(const Send& send) const {
     Tables piece;

@@ -35,8 +35,8 @@ struct Gpu {
   bool (*has)(const Device* device, int index) = nullptr;
 };
 
-// Checks TILEWISE_CUDA_KERNELS: "plain" excludes the tensor-core kernels, "packed" the featured
-// ones; any other name fails.
+// Checks TILEWISE_CUDA_KERNELS: "plain" excludes the tensor-core kernels, and "packed" excludes the
+// featured ones. Any other name fails.
 Status check_kernels_setting();
 
 // The only place that chooses kernels: for plans, and so for calls, `prepare` and `explain`.
@@ -45,8 +45,8 @@ KernelChoice choose_kernels(const Asked& asked, const Gpu& gpu);
 // The featured kernel that the call would use if it were available, or that the call uses.
 bool wants_featured(const Problem& problem, const Gpu& gpu, Featured& out);
 
-// A kernel's index in packed_variants(): plain kernels, forward's rows in both dtypes, the merge,
-// the kernels of backward.
+// A kernel's index in packed_variants(), which has in this order: the plain kernels, the first
+// kVariantsOfForward rows of sm80::kTable in both dtypes, the merge, and the kernels of backward.
 constexpr int index_of(const Sm80Merge&) {
   return kPlainVariants + 2 * sm80::kVariantsOfForward;
 }

@@ -228,8 +228,8 @@ Status Device::check_place(const char* name, const void* data, bool on_device) c
   if (on_device && known.load(std::memory_order_relaxed) == address) return {};
   int kind = 0;
   TW_TRY(ask_place(name, address, on_device, kind));
-  // Only device addresses are remembered: malloc may reuse a registered host address after its
-  // memory was unregistered.
+  // Only device addresses are remembered. Registered host memory is asked about each time: after it
+  // was unregistered, malloc may return the same address again.
   if (on_device && kind == kDeviceMemory) known.store(address, std::memory_order_relaxed);
   return {};
 }
@@ -298,8 +298,8 @@ Status Device::take_faults(core::uint32& faults) {
 
 Current::Current(const Device& device) : Current(device, nullptr) {}
 
-// If no context is current, asking about a stream or launching would make one current and leave it
-// so.
+// If no context is current, the device's context is pushed for any stream. Otherwise the driver
+// would make one current when asked about a stream or launching, and leave it so.
 Current::Current(const Device& device, Stream stream) : device_(device) {
   Context now = nullptr;
   result_ = device.calls().context_current(&now);

@@ -1,5 +1,5 @@
 // One GPU as this library uses it: the primary context, which PyTorch, JAX and CuPy use as well;
-// kernels that survive its reset; an error word; and the launch.
+// kernels, which survive a reset of that context; an error word; and the launch.
 #pragma once
 
 #include <atomic>
@@ -28,8 +28,8 @@ class Device {
 
   // Like find, but once the device is open without a call of the driver: a reset may go unnoticed.
   static Status find_opened(int index, Device*& device);
-  // A device that was found before in this process, even if it cannot be opened again after a
-  // reset: its properties do not change.
+  // A device that was found before in this process, or null. Its properties are valid even if the
+  // device cannot be opened again after a reset.
   static Device* found_before(int index);
   // The properties of a device, without using it; refuses one that cannot be used.
   static Status describe(int index, tw_device_facts& facts);
@@ -41,13 +41,14 @@ class Device {
   int shared_bytes() const { return shared_bytes_; }  // of a multiprocessor
   int block_bytes() const { return block_bytes_; }    // that one block can have of it
 
-  // Loads a kernel of a cubin for this GPU completely, so that the launch does not. The bytes may
-  // be freed afterwards. Does not detect damaged bytes; the caller must have checked them.
+  // Loads a kernel of a cubin for this GPU completely, so that the first launch loads nothing. The
+  // bytes may be freed afterwards. Does not detect damaged bytes; the caller must have checked
+  // them.
   Status load(const void* cubin, const char* name, unsigned shared_bytes, Kernel& kernel);
 
-  // Refuses streams of other GPUs, on which a kernel would run there with pointers of this GPU.
-  // Streams 0, 1 and 2 belong to the current context; they are not asked about, because asking
-  // about 0 breaks a capture.
+  // Refuses a stream of another GPU, on which a kernel would run there with pointers of this GPU,
+  // and one of another context. Streams 0, 1 and 2 belong to the current context; they are not
+  // asked about, because asking about 0 breaks a capture.
   Status check_stream(Stream stream) const;
 
   // Whether the stream is being captured into a graph. For streams 0, 1 and 2 the context must be
@@ -71,14 +72,14 @@ class Device {
     return launch_with(kernel, grid, stream, const_cast<void**>(pointers));
   }
 
-  // Call after freeing memory, whose addresses may be reused. Applies to every device, because the
-  // driver frees by address alone.
+  // Makes check_place forget the addresses that it remembers, on every device, because memory of
+  // any device may be freed by its address alone. Call it after freeing memory.
   static void forget_places_of_all();
 
   // The library's error word, which collects bits of tw_fault. It is mapped host memory, which the
   // host reads in a nanosecond and clears; a bit that a kernel sets meanwhile may be reported
   // twice, but is not lost. If the GPU cannot map host memory, the word is in device memory and
-  // copied; then a bit that another stream sets at this moment may be lost.
+  // copied; then a bit that a kernel sets between the copy and the clearing may be lost.
   core::uint32* error_word() const;
   Status take_faults(core::uint32& faults);
 
@@ -116,8 +117,8 @@ class Device {
   std::mutex cold_;                        // guards opening and loading
   static constexpr int kMostKnown = 256;
   mutable std::atomic<Address> known_[kMostKnown] = {};  // addresses known to be on this device
-  // Our own page, registered with the driver. Unlike the driver's own memory it can be read after a
-  // reset.
+  // The page that holds the error word, registered with the driver. Unlike memory that the driver
+  // allocates, it can be read after a reset.
   alignas(kPageBytes) volatile core::uint32 page_[kPageBytes / sizeof(core::uint32)] = {};
 };
 

@@ -27,8 +27,9 @@ void be_a_child() {
   is_lost = is_lost || now == State::kOpening || now == State::kOpen;
 }
 
-// Finds each function by its name and the CUDA version of its signature. The driver reports success
-// and a null pointer for a name that is newer than that version.
+// Finds each function by its name and the CUDA version of its signature, or kOldestDriver if that
+// is newer. For a name that is newer than that version, the driver reports success and a null
+// pointer.
 Status resolve_all(Resolve resolve, ErrorName error_name, Calls& calls) {
   struct Wanted {
     const char* name;

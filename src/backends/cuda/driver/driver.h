@@ -13,8 +13,8 @@ inline constexpr int kOldestDriver = 12000;
 inline constexpr int kOldestArchitecture = 80;
 
 // The driver's functions, or a sentence that says why there are none and what to do. Opened once
-// per process and never closed; later calls only read two flags. Fails in a child that was forked
-// after its parent used CUDA, where no call can work.
+// per process and never closed. Fails in a child that was forked after its parent used CUDA, where
+// no call can work.
 Status open_driver(const Calls*& calls);
 
 // For tests: opens another library instead. Must be called before the driver is first opened.

@@ -1,6 +1,6 @@
-// Reads a call's tables on the device. The host could not check them. A length or offset out of
-// range is clamped, a batch row or page out of range counts as absent; both are reported by a bit
-// of tw_fault.
+// Reads a call's tables on the device, where the host could not check them. A length or offset out
+// of range is clamped, and a batch row or page out of range counts as absent. A bit of tw_fault
+// reports either.
 #pragma once
 
 #include "backends/cuda/device/memory.h"
@@ -15,8 +15,8 @@ inline constexpr uint32 kLengthFault = 1, kTableFault = 2, kPositionFault = 4;
 // row. Strides may be negative, so -1 could be the offset of a real element.
 inline constexpr int64 kNowhere = -0x7FFFFFFFFFFFFFFF - 1;
 
-// Sequence b of one side: rows first .. first + length - 1 of batch row `batch`. If there is no
-// such batch row, batch is -1.
+// Where a sequence of one side lies: rows first .. first + length - 1 of batch row `batch`. If the
+// tensor has no such batch row, `batch` is -1.
 struct Place {
   int64 sequence, batch, first, length;
 };
