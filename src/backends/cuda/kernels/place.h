@@ -60,8 +60,8 @@ TW_DEVICE Place place_of(const Side& side, int64 b, uint32& faults) {
   return {b, batch_of(side, b, faults), origin + skipped, length};
 }
 
-// Where row i of a sequence is: its batch row (or page), and the row in that. batch is -1 if there
-// is none.
+// Where row i of a sequence lies: its batch row (or page), which is -1 if the tensor lacks it, and
+// the row in that.
 struct Spot {
   int64 batch, row;
 

@@ -1,6 +1,6 @@
-// The backward pass for the gradient of the bias. A block has a tile of the bias, walks all
-// sequences, heads and tiles of scores that the tile was broadcast to, and writes the sum once. So
-// sums of the bias need no workspace.
+// The backward pass for the gradient of the bias. A block owns a tile of that gradient: it sums the
+// score gradients of all sequences, heads and tiles that the bias tile was broadcast to, and stores
+// the sum. No other block adds to the tile, so the workspace holds no sums for it.
 #pragma once
 
 #include "backends/cuda/kernels/plain/backward_tile.h"

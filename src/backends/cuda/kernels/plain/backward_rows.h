@@ -64,10 +64,11 @@ TW_DEVICE void sum_rows(const Attention& p, RowsMemory<T>& memory) {
   });
 }
 
-// Denominators come from the caller's lse. A coarse lse does not hold them: with 40 keys that all
-// score -1e9, log 40 is below the resolution of float32. So, if a tile has a coarse lse, the
-// denominators are recomputed from the rows' own keys and the sink. Where the recomputed lse agrees
-// with the coarse one, it is used. Elsewhere the coarse one covers more than these keys, and stays.
+// Finds each row's denominator, from the caller's lse. A coarse lse (is_coarse) does not say how
+// many keys share its value: with 40 keys that all score -1e9, log 40 is below the resolution of
+// float32. So a tile with a coarse lse recomputes the denominators from its rows' keys and the
+// sink, and uses those that agree with a coarse lse. A coarse lse that disagrees may be that of
+// more keys than this call has, and is used as given.
 template <class T>
 TW_DEVICE void find_denominators(const Backward& p, RowsMemory<T>& memory) {
   const Attention& a = p.attention;

@@ -87,10 +87,10 @@ TW_DEVICE Derived<T> derive(const Attention& p, const BackwardMemory<T>& memory,
 
 enum class Wants { kWeights, kGradient };
 
-// Computes the tile's gradients. Afterwards `scores` holds raw gradients and `gradient` the
-// gradients (see Derived). Or, if only weights are wanted, `gradient` holds weights and `scores` is
-// undefined; this does not read the output's gradient. What was computed is 0 beyond the tile's
-// rows and columns.
+// With Wants::kGradient, sets tile.scores to the raw gradients and tile.gradient to the gradients
+// of the scores (see Derived). With Wants::kWeights, sets tile.gradient to the weights and leaves
+// tile.scores undefined; the output's gradient is not read. Results are 0 beyond the tile's rows
+// and columns.
 template <class T>
 TW_DEVICE void differentiate(const Backward& p, BackwardMemory<T>& memory, Wants wants) {
   const Attention& a = p.attention;

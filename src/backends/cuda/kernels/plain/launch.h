@@ -1,6 +1,7 @@
-// The launch of the plain kernels: sizes that host and kernels share. Each kernel takes kThreads
-// threads per block, sizeof of its memory struct in shared memory, and any number of blocks:
-// `tasks` blocks spread the work best; with fewer, each takes several tasks.
+// Sizes that the plain kernels share with the host, which launches them. A block has kThreads
+// threads and as much shared memory as the kernel's memory struct needs. The grid may have any
+// size: with one block per task (see the functions *_tasks) the work is spread best, and with fewer
+// blocks each takes several tasks.
 #pragma once
 
 #include "backends/cuda/kernels/attention.h"

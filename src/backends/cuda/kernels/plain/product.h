@@ -101,8 +101,9 @@ TW_DEVICE Rows<T> either(bool is_left, const Rows<T>& left, const Rows<T>& right
           is_left ? left.dim : right.dim, is_left ? left.factor : right.factor};
 }
 
-// Loads `columns` columns from `first` on of `rows` rows, into rows of columns + 1, which avoids
-// bank conflicts when threads walk down a column. Elements that do not exist become 0.
+// Loads a tile of `rows` x `columns` elements, from column `first` on, times from.factor. The
+// tile's rows are columns + 1 apart in `to`, which avoids bank conflicts when threads walk down a
+// column. Elements that do not exist become 0.
 template <int32 rows, int32 columns, class T>
 TW_DEVICE void load_tile(const Rows<T>& from, int64 first, T* to) {
   constexpr int32 kTogether = 4;
@@ -129,8 +130,8 @@ TW_DEVICE void load_tile(const Rows<T>& from, int64 first, T* to) {
 }
 
 // Adds weights * rows to `sums`, for kWidth columns of `rows` from `first` on. `weights` has kSide
-// columns; `piece` holds kChunk rows at a time. Begins with a barrier; needs one after it before
-// `weights` or `piece` changes.
+// columns; `piece` holds kChunk rows at a time. Begins with a barrier. The caller needs one before
+// it changes `weights` or `piece`.
 template <class T>
 TW_DEVICE void add_weighted(SumRegisters<T>& sums, Matrix<T> weights, const Rows<T>& rows,
                             int64 first, T* piece) {

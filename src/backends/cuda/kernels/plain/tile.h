@@ -6,8 +6,8 @@
 
 namespace tilewise::cuda::plain {
 
-// A square of scores or of what belongs to them; its rows are kSide + 1 apart, against bank
-// conflicts.
+// A kSide x kSide tile of scores, or of their weights or gradients. Its rows are kSide + 1 apart,
+// which avoids bank conflicts.
 template <class T>
 using Square = T[kSide<T> * (kSide<T> + 1)];
 
@@ -158,8 +158,8 @@ struct Work {
   int64 b, h, tile, part;
 };
 
-// Decodes a task's index (batch, head, tile, part). Later tiles come first: under a causal mask
-// they take longest.
+// Decodes a task's index (batch, head, tile, part). Later tiles come first: under a causal mask the
+// last tiles of queries take longest.
 TW_DEVICE Work work_at(int64 task, int64 heads, int64 tiles, int64 parts) {
   const int64 above = task / parts, head = above / tiles;
   return {head / heads, head % heads, tiles - 1 - above % tiles, task % parts};
@@ -201,8 +201,8 @@ struct Written {
   int32 rows;
 };
 
-// Stores sums times factor(row). They go through shared memory, so that the code has one store and
-// not one per sum.
+// Stores sums times factor(row). They go through `between` in shared memory, so that the code of
+// store() is inlined once and not once for each sum.
 template <class T, class Factor>
 TW_DEVICE void store_sums(const Written<T>& to, const SumRegisters<T>& sums, T* between,
                           const Factor& factor) {

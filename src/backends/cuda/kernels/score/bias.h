@@ -14,9 +14,9 @@ TW_DEVICE float half_of(uint32 pair, int32 number) {
   return type == DType::kBFloat16 ? from_bfloat16(code) : from_float16(code);
 }
 
-// Adds from a tile of queries by keys in the inputs' type, which is read like an operand of a
-// product. Scores have queries down. `lane` is the address at which the lane begins to read
-// (Tile::down), at the warp's first query and key.
+// Adds a bias from a tile in shared memory that has a row per query and the inputs' type. It is
+// read like an operand of a product: `lane` is the lane's address in the tile, by Tile::down, at
+// the warp's first query and key. Scores must have queries down.
 template <DType type, class Tile, class Scores>
 TW_DEVICE void add_bias(SharedAddress lane, Scores& scores) {
   TW_UNROLL
@@ -55,8 +55,8 @@ TW_DEVICE void gather_bias(const BiasPart& from, float (&to)[rows][columns]) {
   warp_barrier();
 }
 
-// Adds what gather_bias copied to pieces `first` to `first + columns / 8 - 1` of the scores, which
-// have queries down.
+// Adds the floats in `from`, which gather_bias copied, to pieces first to first + columns / 8 - 1
+// across the scores. Scores must have queries down.
 template <int32 rows, int32 columns, class Scores>
 TW_DEVICE void add_gathered(const float (&from)[rows][columns], int32 first, Scores& scores) {
   const int32 lane = lane_index();

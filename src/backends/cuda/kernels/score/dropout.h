@@ -9,9 +9,9 @@
 
 namespace tilewise::cuda::score {
 
-// What a draw depends on besides its query and key: one head of one sequence. The base of the
-// queries must be a multiple of 16 and that of the keys a multiple of 32; other calls take the
-// plain kernels.
+// What decides dropout besides the query and key, for one head of one sequence. Dropout::base[2],
+// which is added to queries, must be a multiple of 16, and base[3], which is added to keys, of 32.
+// The host gives other calls to the plain kernels.
 struct Drawing {
   core::PhiloxKey key;
   uint32 batch, head;
@@ -31,8 +31,9 @@ TW_DEVICE Drawing drawing_of(const Dropout& dropout, int64 b, int64 h) {
           drawn.threshold()};
 }
 
-// Decisions 2 n and 2 n + 1 are the low and the high half of word n. Each is compared in the high
-// half of a word, with 16 bits below that cannot change the outcome. The threshold is above 0.
+// Whether decision `decision` of a draw keeps its element. Decisions 2 n and 2 n + 1 are the low
+// and the high half of word n. The half is compared in the upper 16 bits of a word; the bits below
+// cannot change the outcome. `threshold` must be above 0.
 TW_DEVICE bool keeps(const core::Counter& drawn, int32 decision, int32 threshold) {
   const uint32 word = drawn.word[decision / 2];
   return (decision % 2 ? word : word << 16) > (static_cast<uint32>(threshold) << 16) - 1;
