@@ -47,8 +47,9 @@ TW_DEVICE core::Counter draw(const Drawing& by, int32 query, int32 key) {
   return core::philox<7>(place, by.key);
 }
 
-// Where decision d of a draw lies among a lane's registers, relative to piece (m, n) and register
-// `parity`. d is 4 * (which half of the queries) + (which quarter of the keys).
+// Where decision d of a draw lies among a lane's registers: piece (m, n), counted from the draw's
+// first piece, and register i, of which i % 2 is `parity`. d is 4 * (which 8 of 16 queries) +
+// (which 8 of 32 keys).
 struct Decided {
   int32 m, n, i;
 };

@@ -23,9 +23,9 @@ TW_DEVICE void hold(Scores& scores, float limit) {
   });
 }
 
-// Clamps products to [-limit, limit]. They rarely exceed it, and one sum of all of them detects
-// that: a product beyond the limit, multiplied by twice the scale, is infinite, and so is the sum.
-// This costs less than clamping each.
+// Clamps products to [-limit, limit]. Few exceed it, so their sum is tested first, which costs less
+// than clamping each: a product beyond the limit, multiplied by twice the scale, is infinite, and
+// then the sum is infinite or NaN.
 template <class Scores>
 TW_DEVICE void hold(Scores& scores, Measure measure) {
   const float factor = measure.factor * (2.00001f / core::log2e<float>());

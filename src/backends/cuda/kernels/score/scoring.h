@@ -25,8 +25,8 @@ enum Feature : uint32 {
   kBiasGradient = 2048,
   kSlopesGradient = 4096
 };
-// In a set that a kernel is compiled for: each call asks for all of the set, and for nothing else
-// but sinks.
+// A bit in the set that a featured kernel is compiled for. It says that each call asks for the
+// whole set, so the kernel tests only for sinks at run time.
 inline constexpr uint32 kExactly = 1u << 15;
 // Features that turn products into scores before the softmax. Without them the softmax works on the
 // products themselves.

@@ -34,10 +34,11 @@ struct SmallCap {
   }
 };
 
-// cap * tanh(score / cap) of four products, as tanh(y) = 1 - 2 / (1 + e^2y). One reciprocal serves
-// all four, because the unit that computes it also computes the exponentials. The exponent is
-// limited to 30: there tanh is 1 in float32, and the product of four terms stays finite. Near 0
-// this form cancels, and SmallCap is used instead. `slopes` receives 1 - tanh^2.
+// The softcap of four products, cap * tanh(score / cap) in units of log2, by tanh(y) = 1 - 2 / (1 +
+// e^2y). One reciprocal serves all four, because reciprocals would delay the exponentials, which
+// the same unit computes. The exponent is limited to 30: there tanh is 1 in float32, and the
+// product of four terms stays finite. Near 0 this form cancels, and SmallCap is used instead.
+// `slopes` receives 1 - tanh^2.
 TW_DEVICE void cap(const Scoring& p, const SmallCap& small, float (&four)[4], float (&slopes)[4]) {
   float exponent[4], grown[4];
   TW_UNROLL
@@ -164,12 +165,12 @@ struct Distances {
   int64 diagonal;
 };
 
-// scores = products * factor + ALiBi. Usually all keys of a tile lie before the diagonal or after
-// it. Then distances change linearly along a row, and one multiply-add per score computes them. A
-// tile that the diagonal cuts, or that ends less than a tile's width before it, takes the first
-// branch, where each distance is computed by itself: a running one would lose the low bits of
-// distances near 0. With `is_finite` the caller promises finite products, and rounding toward zero
-// keeps the results finite. Without it, results that overflow are infinite.
+// scores = products * factor - slope * distance. Usually the diagonal does not cut the tile. Then
+// the distance is linear along a row, and one multiply-add per score adds it. In a tile that the
+// diagonal cuts, or that ends less than a tile's width before the diagonal, each distance is
+// computed by itself (first branch): the linear form would lose the low bits of distances near 0.
+// With `is_finite` the caller promises finite products, and rounding toward zero keeps the results
+// finite. Without it, results that overflow are infinite.
 template <bool is_finite, class Scores>
 TW_DEVICE void add_distances(const Distances& of, float factor, Scores& scores) {
   const auto add = [](float a, float b, float c) {

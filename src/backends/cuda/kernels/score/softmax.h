@@ -118,10 +118,10 @@ TW_DEVICE bool is_huge(float shift) {
   return core::absolute(shift) > kUsualReference;
 }
 
-// Whether one of the lane's rows needs the slow path: a score far above the row's reference; a
-// reference that is huge, or that no score has set yet; or, before scores are clamped, a row whose
-// scores are all below -limit or NaN, but not one whose keys are all hidden. (Scores above the
-// limit are far above the reference.)
+// Whether one of the lane's rows needs the slow path: if a score exceeds the row's reference by
+// more than kSlack; if the reference is huge, or still -inf; or, before scores are clamped, if the
+// lane's scores in the row are all below -limit or NaN, and not because they are hidden. (A score
+// above the limit exceeds every reference that is not huge.)
 template <class Scores, class Rows>
 TW_DEVICE bool needs_slow_path(const Rows& rows, Measure measure, Known known,
                                const Largest<Scores>& largest) {
@@ -138,8 +138,8 @@ TW_DEVICE bool needs_slow_path(const Rows& rows, Measure measure, Known known,
   return slow;
 }
 
-// Whether clamping can matter: a row's reference is huge, or its largest score is huge or NaN. In
-// other rows a product of -inf has weight 0, clamped or not.
+// Whether clamping can change a weight: if a row's reference is huge, or the lane's largest score
+// in the row is huge or -inf. In other rows a score of -inf has weight 0, clamped or not.
 template <class Scores, class Rows>
 TW_DEVICE bool needs_clamping(const Rows& rows, Measure measure, const Largest<Scores>& largest) {
   bool needed = false;
@@ -187,8 +187,9 @@ TW_DEVICE void weigh_by(Rows& rows, float factor, const float (&shifts)[Scores::
   });
 }
 
-// For huge references: replaces scores by their distances to the reference. Each row decides by its
-// own reference, so that no row's bits depend on other rows.
+// Replaces scores by score - reference. Called if some row's reference is huge. In such a row the
+// product is rounded first, as the reference was; in other rows it is not, so that the bits of a
+// row do not depend on other rows.
 template <class Scores>
 TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOfLane],
                              Scores& scores) {
@@ -201,8 +202,8 @@ TW_DEVICE void set_distances(float factor, const float (&shifts)[Scores::kRowsOf
   });
 }
 
-// What is known about scores, and an upper bound `most` of the lane's own, if computing it was
-// cheaper than each row's maximum.
+// What is known about scores. `most` is an upper bound of the lane's scores, or infinity if none
+// was computed.
 struct Bounded {
   Known known;
   float most = core::infinity<float>();
@@ -279,8 +280,8 @@ struct Weights {
   Fragment at[Scores::kDown][Scores::kAcross / 2];
 };
 
-// The row's lse. If the row's maximum was clamped, lse is that of a score of half the largest
-// float, whatever the scale.
+// The row's lse. If the row's maximum was clamped, the result is half the largest float with the
+// maximum's sign, whatever the scale and the sum.
 TW_DEVICE float lse_of(const core::Row<float>& row, Measure measure) {
   const float held = rounded_product(measure.limit, measure.factor);
   constexpr float kHalf = core::largest<float>() / 2;

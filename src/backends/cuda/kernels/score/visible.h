@@ -229,8 +229,8 @@ TW_DEVICE void hide_unseen_columns(uint32 own, Scores& scores) {
   });
 }
 
-// Whether any lane of the warp has a hidden score. Masks for padding and documents have none in
-// most tiles.
+// Whether the mask hides a score of any lane of the warp. Masks for padding and documents hide none
+// in most tiles.
 template <int32 rows>
 TW_DEVICE bool hides_some(const VisibleBits<rows>& bits) {
   uint32 all = ~0u;

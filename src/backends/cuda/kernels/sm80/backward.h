@@ -63,8 +63,9 @@ struct ColumnsOfPart {
   }
 };
 
-// sums += left . rows of queries or incoming gradients, from row `row` on, for the warp's columns.
-// `left(m, k)` returns the fragment of keys 16 m and queries 16 k.
+// sums += left . right for the warp's columns. The right operand is rows of queries or incoming
+// gradients, from row `row` on; `down` is the lane's address in their tile. `left(m, k)` returns
+// the fragment that begins at key 16 m and query 16 k.
 template <class Traits, class Left>
 TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, SharedAddress down,
                            int32 row) {
@@ -76,7 +77,7 @@ TW_DEVICE void add_columns(typename Traits::KeySums& sums, const Left& left, Sha
 }
 
 // Computes the weights and score gradients of one visit. If warps do not exchange weights, also
-// adds their products to the gradients of values and keys.
+// adds weights . incoming gradients and score gradients . queries to `sums`.
 template <class Traits>
 TW_DEVICE void compute_scores(const Backward& p, typename Traits::Memory& memory,
                               const VisitPlaces<Traits>& now, KeyGradients<Traits>& sums) {
@@ -151,8 +152,8 @@ TW_DEVICE void compute_query_gradient(const Backward& p, const typename Traits::
   }
 }
 
-// Waits until the block may add to a tile of queries. Thread 0 waits for the whole block; the
-// barrier that follows holds back the other threads.
+// Waits until the block may add to a tile of queries. Only thread 0 waits; the caller's next
+// barrier holds back the other threads.
 TW_DEVICE void wait_for_turn(const Turn& turn, KeyBlock& block) {
   if (thread_index() != 0) return;
   wait_for_count(turn.counter, turn.number);

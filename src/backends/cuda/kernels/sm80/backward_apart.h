@@ -1,11 +1,11 @@
-// Rows apart: rows whose lse is so large that score - lse is too inexact for their weights. They
+// Rows apart: rows whose |lse| is so large that score - lse is too inexact for their weights. They
 // are rare: for example, a bias of finfo.min hides all keys, or products overflow. For rows that
-// are not apart, the tiles kernel only tests a flag for each tile of queries.
+// are not apart, the tiles kernel (backward.h) only tests a flag for each tile of queries.
 //
 // - If the lse was held (clamped), the row's largest score is beyond half of float32's range. Then
 //   the lse does not say how many keys have that score and share the weight; log2_held_keys counts
 //   them.
-// - For other large lse, the rounding error of score - lse could make a weight larger than 1.
+// - For other large |lse|, the rounding error of score - lse could make a weight larger than 1.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"
@@ -78,8 +78,9 @@ TW_DEVICE float score_of(const Backward& p, const RowApart& at, int64 key, int64
   return score;
 }
 
-// log2 of how many keys share the weight of a row whose lse was held: those whose score is clamped
-// like it. If it was held at the low end (`is_lowest`), they are all keys that the row sees.
+// log2 of the number of keys that share the weight of a row whose lse was held. If it was held at
+// the low end (`is_lowest`), they are all keys that the row sees; else those whose score is at
+// least half the largest float.
 template <DType type, uint32 features>
 TW_DEVICE float log2_held_keys(const Backward& p, const RowApart& at, bool is_lowest) {
   const score::Scoring& asked = p.scoring;

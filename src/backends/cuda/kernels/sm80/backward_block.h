@@ -19,9 +19,9 @@ TW_DEVICE int64 padded_first(const Side& queries, const Place& place, int64 b, i
   return b * core::round_up(longest, kBackwardRows);
 }
 
-// The pairs of query and key tiles for which the band may leave scores visible. Both functions
-// apply the same condition, so that key_tiles gives exactly the blocks that visit a tile of
-// queries. turn_of needs that: it numbers a block's turn from the first of them.
+// The pairs of query and key tiles for which the band may leave scores visible. query_tiles and
+// key_tiles apply the same condition, so key_tiles gives exactly the blocks that visit a tile of
+// queries. turn_of relies on that: a block's turn is its place among these blocks.
 struct BandTiles {
   core::Band band;
 
@@ -115,11 +115,11 @@ struct Visit {
   }
 };
 
-// The work of a block. Blocks go through the tiles of `heads_together` key heads at a time, and
-// begin with the first tile of each of these heads, because under a causal mask it has the most
-// work. The tiles of a head come in ascending order, so with turns a block waits only for blocks
-// with a lower index. If sequences share a bias (batch_first), the same head of all sequences comes
-// together, so that they find the bias in the cache.
+// The work of a block: a tile of keys of one key head. Blocks are numbered over the first tiles of
+// `heads_together` key heads, then over their second tiles, and so on, because under a causal mask
+// a head's first tile has the most work. With turns, a block thus waits only for blocks with a
+// lower number. If sequences share a bias (batch_first), the same head of all sequences comes
+// together, so that these blocks find the bias in the cache.
 struct KeyWork {
   int32 tile, key_head, b;
 };
@@ -179,8 +179,8 @@ TW_DEVICE void find_block(const Backward& p, KeyBlock& block) {
   block.first_tile = static_cast<int32>(tiles.begin);
   block.tiles = static_cast<int32>(tiles.size());
   block.turn_counter = nullptr;
-  // Without interleaved heads (always so if all queries see all keys), the blocks of a head start
-  // at different tiles, so that they do not all add to the same rows at once.
+  // If heads are not interleaved, the blocks of a head start at different tiles of queries, so that
+  // they do not all add to the same rows at once.
   block.rotation = 0;
   if (p.plan.heads_together == 1 && block.tiles > 0)
     block.rotation = work.tile * (kTiles.keys / kTiles.queries) % block.tiles;

@@ -168,8 +168,8 @@ TW_DEVICE bool are_far_below_cap(const score::Scoring& p, Scores& products) {
   return !warp_any(is_near);
 }
 
-// Whether a product of the warp overflows or is NaN. This is detected by the sum of each lane's
-// products, which costs less than testing each. True also if only the sum overflows.
+// Whether a product of the warp, times `factor`, overflows or is NaN. The sum of each lane's
+// products shows this, which costs less than testing each. Also true if only the sum overflows.
 template <class Scores>
 TW_DEVICE bool any_overflows(float factor, Scores& products) {
   float sums[4] = {};
@@ -181,9 +181,9 @@ TW_DEVICE bool any_overflows(float factor, Scores& products) {
   return warp_any(!(core::absolute(sum) <= core::largest<float>()));
 }
 
-// Whether shape_fast may be used for a patch without rows apart. The lse of such a patch's rows
-// implies that a product which overflows has weight 0. But if a bias of -infinity hides a product
-// of +infinity, the sum is NaN; so calls with a bias test for overflow.
+// Whether shape_fast may be used for a patch without rows apart. The lse of its rows is not huge,
+// so a visible score that overflows is -infinity and has weight 0. But a bias of -infinity may hide
+// a product of +infinity, and their sum would be NaN; so calls with a bias test for overflow.
 template <class Traits>
 TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scores& products) {
   constexpr uint32 kFeatures = Traits::kFeatures;
@@ -191,8 +191,9 @@ TW_DEVICE bool allow_fast_shaping(const score::Scoring& p, typename Traits::Scor
   return !score::asks<kFeatures>(p, score::kBias) || !any_overflows(p.factor, products);
 }
 
-// Turns products into score - lse + above_lse() in units of log2, if allow_fast_shaping permits it.
-// Everything that is added to a score is summed first, so that one multiply-add adds it.
+// Turns products into score - lse + above_lse() in units of log2. Call it only if
+// allow_fast_shaping permits it. Everything that is added to a score is summed first, so that one
+// multiply-add adds it.
 template <class Traits>
 TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memory,
                           const PatchContext& context, typename Traits::Scores& scores,
@@ -206,8 +207,9 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
     const float slope = memory.rows[context.stage].tile.slope;
     score::for_each_distance(context.patch.corner(), context.block.band.diagonal, added,
                              [&](float& sum, float away) {
-                               // The term is shared by scores of equal distance. Rounding toward
-                               // zero keeps the term finite.
+                               // The product is separate from the sum, so that the compiler
+                               // computes it once for scores of equal distance. Rounding toward
+                               // zero keeps it finite.
                                sum += multiply_add_toward_zero(away, -slope, 0.0f);
                              });
   }
@@ -230,9 +232,9 @@ TW_DEVICE void shape_fast(const score::Scoring& p, typename Traits::Memory& memo
   });
 }
 
-// Turns products into scores in units of log2, for all inputs. Scores that overflow are clamped at
-// each step, so that none becomes infinite or NaN, except by a bias of -infinity, which hides a
-// key, or by a NaN in the inputs.
+// Turns products into scores in units of log2, also where shape_fast may not be used. Scores that
+// overflow are clamped at each step, so that they stay finite. A bias of -infinity makes them
+// -infinity, which hides the key; NaN stays NaN.
 template <class Traits>
 TW_DEVICE void shape(const score::Scoring& p, typename Traits::Memory& memory,
                      const PatchContext& context, typename Traits::Scores& scores,
@@ -321,8 +323,9 @@ TW_DEVICE void multiply_kept(const float* minus_delta, float keep, Scores& weigh
   }
 }
 
-// Applies the softcap's derivative to the weights, ahead of the gradients. Call it only if no
-// gradient of bias or slopes is wanted: these gradients are taken before the derivative.
+// Multiplies the weights by the softcap's derivatives, so that the score gradients computed from
+// the weights include them. The gradients of bias and slopes exclude them; calls that want those
+// get no featured kernel with a softcap (featured_set).
 template <class Traits>
 TW_DEVICE void multiply_by_softcap_derivatives(Shaping<Traits>& shaping,
                                                typename Traits::Scores& weights) {

@@ -1,5 +1,6 @@
 // The arguments of backward's kernels, and their numbers of tasks. Three kernels run one after
-// another: rows, tiles, finish. Short variants need no rows, and need finish only for sinks.
+// another: `rows`, `tiles` and `finish`. Short variants need no `rows`, and need `finish` only for
+// the gradient of sinks.
 #pragma once
 
 #include "backends/cuda/kernels/sm80/backward_shape.h"
@@ -47,8 +48,9 @@ struct Workspace {
   float* bias;        // sums, with the strides of bias_stride
   int32* turns;       // by (b, h, tile of queries): how many blocks have had their turn
   int64 padded_rows;  // of one head, for all sequences
-  // The strides are 0 along axes that were broadcast. Featured kernels sum the bias in tiles
-  // (bias_in_tiles): row and column then count tiles, and a tile has its numbers in SumOrder.
+  // Strides of `bias`, 0 along axes that the bias was broadcast over. Featured kernels sum its
+  // gradient in tiles (bias_in_tiles): then row and column count tiles, and a tile has its numbers
+  // in SumOrder.
   Axes bias_stride;
   bool bias_in_tiles;
 };
