@@ -7,8 +7,8 @@
 
 namespace tilewise::cuda::plain {
 
-// The indices of a dimension that use index `own` of the bias: that one, or all of them if the bias
-// was broadcast.
+// Of `all` indices of a dimension, those that use index `own` of a bias with `size` elements in it:
+// `own` itself, or all of them if the bias was broadcast.
 TW_DEVICE Range served(int64 size, int64 own, int64 all) {
   return size == 1 ? Range{0, all} : Range{own, core::smaller(own + 1, all)};
 }

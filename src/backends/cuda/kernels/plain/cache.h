@@ -34,8 +34,8 @@ TW_DEVICE void rotate_pair(const TokenRows& token, int64 from, int64 to, int64 c
   store(token.output, to + second, x * sine + y * cosine);
 }
 
-// Stores the rows of a token. A thread takes a pair, or an element behind the pairs, which is
-// copied.
+// Stores the rows of a token. A thread rotates one pair of elements at a time, or copies one
+// element that follows the pairs.
 TW_DEVICE void rotate_rows(const TokenRows& token) {
   if (token.from == kNowhere || token.to == kNowhere) return;
   const int64 units = token.dim - token.pairs;

@@ -63,8 +63,9 @@ TW_DEVICE void hide_band(const core::Band& band, Corner<Lie::kKeysDown> corner, 
   });
 }
 
-// Hides what the block mask excludes. `query` and `key` are those of the warp's first score. Blocks
-// and warps both begin at multiples of 16, so each 16 x 16 square of the scores lies in one block.
+// Hides what the block mask excludes. `query` and `key` are those of the warp's first score, and
+// multiples of 16, as are the sizes of the mask's blocks (check_block_size). So each 16 x 16 square
+// of the scores lies in one block.
 template <Lie lie, class Scores>
 TW_DEVICE void hide_blocks(const core::BlockMask& blocks, const core::Band& band, int32 query,
                            int32 key, Scores& scores) {

@@ -89,7 +89,7 @@ struct VisibleTile {
 
 // A lane's bits for a tile of 64 keys: one for each of its scores. Each word holds two of the
 // lane's rows, 16 bits each. Bit 2 n + i is key i of the lane's two in piece n; the second row's
-// bits begin at 16. Empty where there is no mask.
+// bits begin at 16. VisibleBits<0> is for kernels that keep no bits.
 template <int32 rows>
 struct VisibleBits {
   uint32 word[rows / 2];
@@ -164,8 +164,8 @@ struct VisiblePieces {
   }
 };
 
-// A warp's part for scores with keys down: 32 keys by up to 32 queries. Each lane copies and packs
-// the 32 keys of one query, and lanes exchange bits.
+// A warp's part of the mask, for scores with keys down: 32 keys by up to 32 queries. Each lane
+// copies and packs the 32 keys of one query, and lanes exchange bits.
 template <int32 queries>
 struct VisibleColumns {
   static_assert(queries % 8 == 0 && queries <= kWarp);

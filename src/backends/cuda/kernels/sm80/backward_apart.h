@@ -35,7 +35,7 @@ struct RowApart {
   Place queries, keys;
 };
 
-// Whether the boolean mask and the block mask let the row see the key; callers look at the band.
+// Whether the boolean mask and the block mask let the row see the key; the caller checks the band.
 // `features`, here and below, are those that the kernel supports.
 template <uint32 features>
 TW_DEVICE bool sees(const score::Scoring& p, const RowApart& at, int64 key) {

@@ -40,8 +40,9 @@ struct Workspace {
   float* minus_delta;
   float* apart;        // by row: the lse of a row apart, or else 0
   TileNumbers* tiles;  // one for each kBackwardRows rows
-  // Sums of the query's gradient, by tile of queries in SumOrder, even if it is not wanted. A short
-  // kernel with two tiles of keys keeps the first tile's sums here; other short kernels keep none.
+  // Sums of the query's gradient, by tile of queries in SumOrder; kept even if that gradient is not
+  // wanted. A short kernel with two tiles of keys keeps the first tile's sums here; other short
+  // kernels keep none.
   float* query;
   float* slopes;      // partial sums by (b, h, tile of keys, warp)
   float* sinks;       // partial sums by (b, h, tile of kBackwardRows queries), or by (b, h)
