@@ -123,8 +123,8 @@ std::string kernels_of_environment() {
   return words;
 }
 
-// Identifies what results belong to: this build of the library, machine and choice of kernels. A
-// check does not resume from results with another identity.
+// Names the build of the library, the machine, the tier and the kernels that results belong to. A
+// check resumes only from results of the same identity.
 std::string identity_of(const Options& options, const Device& device) {
   Dl_info library = {};
   struct stat file = {};
@@ -168,8 +168,8 @@ CheckResult check_all(const Options& options, const Device& device) {
   return result;
 }
 
-// Prepares a small call, and throws Failure if that fails because a GPU has no kernels. Otherwise
-// the check would go through every case, only to count it as declined.
+// Throws Failure if the GPU cannot prepare a small call, for instance because it has no kernels.
+// Without this test the check would try every case there and count each as declined.
 void require_kernels(const Options& options, const Device& device) {
   if (!device.is_gpu()) return;
   Call call;

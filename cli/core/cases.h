@@ -29,8 +29,9 @@ struct Extras {
   bool has_slopes = false, has_sinks = false;
 };
 
-// What a case is for: kQuick for tests, kUsual for benchmarks by default, kBars for the promised
-// speeds, kLengths for plots, kGpu for the promised speeds of GPUs.
+// What a case is for: kQuick for tests, kUsual for benchmarks by default, kLong for benchmarks of
+// long sequences, kBars for the promised speeds, kLengths for plots, kGpu for the promised speeds
+// of GPUs.
 enum class Tier { kQuick, kUsual, kLong, kBars, kLengths, kGpu };
 
 struct Case {
@@ -45,8 +46,8 @@ struct Case {
   Extras extras;
 };
 
-// An option that is one real number. Its name serves as --NAME and as a field of a case's scores;
-// put stores the number.
+// An option that is one real number: --NAME on the command line, and in a list of cases a field
+// of the object `scores`. `put` stores the number in the case.
 struct RealOption {
   const char *name, *about;
   void (*put)(Case& shape, double number);

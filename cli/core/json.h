@@ -1,5 +1,5 @@
-// JSON values to write and read. Only json.cpp includes the library that parses the text, which is
-// large.
+// JSON values to write and read. The library that parses the text is large, so only json.cpp
+// includes it.
 #pragma once
 
 #include <concepts>
@@ -44,7 +44,7 @@ class Json {
   template <class T>
   Json(const std::vector<T>& list) : kind_(Kind::kArray), values_(list.begin(), list.end()) {}
   // NOLINTEND(google-explicit-constructor)
-  // {{"name", 1}, {"other", "text"}}
+  // Makes an object, for example from {{"name", 1}, {"other", "text"}}.
   Json(std::initializer_list<Member> members);
 
   [[nodiscard]] static Json object() { return Json(Kind::kObject); }
@@ -70,8 +70,8 @@ class Json {
   [[nodiscard]] const Json* find(std::string_view name) const;
   [[nodiscard]] bool contains(std::string_view name) const { return find(name) != nullptr; }
 
-  // Both throw JsonError. T is bool, std::int64_t, std::uint64_t, double, std::string, or a vector
-  // of numbers.
+  // at() throws JsonError if the member is missing, get() if the value is no T. T is bool,
+  // std::int64_t, std::uint64_t, double, std::string, or a vector of numbers.
   [[nodiscard]] const Json& at(std::string_view name) const;
   template <class T>
   [[nodiscard]] T get() const;

@@ -16,8 +16,8 @@ struct Machine {
 };
 [[nodiscard]] Machine this_machine();
 
-// The most memory that was resident at once since the last reset_peak() or, where the system does
-// not allow a reset, since the start.
+// The most memory that this process had resident at once since the last reset_peak() or, where the
+// system does not allow a reset, since the process began.
 [[nodiscard]] double peak_bytes();
 void reset_peak();
 

@@ -28,8 +28,8 @@ std::size_t edit_distance(std::string_view from, std::string_view to) {
 
 namespace {
 
-// Twice the edit distance from `word` to `name`; or to the beginning of `name`, plus 1, because
-// people often type only the first letters of a long name.
+// The smaller of two numbers: twice the edit distance from `word` to `name`, and twice that to the
+// first letters of `name`, plus 1. People often type only the first letters of a long name.
 std::size_t twice_distance(std::string_view word, std::string_view name) {
   std::size_t distance = 2 * edit_distance(word, name);
   for (std::size_t length = word.size(); length <= word.size() + 1; ++length) {

@@ -65,8 +65,8 @@ void Upload::point_back() {
   for (Moved& each : moved_) each.tensor->data = each.host;
 }
 
-// Names the processor's last backend, which takes every valid call; otherwise TILEWISE_BACKEND
-// might name a backend that refuses this one.
+// The call is checked for the last backend of the processor, which takes every valid call. If no
+// backend were named, TILEWISE_BACKEND would choose one, which might refuse this call.
 void check_here(tw_operation operation, const Call& call) {
   const char* backend = nullptr;
   for (std::int32_t i = 0; tw_backend_name(i) != nullptr; ++i)

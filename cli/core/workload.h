@@ -42,8 +42,9 @@ struct Timing {
 [[nodiscard]] std::string spread_text(const Timing& timing);
 
 [[nodiscard]] double time_once(tw_operation operation, const Call& call, Runner& runner);
-// Seconds of each run: as many as fit into the budget, at least one. On a GPU each is the mean
-// of a batch of runs, by the host's clock from the batch's start until the host has waited for it.
+// Seconds of each run, until the budget (in seconds) is spent: at least one. On a GPU each is the
+// mean of a batch of runs, by the host's clock from the batch's start until the GPU has finished
+// it; if a single run already exceeds the budget, its time is the only result.
 [[nodiscard]] std::vector<double> times_within(tw_operation operation, const Call& call,
                                                Runner& runner, double budget);
 

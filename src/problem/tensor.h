@@ -60,8 +60,8 @@ View view_of(const tw_tensor& tensor, const Layout& layout);
 // Checks one tensor by itself and fills `view`. An absent tensor gives an absent view.
 Status check_tensor(const tw_tensor& tensor, const Form& form, const Buffers& buffers, View& view);
 
-// The size that a tensor must have. `ones` also allows 1 along an axis (broadcast); more_rows and
-// more_columns allow more along theirs, for sides of which only a bound on lengths is known.
+// The size that a tensor must have. With `ones` any axis may have size 1 instead, which broadcasts
+// it. With more_rows or more_columns the tensor may have more rows or columns than `size`.
 struct Wanted {
   Axes size;
   bool ones = false;
