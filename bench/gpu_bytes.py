@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Prints the bytes that a call moves on a GPU, as ncu counts them, beside the I/O model's.
+"""Prints the bytes that a call moves on a GPU, as ncu counts them, beside those expected.
 
     bench/gpu_bytes.py [--length 4096] [--dim 128] [--dtype bfloat16] [--json FILE]
 
 ncu, NVIDIA's profiler, runs this program once for each direction and mask. It counts, in all
-kernels of one call, the bytes to and from memory, and the bytes that the second cache served.
-Memory's bytes are printed beside the least that any kernel must move, each operand once; the second
-cache's beside the bytes that the call's tiles load, by tilewise.explain. ncu empties the caches
-before each kernel. If ncu is missing or may not read the counters, the program says so.
+kernels of one call, the bytes to and from memory, and the bytes that the L2 cache served. Memory's
+bytes are printed beside the least that any kernel must move, each operand once; the L2 cache's
+beside the bytes that the call's tiles load, by tilewise.explain. ncu empties the caches before each
+kernel. If ncu is missing or may not read the counters, the program says so.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Prints how far tilewise and torch's ways lie from attention in float64, family by family.
+"""Prints how far tilewise and torch's SDPA backends lie from attention in float64, by family.
 
     bench/gpu_errors.py [--device cuda] [--length 512] [--dtype bfloat16 ...] [--json FILE]
 
-The families are those of docs/numerics.md, and so is the bound. A cell holds the worst error of the
-output, and of the three gradients together. An element's error, less the rounding of the stored
-result, is in units of the most that the other roundings can do to that element. Above 1 a result is
-worse than tiles in the inputs' type need to be. The last table has the relative errors of all
-elements of the gauss family together, ||O - o|| / ||o||. Head dims are 64 and 128; a family without
-a mask of its own is tried with and without a causal mask.
+The families of inputs and the bound are those of docs/numerics.md. A cell holds the worst error of
+an element of the output, and of the three gradients together. From an element's error the rounding
+of the stored result is subtracted; the rest is divided by the bound, the most that all roundings
+before it can add up to. The last table has the norm of the error over the norm of the exact result,
+for the gauss family. Head dims are 64 and 128; a family without a mask of its own is tried with and
+without a causal mask.
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
 
     bench/gpu_tables.py [--table NAME ...] [--match REGEX] [--pairs 9] [--seconds S] [--json FILE]
 
-In a cell the two take turns: a pair is a batch of runs of ours and one of the peer's, each between
-two CUDA events. A cell shows both medians, and the mean of the pairs' ratios (above 1 we are
-faster) with the limits between which it lies at 95 %. Rates count visible pairs of query and key: 4
-operations a pair and dimension forward, 10 backward. Inputs are drawn from a normal distribution.
+In a cell tilewise and one peer take turns: a pair is a batch of runs of tilewise and a batch of the
+peer, each between two CUDA events. A cell shows both medians, and the mean of the pairs' ratios
+(above 1 tilewise is faster) with its 95 % confidence limits. Rates count visible pairs of query and
+key: 4 operations a pair and dimension forward, 10 backward. Inputs are drawn from a normal
+distribution.
 Backward is timed alone, by autograd from a graph that is kept. Before a peer is timed forward, its
 output is compared with ours, except with dropout: a peer that computes something else is not timed.
 
-FlexAttention and FlashAttention-4 compile for some seconds before a cell. With --seconds a table
-begins no cell after so many, and says how many it has left out.
+FlexAttention and FlashAttention-4 compile for some seconds before a cell. With --seconds S a table
+begins no cell after S seconds, and prints how many cells it has left out.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 24 layers, 1024 wide, 16 heads, 50,257 tokens, bfloat16 by autocast, AdamW: 8 sequences of 1024 and
 2 of 4096. All models are in the GPU's memory at once and take turns; a time is the median of the
 rounds.
-Memory is the most that torch's allocator gave out in a step beyond what lay there before it: the
+Memory is the peak of torch's allocator in a step, less what was allocated before the step: the
 activations, their gradients and what attention needs.
 """
 

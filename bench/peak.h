@@ -24,7 +24,8 @@ struct Peak {
 [[nodiscard]] std::optional<Peak> measure_peak(PeakKind kind, Team& team);
 
 // A GPU's peak, computed and not measured: multiprocessors x the highest clock that the driver
-// reports x operations a clock. nullopt for a generation whose rate is not known here.
+// reports x operations of a multiprocessor in a clock cycle. nullopt for an architecture that the
+// table in gpu_peak.cpp lacks.
 [[nodiscard]] std::optional<Peak> known_peak(PeakKind kind, const tw_device_facts& gpu);
 
 // Measures the bandwidth of memory, on arrays much larger than the last cache.

@@ -142,8 +142,8 @@ static_assert(sizeof(TileConfig) == 64);
       : "cc", "memory");
 }
 
-// Whether the processor has AMX tiles and the system permits them, which make a thread's state
-// larger.
+// Whether the processor has AMX tiles and Linux lets this process use them. A process must ask,
+// because tiles enlarge the state of a thread that Linux saves.
 bool has_tiles() {
 #if defined(__linux__)
   constexpr unsigned kBfloat16Bit = 1U << 22, kTileBit = 1U << 24;

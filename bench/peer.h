@@ -56,8 +56,8 @@ struct NamedPeer {
   void lose(const std::string& why);
 };
 
-// Looks for all peers, which takes as long as the slowest import. On a GPU the peers are the single
-// implementations in torch's scaled_dot_product_attention.
+// Starts all peers at once and waits for the slowest to load. On a GPU the peers are the backends
+// of torch's scaled_dot_product_attention, each by itself.
 [[nodiscard]] std::vector<NamedPeer> find_peers(int threads, const Device& device);
 
 // Starts a peer in Python: TILEWISE_PYTHON, or else python3. Throws PeerLost if that cannot start.

@@ -1,15 +1,15 @@
 """Times attention in libraries that are reached through Python, when `tilewise bench` asks.
 
-The program starts one such process a peer, `python -c TEXT PEER THREADS DEVICE`, and talks with it
-in lines of JSON on standard input and output:
+For each peer `tilewise bench` starts a process, `python -c TEXT PEER THREADS DEVICE` with this file
+as TEXT, and talks with it in lines of JSON on standard input and output:
 
     first line           {"peer": NAME, "version": TEXT} or {"missing": SENTENCE}
     {"prepare": CASE}    {"first": SECONDS} of one run after warming up, or {"declines": SENTENCE}
     {"run": SECONDS}     {"times": [SECONDS, ...]}, runs until so many seconds are spent
 
-The process ends with its standard input. Whatever goes wrong later, it answers with {"failed":
-SENTENCE}. DEVICE is cpu, cuda or cuda:N. On a GPU a time is the mean of a batch of runs between two
-CUDA events.
+The process ends when its standard input ends. If an exception ends a request, the answer is
+{"failed": SENTENCE}. DEVICE is cpu, cuda or cuda:N. On a GPU a time is the mean of a batch of runs
+between two CUDA events.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ struct Vectors64 {
   using Integers [[gnu::vector_size(64)]] = std::uint32_t;
 };
 
-// The loops, for vectors of the instruction set's own width, because compilers split wider vectors
-// badly.
+// The loops over a row of scores. Vectors must be as wide as the instruction set's, because
+// compilers split wider ones badly.
 template <class Vectors>
 struct Rows {
   using Floats = typename Vectors::Floats;

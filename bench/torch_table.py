@@ -116,8 +116,8 @@ def grown(name: str, length: int, options: argparse.Namespace) -> int:
 
 
 def memory(name: str, length: int, arguments: list[str], options: argparse.Namespace) -> int:
-    """grown(): on the processor in a fresh process; on a GPU in this one, where torch's allocator
-    can reset its peak, which is quicker than to start a process."""
+    """What grown() returns: on the processor in a fresh process; on a GPU in this one, because
+    torch's allocator can reset its peak there, and that is quicker than to start a process."""
     if options.device != "cpu":
         return grown(name, length, options)
     command = [sys.executable, __file__, *arguments, "--memory", name, "--lengths", str(length)]

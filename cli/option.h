@@ -1,5 +1,5 @@
-// The options of a command as a table: name, value, and where the value goes. Parser, help and
-// completion read the table; how words are parsed is the parser's.
+// The options of a command as a table: the name of each, the kind of value that it takes, and where
+// the value is stored. The parser, the help and the shell completion read this table.
 #pragma once
 
 #include <cfloat>

@@ -1,5 +1,5 @@
-// Parses the command line by the commands' tables. Only parser.cpp includes the parser's library,
-// which is large.
+// Parses the command line by the table of options of each command. The library that does the
+// parsing is large, so only parser.cpp includes it.
 #pragma once
 
 #include <string>
