@@ -1,14 +1,15 @@
 """Exact attention, tile by tile, for the arrays of NumPy, torch, JAX and CuPy.
 
-attention and attention_backward are what it is for. merge joins attention over parts of the keys,
-append and rotary serve caches, explain and workspace_bytes say what a call would do. kernels lists
-the GPU's kernels, build_kernels compiles them ahead, clear_kernels empties their cache. Results are
-arrays of the same framework, on the same device. On torch's tensors attention has gradients, and
-sdpa is attention with the arguments of torch's own scaled_dot_product_attention; tilewise.torch has
-what else there is for torch, and tilewise.jax is attention for JAX, traced and differentiated.
-tilewise.flash_attn has flash_attn's names, and tilewise.transformers serves Hugging Face's models.
-Importing this imports none of the frameworks but NumPy. With device="cuda" a call on NumPy's arrays
-runs on a GPU: they are copied there, and the results back.
+attention and attention_backward are the main functions. merge joins attention over parts of the
+keys, append and rotary serve caches, explain says how a call would run, and workspace_bytes how
+much scratch it needs. kernels lists the GPU's kernels, build_kernels compiles them ahead of the
+first call, clear_kernels empties their cache. Results are arrays of the arguments' framework, on
+the arguments' device. On torch's tensors attention has gradients, and sdpa is attention with the
+arguments of torch's own scaled_dot_product_attention; more for torch is in tilewise.torch.
+tilewise.jax is attention that JAX can trace and differentiate. tilewise.flash_attn has flash_attn's
+names, and tilewise.transformers serves Hugging Face's models. Of the frameworks this package itself
+imports only NumPy. With device="cuda" a call on NumPy's arrays runs on a GPU: the arrays are copied
+to the GPU, and the results back.
 
 A request that is wrong raises ValueError or TypeError, one that nothing here can run
 NotImplementedError, a failure of the machine RuntimeError. TILEWISE_LIBRARY, when set, is the path

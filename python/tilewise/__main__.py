@@ -3,7 +3,8 @@
     python -m tilewise [--json] [--seconds 1] [--tensors]
 
 Paste what it prints into a report of a bug. Exit status 0: everything that was tried is exact; 1:
-something is not. A GPU that can run none of it, as without kernels, is left out with the reason.
+something is not. A GPU that cannot run the calls, for instance because it has no kernels, is not
+tried; the reason is printed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The C face, tilewise.h and devices.h, in ctypes: enums, structs, functions.
 
-It only declares. tests/test_abi.py compares names, sizes and offsets with the header.
+This module only declares. tests/test_abi.py compares names, sizes and offsets with the two headers.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ _WRITTEN: dict[str, frozenset[str]] = {
 def devices() -> list[str]:
     """The names of the devices that calls can run on: "cpu", and each GPU that can be used.
 
-    They are what the option `device` takes. A call for a GPU that is missing here says why it is.
+    The option `device` takes these names. A GPU that cannot be used is not listed; a call with its
+    name raises an exception that says why.
 
     >>> import tilewise
     >>> tilewise.devices()[0]
@@ -197,8 +198,9 @@ class _Memory:
     def move(self, request: ctypes.Structure, written: frozenset[str]) -> list[_Range]:
         """Copies all that the request points at to the device, and points the request there.
 
-        Arrays that overlap on the host overlap there, too, so that interleaved results, as slices
-        of one array are, come back whole.
+        Arrays whose ranges of bytes overlap on the host share one range on the device, too. Results
+        may be interleaved slices of one array: copied back from separate ranges, one would
+        overwrite the other.
         """
         ranges: list[_Range] = []
         for group in _overlapping(list(_places(request, written))):

@@ -34,8 +34,8 @@ _DIAGONALS = {"bottom_right": _abi.Diagonal.BOTTOM_RIGHT, "top_left": _abi.Diago
 
 
 class Asked(NamedTuple):
-    """A call's options: the form; by name the arrays, seed and dropout_offset (`arrays`); and the
-    options that the form was made from (`scalars`)."""
+    """A call's options. `form`: those in `scalars`, as the bytes of the struct Form. `arrays`, by
+    name: the options that are arrays, seed and dropout_offset."""
 
     form: bytes
     arrays: dict[str, Any]

@@ -36,10 +36,10 @@ class Framework(abc.ABC):
     maker: ClassVar[str]  # in sentences: "numpy.asarray"
     family: ClassVar[int]
     wide_integer: ClassVar[str] = "uint64"  # what a seed and an offset are made of
-    # Functions for arrays that may be more than numbers, such as those with gradients. attention,
-    # rotary, append and merge take the arguments of the public functions; backward and
-    # probabilities take these arguments grouped in tuples. None where arrays are always plain
-    # numbers; for arrays that are plain numbers attention may return NotImplemented.
+    # What the public functions call for this framework's arrays, where it needs code of its own,
+    # as torch does for gradients; None where it does not. attention, rotary, append and merge take
+    # the arguments of the public functions; backward and probabilities take these arguments grouped
+    # in tuples. attention may return NotImplemented for a call that needs no such code.
     attention: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
     probabilities: Callable[..., Any] | None = None
@@ -53,8 +53,8 @@ class Framework(abc.ABC):
 
     @abc.abstractmethod
     def check(self, name: str, value: Any, *, is_written: bool = False) -> None:
-        """Refuses an array whose memory is not all of it, as of a masked array, and for is_written
-        one that cannot be written."""
+        """Refuses an array that the library cannot read as plain memory, such as a masked array;
+        with is_written also one that cannot be written."""
 
     @abc.abstractmethod
     def code(self, value: Any) -> int:

@@ -10,9 +10,10 @@ from tilewise._numpy import NUMPY, Numpy, dtype_code
 
 
 class Jax(Numpy):
-    """jax.Array on the processor, which NumPy reads in place; results become new arrays.
+    """jax.Array. On the processor NumPy reads it in place, and results become new arrays.
 
-    On a GPU only JAX knows its own stream, so tilewise.jax computes attention on a GPU.
+    On a GPU `attention` calls tilewise.jax, because only JAX knows the stream that it works on; the
+    other functions refuse arrays on a GPU.
     """
 
     article, maker, family = "a JAX array", "jax.numpy.asarray", 2

@@ -1,4 +1,4 @@
-"""The places in a request of options that are arrays or numbers, by the options' names.
+"""Where an option that is an array or a number is stored in a request, by the option's name.
 
 The extension has the same table of arrays (python/fast/slots.h); a test compares the two.
 """

@@ -86,19 +86,20 @@ def attention(
     query (batch, queries, heads, dim), key (batch, keys, key heads, dim) and value (batch, keys,
     key heads, value dim) share one float type; heads is a multiple of key heads. With
     query_offsets or key_offsets that side is packed: (tokens, heads, dim). Strided views are read
-    where they lie; one whose last dimension is not contiguous is copied first. They are arrays of
+    where they lie; one whose last dimension is not contiguous is copied first. All arrays are of
     one framework on one device, and so are the results; on torch's tensors query, key, value,
     bias, alibi_slopes and sinks have gradients.
 
     Returns the output (batch, queries, heads, value dim), packed (tokens, heads, value dim), and
     with return_lse also the lse (batch, heads, queries), packed (heads, tokens): the natural
-    logarithm of each softmax's denominator. A query that sees no key gets 0 and -inf, and so do
-    rows that no sequence owns, unless `out` is given: there they are left alone.
+    logarithm of each softmax's denominator. A query that sees no key has output 0, and its lse is
+    -inf or, with sinks, its head's sink. Rows that no sequence owns get output 0 and lse -inf; in
+    `out` they keep what they were.
 
     out: an array to write the output into, instead of a new one.
     output_dtype: the type of a new output; by default query's, and bfloat16 for FP8.
-    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call; like
-        `out` for calls without gradients.
+    workspace: scratch of at least workspace_bytes(...) bytes, to use again from call to call. A
+        call that needs gradients of torch's tensors refuses `out` and `workspace`.
     options: see tilewise.Options.
 
     >>> import numpy, tilewise
@@ -155,14 +156,15 @@ def attention_backward(
     workspace: _Array | None = None,
     **options: Unpack[Options],
 ) -> Gradients:
-    """The gradients of attention, from what attention read and returned and with its options.
+    """The gradients of attention, from its arguments, options and results.
 
-    output_gradient, shaped like output, is the gradient that arrives there; lse_gradient, shaped
-    like lse, the one that arrives at lse, if any. Each gradient has the shape and type of what it
-    is the gradient of (bfloat16 for FP8; slopes and sinks: the type that they are taken to); those
-    of bias, slopes and sinks exist when these are given, and are summed over what was broadcast.
-    Switch off what you do not need. On torch's tensors this is for torch.no_grad(), as in the
-    backward of an autograd.Function: nothing here has a gradient again.
+    output_gradient is the gradient with respect to output, and lse_gradient, if any, with respect
+    to lse; each has the shape of that result. A gradient returned has the shape and type of its
+    tensor, except that FP8 tensors get bfloat16, and slopes and sinks float32, or float64 if query
+    is float64 and they are not float32. Gradients of bias, slopes and sinks are returned when
+    these are given, and are summed over axes that were broadcast. Switch off those that you do not
+    need. On torch's tensors call this under torch.no_grad() or in the backward of an
+    autograd.Function: the gradients have no gradients themselves.
 
     out: arrays to write gradients into instead of new ones, in the fields of Gradients.
     options: the ones that attention was called with; see tilewise.Options.

@@ -40,7 +40,8 @@ def rotary(
     positions[b] + t, or with fixed=True positions[b]; without positions they count from 0. The
     pairs are (c, c + columns), or (2c, 2c + 1) with interleaved=True. inverse=True turns back,
     which is also the gradient. lengths, start and max_length are as in tilewise.Options; rows that
-    no sequence owns come back as 0, or as they were in `out`. threads and device are as there, too.
+    no sequence owns come back as 0, or as they were in `out`. threads and device are as in
+    tilewise.Options, too.
 
     >>> import numpy, tilewise
     >>> angle = numpy.arange(3)[:, None] * numpy.ones(2)
@@ -209,8 +210,8 @@ def append(
 
     With cosine and sine (see tilewise.rotary) new key t is rotated at position lengths[b] + t. So
     is `query`, when given; with fixed_query=True all of it at lengths[b]. Returns the rotated query
-    (in `out` when given), or None without a query. threads and device are as in tilewise.Options;
-    to a GPU the caches are copied whole, and back.
+    (in `out` when given), or None without a query. threads and device are as in tilewise.Options:
+    with device="cuda" a call on NumPy's arrays copies whole caches to the GPU and back.
 
     >>> import numpy, tilewise
     >>> key_cache, value_cache = numpy.zeros((2, 1, 8, 1, 4), numpy.float32)

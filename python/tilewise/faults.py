@@ -13,13 +13,14 @@ __all__ = ["Fault", "take_faults"]
 
 
 def take_faults(device: str = "cuda", stream: int = 0) -> Fault:
-    """The faults of calls on a device since this was last asked, and none from then on.
+    """Returns and clears the faults that calls on a device have met since they were last taken.
 
-    A length, an offset, a page or a position that lies on a GPU and is out of range refuses no
-    call: it is held within range or left out, and a bit of Fault says so. device is "cuda",
+    A call is not refused because a length, an offset, a page or a position that lies on a GPU is
+    out of range: the number is clamped or left out, and a bit of Fault says so. device is "cuda",
     "cuda:1" and so on, or "cpu", where tables are checked before a call and there is never a fault.
-    stream is the number of a CUDA stream; 0 is the legacy default stream. Waits until all work on
-    it is done.
+    stream is the handle of a CUDA stream, an integer; 0 is the legacy default stream. This
+    function waits until all work on the stream is done; faults of work that is still running on
+    other streams come with a later call.
 
     >>> import tilewise
     >>> int(tilewise.take_faults("cpu"))

@@ -4,9 +4,9 @@
     python -m tilewise.flash_attn -m module [argument ...]
     python -m tilewise.flash_attn -c code [argument ...]
 
-As for Python itself, - is a script that is read from standard input. What the program starts in
-turn, worker processes and the like, has TILEWISE_FLASH_ATTN=1 in its environment, by which an
-installed tilewise does the same at the start of Python.
+As for Python itself, - is a script that is read from standard input. Processes that the program
+starts, such as workers, have TILEWISE_FLASH_ATTN=1 in their environment: if tilewise is installed,
+`import flash_attn` then means tilewise.flash_attn in them, too.
 """
 
 from __future__ import annotations

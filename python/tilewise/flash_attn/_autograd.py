@@ -34,8 +34,8 @@ def applied(name: str, function: Any) -> Any:
 class FlashAttnFunc:
     @staticmethod
     def apply(q: Tensor, k: Tensor, v: Tensor, *tail: Any) -> Any:
-        """(q, k, v, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
-        deterministic, return_softmax, is_grad_enabled)."""
+        """The tail is dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
+        deterministic, return_softmax, is_grad_enabled."""
         return _apply((q, k, v), tail)
 
 

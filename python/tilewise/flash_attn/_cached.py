@@ -185,8 +185,8 @@ def extend(
 
 
 def _require_likeness(cache: Cache, new: New, names: Names) -> None:
-    """Refuses new rows of other heads than the cache's, or of another type, which tilewise.append
-    would convert."""
+    """Refuses new rows whose number of heads or type is not that of the cache. tilewise.append
+    would convert the type."""
     for ours, x, kept in (("key", new.k, cache.k_cache), ("value", new.v, cache.v_cache)):
         if x.dtype != kept.dtype:
             one, other = (str(each).partition(".")[2] for each in (x.dtype, kept.dtype))
