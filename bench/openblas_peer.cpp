@@ -36,8 +36,8 @@ Function symbol(void* library, const char* name) {
 }
 
 void* open_library() {
-  // One thread for each product, because the products are small: the heads are divided among
-  // threads.
+  // OpenBLAS gets one thread for each product, because the products are small. Unfused runs several
+  // products at once, on the threads of its Team.
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
   const char* given = std::getenv("TILEWISE_OPENBLAS");
   const std::string wanted = given != nullptr ? given : "";

@@ -30,8 +30,9 @@ struct Product {
 };
 using Multiply = void (*)(const Product& product);
 
-// Both passes over a case, with float32 tensors (batch, head, row, dim) without gaps, drawn from a
-// normal distribution. Heads are divided among threads; a product runs on one thread.
+// Forward and backward of a case, with float32 tensors (batch, head, row, dim) without gaps, drawn
+// from a normal distribution. Each product runs on one thread: threads share out blocks of a head's
+// rows in forward, and whole key heads in backward.
 class Unfused {
  public:
   Unfused(const PeerCase& wanted, Multiply multiply, Team& team);

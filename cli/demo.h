@@ -1,5 +1,5 @@
-// `tilewise demo`: attention forward and backward, as long as this machine can run in some seconds,
-// compared with the oracle and timed, with the memory that it takes.
+// `tilewise demo`: attention forward and backward over a sequence as long as this machine can do in
+// some seconds, compared with the oracle and timed, with the memory that it takes.
 #pragma once
 
 #include <cstdint>

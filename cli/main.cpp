@@ -4,8 +4,8 @@
 #include "cli/program.h"
 
 int main(int count, char** words) {
-  // If the reader of the output leaves, the program must end in the ordinary way and remove its
-  // temporary files.
+  // If the reader of a pipe leaves, SIGPIPE would end the program before it removes its temporary
+  // files. Without the signal, writing fails and the program ends in the ordinary way.
   std::signal(SIGPIPE, SIG_IGN);
   try {
     return tilewise::cli::run_program(count, words);

@@ -101,8 +101,8 @@ class Call:
             )
 
     def fill(self, *sides: str) -> int:
-        """What new arrays are filled with: 0 if a table of these sides may leave rows that no
-        sequence owns."""
+        """What new arrays are filled with: 0 if there are tables of one of these sides, which may
+        leave rows that no sequence owns; otherwise nothing."""
         return Fill.ZERO if any(self.parts.has(side) for side in sides) else Fill.NOTHING
 
     def output_shape(self) -> tuple[int, ...]:
