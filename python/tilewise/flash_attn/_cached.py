@@ -256,10 +256,10 @@ def flash_attn_with_kvcache(
     """Attention of q (batch, queries, heads, head dim) over a cache, in place.
 
     k and v (batch, new, key heads, head dim) are written behind the first cache_seqlens keys of
-    k_cache and v_cache (rows, capacity, key heads, head dim), or with block_table (batch, pages)
-    (pages, page size, key heads, head dim); they are seen, too. With rotary_cos and rotary_sin new
-    keys and queries turn by their positions. num_splits changes nothing: results do not depend on
-    how the work is shared out. There are no gradients.
+    k_cache and v_cache, and the queries see them, too. k_cache and v_cache are (rows, capacity, key
+    heads, head dim); with block_table (batch, pages) they are (pages, page size, key heads, head
+    dim). With rotary_cos and rotary_sin new keys and queries turn by their positions. num_splits
+    changes nothing. The results have no gradients.
 
     >>> import torch
     >>> from tilewise.flash_attn import flash_attn_with_kvcache

@@ -1,7 +1,8 @@
 """What the interfaces of FlashAttention-3 and 4 have in common beyond version 2.
 
-Sequences may be packed on either side, used in part, in pages or in rows of a cache; scores may
-have a second query, qv, that is multiplied with the values; FP8 tensors have factors.
+Queries or keys may be packed, and only a part of each sequence may count; keys may lie in pages or
+in chosen rows of a cache. A second query, qv, may add its products with the values to the scores.
+FP8 tensors may have factors (q_descale, k_descale, v_descale).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """flash_attn's arguments in tilewise's terms, and tilewise's lse in flash_attn's.
 
-The two differ in three points. flash_attn writes -1 for a window without a limit, and gives +inf as
-the lse of queries that see no key. For ALiBi under a causal mask flash_attn adds slope * j, while
-tilewise subtracts slope times the distance from the diagonal.
+flash_attn (version 2) writes -1 for a window without a limit, and gives +inf as the lse of queries
+that see no key. For ALiBi under a causal mask without a window flash_attn adds slope * j to the
+score of key j, while tilewise subtracts slope times the distance from the diagonal.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _INFINITY = float("inf")
 
 
 class Turn(NamedTuple):
-    """The difference between the two meanings of lse: slopes, and the diagonal of each query.
+    """flash_attn's lse minus tilewise's, for ALiBi under a causal mask: see term().
 
-    diagonals: (queries), (batch, queries), or packed (tokens): i + d, the key on query i's
-    diagonal.
+    diagonals has i + d, the key on query i's diagonal, for each query: (queries), (batch, queries),
+    or packed (tokens).
     """
 
     slopes: Tensor
@@ -52,7 +52,7 @@ def window_of(window_size: Any, causal: bool, keys: Any = None) -> tuple[Any, An
 
 def signed_window_of(window_size: Any, causal: bool) -> tuple[Any, Any]:
     """window_of for version 4, where None is no limit and a negative number is a limit beyond the
-    diagonal. If two numbers leave no key, neither is a limit."""
+    diagonal. If two numbers leave no key, both limits are dropped, except causal's."""
     left, right = sides_of(window_size)
     if causal:
         right = 0

@@ -1,7 +1,8 @@
 """torch.ops.flash_attn and torch.ops.flash_attn_3, as flash_attn's own packages define them.
 
-The operators are defined when install() has made `import flash_attn` mean this package and somebody
-imports flash_attn, never otherwise: packages with the same operators may be installed as well.
+Importing tilewise.flash_attn does not define them, because flash_attn's own packages, which define
+the same operators, may be installed as well. They are defined by `import flash_attn` once install()
+has made this mean tilewise.flash_attn, and by importing flash_attn_3._C.
 """
 
 from __future__ import annotations

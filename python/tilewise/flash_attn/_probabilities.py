@@ -15,8 +15,8 @@ from tilewise.torch import _operators
 from tilewise.torch._arrays import TORCH
 from tilewise.torch._flat import SCHEMA, Flat
 
-# In flash_attn each block of so many columns of S_dmask is relative to a maximum of its own. Here
-# all of a row is relative to the row's maximum, so the number is larger than any row.
+# How many columns of S_dmask are relative to one maximum: in flash_attn a block of a row, here the
+# whole row, so the number is larger than any row has.
 BLOCK_COLUMNS = 1 << 30
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 _operators.library.define(
@@ -56,7 +56,7 @@ torch.library.register_fake("tilewise::probabilities", _fake, lib=_operators.lib
 
 
 def round_multiple(x: Any, m: int) -> Any:
-    """x, or the next multiple of m.
+    """x, rounded up to a multiple of m.
 
     >>> round_multiple(130, 128)
     256

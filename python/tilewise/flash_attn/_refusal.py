@@ -51,8 +51,9 @@ PACKED: Names = {
     "page_table": "block_table",
 }
 USED: Names = {**PACKED, "key_lengths": "seqused_k"}
-# Names of version 3. Its private function says k_new and k where its function for caches says k and
-# k_cache.
+# Names of version 3. APPENDED has those of its private _flash_attn_forward when it appends, and
+# OF_A_CACHE turns them into those of flash_attn_with_kvcache, which says k and k_cache for k_new
+# and k.
 LATER: Names = {
     **_COMMON,
     "query_lengths": "seqused_q",
@@ -94,8 +95,8 @@ _AS_AN_ARGUMENT = (
     r"|\.shape)"
 )
 _NO_WORDS = ("k", "v")
-# This hint of tilewise.attention is cut: each function of flash_attn takes either packed rows or
-# padded ones, so offsets would not change the rank.
+# This hint of tilewise.attention is cut: most functions of flash_attn take either packed rows or
+# padded ones, and in these offsets would not change the rank.
 _OTHER_RANK = re.compile(r" With(?:out)? (?:query|key)_offsets it takes \d\.$")
 
 

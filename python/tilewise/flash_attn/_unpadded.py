@@ -1,7 +1,7 @@
 """The names that flash_attn's functions of packed sequences had before version 2.
 
-With causal and fewer or more queries than keys, the diagonal begins at the top left, as it did
-until 2.1: the first query sees only the first key.
+With causal the diagonal begins at the top left, as in flash_attn before 2.1: the first query sees
+only the first key, also where there are fewer or more queries than keys.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def flash_attn_unpadded_qkvpacked_split_func(
     return_attn_probs: bool = False,
     deterministic: bool = False,
 ) -> Any:
-    """The same where the sequences from batch_size0 on have another longest one; for tilewise that
-    is one call."""
+    """flash_attn_unpadded_qkvpacked_func where the sequences before batch_size0 have at most
+    max_seqlen0 rows and the others max_seqlen1; tilewise makes one call for all."""
     longest = max(max_seqlen0, max_seqlen1)
     rest: Any = (dropout_p, softmax_scale, causal, return_attn_probs, deterministic)
     return flash_attn_unpadded_qkvpacked_func(qkv, cu_seqlens, longest, *rest)
@@ -110,8 +110,8 @@ def flash_attn_unpadded(
     return_attn_probs: bool = False,
     deterministic: bool = False,
 ) -> Any:
-    """flash_attn_unpadded_func, which without lengths takes (tokens, heads, head dim) as one
-    sequence."""
+    """flash_attn_unpadded_func where all tokens of q are one sequence if cu_seqlens_q is missing.
+    Without cu_seqlens_k, k has q's sequences if it has as many tokens, else it is one."""
     require_tensors(q=q, k=k)
     if q.dim() != 3:
         raise RefusedError(

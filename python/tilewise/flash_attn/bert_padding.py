@@ -54,7 +54,7 @@ def unpad_input(
 def unpad_input_for_concatenated_sequences(
     hidden_states: Tensor, attention_mask_in_length: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """The same where each row of the batch holds several sequences, one behind the other.
+    """unpad_input, without seqused, where a row of the batch holds several sequences end to end.
 
     attention_mask_in_length (batch, length) has their lengths in its first places, then 0.
     """

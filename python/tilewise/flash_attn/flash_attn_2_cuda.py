@@ -1,6 +1,7 @@
-"""What flash_attn_2_cuda has: the functions of flash_attn's compiled part, all by position.
+"""The functions of flash_attn_2_cuda, flash_attn's compiled part, with arguments by position.
 
-Arguments that end in _ may be None. The generator must be None: dropout draws from torch's own.
+Arguments whose names end in _ may be None. gen_, a generator, must be None: dropout draws from
+torch's default generator.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The functions of flash_attn.flash_attn_interface, computed by tilewise.
 
 Names, arguments, their order and their defaults are flash_attn's. q is (batch, length, heads, head
-dim), packed (tokens, heads, head dim); k and v may have fewer heads, a divisor. Beyond flash_attn:
-float32 and float64, tensors on the processor, any head dim, softcap together with dropout, and
-`s_aux`, attention sinks of (heads).
+dim), packed (tokens, heads, head dim); the heads of k and v may be fewer, a divisor of q's. Beyond
+flash_attn tilewise takes float32 and float64, tensors on the processor, any head dim, softcap
+together with dropout, and `s_aux`, attention sinks of (heads).
 """
 
 from __future__ import annotations

@@ -141,7 +141,8 @@ def _flash_attn_bwd(
     dlse: Tensor | None = None,
     learnable_sink: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """(dq, dk, dv), in those that are given; dlse is the gradient that arrives at the lse.
+    """(dq, dk, dv), written into the arguments of these names where they are given. dlse is the
+    gradient that arrives at the lse.
 
     Arguments that tune FlashAttention-4's kernels, m_block_size to V_in_regs, change nothing.
     """

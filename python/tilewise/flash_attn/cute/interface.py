@@ -114,9 +114,10 @@ def flash_attn_varlen_func(
     gather_bwd_recompute_p: bool = False,
     gather_bwd_token_chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same where either side may be packed, (tokens, heads, head dim), and keys in pages.
+    """flash_attn_func where queries or keys may be packed, (tokens, heads, head dim), and keys may
+    lie in pages.
 
-    max_seqlen may be tensors of one number.
+    max_seqlen_q and max_seqlen_k may be tensors of one number.
     """
     options = Wanted(
         softmax_scale=softmax_scale,
@@ -162,8 +163,8 @@ def flash_attn_combine(
     return_lse: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention over all keys from parts: out_partial (parts, ..., heads, head dim) and lse_partial
-    (parts, ..., heads), padded or packed. cu_seqlens, seqused and virtual_batch_idx say which rows
-    count; all are merged."""
+    (parts, ..., heads), padded or packed. All rows are merged: cu_seqlens, seqused and
+    virtual_batch_idx, which say which rows count, change nothing."""
     dtype = out.dtype if out is not None else out_dtype
     found, lse = combine(out_partial, lse_partial, dtype)
     return (found if out is None else out.copy_(found)), (lse if return_lse else None)

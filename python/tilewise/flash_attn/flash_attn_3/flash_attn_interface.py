@@ -1,8 +1,9 @@
 """The functions of FlashAttention-3's flash_attn_interface, computed by tilewise.
 
-Two values come back where version 2 returns three, and the lse of a query that sees nothing is
--inf. Beyond theirs: float32, the processor, gradients with qv, and `s_aux`, attention sinks of
-(heads). scheduler_metadata, num_splits, pack_gqa and sm_margin change nothing.
+With return_attn_probs two values come back, where version 2 returns three, and the lse of a query
+that sees nothing is -inf. Beyond FlashAttention-3 tilewise takes float32, tensors on the processor,
+gradients with qv, and `s_aux`, attention sinks of (heads). scheduler_metadata, num_splits, pack_gqa
+and sm_margin change nothing.
 """
 
 from __future__ import annotations
@@ -208,10 +209,11 @@ def flash_attn_with_kvcache(
     *,
     s_aux: Tensor | None = None,
 ) -> Any:
-    """Attention over a cache, to which k and v are appended in place; see version 2's function.
+    """Attention over a cache, to which k and v are appended in place, as by the
+    flash_attn_with_kvcache of version 2.
 
     Queries may be packed by cu_seqlens_q, new keys by cu_seqlens_k_new. With rotary_seqlens (batch)
-    positions count from there and not from cache_seqlens.
+    the positions of sequence b count from rotary_seqlens[b] and not from cache_seqlens[b].
     """
     require_floats("q", q)
     require_new(k, v)

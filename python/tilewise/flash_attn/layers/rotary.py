@@ -1,6 +1,7 @@
 """Rotary embedding, by the names of flash_attn.layers.rotary.
 
-Functions whose names end in _ write over what they get, and return it. All have gradients.
+Functions whose names end in _ write over the tensor that they rotate, and return it. Gradients
+reach the rotated tensors, and not cos and sin (except in apply_rotary_emb_torch).
 """
 
 from __future__ import annotations
@@ -199,8 +200,8 @@ def _columns(start: int, stop: int) -> Any:
 class RotaryEmbedding(nn.Module):
     """Turns queries and keys by their positions, in place; keeps its tables.
 
-    dim elements of each head turn, pair c by position * base ** (-2 c / dim). With scale_base, keys
-    shrink and queries grow with their positions (XPos).
+    dim elements of each head turn, pair c by position * base ** (-2 c / dim). With scale_base,
+    queries shrink and keys grow with their positions (XPos).
 
     >>> import torch
     >>> RotaryEmbedding(8)(torch.randn(2, 5, 3, 4, 16)).shape

@@ -136,8 +136,8 @@ class _Masked(nn.Module):
         mask: Tensor | None,
         shift: int | None = None,
     ) -> Any:
-        """With a mask and causality query i sees keys up to i + shift, as far as the mask allows.
-        Without shift it is the number of keys that count, less the number of queries."""
+        """With mask and causal, query i sees those keys up to i + shift that the mask allows. None
+        as shift means the number of keys that count, less the number of queries."""
         options: dict[str, Any] = {"scale": self.softmax_scale}
         if self.training and self.drop.p:
             options["dropout"] = self.drop.p
