@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
         -1 for no limit.) One that hides every key, such as (-1, -1), is refused.
       diagonal: "bottom_right" (the last query sees the last key), "top_left" (the first query sees
         the first key), or d itself.
-      chunk: keys of the same chunk of this length alone; 0 is none.
+      chunk: keys with j // chunk == (i + d) // chunk; 0 is no limit.
       mask: bool, broadcastable to (batch, heads, queries, keys); True is visible.
       block_mask: bool, broadcastable to (batch, heads, ceil(queries / block_size[0]), ceil(keys /
         block_size[1])); True is visible.
@@ -56,8 +56,8 @@ class Options(TypedDict, total=False):
     Dropout of probabilities, the same on every machine:
       dropout: the probability, in [0, 1).
       seed, dropout_offset: integers of 64 bits, at least 0, that pick what is dropped. Without a
-        seed each call of attention draws one from the operating system and keeps it to itself; on
-        torch's tensors it draws from torch's generator, and its gradients know. To get the
+        seed each call of attention draws one from the operating system and does not return it; for
+        torch's tensors it draws one from torch's generator, and autograd uses the same. To get the
         gradients or probabilities of a call by attention_backward and attention_probabilities,
         pick a seed yourself, for example secrets.randbits(64), and give it to both.
       dropout_state: a uint64 array (torch: an int64 tensor) of seed and offset, in place of the
@@ -85,7 +85,7 @@ class Options(TypedDict, total=False):
       threads: at most this many; 0 takes torch.get_num_threads() for torch's tensors, otherwise
         TILEWISE_NUM_THREADS, or all that the process may use.
       device: "cpu", "cuda" or "cuda:N" (see tilewise.devices). To a GPU the arrays are copied, and
-        the results back, in each call; it has a workspace of its own there.
+        the results back, in each call; the call has a workspace of its own there.
     """
 
     scale: float | None

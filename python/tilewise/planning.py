@@ -68,9 +68,9 @@ def explain(
 ) -> str | dict[str, Any]:
     """Which backend runs a call and why, with which tile, workspace, work, traffic and time.
 
-    query, key and value are arrays or just their shapes; `dtype` is the type of all of them, which
-    shapes need (float32 when it is not given) and arrays have. operation is "forward", "backward"
-    or "probabilities". With json=True the answer is a dict.
+    query, key and value are arrays or just their shapes. `dtype` is the type of what is given as a
+    shape, float32 by default; if arrays are given as well, it must be theirs. operation is
+    "forward", "backward" or "probabilities". With json=True the answer is a dict.
 
     >>> import tilewise
     >>> shape = (2, 128, 8, 64)
@@ -116,7 +116,8 @@ def make_ready(
     operation: Operation = "forward",
     **options: Any,
 ) -> None:
-    """Does ahead of time what the first such call would do: finds or compiles its kernels.
+    """Does ahead of time what the first call with these arguments would do: starts threads,
+    and finds or compiles the kernels of a GPU.
 
     Takes explain's arguments, and raises if the call could not run.
     """
@@ -128,12 +129,13 @@ def make_ready(
 def kernels(
     names: str | None = None, *, architectures: str | None = None, driver: str | None = None
 ) -> dict[str, Any]:
-    """The GPU's kernels: where a call would find each, and what it takes.
+    """The GPU's kernels: where a call would find each (pack, cache, not yet), and its registers,
+    shared memory, bytes and seconds of compiling.
 
     `names` and `architectures` have commas between; names may be patterns as "*forward*". All
     kernels are listed when none is named, and for this machine's GPUs when no architecture is.
-    `driver` is the CUDA version of the driver that will load them, as "12.4"; this machine's when
-    it is not given, and where there is none, any.
+    `driver` is the CUDA version of the driver that will load them, as "12.4"; by default that of
+    this machine's driver, or any version if the machine has no driver.
 
     >>> import tilewise
     >>> [row["arch"] for row in tilewise.kernels("*plain_merge", architectures="sm_90")["kernels"]]
@@ -163,8 +165,8 @@ def build_kernels(
     build = _Build(choice)
     build.start()
     try:
-        # The caller waits in Python, because signals are not handled while a thread is in the
-        # library; and not by join(), which after an interrupt would take the build for ended.
+        # The main thread waits in Python, because Python handles no signal while that thread is in
+        # the library. It does not call join(), which takes a thread for ended once interrupted.
         while not build.is_over.wait(0.1):
             pass
     except BaseException:

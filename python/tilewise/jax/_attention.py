@@ -84,10 +84,10 @@ def attention(
 ) -> Any:
     """tilewise.attention for JAX: traced, compiled, mapped and differentiated.
 
-    The options are those of tilewise.Options, by the same names. query, key, value, bias,
+    The options mean what they mean in tilewise.Options, which has more. query, key, value, bias,
     alibi_slopes and sinks have gradients, through the output and through the lse, which is
-    (batch, heads, queries). Numbers that are no arrays must be known while JAX traces; scale alone
-    may be a JAX array, which then multiplies query; float16 is taken to float32 for that.
+    (batch, heads, queries). Options that are numbers must be known while JAX traces, except scale:
+    a JAX array as scale multiplies query, and float16 operands are taken to float32 for that.
 
     >>> import jax.numpy as jnp, tilewise.jax
     >>> query = key = jnp.zeros((1, 3, 2, 4))

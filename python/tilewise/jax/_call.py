@@ -16,8 +16,8 @@ from tilewise.jax._varying import varying_kind
 
 
 class Asked(NamedTuple):
-    """A call's options that are not arrays. An Asked is hashable, because compiled functions are
-    kept by it."""
+    """A call's options that are not arrays. An Asked is hashable, because it is a part of the keys
+    of caches of compiled functions."""
 
     scale: float
     softcap: float = 0.0

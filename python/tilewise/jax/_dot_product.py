@@ -72,14 +72,15 @@ def dot_product_attention(
     query (batch, queries, heads, dim) or (queries, heads, dim); key and value (batch, keys, key
     heads, dim), where heads is a multiple of key heads and value may have a dim of its own. bias
     and mask have up to four dimensions that broadcast to (batch, heads, queries, keys); mask is
-    bool, True is visible. A causal mask and a window begin at the first query and the first key. An
-    integer window counts to both sides. The lengths say how many queries and keys of each sequence
-    are there; rows beyond are 0.
+    bool, True is visible. The diagonal of is_causal and of a window begins at the first query and
+    the first key. An integer window counts to both sides. query_seq_lengths and
+    key_value_seq_lengths say how many queries and keys of each sequence count; the output of the
+    other queries is 0.
 
     query, key, value and bias have gradients. scale may be a JAX array, with a gradient, which
     then multiplies query; float16 is taken to float32 for that. implementation is None or
-    "tilewise"; "xla" and "cudnn" ask for JAX's own. With return_residual also the lse as (batch,
-    queries, heads), in key's type, without a gradient.
+    "tilewise"; "xla" and "cudnn" ask for JAX's own. With return_residual the lse comes back, too,
+    as (batch, queries, heads), in key's type, without a gradient.
 
     A query that sees no key gets 0.
 

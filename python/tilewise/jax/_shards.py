@@ -1,4 +1,5 @@
-"""A call on arrays that are divided among devices: each computes its batch and heads.
+"""A call on arrays that are divided among devices: each device computes its part of the batch and
+of the heads.
 
 Queries, keys and dims are whole on each device. Gradients of operands that devices share are summed
 over these devices.
@@ -112,8 +113,9 @@ def _rule(call: Call, _: Any, operands: Any, __: Any) -> Any:
     shapes = {name: tuple(x.shape) for name, x in zip(call.operands, operands)}
     letters = labels(call, shapes)
     whole = {letter for text in letters.values() for letter in text if letter in "tsde"}
-    # One factor if there are as many heads as key heads, else two factors: a factor common to both
-    # would be given parts of an axis. _partition brings the two factors together.
+    # Heads and key heads of the same number are one factor of the rule. Otherwise each is a factor
+    # of its own: for a common one Shardy could split an axis of the mesh and take a part of it.
+    # _partition then divides both by the same axes (a single key head by none).
     words = {"k": "n"} if shapes["query"][2] == shapes["key"][2] else {}
     ones = iter(range(1000))
 

@@ -143,8 +143,9 @@ def _prepare(query: Tensor, arrays: dict[str, Any], dropout: float) -> None:
 
 
 def _as_tensors(arrays: dict[str, Any], query: Tensor) -> dict[str, Any]:
-    """Lists and a seed as tensors on query's device. Every path of a call does this, because a
-    checkpoint compares the tensors that forward and its repetition save."""
+    """Lists and a seed as tensors on query's device. Every path of a call does this: a checkpoint
+    compares the tensors that forward and its repetition save, and the two may take different
+    paths."""
     found = {name: x for name, x in arrays.items() if name in SLOTS}
     if "seed" in arrays:
         found["dropout_state"] = state_of(arrays, query.device)

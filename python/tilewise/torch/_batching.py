@@ -1,6 +1,7 @@
-"""torch.vmap of the operators: one call over a larger batch, if the call is dense.
+"""torch.vmap of the operators: one call over a larger batch, if the call is dense and no option is
+a tensor, otherwise a call for each slice.
 
-Without this rule torch would make a call for each slice, and warn.
+Without this rule torch would make a call for each slice, and warn. Before 2.5 torch takes no rule.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class Cache:
         """Writes key and value (batch, length, heads, head dim) behind what is there.
 
         With start and end (batch) rows start[b] to end[b] of each sequence count, otherwise all.
-        With tables, of cosines and sines, the new keys turn by their positions; so does a query,
-        which comes back.
+        With tables, of cosines and sines, the new keys turn by their positions; a query is turned
+        as well, and returned.
         """
         length = key.shape[1]
         self.require_room(length)

@@ -31,14 +31,14 @@ class FlashMHA(nn.Module):
 
     embed_dim, num_heads: each head has embed_dim / num_heads numbers.
     bias: of all projections; qkv_proj_bias and out_proj_bias set one alone.
-    batch_first: True; there for callers who say so.
+    batch_first: must be True; it exists for callers that pass it.
     attention_dropout: the probability that a weight is dropped, in training.
     causal, window, diagonal, softcap, scale: as in tilewise.Options.
     num_heads_kv: fewer heads of keys and values (GQA, MQA); a divisor of num_heads.
     cross_attn: keys and values come from x_kv.
     rotary_dim: how many numbers of each head turn by position; 0: none. rotary_base,
       rotary_interleaved: see RotaryEmbedding.
-    alibi_slopes: True for the standard ones, or one number for each head; an nn.Parameter learns.
+    alibi_slopes: True for the standard ones, or one number for each head; a Parameter is trained.
 
     >>> import torch, tilewise
     >>> attention = tilewise.torch.FlashMHA(64, 4, causal=True, num_heads_kv=2, rotary_dim=16)

@@ -1,10 +1,10 @@
 """Gradients by torch's own C++ autograd node, which costs a short call half of what a Python node
 does.
 
-torch has two attention operators with gradients: _scaled_dot_product_efficient_attention has
-kernels for GPUs only, and _scaled_dot_product_fused_attention_overrideable has none and is meant
-for others to implement. On the CPU torch itself never chooses either, and on CUDA never the second.
-So the extension registers kernels of its own there. Needs torch 2.10.
+The extension registers kernels for two of torch's attention operators that have gradients, where
+torch has no kernels and its own SDPA does not call them: _scaled_dot_product_efficient_attention on
+the CPU, and _scaled_dot_product_fused_attention_overrideable, which is meant for others to
+implement, on the CPU and on CUDA. Needs torch 2.10.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def _knows_groups() -> bool:
 
 
 def _implement_once() -> Taken:
-    """Calls _implement at most once: torch keeps kernels even if a later import fails.
+    """Calls _implement at most once, also if the import of tilewise fails later and is repeated,
+    because torch keeps the kernels that were registered.
 
     _implement runs in a new thread, because the first call may come inside of modes, hooks on saved
     tensors, traces or inference mode, all of which belong to the calling thread.

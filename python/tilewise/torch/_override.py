@@ -151,7 +151,8 @@ def _kernel_of(key: str) -> Any:
 
 def _lying_as_torchs(output: Tensor, given: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
     """The output with torch's strides. On the processor torch's fused kernel and tilewise lay the
-    output out like query; torch's formulas (for dropout and some others) make it contiguous."""
+    output out like query; torch's formulas, which torch takes for dropout and some other calls,
+    make it contiguous."""
     if (
         is_compiling()
         or output.is_contiguous()

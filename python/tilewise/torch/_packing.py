@@ -26,7 +26,7 @@ def unpad(x: Tensor, mask: Tensor) -> Unpadded:
     """The rows of x (batch, length, ...) where mask (batch, length) is True, packed.
 
     True, or 1, means: this token counts. Attention over packed tokens takes query_offsets and
-    key_offsets, and max_query_length and max_key_length, so that it need not read them:
+    key_offsets; if max_query_length and max_key_length are given, it does not read the offsets:
 
     >>> import torch, tilewise
     >>> x = torch.randn(2, 4, 8)
@@ -40,7 +40,7 @@ def unpad(x: Tensor, mask: Tensor) -> Unpadded:
     >>> tilewise.torch.pad(output, indices, 2, 4).shape
     torch.Size([2, 4, 2, 4])
 
-    Gradients go back to x. On a GPU this waits for the number of tokens, once.
+    Gradients go back to x. On a GPU this waits for the number of tokens and the longest length.
     """
     require_tensor("x", x)
     require_tensor("mask", mask)

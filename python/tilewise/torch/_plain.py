@@ -49,10 +49,11 @@ def is_watched() -> bool:
 
 
 def is_differentiated(function: str) -> bool:
-    """Whether torch.func asks for the gradients of the call that it transforms.
+    """Whether a call that torch.func transforms may take an autograd.Function: not under
+    torch.func.functionalize, which has no rule for these.
 
-    torch.func.functionalize has no rule for autograd.Functions. A call under functionalize takes
-    the operator, also with vmap; with torch.func.grad besides, the call is refused.
+    A call under functionalize takes the operator, also with vmap; with torch.func.grad besides, it
+    is refused.
     """
     kinds = [level.key() for level in _functorch.get_interpreter_stack() or ()]
     if _kind.Functionalize not in kinds:

@@ -1,6 +1,7 @@
 """attention_probabilities of tensors: by the library, or by an operator under compile and modes.
 
-These operators have no value tensor: they take query and key, and key again in value's place.
+The operators share attention's schema, in which value is a tensor. They are called with key in its
+place, which _weigh drops.
 """
 
 from __future__ import annotations

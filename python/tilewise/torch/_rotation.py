@@ -46,8 +46,8 @@ class RotaryEmbedding(nn.Module):
     ) -> Tensor:
         """x (batch, length, heads, head dim), or with offsets packed (tokens, heads, head dim).
 
-        Row t of sequence b has position t, or positions[b] + t. max_position bounds all of them
-        from above; without it positions are read, for which a GPU must be waited for.
+        Row t of sequence b has position t, or positions[b] + t. max_position must be larger than
+        every position; without it `positions` is read, and the host waits for a GPU to do so.
         """
         if max_position is None:
             max_position = x.shape[-3] if max_length is None else max_length

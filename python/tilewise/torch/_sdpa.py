@@ -68,8 +68,8 @@ def sdpa(
 def _quickly(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Any, asked: Asked, flags: int
 ) -> Any:
-    """Calls with plain tensors of four dimensions, or of three without a batch. NotImplemented: the
-    call needs _general, which computes it or raises an error that says what is wrong."""
+    """The output for plain tensors of four dimensions, or of three without a batch. NotImplemented:
+    the call needs _general, which computes it or raises an error that says what is wrong."""
     is_three = query.dim() == 3 and key.dim() == 3 and value.dim() == 3
     if is_three:
         query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
@@ -279,8 +279,8 @@ def _four(tensor: Tensor, lead: tuple[int, ...]) -> Tensor:
 
 
 def _mask_in_four(mask: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """The mask for views of four dimensions. Where several leading dimensions became the batch, a
-    mask whose own are not all 1 is expanded to them; any other mask broadcasts as it is."""
+    """The mask for the views of _in_four. Where several dimensions of lead became one batch, a mask
+    is expanded to these unless its own are all 1. Any other mask broadcasts as it is."""
     if mask.dim() <= 2 or len(lead) <= 2:
         return mask
     if mask.dim() - 2 > len(lead):

@@ -93,6 +93,5 @@ class Shortest(torch.autograd.Function):
         return found[0], found[1], found[2], None, None
 
 
-# Skips what Function.apply does for torch.func. Plain tensors have no part in torch.func, and the
-# skipped work takes as long as all the rest.
+# Skips what Function.apply does for torch.func, which plain tensors are not part of, to save time.
 _apply = super(torch.autograd.Function, Shortest).apply
