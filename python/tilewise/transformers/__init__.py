@@ -5,9 +5,9 @@
     tilewise.transformers.enable()
     model = AutoModelForCausalLM.from_pretrained(name, attn_implementation="tilewise")
 
-enable() registers it under that name, with a mask of its own; model.set_attn_implementation
-("tilewise") changes a model that there is. Importing this imports transformers; nothing else of
-tilewise does. docs/drop-in.md says what differs.
+enable() registers tilewise under that name, with a mask function of its own. To change a model that
+is loaded already, call model.set_attn_implementation("tilewise"). Importing this imports
+transformers; nothing else of tilewise does. docs/drop-in.md says what differs.
 """
 
 from tilewise.transformers._attention import NAME, attention_forward

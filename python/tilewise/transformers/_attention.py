@@ -35,11 +35,11 @@ def attention_forward(
     """Attention of query (batch, heads, queries, dim) over key and value, as a Transformers model
     asks for it: (output (batch, queries, heads, value dim), None).
 
-    Without attention_mask causality decides, beginning at the first query and key: Transformers
-    leaves the mask away only where that is meant, and in models that know eager's masks alone where
-    nothing is hidden. A bool mask says what is visible, one of a float type is added to the scores.
-    Key and value may have fewer heads. s_aux (heads) is one more logit in each denominator, and
-    sinks (batch, heads, queries, 1) one for each query.
+    Without attention_mask is_causal decides, with a diagonal from the first query and key. If
+    is_causal is None, module.is_causal decides, but in models that knows_eager_alone is true of a
+    missing mask hides nothing. A bool mask says what is visible, one of a float type is added to
+    the scores. Key and value may have fewer heads. s_aux (heads) is one more logit in each
+    denominator, and sinks (batch, heads, queries, 1) one for each query.
     """
     if kwargs.get("output_attentions"):
         _warn_of_weights()

@@ -15,11 +15,11 @@ _before: dict[str, Any] = {}
 
 
 def enable() -> None:
-    """From now on attn_implementation="tilewise" is one of Transformers' names.
+    """From now on from_pretrained and from_config take attn_implementation="tilewise", and
+    model.set_attn_implementation takes "tilewise".
 
-    For from_pretrained, from_config and model.set_attn_implementation. The spellings of older
-    guides work, too: model.enable_flash_attention(), and flash_attn_2=True or
-    use_flash_attention_2=True for from_pretrained and from_config.
+    The spellings of older guides work, too: model.enable_flash_attention(), and flash_attn_2=True
+    or use_flash_attention_2=True for from_pretrained and from_config.
 
     >>> import tilewise.transformers, transformers
     >>> tilewise.transformers.enable()

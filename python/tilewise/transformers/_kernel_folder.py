@@ -20,7 +20,7 @@ __all__ = ["flash_attn_forward", "supports_flash_attn"]
 
 
 def write_kernel_folder(folder: str | Path) -> list[Path]:
-    """Writes the files, and returns their paths.
+    """Writes the files that the package `kernels` loads into `folder`, and returns their paths.
 
     With LOCAL_KERNELS=tilewise/attention=FOLDER in the environment
     attn_implementation="tilewise/attention" loads them, without a network and without enable().

@@ -3,7 +3,7 @@
 Transformers asks a mask function for a bool tensor (batch, 1, queries, keys). Most such masks are
 causal, perhaps with a window, or two-sided, and hide padding: for tilewise that is two numbers and
 a row of bools for each sequence, which a BandMask holds. Code that does more with a BandMask than
-pass it on gets the bool tensor.
+pass it on or ask for its shape, dtype or device gets the bool tensor.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _QUESTIONS = frozenset(
 
 
 class BandMask(Tensor):
-    """A bool tensor (batch, 1, queries, keys) that is made when something is done with it.
+    """A bool tensor (batch, 1, queries, keys) that is made when an operation other than _QUESTIONS
+    and device needs it.
 
-    Once made, that tensor is the mask: it may have been written to.
+    Once `made` is set, it is the mask, because it may have been written to.
     """
 
     band: Band
