@@ -19,12 +19,12 @@ struct Precision {
   double floor = 0;         // the same of an element of the output
   double term_floor = 0;    // the same of a term of a sum, or of a weight before it is rounded
 
-  // The error of a sum of `count` terms, relative to the sum of their absolute values. It grows as
-  // the square root of `count`, because roundings go either way.
+  // What a sum of `count` terms may be off by, relative to the sum of their absolute values. This
+  // grows as the square root of `count`, because roundings go either way.
   [[nodiscard]] double sum(std::int64_t count) const {
     return 4 * arithmetic * std::sqrt(static_cast<double>(count));
   }
-  // The error of a product over `dim` channels, relative to the sum of its terms' absolute values.
+  // What a product over `dim` channels may be off by, relative to the same sum of its terms.
   [[nodiscard]] double product(std::int64_t dim) const {
     return (4 + 2 * std::sqrt(static_cast<double>(dim))) * arithmetic;
   }

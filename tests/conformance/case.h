@@ -37,8 +37,8 @@ struct SideCase {
   }
   // The longest length that the call allows: the size of biases and masks.
   [[nodiscard]] std::int64_t extent() const;
-  // Row i of sequence b as the first index and the row of a tensor (outer, row, head, dim); packed:
-  // (0, token).
+  // Row i of sequence b, counted from start[b], as the first index and the row of a tensor (outer,
+  // row, head, dim); packed: (0, token).
   [[nodiscard]] std::array<std::int64_t, 2> place(std::int64_t b, std::int64_t i) const;
   [[nodiscard]] bool is_cache() const {
     return storage == Storage::kPaged || storage == Storage::kIndexed;
