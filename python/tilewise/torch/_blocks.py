@@ -27,9 +27,8 @@ def block_sparse_attention(
     blocks), bool or numbers; True, or any number but 0: these queries see these keys. It may have 1
     head for all, leave the heads away, or have a batch in front. block_size is the length of a
     block, or that of (queries, keys), multiples of 16; the last block may be shorter. Tiles of
-    scores that layout hides whole are not computed, forward or backward (a call with few queries
-    may read all keys). The other options are those of tilewise.Options; causal and a window hide
-    more keys.
+    scores that layout hides whole are not computed, forward or backward. The other options are
+    those of tilewise.Options; causal and a window hide more keys.
 
     >>> import torch, tilewise
     >>> query = key = value = torch.randn(1, 64, 2, 16)
