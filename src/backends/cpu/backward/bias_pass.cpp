@@ -1,6 +1,6 @@
 // The bias's gradient. A task owns a tile of the bias, sums the gradients of all scores that the
-// tile was added to, and writes the sum once, so its memory does not grow with the bias. It
-// computes the scores' gradients again, which takes two more products.
+// tile was added to, and writes the sum once, so scratch memory does not grow with the bias. The
+// pass computes the scores' gradients again, which takes two products.
 #include "backends/cpu/backward/differentiate.h"
 #include "backends/cpu/backward/passes.h"
 #include "backends/cpu/policy.h"

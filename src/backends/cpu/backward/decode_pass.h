@@ -1,7 +1,7 @@
 // Backward's pass over keys for few queries, as in decoding or a tiny call. A task owns a key head
 // with all its keys and queries, so no task waits and no sums are shared. In products a vector
-// holds columns of a row, not queries. Keys and values are read in place if the kernels know their
-// type, and their gradients are stored straight to the rows.
+// holds columns of a row, not queries. Keys and values are read in place unless is_copied() says
+// otherwise. Their gradients go straight to the caller's rows, unless no kernel writes their type.
 #pragma once
 
 #include <bit>

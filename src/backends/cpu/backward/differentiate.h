@@ -50,8 +50,8 @@ struct BundleRows {
                                int64 width, T* by_lane) {
       const Rows rows = to.list.of_lanes(p, view, {tile, first, bundle.count}, dim);
       const T factor = factor_of<T>(scaling, tile.b, key_head);
-      // Until they are packed, a bundle's rows may reach into the room of the next bundle, so
-      // bundles are loaded in order.
+      // load_operand writes kernels.pitch rows. With pairs they take twice the bundle's room, until
+      // load_right packs them; so the caller must load bundles in order.
       load_operand(kernels, rows, factor, by_row, kernels.pitch);
       kernels.rows.to_lanes({by_row.data, by_row.pitch}, width, bundle.vectors, by_lane);
       if (kernels.pairs()) load_right(kernels, rows, factor, by_row, kernels.pitch);

@@ -1,8 +1,8 @@
 // Backward's pass over keys. A task owns a range of keys, walks the queries of all heads that share
 // them, and alone sums the gradients of its keys and values. Tasks add to a query's gradient in
-// turns, in the order of their keys, so that its sum has one order whoever runs them; each task
-// walks the tiles of queries from the last to the first. A tile takes five products, and no two
-// tasks write one number at once.
+// turns, in the order of their keys, so the order of that sum does not depend on threads. A task
+// walks the tiles of queries from the last to the first: under a causal mask the last tile sees all
+// keys that any tile sees, so all tasks can start there. A tile takes five products.
 #pragma once
 
 #include <atomic>
@@ -13,8 +13,9 @@
 
 namespace tilewise::cpu {
 
-// Tiles of keys in a task's range: few enough that each worker gets some tasks, and more if each
-// would get many. The number of tiles changes no bit.
+// Tiles of keys in a task's range: up to kKeyTasks.enough, but few enough that each worker gets
+// kKeyTasks.tasks tasks; up to most_of() if each still gets larger_tasks. The number changes no bit
+// of a result.
 template <class T>
 int64 task_tiles_of(const Shape& s, int workers) {
   const int64 heads = core::larger(int64{1}, s.batch * s.key_heads);
@@ -61,8 +62,8 @@ class KeyPass {
     workers.parallel(
         heads * ranges_,
         [&](int64 handed, int32 worker) {
-          // Tasks start in the order of their keys, whichever thread comes first: a task that waits
-          // for its turn waits for a task that is already running.
+          // Tasks start in the order of their keys, whichever thread runs them. So a task waits
+          // only for tasks that have started, and tasks cannot wait for each other in a circle.
           const int64 task = ranges_ == 1 ? handed : std::atomic_ref(next).fetch_add(1);
           Arena arena(workers.scratch(worker));
           KeyScratch<T> scratch(p_, kernels_, task_keys(), arena);
@@ -153,7 +154,7 @@ class KeyPass {
   }
 
   // Takes a tile of queries: computes its weights and the scores' gradients, and adds to the
-  // gradients of keys and values. add_to_rows adds to the queries' own.
+  // gradients of keys and values. add_to_rows then adds to the gradients of the queries.
   void take(const Head<T>& head, const QueryTile& tile, Range columns, KeyScratch<T>& s) const {
     const int64 bundles = bundles_of(tile), lanes = kernels_.pitch;
     const int64 depth = lanes / kernels_.packed();
@@ -191,8 +192,9 @@ class KeyPass {
     return s.visible.ends + (n * s.bundles + m) * (kernels_.pitch / kernels_.lanes);
   }
 
-  // Adds `count` bundles from m on to the gradients of the keys that bundle m sees. A stretch of
-  // keys takes only the vectors whose keys reach that far.
+  // Adds the parts of bundles m .. m + count - 1 to the gradients of the keys that bundle m sees.
+  // Vector j takes the first ends[j] of these keys, no fewer than vector j - 1. So the keys from
+  // ends[j - 1] to ends[j] are multiplied with vector j and later ones.
   void add_to_keys(const KeyTile& at, int64 m, int64 count, KeyScratch<T>& s) const {
     const Range seen = s.visible.keys[at.n * s.bundles + m];
     const int64* ends = ends_of(at.n, m, s);

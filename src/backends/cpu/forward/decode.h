@@ -125,8 +125,8 @@ class ForwardDecode {
   }
 
   // Takes a tile of keys for all heads. So that loads are always in flight, reading keys prefetches
-  // the values, and reading values prefetches the keys of the `next` tile. If the tile is the only
-  // one, its values are not prefetched: the call is over too soon.
+  // the values, and reading values prefetches the keys of the `next` tile. If a task has only one
+  // tile, reading its keys prefetches nothing: the task is over too soon to gain by it.
   void take(const QueryTile& tile, Range columns, Range next, Scratch& s) const {
     const Place place = place_of(p_.keys, tile.b);
     const bool is_only = next.empty() && s.listed.empty();

@@ -48,8 +48,8 @@ class ForwardTiles {
   }
 
  private:
-  // Keys that a panel has room for. With a power of two, a key's rows of all panels would fall into
-  // one set of the cache.
+  // Keys that a panel of values (kPanel columns) has room for. If this were a power of two, like
+  // kernels_.keys, a key's rows in all panels would fall into the same set of the cache.
   int64 panel_keys() const { return kernels_.keys + 2; }
 
   // Prepares bundle n: the lanes of the tile from `first` on.
