@@ -39,8 +39,9 @@ inline constexpr int64 kPanel = 8;
 // Bytes of a cache line.
 inline constexpr int64 kLine = 64;
 
-// A range of keys may begin at any multiple of kRowStep, because the rows of every register block
-// divide it. Kernels may read kKeysBeyond keys after the last one; nobody reads their scores.
+// In a tile, a bundle's keys begin at a multiple of kRowStep, which the number of rows in each of
+// `score`'s register blocks divides. Kernels may read up to kKeysBeyond keys after the last one;
+// nobody reads the scores of these.
 inline constexpr int64 kRowStep = 8, kKeysBeyond = 16;
 
 // A tile of scores or weights: `keys` rows of Kernels::pitch lanes, of which the first `vectors`
@@ -218,9 +219,9 @@ struct PackArgs {
 };
 
 // The left side of a product: element (r, k) of a segment is data[r * row + k * step], k < depth.
-// The product sums over `segments` segments, which are `next` apart. If elements are bfloat16
-// pairs, either `step` is 1 and a row has whole vectors of them, or `row` is 1; and kKeysBeyond
-// more rows or elements may be read.
+// The product sums over `segments` segments, which are `next` apart. With bfloat16 pairs the caller
+// must set `step` or `row` to 1. Kernels may then read rows in whole vectors, if `step` is 1, and
+// kKeysBeyond more rows or elements.
 template <class T>
 struct LeftSide {
   const T* data;
@@ -266,8 +267,9 @@ struct RowSteps {
   void (*hide)(const Rows& bytes, Matrix<T> to);
 };
 
-// `score` and `mask` return true if a lane's largest score is NaN, infinite or not within `limit`;
-// then `map` must run. `mask` reads the bias only for the keys that it hides (-inf).
+// `score` and `mask` return true if some lane's largest score is not between -limit and limit; the
+// caller must then run `map`. `mask` passes over lanes that see no key, and uses the bias only to
+// hide keys, where it is -inf.
 template <class T>
 struct ForwardSteps {
   bool (*score)(const ScoreArgs<T>&);
@@ -336,8 +338,8 @@ struct RotateArgs {
   bool interleaved, inverse;
 };
 
-// Kernels of rotary, append and merge. They compute in double and round once. Buffers of double
-// have room for whole vectors.
+// Kernels of rotary, append and merge. They compute in double and round once. The caller's buffers
+// of double must have room for whole vectors.
 struct CacheKernels {
   void (*rotate)(const RotateArgs&);
   void (*convert)(Numbers from, Numbers to, int64 count);

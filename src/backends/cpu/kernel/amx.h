@@ -147,7 +147,7 @@ struct TilePairs {
   }
 
   // Pairs of keys that load_panels stores for each column: the tile's, then zeros. accumulate may
-  // begin at any pair and reads whole registers of kPairs, so up to kPairs - 1 beyond the tile's.
+  // begin at any pair and reads kPairs pairs at once, so it may read kPairs - 1 pairs of zeros.
   static constexpr int64 row_pairs(int64 panel_keys) {
     return panel_keys / 2 / kPairs * kPairs + kPairs;
   }
@@ -184,8 +184,8 @@ struct TilePairs {
     });
   }
 
-  // Multiplies the output by the lanes' factors. Vectors of factors that are all 1 are skipped:
-  // most tiles raise no lane's maximum.
+  // Multiplies the output by the lanes' factors. Vectors of factors that are all 1, because the
+  // tile raised none of their maxima, are skipped.
   TW_INLINE static void rescale(const AccumulateArgs<float>& a) {
     for (int64 j = 0; j < a.tile.vectors; ++j) {
       const V factor = load<V>(a.factor + j * kLanes);

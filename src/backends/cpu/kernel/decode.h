@@ -1,8 +1,7 @@
 // The scores of decoding, and what the scores share with the product with values (decode_values.h).
 // A vector holds columns of a row, not queries; a row of keys or values comes from memory once for
 // all queries of its key head. Memory bounds decoding, so loads must always be in flight: rows are
-// read in order, in few instructions; reading keys prefetches values, and reading values prefetches
-// the next keys.
+// read in order, reading keys prefetches values, and reading values prefetches the next keys.
 #pragma once
 
 #include "backends/cpu/kernel/forward.h"
@@ -215,8 +214,9 @@ struct Decode {
     for (int64 i = 0; i < a.prefetch.bytes; i += kLine) fetch(a.prefetch.at[r] + i);
   }
 
-  // The row that multiply() prefetches while it reads `row`: row r of a.prefetch, if as long as
-  // `row`. A row of another length is prefetched here; multiply() then gets `row` itself.
+  // The row that multiply() prefetches while it reads `row`: row r of a.prefetch, if it is as long
+  // as `row` and `row` is no copy. Otherwise row r is prefetched here, and multiply() gets `row`,
+  // whose prefetch does nothing.
   template <DType dtype>
   TW_INLINE static const std::byte* fetched(const DecodeArgs<T>& a, int64 r, const std::byte* row) {
     if (r >= a.prefetch.count) return row;
