@@ -8,8 +8,9 @@ namespace tilewise::cpu {
 
 using core::int64;
 
-// How many rows or tiles of its own side a task takes. `enough` pays for loading the other side. A
-// task takes up to `most` if many tasks remain and its working set fits into `near_bytes`.
+// How many rows of queries, or tiles of keys, a task takes. With `enough` of them the time to load
+// the other side is small. A task takes up to `most` if each worker still gets `larger_tasks` and
+// the task's working set fits into `near_bytes`.
 struct TaskSize {
   int64 enough, most;
   int64 near_bytes;           // of the L2 cache
@@ -36,15 +37,15 @@ inline constexpr TaskSize kKeyTasks{
 inline constexpr int64 kTilesToHalve = 8;
 
 // Forward splits the keys, which costs a merge, if there are fewer than `fewer_tiles` tiles of
-// queries: into about `tasks` tasks of at least `least_keys` keys. The split depends on shapes, on
-// the instruction set and on whether there is a block mask, never on the number of workers.
+// queries: into about `tasks` tasks of at least `least_keys` keys. The split changes bits, so it
+// does not depend on the number of workers.
 struct SplitPolicy {
   int64 fewer_tiles, tasks, least_keys;
 };
 inline constexpr SplitPolicy kSplits{.fewer_tiles = 32, .tasks = 64, .least_keys = 512};
 
 // A tile of backward: `keys` keys and about `query_lanes` queries, in at most `most_bundles`
-// bundles. A tile has as many where a bundle has three vectors of two lanes.
+// bundles: the smallest bundles have three vectors of two doubles, and 96 lanes fill 16 of them.
 struct BackwardTile {
   int64 keys, query_lanes, most_bundles;
 };
@@ -54,9 +55,10 @@ inline constexpr BackwardTile kBackwardTile{.keys = 64, .query_lanes = 96, .most
 // tiles have at least as many (Kernels::keys).
 inline constexpr int64 kTileKeys = 128;
 
-// Forward decodes if a tile has at most `queries` queries, and no more than a vector has lanes. A
-// task takes up to `key_heads` key heads whose rows are neighbours, so that memory is read in its
-// own order. Backward decodes up to `backward_keys` keys (decodes_backward); KeyPass takes more.
+// Forward decodes if the instruction set has kernels for it and a tile has at most `queries`
+// queries, no more than a vector has lanes. A task takes up to `key_heads` key heads whose rows are
+// neighbours, so that memory is read in order. Backward decodes up to `backward_keys` keys
+// (decodes_backward); KeyPass takes more.
 struct DecodePolicy {
   int64 queries, key_heads, backward_keys;
 };

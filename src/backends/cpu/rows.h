@@ -52,7 +52,7 @@ T factor_of(const View& scaling, int64 b, int64 key_head) {
   return scaling ? load<T>(scaling, scaling.offset(b, key_head, 0, 0)) : T(1);
 }
 
-// Loads rows of any type into scratch memory, times `factor`. If only one of the two types is
+// Loads rows of any type into scratch memory, times `factor`. If only one of T and rows.dtype is
 // double, numbers are converted one by one, because no kernel does it.
 template <class T>
 void load_lanes(const Kernels<T>& kernels, const Rows& rows, T factor, Matrix<T> to, int64 padded) {

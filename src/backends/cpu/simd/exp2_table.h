@@ -9,10 +9,10 @@
 namespace tilewise::cpu {
 
 // The parts of exp2_by_steps(). beyond(x) is the rest of x above a multiple of the step, power(x)
-// is 2 to that multiple's fraction. Adding kMagic, rounded down, leaves the number of steps in the
-// last bits; if x is too large, these bits are arbitrary, but 2^x is 0 or infinite. kTerm: the
-// polynomial of 2^r - 1, lowest order first. powers() is a function: a table would be a symbol that
-// object files share. Masks name all lanes: without a mask g++ 12 warns of uninitialised ones.
+// is 2 to that multiple's fraction: x + kMagic, rounded down, has the number of steps in its last
+// bits, unless x is so large that 2^x is 0 or infinite. kTerm: the polynomial of 2^r - 1, lowest
+// order first. powers() is a function, because a table would be a weak symbol, which
+// tools/check_isa.py forbids. Masks of all lanes avoid a g++ 12 warning of uninitialised values.
 template <class T>
 struct Exp2Table;
 
