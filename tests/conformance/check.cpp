@@ -43,8 +43,7 @@ void check_without_lse(Setup& setup, Request& request, Report& report) {
   request.request.lse = lse;
 }
 
-// The tolerance for a gradient whose weights are 2^-150 and less, as those of keys that no query
-// looks for.
+// The tolerance for dK and dV of a key that is no query's needle: its weights are 2^-150 or less.
 constexpr double kNothing = 0x1p-100;
 
 // One query of a needle case, its key, and that key's score.

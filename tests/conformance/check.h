@@ -1,5 +1,5 @@
-// Runs one case's calls and compares the results with the oracle's or, for needles, with those
-// known in advance.
+// Runs a case's calls and compares the results with the oracle's, or in a needle case, where each
+// query finds one key, with results known without it.
 #pragma once
 
 #include "conformance/case.h"
@@ -13,9 +13,9 @@ namespace tilewise::conformance {
 // Checks forward with and without lse, and the memory around it.
 [[nodiscard]] Report check_forward(const Case& drawn);
 
-// Checks a needle case. To the bit: each query gets its key's value, and each such value its
-// query's gradient. Within rounding: lse is that key's score, and all other gradients are 0. It
-// needs no oracle, so any length will do.
+// Checks a needle case: all of a query's weight lies on one key. Output must be that key's value,
+// and dV there the query's dO, to the bit. Within rounding, lse must be the key's score, and dQ, dK
+// and the rest of dV 0. The slow oracle does not run, so the case may be long.
 [[nodiscard]] Report check_needles(const Case& drawn);
 
 }  // namespace tilewise::conformance

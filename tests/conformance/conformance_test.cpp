@@ -1,5 +1,5 @@
-// Compares every series with the oracle, with as many cases as the tier TILEWISE_TIER takes.
-// TILEWISE_CASE and TILEWISE_SEED run one case alone; a failure prints both values.
+// Checks the cases that the tier TILEWISE_TIER takes of every series (series.h). TILEWISE_CASE, the
+// name of a series, and TILEWISE_SEED run one case alone; a failure prints both values.
 #include <gtest/gtest.h>
 
 #include <chrono>

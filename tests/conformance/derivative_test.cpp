@@ -37,8 +37,9 @@ double loss(Trial& trial) {
   return sum;
 }
 
-// Moves every finite number of `field` by about step * direction and returns what the gradient
-// says this does to the loss; the numbers' own rounding is taken into account.
+// Adds step times a random direction, drawn from `seed`, to every finite element of `field`.
+// Returns how much `gradient` says that the loss changes by this; the change counts as it was
+// stored, after rounding.
 double move(Field& field, const Field& gradient, std::uint64_t seed, double step) {
   oracle::Random random(seed);
   double change = 0;

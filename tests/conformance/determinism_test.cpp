@@ -1,5 +1,6 @@
-// Equalities to the bit: results do not change by repetition, by moving memory, by hidden numbers,
-// or by options that are off.
+// Results must have the same bits when a call is repeated or takes other threads or pages, when
+// another row or a hidden key changes, and when options are given that are off. Narrow results must
+// be the wide ones, rounded once.
 #include <gtest/gtest.h>
 
 #include <cmath>

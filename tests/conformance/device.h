@@ -1,6 +1,6 @@
 // Where the harness's calls run: on the processor or, by use_device or TILEWISE_TEST_DEVICE=cuda or
-// cuda:1, on a GPU. The GPU reads the harness's own host memory, so all checks of memory work
-// on a GPU, too.
+// cuda:1, on a GPU. The GPU works in the harness's own host memory (show()), so the harness finds
+// stray writes there, too.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,8 @@ void use_device(tw_device where);
   return where;
 }
 
-// show() gives a GPU access to whole pages of host memory; hide() ends it. Without a GPU they do
-// nothing.
+// show() gives the GPU access to `pages`, whole pages of host memory; hide() ends it. Both do
+// nothing if calls run on the processor.
 void show(void* pages, std::size_t bytes);
 void hide(void* pages);
 

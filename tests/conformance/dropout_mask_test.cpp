@@ -1,5 +1,5 @@
-// One dropout mask in every pass: what the probabilities operation calls dropped, forward drops and
-// backward drops. Values and gradients that are unit vectors show each probability by itself.
+// Forward, backward and the probabilities operation must drop the same weights. Values and output
+// gradients are unit vectors, so each element of output and of dV shows one weight.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,6 @@
-// One attention expressed in two ways: packed or alone, grouped or repeated heads, whole or in
-// parts, any strides, keys in any order.
+// One attention, expressed in two ways, must give the same results within rounding: sequences in a
+// batch or alone, key heads grouped or repeated, the whole or parts, any strides, keys in any
+// order.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -190,8 +191,8 @@ TEST(Equivalence, OrderOfKeysDoesNotMatter) {
   expect_order_not_to_matter(1, 2503, 1);
 }
 
-// Restricts the request to keys first .. last - 1 as a view, with the mask and the dropout that
-// these keys have in the whole, and without sinks.
+// Makes the request see only keys first .. last - 1, through views, under the mask and dropout that
+// these keys have in the whole call. Takes the sinks away, because tw_merge adds them.
 void restrict_keys(Request& request, const Case& drawn, std::int64_t first, std::int64_t last) {
   for (tw_tensor* each : {&request.request.key, &request.request.value}) {
     each->byte_offset += first * each->stride[1] * 8;

@@ -1,5 +1,5 @@
-// The oracle's results of a case and their bounds. Each sequence is read out of the case's memory
-// and computed as a dense problem.
+// The oracle's results of a case, and bounds for how far a call's results may be from them. The
+// oracle computes each sequence as a dense problem, read from the case's memory.
 #pragma once
 
 #include <vector>

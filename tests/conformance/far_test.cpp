@@ -1,5 +1,5 @@
-// Rows further apart than int32 can count, in bytes and in elements: same results, to the bit.
-// The memory between the rows is reserved and never touched.
+// Tensors whose rows lie more than 2^31 elements apart must give the same bits as dense ones. The
+// memory between the rows is reserved and never touched.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 

@@ -1,5 +1,5 @@
-// Each feature that a kernel may have compiled in, alone and with each other feature, against the
-// oracle. On a GPU each of these combinations compiles a kernel of its own.
+// Compares forward with the oracle under each feature that a kernel may have compiled in, alone and
+// with each other feature. On a GPU each of these combinations compiles a kernel of its own.
 #include "conformance/featured.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
-// A tensor of a test in its own memory: strides as odd as the contract allows, poison wherever
-// nothing was written, and a record of which elements a call may write.
+// A test's tensor in memory of its own, contiguous or with strides as odd as tilewise.h allows.
+// Elements are poison (number.h) until written, and the tensor records which of them a call may
+// write.
 #pragma once
 
 #include <array>
@@ -35,9 +36,10 @@ class Field {
   // A contiguous tensor with nothing around it.
   static Field dense(tw_dtype dtype, const Shape& shape);
 
-  // Permuted strides, gaps, element offsets, negative strides, and absurd ones for sizes of 1; for
-  // inputs also strides of zero and overlapping rows. The start and all strides but those of the
-  // last axis and of sizes of 1 are multiples of `unit` elements.
+  // A tensor with permuted axes, gaps, an element offset and negative strides, as `random` draws
+  // them; sizes of 1 get absurd strides, inputs also strides of zero and overlapping rows. The
+  // start and all strides but those of the last axis and of sizes of 1 are multiples of
+  // `scatter.unit` elements.
   static Field scattered(tw_dtype dtype, const Shape& shape, const Scatter& scatter,
                          oracle::Random& random);
 
@@ -53,8 +55,8 @@ class Field {
   void own(const Index& index);                  // a call may write this element
   void disown() { owned_.assign(owned_.size(), false); }
 
-  // Remembers the present bytes. unchanged() compares all bytes, unowned_unchanged() those
-  // that the call may not write.
+  // Remembers the present bytes, which restore() writes back. unchanged() compares all bytes with
+  // these, unowned_unchanged() those that the call may not write.
   void remember() { remembered_.assign(bytes().begin(), bytes().end()); }
   [[nodiscard]] bool unchanged() const;
   [[nodiscard]] bool unowned_unchanged() const;

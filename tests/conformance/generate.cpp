@@ -1,5 +1,5 @@
-// Draws cases. Each feature is so frequent that any two meet in some case of the tier quick, which
-// list_test.cpp checks.
+// Draws random cases. Each feature is so frequent that any two that can meet do so in some case of
+// the tier quick; list_test.cpp checks this.
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -90,8 +90,9 @@ void draw_places(SideCase& side, std::int64_t batch, std::int64_t most, Random& 
   }
 }
 
-// Whether two places of the page table or batch index that hold rows that count are the same. A
-// call then cannot write gradients of keys and values.
+// Whether two entries of the page table or batch index name the same place in the cache; entries
+// count if they hold rows that the call reads. A call cannot write gradients of keys and values
+// that share memory.
 bool shares_places(const SideCase& side) {
   if (!side.is_cache()) return false;
   std::set<std::int64_t> seen;

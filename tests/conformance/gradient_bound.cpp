@@ -95,8 +95,9 @@ class Bounder {
     }
   }
 
-  // Delta is the sum of dO * O over the columns, less dlse. O is off by up to the forward bound.
-  // A wrong score moves all columns at once, with a known effect on the sum, so that is bounded.
+  // Delta is the sum of dO * O over the columns, less dlse. A wrong score moves all columns of O at
+  // once, so `conditioned` bounds what it does to the sum: that is less than the columns' own
+  // bounds, added up.
   void find_delta(const SeenRow& row) {
     const double* arriving = arriving_.output.row(query_index_, head_);
     const double* output = result_.output.row(query_index_, head_);
@@ -139,8 +140,8 @@ class Bounder {
     add_slope(key.index, error, at_score);
     add_value(key, key_head, weight_error);
 
-    // The score's gradient as it multiplies query and key: times softcap's derivative, then rounded
-    // to the weights' type. If at_score and derivative are 0, the product of their errors is left.
+    // `product` is the gradient of query * key. A kernel rounds it to the weights' type. If both of
+    // its factors, at_score and the score's derivative, are 0, the product of their errors is left.
     const double product = at_score * score.derivative;
     const double product_error =
         std::fabs(score.derivative) * error + (std::fabs(at_score) + error) * slope_error(score) +

@@ -10,8 +10,8 @@
 
 namespace tilewise::conformance {
 
-// What the error of a sum depends on: the errors of its terms, their absolute values, and their
-// number.
+// What bounds the error of a sum: the errors and the absolute values of its terms, each added up,
+// and the number of terms.
 struct ErrorSum {
   double error = 0, magnitude = 0;
   std::int64_t count = 0;

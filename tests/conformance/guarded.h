@@ -1,7 +1,7 @@
 // Memory between two guard pages. One end of the memory touches its guard page, so that an access
-// one byte too far ends the program at once, without a sanitizer. The rest of the page at the other
-// end is filled with bytes of 0xFF, a NaN in every float type, and must stay so. Under the address
-// sanitizer it is heap memory, which the sanitizer guards.
+// one byte past this end stops the program at once, without a sanitizer. The rest of the page at
+// the other end is filled with bytes of 0xFF, a NaN in every float type; is_intact() checks that
+// they stay. Under the address sanitizer the memory is on the heap, which the sanitizer guards.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Scores beyond half the largest number of their type are held there, and vector lanes without a
-// query have no effect.
+// Scores beyond half the largest number of their type are set to this half, with their sign. Vector
+// lanes without a query have no effect.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,8 +16,8 @@ DtypeCase dtypes_of(tw_dtype dtype) {
   return {.input = dtype, .output = dtype, .lse = dtype == TW_FLOAT64 ? TW_FLOAT64 : TW_FLOAT32};
 }
 
-// Numbers of queries that leave lanes of the last vector empty. With steep slopes of both signs and
-// distances of up to 200 keys an empty lane's weights would overflow if it had any.
+// These numbers of queries leave lanes of the last vector empty. Slopes are steep and of both
+// signs, over up to 200 keys, so exp would overflow in an empty lane that took part.
 TEST(Held, LanesWithoutAQueryHaveNoWeights) {
   for (const tw_dtype dtype : {TW_FLOAT32, TW_FLOAT64, TW_FLOAT16, TW_BFLOAT16}) {
     for (const std::int64_t queries : {1, 5, 19, 33}) {
@@ -79,8 +79,9 @@ std::vector<Huge> huge_ones() {
   return all;
 }
 
-// Expects the mean of the values whose keys have this sign: they share the largest score, so their
-// weights are equal. With a negative scale the sign is -1.
+// Expects each output row to be the mean of the values whose keys have `sign`, which is the
+// scale's: these keys share the largest score, so their weights are equal. Expects lse to be half
+// the largest number.
 void expect_mean_of(int sign, const Trial& trial) {
   double mean[16] = {}, count = 0;
   for (std::int64_t j = 0; j < kKeys; ++j) {

@@ -224,8 +224,8 @@ TEST(Families, ShiftMovesEveryScoreByWhatItSays) {
   }
 }
 
-// Needles must stand at both ends, and in every place of a tile or, from number 16 on, in every
-// tile.
+// A long case must have needles at its first and last key and, from number 16 on, in every tile of
+// 64 keys; before, at every place within a tile.
 TEST(Families, NeedlesSweepTilesAndEnds) {
   for (std::uint64_t number = 0; number < kLongCases; ++number) {
     Case drawn = draw_long_case(number);

@@ -1,5 +1,5 @@
-// The same mask as a band and blocks, as a boolean mask, and as a bias of -inf. A row without a
-// visible key has output 0 and lse -inf.
+// A band, blocks or a bias of -inf must give the same results as a boolean mask that hides the
+// same keys. A row without a visible key has output 0 and lse -inf.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,6 @@
-// Cases of given sizes: lengths and head dims at which other libraries failed, and lengths so large
-// that no tolerance would show a lost key.
+// Draws cases of given sizes: draw_museum_case takes lengths and head dims at which other libraries
+// failed, draw_long_case lengths so large that a lost key changes results less than the tolerance,
+// unless it is a needle.
 #include <algorithm>
 #include <array>
 
@@ -30,14 +31,14 @@ struct Heads {
 };
 constexpr Heads kHeads[] = {{1, 1}, {28, 4}, {12, 12}, {8, 1}, {7, 1}, {2, 1}};
 
-// Of one head: the scores, and the elements of query, key, value and output. If one length is zero,
-// there are elements and no scores.
+// How many scores one head has, and how many elements its query, key, value and output have. If one
+// length is zero, there are elements but no scores.
 struct Sizes {
   std::int64_t scores, elements;
 };
 
-// The heads of a case. More heads cost time and do not help to find a mistake at some length, so
-// long cases have one or two.
+// The heads of a case: an entry of kHeads, or one or two heads if that would be too much work. More
+// heads hardly help to find a mistake at some length.
 Heads heads_for(std::uint64_t number, const Sizes& sizes) {
   constexpr std::int64_t kMostScores = 60000, kMostElements = 400000;
   const Heads wanted = kHeads[number % std::size(kHeads)];

@@ -15,8 +15,8 @@ namespace tilewise::conformance {
 [[nodiscard]] std::uint64_t encode(tw_dtype dtype, double value);
 [[nodiscard]] double decode(tw_dtype dtype, std::uint64_t bits);
 
-// A NaN, different for each `index` as far as the type has room; for types without a NaN, unlikely
-// bits.
+// A NaN with bits that depend on `index`, as far as the type has room; for types without a NaN,
+// unlikely bits.
 [[nodiscard]] std::uint64_t poison(tw_dtype dtype, std::uint64_t index);
 
 // The largest finite number.

@@ -130,8 +130,8 @@ TEST(Properties, LowestFiniteBiasOnAWholeRowGivesTheMean) {
   }
 }
 
-// A bias so low that rounding takes the last digits of log(keys) from lse, or all of them. The
-// gradients must still be the mean's.
+// With so low a bias on all keys, lse loses some or all digits of log(keys) to rounding. The
+// gradients must still be those of the mean.
 TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   constexpr std::int64_t kKeys = 40;
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32}) {
@@ -162,8 +162,8 @@ TEST(Properties, LowBiasOnAWholeRowGivesTheGradientsOfTheMean) {
   }
 }
 
-// Equal scores. Most sizes are so large that one rounding of a score would change its weight by
-// powers of two.
+// All scores of a row are equal. With the larger sizes one rounding of a score would change its
+// weight by powers of two.
 TEST(Properties, LargeEqualScoresGiveTheMeanAndItsGradients) {
   constexpr std::int64_t kQueries = 30, kKeys = 64;
   for (const tw_dtype dtype : {TW_FLOAT64, TW_FLOAT32, TW_BFLOAT16}) {

@@ -1,5 +1,5 @@
-// Factors of tensors, one for each sequence and key head: the call agrees with a float32 call on
-// factor * element.
+// A call whose tensors have factors (tw_scaling), one for each sequence and key head, must agree
+// with a float32 call on factor * element.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -26,8 +26,8 @@ std::vector<Series> make_list() {
   return list;
 }
 
-// The number of a series' first case in the source of its cases. Each series of random and museum
-// begins elsewhere, so that the few cases that a short tier takes of each differ in size.
+// The seed of a series' first case. Each series of random and museum begins at another seed, so
+// that the first cases of different series differ in size: a short tier takes only few of each.
 std::uint64_t first_of(const Series& series) {
   const auto family = static_cast<std::uint64_t>(series.family);
   const auto dtype = static_cast<std::uint64_t>(series.dtype);

@@ -1,5 +1,6 @@
-// The list of all checks. A series is one row: where its shapes come from, its family of numbers
-// and its type. Its cases have numbers; a tier takes as many of each series as its time allows.
+// The list of what the harness checks: series of cases. A series is a source of shapes, a family of
+// numbers (family.h) and a type; a seed makes one case of it. A tier takes as many cases of each
+// series as its time allows.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,8 @@ struct Series {
 // The series whose name is `name`, or begins with `name` and a slash; all if `name` is empty.
 [[nodiscard]] std::vector<const Series*> series_named(std::string_view name);
 
-// The limit on ||error|| / ||exact|| over all outputs of a series, for families in which it has a
-// meaning.
+// The limit on ||error|| / ||exact|| over the outputs of all cases of a series; only the family
+// gauss has one.
 [[nodiscard]] std::optional<double> relative_gate(const Series& series);
 
 struct Tier {

@@ -11,8 +11,8 @@
 namespace tilewise::conformance {
 namespace {
 
-// Rows or columns of a mask or bias. On a device call.cpp gives packed sequences a bound of at
-// least 1.
+// How many rows or columns a mask or bias has. For packed sequences on a device at least 1, because
+// call.cpp sets their max_length to 1 or more there.
 std::int64_t table_extent(const SideCase& side) {
   const bool bounded = calls_run_on_device() && side.storage == Storage::kPacked;
   return bounded ? std::max<std::int64_t>(1, side.extent()) : side.extent();

@@ -47,8 +47,8 @@ struct Setup {
 
 [[nodiscard]] Setup make_setup(const Case& drawn);
 
-// The indices of element (b, i, h, d) of query, output and the like, and of (b, h, i) of lse, in
-// the case's layout.
+// Where element (b, i, h, d) of query, key, value, output or their gradients lies in a tensor that
+// is laid out as `side` says; and where element (b, h, i) of lse lies.
 [[nodiscard]] Index row_index(const SideCase& side, std::int64_t b, std::int64_t i, std::int64_t h,
                               std::int64_t d = 0);
 [[nodiscard]] Index lse_index(const SideCase& side, std::int64_t b, std::int64_t h, std::int64_t i);

@@ -9,8 +9,9 @@
 
 namespace tilewise::conformance {
 
-// own_outputs marks the elements of each output that sequences own. check_untouched finds outputs
-// in which another element has changed, and inputs that have changed anywhere.
+// own_outputs marks the elements of each output that a call may write. check_untouched reports a
+// failure for each output in which another element has changed, and for each input that has
+// changed.
 void own_outputs(const Case& drawn, Setup& setup);
 void check_untouched(const std::vector<Setup::Named>& outputs, Setup& setup, Report& report);
 

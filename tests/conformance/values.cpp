@@ -176,8 +176,8 @@ void fill_operands(const Case& drawn, Random& random, Setup& setup) {
   });
 }
 
-// A slope. A steep one is 4 to 512 in size: times a distance of 1 to 23 keys it passes what exp
-// takes in float (88), and times 2 to 178 keys in double (709).
+// A slope. A steep one is 4 to 512 in size, so exp(slope * distance) overflows at a distance of 1
+// to 23 keys in float, and of 2 to 178 keys in double.
 double slope(const Case& drawn, Random& random) {
   const double gentle = 0.3 * random.uniform() - 0.05;
   if (!drawn.scores.steep_slopes) return gentle;
