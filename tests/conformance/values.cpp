@@ -68,8 +68,9 @@ bool is_narrow(const Case& drawn) {
   return drawn.dtypes.input == TW_FLOAT8_E4M3 || drawn.dtypes.input == TW_FLOAT8_E5M2;
 }
 
-// The first channel of every query or key of the family shift. Their product times the scale moves
-// each score by -128, -1e4 or -1e5 (in 8 bits by -128), or by less if a key would be too large.
+// The first channel of every query, or of every key, in the family shift. The product of the two,
+// times the scale, moves each score by -128, -1e4 or -1e5 (in 8-bit types by -128), or by less if a
+// key would be too large.
 double shift_of(const Case& drawn, bool is_query) {
   const double shifts[] = {128, 1e4, 1e5};
   const double scale = default_scale(drawn);
