@@ -1,8 +1,8 @@
 """Prints the source files that clang-tidy should read: those that changed, or all.
 
 Usage: changed_sources.py [--all] COMPILE_COMMANDS. Changed means: since the commit that
-TILEWISE_BASE names; else since this branch left main; else, on main itself, by commits of the last
-day before the newest one. A changed header is read through one source file that includes it. When
+TILEWISE_BASE names; else since this branch left main; else, on main itself, since a day before the
+newest commit. A changed header is read through one source file that includes it. When
 git knows no such commit, or the rules of clang-tidy changed, all files are read.
 """
 

@@ -1,10 +1,10 @@
 """Checks that no instruction set leaks out of the objects that are compiled for it.
 
-An object below backends/cpu/isa/ defines tables that are constant when the program is loaded, and
-no global function or weak symbol: the linker might take its weak function for the whole program,
-and code that fills a table would run on every machine. Of these objects those that LIMITS names
-have only instructions of their set. All objects elsewhere have only the baseline of x86-64 (and
-tzcnt, which older machines run as bsf). Usage: check_isa.py OBJECT...
+An object of an instruction set, below backends/cpu/isa/, must define tables that are constant when
+the program is loaded, and no other symbol that is global or weak: the linker might take a weak
+function of this object for the whole program, and code that fills a table would run on every
+machine. LIMITS says which instructions such an object may have. All other objects may have only
+the baseline of x86-64 (and tzcnt, which older machines run as bsf). Usage: check_isa.py OBJECT...
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
     cli/core <- bench <- cli/bench.cpp, of the commands the one that measures
 
-On the processor only host, and the headers of problem that _READS_TABLES names, read the caller's
-memory: a backend of another device may include none of them.
+The functions of host, and those in the headers of problem that _READS_TABLES names, read the
+caller's memory on the processor, so a backend of another device may include none of them.
 
 A rule looks only at the text of an include: whether the included file exists does not matter.
 Usage: check_layers.py [ROOT]
@@ -23,8 +23,8 @@ from source_text import CPP_SUFFIXES, cpp_without_comments, source_files
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What each part of the tree may include of the project, by the folder that the include begins with.
-# The C header is declarations only; the layers take the C face's types from it, but core does not.
+# For each part of the tree the folders of the project from which it may include. "tilewise" is the
+# C header, which only declares; all layers but core use its types.
 _PARALLEL = ["parallel", "tilewise"]
 _PROBLEM = ["core", *_PARALLEL, "problem"]
 _HOST = [*_PROBLEM, "host"]

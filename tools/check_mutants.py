@@ -1,7 +1,8 @@
 """Checks that each mutant of tests/mutants fits the sources and tests.
 
-A mutant's text occurs once in its file, the mutant can be switched on, and its row names two checks
-that exist, at least one of which compares results of calls. Usage: check_mutants.py [ROOT]
+A mutant's text must occur once in its file, at a place where a switch can be written. The row of a
+wrong mutant must name at least two checks that exist, one of which compares results of calls; the
+row of a harmless one must name none. Usage: check_mutants.py [ROOT]
 """
 
 from __future__ import annotations

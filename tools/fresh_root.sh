@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs ./dev in a bare system, as a newcomer's machine would: makes a minimal Debian or Ubuntu with
-# debootstrap, copies what git knows or does not ignore of this tree into it, and runs a word there.
-# For root on Debian or Ubuntu with debootstrap.
+# Runs ./dev in a bare system, as on a newcomer's machine: makes a minimal Debian or Ubuntu with
+# debootstrap, copies the files of this tree that git does not ignore into it, and runs
+# `./dev WORD...` there. For root on Debian or Ubuntu with debootstrap.
 #
 # Usage: fresh_root.sh [-s SUITE] [-m MIRROR] [-u USER] FOLDER WORD...
 #   FOLDER  where the systems are kept: FOLDER/SUITE stays bare, each run works in FOLDER/run

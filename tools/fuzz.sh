@@ -1,7 +1,8 @@
 #!/bin/sh
-# What `./dev fuzz SECONDS` runs: each fuzz target in turn for its share of the time, from the kept
-# corpus and from what earlier runs found. New inputs go to build/fuzz/TARGET; one that breaks
-# a promise is named, with what to do about it. Expects the packages that `./dev fuzz` provides.
+# What `./dev fuzz SECONDS` runs: each fuzz target for a third of the time, starting from the inputs
+# in tests/fuzz/corpus and those that earlier runs found. New inputs go to build/fuzz/TARGET. If a
+# target fails, its input is named, with how to run and keep it. Expects the packages that
+# `./dev fuzz` provides.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD

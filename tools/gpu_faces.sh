@@ -1,6 +1,6 @@
 #!/bin/sh
-# The command line and Python on a GPU: what `./dev gpu test` runs of the faces. Ends with the lines
-# that gtest ends with, so that the receipt counts them. Usage: gpu_faces.sh BUILD
+# Tests the command line and Python on a GPU, for `./dev gpu test`. Ends with lines like those that
+# gtest ends with, from which tools/receipt.py counts the tests. Usage: gpu_faces.sh BUILD
 set -u
 cd "$(dirname "$0")/.." || exit
 build=$1

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What `./dev gpu test` runs, on a machine with a GPU: the tests of the CUDA backend, the command
-# line and Python on the GPU, the harness with every call there, and the sanitizers of its kernels.
-# Ends with the receipt.
+# line and Python on the GPU, the harness (tests/conformance) with all calls on the GPU, and, where
+# it is installed, compute-sanitizer. Ends by writing the receipt.
 set -eu
 cd "$(dirname "$0")/.."
 logs=$PWD/build/gpu
@@ -28,8 +28,8 @@ run() {
   echo "   $name ended with $status: $logs/$name.log"
 }
 
-# What is timed runs alone; all else side by side, each in a process of its own.
-# They share a cache of kernels, so that each kernel is compiled once.
+# The timed tests run alone, the others side by side. All share a cache of kernels, so that each
+# kernel is compiled once.
 export TILEWISE_CACHE="$logs/cache"
 run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
 grep '^empty launch' "$logs/cost.log" || true
@@ -37,9 +37,9 @@ run unit 120 "$tests/test_backends_cuda" &
 run faces 300 sh tools/gpu_faces.sh build/release &
 run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.* &
 # The harness runs once with the best of the packed kernels and once with the plain ones. Far.* is
-# left out: its tensors are mapped memory of the host, which the device cannot read. With all
-# kernels random calls would compile hundreds of sets of features, so only Featured.* runs so: it
-# has each feature, and each pair.
+# left out: it maps its tensors itself, so the device cannot read them. Only Featured.*, which has
+# each feature and each pair, runs with all kernels: random calls would compile kernels for hundreds
+# of sets of features.
 export TILEWISE_TEST_DEVICE=cuda
 run featured 300 "$tests/test_conformance" --gtest_filter=Featured.* &
 run harness 300 env TILEWISE_CUDA_KERNELS=packed "$tests/test_conformance" \
@@ -64,8 +64,9 @@ if command -v compute-sanitizer >/dev/null; then
     run "$tool" 150 compute-sanitizer --tool "$tool" --error-exitcode 9 "$tests/test_conformance" \
       --gtest_filter='Conformance.*:Aligned.*:Append.*:Merge.*:Rotary.*' &
   done
-  # Its errors count by its summary, not by an exit status: it also warns of accesses by lanes of a
-  # warp that a vote (__ballot_sync) orders, as in kernels/score/softmax.h: it does not know votes.
+  # The receipt counts errors by racecheck's summary, and its exit status does not matter: racecheck
+  # does not know votes (__ballot_sync), so it warns of accesses that a vote orders, as in
+  # kernels/score/softmax.h.
   run racecheck 150 compute-sanitizer --tool racecheck \
     "$tests/test_conformance" --gtest_filter='Merge.*:Aligned.EveryHeadDim' &
   wait

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What `./dev lint [full]` runs: everything about the sources that needs no test. A check that fails
-# stops no other; the last line says whether one did. Expects the packages and build/venv that
-# `./dev lint` provides.
+# What `./dev lint [full]` runs: the checks of the sources, and the tests of these checks. All run,
+# even after one has failed; the last line says how many failed. Expects the packages and build/venv
+# that `./dev lint` provides.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -29,8 +29,8 @@ headers_alone() {
     >build/lint.log 2>&1 || { tail -n 40 build/lint.log && false; }
 }
 
-# In the folder that the headers were compiled in. If .clang-tidy is broken, clang-tidy only remarks
-# on it and runs other checks; so that comes first.
+# Takes the compile commands of build/tidy, which headers_alone has configured. Looks first whether
+# .clang-tidy can be read: if not, clang-tidy would only remark on it and run other checks.
 tidy() {
   if clang-tidy-14 --dump-config 2>&1 | grep '\.clang-tidy'; then return 1; fi
   all=

@@ -9,8 +9,9 @@ Each file of that folder has the mutants of one part of the sources, a table eac
     becomes = "return clip(position(query), left, right, 0, keys - 1);"
     caught_by = ["core's mask", "Decoding.StepByStepGivesWhatOneCallGives"]
 
-`text` must occur in `file` once; white space does not count. A mutant of several places has a list
-of such changes, `changes`. `harmless` in place of `wrong` says that no check may notice the mutant.
+`text` must occur in `file` once; white space does not count. A mutant that changes several places
+has, in place of `text` and `becomes`, a list `changes` of such pairs. `harmless` in place of
+`wrong` says that no check may notice the mutant.
 `include` names a header that `becomes` needs; the header lies beside the list.
 """
 

@@ -1,8 +1,8 @@
 """Runs the test programs that mutants.py has built, and says which independent checks failed.
 
 Checks are independent as follows: all comparisons of random calls with the oracle are one check,
-the unit tests of one header of core are one, and every other test is one. A header is known by its
-word: "mask" for src/core/mask.h.
+the unit tests of one header of core are one ("core's mask" for src/core/mask.h), and every other
+test is one.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ Environment = dict[str, str]
 RERUNS = 3  # of a suite that crashes, each without the test in which it did
 
 OF_THE_GPU = "test_backends_cuda"  # runs the GPU's kernels on the processor, and no other backend
-# Programs, and suites of test_conformance, that compare no results of the library or need a real
-# GPU, for which mutants' kernels are not compiled.
+# Programs that do not run with mutants of the processor's code, because they compare no results of
+# the library or need a real GPU. OF_THE_GPU alone runs with mutants of the GPU's kernels.
 LEFT_OUT = {
     "test_oracle", "test_cli", "test_bench", "test_parallel", "test_robust", "test_problem",
     "test_plan", "test_cuda_device", OF_THE_GPU,
 }  # fmt: skip
-# At least one check that compares results of calls must notice a mutant. In test_conformance all
-# suites compare results but OF_THE_HARNESS; in the GPU's program only OF_THE_GPUS_RESULTS do: its
-# other suites test drivers, compilers and the cache of kernels.
+# At least one check that compares results of calls must notice a wrong mutant. In test_conformance
+# all suites but OF_THE_HARNESS compare results, in OF_THE_GPU only those of OF_THE_GPUS_RESULTS.
 OF_THE_HARNESS = {"Bound", "BoundFormula", "Families", "List", "Report"}
 OF_THE_GPUS_RESULTS = {
     "Aligned", "Append", "Decoding", "Faults", "Featured", "FeaturedKernels", "Held", "Merge",
@@ -88,8 +87,8 @@ class Verdict(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether a wrong mutant is caught twice and by all checks the list names, and a harmless
-        one never."""
+        """Whether at least ENOUGH checks noticed a wrong mutant, among them one of results and all
+        that the list names; or whether none noticed a harmless mutant."""
         if self.mutant.is_harmless:
             return not self.failures
         by_results = any(map(compares_results, self.failures))
@@ -223,8 +222,8 @@ class Runner:
     def run(
         self, suite: Suite, checks: frozenset[str], number: int, sizes: Environment
     ) -> list[Failure]:
-        """Runs some checks of a suite and returns the failures; after a crash it runs the rest,
-        too."""
+        """Runs `checks` of a suite with mutant `number` and returns the failures. After a crash it
+        runs them again without the test that crashed, up to RERUNS times."""
         extra = {**sizes, "TILEWISE_MUTANT": str(number)}
         limit = 15 + 10 * suite.seconds * (1 if sizes == FIRST else FAMILIES)
         failures: list[Failure] = []
@@ -243,7 +242,7 @@ class Runner:
     def learn(self) -> list[Failure]:
         """Runs everything without a mutant, to learn the suites and how long each takes.
 
-        For random calls this includes all families, because no other run counts the families.
+        Random calls run with the one family of FIRST, then with all: the others must pass, too.
         """
         failures: list[Failure] = []
         for program in self.programs:
@@ -260,7 +259,7 @@ class Runner:
         return failures
 
     def examine(self, mutant: Mutant, run_all: bool) -> Verdict:
-        """Runs the checks that the list names; if none, all checks until enough have failed.
+        """Runs the checks that the list names; if it names none, all until enough have failed.
 
         For a harmless mutant, or with `run_all`, it runs all checks.
         """

@@ -1,4 +1,4 @@
-"""Writes switches into C++ text, between the original and what mutants have in its place.
+"""Writes switches into C++ text: each chooses between the original and a mutant's change.
 
 A switch covers the smallest expression that holds the difference, or else the statements that
 differ:
@@ -276,8 +276,8 @@ def _out_of_brackets(words: Sequence[str], low: int, high: int) -> tuple[int, in
 
 
 def _check_is_between_statements(before: str, text: str) -> None:
-    """Refuses statements added under an `if` without braces, where they would replace its
-    statement."""
+    """Refuses to add statements except behind a statement or a brace: behind `if (...)` they would
+    become what the `if` controls."""
     code = re.sub(r"//[^\n]*", "", before).rstrip()
     if not code.endswith((";", "{", "}")):
         raise ChangeError(f"`{text}`: what is added does not stand behind a statement")

@@ -3,7 +3,7 @@
 The mistakes are changes of the sources, listed in tests/mutants. A copy of the tree holds them all,
 each behind a switch that the environment chooses, so one build serves for all. Each mistake has to
 be caught by two independent checks, at least one of which compares results of calls; the list names
-the checks. Harmless mutants, which are no mistakes, have to be left alone by all tests.
+the checks. Harmless mutants are changes that are no mistakes: no test may fail with them.
 Usage: mutants.py [--mutant NAME] [--all] [--list] [--no-build]
 """
 
