@@ -1,5 +1,5 @@
-// Makes the pack: compiles each variant for each target, on a machine that needs no GPU, and says
-// what each kernel takes in OUTPUT.json.
+// Makes the pack: compiles each variant for each target, on a machine that needs no GPU, and writes
+// each kernel's registers, memory and compile time to OUTPUT.json.
 //
 // Usage: tilewise_pack OUTPUT --keep FOLDER [--check] [--if-found] [--jobs N] [--arch sm_80,sm_90].
 //   --keep      where kernels are kept, so that the next run compiles what has changed

@@ -23,8 +23,8 @@ import torch
 
 from peer_suites import why_outside
 
-# The compute capability that torch reports in tests on the processor; FlashAttention's tests ask
-# for it.
+# The compute capability that torch is made to report in tests on the processor, because
+# FlashAttention's tests ask for it.
 _CAPABILITIES = {"flash_attn": (8, 0), "flash_attn_3": (9, 0), "flash_attn_4": (10, 0)}
 _LARGE = 2**37
 # Tests of mistakes that only a GPU makes: they repeat one call a thousand times.
@@ -84,8 +84,8 @@ class Cases:
         ]
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Draws from the tests that unittest's classes write out, and takes turns among functions,
-        so that all have run some cases when the time is over."""
+        """Draws from each function's cases, which unittest's classes write out in full, and orders
+        them by turns among functions, so that each has run some when the time is over."""
         by_function: dict[str, list[Any]] = defaultdict(list)
         left_out = _OF_A_GPU_ALONE if self.asked["device"] == "cpu" else ()
         if without := self.asked["without"]:

@@ -2,12 +2,13 @@
 
     python tools/peer_suites.py --flash-attention FOLDER --pytorch FOLDER [--device cuda]
 
-The folders are checkouts of those packages, or the parts of them that SUITES names; for PyTorch one
-of torch_npu will do, which carries its tests. Nothing in them changes: what is needed is copied to
---work, and for the processor the copies say "cpu" where the originals say "cuda". Each suite runs
-in a process of its own, in which `import flash_attn` means tilewise.flash_attn, or torch's
-scaled_dot_product_attention means tilewise.sdpa. Their tests are many thousands, so of each
-function some cases are drawn by chance, with lengths that are scaled down to --longest.
+The folders are checkouts of those packages, or the parts of them that SUITES names; for PyTorch a
+checkout of torch_npu will do, which has a copy of PyTorch's tests. Nothing in the folders changes:
+the files needed are copied to --work, where FlashAttention's say "cpu" in place of "cuda" if they
+run on the processor. Each suite runs in a process of its own, in which `import flash_attn` means
+tilewise.flash_attn, or torch's scaled_dot_product_attention means tilewise.sdpa. The suites have
+many thousands of cases, so of each function some are drawn by chance, with lengths that are scaled
+down to --longest.
 
 It takes a Python with tilewise, torch, pytest, einops, transformers and expecttest.
 """
@@ -146,8 +147,9 @@ def on_the_processor(text: str) -> str:
     return text.replace(".cuda()", ".cpu()")
 
 
-# What torch_npu changed in torch's tests, and the original. torch_npu skips what its devices lack,
-# and names its devices in place of each GPU generation that a test asks for.
+# Patterns for what torch_npu changed in torch's tests, and what replaces them. The skips of tests
+# that its devices cannot run go; the flags of a GPU's generation (isSM..., isLessThan...) become
+# False.
 _OF_TORCH_NPU = (
     (r"^import torch_npu.*\n", ""),
     (r"""^ *@unittest\.skip\(["'](Does not support now|NPU doesn't support yet\.)["']\)\n""", ""),

@@ -1,7 +1,7 @@
-"""Draws the speed and the memory of square attention against length, from bench/history.
+"""Draws speed and memory of square attention (as many keys as queries) against length.
 
-Usage: plot_history.py [HISTORY [PLOTS]]. Reads every *.jsonl of the one folder and writes SVG and
-an index into the other. If a result is there twice, the later line counts.
+Usage: plot_history.py [HISTORY [PLOTS]]. Reads every *.jsonl in HISTORY (bench/history) and writes
+SVG and an index to PLOTS (docs/plots). If a result is there twice, the later line counts.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ class Group(NamedTuple):
 
 
 def group_of(machine: str, case: dict[str, Any], is_gpu: bool) -> Group | None:
-    """The group of a case; None if it is not square attention.
+    """The group of a case; None if it was refused, is not square, or has fewer key heads.
 
-    A GPU's cases have a fixed number of tokens: the longer a sequence, the smaller the batch.
+    On a GPU a group's cases have the same number of tokens, batch * length. On the processor a case
+    with a batch above 1 has no group.
     """
     if "refused" in case or case["heads"] != case["key_heads"] or case["queries"] != case["keys"]:
         return None

@@ -1,8 +1,8 @@
 """Runs the parts of `./dev test`, two side by side, and ends with a table of what each took.
 
-Usage: run_parts.py quick|usual|full. tools/test.sh says what a part does; here stands when it runs
-and how long it may take. Each part has half of the processors, so that at least the other half is
-busy while one part links, or waits for its longest test.
+Usage: run_parts.py quick|usual|full. tools/test.sh says what a part does; this file says when it
+runs and how long it may take. Each of the two has half of the processors, so that the other half
+stays busy while one part links, or waits for its longest test.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Adds up the results of the parts of `./dev test`: the table and the closing line.
+"""Adds up the results of the parts of `./dev test`, and prints a table and a closing line.
 
-A part leaves JUnit files in a folder of its name: ctest's own ctest.xml and one NAME.xml for each
-program of ctest that counts its cases itself.
+A part leaves JUnit files in a folder of its name: ctest's own ctest.xml, and one NAME.xml for each
+test program that counts its cases itself.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ def show(
     bar: int | None,
     left_out: Mapping[str, str] | None = None,
 ) -> int:
-    """Prints the table, then the sum alone on a line; 1 when something failed or nothing passed.
+    """Prints the table, then the sum on a line; returns 1 if a test failed or none passed.
 
-    `left_out` says of each part that did not run why not.
+    `left_out` has the parts that did not run, each with the reason.
     """
     total = NOTHING
     print(f"\n{'part':10}{'seconds':>9}{'budget':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What each part of `./dev test` does; tools/run_parts.py says which run, and when. Expects the
-# packages and build/venv that `./dev test` provides. Usage: test.sh PART. TILEWISE_JOBS says how
-# many processes it may have, TILEWISE_EXTENT whether it is for `./dev test full`.
+# What each part of `./dev test` does; tools/run_parts.py says which parts run, and when. Expects
+# the packages and build/venv that `./dev test` provides. Usage: test.sh PART. TILEWISE_JOBS is how
+# many processes the part may have; TILEWISE_EXTENT is `full` for `./dev test full`.
 set -eu
 cd "$(dirname "$0")/.."
 part=$1
@@ -33,10 +33,10 @@ preset_tests() {
   tested "$part"
 }
 
-# Under the thread sanitizer, the programs whose tests use several threads. Of test_conformance the
-# suites that make calls, with one family of numbers: other numbers would take the same threads. For
-# this sanitizer tests/CMakeLists.txt leaves the emulated kernels out of test_backends_cuda, which
-# would take a minute to compile.
+# Runs the programs whose tests use several threads under the thread sanitizer. test_conformance
+# takes one family of numbers and leaves out `others`: they make no calls, or calls that use threads
+# as other tests' calls do. tests/CMakeLists.txt leaves the emulated kernels out of the thread
+# sanitizer's test_backends_cuda, because they would take a minute to compile.
 thread_tests() {
   if [ "$extent" = full ]; then
     preset_tests
@@ -50,8 +50,8 @@ thread_tests() {
     tested tsan --tests-regex "^($(echo "$programs" | tr ' ' '|'))\$"
 }
 
-# The processor's kernels and the harness, in one of two presets: optimised by clang (in asan clang
-# compiles everything, but with -O1), or for 64-bit ARM, run by QEMU.
+# Tests the processor's kernels and the harness, for the part clang as clang optimises them (asan
+# has clang with -O1), for the part neon as built for 64-bit ARM and run by QEMU.
 kernel_tests() {
   built "$part" test_backends_cpu test_conformance
   tested "$part"
@@ -60,8 +60,8 @@ kernel_tests() {
 # The systems that the wheel promises to run on; test_fast.py checks its files against that.
 wheel_tag="py3-none-manylinux_2_28_$(uname -m)"
 
-# The wheel has only kernels of this machine, because its tests use no others; all of them in
-# `./dev test full`.
+# For the processor the wheel has only the kernels that the tests on this machine use; in
+# `./dev test full` it has those of all instruction sets.
 python_tests() {
   sets=widest
   if [ "$extent" = full ]; then sets=all; fi
@@ -163,8 +163,8 @@ python_on_a_played_gpu() {
     python/tests/test_device.py python/tests/test_there.py python/tests/test_jax_handlers.py
 }
 
-# Every case of the list; stopped half-way, it goes on from there the next time, unless what it
-# checks has changed.
+# Checks every case of the tier full. After a check that was stopped, the next goes on from there,
+# unless the library has changed.
 whole_list() {
   library=$(cksum <build/release/libtilewise.so | cut -d ' ' -f 1)
   journal=build/check-$library.jsonl
@@ -172,8 +172,8 @@ whole_list() {
   rm "$journal"
 }
 
-# In the folder that lint has configured. Without NullDereference, which reports paths on which an
-# absent tensor would be read, though each is checked before.
+# Runs clang's analyzer with the compile commands of build/tidy, which the part lint configures.
+# NullDereference is left out: it reports reads of absent tensors on paths that a check rules out.
 analysis() {
   checks='-*,clang-analyzer-core.*,clang-analyzer-cplusplus.*,-clang-analyzer-core.NullDereference'
   checks=$checks,performance-unnecessary-value-param

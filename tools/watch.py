@@ -1,9 +1,9 @@
 """Runs a program and tells one that hangs from one that other programs keep waiting.
 
 Wall time cannot tell them apart on a machine that others use. A program hangs when it has used more
-processor time than it may, or when for a while it has used next to none: then it sleeps, and what
-it waits for does not come. The program's child processes count as part of it. The program stays in
-the caller's process group, so that whoever stops the caller stops the program, too.
+processor time than it may, or when for ASLEEP seconds it has used next to none: then it waits for
+something that does not come. Its child processes count as part of it. The program stays in the
+caller's process group, so that whoever stops the caller's group stops the program, too.
 """
 
 from __future__ import annotations
