@@ -96,8 +96,8 @@ class Bounder {
   }
 
   // Delta is the sum of dO * O over the columns, less dlse. A wrong score moves all columns of O at
-  // once, so `conditioned` bounds what it does to the sum: that is less than the columns' own
-  // bounds, added up.
+  // once, so `conditioned` bounds what it does to the sum: at most what the columns' own bounds add
+  // up to.
   void find_delta(const SeenRow& row) {
     const double* arriving = arriving_.output.row(query_index_, head_);
     const double* output = result_.output.row(query_index_, head_);
