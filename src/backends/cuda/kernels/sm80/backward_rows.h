@@ -150,8 +150,9 @@ TW_DEVICE RowStatistics store_row(const Backward& p, const BackwardRowsMemory& m
   return known;
 }
 
-// Replaces the lse of rows apart by remaining_lse, for a tile that has some. Call it after a
-// barrier. As a separate loop it costs the common case no registers.
+// Replaces the lse of rows apart in the workspace by remaining_lse, for a tile that has some. Needs
+// a barrier after store_row. It is a loop of its own, so that its registers are not added to those
+// of compute_rows.
 template <DType type>
 TW_DEVICE void store_apart(const Backward& p, const BackwardRowsMemory& memory,
                            const RowWork& work) {
@@ -177,8 +178,8 @@ TW_DEVICE void clear_query_sums(const Backward& p, const BackwardRowsMemory& mem
   for (int32 n = thread_index(); n < kBackwardRows * dim / 4; n += kRowThreads) to[n] = {};
 }
 
-// Computes all rows of the tile. Clears the tile's sums of the query's gradient while the first
-// loads are in flight.
+// Computes and stores the statistics of all rows of the tile, and clears the tile's sums of the
+// query's gradient while the first loads are in flight.
 template <DType type>
 TW_DEVICE RowSums compute_rows(const Backward& p, const BackwardRowsMemory& memory,
                                const RowWork& work) {
@@ -222,9 +223,9 @@ TW_DEVICE BiasTile bias_tile_at(const Backward& p, int64 task) {
   return {i / down, i % down, n % static_cast<uint32>(tiles.across)};
 }
 
-// Whether blocks may add to a tile of the bias's gradient. The band decides if all sequences have
-// the same length (no tables), there are no chunks and the bias has more than one row; otherwise
-// the result is always true. A tile to which no block adds may get true, but never the reverse.
+// Whether blocks may add to a tile of the bias's gradient: false only if none does. The band
+// decides if all sequences have the same length (no tables), there are no chunks and the bias has
+// more than one row; otherwise the result is true.
 TW_DEVICE bool may_be_visible(const Backward& p, BiasTile tile) {
   const auto has_table = [](const Side& side) {
     return side.offsets || side.used || side.start || side.batch_index;
@@ -248,8 +249,8 @@ TW_DEVICE void clear_bias_tiles(const Backward& p) {
   });
 }
 
-// Clears the sums of the bias's gradient. All blocks share the work. The workspace has room for a
-// multiple of four floats.
+// Clears the sums of the bias's gradient, four floats at a time; the workspace has room for a
+// multiple of four. All blocks share the work.
 TW_DEVICE void clear_bias(const Backward& p) {
   if (p.workspace.bias_in_tiles) return clear_bias_tiles(p);
   auto* to = reinterpret_cast<FourNumbers*>(p.workspace.bias);

@@ -6,8 +6,8 @@
 
 namespace tilewise::cuda::sm80 {
 
-// The addresses from which a lane reads fragments of the tile of keys. With the offset of another
-// tile of kDim columns added, they are the lane's addresses in that tile.
+// The addresses at which a lane begins to read the tile of keys. For another tile of kDim columns,
+// add that tile's offset in Memory (kValueAt, for example).
 template <class Traits>
 struct LanePlaces {
   using KeyTile = typename Traits::KeyTile;
@@ -99,8 +99,8 @@ struct PatchResult {
   typename Traits::Pairs weights, at_scores;
 };
 
-// sums += left . right: rows of keys or values times rows of queries or incoming gradients, from
-// row `row` on.
+// sums += left * right. `left` is the lane's address in the tile of keys or values; `right` is its
+// address in that of queries or incoming gradients, which are read from row `row` on.
 template <class Traits>
 TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
                           typename Traits::Scores& sums) {
@@ -113,8 +113,9 @@ TW_DEVICE void add_scores(SharedAddress left, SharedAddress right, int32 row,
       });
 }
 
-// Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores. Rows
-// that are eight apart have the same swizzle, so that most offsets are constants.
+// Calls body(pair, m, n, half) for each pair of elements that a lane has in a tile of scores. The
+// key of half 1 is eight rows below that of half 0; such rows have the same swizzle, so that most
+// offsets are constants.
 template <class Traits, class Body>
 TW_DEVICE void for_each_pair(typename Traits::ScoreTile& score_tile, int32 first_row,
                              const Body& body) {
@@ -182,7 +183,7 @@ TW_DEVICE bool has_apart(const TileNumbers& tile) {
 }
 
 // Turns products into the scores that weigh() takes. One branch serves rows apart and patches that
-// the band cuts; in other patches hide_band changes no visible score.
+// the band cuts; in a patch that the band does not cut, hide_band changes no visible score.
 template <class Traits>
 TW_DEVICE void shape_and_hide(const Backward& p, typename Traits::Memory& memory,
                               const PatchContext& context, typename Traits::Scores& scores,

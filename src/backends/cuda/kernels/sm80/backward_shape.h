@@ -10,7 +10,7 @@ using core::int32;
 using core::int64;
 
 // The kinds of variants:
-// - common: no features but the band;
+// - common: a band and sinks, no other feature;
 // - masked: boolean and block masks, dropout and (with loads_mask) ALiBi, each enabled by a flag at
 //   run time;
 // - general: all features, each enabled by a flag at run time, and rows that are not aligned;
@@ -52,7 +52,8 @@ struct BackwardShape {
 };
 
 // The host takes the first row of a kind that is at least as wide as the head and fits into the
-// shared memory of a block. A row for short sequences must also have room for the sequence.
+// shared memory of a block. A masked row must also have loads_mask if the call has ALiBi, and a row
+// for short sequences must have room for the sequence.
 inline constexpr BackwardShape kBackwardShapes[] = {
     {48, 64, 128, 4, 1, 4, 4, 1, 2, BackwardKind::kCommon, false, 99},
     {64, 64, 128, 4, 1, 4, 2, 1, 2, BackwardKind::kCommon, false, 99},
@@ -99,8 +100,8 @@ static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFe
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
 inline constexpr int32 kMostBackwardDim = 256;
 
-// In the workspace a sequence begins at a multiple of this many rows. It is also the number of
-// queries of a task of `rows` and `finish`.
+// In the workspace each sequence begins at a multiple of this many rows. Each task of the kernels
+// `rows` and `finish` has this many queries.
 inline constexpr int32 kBackwardRows = 64;
 
 // The order of the sums in the workspace: the numbers of a tile are in the order of the threads'

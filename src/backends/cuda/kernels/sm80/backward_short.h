@@ -1,8 +1,8 @@
 // Backward of short sequences: a block has all keys of one key head of a sequence, so no other
-// block adds to the gradients of its queries. It does the work of `rows` itself and stores all
-// three gradients. A variant's tiles have 16, 32, 64 or 128 keys. Latency is hidden by the other
-// blocks of the multiprocessor; the variant of which only one block fits prefetches the queries of
-// the next visit. The steps are those of backward.h.
+// block adds to the gradients of its queries. The block does the work of the kernel `rows` itself
+// and stores the gradients of queries, keys and values. A variant's tiles have 16, 32, 64 or 128
+// keys. Latency is hidden by the other blocks of the multiprocessor; the variant of which only one
+// block fits prefetches the queries of the next visit. The steps are those of backward.h.
 //
 // Variants with 128 keys take up to two tiles of keys, one after the other. Then the workspace
 // keeps the query-gradient sums of the first tile of keys.
@@ -29,8 +29,8 @@ TW_DEVICE void enter_short(const Backward& p, typename Traits::Memory& memory) {
   block_barrier();
 }
 
-// Starts the copies of tile `tile` of keys and values, after all threads have finished with the
-// tile before. Call it by all threads.
+// Waits until all threads have finished with the previous tile of keys and values, if there is one,
+// and starts the copies of tile `tile`. Call it by all threads.
 template <class Traits>
 TW_DEVICE void load_key_tile(const Backward& p, typename Traits::Memory& memory, int32 tile) {
   KeyBlock& block = memory.block;
@@ -283,8 +283,8 @@ TW_DEVICE void store_query_gradient(const Backward& p, const typename Traits::Me
   }
 }
 
-// Stores the sequence's part of the gradient of the sink of the group's head `g`, whose tiles have
-// all been visited.
+// Stores the sequence's part of the gradient of the sink of the group's head `g`. Call it by all
+// threads, when all tiles of that head have been visited.
 template <class Traits>
 TW_DEVICE void store_sink_partial(const Backward& p, typename Traits::Memory& memory, int32 g) {
   const KeyBlock& block = memory.block;

@@ -1,5 +1,5 @@
-// The epilogues of a block's sums: the gradients of its keys are stored, those of queries are added
-// to the workspace.
+// The epilogues of a block's sums: the gradients of its keys and values are stored, those of
+// queries are added to the workspace.
 #pragma once
 
 #include "backends/cuda/device/order.h"

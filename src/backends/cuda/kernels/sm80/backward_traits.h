@@ -100,8 +100,9 @@ struct BackwardTraits {
       kTiles.loads_mask || (kIsFeatured && (features & score::kVisible) != 0);
   static constexpr bool kLoadsBias = kIsFeatured && (features & score::kBias) != 0;
   static constexpr bool kSkipsBlocks = kIsFeatured && (features & score::kBlocks) != 0;
-  // Featured kernels pack the mask to bits when they use it. Other kernels need one stage for its
-  // bytes: they pack them at the start of a visit, before the copy of the next tile starts.
+  // Featured kernels pack the mask to bits when they use it, so the next tile's bytes need a stage
+  // of their own. Other kernels pack it at the start of a visit, before the copy of the next tile
+  // starts, and need one stage.
   static constexpr int32 kMaskStages = kIsFeatured ? 2 : 1;
   using VisibleColumns = score::VisibleColumns<kLoadsMask ? kQueriesOfWarp : 16>;
   using VisibleTile =
@@ -116,9 +117,9 @@ struct BackwardTraits {
   using KeySums = Sums<kDown, kDim / (8 * kTiles.query_warps)>;
   static constexpr int32 kQueryParts = kTiles.gradient_parts();
   using QuerySums = Sums<kTiles.gradient_down(), kTiles.gradient_across() / kQueryParts>;
-  // Where accumulators leave few registers, a branch that is always taken (compute_query_gradient)
-  // keeps the compiler from interleaving the products of keys and queries. It costs up to 7 % of
-  // the time.
+  // Whether compute_query_gradient has a branch that is always taken, to keep the compiler from
+  // interleaving the products of keys and queries where accumulators leave few registers. The
+  // branch costs up to 7 % of the time.
   static constexpr bool kSeparatesProducts = kDim > 128 || kStoresWeightsEarly;
   using ScoreProduct = Product<type, kDim / 16>;
   using KeyProduct = Product<type, (kExchangesWeights ? kTiles.queries : kQueriesOfPatch) / 16>;
