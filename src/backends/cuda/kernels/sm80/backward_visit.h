@@ -16,9 +16,10 @@ struct CurrentVisit {
   Cover cover;
 };
 
-// The visit whose queries are loaded next. With kLooksAhead, the pointers say where the thread's
-// share of the copies begins, if the call needs them; otherwise all but `numbers` are null, and the
-// places are computed when the copies start.
+// The visit whose queries are loaded next. The pointers say where the thread's share of the copies
+// begins. Without kLooksAhead only `numbers` is set, and the other places are computed when the
+// copies start. With it, `incoming` is null if incoming gradients have one stage, and `bias` and
+// `visible` are null if they are not copied.
 struct NextVisit {
   Visit visit;
   bool exists;
@@ -66,7 +67,7 @@ TW_DEVICE CurrentVisit current_visit(const Backward& p, const typename Traits::M
 }
 
 // Where the thread's share of a tile of queries or incoming gradients begins. In general kernels:
-// where row 0 begins, because load_tile finds the share.
+// where row 0 of the tile begins, because load_tile finds the share.
 template <class Traits>
 TW_DEVICE const uint8* share_of_rows(const Rows& of, const KeyBlock& block, Visit visit,
                                      int32 query) {

@@ -57,8 +57,9 @@ TW_DEVICE void weigh(const float* lse, float factor, typename Traits::Scores& sc
   });
 }
 
-// What weigh_distances expects to be added to score - lse. In kernels that keep subnormal weights
-// it multiplies weights by 2^64 into the normal range, where exp2_approximate does not flush them.
+// What weigh_distances expects to be added to score - lse. In kernels that keep subnormal weights,
+// adding 64 moves weights into the normal range, where exp2_approximate does not flush them;
+// weigh_distances divides them by 2^64 again.
 template <class Traits>
 TW_DEVICE constexpr float above_lse() {
   return Traits::kKeepsTinyWeights ? 64.0f : 0.0f;

@@ -151,8 +151,8 @@ TW_DEVICE void store_lse(const Forward& p, const Head& head, const LaneRow& of, 
   reinterpret_cast<float*>(p.lse.data)[element] = lse;
 }
 
-// Four lanes share the same rows. Each lane finishes one of them and returns its factor. If there
-// are two rows, two lanes do the same work, and one of them stores the lse.
+// Four lanes share two or four rows. Each lane finishes one row and returns the row's factor. If
+// there are two rows, two lanes do the same work, and one of them stores the lse.
 template <class Traits, class Rows>
 TW_DEVICE float finish_row(const Forward& p, const Head& head, const Rows& rows, int32 thread) {
   constexpr int32 kRows = Traits::Output::kRowsOfLane;

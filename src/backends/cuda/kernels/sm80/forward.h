@@ -5,8 +5,9 @@
 //   shared memory  one stage:  query; key of tile n, then its value and the key of tile n - 1
 //
 //   a warp         score = query * key          float32 accumulators in registers
-//                  shape, mask, raise, weigh    where features, borders or new maxima need it
-//                  output += weights * value    weights are a left fragment as they are
+//                  shape, mask, raise           where features, borders or new maxima need it
+//                  weigh                        scores become weights, in the same registers
+//                  output += weights * value    lanes already hold weights as left fragments
 //
 // Tiles of keys are walked from the last visible one to the first. A warp skips a tile that none of
 // its rows sees; the whole block skips a tile that the block mask hides from all of its rows.
@@ -226,8 +227,8 @@ TW_DEVICE void forward(const Forward& p) {
       [&](Walked tile, const Sight<Traits>& sight) {
         const int32 lane = Traits::thread() & (kWarp - 1);
         typename Traits::Scores scores;
-        // Recomputed in each iteration; otherwise the compiler keeps an address in a register for
-        // each step.
+        // query.lane is recomputed in each iteration; otherwise the compiler keeps an address in a
+        // register for each step of the product.
         if constexpr (!Traits::kHasRegisters)
           query.lane = query_lane(lane, rows_before(Traits::thread()));
         score<Traits>(query,
@@ -251,9 +252,9 @@ TW_DEVICE void forward(const Forward& p) {
             output);
       });
   // The epilogue writes the output over the warp's own queries in shared memory. If a tile was
-  // walked, all queries have arrived by now, and a warp barrier is enough. That also holds without
-  // kHoldsQuery, where queries are read from shared memory until the end, but compute-sanitizer's
-  // racecheck does not recognise it.
+  // walked, all queries have arrived by now, and a warp barrier is enough. It would also be enough
+  // without kHoldsQuery, where queries are read from shared memory until the end, but
+  // compute-sanitizer's racecheck would report a race; so these kernels have a block barrier.
   wait_for_copies<0>();
   if (head.last_key < head.first_key || !Traits::kHoldsQuery)
     block_barrier();

@@ -12,9 +12,10 @@ namespace tilewise::cuda::sm80 {
 
 using core::Range;
 
-// The keys that at least one row of a warp sees (begin, end), and those that all its rows see
-// (whole_begin, whole_end). The first and the last row determine both, as for core's band. Tiles of
-// keys in the first range but not in the second need masking.
+// The keys that the band shows to at least one row of a warp (begin, end), and to all its rows
+// (whole_begin, whole_end). The first and the last row determine both, because the ends of the band
+// never move back from one row to the next. Tiles of keys in the first range but not in the second
+// need masking.
 struct alignas(16) Reach {
   int32 begin, end;
   int32 whole_begin, whole_end;
@@ -73,8 +74,8 @@ struct Work {
   int32 tile, h, b, split;
 };
 
-// Decodes a block's index. Heads of a bunch are interleaved, and the last tile of each comes first:
-// under a causal mask it takes longest.
+// Decodes a block's index. Heads are launched in bunches of p.heads_together. The last tile of each
+// head in a bunch comes first: under a causal mask it takes longest.
 TW_DEVICE Work work_at(const Forward& p, int32 task) {
   const Prepared& by = p.prepared;
   const int32 place = by.splits.divide(task), split = task - place * p.splits.count;

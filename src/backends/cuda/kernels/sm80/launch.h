@@ -71,8 +71,8 @@ struct Rows {
   TW_HD uint8* at(int64 b, int64 h, int64 i) const { return data + b * batch + h * head + i * row; }
 };
 
-// Limits of lengths and of row strides in bytes, so that 32-bit arithmetic on them does not
-// overflow.
+// The largest lengths, and row strides in bytes, with which kernels can compute in 32 bits without
+// overflow. The host checks them.
 inline constexpr int64 kMostLength = int64{1} << 29, kMostStride = int64{1} << 30;
 
 // The partial results of the splits for the merge: running rows by (split, b, h, query), and the
@@ -122,8 +122,8 @@ struct Forward {
   uint32* error;         // receives bits of tw_fault
 };
 
-// From this architecture (12.0) on, common and short variants leave sinks to the merge, because
-// common ones lack the registers for them in their epilogue.
+// From this architecture (12.0) on, common and short variants leave sinks to the merge: the common
+// ones lack the registers for them in their epilogue, and the short ones follow the same rule.
 inline constexpr int32 kSinksMerged = 120;
 
 // Tiles of a head, or of the heads that share a tile, if a tile has `rows` rows.

@@ -1,5 +1,6 @@
 // Merges the splits of the keys: each split's output is weighted by its part of the softmax
-// denominator, always in the order of the splits. A warp has one row of the output.
+// denominator. The splits are added in a fixed order, so that results are reproducible. A warp has
+// one row of the output.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"

@@ -1,5 +1,5 @@
-// A warp's matrix product: accumulators in registers, fragments supplied by the caller. This one
-// loop serves all products of forward and backward.
+// A warp's matrix product: accumulators in registers, fragments supplied by the caller. All
+// products of the tensor-core kernels, forward and backward, use this loop.
 #pragma once
 
 #include "backends/cuda/device/matrix.h"

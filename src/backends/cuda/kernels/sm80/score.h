@@ -113,8 +113,8 @@ TW_DEVICE void add_bias(const Forward& p, typename Traits::Memory& memory, TileC
   }
 }
 
-// Applies scale, softcap, ALiBi and bias, if asked for. Returns what is known of the scores
-// afterwards.
+// Applies scale, softcap, ALiBi and bias, if asked for. Returns which `Known` the scores then are,
+// and their upper bound if softcap gives one.
 template <class Traits>
 TW_DEVICE score::Bounded shape(const Forward& p, typename Traits::Memory& memory, TileCorner corner,
                                typename Traits::Scores& scores) {
@@ -184,7 +184,8 @@ TW_DEVICE void hide(const Forward& p, typename Traits::Memory& memory, TileCorne
 }
 
 // Hides what the band hides, and keys beyond the last one. Each lane asks the band about one row,
-// and a shuffle distributes the answers. Most tiles are cut by one end of the band only.
+// and a shuffle distributes the answers. The two ends of the band are tested separately, because
+// most tiles are cut by one of them only.
 template <class Traits>
 TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner corner,
                          typename Traits::Scores& scores) {
@@ -210,8 +211,8 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
   });
 }
 
-// Applies features and masks. Applies the band only if the warp does not see the whole tile.
-// Returns what is known of the scores afterwards.
+// Applies features and masks, the band only if the warp does not see the whole tile. Returns the
+// result of `shape`, or kHeld if the scores were clamped before masking.
 template <class Traits>
 TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
                                        TileCorner corner, const Sight<Traits>& sight,

@@ -148,7 +148,7 @@ struct Loader {
  private:
   // Calls body(address in the tile, row relative to the thread's first) for each of the thread's
   // rows, the first of which is at `first`. If kApart is a multiple of eight, all rows of the
-  // thread have the same swizzle.
+  // thread have the same swizzle, and their addresses differ by constants.
   template <class Body>
   TW_DEVICE static void each(SharedAddress first, Share share, const Body& body) {
     TW_UNROLL

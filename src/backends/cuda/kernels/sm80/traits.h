@@ -16,8 +16,9 @@ struct KeySpot {
 // kNoPage: the page table has no valid page for this key. kNoKey: the key is beyond the last.
 inline constexpr int32 kNoPage = -1, kNoKey = -2;
 
-// What a general variant keeps in shared memory for features. Spots of keys are kept for four
-// tiles, because they are looked up as many as two tiles ahead of their use.
+// What a general variant keeps in shared memory for features and pages. `spots` (the page and row
+// of each key in a paged cache) has room for four tiles of keys, because they are looked up as many
+// as two tiles ahead of their use.
 template <class Traits>
 struct GeneralExtras {
   static constexpr int32 kWarps = Traits::kWarps, kRowsOfWarp = Traits::kRowsOfWarp;
@@ -91,8 +92,9 @@ struct Traits {
   static constexpr int32 kRows = kSize.rows, kKeys = kSize.keys, kStages = kSize.stages;
   static constexpr int32 kWarps = kSize.warps, kThreads = kSize.threads();
   static constexpr int32 kRowsOfWarp = kRows / kWarps, kDown = kRowsOfWarp / 16;
-  // Whether the copies that overlap with the first tile are started before the walk. Featured
-  // variants do not, because their boolean mask has one buffer. General ones start without a tile.
+  // Whether begin_walk also starts the copies that overlap with the first tile (load_ahead).
+  // Featured variants do not, because their boolean mask has one buffer; general ones do not,
+  // because their walk starts without a tile.
   static constexpr bool kBeginsAhead = !kIsGeneral && !kIsFeatured;
   // Whether a thread may use up to 255 registers.
   static constexpr bool kHasRegisters = kThreads * kSize.blocks <= 256;
@@ -115,8 +117,9 @@ struct Traits {
   static constexpr bool kHoldsVisible = kIsFeatured && (features & score::kVisible) != 0;
   using VisibleBits = score::VisibleBits<kHoldsVisible ? Scores::kRowsOfLane : 0>;
 
-  // With 113 KiB two blocks fit into a multiprocessor of Hopper. Only tests run featured variants
-  // without kExactly, which test their set at run time.
+  // The most shared memory that a block may take. With 113 KiB two blocks of a featured variant fit
+  // into a multiprocessor of Hopper. Featured variants without kExactly test their set at run time;
+  // only tests run them.
   static constexpr int32 kMostShared = !kIsFeatured                        ? kMostSharedBytes
                                        : (features & score::kExactly) != 0 ? 113 * 1024
                                                                            : 227 * 1024;
