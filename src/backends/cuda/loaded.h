@@ -15,8 +15,8 @@ Kernel loaded(const Device& device, int index);
 // May take seconds, once.
 Status load(Device& device, std::span<const int> indices);
 
-// Whether a featured kernel is available: loaded, in the cache, or an NVRTC would compile it.
-// Checked once for each, which may take milliseconds.
+// Whether a featured kernel is available: loaded, in the cache, or an NVRTC would compile it. The
+// first check of a kernel on a device may take milliseconds; its result is kept.
 bool can_have(const Device* device, int index);
 
 // Marks a kernel as not available, after it failed to compile or load.

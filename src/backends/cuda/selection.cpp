@@ -32,8 +32,9 @@ bool names_a_featured(const std::string& pattern) {
   });
 }
 
-// Patterns are those of a shell, "*forward*". They select kernels that the pack may have; a
-// featured kernel is selected by its full name, and listed where the cache has it.
+// Selects kernels by the comma-separated `names`: shell patterns such as "*forward*" for the
+// kernels that the pack may have, or full names of featured kernels. Featured kernels that match a
+// pattern are only listed, if the cache has them (out.patterns).
 Status select_variants(const char* names, Selection& out) {
   const std::vector<std::string> words = words_of(names);
   for (const std::string& name : words) {

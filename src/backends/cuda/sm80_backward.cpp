@@ -14,8 +14,8 @@ using sm80::kBackwardRows;
 
 using sm80::BackwardKind;
 
-// The index of the first shape of a kind that is as wide as the head and fits into a block's shared
-// memory, or -1.
+// The index of the first shape of a kind that is as wide as the head, fits into a block's shared
+// memory and, if the call has ALiBi and the kind is masked, has loads_mask; -1 if there is none.
 int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   const int64 dim = std::max(p.shape.dim, p.shape.value_dim);
   const auto takes_alibi = [&](const BackwardShape& tiles) {
@@ -31,8 +31,8 @@ int find_of_kind(const Problem& p, BackwardKind kind, int shared_bytes) {
   return number < sm80::kRowsOfBackward ? number : -1;
 }
 
-// The features that common kernels do not have, and their names. Those that need a general kernel
-// come first.
+// The features that common kernels do not have, and their names, in the order in which
+// why_not_common_backward looks for them.
 constexpr struct {
   core::uint32 feature;
   const char* name;
@@ -193,8 +193,8 @@ sm80::Workspace workspace_of(const Problem& p, const BackwardShape& tiles, Arena
   return workspace;
 }
 
-// How many heads' tiles are interleaved, as in forward. In backward, a head's first tiles of keys
-// have the most work.
+// How many heads' tiles are interleaved, as in forward. In backward, the first tiles of keys of a
+// head have the most work under a causal mask.
 int32 heads_together(const Problem& p, const BackwardShape& tiles, int processors) {
   const auto count = static_cast<double>(core::ceil_div(p.shape.keys, int64{tiles.keys}));
   double wanted = std::round(4 * processors / (count + 1));
@@ -261,8 +261,9 @@ namespace {
 
 constexpr int64 kMostPadding = int64{4} << 20;  // in float32: 16 MiB
 
-// Whether the bias's gradient may be summed in tiles: the bias has a column for each key, and the
-// padding of the tiles keeps the workspace near one copy, as the contract says.
+// Whether the bias's gradient, if it is wanted, may be summed in tiles: the bias has a column for
+// each key, and padding makes the tiles larger than the gradient by at most half, or by
+// kMostPadding if that is more.
 bool is_bias_for_tiles(const Problem& p, const BackwardShape& tiles) {
   if (!p.gradients.bias) return true;
   const auto& bias = p.gradients.bias.size;
@@ -298,8 +299,8 @@ int64 sm80_backward_workspace(const Problem& p, int shared_bytes) {
   };
   for (const bool in_pieces : {false, true}) count(find_shape(p, in_pieces, shared_bytes));
   if (const int found = find_short(p, shared_bytes, 0); found >= 0) count(found);
-  // If pointers turn out to be unaligned, the featured kernel is not used; its bytes are then
-  // spare.
+  // The featured kernel is counted, although it will not be used if pointers turn out to be
+  // unaligned.
   Featured featured;
   if (sm80_featured_backward(p, shared_bytes, featured)) count(featured.number);
   return most;

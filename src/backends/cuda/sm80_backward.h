@@ -36,9 +36,9 @@ inline constexpr int kBackwardKernels = 2 * (2 + sm80::kVariantsOfBackward);
 // Why the tensor-core kernels cannot run a backward call.
 struct BackwardLack {
   const char* what = nullptr;  // in a few words; null if they can run it
-  // Whether no shape was found, for which the alignment of rows may be the reason. A plan without
-  // data may then choose these kernels, so it asks for the workspace that sm80_backward_workspace
-  // returns, which suffices for any alignment.
+  // Whether no shape was found for the alignment of the rows at hand; with another alignment there
+  // may be one. So a plan without data asks for the workspace that sm80_backward_workspace returns,
+  // which suffices for any alignment.
   bool is_of_rows = false;
 };
 

@@ -20,8 +20,8 @@ bool is_near(const View& view) {
   return elements <= sm80::kMostStride / core::bytes_of(view.dtype);
 }
 
-// Like has_pieces, for a bias or mask, of which a tile takes any columns: the columns must be
-// contiguous, and the row stride must be small enough.
+// Whether a bias or mask can be copied in pieces: as has_pieces says, but with any number of
+// columns. The columns must be contiguous, and the row stride must be small enough.
 bool is_read_in_pieces(const View& view) {
   const tilewise::Axes& size = view.size;
   return size.column > 1 && view.stride.column == 1 && is_near(view) &&
@@ -80,7 +80,8 @@ bool are_in_pieces(const Problem& p) {
 }
 
 // With few queries, one head would leave most of a tile empty. Then all query heads of a key head
-// share a tile, and keys and values are read once for all. Features by query head forbid sharing.
+// share a tile, and keys and values are read once for all of them. Features other than scale,
+// softcap and sinks forbid sharing.
 int heads_in_tile(const Problem& p) {
   constexpr int64 kFewQueries = 32;
   using namespace score;
@@ -191,8 +192,8 @@ sm80::Prepared prepared_of(const Problem& p, const Sm80Forward& choice, const sm
           .group = divisor_of(p.shape.group())};
 }
 
-// Without features that shape scores, the softmax works on products q.k and applies the scale
-// itself.
+// How the softmax turns its input into units of log2. Without features that shape scores its input
+// is the products q.k, so the factor contains the scale; with them it is scores in these units.
 score::Measure measure_of(double scale, core::uint32 asked) {
   if ((asked & score::kShaping) != 0) return {1, score::kMostScore};
   constexpr auto kLargest = static_cast<double>(core::largest<float>());

@@ -51,8 +51,8 @@ const char* why_general(const Problem& problem);
 Sm80Forward sm80_forward(const Problem& problem, int processors, int architecture);
 
 // The featured kernel that can replace `choice`, with the same splits. Returns false if there is
-// none: nothing is asked, a short variant was chosen, rows are not whole pieces, or keys are paged.
-// `shared_bytes` is what a block can have.
+// none, for example because nothing is asked, a short variant was chosen, rows are not whole
+// pieces, or keys are paged. `shared_bytes` is what a block can have.
 bool sm80_featured(const Problem& problem, const Sm80Forward& choice, int shared_bytes,
                    Featured& out);
 

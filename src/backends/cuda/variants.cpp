@@ -53,8 +53,8 @@ namespace {
     .body = "tilewise::cuda::sm80::merge(p);", .threads = sm80::kMergingThreads, .blocks = 1, \
     .dynamic_shared_bytes = 0                                                                 \
   }
-// Backward's first and last kernel, and the tiles of a shape: a class of head dims, and what is
-// special about it.
+// Backward's first and last kernel (rows and finish), and the kernel of a shape. A shape is named
+// by its largest head dim and by what is special about it.
 #define TW_SM80_ROWS(name_, call, header, type)                                      \
   {                                                                                  \
     .name = "tilewise_sm80_" name_, .include = "backends/cuda/kernels/sm80/" header, \
@@ -82,8 +82,9 @@ namespace {
       TW_SM80_BACKWARD("bfloat16_" name_, "backward_short", kBFloat16, number)
 // NOLINTEND(bugprone-macro-parentheses)
 
-// In the order of index_of: plain kernels in the order of PlainKernel, those of one form at the
-// end; forward's table; the merge; backward's rows and finish, and its table of shapes.
+// In the order of index_of: plain kernels in the order of PlainKernel, with those that have no
+// float and double form at the end; forward's table; the merge; backward's rows and finish, and its
+// table of shapes. Featured rows of the tables are not listed here.
 constexpr Variant kAll[] = {
     TW_PLAIN_PAIR("forward", "forward.h", "Attention", plain::ForwardMemory),
     TW_PLAIN_PAIR("probabilities", "probabilities.h", "Attention", plain::ProbabilitiesMemory),
