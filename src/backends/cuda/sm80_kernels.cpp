@@ -150,8 +150,8 @@ bool sees_all(const tilewise::Mask& mask) {
 
 // With all keys visible, tiles take equally long, and heads follow each other, so that the cache
 // keeps a head's keys. Otherwise heads are launched in bunches of about four tiles per
-// multiprocessor, in which the longest tiles of all heads come first. Bunches have equal sizes:
-// after a small last one, multiprocessors would idle while its long tiles run.
+// multiprocessor, in which the longest tiles of all heads come first. Bunches have about equal
+// sizes: in a small last one, multiprocessors would idle while its long tiles run.
 int32 heads_together(const Problem& p, const Sm80Forward& choice, int processors) {
   if (sees_all(p.mask)) return 1;
   const int64 rows = p.shape.queries * choice.heads_in_tile;

@@ -28,8 +28,8 @@ TW_DEVICE void await_copies() {
 }
 
 // The walk over tiles of keys. Calls weigh(tile, sight) when a tile's keys have arrived, and
-// accumulate(tile) when its values have; sight = sight_of(tile), and warps that see nothing skip
-// both.
+// accumulate(tile) when its values have; sight = sight_of(tile). A warp that sees nothing of a tile
+// skips both calls.
 //
 // This function and `forward` are long on purpose: the compiler allocates registers better over one
 // function.

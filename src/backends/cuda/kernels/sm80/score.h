@@ -212,7 +212,7 @@ TW_DEVICE void hide_band(const Forward& p, const core::Band& band, TileCorner co
 }
 
 // Applies features and masks, the band only if the warp does not see the whole tile. Returns the
-// result of `shape`, or kHeld if the scores were clamped before masking.
+// result of `shape` (kNothing if it is not called), or kHeld if scores were clamped before masking.
 template <class Traits>
 TW_DEVICE score::Bounded finish_scores(const Forward& p, typename Traits::Memory& memory,
                                        TileCorner corner, const Sight<Traits>& sight,
