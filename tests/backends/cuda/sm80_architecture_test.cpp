@@ -141,6 +141,10 @@ TEST(Sm80Architecture, HugeScores) {
   expect_good_huge_scores([](Case&) {});
 }
 
+TEST(Sm80Architecture, HugeScoresUnderACausalMask) {
+  expect_good_huge_scores([](Case& c) { c.mask.band.right = 0; });
+}
+
 TEST(Sm80Architecture, HugeScoresAndSinks) {
   expect_good_huge_scores([](Case& c) { c.scores.has_sinks = true; });
 }
