@@ -59,8 +59,8 @@ class Band {
     return floor_div(position, chunk) * chunk;
   }
 
-  // What `position` sees: [position - before, position + after] and its chunk, moved by -shift into
-  // the other side's indices and cut to its length.
+  // What `position` sees: the part of [position - before, position + after] that lies in its chunk,
+  // moved by -shift into the other side's indices and cut to that side's `length`.
   TW_HD constexpr Range clip(int64 position, int64 before, int64 after, int64 shift,
                              int64 length) const {
     Range seen{position - before, position + after + 1};

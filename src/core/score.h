@@ -1,5 +1,5 @@
-// What happens to a score between q.k and the softmax. Each map stands beside its derivative, so
-// that backward cannot drift from forward.
+// What happens to a score between q.k and the softmax. Softcap and ALiBi stand beside their
+// derivatives, so that a change of one is not made without the other.
 #pragma once
 
 #include "core/base.h"

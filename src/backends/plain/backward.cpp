@@ -1,6 +1,7 @@
 // The backward pass, in steps. The steps over keys, queries and bias each recompute the scores and
-// the gradient of the weights, two products for each step beyond the first; in return no two tasks
-// write the same number: no atomics, the same bits every time, and linear memory.
+// the weights' gradients, which costs two more matrix products for each of these steps after the
+// first. In return no step stores the scores, so memory is linear, and no two tasks write the same
+// number, so there are no atomics and the bits are the same every time.
 #include "backends/plain/backward_bias.h"
 #include "backends/plain/backward_keys.h"
 #include "backends/plain/backward_rows.h"

@@ -15,8 +15,9 @@ struct BiasScratch {
   T* sum;  // [row][column] of the bias's own tile
 };
 
-// A dimension of the bias, cut into tiles. serves(index, all) gives the indices, out of `all`, that
-// tile `index` was added to: its own, or all where the bias has size 1.
+// A dimension of the bias, cut into tiles. serves(index, all) gives those of the `all` tiles of
+// scores along this dimension to which tile `index` of the bias was added: the one with the same
+// index, or all if the bias has size 1.
 struct BiasAxis {
   BiasAxis(int64 size, int64 tile) : broadcast(size == 1), tiles(core::ceil_div(size, tile)) {}
 

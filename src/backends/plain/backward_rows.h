@@ -1,6 +1,6 @@
-// Backward's two passes over query rows. The one before all others finds denominators and delta;
-// the one after the pass over keys finds the gradients of queries and slopes. No two tasks write
-// the same number.
+// Backward's two passes over query rows. One runs before all other passes and finds the
+// denominators and delta of RowSums; the other runs after the pass over keys and finds the
+// gradients of queries and slopes. No two tasks write the same number.
 #pragma once
 
 #include "backends/plain/backward_tile.h"
@@ -45,9 +45,9 @@ void sum_rows(const Head<T>& head, Range rows, ScoreTile<T>& tile, core::Row<T>*
 }
 
 // Finds denominators from lse. A coarse lse is too inexact: if 40 keys all score -1e9, float32 has
-// no digits left for log 40. The sum is then computed again from the row's own keys, and used if
-// its lse is the one given; else the given lse is that of more keys, as after a merge. `own` has
-// room for a tile's rows.
+// no digits left for log 40. For such a row the sum is computed again from the row's own keys, and
+// is used if its lse agrees with the given one within rounding. If not, the given lse covers more
+// keys, as after a merge, and is used as it is. `own` has room for a tile's rows.
 template <class T>
 void find_denominators(const Head<T>& head, Range rows, const RowSums<T>& sums, ScoreTile<T>& tile,
                        core::Row<T>* own) {

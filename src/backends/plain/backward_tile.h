@@ -1,5 +1,5 @@
-// One tile of the backward pass. It recomputes weights from scores and lse and computes the scores'
-// gradients; each pass then takes the products that it needs.
+// One tile of the backward pass. It recomputes weights from scores and the rows' denominators, and
+// computes the scores' gradients; each pass then takes the products that it needs.
 #pragma once
 
 #include "backends/plain/tasks.h"

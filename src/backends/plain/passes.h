@@ -1,5 +1,5 @@
-// The passes of the plain backend, in float or double. Each states the size of its workspace and
-// then uses it.
+// The passes of the plain backend. Those of attention run in float or double, in a workspace whose
+// size their *_workspace function tells.
 #pragma once
 
 #include "plan/backend.h"

@@ -1,5 +1,6 @@
-// Stores the unnormalised weights, for people who look at them: exp(score - the row's largest),
-// negative where dropout drops. It walks the keys twice: the first walk finds the largest score.
+// Stores the unnormalised weights, for people who look at them: exp(score - the row's largest
+// score), negative where dropout drops. It walks the keys twice: the first walk finds the largest
+// score.
 #include "backends/plain/passes.h"
 #include "backends/plain/tasks.h"
 

@@ -26,7 +26,8 @@ struct Extent {
 };
 
 // to[i][j] += sum over k of a(i, k) * b[k][j]. The sum of one call is made in `apart` and then
-// added. So a long row of keys is a sum of sums over tiles, in which float32 loses fewer digits.
+// added, so a sum over many keys is a sum of the sums of tiles, in which float32 loses fewer
+// digits.
 template <class T>
 void add_product(Extent extent, Matrix<T> a, const T* b, T* to, T* apart) {
   const int64 width = extent.width;

@@ -71,8 +71,8 @@ TW_INLINE void transpose(V (&square)[count]) {
   }
 }
 
-// A vector whose lane i is the sum of the lanes of x[i]. The first steps handle the most vectors,
-// so these steps stay within 16 bytes, where shuffles are cheap.
+// A vector whose lane i is the sum of the lanes of x[i]. The first steps, which handle the most
+// vectors, shuffle within blocks of 16 bytes, because such shuffles are cheap.
 template <int run = 1, class V, int count>
 TW_INLINE V add_across(V (&x)[count]) {
   if constexpr (count == 1) {
@@ -89,8 +89,8 @@ TW_INLINE V add_across(V (&x)[count]) {
   }
 }
 
-// Transposes a matrix: row r of `from` becomes column r of `to`. `rows` and `columns` are multiples
-// of a vector's lanes.
+// Transposes a matrix: row r of `from` becomes column r of `to`. `rows` and `columns` must be
+// multiples of Lanes::kCount.
 template <class Isa, class T>
 TW_INLINE void transpose(Matrix<const T> from, Matrix<T> to, int64 rows, int64 columns) {
   using V = typename Lanes<Isa, T>::V;

@@ -17,8 +17,9 @@
 #define TW_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-// Unrolls a product's loop over k. With 16 registers a step is short, so the loop's own
-// instructions cost much; with 32 a step is long, and short code counts more.
+// Unrolls a product's loop over k where there are 16 vector registers: an iteration is then short,
+// so the loop's own instructions cost much. With 32 registers an iteration is long, and the loop is
+// not unrolled, to keep the code short.
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TW_UNROLL_STEPS
 #elif defined(__clang__)
