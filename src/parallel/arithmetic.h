@@ -1,7 +1,7 @@
 // A guard that sets the floating-point modes in which results are promised: rounding to nearest,
-// denormal numbers kept, no traps. Modes belong to a thread, and a caller may have set others: code
-// that computes holds a guard, whose destructor restores the caller's. A thread inherits the modes
-// of the thread that starts it.
+// denormal numbers kept, no traps. Modes belong to a thread, and a caller may have set others, so
+// code that computes holds a guard, whose destructor restores the caller's modes. The pool's
+// threads need no guard: a thread inherits the modes of the thread that starts it, which holds one.
 #pragma once
 
 #if defined(__x86_64__)

@@ -25,8 +25,8 @@ void read_file(const char* folder, const char* name, char (&text)[kMostBytes]) {
   text[std::max<ssize_t>(bytes, 0)] = '\0';
 }
 
-// The processors of a group that may use `quota` microseconds of their time in each `period`. A
-// quota of "max", which is read as 0, or below 0 is no limit.
+// The number of processors that a group may use, rounded up, if it may take `quota` microseconds of
+// processor time in each `period`. A quota of 0 (as "max" is read) or below is no limit.
 int processors(long long quota, long long period) {
   if (quota <= 0 || period <= 0) return kUnlimitedProcessors;
   return static_cast<int>(
@@ -48,8 +48,8 @@ int limit_of_version_1(const char* group) {
   return processors(std::strtoll(quota, nullptr, 10), std::strtoll(period, nullptr, 10));
 }
 
-// The least limit of a group and of those around it. The root counts too, because a container may
-// see its own group as the root, whatever its path is called outside.
+// The least limit of the group `path` and of the groups around it. The root, `mount`, counts too:
+// in a container it may be the process's own group while `path` is that group's path outside.
 int least_limit(const char* mount, const char* path, int (*limit)(const char*)) {
   char group[2 * kMostBytes];
   std::snprintf(group, sizeof group, "%s%s", mount, path);

@@ -8,16 +8,17 @@ namespace tilewise {
 
 using TaskFunction = void (*)(void* argument, std::int64_t task, std::int32_t worker);
 
-// An embedder's threads. parallel_for calls task(argument, t, worker) for all t in [0, tasks) and
-// returns when all are done. No two tasks run at once with the same worker, in [0, workers).
+// An embedder's threads. parallel_for must call task(argument, t, worker) once for each t in [0,
+// tasks) and return when all are done. No two tasks may run at once with the same worker, which
+// must be in [0, workers). Breach lists what is checked of this.
 struct Hook {
   void (*parallel_for)(void* host, std::int64_t tasks, TaskFunction task, void* argument) = nullptr;
   void* host = nullptr;
   std::int32_t workers = 0;
 };
 
-// How a hook broke its rules: by a task or worker out of range, which then did not run, or by a
-// wrong number of tasks.
+// How a hook broke its rules: by a task or worker out of range, in which case that task is not run,
+// or by a wrong number of tasks run.
 struct Breach {
   enum class Of { kNone, kTask, kWorker, kCount };
 
@@ -42,9 +43,9 @@ class Parallel {
   void prepare() const;
 
   // Calls body(task, worker), which must not throw, for every task; without other threads, one
-  // after another. Each thread of the pool begins with a share of neighbouring tasks, the same in
-  // every call that all threads help; with `in_order`, every thread takes the next task that is
-  // left.
+  // after another. Each thread of the pool begins with a share of neighbouring tasks, the same
+  // share in each call of as many tasks if all threads help. With `in_order`, every thread takes
+  // the next task that is left.
   template <class Body>
   void operator()(std::int64_t tasks, Body&& body, bool in_order = false) const {
     using Plain = std::remove_reference_t<Body>;

@@ -25,8 +25,9 @@ void forget_in_child() {
   current.store(nullptr);
 }
 
-// Registers forget_in_child when the library is loaded, so that no call has to allocate memory. If
-// this fails, no pool is made: a fork's child would wait for ever for its copy of the pool.
+// Registers forget_in_child when the library is loaded and not in a call, because registering may
+// allocate memory. If this fails, no pool is made: a fork's child would wait for ever for the
+// threads of its copy of the pool.
 const bool kForksAreWatched = pthread_atfork(nullptr, nullptr, forget_in_child) == 0;
 
 struct AtExit {
@@ -100,8 +101,9 @@ void Pool::share(const Job& job, int workers) {
   }
   helpers = std::min(helpers, started_.load());
   state_.store(static_cast<std::uint32_t>(helpers) * kSeat);
-  // A thread that goes to sleep first lowers awake_, then looks at the seats. Here the seats are
-  // set first and awake_ is read then, so that one of the two notices.
+  // A thread that goes to sleep first lowers awake_, then looks for free seats. This function sets
+  // the seats first and then reads awake_. So either that thread sees a seat, or it is counted as
+  // asleep here and woken.
   const int asleep = helpers - awake_.load();
   if (asleep <= 0) return;
   bell_.fetch_add(1);
@@ -163,8 +165,9 @@ bool Pool::may_wait_awake() const {
   return awake_.load() + std::max(1, callers_.load()) <= usable_processors();
 }
 
-// The share that a thread begins with. Two threads may want the same share, because any thread may
-// help a call with fewer workers than the pool has threads.
+// The share that a thread begins with: the first that no thread has begun, counted from share
+// `thread` % share_count_. Two threads may want the same share, because the pool may have more
+// threads than the call has shares.
 int Pool::first_share(int thread) {
   for (int n = 0; n < share_count_; ++n)
     if (!shares_[(thread + n) % share_count_].begun.exchange(true))

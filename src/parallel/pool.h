@@ -43,8 +43,8 @@ class Pool {
 
  private:
   // A range of neighbouring tasks. A thread begins with a share that no thread has begun, if it can
-  // the same as in the last call, whose results are still in its cache. Then it takes tasks that
-  // other threads have left of their shares.
+  // the one with the same number as in the last call, whose data may still be in its core's cache.
+  // Then it takes tasks that other threads have left of their shares.
   static constexpr int kMostShares = 64;
   struct alignas(64) Share {
     std::atomic<std::int64_t> next{0};
@@ -69,9 +69,9 @@ class Pool {
   Job job_;
   Share shares_[kMostShares];
   int share_count_ = 0;
-  // Free seats of job_ (places for one helper each), helpers at work on it, and whether the caller
-  // sleeps until helpers are done. A thread that finds no free seat reads nothing else of the job,
-  // so it may come late.
+  // Free seats of job_ (places for one helper each), the number of helpers at work on job_, and
+  // whether the caller sleeps until they are done. A thread reads job_ and shares_ only after it
+  // took a seat, so one that wakes up after the job has ended reads neither.
   std::atomic<std::uint32_t> state_{0};
   std::atomic<std::uint32_t> bell_{0};  // what threads sleep on; counts its rings
   std::atomic<int> awake_{0};           // threads that do not sleep

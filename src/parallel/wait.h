@@ -8,8 +8,9 @@
 
 namespace tilewise {
 
-// How long a thread waits awake: about the cost of waking it on a busy or virtual machine (5 to 60
-// us). So waiting awake first costs at most about twice what the better choice would have.
+// How long a thread waits awake before it sleeps: about the most that waking it costs on a busy or
+// virtual machine (5 to 60 us). Where a wake costs that much, waiting awake first costs at most
+// about twice what the better of waiting awake and sleeping at once would.
 inline constexpr std::chrono::microseconds kWaitAwake{50};
 
 // Tells the processor that this loop waits: it saves power and leaves the core to the SMT sibling.

@@ -139,8 +139,8 @@ struct Named {
 // The first backend in the list for devices of this kind; null if there is none.
 const Backend* backend_of(const tw_device& device);
 
-// Makes the plan, by the first backend that accepts the call or by the one named. Otherwise returns
-// why none does.
+// Makes the plan by the backend that `named` names or, if it names none, by the first that accepts
+// the call. If that backend refuses, or none accepts, returns why.
 Status choose(const Asked& asked, const Machine& machine, const Named& named, Plan& plan);
 
 }  // namespace tilewise

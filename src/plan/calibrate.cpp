@@ -9,8 +9,8 @@
 namespace tilewise {
 namespace {
 
-// Rows of the sample. If a run on kFewRows takes less than kNoTime, a run on kManyRows is timed:
-// its speed is nearer to that of long sequences.
+// Queries and keys of a Sample, the short run that is timed. If a run on kFewRows takes less than
+// kNoTime, a run on kManyRows is timed: its speed is nearer to that of long sequences.
 constexpr int64 kFewRows = 128, kManyRows = 1024;
 constexpr double kNoTime = 0.002;
 constexpr int64 kMostHeads = 64;
@@ -22,8 +22,8 @@ struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// The problem on a few dense rows, without its mask and without options that need tensors. It has
-// one batch of at most a head for each worker, and as many key heads.
+// The problem on a few dense rows, without its mask and without options that need tensors. The
+// batch is 1, with at most one head for each worker, and as many key heads as heads.
 class Sample {
  public:
   Sample(const Problem& like, int workers, int64 rows) : rows_(rows) {

@@ -1,5 +1,5 @@
-// The C face's device functions for one kind of device: what there is, and its memory. The
-// processor's are in api/device.cpp; those of another kind come with a backend.
+// The C face's device functions for one kind of device: which devices there are, and their memory.
+// Those of the processor are in api/device.cpp; those of another kind come with a backend.
 #pragma once
 
 #include <cstddef>

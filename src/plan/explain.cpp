@@ -58,8 +58,9 @@ void add_bytes(double bytes, Text& text) {
   text.add(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-// A backend's description, split into its lines: on speed; and on where kernels come from, null if
-// none are compiled on the user's machine. The second line may hold paths.
+// A backend's description, split into its lines: `bytes` holds the first, on speed; `kernels` is
+// the second, on where kernels come from, or null if none are compiled on the user's machine.
+// `bytes` is large because the second line may hold paths.
 struct Note {
   Note(const Problem& p, const Plan& plan) {
     Text text(bytes, sizeof bytes);

@@ -38,8 +38,9 @@ Settings from_environment() {
 
 }  // namespace
 
-// Uses no lock: a lock held while another thread forks would stay locked in the child. A child has
-// another process id than the one in `state`, so the child stores the settings itself.
+// Uses no lock: a lock held while another thread forks would stay locked in the child. If the child
+// finds the id of its parent in `state`, the thread that was storing the settings does not exist
+// there, so the child stores them itself.
 Settings settings() {
   int seen = state.load(std::memory_order_acquire);
   if (seen == kKept) return kept;

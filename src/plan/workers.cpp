@@ -46,8 +46,8 @@ double work_of_shapes(const Problem& p) {
   const auto queries = static_cast<double>(s.queries),
              dims = static_cast<double>(s.dim + s.value_dim);
   const double keys = keys_seen(p);
-  // A key head's keys are loaded once for all queries and heads that share them; these see about
-  // keys + queries different keys.
+  // A key head's keys are loaded once for all queries and heads that share them. If one query sees
+  // `keys` keys, all queries together see about keys + queries different ones.
   const double rows = heads * queries + static_cast<double>(s.key_heads) *
                                             std::min(static_cast<double>(s.keys), keys + queries);
   const double passes = p.operation == TW_BACKWARD ? 2.5 : 1;

@@ -5,10 +5,11 @@
 
 namespace tilewise {
 
-// How many workers the problem is worth: at least 1, at most `available`. It looks only at the
-// shapes and the mask's band, so it takes no time, and a question about the workspace, asked
-// without data, gets the call's own answer. TILEWISE_LEAST_SHARE, in operations, replaces the
-// measured threshold; 0 makes all workers take part in the smallest problem, which tests use.
+// How many workers the problem is worth: at least 1, at most `available`. Of the problem it reads
+// only the operation, the shapes and the mask's band, so it takes no time, and tw_workspace, which
+// is asked without data, gets the same answer as the call. TILEWISE_LEAST_SHARE, in operations,
+// replaces the measured threshold; with 0, which tests use, all workers take part in the smallest
+// problem.
 int workers_worth(const Problem& problem, int available);
 
 // workers_worth for a machine; if it must use all its workers or one, more than one means all.
