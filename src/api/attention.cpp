@@ -1,5 +1,5 @@
-// Attention's functions of the C face: each checks the request into a Problem, makes a Plan and
-// runs it, or answers from it.
+// Attention's functions of the C face: each checks the request into a Problem and makes a Plan,
+// then runs the Plan or reports what it says.
 #include "api/call.h"
 #include "plan/explain.h"
 #include "problem/structs.h"

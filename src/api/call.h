@@ -30,8 +30,9 @@ struct Prepared {
   Execution execution;
 };
 
-// Checks the workspace (present, large enough, where the call runs, no tensor's memory) and the
-// error word. `asker` names the function that tells the workspace's size.
+// Checks that the workspace, if the plan needs one, is present and large enough, lies on the device
+// where the call runs and overlaps no tensor; and checks the error word. `asker` names the function
+// that tells the workspace's size.
 Status check_memory(const Call& call, const Plan& plan, const Execution& execution,
                     const char* asker);
 
@@ -43,7 +44,7 @@ inline constexpr const char* kAsker<RotaryProblem> = "tw_workspace_rotary";
 template <>
 inline constexpr const char* kAsker<AppendProblem> = "tw_workspace_append";
 
-// After a run: fails if the embedder's threads did not run each task once.
+// After a run: fails if the embedder's hook broke a rule that Breach names.
 Status check_hook(const Parallel& parallel);
 
 // Plans the call with the backend that the execution names, or else the environment.

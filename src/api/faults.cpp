@@ -1,5 +1,5 @@
-// tw_take_faults: faults that device calls met in their tables and put into the library's error
-// word.
+// tw_take_faults returns, and clears, the faults that calls on a device without an error word of
+// their own met in their tables.
 #include "api/call.h"
 #include "problem/structs.h"
 

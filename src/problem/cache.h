@@ -27,8 +27,8 @@ struct Touched {
   core::Range rows(int64 b) const { return rows_of(context, b); }
 };
 
-// Refuses an entry that names no page or row of the tensor: of a page table those that touched rows
-// need, of a batch index every one.
+// Refuses an entry that names no page or row of the tensor. Of a page table it checks the entries
+// that touched rows need, of a batch index all entries.
 Status check_entries(const Touched& touched);
 
 // Refuses a page or row that is touched twice. `wanted_for` ends the sentence and says why.

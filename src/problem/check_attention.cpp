@@ -18,8 +18,8 @@ Status check_operation(tw_operation operation, const tw_request* request) {
   return {};
 }
 
-// Reads output and lse. Forward writes output and may write lse; backward reads both; probabilities
-// have no lse, and their output is by query and key.
+// Reads output and lse. Forward writes output and may write lse; backward reads both. Probabilities
+// have no lse, and their output has one element for each score.
 Status read_results(Call& call, const tw_request& request, Problem& problem) {
   const bool packed = problem.queries.packed();
   const Form output{"output", rows_layout(problem.queries), Types::kFloat};

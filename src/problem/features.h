@@ -1,13 +1,13 @@
-// Checks of the options beyond plain attention. Each fills its part of the problem, whose shape and
-// sides are already known.
+// Checks of the options beyond plain attention. Each check fills its part of the problem, whose
+// shape and sides are already known.
 #pragma once
 
 #include "problem/call.h"
 
 namespace tilewise {
 
-// The size of a tensor by (batch, query head, query, key). Where the call gives only a bound on the
-// longest sequence (packed and cached sides), the tensor may be larger.
+// The size of a tensor with axes (batch, query head, query, key). Where the call gives only a bound
+// on the longest sequence (packed and cached sides), the tensor may be larger.
 Wanted wanted_pairs(const Problem& problem);
 
 // float32; float64 is allowed, too, if the query is float64.

@@ -1,6 +1,7 @@
 // overlap() and folds() solve one question: can a sum of step_k * x_k, each x_k from 0 to most_k,
-// fall into an interval? The steps are few and mostly nested, so a search from the largest step
-// down hardly branches; the last two steps are solved in closed form.
+// fall into an interval? The steps are few, and a step is mostly longer than all that smaller steps
+// reach, so a search from the largest step down hardly branches; the last two steps are solved in
+// closed form.
 #include "problem/overlap.h"
 
 namespace tilewise {
@@ -70,8 +71,8 @@ class Sums {
   Answer any_within(int64 low, int64 high) {
     low -= base_;
     high -= base_;
-    // Removes the steps no larger than the interval: their multiples leave no gaps, so they widen
-    // it.
+    // Removes each step that is no larger than the interval and widens the interval by all that the
+    // step can add: the multiples of such a step cannot jump over the interval.
     while (count_ > 0 && step_[count_ - 1] <= high - low + 1) {
       --count_;
       low -= step_[count_] * most_[count_];
@@ -107,8 +108,9 @@ class Sums {
     return x <= most_[k] && x * step_[k] <= high;
   }
 
-  // Solves the last two steps: the smaller step's count is 0, or its largest, or in between. In
-  // between no count is out of range, so any multiple of the smaller step that fits will do.
+  // Solves the last two steps. The smaller step's count is 0, or its largest, or in between. For in
+  // between, only counts of the larger step are tried that leave a rest between 0 and `far`; there
+  // any multiple of the smaller step that meets the interval has a count in range.
   bool two_steps(int k, int64 low, int64 high) const {
     const int64 step = step_[k], inner = step_[k + 1], far = rest_[k + 1];
     if (one_step(k, low, high) || one_step(k, low - far, high - far)) return true;

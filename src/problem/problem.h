@@ -1,6 +1,6 @@
-// A checked call. Backends run it without checking again: shapes agree, every index in a table on
-// the host stays inside its buffer, and outputs overlap no other tensor. (Kernels check the indices
-// in tables on a device.) tests/problem has a test for each refusal.
+// A checked call. Backends run it without checking again: shapes agree, every index that the call
+// needs from a table on the host stays inside its buffer, and outputs overlap no other tensor.
+// Kernels check the indices in tables on a device.
 #pragma once
 
 #include "core/mask.h"
@@ -45,8 +45,8 @@ struct Dropout {
   View state;  // {seed, offset}
 };
 
-// Factors of FP8 tensors, one for each (batch, key head); a view may be absent. Gradients are those
-// of factor * element.
+// Factors of FP8 tensors, one for each (batch, key head); a view may be absent. The gradient of
+// such a tensor is that with respect to factor * element.
 struct Scaling {
   View query, key, value, output_gradient;
 };

@@ -18,8 +18,8 @@ struct RotaryTensors {
   const tw_sequences* sequences;
 };
 
-// Checks input and output, and fills side, input, output, batch, heads and dim. check_rotation
-// checks the tables, and check_positions the positions.
+// Checks input and output, and fills side, input, output, batch, heads and dim. The tables and the
+// positions are left to check_rotation and check_positions.
 Status check_rotated(Call& call, const RotaryTensors& tensors, const RotaryNames& names,
                      RotaryProblem& problem);
 

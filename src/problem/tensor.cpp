@@ -6,8 +6,8 @@
 namespace tilewise {
 namespace {
 
-// The largest distance in bytes from the first element, either way, so that addresses cannot
-// overflow.
+// The largest distance in bytes, either way, of a tensor's bytes from its first element, so that
+// addresses cannot overflow.
 constexpr int64 kFarthestByte = int64{1} << 60;
 
 bool allows(Types types, DType dtype) {
