@@ -145,8 +145,8 @@ Status check_workspace(const Call& call, const Plan& plan, const Execution& exec
   return {};
 }
 
-// Checks the error word: a call that meets a fault writes to it, so it must not lie in a tensor, a
-// table or the workspace.
+// Checks the error word: a call on a device writes to it if a table has a wrong entry, so it must
+// not lie in a tensor, a table or the workspace.
 Status check_error_word(const Call& call, const Plan& plan, const Execution& execution) {
   if (!execution.error) return {};
   if (reinterpret_cast<std::uintptr_t>(execution.error) % alignof(core::uint32) != 0)

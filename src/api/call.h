@@ -50,8 +50,9 @@ Status check_hook(const Parallel& parallel);
 // Plans the call with the backend that the execution names, or else the environment.
 Status choose(const Asked& asked, Execution& execution, Plan& plan);
 
-// Checks and plans a call. read(call, problem) checks the request. `given` is false for questions:
-// tensors then need no memory, and the workspace is not checked.
+// Checks and plans a call. read(call, problem) checks the request. `given` is false where the call
+// is not run now, as in tw_workspace: tensors then need no memory, and the workspace is not
+// checked.
 template <class Checked, class Read>
 Status prepare(const tw_execution* from, bool given, const Read& read,
                Prepared<Checked>& prepared) {
