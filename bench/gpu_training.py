@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Times a training step of GPT-2-medium on a GPU: tilewise beside each of torch's ways.
+"""Times a training step of GPT-2-medium on a GPU, by tilewise and by each backend of torch's SDPA.
 
     bench/gpu_training.py [--rounds 5] [--steps 4]
 
-24 layers, 1024 wide, 16 heads, 50,257 tokens, bfloat16 by autocast, AdamW: 8 sequences of 1024 and
-2 of 4096. All models are in the GPU's memory at once and take turns; a time is the median of the
-rounds.
-Memory is the peak of torch's allocator in a step, less what was allocated before the step: the
-activations, their gradients and what attention needs.
+24 layers, 1024 wide, 16 heads, a vocabulary of 50,257, bfloat16 by autocast, AdamW; a step has 8
+sequences of 1024 tokens or 2 of 4096. All models are in the GPU's memory at once and take turns; a
+time is the median of the rounds. Memory is the peak of torch's allocator in a step, less what was
+allocated before the step: the activations, their gradients and what attention needs.
 """
 
 from __future__ import annotations

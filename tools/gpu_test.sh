@@ -28,8 +28,8 @@ run() {
   echo "   $name ended with $status: $logs/$name.log"
 }
 
-# The timed tests run alone, the others side by side. All share a cache of kernels, so that each
-# kernel is compiled once.
+# The timed tests run alone, the others side by side. All share a cache of kernels, so that few are
+# compiled twice.
 export TILEWISE_CACHE="$logs/cache"
 run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
 grep '^empty launch' "$logs/cost.log" || true

@@ -151,11 +151,13 @@ def kernels(
 def build_kernels(
     names: str | None = None, *, architectures: str | None = None, driver: str | None = None
 ) -> int:
-    """Compiles the GPU's kernels into this user's cache, so that no call has to; returns how many.
+    """Compiles the GPU's kernels into this user's cache, so that calls need not compile them.
 
-    Takes what kernels takes. What is in the pack or the cache already counts as done. It needs
-    NVRTC, as pip install nvidia-cuda-nvrtc-cu12 brings it, and no GPU; the machine that has one and
-    finds this cache needs no NVRTC. Control-C stops it after the kernels that are being compiled.
+    Takes the arguments of `kernels`. Returns how many kernels these name, those included that were
+    in the pack or the cache before. Kernels with features compiled in are built only if named in
+    full. Building needs NVRTC (pip install nvidia-cuda-nvrtc-cu12) and no GPU. A machine with a GPU
+    that finds this cache needs no NVRTC for these kernels. Control-C stops the build after the
+    kernels that are being compiled.
 
     >>> import tilewise
     >>> tilewise.build_kernels("*plain_merge", architectures="sm_90")  # doctest: +SKIP

@@ -172,9 +172,9 @@ def _on(device: torch.device, number: int) -> Tensor:
 
 
 def draw_state(device: torch.device, offset: int | None = None) -> Tensor:
-    """(seed, offset) from torch's generator, so that manual_seed repeats the pair, a checkpoint
-    gets it again, and each replay of a captured graph draws anew. The host does not wait. `offset`
-    replaces the drawn offset."""
+    """(seed, offset) from torch's generator, so that manual_seed repeats the pair,
+    torch.utils.checkpoint gets the same pair when it repeats the forward pass, and each replay of a
+    captured graph draws anew. The host does not wait. `offset` replaces the drawn offset."""
     state = torch.randint(-(2**63), 2**63 - 1, (2,), dtype=torch.int64, device=device)
     return state if offset is None else torch.cat([state[:1], _on(device, offset)])
 

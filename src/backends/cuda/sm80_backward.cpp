@@ -55,7 +55,7 @@ core::uint32 named_features(const Problem& p) {
 // bytes.
 int find_shape(const Problem& p, bool in_pieces, int shared_bytes) {
   const core::uint32 asked = named_features(p);
-  // Only general variants have the gradient of slopes.
+  // Of these variants only general ones compute the gradient of slopes.
   const core::uint32 masked = p.gradients.slopes ? kMasks : kMasks | score::kAlibi;
   int number = -1;
   if (in_pieces && (asked & ~masked) == 0)

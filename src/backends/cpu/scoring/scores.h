@@ -7,8 +7,9 @@
 
 namespace tilewise::cpu {
 
-// Whether every tile needs `map`: scores are more than scale * q.k, or the scale is so small or
-// large that the fast path, exp2(q.k * unit - max), would lose digits.
+// Whether every tile needs `map`: softcap, ALiBi or a bias change the scores, or the fast path,
+// exp2(q.k * unit - max), cannot take the scale. It takes positive scales, because max comes from
+// the largest q.k, and none so small or large that digits would be lost.
 inline bool is_mapped(const Problem& p) {
   const double log2_scale = p.scores.scale * core::log2e<double>();
   const bool plain_scale = log2_scale > 1e-30 && log2_scale < 1e30;
