@@ -29,12 +29,12 @@ namespace plain = cuda::plain;
 namespace sm80 = cuda::sm80;
 
 // Few multiprocessors, so that keys are split into few parts.
-constexpr int kProcessors = 2;
+std::atomic<int> processors = 2;
 std::atomic<int> shared_kib = 227, architecture = 90;
 std::atomic<bool> has_compiler = true;
 
 cuda::Gpu gpu() {
-  return {kProcessors, shared_kib * 1024, architecture, nullptr,
+  return {processors, shared_kib * 1024, architecture, nullptr,
           [](const cuda::Device*, int) { return has_compiler.load(); }};
 }
 
@@ -227,6 +227,10 @@ void set_emulated_compiler(bool is_there) {
 
 void set_emulated_shared_kib(int kib) {
   shared_kib = kib;
+}
+
+void set_emulated_processors(int count) {
+  processors = count;
 }
 
 void set_emulated_architecture(int number) {

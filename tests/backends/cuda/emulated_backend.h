@@ -25,6 +25,9 @@ void set_emulated_compiler(bool is_there);
 // The shared memory that a block may have, in KiB. With less, backward takes other tiles.
 void set_emulated_shared_kib(int kib);
 
+// The number of multiprocessors, 2 at first.
+void set_emulated_processors(int count);
+
 // The GPU's architecture, 90 at first: some branches of kernels depend on it.
 void set_emulated_architecture(int number);
 

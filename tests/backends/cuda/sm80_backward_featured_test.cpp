@@ -76,7 +76,7 @@ TEST(Sm80BackwardFeatured, FewBlocksOfMany) {
   for (const bool deterministic : {false, true}) {
     Case drawn = featured_dims(5, 16);
     drawn.queries = conformance::dense_side(1, 64 * 70 + 9);
-    drawn.keys = conformance::dense_side(1, 128);
+    drawn.keys = conformance::dense_side(1, 448);
     drawn.mask.has_blocks = true;
     drawn.mask.block_query = drawn.mask.block_key = 64;
     drawn.mask.share_of_blocks = 0.03;

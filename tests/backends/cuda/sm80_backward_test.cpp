@@ -101,7 +101,7 @@ TEST(Sm80Backward, EveryMaskedShape) {
   }
 }
 
-// More tiles of both sides than there are stages, and heads that take turns.
+// More tiles of both sides than there are stages, and query heads that share a key head.
 TEST(Sm80Backward, ManyTiles) {
   for (const std::uint64_t seed : {3U, 4U}) {
     const PlainSizes sizes{.queries = 400, .keys = 500, .heads = 3, .dim = 32, .value_dim = 32};
@@ -111,6 +111,27 @@ TEST(Sm80Backward, ManyTiles) {
     drawn.gradients.deterministic = true;
     expect_good(drawn);
   }
+}
+
+// On a GPU with many multiprocessors the tiles of several heads are interleaved. Blocks must still
+// wait only for blocks that come before them.
+TEST(Sm80Backward, TurnsOfHeadsThatGoTogether) {
+  set_emulated_processors(64);
+  for (const std::uint64_t seed : {3U, 4U, 5U}) {
+    const PlainSizes sizes{.batch = 2,
+                           .queries = 300,
+                           .keys = 500,
+                           .heads = 6,
+                           .key_heads = 3,
+                           .dim = 32,
+                           .value_dim = 32};
+    Case drawn = conformance::plain_case(seed, sizes, dtypes_of(dtype_of(seed)));
+    if (seed == 4) drawn.mask.band.left = drawn.mask.band.right = 100;
+    if (seed == 5) drawn.mask.band.right = 0;
+    drawn.gradients.deterministic = true;
+    expect_good(drawn);
+  }
+  set_emulated_processors(2);
 }
 
 // Sequences that begin inside of tiles. The longest are too long for the short variants.
@@ -290,8 +311,9 @@ TEST(Sm80Backward, RowsOfHugeScores) {
   }
 }
 
-// Every weight is below the normal numbers, because a sink takes nearly all of each row. Large
-// values make gradients of them that are normal.
+// Every weight is about e^-sink, because a sink takes nearly all of each row. Large values make
+// gradients of them that are normal numbers.
+template <int sink>
 void make_weights_tiny(Setup& setup) {
   for (std::int64_t i = 0; i < setup.query.size(1); ++i)
     for (std::int64_t h = 0; h < setup.query.size(2); ++h)
@@ -299,16 +321,29 @@ void make_weights_tiny(Setup& setup) {
   for (std::int64_t j = 0; j < setup.value.size(1); ++j)
     for (std::int64_t d = 0; d < setup.value.size(3); ++d)
       setup.value.write({0, j, 0, d}, 64 * setup.value.read({0, j, 0, d}));
-  for (std::int64_t h = 0; h < setup.query.size(2); ++h) setup.scores.sinks.write({0, h, 0, 0}, 88);
+  for (std::int64_t h = 0; h < setup.query.size(2); ++h)
+    setup.scores.sinks.write({0, h, 0, 0}, sink);
 }
 
-TEST(Sm80Backward, WeightsBelowTheNormalNumbers) {
+TEST(Sm80Backward, WeightsNearTheLeastNormalNumber) {
   for (const std::int64_t dim : {64, 128, 256}) {
     Case drawn = dims_case(1, dim, dim);
     drawn.scores.has_sinks = true;
     EXPECT_EQ(kernel_of(drawn), (dim == 64 ? "few " : "common ") + std::to_string(dim));
-    expect_good(drawn, make_weights_tiny);
+    expect_good(drawn, make_weights_tiny<88>);
+    // Near the least normal number weights must count.
+    expect_good(drawn, make_weights_tiny<84>);
+    expect_good(drawn, make_weights_tiny<86>);
   }
+}
+
+TEST(Sm80Backward, WeightsNearTheLeastNormalNumberUnderAMask) {
+  Case drawn = dims_case(1, 64, 64);
+  drawn.scores.has_sinks = drawn.mask.has_visible = true;
+  drawn.keys = conformance::dense_side(1, 176);
+  EXPECT_EQ(kernel_of(drawn), "featured 64: boolean mask");
+  expect_good(drawn, make_weights_tiny<84>);
+  expect_good(drawn, make_weights_tiny<86>);
 }
 
 // Kernels that sum a bias's gradient must not flush such weights.
@@ -318,10 +353,10 @@ TEST(Sm80Backward, ABiasKeepsWeightsBelowTheNormalNumbers) {
   drawn.scores.bias_dtype = drawn.dtypes.input;
   drawn.keys = conformance::dense_side(1, 176);
   EXPECT_EQ(kernel_of(drawn), "featured 64: bias, the bias's gradient");
-  expect_good(drawn, make_weights_tiny);
+  expect_good(drawn, make_weights_tiny<88>);
   const WithoutCompiler here;
   EXPECT_EQ(kernel_of(drawn), "general 64");
-  expect_good(drawn, make_weights_tiny);
+  expect_good(drawn, make_weights_tiny<88>);
 }
 
 // Calls that went wrong on a GPU: a weight below the normal numbers in a bias's gradient, a

@@ -41,6 +41,11 @@ TW_DEVICE_CONSTANT int32 architecture() {
 #endif
 }
 
+// Whether it is sm_100 or a relative, as sm_103.
+TW_DEVICE_CONSTANT bool is_sm10x() {
+  return architecture() / 10 == 10;
+}
+
 // This thread's index in its block, which has one dimension.
 TW_DEVICE int32 thread_index() {
 #if defined(TW_ON_DEVICE)

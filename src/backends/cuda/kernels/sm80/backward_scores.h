@@ -16,7 +16,7 @@ struct LanePlaces {
 
   TW_DEVICE explicit LanePlaces(typename Traits::Memory& memory) {
     const SharedAddress begin = shared_address(&memory);
-    const bool is_new = Traits::is_tight() && architecture() == 100;
+    const bool is_new = Traits::is_tight() && is_sm10x();
     const int32 lane = is_new ? thread_index_anew() % kWarp : lane_index();
     down = KeyTile::down(begin, lane);
     across = KeyTile::across(begin, lane);

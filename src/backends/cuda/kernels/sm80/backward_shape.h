@@ -98,7 +98,6 @@ TW_HD constexpr bool have_even_sums() {
 static_assert(have_even_sums());
 static_assert(kBackwardShapes[kVariantsOfBackward - 1].kind != BackwardKind::kFeatured &&
               kBackwardShapes[kVariantsOfBackward].kind == BackwardKind::kFeatured);
-inline constexpr int32 kMostBackwardDim = 256;
 
 // In the workspace each sequence begins at a multiple of this many rows. Each task of the kernels
 // `rows` and `finish` has this many queries.

@@ -68,10 +68,10 @@ struct BackwardTraits {
   // Where ptxas would spill, the address of the warp's keys (if is_tight) and a visit's first query
   // (unless keeps_query) are recomputed at each use.
   TW_DEVICE_CONSTANT static bool is_tight() {
-    return kTiles.query_warps == 1 && (architecture() == 80 || architecture() == 100);
+    return kTiles.query_warps == 1 && (architecture() < 90 || is_sm10x());
   }
   TW_DEVICE_CONSTANT static bool keeps_query() {
-    return kLooksAhead && (architecture() != 100 || kTiles.dim != 128);
+    return kLooksAhead && (!is_sm10x() || kTiles.dim != 128);
   }
   // Whether subnormal weights are kept. The gradient of a bias needs them.
   static constexpr bool kKeepsTinyWeights = kIsGeneral || (features & score::kBiasGradient) != 0;
