@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Union
 
 import pytest
 from torch_cases import close, torch
@@ -195,19 +195,66 @@ def test_informer() -> None:
     close(found[0], found[1], 2e-5)
 
 
-def test_what_a_class_says_counts() -> None:
+def test_what_a_class_of_transformers_says_counts() -> None:
     for name in ("Gemma2Model", "GptOssModel", "LlamaModel"):
-        assert not masks.knows_eager_alone(getattr(transformers, name).config_class)
+        assert not masks.needs_eager_masks(getattr(transformers, name).config_class)
+    splinter = transformers.SplinterModel.config_class
+    assert masks.needs_eager_masks(splinter)
+    assert masks.needs_eager_masks(type("Larger", (splinter,), {}))
+    assert not masks.needs_eager_masks(type(None))
 
-    class OwnConfig(transformers.PretrainedConfig):  # type: ignore[misc]
-        model_type = "tilewise_test"
 
-    class Model(transformers.PreTrainedModel):  # type: ignore[misc]
+def test_models_of_others_change_no_answer() -> None:
+    llama, base = transformers.LlamaConfig, transformers.PretrainedConfig
+    before, after = (type(name, (llama,), {}) for name in ("Before", "After"))
+    alone = type("Alone", (base,), {"model_type": "tilewise_test"})
+    for kind in (before, after, alone):
+        if kind is not after:
+            assert not masks.needs_eager_masks(kind)
+        for config in (kind, base):  # a wrapper without flags, and one for any configuration
+            type("Wrapper", (transformers.PreTrainedModel,), {"config_class": config})
+        assert not masks.needs_eager_masks(kind)
+    assert masks.needs_eager_masks(transformers.SplinterModel.config_class)
+
+
+def test_a_model_of_transformers_may_take_two_configurations() -> None:
+    kinds = [type(name, (transformers.PretrainedConfig,), {}) for name in ("First", "Second")]
+    body = {"config_class": Union[tuple(kinds)], "__module__": "transformers.models.of_a_test"}
+    model = type("Model", (transformers.PreTrainedModel,), body)
+    assert [masks.needs_eager_masks(kind) for kind in kinds] == [True, True]
+    assert model.__module__.startswith("transformers.")
+
+
+def test_an_own_model_without_flags_stays_causal() -> None:
+    """A user's model that calls Llama's attention without a mask, and says nothing of SDPA."""
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+
+    class OwnConfig(transformers.LlamaConfig):  # type: ignore[misc]
+        model_type = "tilewise_own"
+
+    class Own(transformers.PreTrainedModel):  # type: ignore[misc]
         config_class = OwnConfig
 
-    class LargerConfig(OwnConfig):
-        pass
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.attention = llama.LlamaAttention(config, 0)
+            self.rotary = llama.LlamaRotaryEmbedding(config)
+            self.post_init()
 
-    assert masks.knows_eager_alone(OwnConfig)
-    assert masks.knows_eager_alone(LargerConfig)  # by the class of what it extends
-    assert not masks.knows_eager_alone(type(None))
+        def forward(self, x: Any) -> Any:
+            places = self.rotary(x, torch.arange(x.shape[1])[None])
+            return self.attention(x, places, None)[0]
+
+    config = OwnConfig(hidden_size=32, num_attention_heads=4, num_key_value_heads=2)
+    face.enable()
+    try:
+        model = Own(config).eval()
+        model.config._attn_implementation = "tilewise"
+        x = torch.randn(1, 6, 32)
+        later = torch.cat((x[:, :-1], x[:, -1:] + 5), 1)
+        with torch.no_grad():
+            found, other = model(x), model(later)
+    finally:
+        face.disable()
+    assert torch.equal(found[:, :-1], other[:, :-1])
+    assert not torch.equal(found[:, -1], other[:, -1])

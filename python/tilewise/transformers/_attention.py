@@ -11,7 +11,7 @@ from torch import Tensor
 from tilewise._attend import GROUPED, HEADS_FIRST, Places
 from tilewise.torch._attention import call
 from tilewise.torch._sdpa import sdpa
-from tilewise.transformers._masks import BandMask, knows_eager_alone
+from tilewise.transformers._masks import BandMask, needs_eager_masks
 
 NAME = "tilewise"
 
@@ -36,8 +36,8 @@ def attention_forward(
     asks for it: (output (batch, queries, heads, value dim), None).
 
     Without attention_mask is_causal decides, with a diagonal from the first query and key. If
-    is_causal is None, module.is_causal decides, but in models that knows_eager_alone is true of a
-    missing mask hides nothing. A bool mask says what is visible, one of a float type is added to
+    is_causal is None, module.is_causal decides, but in models that need eager's masks a missing
+    mask hides nothing. A bool mask says what is visible, one of a float type is added to
     the scores. Key and value may have fewer heads. s_aux (heads) is one more logit in each
     denominator, and sinks (batch, heads, queries, 1) one for each query.
     """
@@ -46,7 +46,7 @@ def attention_forward(
     queries, keys = query.shape[2], key.shape[2]
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True) and not (
-            attention_mask is None and knows_eager_alone(type(getattr(module, "config", None)))
+            attention_mask is None and needs_eager_masks(type(getattr(module, "config", None)))
         )
     is_bare = attention_mask is None and position_bias is None and softcap is None
     if (

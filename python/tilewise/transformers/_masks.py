@@ -8,9 +8,9 @@ pass it on or ask for its shape, dtype or device gets the bool tensor.
 
 from __future__ import annotations
 
-import functools
+import weakref
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -111,33 +111,50 @@ class BandMask(Tensor):
         return func(*made[0], **made[1])
 
 
+_answers: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@functools.cache
-def knows_eager_alone(kind: type) -> bool:
-    """Whether the models with this type of configuration work with eager_mask's masks alone.
+def needs_eager_masks(config: type) -> bool:
+    """Whether Transformers' own models with this type of configuration need eager_mask's masks.
 
     Their classes say so: they support neither SDPA, nor custom attention functions together with
     flash or flex attention. Such a model may have causality in its mask and not in its modules, add
-    numbers to the mask, or add the mask to scores that it computes itself.
+    numbers to the mask, or add the mask to scores that it computes itself. What other packages
+    define changes no answer: a type that extends one of Transformers has that one's, and any other
+    type needs no such masks.
     """
-    for each in kind.__mro__:
-        models = [model for model in _kinds_of(PreTrainedModel) if model.config_class is each]
+    found = _answers.get(config)
+    if found is not None:
+        return found
+    for each in config.__mro__:
+        if each.__module__ == "transformers.configuration_utils":
+            break  # the base of all configurations says nothing about a model
+        models = [model for model in _models_of(PreTrainedModel) if each in _configs_of(model)]
         if models:
-            return not any(_knows_others(model) for model in models)
-    return False
+            _answers[config] = not any(_takes_other_masks(model) for model in models)
+            return _answers[config]
+    return False  # not kept: the module of its models may be imported later
 
 
-def _knows_others(model: Any) -> bool:
+def _takes_other_masks(model: Any) -> bool:
     if model._supports_sdpa:
         return True
     has_other = model._supports_flash_attn or model._supports_flex_attn
     return bool(model._supports_attention_backend and has_other)
 
 
-def _kinds_of(model: Any) -> Iterator[Any]:
-    for kind in model.__subclasses__():
-        yield kind
-        yield from _kinds_of(kind)
+def _configs_of(model: Any) -> tuple[Any, ...]:
+    """The types in config_class, which may be a union."""
+    return get_args(model.config_class) or (model.config_class,)
+
+
+def _models_of(base: Any) -> Iterator[Any]:
+    """The classes of Transformers itself that extend this one."""
+    for model in base.__subclasses__():
+        if model.__module__.startswith("transformers."):
+            yield model
+            yield from _models_of(model)
 
 
 def mask_of(*given: Any, **named: Any) -> Tensor | None:
@@ -145,9 +162,9 @@ def mask_of(*given: Any, **named: Any) -> Tensor | None:
 
     Returns None if nothing is hidden, or only what causality from the first query and key on hides;
     a BandMask if a band and padding describe the mask; otherwise what sdpa_mask makes. Models that
-    know eager's masks alone get what eager_mask makes.
+    need eager's masks get what eager_mask makes.
     """
-    if knows_eager_alone(type(named.get("config"))):
+    if needs_eager_masks(type(named.get("config"))):
         numbers: Tensor | None = masking_utils.eager_mask(*given, **named)
         return numbers
     is_eager = not (given or is_compiling() or is_watched())
