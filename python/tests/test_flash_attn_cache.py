@@ -218,3 +218,9 @@ def test_refusals(given: dict[str, Any], sentence: str) -> None:
         flash.flash_attn_with_kvcache(plain(3, 2, 4, 16, seed=3), k_cache, v_cache, **made_ones)
     assert isinstance(refused.value, RuntimeError)  # as flash_attn's callers expect it
     assert torch.equal(k_cache, before)
+
+
+def test_a_cache_of_rank_1_is_refused() -> None:
+    row, new = plain(16, seed=1), plain(3, 2, 2, 16, seed=2)
+    with pytest.raises(ValueError, match="k_cache has rank 1 but must have rank 4"):
+        flash.flash_attn_with_kvcache(new, row, row, new, new, cache_seqlens=3)

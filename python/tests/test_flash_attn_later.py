@@ -122,6 +122,11 @@ def test_four_by_classes_with_apply() -> None:
     found, found_lse = four.FlashAttnVarlenFunc.apply(*flat, *rows, *tail)
     close(found, wanted.flatten(0, 1))
     close(found_lse, lse.transpose(0, 1).flatten(1))
+    used = torch.tensor([7, 4], dtype=torch.int32)
+    wanted, _ = four.flash_attn_varlen_func(*flat, None, *rows[1:3], seqused_k=used)
+    close(four.FlashAttnVarlenFunc.apply(*flat, *rows[:4], used)[0], wanted, 0)
+    wanted, _ = four.flash_attn_varlen_func(*flat, None, *rows[1:3], seqused_q=used)
+    close(four.FlashAttnVarlenFunc.apply(*flat, *rows[:3], used)[0], wanted, 0)
 
 
 def test_three_with_a_cache() -> None:

@@ -85,6 +85,27 @@ def test_varlen_backward_follows_forward(case: Any) -> None:
         close(one, other)
 
 
+def test_new_gradients_of_rows_that_no_sequence_owns_are_zero() -> None:
+    q, k, v = (torch.randn(64, 2, 16) for _ in range(3))
+    ends = torch.tensor([0, 3, 6], dtype=torch.int32)
+    scores = (0.0, 0.25, False, -1, -1, 0.0)
+    out, lse, _, _ = interface._flash_attn_varlen_forward(q, k, v, ends, ends, 3, 3, *scores)
+    read = (torch.ones_like(out), q, k, v, out, lse)
+    rest = (ends, ends, None, 3, 3, *scores[:2], False, *scores[2:], False)
+    junk = [torch.full_like(q, 7.0) for _ in range(8)]
+    del junk  # so that the allocator has memory with other numbers
+    for gradient in compiled_part.varlen_bwd(*read, None, None, None, *rest)[:3]:
+        assert gradient[:6].any()
+        assert not gradient[6:].any()
+
+
+def test_the_compiled_part_backward_wants_tensors() -> None:
+    read = (*(torch.randn(1, 2, 2, 8) for _ in range(5)), None)
+    rest = (None, None, None, None, 0.0, 1.0, False, -1, -1, 0.0, False)
+    with pytest.raises(ValueError, match="softmax_lse is None"):
+        compiled_part.bwd(*read, *rest)
+
+
 def test_gradients_of_parts_follow_from_the_merged_lse() -> None:
     """Ring attention computes gradients for each part of the keys, with the lse of all keys."""
     q, k, v = inputs = dense(keys=12)
@@ -185,6 +206,8 @@ def test_classes_with_apply() -> None:
     close(interface.FlashAttnVarlenKVPackedFunc.apply(*given, *tail, True), varlen)
     own = interface.FlashAttnVarlenQKVPackedFunc.apply(qkv.flatten(0, 1), ends, 9, *tail, True)
     close(own, one.flatten(0, 1))
+    with pytest.raises(TypeError, match="misses arguments"):
+        interface.FlashAttnFunc.apply(q, k, v)
 
 
 def test_small_names() -> None:

@@ -19,6 +19,8 @@ def _apply(
     tensors: tuple[Tensor, ...], tail: tuple[Any, ...], lengths: Layout | None = None
 ) -> Any:
     """`tail` holds FlashAttnFunc.apply's arguments after v; is_grad_enabled may be missing."""
+    if len(tail) < 8:
+        raise TypeError(f"apply misses arguments: of the 8 to return_softmax it has {len(tail)}.")
     q, k, v = tensors
     wanted, return_softmax = Wanted(*tail[:7]), tail[7]
     is_grad_enabled = tail[8] if len(tail) > 8 else True

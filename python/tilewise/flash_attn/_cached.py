@@ -194,7 +194,7 @@ def _require_likeness(cache: Cache, new: New, names: Names) -> None:
                 f"{names[ours]} is {one} but {names[f'{ours}_cache']} is {other}: they must share "
                 "one type."
             )
-        if x.dim() > 1 and x.shape[-2] != kept.shape[-2]:
+        if min(x.dim(), kept.dim()) > 1 and x.shape[-2] != kept.shape[-2]:
             raise RefusedError(
                 f"{names[ours]} has {x.shape[-2]} heads but {names[f'{ours}_cache']} has "
                 f"{kept.shape[-2]}: they must be as many."

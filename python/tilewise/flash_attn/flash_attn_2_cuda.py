@@ -17,7 +17,7 @@ from tilewise.flash_attn._kernels import (
     _flash_attn_varlen_backward,
     _flash_attn_varlen_forward,
 )
-from tilewise.flash_attn._refusal import RefusedError
+from tilewise.flash_attn._refusal import RefusedError, require_tensors
 
 
 def fwd(
@@ -101,6 +101,7 @@ def bwd(
 ) -> list[Tensor]:
     """[dq, dk, dv, softmax_d]."""
     _refuse_generator(gen_)
+    require_tensors(dout=dout, q=q, k=k, v=v, out=out, softmax_lse=softmax_lse)
     window = (window_size_left, window_size_right)
     scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
     places = _made((q, k, v), (dq_, dk_, dv_))
@@ -135,8 +136,9 @@ def varlen_bwd(
     gen_: Any = None,
     rng_state: Tensor | None = None,
 ) -> list[Tensor]:
-    """[dq, dk, dv, softmax_d] of packed sequences."""
+    """[dq, dk, dv, softmax_d] of packed sequences; a new tensor has 0 in rows that none owns."""
     _refuse_generator(gen_)
+    require_tensors(dout=dout, q=q, k=k, v=v, out=out, softmax_lse=softmax_lse)
     window = (window_size_left, window_size_right)
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
@@ -193,7 +195,7 @@ def fwd_kvcache(
 
 
 def _made(like: tuple[Tensor, ...], places: tuple[Tensor | None, ...]) -> list[Tensor]:
-    return [x.new_empty(x.shape) if y is None else y for x, y in zip(like, places)]
+    return [x.new_zeros(x.shape) if y is None else y for x, y in zip(like, places)]
 
 
 def _put(place: Tensor | None, result: Tensor) -> Tensor:

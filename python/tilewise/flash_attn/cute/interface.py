@@ -135,9 +135,23 @@ def flash_attn_varlen_func(
     return out, _wanted(lse, return_lse)
 
 
-def _apply_varlen(*given: Any) -> Any:
+def _apply_varlen(
+    q: Tensor | None,
+    k: Tensor | None,
+    v: Tensor,
+    qv: Tensor | None = None,
+    cu_seqlens_q: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
+    seqused_q: Tensor | None = None,
+    seqused_k: Tensor | None = None,
+    max_seqlen_q: int | None = None,
+    max_seqlen_k: int | None = None,
+    min_seqlen_k: int | None = None,
+    *options: Any,
+) -> Any:
     """In FlashAttnVarlenFunc the used lengths come before the longest ones."""
-    tensors, used, longest, options = given[:6], given[6:8], given[8:11], given[11:]
+    longest, used = (max_seqlen_q, max_seqlen_k, min_seqlen_k), (seqused_q, seqused_k)
+    tensors = (q, k, v, qv, cu_seqlens_q, cu_seqlens_k)
     return flash_attn_varlen_func(*tensors, *longest, *used, *options)
 
 

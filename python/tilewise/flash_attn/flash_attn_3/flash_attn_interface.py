@@ -163,11 +163,20 @@ def flash_attn_varlen_func(
 
 
 def _apply_varlen(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, *rest: Any
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    seqused_q: Tensor | None,
+    seqused_k: Tensor | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    *options: Any,
 ) -> Any:
     """In FlashAttnVarlenFunc the used lengths come before the longest ones."""
-    used, longest, options = rest[:2], rest[2:4], rest[4:]
-    return flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, *longest, *used, *options)
+    lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k)
+    return flash_attn_varlen_func(q, k, v, *lengths, *options)
 
 
 FlashAttnFunc = applied("FlashAttnFunc", flash_attn_func)
