@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 FLASH_ATTN_VERSION = "2.8.3"
+FLASH_ATTN_4_VERSION = "4.0.0b36"
 _OURS = "tilewise.flash_attn"
 _MODULES = {
     "flash_attn": _OURS,
@@ -37,7 +38,7 @@ _MODULES = {
 _DISTRIBUTIONS = {
     2: ("flash-attn", FLASH_ATTN_VERSION, ("flash_attn", "flash_attn_2_cuda")),
     3: ("flash-attn-3", "3.0.0", ("flash_attn_3", "flash_attn_interface", "flashattn_hopper")),
-    4: ("flash-attn-4", "4.0.0b36", ("flash_attn",)),
+    4: ("flash-attn-4", FLASH_ATTN_4_VERSION, ("flash_attn",)),
 }
 
 
@@ -62,6 +63,10 @@ _NO_ATTENTION = {
     "utils.pretrained": "Hugging Face Transformers, see tilewise.transformers",
     "utils.torch": "torch itself",
 }
+
+
+# Modules of whatever is between an import and the finder here.
+_FINDING = (__name__, "importlib._bootstrap", "_frozen_importlib")
 
 
 def _real_name(name: str) -> str | None:
@@ -171,9 +176,17 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _is_only_asked() -> bool:
-    """Whether importlib.util.find_spec, and no import, has called the finder that calls this."""
-    asking = sys._getframe(2).f_back  # behind the finder and importlib's loop over finders
-    return asking is not None and asking.f_code is importlib.util.find_spec.__code__
+    """Whether importlib.util.find_spec or the like, and no import, has called the finder.
+
+    Python's `import` calls _find_and_load of importlib by that name. Without it, imports would say
+    that there is no such module, and not what to take instead.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in _FINDING:
+        if frame.f_code.co_name == "_find_and_load":
+            return False
+        frame = frame.f_back
+    return True
 
 
 def _normalised(name: str) -> str:

@@ -85,7 +85,8 @@ def test_gates_of_other_packages() -> None:
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("flash-attn-4")
     flash.install(versions=(2, 4))
-    assert importlib.metadata.version("flash-attn-4").startswith("4.")
+    four = importlib.import_module("flash_attn.cute").__version__
+    assert importlib.metadata.version("flash-attn-4") == four
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("flash-attn-3")
     assert importlib.util.find_spec("flash_attn.nothing_of_the_kind") is None
@@ -94,6 +95,8 @@ def test_gates_of_other_packages() -> None:
         with pytest.raises(ModuleNotFoundError, match="is no attention"):
             importlib.import_module(name)
         assert name not in sys.modules
+    with pytest.raises(ModuleNotFoundError, match="losses is no attention"):
+        importlib.util.find_spec("flash_attn.losses.cross_entropy")  # it imports the parent
 
 
 @pytest.mark.usefixtures("installed")

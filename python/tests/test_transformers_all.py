@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from typing import Any, Union
 
 import pytest
@@ -69,6 +70,8 @@ SIZES["vision_config"] = {name: SIZES[name] for name in (*WIDTH[:1], *LAYERS[:1]
 # These at least are compared, where the installed Transformers has them. Those of the first line
 # give other outputs than eager with the masks of SDPA.
 KNOWN = ["bigbird_pegasus", "deepseek_v4", "git", "nllb-moe", "pegasus_x", "splinter"]
+# Their attention is their own, or there is none: they never call an implementation by its name.
+ALONE = ["fnet", "git"]
 KNOWN += ["gemma2", "gpt_oss", "longt5", "switch_transformers", "vaultgemma"]
 
 
@@ -147,6 +150,14 @@ def farthest(model: Any) -> float | None:
 def test_models_that_refuse_sdpa() -> None:
     face.enable()
     far: dict[str, float] = {}
+    calls: Counter[str] = Counter()
+    kind = ""
+
+    def counted(*given: Any, **named: Any) -> Any:
+        calls[kind] += 1
+        return face.attention_forward(*given, **named)
+
+    transformers.AttentionInterface.register("tilewise", counted)
     try:
         there = candidates()
         for kind, model in there.items():
@@ -158,6 +169,7 @@ def test_models_that_refuse_sdpa() -> None:
         face.disable()
     assert {kind: x for kind, x in far.items() if not x < 5e-5} == {}
     assert [kind for kind in KNOWN if kind in there and kind not in far] == []
+    assert [kind for kind in far if (kind in ALONE) == (calls[kind] > 0)] == []
 
 
 def test_a_mask_that_a_model_of_eager_leaves_away_hides_nothing() -> None:

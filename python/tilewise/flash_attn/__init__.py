@@ -66,4 +66,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MORE} - _HELPERS)
+    names = {*globals(), *__all__, *_MORE} - _HELPERS
+    return sorted(name for name in names if name[0] != "_" or name.startswith("__"))
