@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tilewise.attention import attention
-from tilewise.flash_attn._refusal import PACKED, RefusedError, asking
+from tilewise.flash_attn._refusal import PACKED, RefusedError, asking, require_tensors
 from tilewise.flash_attn.flash_attn_interface import (
     flash_attn_kvpacked_func,
     flash_attn_qkvpacked_func,
@@ -143,6 +143,7 @@ class _Masked(nn.Module):
             options["dropout"] = self.drop.p
         is_causal = self.causal if causal is None else causal
         if mask is not None:
+            require_tensors(key_padding_mask=mask)
             if tuple(mask.shape) != tuple(k.shape[:2]):
                 raise RefusedError(
                     f"key_padding_mask has shape {tuple(mask.shape)}; it must be (batch, keys), "
@@ -172,6 +173,7 @@ class SelfAttention(_Masked):
         self, qkv: Tensor, causal: bool | None = None, key_padding_mask: Tensor | None = None
     ) -> Any:
         """key_padding_mask (batch, length): True means that the key counts."""
+        require_tensors(qkv=qkv)
         q, k, v = qkv.unbind(2)
         return self._attend(q, k, v, causal, key_padding_mask, shift=0)
 
@@ -187,6 +189,7 @@ class CrossAttention(_Masked):
         key_padding_mask: Tensor | None = None,
     ) -> Any:
         """key_padding_mask (batch, keys): True means that the key counts."""
+        require_tensors(q=q, kv=kv)
         k, v = kv.unbind(2)
         return self._attend(q, k, v, causal, key_padding_mask)
 
