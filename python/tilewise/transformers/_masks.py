@@ -130,6 +130,8 @@ def needs_eager_masks(config: type) -> bool:
     for each in config.__mro__:
         if each.__module__ == "transformers.configuration_utils":
             break  # the base of all configurations says nothing about a model
+        if not _is_of_transformers(each):
+            continue
         models = [model for model in _models_of(PreTrainedModel) if each in _configs_of(model)]
         if models:
             _answers[config] = not any(_takes_other_masks(model) for model in models)
@@ -152,9 +154,13 @@ def _configs_of(model: Any) -> tuple[Any, ...]:
 def _models_of(base: Any) -> Iterator[Any]:
     """The classes of Transformers itself that extend this one."""
     for model in base.__subclasses__():
-        if model.__module__.startswith("transformers."):
+        if _is_of_transformers(model):
             yield model
             yield from _models_of(model)
+
+
+def _is_of_transformers(kind: type) -> bool:
+    return kind.__module__.startswith("transformers.")
 
 
 def mask_of(*given: Any, **named: Any) -> Tensor | None:
