@@ -33,7 +33,7 @@ run() {
 export TILEWISE_CACHE="$logs/cache"
 run cost 60 "$tests/test_cuda_device" --gtest_filter=Cost.*
 grep '^empty launch' "$logs/cost.log" || true
-run unit 120 "$tests/test_backends_cuda" &
+run unit 300 "$tests/test_backends_cuda" &
 run faces 300 sh tools/gpu_faces.sh build/release &
 run device 300 "$tests/test_cuda_device" --gtest_filter=-Cost.* &
 # The harness runs once with the best of the packed kernels and once with the plain ones. Far.* is

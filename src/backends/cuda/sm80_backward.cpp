@@ -203,7 +203,7 @@ int32 heads_together(const Problem& p, const BackwardShape& tiles, int processor
   if (is_full(p)) wanted = 1;
   // Blocks that start at the same time and add to the same rows in turns wait for each other at the
   // start. So heads are interleaved until only a few blocks of each start at once.
-  if (p.deterministic && p.gradients.query) wanted = processors / 4;
+  if (p.deterministic && p.gradients.query) wanted = std::round(processors / 4.0);
   const int64 heads = p.shape.batch * p.shape.key_heads;
   return static_cast<int32>(std::max(std::min(static_cast<int64>(wanted), heads), int64{1}));
 }
