@@ -189,13 +189,13 @@ class Tables:
 
     def deterministic(self) -> None:
         """Backward with the same bits every time, against the default and against torch's."""
+        # Torch would fill each new tensor with NaN, in the time measured.
+        torch.utils.deterministic.fill_uninitialized_memory = False
         for dim, causal in ((64, False), (128, False), (128, True), (256, False)):
             for length in (1024, 4096, 16384):
                 name = f"d{dim} {length}{' causal' if causal else ''}"
                 usual = self._cell("deterministic", name, Cell(length, dim, causal), True, None)
                 torch.use_deterministic_algorithms(True)
-                # Torch would fill each new tensor with NaN, in the time measured.
-                torch.utils.deterministic.fill_uninitialized_memory = False
                 cell = Cell(length, dim, causal, options={"deterministic": True})
                 found = self._cell("deterministic", name + " in order", cell, True, FLASH)
                 torch.use_deterministic_algorithms(False)

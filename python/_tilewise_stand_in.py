@@ -65,7 +65,7 @@ _NO_ATTENTION = {
 }
 
 
-# Modules of whatever is between an import and the finder here.
+# The modules whose frames lie between an import and the finder of this module.
 _FINDING = (__name__, "importlib._bootstrap", "_frozen_importlib")
 
 
@@ -178,8 +178,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 def _is_only_asked() -> bool:
     """Whether importlib.util.find_spec or the like, and no import, has called the finder.
 
-    Python's `import` calls _find_and_load of importlib by that name. Without it, imports would say
-    that there is no such module, and not what to take instead.
+    Python's `import` calls _find_and_load of importlib by that name. If an import got None as well,
+    its error would only say that there is no such module, and not what to take instead.
     """
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") in _FINDING:

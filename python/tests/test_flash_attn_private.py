@@ -206,7 +206,7 @@ def test_classes_with_apply() -> None:
     close(interface.FlashAttnVarlenKVPackedFunc.apply(*given, *tail, True), varlen)
     own = interface.FlashAttnVarlenQKVPackedFunc.apply(qkv.flatten(0, 1), ends, 9, *tail, True)
     close(own, one.flatten(0, 1))
-    with pytest.raises(TypeError, match="misses arguments"):
+    with pytest.raises(TypeError, match="needs the 8 arguments"):
         interface.FlashAttnFunc.apply(q, k, v)
 
 

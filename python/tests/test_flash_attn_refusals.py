@@ -103,11 +103,11 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             cached(module, k=NEW, v=NEW[:, :, :2], cache_seqlens=1),
-            "^v has 2 heads but v_cache has 4",
+            "^v has a head count of 2, v_cache of 4",
         )
         for module in (flash, three)
     ),
-    (cached(k=NEW[:, :, :1], v=NEW, cache_seqlens=1), "^k has 1 heads but k_cache has 4"),
+    (cached(k=NEW[:, :, :1], v=NEW, cache_seqlens=1), "^k has a head count of 1, k_cache of 4"),
     (cached(k=CACHES[0][:, :1], v=NEW, cache_seqlens=1), "k_cache and k share memory"),
     (cached(k=NEW.half(), v=NEW, cache_seqlens=1), "^k is float16 but k_cache is float32: they"),
     (cached(three, k=NEW, v=NEW.half(), cache_seqlens=1), "^v is float16 but v_cache is float32"),
@@ -152,7 +152,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     ),
     (call(mha.SelfAttention(), None), "qkv is None; pass"),
     (call(mha.SelfAttention(), FIVE, key_padding_mask=[1]), "key_padding_mask is a list; pass"),
-    (call(three.flash_attn_qkvpacked_func, Q, num_heads_q=-2), "num_heads_q is -2; it must not be"),
+    (call(three.flash_attn_qkvpacked_func, Q, num_heads_q=-2), "num_heads_q is -2, which must be"),
     *(longest(given) for given in (float("nan"), -5, "5", numbers(1, 2))),
     (dense(dropout_p="a"), "dropout_p is 'a'; pass a number"),
     *wrong_caches(flash),

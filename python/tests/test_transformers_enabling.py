@@ -142,7 +142,14 @@ def test_the_kernel_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert description.loader is not None
         module: Any = importlib.util.module_from_spec(description)
         description.loader.exec_module(module)
-        assert module.flash_attn_forward is face.attention_forward
+        forward = module.flash_attn_forward
+        query, key, value = torch.randn(3, 1, 2, 5, 8)
+        owner = SimpleNamespace(config=transformers.LlamaConfig(), is_causal=True)
+        wanted = face.attention_forward(owner, query, key, value, None)[0]
+        close(forward(owner, query, key, value, None)[0], wanted)
+        owner.config = transformers.SplinterConfig()
+        with pytest.raises(ValueError, match="SplinterConfig needs eager's masks"):
+            forward(owner, query, key, value, None)
         assert module.supports_flash_attn
     assert command.main([]) == 2
     assert command.main(["--help"]) == 0

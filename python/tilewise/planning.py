@@ -66,7 +66,7 @@ def explain(
     json: bool = False,
     **options: Unpack[Options],
 ) -> str | dict[str, Any]:
-    """Which backend runs a call and why, with which tile, workspace, work, traffic and time.
+    """Which backend runs a call and how: its kernels, tile, workspace, work, traffic and time.
 
     query, key and value are arrays or just their shapes. `dtype` is the type of what is given as a
     shape, float32 by default; if arrays are given as well, it must be theirs. operation is

@@ -20,7 +20,9 @@ def _apply(
 ) -> Any:
     """`tail` holds FlashAttnFunc.apply's arguments after v; is_grad_enabled may be missing."""
     if len(tail) < 8:
-        raise TypeError(f"apply misses arguments: of the 8 to return_softmax it has {len(tail)}.")
+        raise TypeError(
+            f"apply needs the 8 arguments dropout_p to return_softmax but got {len(tail)} of them."
+        )
     q, k, v = tensors
     wanted, return_softmax = Wanted(*tail[:7]), tail[7]
     is_grad_enabled = tail[8] if len(tail) > 8 else True

@@ -146,7 +146,7 @@ def extend(
                 "keys are turned already. Pass what is to be appended as well."
             )
         return q, lengths
-    _require_likeness(cache, new, names)
+    _require_matching(cache, new, names)
     given: dict[str, Any] = {
         "page_table": cache.block_table,
         "cache_batch_index": cache.batch_idx,
@@ -184,7 +184,7 @@ def extend(
     return turned if found is None else found, lengths + new.lengths()
 
 
-def _require_likeness(cache: Cache, new: New, names: Names) -> None:
+def _require_matching(cache: Cache, new: New, names: Names) -> None:
     """Refuses new rows whose number of heads or type is not that of the cache. tilewise.append
     would convert the type."""
     for ours, x, kept in (("key", new.k, cache.k_cache), ("value", new.v, cache.v_cache)):
@@ -196,8 +196,8 @@ def _require_likeness(cache: Cache, new: New, names: Names) -> None:
             )
         if min(x.dim(), kept.dim()) > 1 and x.shape[-2] != kept.shape[-2]:
             raise RefusedError(
-                f"{names[ours]} has {x.shape[-2]} heads but {names[f'{ours}_cache']} has "
-                f"{kept.shape[-2]}: they must be as many."
+                f"{names[ours]} has a head count of {x.shape[-2]}, {names[f'{ours}_cache']} of "
+                f"{kept.shape[-2]}: they must be equal."
             )
 
 

@@ -107,7 +107,7 @@ def heads_of(qkv: Tensor, num_heads_q: int | None) -> tuple[int, int] | None:
     key_heads, rest = divmod(qkv.shape[2] - num_heads_q, 2)
     if rest or key_heads < 1 or num_heads_q < 0:
         raise RefusedError(
-            f"qkv has {qkv.shape[2]} heads and num_heads_q is {num_heads_q}; it must not be "
-            "negative, and leave as many keys as values."
+            f"qkv has {qkv.shape[2]} heads and num_heads_q is {num_heads_q}, which must be at "
+            "least 0 and leave an even number of heads, at least 2, for keys and values."
         )
     return num_heads_q, key_heads

@@ -195,6 +195,7 @@ def fwd_kvcache(
 
 
 def _made(like: tuple[Tensor, ...], places: tuple[Tensor | None, ...]) -> list[Tensor]:
+    """The places; new ones begin as zeros, because rows of no sequence are not written."""
     return [x.new_zeros(x.shape) if y is None else y for x, y in zip(like, places)]
 
 

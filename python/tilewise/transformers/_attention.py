@@ -109,6 +109,18 @@ def attention_forward(
     return output.transpose(1, 2).contiguous(), None
 
 
+def forward_by_name(module: Any, *given: Any, **named: Any) -> tuple[Tensor, None]:
+    """attention_forward for the kernel folder, which Transformers gives SDPA's masks; refuses
+    models that need eager's."""
+    config = type(getattr(module, "config", None))
+    if needs_eager_masks(config):
+        raise ValueError(
+            f"A model with {config.__name__} needs eager's masks, which tilewise.transformers."
+            'enable() brings: call it, and take attn_implementation="tilewise".'
+        )
+    return attention_forward(module, *given, **named)
+
+
 def _warn_of_weights() -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(

@@ -11,7 +11,7 @@ VARIANTS = {"torch-cpu": "cpu", "torch-cuda": "cuda"}
 _MODULE = '''\
 """Tilewise's attention for Hugging Face Transformers; the package tilewise itself is imported."""
 
-from tilewise.transformers._attention import attention_forward as flash_attn_forward
+from tilewise.transformers._attention import forward_by_name as flash_attn_forward
 
 supports_flash_attn = True
 

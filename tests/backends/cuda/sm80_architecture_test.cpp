@@ -14,12 +14,12 @@ const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
 // A GPU of this architecture, whose blocks have so much memory, for as long as this lives.
 struct Played {
-  Played(int architecture, int kib) : device(kib) { set_emulated_architecture(architecture); }
+  Played(int architecture, int kib) : memory(kib) { set_emulated_architecture(architecture); }
   ~Played() { set_emulated_architecture(90); }
   Played(const Played&) = delete;
   Played& operator=(const Played&) = delete;
 
-  const SharedKib device;
+  const SharedKib memory;
 };
 
 // Before sm_90, numbers are added to the workspace one by one, and lie there in another order.
@@ -86,7 +86,7 @@ Case causal_case(std::int64_t dim, std::int64_t queries, std::int64_t keys) {
   return drawn;
 }
 
-// On sm_80 and sm_100, some variants of backward recompute addresses and first queries.
+// Before sm_90 and on sm_100, some variants of backward recompute addresses and first queries.
 TEST(Sm80Architecture, BackwardWithFewerRegisters) {
   for (const int architecture : {80, 100}) {
     const Played gpu(architecture, architecture == 80 ? 163 : 227);
@@ -149,7 +149,7 @@ TEST(Sm80Architecture, HugeScoresAndSinks) {
   expect_good_huge_scores([](Case& c) { c.scores.has_sinks = true; });
 }
 
-// From sm_120 on, the merge adds sinks to rows of the common variants.
+// From sm_120 on, the merge adds sinks to rows of the common and short variants.
 TEST(Sm80Architecture, SinksThatAreMerged) {
   const Played gpu(120, 99);
   for (const std::int64_t dim : {64, 128, 256}) {

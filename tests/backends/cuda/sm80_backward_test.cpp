@@ -113,10 +113,18 @@ TEST(Sm80Backward, ManyTiles) {
   }
 }
 
+// A played GPU with another number of multiprocessors, as long as it lives.
+struct Processors {
+  explicit Processors(int count) { set_emulated_processors(count); }
+  ~Processors() { set_emulated_processors(2); }
+  Processors(const Processors&) = delete;
+  Processors& operator=(const Processors&) = delete;
+};
+
 // On a GPU with many multiprocessors the tiles of several heads are interleaved. Blocks must still
 // wait only for blocks that come before them.
 TEST(Sm80Backward, TurnsOfHeadsThatGoTogether) {
-  set_emulated_processors(64);
+  const Processors many(64);
   for (const std::uint64_t seed : {3U, 4U, 5U}) {
     const PlainSizes sizes{.batch = 2,
                            .queries = 300,
@@ -131,7 +139,6 @@ TEST(Sm80Backward, TurnsOfHeadsThatGoTogether) {
     drawn.gradients.deterministic = true;
     expect_good(drawn);
   }
-  set_emulated_processors(2);
 }
 
 // Sequences that begin inside of tiles. The longest are too long for the short variants.
