@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tilewise.flash_attn._cached import flash_attn_with_kvcache
@@ -104,7 +105,7 @@ def bwd(
     require_tensors(dout=dout, q=q, k=k, v=v, out=out, softmax_lse=softmax_lse)
     window = (window_size_left, window_size_right)
     scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
-    places = _made((q, k, v), (dq_, dk_, dv_))
+    places = _made((q, k, v), (dq_, dk_, dv_), torch.empty_like)
     read = (dout, q, k, v, out, softmax_lse, *places)
     given = (*read, *scores, deterministic, rng_state)
     return [*places, _flash_attn_backward(*given)]
@@ -142,7 +143,7 @@ def varlen_bwd(
     window = (window_size_left, window_size_right)
     lengths = (cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     scores = (p_dropout, softmax_scale, is_causal, *window, softcap, alibi_slopes_)
-    places = _made((q, k, v), (dq_, dk_, dv_))
+    places = _made((q, k, v), (dq_, dk_, dv_), torch.zeros_like)  # rows of no sequence stay 0
     read = (dout, q, k, v, out, softmax_lse, *places)
     given = (*read, *lengths, *scores, deterministic, rng_state)
     return [*places, _flash_attn_varlen_backward(*given)]
@@ -194,9 +195,9 @@ def fwd_kvcache(
     return [_put(out_, out), lse]
 
 
-def _made(like: tuple[Tensor, ...], places: tuple[Tensor | None, ...]) -> list[Tensor]:
-    """The places; new ones begin as zeros, because rows of no sequence are not written."""
-    return [x.new_zeros(x.shape) if y is None else y for x, y in zip(like, places)]
+def _made(like: tuple[Tensor, ...], places: tuple[Tensor | None, ...], make: Any) -> list[Tensor]:
+    """The places; make(like) takes the place of a missing one."""
+    return [make(x) if y is None else y for x, y in zip(like, places)]
 
 
 def _put(place: Tensor | None, result: Tensor) -> Tensor:

@@ -31,4 +31,19 @@ void set_emulated_processors(int count);
 // The GPU's architecture, 90 at first: some branches of kernels depend on it.
 void set_emulated_architecture(int number);
 
+// Sets a property of the played GPU as long as this object lives; then it is as usual again.
+template <auto set, auto usual>
+struct Emulated {
+  explicit Emulated(decltype(usual) value) { set(value); }
+  ~Emulated() { set(usual); }
+  Emulated(const Emulated&) = delete;
+  Emulated& operator=(const Emulated&) = delete;
+};
+using SharedKib = Emulated<set_emulated_shared_kib, 227>;
+using Architecture = Emulated<set_emulated_architecture, 90>;
+using Processors = Emulated<set_emulated_processors, 2>;
+struct WithoutCompiler : Emulated<set_emulated_compiler, true> {
+  WithoutCompiler() : Emulated(false) {}
+};
+
 }  // namespace tilewise

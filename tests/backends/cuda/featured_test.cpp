@@ -121,9 +121,10 @@ TEST(FeaturedKernels, LittleMemoryTakesOneStage) {
   Case drawn = aligned_case(2, 128, 140, 160);
   drawn.mask.has_visible = true;
   EXPECT_EQ(kernel_of(drawn).substr(0, 13), "featured 128:");
-  set_emulated_shared_kib(99);
-  check(drawn, "featured 128, one stage: boolean mask");
-  set_emulated_shared_kib(227);
+  {
+    const SharedKib little(99);
+    check(drawn, "featured 128, one stage: boolean mask");
+  }
   drawn.mask.has_visible = false;
   drawn.scores.has_bias = true;
   drawn.scores.bias_dtype = drawn.dtypes.input;
@@ -166,9 +167,10 @@ TEST(FeaturedKernels, BlocksOfManyTiles) {
 TEST(FeaturedKernels, TheGeneralVariantServesWithoutACompiler) {
   Case drawn = aligned_case(3, 64, 100, 96);
   drawn.scores.softcap = 5;
-  set_emulated_compiler(false);
-  check(drawn, "general 64");
-  set_emulated_compiler(true);
+  {
+    const WithoutCompiler here;
+    check(drawn, "general 64");
+  }
   check(drawn, "featured 64: softcap");
   const Variable packed("TILEWISE_CUDA_KERNELS", "packed");
   check(drawn, "general 64");

@@ -14,11 +14,9 @@ const Variable kAutomatic("TILEWISE_CUDA_KERNELS", nullptr);
 
 // A GPU of this architecture, whose blocks have so much memory, for as long as this lives.
 struct Played {
-  Played(int architecture, int kib) : memory(kib) { set_emulated_architecture(architecture); }
-  ~Played() { set_emulated_architecture(90); }
-  Played(const Played&) = delete;
-  Played& operator=(const Played&) = delete;
+  Played(int number, int kib) : architecture(number), memory(kib) {}
 
+  const Architecture architecture;
   const SharedKib memory;
 };
 

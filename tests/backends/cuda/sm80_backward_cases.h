@@ -23,22 +23,6 @@ using conformance::Report;
 using conformance::Request;
 using conformance::Setup;
 
-// The shared memory that a block may have, in KiB, as long as this object lives.
-struct SharedKib {
-  explicit SharedKib(int kib) { set_emulated_shared_kib(kib); }
-  ~SharedKib() { set_emulated_shared_kib(227); }
-  SharedKib(const SharedKib&) = delete;
-  SharedKib& operator=(const SharedKib&) = delete;
-};
-
-// As long as this object lives, nothing can be compiled, so kernels with features cannot be had.
-struct WithoutCompiler {
-  WithoutCompiler() { set_emulated_compiler(false); }
-  ~WithoutCompiler() { set_emulated_compiler(true); }
-  WithoutCompiler(const WithoutCompiler&) = delete;
-  WithoutCompiler& operator=(const WithoutCompiler&) = delete;
-};
-
 inline bool make_call(Request& request, tw_operation operation, Report& report) {
   const conformance::Outcome outcome = request.run(operation);
   if (outcome.status != TW_OK) report.fail(outcome.message);

@@ -113,14 +113,6 @@ TEST(Sm80Backward, ManyTiles) {
   }
 }
 
-// A played GPU with another number of multiprocessors, as long as it lives.
-struct Processors {
-  explicit Processors(int count) { set_emulated_processors(count); }
-  ~Processors() { set_emulated_processors(2); }
-  Processors(const Processors&) = delete;
-  Processors& operator=(const Processors&) = delete;
-};
-
 // On a GPU with many multiprocessors the tiles of several heads are interleaved. Blocks must still
 // wait only for blocks that come before them.
 TEST(Sm80Backward, TurnsOfHeadsThatGoTogether) {
