@@ -32,6 +32,7 @@ ONE_MEANING: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "slant": ((), "call it softcap_derivative"),
     "stair": ((), "call it exp2_table"),
+    "scar|wound|wounds|wounded": ((), "call it a mutant, in tests/mutants"),
     "few": ((GPU,), "call it decode, or say what there are few of"),
 }
 
@@ -40,11 +41,10 @@ _ASSEMBLY = re.compile(r"\b(?:asm|__asm__|__asm)\b")
 _MACHINE = re.compile(
     r"\b(?:__(?!builtin_)[a-z]\w*|(?:thread|block)Idx|(?:block|grid)Dim|atomic[A-Z]\w*)\b"
 )
-_ONE_MEANING = {
-    # share_of, first_share, shares_; not shared.
-    re.compile(rf"\b(?:\w+_)?{word}(?:_\w*)?\b"): where
-    for word, where in ONE_MEANING.items()
-}
+_ONE_MEANING = {re.compile(word): where for word, where in ONE_MEANING.items()}
+_NAME = re.compile(r"\b[A-Za-z_]\w*\b")
+# first_share and kFirstShare have share; shared has not.
+_PART_OF_A_NAME = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _LITERAL = re.compile(r'"(?:\\.|[^"\\\n])*"')
 
 
@@ -61,9 +61,10 @@ def check_meaning(path: str, text: str) -> list[str]:
     return [
         f"{path}:{code.count(chr(10), 0, match.start()) + 1}: {match[0]}: {meaning}"
         + (f" in {' and '.join(places)}, and nothing else." if places else ".")
+        for match in _NAME.finditer(code)
         for word, (places, meaning) in _ONE_MEANING.items()
         if not path.startswith(places)
-        for match in word.finditer(code)
+        and any(word.fullmatch(part.lower()) for part in _PART_OF_A_NAME.findall(match[0]))
     ]
 
 

@@ -9,9 +9,9 @@
 namespace tilewise {
 namespace {
 
-// Queries and keys of a Sample, the short run that is timed. If a run on kFewRows takes less than
-// kNoTime, a run on kManyRows is timed: its speed is nearer to that of long sequences.
-constexpr int64 kFewRows = 128, kManyRows = 1024;
+// Queries and keys of a Sample, the short run that is timed. If kShortSample takes less than
+// kNoTime, kLongSample is timed: its speed is nearer to that of long sequences.
+constexpr int64 kShortSample = 128, kLongSample = 1024;
 constexpr double kNoTime = 0.002;
 constexpr int64 kMostHeads = 64;
 constexpr double kEnoughSeconds = 0.05;
@@ -114,9 +114,9 @@ Trial try_sample(const Sample& sample, const Plan& plan, const Parallel& paralle
 double predicted_seconds(const Problem& problem, const Plan& plan, const Work& work,
                          const Parallel& parallel) {
   if (!(work.flops > 0)) return 0;
-  Trial trial = try_sample(Sample(problem, plan.workers, kFewRows), plan, parallel);
+  Trial trial = try_sample(Sample(problem, plan.workers, kShortSample), plan, parallel);
   if (trial.flops > 0 && trial.seconds < kNoTime) {
-    const Trial longer = try_sample(Sample(problem, plan.workers, kManyRows), plan, parallel);
+    const Trial longer = try_sample(Sample(problem, plan.workers, kLongSample), plan, parallel);
     if (longer.flops > 0) trial = longer;
   }
   return trial.flops > 0 ? trial.seconds * work.flops / trial.flops : 0;

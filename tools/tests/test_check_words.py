@@ -19,6 +19,8 @@ RULES: list[tuple[list[str], list[str], list[str]]] = [
     (["// asm and __syncthreads are words of device/\n", 'call("__syncthreads");'], [], [KERNEL]),
     (["x = __builtin_bit_cast(float, y);", "int assembly = atomics;"], [], [KERNEL]),
     (["int share = 1;", "first_share(n);", "int shares_;"], [PLAN, GPU], [POOL, TILE, TEST]),
+    (["struct FirstShare {};", "kShares = 4;"], [PLAN, GPU], [POOL, TILE, TEST]),
+    (["isSlant(x);", "struct Stair;", "is_wounded(x);"], [PLAN, POOL, BACKWARD], [TEST]),
     (["wait_for_turn(tile);"], [PLAN, GPU, TILE], [BACKWARD, TEST]),
     (["// each has a share\n", 'text("share");', "int shared;"], [], [PLAN]),
 ]
